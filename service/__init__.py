@@ -1,0 +1,3 @@
+"""Rollcall: the accounts microservice."""
+
+__version__ = "0.1.0"

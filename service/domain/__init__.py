@@ -1,0 +1,1 @@
+"""Rules without I/O: entities, errors, normal forms, policies. Standard library only."""
