@@ -220,7 +220,7 @@ class IdempotencyKeyReused(RollcallError):
 
 
 class LoginThrottled(RollcallError):
-    """Too many failed log-ins; the attempt was neither verified nor counted. Source: NIST SP 800-63B-4 3.2.2."""
+    """Too many failed log-ins; this one was neither verified nor counted. Source: NIST SP 800-63B-4 3.2.2."""
 
     code, kind = "login_throttled", Kind.THROTTLED
     title = "Too many failed log-ins"

@@ -1,0 +1,112 @@
+"""Who makes a request, and what the caller may do."""
+
+from dataclasses import dataclass
+from datetime import timedelta
+from enum import StrEnum
+from uuid import UUID
+
+from service.domain.errors import Forbidden, NotFound, PasswordChangeRequired, Unauthenticated
+from service.domain.keys import ApiKey, Scope
+from service.domain.sessions import OpenSession
+from service.domain.users import Role
+
+
+class CallerKind(StrEnum):
+    """What stands behind a request; `operator` is somebody at the command line."""
+
+    ANONYMOUS = "anonymous"
+    USER = "user"
+    KEY = "key"
+    OPERATOR = "operator"
+
+
+@dataclass(frozen=True, slots=True)
+class Caller:
+    """The authenticated origin of a request. Identity comes from the token alone. Source: CVE-2025-61928."""
+
+    kind: CallerKind
+    open_session: OpenSession | None = None
+    key: ApiKey | None = None
+
+    @property
+    def id(self) -> UUID | None:
+        """The id of the account or key behind the request."""
+        if self.open_session is not None:
+            return self.open_session.user.id
+        return self.key.id if self.key is not None else None
+
+    @property
+    def user_id(self) -> UUID | None:
+        """The id of the account behind the request, for which `me` stands."""
+        return self.open_session.user.id if self.open_session is not None else None
+
+    @property
+    def is_admin(self) -> bool:
+        """Whether this is a session of an administrator."""
+        return self.open_session is not None and self.open_session.user.role is Role.ADMIN
+
+    @property
+    def must_change_password(self) -> bool:
+        """Whether this session may do nothing but change its password or log out."""
+        return self.open_session is not None and self.open_session.user.must_change
+
+    def has_scope(self, scope: Scope | None) -> bool:
+        """Whether this is an API key that carries the right."""
+        return self.key is not None and scope is not None and scope in self.key.scopes
+
+    def logged_in_within(self, span: timedelta) -> bool:
+        """Whether the log-in behind this session is at most `span` old, by the database's clock."""
+        return self.open_session is not None and self.open_session.age <= span
+
+
+ANONYMOUS = Caller(CallerKind.ANONYMOUS)
+OPERATOR = Caller(CallerKind.OPERATOR)
+
+
+@dataclass(frozen=True, slots=True)
+class Access:
+    """Who may call an operation; what is not granted is denied. Source: OWASP ASVS 5.0 8.2.1.
+
+    `self_` grants the session of the account the operation is about, `admin` the session of any
+    administrator, `scope` an API key that carries it.
+    """
+
+    public: bool = False
+    self_: bool = False
+    admin: bool = False
+    scope: Scope | None = None
+    while_password_change_is_due: bool = False
+
+    def admit(self, caller: Caller) -> None:
+        """Let the caller pass to the operation itself, whatever it is about.
+
+        Raises:
+            Unauthenticated: there is no token, and the operation needs one.
+            PasswordChangeRequired: this session may only change its password or log out.
+            Forbidden: this caller can never use the operation.
+        """
+        if self.public:
+            return
+        if caller.kind is CallerKind.ANONYMOUS:
+            raise Unauthenticated
+        if (
+            caller.open_session is not None
+            and caller.open_session.user.must_change
+            and not self.while_password_change_is_due
+        ):
+            raise PasswordChangeRequired
+        if not (self._as_privileged(caller) or (self.self_ and caller.user_id is not None)):
+            raise Forbidden
+
+    def admit_to(self, caller: Caller, subject_id: UUID) -> None:
+        """Let an admitted caller pass to one account.
+
+        Raises:
+            NotFound: the account is another's, and the caller is a plain user; the same answer as for an
+                account that never existed. Source: OWASP ASVS 5.0 8.2.2.
+        """
+        if not (self._as_privileged(caller) or (self.self_ and caller.user_id == subject_id)):
+            raise NotFound
+
+    def _as_privileged(self, caller: Caller) -> bool:
+        return (self.admin and caller.is_admin) or caller.has_scope(self.scope)

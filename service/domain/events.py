@@ -1,0 +1,56 @@
+"""The audit trail: who did what to whom, in ids only."""
+
+from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum
+from uuid import UUID
+
+from service.domain.callers import Caller, CallerKind
+
+
+class Action(StrEnum):
+    """What can be told of. Source: OWASP ASVS 5.0 16.3.1, 16.3.2."""
+
+    USER_CREATED = "user.created"
+    USER_UPDATED = "user.updated"
+    USER_ENABLED = "user.enabled"
+    USER_DISABLED = "user.disabled"
+    USER_ROLE_CHANGED = "user.role_changed"
+    USER_DELETED = "user.deleted"
+    LOGIN_SUCCEEDED = "login.succeeded"
+    LOGIN_FAILED = "login.failed"
+    LOGIN_THROTTLED = "login.throttled"
+    SESSION_ENDED = "session.ended"
+    SESSIONS_ENDED = "sessions.ended"
+    PASSWORD_CHANGED = "password.changed"
+    PASSWORD_REJECTED = "password.rejected"
+    PASSWORD_SET = "password.set"
+    PASSWORD_RESET = "password.reset"
+    RESET_TOKEN_CREATED = "reset_token.created"
+    KEY_CREATED = "key.created"
+    KEY_REVOKED = "key.revoked"
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """One line of the audit trail. Ids only: no name and no login id ever stands here."""
+
+    id: UUID
+    at: datetime
+    actor_id: UUID | None
+    actor_kind: CallerKind
+    action: Action
+    subject_id: UUID | None
+    ip: str | None
+    request_id: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Origin:
+    """Where a change comes from: its caller, the caller's address and network, and the request."""
+
+    caller: Caller
+    ip: str | None = None
+    network: str = "local"
+    request_id: str | None = None
+    user_agent: str | None = None

@@ -1,0 +1,28 @@
+"""How many wrong passwords are free, and how long the next guess has to wait.
+
+Source: NIST SP 800-63B-4 3.2.2 (at most 100 failures in a row); OWASP ASVS 5.0 6.1.1, 6.3.1 (strangers do not
+lock the owner out).
+"""
+
+from dataclasses import dataclass
+from datetime import timedelta
+
+
+@dataclass(frozen=True, slots=True)
+class ThrottlePolicy:
+    """The limits on failed log-ins, per account and per network."""
+
+    free_failures: int = 5
+    first_wait: timedelta = timedelta(seconds=1)
+    longest_wait: timedelta = timedelta(minutes=15)
+    strangers_per_hour: int = 30
+    failures_in_a_row: int = 100
+    network_per_minute: int = 20
+    network_per_hour: int = 200
+
+    def wait_after(self, failures: int) -> timedelta:
+        """Give the wait before the next attempt after that many failures in a row."""
+        if failures < self.free_failures:
+            return timedelta(0)
+        doublings = min(failures - self.free_failures, 30)
+        return min(self.first_wait * (1 << doublings), self.longest_wait)

@@ -1,0 +1,90 @@
+"""The account: its entity and the normal forms of its login id and name."""
+
+import re
+import unicodedata
+from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum
+from uuid import UUID
+
+LOGIN_ID_PATTERN = r"[a-z0-9](?:[a-z0-9._@+-]*[a-z0-9])?"
+LOGIN_ID_MAX = 254
+NAME_MAX = 200
+RESERVED_LOGIN_IDS = frozenset({"me", "current", "null", "undefined"})
+
+_LOGIN_ID = re.compile(LOGIN_ID_PATTERN)
+_ASCII_LOWER = str.maketrans("ABCDEFGHIJKLMNOPQRSTUVWXYZ", "abcdefghijklmnopqrstuvwxyz")
+_BIDI_OVERRIDES = frozenset("\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
+_REFUSED_CATEGORIES = frozenset({"Cc", "Cs", "Cn"})
+
+
+class Role(StrEnum):
+    """What an account may do beyond its own affairs."""
+
+    USER = "user"
+    ADMIN = "admin"
+
+
+class State(StrEnum):
+    """Whether an account may log in and use its sessions."""
+
+    ACTIVE = "active"
+    DISABLED = "disabled"
+
+
+@dataclass(frozen=True, slots=True)
+class User:
+    """An account as everybody below the wire sees it; the password hash is never part of it."""
+
+    id: UUID
+    login_id: str
+    name: str
+    role: Role
+    state: State
+    must_change: bool
+    created_at: datetime
+    updated_at: datetime
+    last_login_at: datetime | None
+
+    @property
+    def is_active_admin(self) -> bool:
+        """Whether this account counts towards the administrators that must never run out."""
+        return self.role is Role.ADMIN and self.state is State.ACTIVE
+
+
+@dataclass(frozen=True, slots=True)
+class UserChange:
+    """What a change names; None leaves a field as it is."""
+
+    name: str | None = None
+    login_id: str | None = None
+    role: Role | None = None
+    state: State | None = None
+
+
+def canonical_login_id(raw: str) -> str | None:
+    """Give the one stored form of a login id, or None when it cannot be one.
+
+    Only ASCII letters are lower-cased and nothing is folded, so no spelling reaches another account's name.
+    Source: OWASP ASVS 5.0 1.1.1; CVE-2019-19844.
+    """
+    if len(raw) > LOGIN_ID_MAX:
+        return None
+    lowered = raw.translate(_ASCII_LOWER)
+    if lowered in RESERVED_LOGIN_IDS or not _LOGIN_ID.fullmatch(lowered):
+        return None
+    return lowered
+
+
+def canonical_name(raw: str) -> str | None:
+    """Give the NFC form of a display name of 1 to 200 code points, or None when it may not be one."""
+    if not 1 <= len(raw) <= NAME_MAX * 3:
+        return None
+    name = unicodedata.normalize("NFC", raw)
+    if len(name) > NAME_MAX or any(_is_refused(character) for character in name):
+        return None
+    return name
+
+
+def _is_refused(character: str) -> bool:
+    return character in _BIDI_OVERRIDES or unicodedata.category(character) in _REFUSED_CATEGORIES
