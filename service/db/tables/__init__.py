@@ -1,0 +1,25 @@
+"""The declared schema, one file per subject. Importing this package fills `Base.metadata`."""
+
+from service.db.tables.base import Base
+from service.db.tables.events import EventRow
+from service.db.tables.idempotency import IdempotencyKeyRow
+from service.db.tables.instances import InstanceRow
+from service.db.tables.keys import ApiKeyRow
+from service.db.tables.reset_tokens import ResetTokenRow
+from service.db.tables.sessions import DeviceRow, SessionRow
+from service.db.tables.throttle import LoginBucketRow, NetworkBucketRow
+from service.db.tables.users import UserRow
+
+__all__ = [
+    "ApiKeyRow",
+    "Base",
+    "DeviceRow",
+    "EventRow",
+    "IdempotencyKeyRow",
+    "InstanceRow",
+    "LoginBucketRow",
+    "NetworkBucketRow",
+    "ResetTokenRow",
+    "SessionRow",
+    "UserRow",
+]

@@ -1,0 +1,25 @@
+"""Answers kept for repetition."""
+
+from sqlalchemy import Index
+from sqlalchemy.dialects.postgresql import JSONB
+from sqlalchemy.orm import Mapped, mapped_column
+
+from service.db.tables.base import AtNow, Base
+
+
+class IdempotencyKeyRow(Base):
+    """The answer that one caller's idempotency key got.
+
+    `digest` is of caller and key; `request_digest` is an HMAC under the key itself, which is not kept: what stood
+    in the body, a password perhaps, cannot be guessed from it.
+    """
+
+    __tablename__ = "idempotency_keys"
+    __table_args__ = (Index("ix_idempotency_keys_created_at", "created_at"),)
+
+    digest: Mapped[bytes] = mapped_column(primary_key=True)
+    request_digest: Mapped[bytes]
+    status: Mapped[int]
+    headers: Mapped[dict[str, str]] = mapped_column(JSONB)
+    body: Mapped[bytes]
+    created_at: Mapped[AtNow]

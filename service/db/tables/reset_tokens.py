@@ -1,0 +1,20 @@
+"""Password reset tokens."""
+
+from datetime import datetime
+
+from sqlalchemy import ForeignKey
+from sqlalchemy.orm import Mapped, mapped_column
+
+from service.db.tables.base import AtNow, Base, Id
+from service.db.tables.users import UserRow
+
+
+class ResetTokenRow(Base):
+    """The one live reset token of an account, kept as its SHA-256 digest."""
+
+    __tablename__ = "reset_tokens"
+
+    user_id: Mapped[Id] = mapped_column(ForeignKey(UserRow.id, ondelete="CASCADE"))
+    token_digest: Mapped[bytes] = mapped_column(unique=True)
+    created_at: Mapped[AtNow]
+    expires_at: Mapped[datetime]

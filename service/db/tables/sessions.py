@@ -1,0 +1,44 @@
+"""Log-in sessions, and the devices that logged in before."""
+
+from datetime import datetime
+from uuid import UUID
+
+from sqlalchemy import ForeignKey, Index, text
+from sqlalchemy.orm import Mapped, mapped_column
+
+from service.db.tables.base import AtNow, Base, Id
+from service.db.tables.users import UserRow
+
+
+class SessionRow(Base):
+    """One log-in. Only the SHA-256 digest of its token is kept. Source: OWASP ASVS 5.0 6.5.2, 14.2.6."""
+
+    __tablename__ = "sessions"
+    __table_args__ = (
+        Index("ix_sessions_user_id_created_at_id", "user_id", "created_at", "id"),
+        Index("ix_sessions_ends_at", text("LEAST(expires_at, idle_expires_at)")),
+    )
+
+    id: Mapped[Id]
+    user_id: Mapped[UUID] = mapped_column(ForeignKey(UserRow.id, ondelete="CASCADE"))
+    token_digest: Mapped[bytes] = mapped_column(unique=True)
+    created_at: Mapped[AtNow]
+    last_used_at: Mapped[AtNow]
+    expires_at: Mapped[datetime]
+    idle_expires_at: Mapped[datetime]
+    user_agent: Mapped[str | None]
+    ip: Mapped[str | None]
+
+
+class DeviceRow(Base):
+    """A device, and the network it was last seen in, that its account's owner logged in from."""
+
+    __tablename__ = "devices"
+    __table_args__ = (Index("ix_devices_user_id_network", "user_id", "network"),)
+
+    id: Mapped[Id]
+    user_id: Mapped[UUID] = mapped_column(ForeignKey(UserRow.id, ondelete="CASCADE"))
+    token_digest: Mapped[bytes] = mapped_column(unique=True)
+    network: Mapped[str]
+    created_at: Mapped[AtNow]
+    last_seen_at: Mapped[AtNow]

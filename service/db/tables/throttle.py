@@ -1,0 +1,41 @@
+"""Failed log-ins, counted."""
+
+from datetime import datetime
+from uuid import UUID
+
+from sqlalchemy import ForeignKey, Index, text
+from sqlalchemy.orm import Mapped, mapped_column
+
+from service.db.tables.base import AtNow, Base
+from service.db.tables.users import UserRow
+
+
+class LoginBucketRow(Base):
+    """The failures of one account from one class of origin; of names without an account, too."""
+
+    __tablename__ = "login_buckets"
+    __table_args__ = (
+        Index("ix_login_buckets_user_id", "user_id"),
+        Index("ix_login_buckets_updated_at", "updated_at", postgresql_where=text("user_id IS NULL")),
+    )
+
+    digest: Mapped[bytes] = mapped_column(primary_key=True)
+    user_id: Mapped[UUID | None] = mapped_column(ForeignKey(UserRow.id, ondelete="CASCADE"))
+    failures: Mapped[int] = mapped_column(server_default=text("0"))
+    hour_failures: Mapped[int] = mapped_column(server_default=text("0"))
+    hour_started_at: Mapped[AtNow]
+    blocked_until: Mapped[datetime | None]
+    updated_at: Mapped[AtNow]
+
+
+class NetworkBucketRow(Base):
+    """The failures from one network in the current minute and hour."""
+
+    __tablename__ = "network_buckets"
+    __table_args__ = (Index("ix_network_buckets_hour_started_at", "hour_started_at"),)
+
+    network: Mapped[str] = mapped_column(primary_key=True)
+    minute_failures: Mapped[int] = mapped_column(server_default=text("0"))
+    minute_started_at: Mapped[AtNow]
+    hour_failures: Mapped[int] = mapped_column(server_default=text("0"))
+    hour_started_at: Mapped[AtNow]

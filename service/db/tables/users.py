@@ -1,0 +1,33 @@
+"""Accounts."""
+
+from datetime import datetime
+
+from sqlalchemy import CheckConstraint, Index, Text, text
+from sqlalchemy.orm import Mapped, mapped_column
+
+from service.db.tables.base import AtNow, Base, Id
+
+
+class UserRow(Base):
+    """One account. A trigger moves `updated_at` on every change but that of `last_login_at` alone."""
+
+    __tablename__ = "users"
+    __table_args__ = (
+        CheckConstraint("role IN ('user', 'admin')", name="role"),
+        CheckConstraint("state IN ('active', 'disabled')", name="state"),
+        Index("ix_users_created_at_id", "created_at", "id"),
+        Index("ix_users_name_prefix", text('lower(name) COLLATE "C"')),
+        Index("ix_users_admins", "created_at", "id", postgresql_where=text("role = 'admin'")),
+        Index("ix_users_disabled", "created_at", "id", postgresql_where=text("state = 'disabled'")),
+    )
+
+    id: Mapped[Id]
+    name: Mapped[str]
+    login_id: Mapped[str] = mapped_column(Text(collation="C"), unique=True)
+    password_hash: Mapped[str | None]
+    created_at: Mapped[AtNow]
+    updated_at: Mapped[AtNow]
+    role: Mapped[str] = mapped_column(server_default="user")
+    state: Mapped[str] = mapped_column(server_default="active")
+    must_change: Mapped[bool] = mapped_column(server_default=text("false"))
+    last_login_at: Mapped[datetime | None]
