@@ -10,8 +10,8 @@ from service.db.tables.base import AtNow, Base
 class IdempotencyKeyRow(Base):
     """The answer that one caller's idempotency key got.
 
-    `digest` is of caller and key; `request_digest` is an HMAC under the key itself, which is not kept: what stood
-    in the body, a password perhaps, cannot be guessed from it.
+    `digest` is of caller and key; `request_digest` is an HMAC under the key itself, which is not kept, so
+    that a password in the body cannot be guessed from it.
     """
 
     __tablename__ = "idempotency_keys"
