@@ -1,0 +1,1 @@
+"""Secrets: hashing with admission control, foreign hashes, tokens, the blocklist of common passwords."""
