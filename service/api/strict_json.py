@@ -1,0 +1,178 @@
+"""JSON as the service reads it: one meaning per document, or a refusal.
+
+Source: RFC 8259, RFC 7493 (I-JSON); OWASP ASVS 5.0 1.5.3, 4.1.1, 15.3.5.
+"""
+
+import json
+import re
+from collections.abc import Callable
+from typing import Any, Final, TypeVar
+
+import msgspec
+
+from service.domain.errors import FieldFault, MalformedJson, UnsupportedMediaType, ValidationFailed
+
+T = TypeVar("T")
+
+MAX_DEPTH: Final = 32
+"""How many arrays and objects may stand inside each other."""
+
+_JSON: Final = b"application/json"
+_LONGEST_NAME: Final = 64
+_MESSAGE: Final = re.compile(r"(?P<what>.*?)(?: - at (?:`key` in )?`(?P<path>\$[^`]*)`)?", re.DOTALL)
+_STEP: Final = re.compile(r"\.(?P<name>[^.\[]+)|\[(?P<index>\d+)\]")
+_NAMED: Final = re.compile(r"Object (?:missing required|contains unknown) field `(?P<name>.*)`", re.DOTALL)
+_WRONG_TYPE: Final = re.compile(r"Expected `(?P<expected>[a-z0-9 |]+)`, got `[a-z0-9]+`")
+_LENGTH: Final = re.compile(r"Expected `[a-z |]+` of length (?P<sign>[<>]=?|==) (?P<length>\d+)")
+_RANGE: Final = re.compile(r"Expected `(?:int|float)[a-z |]*` (?P<sign>[<>]=?) (?P<bound>-?[0-9.]+)")
+_JSON_NAMES: Final = {"str": "string", "int": "integer", "float": "number", "bool": "boolean"}
+_SIGNS: Final = {"<=": "at most", ">=": "at least", "<": "less than", ">": "more than", "==": "exactly"}
+
+
+def require_json(
+    content_type: bytes | None, *, also: tuple[bytes, ...] = (), content_encoding: bytes | None = None
+) -> bytes:
+    """Give the media type of a body, lower-cased: `application/json` or one of `also`.
+
+    The arguments are header values, None when the header is absent. A charset is absent or UTF-8.
+
+    Raises:
+        UnsupportedMediaType: the type, its charset or the content encoding is another, or no type is given.
+
+    Source: OWASP ASVS 5.0 4.1.1; RFC 9110 8.3, 8.4.
+    """
+    if content_encoding is not None and content_encoding.strip().lower() != b"identity":
+        raise UnsupportedMediaType
+    if content_type == _JSON:
+        return _JSON
+    media_type, *parameters = (content_type or b"").lower().split(b";")
+    media_type = media_type.strip()
+    if (media_type != _JSON and media_type not in also) or not all(map(_is_harmless, parameters)):
+        raise UnsupportedMediaType
+    return media_type
+
+
+def check_json(body: bytes) -> None:
+    """Promise that a body is one JSON document with one meaning.
+
+    That is: UTF-8 without a byte order mark, no repeated key at any level, no lone surrogate, no `NaN` or
+    `Infinity`, and at most 32 arrays and objects inside each other. Numbers may be of any size.
+
+    Raises:
+        MalformedJson: it is not.
+
+    Source: RFC 7493 2.1, 2.3; OWASP ASVS 5.0 1.5.3.
+    """
+    try:
+        value = _DOCUMENT.decode(body.decode("utf-8"))
+        if b"\\u" in body:
+            json.dumps(value, ensure_ascii=False, check_circular=False).encode("utf-8")
+    except (ValueError, RecursionError) as error:
+        raise MalformedJson from error
+    if body.count(b"{") + body.count(b"[") > MAX_DEPTH and _is_too_deep(value):
+        raise MalformedJson
+
+
+def decode(body: bytes, struct: type[T]) -> T:
+    """Read a body into a msgspec Struct: strict types, and unknown fields as the Struct declares them.
+
+    Raises:
+        MalformedJson: the body is no JSON document, or one with more than one meaning.
+        ValidationFailed: it breaks a rule of the Struct; the fault points at the place and repeats no value.
+    """
+    check_json(body)
+    try:
+        return msgspec.json.decode(body, type=struct, strict=True)
+    except msgspec.ValidationError as error:
+        raise ValidationFailed(_fault_of(str(error))) from None
+    except msgspec.DecodeError:
+        raise MalformedJson from None
+
+
+def _is_harmless(parameter: bytes) -> bool:
+    name, _, value = parameter.strip().partition(b"=")
+    return name.rstrip() != b"charset" or value.strip().strip(b'"') == b"utf-8"
+
+
+def _object_of(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    members = dict(pairs)
+    if len(members) != len(pairs):
+        raise MalformedJson
+    return members
+
+
+def _refuse_constant(_name: str) -> None:
+    raise MalformedJson
+
+
+def _is_too_deep(value: object) -> bool:
+    containers = [value]
+    for _ in range(MAX_DEPTH):
+        children = [child for container in containers for child in _children_of(container)]
+        containers = [child for child in children if isinstance(child, dict | list)]
+    return bool(containers)
+
+
+def _children_of(container: object) -> Any:
+    if isinstance(container, dict):
+        return container.values()
+    return container if isinstance(container, list) else ()
+
+
+# Only the shape is of interest here: `float` reads an integer of any length without the interpreter's limit.
+_DOCUMENT: Final = json.JSONDecoder(
+    object_pairs_hook=_object_of, parse_int=float, parse_constant=_refuse_constant
+)
+
+
+def _fault_of(message: str) -> FieldFault:
+    """Say in our words what msgspec found. Its own may repeat the value."""
+    parts = _MESSAGE.fullmatch(message)
+    what, path = (parts["what"], parts["path"] or "") if parts else ("", "")
+    pointer = "".join(f"/{step['name'] or step['index']}" for step in _STEP.finditer(path))
+    for pattern, describe in _FAULTS:
+        if found := pattern.match(what):
+            return describe(pointer, found)
+    return FieldFault(pointer, "invalid_value", "The value is not valid here.")
+
+
+def _name_fault(pointer: str, found: re.Match[str]) -> FieldFault:
+    name = found["name"]
+    # A name this long is none of ours: point at the object that holds it.
+    place = f"{pointer}/{_escape(name)}" if len(name) <= _LONGEST_NAME else pointer
+    if found[0].startswith("Object missing"):
+        return FieldFault(place, "missing_field", "This field is required.")
+    return FieldFault(place, "unknown_field", "There is no such field here.")
+
+
+def _type_fault(pointer: str, found: re.Match[str]) -> FieldFault:
+    names = [_JSON_NAMES.get(name, name) for name in found["expected"].split(" | ")]
+    return FieldFault(pointer, "wrong_type", f"The JSON type must be {' or '.join(names)}.")
+
+
+def _length_fault(pointer: str, found: re.Match[str]) -> FieldFault:
+    code = "too_long" if found["sign"].startswith("<") else "too_short"
+    return FieldFault(pointer, code, f"The length must be {_SIGNS[found['sign']]} {found['length']}.")
+
+
+def _range_fault(pointer: str, found: re.Match[str]) -> FieldFault:
+    bound = f"{_SIGNS[found['sign']]} {found['bound']}"
+    return FieldFault(pointer, "out_of_range", f"The number must be {bound}.")
+
+
+def _size_fault(pointer: str, _found: re.Match[str]) -> FieldFault:
+    return FieldFault(pointer, "out_of_range", "The number is out of range.")
+
+
+def _escape(name: str) -> str:
+    """Write a member name as a step of a JSON Pointer. Source: RFC 6901 3."""
+    return name.replace("~", "~0").replace("/", "~1")
+
+
+_FAULTS: Final[tuple[tuple[re.Pattern[str], Callable[[str, re.Match[str]], FieldFault]], ...]] = (
+    (_NAMED, _name_fault),
+    (_WRONG_TYPE, _type_fault),
+    (_LENGTH, _length_fault),
+    (_RANGE, _range_fault),
+    (re.compile(r"(?:Integer value|Number) out of range"), _size_fault),
+)
