@@ -131,7 +131,7 @@ def _is_repetition(folded: str, min_length: int) -> bool:
 
 
 def _is_derived(folded: str, context: Sequence[str]) -> bool:
-    """Whole words of the context, in any order and number, forwards or backwards, with digits and signs around."""
+    """Whole words of the context, in any order and number, also backwards, digits and signs aside."""
     wholes = {_alphanumeric(text) for text in context}
     if _alphanumeric(folded) in wholes - {""}:
         return True

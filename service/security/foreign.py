@@ -1,0 +1,215 @@
+"""Password hashes as other systems write them: what may be imported, and how such a hash is verified.
+
+Read are argon2 (id, i, d), bcrypt, scrypt, and pbkdf2 with SHA-256 or SHA-512, in PHC or modular form (as
+argon2, bcrypt and passlib write them) and as Django writes them. Every cost is bounded before anything is
+computed: a stored hash is input like any other.
+Source: OWASP ASVS 5.0 15.2.2; OWASP Password Storage Cheat Sheet.
+"""
+
+import hashlib
+import hmac
+import re
+from base64 import b64decode, b64encode
+from binascii import Error as Base64Error
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+
+import bcrypt
+from argon2.exceptions import VerifyMismatchError
+from argon2.low_level import Type, verify_secret
+
+MAX_LENGTH = 512
+MAX_MEMORY_KIB = 256 * 1024
+MAX_ARGON2_ITERATIONS = 10
+MAX_ARGON2_PARALLELISM = 16
+MAX_BCRYPT_COST = 15
+MAX_PBKDF2_ROUNDS = 5_000_000
+
+_BCRYPT_BYTES = 72
+_SCRYPT_SLACK_BYTES = 1 << 20
+_DIGEST_SIZES = range(16, 65)
+_SALT_SIZES = range(8, 129)
+
+_ARGON2 = re.compile(
+    r"(?:argon2)?(?P<phc>\$argon2(?P<kind>id|i|d)(?:\$v=(?:16|19))?\$m=(?P<m>{n}),t=(?P<t>{n}),p=(?P<p>{n})"
+    r"\$(?P<salt>{b})\$(?P<digest>{b}))".format(n="[1-9][0-9]{0,9}", b="[A-Za-z0-9+/]+")
+)
+_BCRYPT = re.compile(
+    r"(?P<django>bcrypt\$|bcrypt_sha256\$)?"
+    r"(?P<setting>\$2[aby]\$(?P<cost>[0-9]{2})\$[./A-Za-z0-9]{21}[.Oeu])[./A-Za-z0-9]{30}[.CGKOSWaeimquy26]"
+)
+_PBKDF2 = re.compile(
+    r"\$pbkdf2-(?P<hash>sha256|sha512)\$(?:i=)?(?P<rounds>[1-9][0-9]{0,9})(?:,l=[1-9][0-9]?)?"
+    r"\$(?P<salt>[A-Za-z0-9+./]+)\$(?P<digest>[A-Za-z0-9+./]+)"
+)
+_PBKDF2_DJANGO = re.compile(
+    r"pbkdf2_(?P<hash>sha256)\$(?P<rounds>[1-9][0-9]{0,9})\$(?P<salt>[!-#%-~]+)\$(?P<digest>[A-Za-z0-9+/]+)={0,2}"
+)
+_SCRYPT = re.compile(
+    r"\$scrypt\$ln=(?P<ln>[1-9][0-9]?),r=(?P<r>[1-9][0-9]{0,9}),p=(?P<p>[1-9][0-9]{0,9})"
+    r"\$(?P<salt>[A-Za-z0-9+/]+)\$(?P<digest>[A-Za-z0-9+/]+)"
+)
+_SCRYPT_DJANGO = re.compile(
+    r"scrypt\$(?P<n>[1-9][0-9]{0,9})\$(?P<salt>[!-#%-~]+)\$(?P<r>[1-9][0-9]{0,9})\$(?P<p>[1-9][0-9]{0,9})"
+    r"\$(?P<digest>[A-Za-z0-9+/]+)={0,2}"
+)
+_ARGON2_KINDS = {"id": Type.ID, "i": Type.I, "d": Type.D}
+
+
+class UnusableHash(ValueError):
+    """A text that is no password hash Rollcall can verify; the message says why and repeats nothing of it."""
+
+
+@dataclass(frozen=True, slots=True)
+class StoredHash:
+    """A hash that was read and found affordable.
+
+    `matches` takes the password in UTF-8 and needs `memory_kib`. It keeps its thread busy, or `threads` of its
+    own if more than one, for as long as the hash was made to cost.
+    """
+
+    matches: Callable[[bytes], bool]
+    memory_kib: int = 0
+    threads: int = 1
+
+
+def check_importable(password_hash: str) -> str | None:
+    """Return None when the hash can be imported, else one sentence that says why it cannot."""
+    try:
+        read(password_hash)
+    except UnusableHash as unusable:
+        return str(unusable)
+    return None
+
+
+def read(password_hash: str) -> StoredHash:
+    """Return the hash, ready to verify passwords with. Computes nothing.
+
+    Raises:
+        UnusableHash: the format is unknown, the text is malformed, or verifying would cost too much.
+    """
+    if len(password_hash) <= MAX_LENGTH:
+        for pattern, reader in _READERS:
+            match = pattern.fullmatch(password_hash)
+            if match is not None:
+                return reader(match)
+    raise UnusableHash("This is no password hash in a known form.")
+
+
+def _read_argon2(match: re.Match[str]) -> StoredHash:
+    memory_kib, iterations, parallelism = int(match["m"]), int(match["t"]), int(match["p"])
+    _require_affordable(memory_kib <= MAX_MEMORY_KIB)
+    _require_affordable(iterations <= MAX_ARGON2_ITERATIONS and parallelism <= MAX_ARGON2_PARALLELISM)
+    _require_sound(memory_kib >= 8 * parallelism)
+    _require_sizes(_decoded(match["salt"]), _decoded(match["digest"]))
+    matches = partial(_matches_argon2, match["phc"].encode(), _ARGON2_KINDS[match["kind"]])
+    return StoredHash(matches, memory_kib, parallelism)
+
+
+def _read_bcrypt(match: re.Match[str]) -> StoredHash:
+    cost = int(match["cost"])
+    _require_sound(4 <= cost <= 31)
+    _require_affordable(cost <= MAX_BCRYPT_COST)
+    is_prehashed = match["django"] == "bcrypt_sha256$"
+    encoded = match[0].removeprefix(match["django"] or "").encode()
+    return StoredHash(partial(_matches_bcrypt, encoded, is_prehashed))
+
+
+def _read_pbkdf2(match: re.Match[str]) -> StoredHash:
+    salt, digest = (_decoded(match[name].replace(".", "+")) for name in ("salt", "digest"))
+    _require_sizes(salt, digest)
+    return _pbkdf2(match["hash"], int(match["rounds"]), salt, digest)
+
+
+def _read_pbkdf2_django(match: re.Match[str]) -> StoredHash:
+    digest = _decoded(match["digest"])
+    _require_sizes(None, digest)
+    return _pbkdf2(match["hash"], int(match["rounds"]), match["salt"].encode(), digest)
+
+
+def _pbkdf2(hash_name: str, rounds: int, salt: bytes, digest: bytes) -> StoredHash:
+    blocks = -(-len(digest) // hashlib.new(hash_name).digest_size)
+    _require_affordable(rounds * blocks <= MAX_PBKDF2_ROUNDS)
+    return StoredHash(partial(_matches_pbkdf2, hash_name, rounds, salt, digest))
+
+
+def _read_scrypt(match: re.Match[str]) -> StoredHash:
+    salt, digest = _decoded(match["salt"]), _decoded(match["digest"])
+    _require_sizes(salt, digest)
+    return _scrypt(1 << int(match["ln"]), int(match["r"]), int(match["p"]), salt, digest)
+
+
+def _read_scrypt_django(match: re.Match[str]) -> StoredHash:
+    n, digest = int(match["n"]), _decoded(match["digest"])
+    _require_sizes(None, digest)
+    _require_sound(n > 1 and n & (n - 1) == 0)
+    return _scrypt(n, int(match["r"]), int(match["p"]), match["salt"].encode(), digest)
+
+
+def _scrypt(n: int, r: int, p: int, salt: bytes, digest: bytes) -> StoredHash:
+    memory_bytes = 128 * n * r * p
+    _require_affordable(memory_bytes <= MAX_MEMORY_KIB * 1024)
+    return StoredHash(partial(_matches_scrypt, n, r, p, salt, digest), memory_bytes // 1024)
+
+
+def _matches_argon2(phc: bytes, kind: Type, password: bytes) -> bool:
+    try:
+        return verify_secret(phc, password, kind)
+    except VerifyMismatchError:
+        return False
+
+
+def _matches_bcrypt(encoded: bytes, is_prehashed: bool, password: bytes) -> bool:
+    """Cut at 72 bytes, as every bcrypt did that wrote an imported hash; the library refuses longer ones.
+
+    Rollcall makes no bcrypt hash, and the next log-in replaces this one by argon2id over the whole password.
+    """
+    secret = hashlib.sha256(password).hexdigest().encode() if is_prehashed else password
+    return bcrypt.checkpw(secret[:_BCRYPT_BYTES], encoded)
+
+
+def _matches_pbkdf2(hash_name: str, rounds: int, salt: bytes, digest: bytes, password: bytes) -> bool:
+    computed = hashlib.pbkdf2_hmac(hash_name, password, salt, rounds, len(digest))
+    return hmac.compare_digest(computed, digest)
+
+
+def _matches_scrypt(n: int, r: int, p: int, salt: bytes, digest: bytes, password: bytes) -> bool:
+    limit_bytes = 128 * n * r + 128 * r * p + _SCRYPT_SLACK_BYTES
+    computed = hashlib.scrypt(password, salt=salt, n=n, r=r, p=p, maxmem=limit_bytes, dklen=len(digest))
+    return hmac.compare_digest(computed, digest)
+
+
+def _decoded(text: str) -> bytes:
+    """Base64 without padding; one spelling only, so that equal hashes are equal texts."""
+    try:
+        decoded = b64decode(text + "=" * (-len(text) % 4), validate=True)
+    except Base64Error:
+        raise UnusableHash("The hash is malformed.") from None
+    _require_sound(b64encode(decoded).decode().rstrip("=") == text)
+    return decoded
+
+
+def _require_sizes(salt: bytes | None, digest: bytes) -> None:
+    _require_sound(salt is None or len(salt) in _SALT_SIZES)
+    _require_sound(len(digest) in _DIGEST_SIZES)
+
+
+def _require_sound(is_sound: bool) -> None:
+    if not is_sound:
+        raise UnusableHash("The hash is malformed.")
+
+
+def _require_affordable(is_affordable: bool) -> None:
+    if not is_affordable:
+        raise UnusableHash("Verifying a password against this hash would cost too much.")
+
+
+_READERS: tuple[tuple[re.Pattern[str], Callable[[re.Match[str]], StoredHash]], ...] = (
+    (_ARGON2, _read_argon2),
+    (_BCRYPT, _read_bcrypt),
+    (_PBKDF2, _read_pbkdf2),
+    (_PBKDF2_DJANGO, _read_pbkdf2_django),
+    (_SCRYPT, _read_scrypt),
+    (_SCRYPT_DJANGO, _read_scrypt_django),
+)

@@ -1,0 +1,95 @@
+"""A queue in which callers take turns, however much each of them puts into it."""
+
+from collections import OrderedDict, deque
+from collections.abc import Iterator
+from typing import Generic, TypeVar
+
+T = TypeVar("T")
+
+_MAX_TURNS_OWED = 16
+
+
+class _Line(Generic[T]):
+    """What one caller has waiting, and how many of its turns it has used up in advance."""
+
+    __slots__ = ("items", "turns_owed")
+
+    def __init__(self) -> None:
+        self.items: deque[T] = deque()
+        self.turns_owed = 0
+
+
+class FairQueue(Generic[T]):
+    """First come, first served within a caller; round-robin between callers. Not locked.
+
+    A caller whose work took longer than usual is charged for it and passed over for as many turns, as long as
+    others wait.
+    """
+
+    def __init__(self) -> None:
+        self._lines: OrderedDict[str, _Line[T]] = OrderedDict()
+        self._length = 0
+
+    def __len__(self) -> int:
+        return self._length
+
+    def push(self, caller: str, item: T) -> None:
+        """Put an item at the end of its caller's line; a caller that is new goes to the end of the round."""
+        self._lines.setdefault(caller, _Line()).items.append(item)
+        self._length += 1
+
+    def pop(self) -> T | None:
+        """Take the next item of the caller whose turn it is, or None when nothing waits."""
+        while self._lines:
+            caller, line = next(iter(self._lines.items()))
+            self._lines.move_to_end(caller)
+            if line.turns_owed == 0 or len(self._lines) == 1:
+                item = line.items.popleft()
+                self._shrunk(caller, line)
+                return item
+            line.turns_owed -= 1
+        return None
+
+    def charge(self, caller: str, *, turns: int) -> None:
+        """Pass the caller over for that many more turns, if it has anything waiting."""
+        line = self._lines.get(caller)
+        if line is not None:
+            line.turns_owed = min(max(line.turns_owed + turns, 0), _MAX_TURNS_OWED)
+
+    def remove(self, caller: str, item: T) -> bool:
+        """Take an item out, wherever it stands; False when it does not wait any more."""
+        line = self._lines.get(caller)
+        if line is None or item not in line.items:
+            return False
+        line.items.remove(item)
+        self._shrunk(caller, line)
+        return True
+
+    def evict_for(self, caller: str) -> T | None:
+        """Take out the newest item of whoever has most waiting, unless `caller` would then have as many."""
+        longest = max(self._lines, key=lambda name: len(self._lines[name].items), default=None)
+        if longest is None or len(self._lines[longest].items) <= self._waiting(caller) + 1:
+            return None
+        line = self._lines[longest]
+        item = line.items.pop()
+        self._shrunk(longest, line)
+        return item
+
+    def ahead_of(self, caller: str) -> int:
+        """Return how many items would be taken before one that `caller` put in now."""
+        own = self._waiting(caller)
+        others = (len(line.items) for name, line in self._lines.items() if name != caller)
+        return own + sum(min(length, own + 1) for length in others)
+
+    def heads(self) -> Iterator[T]:
+        """Yield the oldest item of each caller."""
+        return (line.items[0] for line in self._lines.values())
+
+    def _waiting(self, caller: str) -> int:
+        line = self._lines.get(caller)
+        return 0 if line is None else len(line.items)
+
+    def _shrunk(self, caller: str, line: _Line[T]) -> None:
+        self._length -= 1
+        if not line.items:
+            del self._lines[caller]
