@@ -4,8 +4,10 @@ import asyncio
 
 from alembic import context
 
+from service.db.embedded import EmbeddedPostgres
 from service.db.migrations import drafting, operations, running
 from service.db.tables import Base
+from settings import get_settings
 
 operations.register()
 
@@ -31,10 +33,13 @@ def run_online(dsn: str) -> None:
 
 def run_configured() -> None:
     """Run against the given database: by the caller, by the settings, or else the embedded one."""
-    dsn = context.config.attributes.get("dsn") or migration_dsn(get_settings())
+    settings = get_settings()
+    dsn = context.config.attributes.get("dsn") or settings.migrations_dsn
     if dsn is not None:
         run_online(dsn)
         return
+    with EmbeddedPostgres(settings.database.embedded_dir) as postgres:
+        run_online(postgres.dsn)
 
 
 if context.is_offline_mode():

@@ -3,13 +3,14 @@
 import asyncio
 from typing import Any
 
-import asyncpg
 from alembic import command
 from sqlalchemy import Connection
-from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
-from sqlalchemy.pool import NullPool
+from sqlalchemy.ext.asyncio import AsyncEngine
 
+from service.db.engine import create_engine
 from service.db.migrations.history import alembic_config
+
+_DAY = 86_400.0
 
 
 async def upgrade(dsn: str, target: str = "head") -> None:
@@ -18,19 +19,15 @@ async def upgrade(dsn: str, target: str = "head") -> None:
 
 
 async def downgrade(dsn: str, target: str = "-1") -> None:
-    """Bring the database at a libpq DSN down to a revision, or down one step. What is taken away is parked."""
+    """Bring the database at a libpq DSN down to a revision, or one step. What goes is parked."""
     await asyncio.to_thread(command.downgrade, alembic_config(dsn=dsn), target)
 
 
 def migration_engine(dsn: str) -> AsyncEngine:
-    """Return an engine without the statement timeouts that the service itself lives under."""
-
-    async def connect() -> asyncpg.Connection:
-        return await asyncpg.connect(
-            dsn, timeout=10, statement_cache_size=0, server_settings={"application_name": "rollcall-migrate"}
-        )
-
-    return create_async_engine("postgresql+asyncpg://", async_creator=connect, poolclass=NullPool)
+    """Return an engine for changing the schema: without the timeouts of a request, and nothing prepared."""
+    return create_engine(
+        dsn, pool_size=3, command_timeout=_DAY, application_name="rollcall-migrate", pgbouncer=True
+    )
 
 
 async def run(dsn: str, context: Any, options: dict[str, Any]) -> None:
