@@ -1,0 +1,109 @@
+"""All settings in one object."""
+
+from collections.abc import Iterator
+from typing import Annotated, Literal
+
+from pydantic import Field
+from pydantic_settings import BaseSettings, InitSettingsSource, PydanticBaseSettingsSource, SettingsConfigDict
+from typing_extensions import override
+
+from settings.database import DatabaseSettings
+from settings.http import HttpSettings
+from settings.log import LogSettings
+from settings.metrics import MetricsSettings
+from settings.migrations import MigrationSettings
+from settings.passwords import OWASP_FLOORS, PasswordSettings
+from settings.retention import RetentionSettings
+from settings.section import Section
+from settings.sessions import SessionSettings
+from settings.sources import read_variables
+from settings.throttle import ThrottleSettings
+from settings.tokens import TokenSettings
+from settings.values import Expected
+from settings.variables import setting_variables, tree_of
+
+
+class Settings(Section, BaseSettings):
+    """What an operator can choose, complete and checked.
+
+    Arguments beat variables; see `settings.sources` for where variables come from.
+    Raises: pydantic.ValidationError; `get_settings` tells the same in words.
+    """
+
+    model_config = SettingsConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
+
+    profile: Literal["production", "test"] = Field(
+        default="production",
+        description="test: accepts Argon2id parameters below the OWASP floors, and listens on loopback only.",
+    )
+    registration: Literal["closed", "open"] = Field(
+        default="closed",
+        description="open: anybody may create an account; closed: administrators and API keys only.",
+    )
+    service_name: Annotated[
+        str,
+        Field(pattern=r"^[A-Za-z][A-Za-z0-9._-]{0,62}$"),
+        Expected("1 to 63 letters, digits, dots, dashes or underscores, a letter first"),
+    ] = Field(
+        default="rollcall",
+        description="The name in logs and on database connections; also a word blocked in passwords.",
+    )
+    database: DatabaseSettings = Field(default_factory=DatabaseSettings)
+    http: HttpSettings = Field(default_factory=HttpSettings)
+    passwords: PasswordSettings = Field(default_factory=PasswordSettings)
+    sessions: SessionSettings = Field(default_factory=SessionSettings)
+    throttle: ThrottleSettings = Field(default_factory=ThrottleSettings)
+    tokens: TokenSettings = Field(default_factory=TokenSettings)
+    retention: RetentionSettings = Field(default_factory=RetentionSettings)
+    log: LogSettings = Field(default_factory=LogSettings)
+    metrics: MetricsSettings = Field(default_factory=MetricsSettings)
+    migrations: MigrationSettings = Field(default_factory=MigrationSettings)
+
+    @property
+    def migrations_dsn(self) -> str | None:
+        """The URL that migrations use, with its password, or None for the embedded database."""
+        own = self.migrations.database_url
+        return own.get_secret_value() if own else self.database.dsn
+
+    @property
+    def migrates_on_start(self) -> bool:
+        """Whether the service brings the schema up to date before it serves."""
+        if self.migrations.on_start is None:
+            return self.migrations_dsn is None
+        return self.migrations.on_start
+
+    def conflicts(self) -> Iterator[str]:
+        """Tell which settings of different sections do not go together."""
+        yield from self._profile_conflicts()
+        if self.database.command_timeout >= self.http.request_timeout:
+            yield (
+                "ROLLCALL_HTTP__REQUEST_TIMEOUT: must be longer than ROLLCALL_DATABASE__COMMAND_TIMEOUT, "
+                "or requests would end while their statement still runs"
+            )
+        if self.metrics.port == self.http.port:
+            yield ("ROLLCALL_METRICS__PORT: must differ from ROLLCALL_HTTP__PORT (unset, both share one)")
+
+    def _profile_conflicts(self) -> Iterator[str]:
+        if self.profile == "test" and not self.http.is_loopback:
+            yield "ROLLCALL_HTTP__HOST: must be a loopback address while ROLLCALL_PROFILE is test"
+        if self.profile != "test" and not self.passwords.meets_owasp_floor:
+            floors = ", ".join(f"{memory} with {iterations}" for memory, iterations in OWASP_FLOORS)
+            yield (
+                "ROLLCALL_PASSWORDS__MEMORY_KIB: must reach an OWASP floor together with "
+                f"ROLLCALL_PASSWORDS__ITERATIONS: at least {floors}"
+            )
+
+    @classmethod
+    @override
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """Put arguments first, then the variables, read our way instead of the four ways of the library."""
+        variables = setting_variables(settings_cls)
+        found = read_variables(frozenset(variables))
+        return init_settings, InitSettingsSource(settings_cls, init_kwargs=tree_of(found, variables))

@@ -1,0 +1,83 @@
+"""Where variables come from: the environment, then `.env`, then the secrets directory; the first wins.
+
+An empty value counts as none, so that `VARIABLE=${VARIABLE:-}` in a compose file changes nothing.
+"""
+
+import os
+import re
+from collections.abc import Mapping
+from pathlib import Path
+
+from dotenv.parser import parse_stream
+
+from settings.errors import SettingsError
+from settings.variables import PREFIX, SECRETS_DIR
+
+DOTENV = Path(".env")
+DEFAULT_SECRETS_DIR = Path("/run/secrets")
+
+# A Kubernetes service of this name puts variables of its own into every container beside it.
+_KUBERNETES = re.compile(
+    rf"{PREFIX}(?:[A-Z0-9_]+_)?(?:SERVICE_HOST|SERVICE_PORT(?:_[A-Z0-9_]+)?|"
+    r"PORT_[0-9]+_(?:TCP|UDP|SCTP)(?:_(?:ADDR|PORT|PROTO))?)"
+)
+_KUBERNETES_PORT = re.compile(r"(?:tcp|udp|sctp)://.*")
+
+
+def read_variables(known: frozenset[str]) -> dict[str, str]:
+    """Give every variable of the service that is set anywhere, by its upper-case name.
+
+    Names that are no setting are among them, even when empty, so that misspelt ones can be told.
+    Raises: SettingsError when a file that is there cannot be read.
+    """
+    environment = {name: text for name, text in os.environ.items() if not _is_from_kubernetes(name, text)}
+    nearer = _ours(_read_dotenv(), known) | _ours(environment, known)
+    directory = nearer.get(SECRETS_DIR, "").strip()
+    return _ours(_read_secrets(Path(directory) if directory else None, known), known) | nearer
+
+
+def _ours(variables: Mapping[str, str], known: frozenset[str]) -> dict[str, str]:
+    ours = {}
+    for name in sorted(variables, reverse=True):  # capitals sort first, so they come last and win
+        variable = name.upper()
+        is_ours = variable in known or variable.startswith(PREFIX)
+        if is_ours and (variables[name].strip() or variable not in known | {SECRETS_DIR}):
+            ours[variable] = variables[name]
+    return ours
+
+
+def _is_from_kubernetes(name: str, text: str) -> bool:
+    if name.endswith("_PORT") and _KUBERNETES_PORT.fullmatch(text):
+        return True
+    return _KUBERNETES.fullmatch(name) is not None
+
+
+def _read_dotenv() -> dict[str, str]:
+    try:
+        with DOTENV.open(encoding="utf-8-sig") as stream:
+            bindings = list(parse_stream(stream))
+    except FileNotFoundError:
+        return {}
+    except (OSError, UnicodeDecodeError):
+        raise SettingsError([f"{DOTENV}: cannot be read as UTF-8 text"]) from None
+    if wrong := [binding.original.line for binding in bindings if binding.error]:
+        raise SettingsError([f"{DOTENV}: line {line} is not of the form NAME=value" for line in wrong])
+    return {binding.key: binding.value or "" for binding in bindings if binding.key}
+
+
+def _read_secrets(directory: Path | None, known: frozenset[str]) -> dict[str, str]:
+    if directory is None and not DEFAULT_SECRETS_DIR.is_dir():
+        return {}
+    try:
+        files = sorted((directory or DEFAULT_SECRETS_DIR).iterdir())
+    except OSError:
+        raise SettingsError([f"{SECRETS_DIR}: must be a directory that can be read"]) from None
+    ours = [file for file in files if file.name.upper() in known or file.name.upper().startswith(PREFIX)]
+    return {file.name: _read_secret(file) for file in ours}
+
+
+def _read_secret(file: Path) -> str:
+    try:
+        return file.read_text(encoding="utf-8").strip()
+    except (OSError, UnicodeDecodeError):
+        raise SettingsError([f"{file.name.upper()}: its secrets file cannot be read as UTF-8 text"]) from None

@@ -1,0 +1,19 @@
+"""How long the tokens that stand in for a password last."""
+
+from datetime import timedelta
+
+from pydantic import Field
+
+from settings.section import Section
+from settings.values import Duration
+
+
+class TokenSettings(Section):
+    """Lifetimes of single-use tokens. Source: OWASP ASVS 5.0 6.4.1 (short and used once)."""
+
+    reset_ttl: Duration = Field(
+        default=timedelta(hours=1),
+        ge=timedelta(seconds=1),
+        le=timedelta(hours=24),
+        description="How long a password reset token can be used.",
+    )
