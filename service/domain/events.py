@@ -19,7 +19,6 @@ class Action(StrEnum):
     USER_DELETED = "user.deleted"
     LOGIN_SUCCEEDED = "login.succeeded"
     LOGIN_FAILED = "login.failed"
-    LOGIN_THROTTLED = "login.throttled"
     SESSION_ENDED = "session.ended"
     SESSIONS_ENDED = "sessions.ended"
     PASSWORD_CHANGED = "password.changed"

@@ -1,0 +1,1 @@
+"""All SQL and all locks, one file per aggregate."""

@@ -1,0 +1,42 @@
+"""What repositories run their statements on, and the row comparison behind keyset pages."""
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Protocol, TypeVar
+
+from sqlalchemy import CursorResult, Executable, Row
+
+from service.domain.pages import Page, Position
+
+ItemT = TypeVar("ItemT")
+
+
+class Executor(Protocol):
+    """Runs statements inside one transaction."""
+
+    async def execute(
+        self, statement: Executable, values: Mapping[str, Any] | None = None
+    ) -> CursorResult[Any]:
+        """Run one statement."""
+
+    async def one(self, statement: Executable, values: Mapping[str, Any] | None = None) -> Row[Any] | None:
+        """Run one statement and give its first row, or None."""
+
+    async def all(self, statement: Executable, values: Mapping[str, Any] | None = None) -> Sequence[Row[Any]]:
+        """Run one statement and give all its rows."""
+
+    async def count(self, statement: Executable, values: Mapping[str, Any] | None = None) -> int:
+        """Run one statement and give the number of rows it changed."""
+
+
+class Repository:
+    """Base of all repositories: takes and returns entities, keeps the rows to itself."""
+
+    def __init__(self, executor: Executor) -> None:
+        self._db = executor
+
+
+def page_of(items: list[ItemT], limit: int, position_of: Callable[[ItemT], Position]) -> Page[ItemT]:
+    """Cut a page from `limit + 1` fetched items: the one too many tells that there is a next page."""
+    if len(items) <= limit:
+        return Page(items, None)
+    return Page(items[:limit], position_of(items[limit - 1]))

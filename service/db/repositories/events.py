@@ -1,0 +1,83 @@
+"""The audit trail in SQL."""
+
+from collections.abc import Sequence
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import bindparam, insert, select, tuple_
+
+from service.db.read_lane import ReadLane, ReadQuery
+from service.db.repositories.base import Repository, page_of
+from service.db.tables import EventRow
+from service.domain.callers import CallerKind
+from service.domain.events import Action, Event, Origin
+from service.domain.ids import new_id
+from service.domain.pages import Page, Position
+
+EVENT_COLUMNS: tuple[Any, ...] = (
+    EventRow.id,
+    EventRow.at,
+    EventRow.actor_id,
+    EventRow.actor_kind,
+    EventRow.action,
+    EventRow.subject_id,
+    EventRow.ip,
+    EventRow.request_id,
+)
+
+
+def event_from(values: Sequence[Any]) -> Event:
+    """Make the entity from the values of `EVENT_COLUMNS`."""
+    id_, at, actor_id, actor_kind, action, subject_id, ip, request_id = values
+    return Event(id_, at, actor_id, CallerKind(actor_kind), Action(action), subject_id, ip, request_id)
+
+
+_ADD = insert(EventRow)
+_LATEST = (
+    select(*EVENT_COLUMNS).order_by(EventRow.at.desc(), EventRow.id.desc()).limit(bindparam("row_limit"))
+)
+_LATEST_CONTINUED = _LATEST.where(
+    tuple_(EventRow.at, EventRow.id)
+    < tuple_(bindparam("after_at", type_=EventRow.at.type), bindparam("after_id", type_=EventRow.id.type))
+)
+
+
+class EventRepository(Repository):
+    """The audit trail inside the transaction that it tells of."""
+
+    async def add(self, origin: Origin, action: Action, subject_id: UUID | None) -> None:
+        """Tell what happened to whom."""
+        await self._db.execute(
+            _ADD,
+            {
+                "id": new_id(),
+                "actor_id": origin.caller.id,
+                "actor_kind": origin.caller.kind.value,
+                "action": action.value,
+                "subject_id": subject_id,
+                "ip": origin.ip,
+                "request_id": origin.request_id,
+            },
+        )
+
+
+class EventReads:
+    """The audit trail, read in one statement without a transaction."""
+
+    _FIRST_PAGE = ReadQuery(_LATEST)
+    _NEXT_PAGE = ReadQuery(_LATEST_CONTINUED)
+
+    def __init__(self, lane: ReadLane) -> None:
+        self._lane = lane
+
+    async def list_page(self, *, after: Position | None, limit: int) -> Page[Event]:
+        """List the events, newest first."""
+        values: dict[str, object] = {"row_limit": limit + 1}
+        query = self._FIRST_PAGE
+        if after is not None:
+            values |= {"after_at": after.at, "after_id": after.id}
+            query = self._NEXT_PAGE
+        rows = await self._lane.fetch_all(query, **values)
+        return page_of(
+            [event_from(tuple(row)) for row in rows], limit, lambda item: Position(item.id, at=item.at)
+        )

@@ -1,0 +1,69 @@
+"""Removal of what has expired, in batches that lock little and never wait for others."""
+
+from datetime import datetime, timedelta
+from typing import Any
+
+from sqlalchemy import ColumnElement, Delete, Interval, bindparam, delete, func, select
+from sqlalchemy.orm import InstrumentedAttribute
+
+from service.db.repositories.base import Repository
+from service.db.tables import (
+    EventRow,
+    IdempotencyKeyRow,
+    LoginBucketRow,
+    NetworkBucketRow,
+    ResetTokenRow,
+    SessionRow,
+)
+
+
+def _batch(table: Any, key: Any, condition: ColumnElement[bool]) -> Delete:
+    doomed = select(key).where(condition).limit(bindparam("batch")).with_for_update(skip_locked=True)
+    return delete(table).where(key.in_(doomed))
+
+
+def _older_than(column: InstrumentedAttribute[datetime], name: str) -> ColumnElement[bool]:
+    return column < func.now() - bindparam(name, type_=Interval)
+
+
+_SESSIONS = _batch(
+    SessionRow, SessionRow.id, func.least(SessionRow.expires_at, SessionRow.idle_expires_at) <= func.now()
+)
+_RESET_TOKENS = _batch(ResetTokenRow, ResetTokenRow.user_id, ResetTokenRow.expires_at <= func.now())
+_IDEMPOTENCY = _batch(
+    IdempotencyKeyRow, IdempotencyKeyRow.digest, _older_than(IdempotencyKeyRow.created_at, "age")
+)
+_EVENTS = _batch(EventRow, EventRow.id, _older_than(EventRow.at, "age"))
+_LOGIN_BUCKETS = _batch(
+    LoginBucketRow,
+    LoginBucketRow.digest,
+    LoginBucketRow.user_id.is_(None) & _older_than(LoginBucketRow.updated_at, "age"),
+)
+_NETWORK_BUCKETS = _batch(
+    NetworkBucketRow, NetworkBucketRow.network, _older_than(NetworkBucketRow.hour_started_at, "age")
+)
+
+
+class Housekeeping(Repository):
+    """Deletes at most one batch of each kind; several replicas may do so at once."""
+
+    async def purge_sessions(self, batch: int) -> int:
+        """Remove ended sessions; give their number."""
+        return await self._db.count(_SESSIONS, {"batch": batch})
+
+    async def purge_reset_tokens(self, batch: int) -> int:
+        """Remove expired reset tokens; give their number."""
+        return await self._db.count(_RESET_TOKENS, {"batch": batch})
+
+    async def purge_idempotency_keys(self, batch: int, *, age: timedelta) -> int:
+        """Remove answers older than `age`; give their number."""
+        return await self._db.count(_IDEMPOTENCY, {"batch": batch, "age": age})
+
+    async def purge_events(self, batch: int, *, age: timedelta) -> int:
+        """Remove events older than `age`; give their number."""
+        return await self._db.count(_EVENTS, {"batch": batch, "age": age})
+
+    async def purge_throttle(self, batch: int, *, age: timedelta) -> int:
+        """Remove counts of names without an account unchanged for `age`, and of networks quiet for a day."""
+        removed = await self._db.count(_LOGIN_BUCKETS, {"batch": batch, "age": age})
+        return removed + await self._db.count(_NETWORK_BUCKETS, {"batch": batch, "age": timedelta(days=1)})

@@ -1,0 +1,126 @@
+"""API keys in SQL."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import Interval, bindparam, delete, func, insert, or_, select, update
+
+from service.db.read_lane import ReadLane, ReadQuery
+from service.db.repositories.base import Repository, page_of
+from service.db.tables import ApiKeyRow
+from service.domain.keys import ApiKey, Scope
+from service.domain.pages import Page, Position
+
+API_KEY_COLUMNS: tuple[Any, ...] = (
+    ApiKeyRow.id,
+    ApiKeyRow.name,
+    ApiKeyRow.scopes,
+    ApiKeyRow.created_at,
+    ApiKeyRow.last_used_at,
+    ApiKeyRow.expires_at,
+    ApiKeyRow.prefix,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class NewApiKey:
+    """A key to be added."""
+
+    id: UUID
+    name: str
+    scopes: tuple[Scope, ...]
+    prefix: str
+    token_digest: bytes
+    expires_at: datetime | None
+
+
+def api_key_from(values: Sequence[Any]) -> ApiKey:
+    """Make the entity from the values of `API_KEY_COLUMNS`."""
+    id_, name, scopes, created_at, last_used_at, expires_at, prefix = values
+    return ApiKey(id_, name, tuple(map(Scope, scopes)), created_at, last_used_at, expires_at, prefix)
+
+
+_ADD = insert(ApiKeyRow).returning(*API_KEY_COLUMNS)
+_REVOKE = delete(ApiKeyRow).where(ApiKeyRow.id == bindparam("key_id"))
+_TOUCH = (
+    update(ApiKeyRow)
+    .where(
+        ApiKeyRow.id == func.any(bindparam("ids")),
+        or_(
+            ApiKeyRow.last_used_at.is_(None),
+            ApiKeyRow.last_used_at < func.now() - bindparam("touch_interval", type_=Interval),
+        ),
+    )
+    .values(last_used_at=func.now())
+)
+_LIVE_BY_DIGEST = select(*API_KEY_COLUMNS).where(
+    ApiKeyRow.token_digest == bindparam("token_digest"),
+    or_(ApiKeyRow.expires_at.is_(None), ApiKeyRow.expires_at > func.now()),
+)
+_ALL = select(*API_KEY_COLUMNS).order_by(ApiKeyRow.created_at, ApiKeyRow.id).limit(bindparam("row_limit"))
+_ALL_CONTINUED = _ALL.where(
+    (ApiKeyRow.created_at > bindparam("after_at"))
+    | ((ApiKeyRow.created_at == bindparam("after_at")) & (ApiKeyRow.id > bindparam("after_id")))
+)
+
+
+class ApiKeyRepository(Repository):
+    """API keys inside a transaction."""
+
+    async def add(self, key: NewApiKey) -> ApiKey:
+        """Add a key."""
+        row = await self._db.one(
+            _ADD,
+            {
+                "id": key.id,
+                "name": key.name,
+                "scopes": [scope.value for scope in key.scopes],
+                "prefix": key.prefix,
+                "token_digest": key.token_digest,
+                "expires_at": key.expires_at,
+            },
+        )
+        if row is None:
+            raise RuntimeError("an insert gave no row")
+        return api_key_from(row)
+
+    async def revoke(self, key_id: UUID) -> bool:
+        """Revoke a key; False when there is none."""
+        return await self._db.count(_REVOKE, {"key_id": key_id}) == 1
+
+    async def touch(self, key_ids: Iterable[UUID], *, interval: timedelta) -> int:
+        """Note the use of keys, each at most once an interval."""
+        return await self._db.count(_TOUCH, {"ids": list(key_ids), "touch_interval": interval})
+
+
+class ApiKeyReads:
+    """API keys, read in one statement without a transaction."""
+
+    _LIVE = ReadQuery(_LIVE_BY_DIGEST)
+    _FIRST_PAGE = ReadQuery(_ALL)
+    _NEXT_PAGE = ReadQuery(_ALL_CONTINUED)
+
+    def __init__(self, lane: ReadLane) -> None:
+        self._lane = lane
+
+    async def find_live(self, token_digest: bytes) -> ApiKey | None:
+        """Find the key of a digest, unless it has expired."""
+        row = await self._lane.fetch_one(self._LIVE, token_digest=token_digest)
+        return api_key_from(tuple(row)) if row is not None else None
+
+    async def list_page(self, *, after: Position | None, limit: int) -> Page[ApiKey]:
+        """List the keys, oldest first."""
+        values: dict[str, object] = {"row_limit": limit + 1}
+        query = self._FIRST_PAGE
+        if after is not None:
+            values |= {"after_at": after.at, "after_id": after.id}
+            query = self._NEXT_PAGE
+        rows = await self._lane.fetch_all(query, **values)
+        return page_of(
+            [api_key_from(tuple(row)) for row in rows],
+            limit,
+            lambda item: Position(item.id, at=item.created_at),
+        )

@@ -1,0 +1,54 @@
+"""Password reset tokens in SQL."""
+
+from datetime import datetime, timedelta
+from uuid import UUID
+
+from sqlalchemy import Interval, bindparam, delete, func
+from sqlalchemy.dialects.postgresql import insert
+
+from service.db.repositories.base import Repository
+from service.db.tables import ResetTokenRow
+
+_insert = insert(ResetTokenRow).values(
+    user_id=bindparam("of_user"),
+    token_digest=bindparam("digest"),
+    expires_at=func.now() + bindparam("ttl", type_=Interval),
+)
+_PUT = _insert.on_conflict_do_update(
+    index_elements=[ResetTokenRow.user_id],
+    set_={
+        "token_digest": _insert.excluded.token_digest,
+        "created_at": func.now(),
+        "expires_at": _insert.excluded.expires_at,
+    },
+).returning(ResetTokenRow.expires_at)
+_TAKE = (
+    delete(ResetTokenRow)
+    .where(ResetTokenRow.token_digest == bindparam("digest"), ResetTokenRow.expires_at > func.now())
+    .returning(ResetTokenRow.user_id)
+)
+_DROP = delete(ResetTokenRow).where(ResetTokenRow.user_id == bindparam("of_user"))
+
+
+class ResetTokenRepository(Repository):
+    """Reset tokens inside a transaction."""
+
+    async def put(self, user_id: UUID, *, token_digest: bytes, ttl: timedelta) -> datetime:
+        """Give an account its one reset token, in place of any former one; give its end."""
+        row = await self._db.one(_PUT, {"of_user": user_id, "digest": token_digest, "ttl": ttl})
+        if row is None:
+            raise RuntimeError("an upsert gave no row")
+        ends_at: datetime = row[0]
+        return ends_at
+
+    async def take(self, token_digest: bytes) -> UUID | None:
+        """Use up a live token and give its account: of many at once, exactly one gets it.
+
+        Source: OWASP ASVS 5.0 6.5.1.
+        """
+        row = await self._db.one(_TAKE, {"digest": token_digest})
+        return row[0] if row is not None else None
+
+    async def drop(self, user_id: UUID) -> None:
+        """Remove the token of an account, if it has one."""
+        await self._db.execute(_DROP, {"of_user": user_id})

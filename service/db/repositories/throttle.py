@@ -1,0 +1,189 @@
+"""Failed log-ins in SQL. Every count is one atomic statement, so that N guesses at once cost N."""
+
+from datetime import timedelta
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import (
+    Boolean,
+    ColumnElement,
+    DateTime,
+    Integer,
+    Interval,
+    and_,
+    bindparam,
+    case,
+    cast,
+    delete,
+    func,
+    literal,
+    not_,
+    null,
+    or_,
+    select,
+    update,
+)
+from sqlalchemy.dialects.postgresql import insert
+
+from service.db.repositories.base import Repository
+from service.db.tables import LoginBucketRow, NetworkBucketRow
+from service.domain.throttle import ThrottlePolicy
+
+_MINUTE = literal(timedelta(minutes=1), Interval)
+_HOUR = literal(timedelta(hours=1), Interval)
+_Bucket = LoginBucketRow
+
+
+def _wait_until(failures: ColumnElement[int]) -> ColumnElement[Any]:
+    """The time before which the next attempt is refused; the doubling of `ThrottlePolicy.wait_after`."""
+    free = bindparam("free_failures", type_=Integer)
+    doubled = bindparam("first_wait", type_=Interval) * func.power(2, func.least(failures - free, 30))
+    wait = func.least(doubled, bindparam("longest_wait", type_=Interval))
+    return case((failures < free, cast(null(), DateTime(timezone=True))), else_=func.now() + wait)
+
+
+_hour_is_over = _Bucket.hour_started_at <= func.now() - _HOUR
+_hour_is_full = and_(
+    bindparam("is_stranger", type_=Boolean),
+    not_(_hour_is_over),
+    _Bucket.hour_failures >= bindparam("strangers_per_hour", type_=Integer),
+)
+_in_a_row_is_full = _Bucket.failures >= bindparam("failures_in_a_row", type_=Integer)
+_is_waiting = func.coalesce(_Bucket.blocked_until > func.now(), False)
+
+_RESERVE = (
+    insert(_Bucket)
+    .values(
+        digest=bindparam("bucket"),
+        user_id=bindparam("of_user"),
+        failures=1,
+        hour_failures=1,
+        blocked_until=_wait_until(literal(1)),
+    )
+    .on_conflict_do_update(
+        index_elements=[_Bucket.digest],
+        set_={
+            "user_id": bindparam("of_user"),
+            "failures": _Bucket.failures + 1,
+            "hour_failures": case((_hour_is_over, 1), else_=_Bucket.hour_failures + 1),
+            "hour_started_at": case((_hour_is_over, func.now()), else_=_Bucket.hour_started_at),
+            "blocked_until": _wait_until(_Bucket.failures + 1),
+            "updated_at": func.now(),
+        },
+        where=not_(or_(_is_waiting, _hour_is_full, _in_a_row_is_full)),
+    )
+    .returning(_Bucket.failures)
+)
+_RELEASED_AT = select(
+    func.greatest(
+        case((_is_waiting, _Bucket.blocked_until)),
+        case((_hour_is_full, _Bucket.hour_started_at + _HOUR)),
+        case((_in_a_row_is_full, func.now() + _HOUR)),
+    )
+    - func.now()
+).where(_Bucket.digest == bindparam("bucket"))
+_REFUND = (
+    update(_Bucket)
+    .where(_Bucket.digest == bindparam("bucket"))
+    .values(
+        failures=func.greatest(_Bucket.failures - 1, 0),
+        hour_failures=func.greatest(_Bucket.hour_failures - 1, 0),
+        blocked_until=null(),
+    )
+)
+_CLEAR = delete(_Bucket).where(_Bucket.digest == bindparam("bucket"))
+_CLEAR_ACCOUNT = delete(_Bucket).where(_Bucket.user_id == bindparam("of_user"))
+
+_Network = NetworkBucketRow
+_network_minute_is_over = _Network.minute_started_at <= func.now() - _MINUTE
+_network_hour_is_over = _Network.hour_started_at <= func.now() - _HOUR
+_COUNT_NETWORK = (
+    insert(_Network)
+    .values(network=bindparam("of_network"), minute_failures=1, hour_failures=1)
+    .on_conflict_do_update(
+        index_elements=[_Network.network],
+        set_={
+            "minute_failures": case((_network_minute_is_over, 1), else_=_Network.minute_failures + 1),
+            "minute_started_at": case(
+                (_network_minute_is_over, func.now()), else_=_Network.minute_started_at
+            ),
+            "hour_failures": case((_network_hour_is_over, 1), else_=_Network.hour_failures + 1),
+            "hour_started_at": case((_network_hour_is_over, func.now()), else_=_Network.hour_started_at),
+        },
+    )
+)
+_NETWORK_WAIT = select(
+    func.greatest(
+        case(
+            (
+                _Network.minute_failures >= bindparam("network_per_minute"),
+                _Network.minute_started_at + _MINUTE - func.now(),
+            )
+        ),
+        case(
+            (
+                _Network.hour_failures >= bindparam("network_per_hour"),
+                _Network.hour_started_at + _HOUR - func.now(),
+            )
+        ),
+    )
+).where(_Network.network == bindparam("of_network"))
+
+
+class ThrottleRepository(Repository):
+    """Counts of failed log-ins inside a transaction."""
+
+    async def reserve(
+        self, bucket: bytes, *, user_id: UUID | None, is_stranger: bool, policy: ThrottlePolicy
+    ) -> timedelta | None:
+        """Count an attempt as failed before it is verified; give the wait instead when it may not be made.
+
+        Locks: the bucket, until the transaction ends.
+        """
+        values = {
+            "bucket": bucket,
+            "of_user": user_id,
+            "is_stranger": is_stranger,
+            "free_failures": policy.free_failures,
+            "first_wait": policy.first_wait,
+            "longest_wait": policy.longest_wait,
+            "strangers_per_hour": policy.strangers_per_hour,
+            "failures_in_a_row": policy.failures_in_a_row,
+        }
+        if await self._db.one(_RESERVE, values) is not None:
+            return None
+        asked = {
+            name: values[name]
+            for name in ("bucket", "is_stranger", "strangers_per_hour", "failures_in_a_row")
+        }
+        row = await self._db.one(_RELEASED_AT, asked)
+        return (row[0] if row is not None else None) or policy.first_wait
+
+    async def refund(self, bucket: bytes) -> None:
+        """Take back a reserved attempt that was not verified after all."""
+        await self._db.execute(_REFUND, {"bucket": bucket})
+
+    async def clear(self, bucket: bytes) -> None:
+        """Forget the failures of one bucket, after a success."""
+        await self._db.execute(_CLEAR, {"bucket": bucket})
+
+    async def clear_account(self, user_id: UUID) -> None:
+        """Forget all failures of an account, after its password was set anew."""
+        await self._db.execute(_CLEAR_ACCOUNT, {"of_user": user_id})
+
+    async def network_wait(self, network: str, policy: ThrottlePolicy) -> timedelta | None:
+        """Give the wait of a network with too many failures, or None."""
+        row = await self._db.one(
+            _NETWORK_WAIT,
+            {
+                "of_network": network,
+                "network_per_minute": policy.network_per_minute,
+                "network_per_hour": policy.network_per_hour,
+            },
+        )
+        wait: timedelta | None = row[0] if row is not None else None
+        return wait if wait is not None and wait > timedelta(0) else None
+
+    async def count_network(self, network: str) -> None:
+        """Count a failure of a network."""
+        await self._db.execute(_COUNT_NETWORK, {"of_network": network})

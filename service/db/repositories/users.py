@@ -1,0 +1,318 @@
+"""Accounts in SQL."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cache
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import (
+    ColumnElement,
+    Select,
+    Text,
+    bindparam,
+    collate,
+    delete,
+    exists,
+    func,
+    insert,
+    literal_column,
+    or_,
+    select,
+    tuple_,
+    update,
+)
+from sqlalchemy.orm import InstrumentedAttribute
+
+from service.db.read_lane import ReadLane, ReadQuery
+from service.db.repositories.base import Repository, page_of
+from service.db.tables import DeviceRow, UserRow
+from service.domain.pages import Page, Position, UserFilter, UserSort
+from service.domain.users import Role, State, User, UserChange
+
+USER_COLUMNS: tuple[Any, ...] = (
+    UserRow.id,
+    UserRow.login_id,
+    UserRow.name,
+    UserRow.role,
+    UserRow.state,
+    UserRow.must_change,
+    UserRow.created_at,
+    UserRow.updated_at,
+    UserRow.last_login_at,
+)
+USER_WIDTH = len(USER_COLUMNS)
+
+
+@dataclass(frozen=True, slots=True)
+class NewUser:
+    """An account to be added; timestamps are the database's."""
+
+    id: UUID
+    login_id: str
+    name: str
+    password_hash: str | None
+    role: Role = Role.USER
+    state: State = State.ACTIVE
+    must_change: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Credential:
+    """What a log-in is checked against, and whether its origin is known to the account."""
+
+    user: User
+    password_hash: str | None
+    device_id: UUID | None
+    network_is_known: bool
+
+
+def user_from(values: Sequence[Any]) -> User:
+    """Make the entity from the values of `USER_COLUMNS`."""
+    id_, login_id, name, role, state, must_change, created_at, updated_at, last_login_at = values
+    return User(
+        id_, login_id, name, Role(role), State(state), must_change, created_at, updated_at, last_login_at
+    )
+
+
+_BY_ID = select(*USER_COLUMNS).where(UserRow.id == bindparam("id"))
+_BY_ID_LOCKED = _BY_ID.with_for_update(key_share=True)
+_WITH_HASH_LOCKED = (
+    select(*USER_COLUMNS, UserRow.password_hash)
+    .where(UserRow.id == bindparam("id"))
+    .with_for_update(key_share=True)
+)
+_BY_LOGIN_ID = select(*USER_COLUMNS).where(UserRow.login_id == bindparam("login_id"))
+_ACTIVE_ADMINS = (
+    select(UserRow.id)
+    .where(UserRow.role == literal_column("'admin'"), UserRow.state == literal_column("'active'"))
+    .order_by(UserRow.id)
+    .with_for_update(key_share=True)
+)
+_CREDENTIAL = (
+    select(
+        *USER_COLUMNS,
+        UserRow.password_hash,
+        select(DeviceRow.id)
+        .where(DeviceRow.user_id == UserRow.id, DeviceRow.token_digest == bindparam("device_digest"))
+        .scalar_subquery(),
+        exists().where(DeviceRow.user_id == UserRow.id, DeviceRow.network == bindparam("network")),
+    )
+    .where(UserRow.login_id == bindparam("login_id"))
+    .correlate(None)
+)
+_ADD = insert(UserRow).returning(*USER_COLUMNS)
+_DELETE = delete(UserRow).where(UserRow.id == bindparam("user_id"))
+_SET_PASSWORD = (
+    update(UserRow)
+    .where(UserRow.id == bindparam("user_id"))
+    .values(password_hash=bindparam("new_hash"), must_change=bindparam("new_must_change"))
+)
+_RECORD_LOGIN = (
+    update(UserRow)
+    .where(
+        UserRow.id == bindparam("user_id"),
+        UserRow.password_hash == bindparam("verified_hash"),
+        UserRow.state == literal_column("'active'"),
+    )
+    .values(last_login_at=func.now(), password_hash=bindparam("kept_hash"))
+    .returning(*USER_COLUMNS)
+)
+
+
+class UserRepository(Repository):
+    """Accounts inside a transaction."""
+
+    async def add(self, user: NewUser) -> User:
+        """Add an account.
+
+        Raises:
+            LoginIdTaken: another account has the login id (when the unit of work ends).
+        """
+        row = await self._db.one(
+            _ADD,
+            {
+                "id": user.id,
+                "login_id": user.login_id,
+                "name": user.name,
+                "password_hash": user.password_hash,
+                "role": user.role.value,
+                "state": user.state.value,
+                "must_change": user.must_change,
+            },
+        )
+        return user_from(_found(row))
+
+    async def get(self, user_id: UUID) -> User | None:
+        """Get an account."""
+        row = await self._db.one(_BY_ID, {"id": user_id})
+        return user_from(row) if row is not None else None
+
+    async def get_by_login_id(self, login_id: str) -> User | None:
+        """Get an account by its canonical login id."""
+        row = await self._db.one(_BY_LOGIN_ID, {"login_id": login_id})
+        return user_from(row) if row is not None else None
+
+    async def get_for_update(self, user_id: UUID) -> User | None:
+        """Get an account and keep others from changing it.
+
+        Locks: the account, until the transaction ends.
+        """
+        row = await self._db.one(_BY_ID_LOCKED, {"id": user_id})
+        return user_from(row) if row is not None else None
+
+    async def get_hash_for_update(self, user_id: UUID) -> tuple[User, str | None] | None:
+        """Get an account with its password hash.
+
+        Locks: the account, until the transaction ends.
+        """
+        row = await self._db.one(_WITH_HASH_LOCKED, {"id": user_id})
+        return (user_from(row[:USER_WIDTH]), row[USER_WIDTH]) if row is not None else None
+
+    async def get_credential(
+        self, login_id: str, *, device_digest: bytes | None, network: str
+    ) -> Credential | None:
+        """Get what a log-in under a canonical login id is checked against."""
+        row = await self._db.one(
+            _CREDENTIAL, {"login_id": login_id, "device_digest": device_digest, "network": network}
+        )
+        if row is None:
+            return None
+        password_hash, device_id, network_is_known = row[USER_WIDTH:]
+        return Credential(user_from(row[:USER_WIDTH]), password_hash, device_id, network_is_known)
+
+    async def lock_active_admins(self) -> set[UUID]:
+        """Give the ids of all active administrators.
+
+        Locks: these accounts, in the order of their ids.
+        """
+        return {row[0] for row in await self._db.all(_ACTIVE_ADMINS)}
+
+    async def change(self, user_id: UUID, change: UserChange) -> User:
+        """Change what the change names; the account has to be locked.
+
+        Raises:
+            LoginIdTaken: another account has the new login id (when the unit of work ends).
+        """
+        values = {
+            name: value
+            for name in ("name", "login_id", "role", "state")
+            if (value := getattr(change, name)) is not None
+        }
+        statement = update(UserRow).where(UserRow.id == user_id).values(values).returning(*USER_COLUMNS)
+        return user_from(_found(await self._db.one(statement)))
+
+    async def set_password(self, user_id: UUID, password_hash: str, *, must_change: bool) -> None:
+        """Replace the password hash."""
+        await self._db.execute(
+            _SET_PASSWORD, {"user_id": user_id, "new_hash": password_hash, "new_must_change": must_change}
+        )
+
+    async def record_login(self, user_id: UUID, *, verified_hash: str, kept_hash: str) -> User | None:
+        """Note a log-in, and keep `kept_hash` from now on; None when the account changed since it was read.
+
+        Locks: the account, until the transaction ends.
+        """
+        row = await self._db.one(
+            _RECORD_LOGIN, {"user_id": user_id, "verified_hash": verified_hash, "kept_hash": kept_hash}
+        )
+        return user_from(row) if row is not None else None
+
+    async def delete(self, user_id: UUID) -> bool:
+        """Delete an account and everything that hangs on it; False when there is none."""
+        return await self._db.count(_DELETE, {"user_id": user_id}) == 1
+
+
+class UserReads:
+    """Accounts, read in one statement without a transaction."""
+
+    _GET = ReadQuery(_BY_ID)
+
+    def __init__(self, lane: ReadLane) -> None:
+        self._lane = lane
+
+    async def get(self, user_id: UUID) -> User | None:
+        """Get an account."""
+        row = await self._lane.fetch_one(self._GET, id=user_id)
+        return user_from(tuple(row)) if row is not None else None
+
+    async def list_page(
+        self, wanted: UserFilter, *, sort: UserSort, after: Position | None, limit: int
+    ) -> Page[User]:
+        """List accounts along an index, from after a position on."""
+        values: dict[str, object] = {"row_limit": limit + 1}
+        for name in ("prefix", "login_id", "created_after", "created_before"):
+            if (value := getattr(wanted, name)) is not None:
+                values[name] = value
+        filters = frozenset(values) - {"row_limit"}
+        if after is not None:
+            values |= _position_values(sort, after)
+        query = _listing(filters, wanted.state, wanted.role, sort, after is not None)
+        rows = await self._lane.fetch_all(query, **values)
+        return page_of([user_from(tuple(row)) for row in rows], limit, _position_in(sort))
+
+
+def _position_in(sort: UserSort) -> Any:
+    if sort is UserSort.LOGIN_ID:
+        return lambda user: Position(user.id, text=user.login_id)
+    return lambda user: Position(user.id, at=user.created_at)
+
+
+def _position_values(sort: UserSort, after: Position) -> dict[str, object]:
+    if sort is UserSort.LOGIN_ID:
+        return {"after_login_id": after.text}
+    return {"after_at": after.at, "after_id": after.id}
+
+
+@cache
+def _listing(
+    filters: frozenset[str], state: State | None, role: Role | None, sort: UserSort, is_continued: bool
+) -> ReadQuery:
+    """Build the statement of a listing once per combination of what it filters and sorts by.
+
+    State and role stand in it as literals, so that the partial indexes on the rare ones can serve it.
+    """
+    statement: Select[Any] = select(*USER_COLUMNS).limit(bindparam("row_limit"))
+    statement = statement.where(*(_CONDITIONS[name] for name in sorted(filters)))
+    if state is not None:
+        statement = statement.where(UserRow.state == literal_column(f"'{state.value}'"))
+    if role is not None:
+        statement = statement.where(UserRow.role == literal_column(f"'{role.value}'"))
+    return ReadQuery(_sorted(statement, sort, is_continued))
+
+
+def _sorted(statement: Select[Any], sort: UserSort, is_continued: bool) -> Select[Any]:
+    if sort is UserSort.LOGIN_ID:
+        if is_continued:
+            statement = statement.where(UserRow.login_id > bindparam("after_login_id"))
+        return statement.order_by(UserRow.login_id)
+    place = tuple_(UserRow.created_at, UserRow.id)
+    start = tuple_(
+        bindparam("after_at", type_=UserRow.created_at.type), bindparam("after_id", type_=UserRow.id.type)
+    )
+    if sort is UserSort.CREATED:
+        statement = statement.where(place > start) if is_continued else statement
+        return statement.order_by(UserRow.created_at, UserRow.id)
+    statement = statement.where(place < start) if is_continued else statement
+    return statement.order_by(UserRow.created_at.desc(), UserRow.id.desc())
+
+
+def _has_prefix(column: ColumnElement[str] | InstrumentedAttribute[str]) -> ColumnElement[bool]:
+    """Ask for a prefix as a range, which an index serves for any parameter; LIKE would need a constant."""
+    low = collate(func.lower(bindparam("prefix", type_=Text)), "C")
+    return column.between(low, low + literal_column("U&'\\+10FFFF'", Text))
+
+
+_CONDITIONS: dict[str, ColumnElement[bool]] = {
+    "prefix": or_(_has_prefix(UserRow.login_id), _has_prefix(collate(func.lower(UserRow.name), "C"))),
+    "login_id": UserRow.login_id == bindparam("login_id"),
+    "created_after": UserRow.created_at > bindparam("created_after"),
+    "created_before": UserRow.created_at < bindparam("created_before"),
+}
+
+
+def _found(row: Sequence[Any] | None) -> Sequence[Any]:
+    """Take the row of a statement that cannot miss: the account is locked or was just made."""
+    if row is None:
+        raise RuntimeError("the account vanished under its lock")
+    return row

@@ -1,0 +1,135 @@
+"""The one place that commits."""
+
+import asyncio
+import random
+from collections.abc import Awaitable, Callable
+from types import TracebackType
+from typing import Any, TypeVar
+
+import structlog
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
+
+from service.db import faults
+from service.db.constraints import refusal_of
+from service.db.transaction import Tx
+from service.domain.errors import OutcomeUnknown, RollcallError
+
+ResultT = TypeVar("ResultT")
+
+ATTEMPTS = 3
+_log = structlog.get_logger(__name__)
+
+
+class UnitOfWork:
+    """Opens one transaction per `async with` block: leaving the block commits, an exception rolls back.
+
+    Holds no connection outside the block. A refusal that must leave a trace is a return value of the block;
+    an exception always means that nothing happened, but for `OutcomeUnknown`, which says so.
+    """
+
+    def __init__(self, engine: AsyncEngine) -> None:
+        self._engine = engine
+        self._connection: AsyncConnection | None = None
+        self._tx: Tx | None = None
+
+    async def __aenter__(self) -> Tx:
+        try:
+            self._connection = await self._engine.connect()
+        except Exception as error:  # noqa: BLE001 - told as a refusal, or raised again as it is
+            raise _refusal(error) from None  # which is the error itself where it is no refusal
+        self._tx = Tx(self._connection)
+        return self._tx
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        connection, self._connection = self._connection, None
+        if connection is None:
+            raise RuntimeError("the unit of work was not entered")
+        if error is None:
+            await _commit(connection)
+            return
+        await _roll_back(connection, error)
+        if isinstance(error, Exception) and not isinstance(error, RollcallError):
+            raise _refusal(error) from None
+
+    async def run(self, work: Callable[[Tx], Awaitable[ResultT]]) -> ResultT:
+        """Run a whole unit of work, again when the database asks for it or a pooled connection was dead.
+
+        At most three times, with jitter, and never once COMMIT was sent. `work` must have no effect but
+        through its transaction.
+
+        Raises:
+            DatabaseUnavailable: the database cannot be used now; nothing was changed.
+            OutcomeUnknown: COMMIT was sent and no answer came.
+        """
+        for attempt in range(1, ATTEMPTS):
+            try:
+                return await self._attempt(work)
+            except _Again as again:
+                _log.info("transaction_repeated", attempt=attempt, **again.description)
+                await asyncio.sleep(random.uniform(0.01, 0.1))  # noqa: S311 - jitter, not a secret
+        async with self as tx:
+            return await work(tx)
+
+    async def _attempt(self, work: Callable[[Tx], Awaitable[ResultT]]) -> ResultT:
+        async with self as tx:
+            try:
+                return await work(tx)
+            except Exception as error:
+                if faults.is_retryable(error) and (not faults.is_disconnect(error) or tx.statements == 0):
+                    raise _Again(faults.describe(error)) from None
+                raise
+
+
+class _Again(RollcallError):
+    """The attempt was rolled back and may be repeated. Never leaves this module."""
+
+    def __init__(self, description: dict[str, Any]) -> None:
+        super().__init__("")
+        self.description = description
+
+
+async def _commit(connection: AsyncConnection) -> None:
+    """Commit and give the connection back.
+
+    A cancelled COMMIT may have been made, so it is told as an unknown outcome and not as a cancellation: the
+    time limit of the request would otherwise promise that nothing was changed.
+    """
+    try:
+        await connection.commit()
+    except asyncio.CancelledError:
+        await _discard(connection)
+        raise OutcomeUnknown from None
+    except Exception as error:  # noqa: BLE001 - told as a refusal, or raised again as it is
+        await _discard(connection)
+        raise _refusal(error, committing=True) from None
+    await connection.close()
+
+
+async def _roll_back(connection: AsyncConnection, error: BaseException) -> None:
+    if faults.is_disconnect(error) or isinstance(error, asyncio.CancelledError):
+        await _discard(connection)
+        return
+    try:
+        await connection.close()  # rolls back
+    except Exception as close_error:  # noqa: BLE001 - the connection is gone, and with it the transaction
+        _log.info("rollback_failed", **faults.describe(close_error))
+        await _discard(connection)
+
+
+async def _discard(connection: AsyncConnection) -> None:
+    try:
+        await connection.invalidate()
+        await connection.close()
+    except Exception as error:  # noqa: BLE001 - it is thrown away either way; the pool replaces it
+        _log.info("connection_discarded", **faults.describe(error))
+
+
+def _refusal(error: Exception, *, committing: bool = False) -> Exception:
+    """Give what the caller is told of a database error: a refusal, or the error itself when it is a bug."""
+    refusal = refusal_of(error) or faults.translate(error, committing=committing)
+    if refusal is None:
+        return error
+    _log.info("database_refused", code=refusal.code, **faults.describe(error))
+    return refusal
