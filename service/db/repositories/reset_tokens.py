@@ -3,7 +3,7 @@
 from datetime import datetime, timedelta
 from uuid import UUID
 
-from sqlalchemy import Interval, bindparam, delete, func
+from sqlalchemy import Interval, bindparam, delete, func, select
 from sqlalchemy.dialects.postgresql import insert
 
 from service.db.repositories.base import Repository
@@ -22,6 +22,9 @@ _PUT = _insert.on_conflict_do_update(
         "expires_at": _insert.excluded.expires_at,
     },
 ).returning(ResetTokenRow.expires_at)
+_FIND = select(ResetTokenRow.user_id).where(
+    ResetTokenRow.token_digest == bindparam("digest"), ResetTokenRow.expires_at > func.now()
+)
 _TAKE = (
     delete(ResetTokenRow)
     .where(ResetTokenRow.token_digest == bindparam("digest"), ResetTokenRow.expires_at > func.now())
@@ -40,6 +43,11 @@ class ResetTokenRepository(Repository):
             raise RuntimeError("an upsert gave no row")
         ends_at: datetime = row[0]
         return ends_at
+
+    async def find(self, token_digest: bytes) -> UUID | None:
+        """Give the account of a live token without using it up."""
+        row = await self._db.one(_FIND, {"digest": token_digest})
+        return row[0] if row is not None else None
 
     async def take(self, token_digest: bytes) -> UUID | None:
         """Use up a live token and give its account: of many at once, exactly one gets it.

@@ -1,0 +1,53 @@
+"""Answering "who is this token?" for other services."""
+
+from dataclasses import dataclass
+from datetime import datetime
+from uuid import UUID
+
+from service.db.reads import Reads
+from service.domain.keys import ApiKey
+from service.domain.sessions import OpenSession
+from service.security.tokens import API_KEY_PREFIX, SESSION_PREFIX, digest_of
+
+
+@dataclass(frozen=True, slots=True)
+class ActiveToken:
+    """What a live token stands for. Source: RFC 7662 2.2."""
+
+    subject_id: UUID
+    username: str
+    issued_at: datetime
+    expires_at: datetime | None
+    scope: str
+    client_id: UUID | None = None
+    session_id: UUID | None = None
+
+
+async def introspect(reads: Reads, token: str) -> ActiveToken | None:
+    """Tell what a token stands for, or None for every token that should not be accepted. Source: RFC 7662 2.2.
+
+    A session that may only change its password is good for nothing else, and so is not active here.
+    """
+    if (digest := digest_of(token, SESSION_PREFIX)) is not None:
+        return _of_session(await reads.sessions.find_open(digest))
+    if (digest := digest_of(token, API_KEY_PREFIX)) is not None:
+        return _of_key(await reads.keys.find_live(digest))
+    return None
+
+
+def _of_session(found: OpenSession | None) -> ActiveToken | None:
+    if found is None or found.user.must_change:
+        return None
+    session, user = found.session, found.user
+    ends_at = min(session.expires_at, session.idle_expires_at)
+    return ActiveToken(
+        user.id, user.login_id, session.created_at, ends_at, user.role.value, session_id=session.id
+    )
+
+
+def _of_key(key: ApiKey | None) -> ActiveToken | None:
+    if key is None:
+        return None
+    return ActiveToken(
+        key.id, key.name, key.created_at, key.expires_at, " ".join(key.scopes), client_id=key.id
+    )

@@ -1,0 +1,39 @@
+"""The policies that use cases follow, as plain values."""
+
+from dataclasses import dataclass, field
+from datetime import timedelta
+
+from service.domain.passwords import PasswordPolicy
+from service.domain.sessions import Lifetime, SessionPolicy
+from service.domain.throttle import ThrottlePolicy
+
+_SESSIONS = SessionPolicy(
+    user=Lifetime(timedelta(days=7), timedelta(days=30)),
+    admin=Lifetime(timedelta(minutes=30), timedelta(hours=12)),
+    step_up_ttl=timedelta(minutes=10),
+    per_user=50,
+    touch_interval=timedelta(minutes=1),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Retention:
+    """How long what is only kept for a while is kept, and how it is removed."""
+
+    idempotency_ttl: timedelta = timedelta(hours=24)
+    events_ttl: timedelta = timedelta(days=365)
+    throttle_ttl: timedelta = timedelta(days=30)
+    batch: int = 1000
+
+
+@dataclass(frozen=True, slots=True)
+class Rules:
+    """All policies of one running service."""
+
+    service_name: str = "rollcall"
+    registration_is_open: bool = False
+    passwords: PasswordPolicy = field(default_factory=PasswordPolicy)
+    sessions: SessionPolicy = _SESSIONS
+    throttle: ThrottlePolicy = field(default_factory=ThrottlePolicy)
+    reset_ttl: timedelta = timedelta(hours=1)
+    retention: Retention = field(default_factory=Retention)

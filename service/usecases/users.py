@@ -1,0 +1,203 @@
+"""Making, changing and deleting accounts."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from uuid import UUID
+
+from service.db.repositories.users import NewUser
+from service.db.transaction import Tx
+from service.domain.callers import Caller, CallerKind
+from service.domain.errors import (
+    FieldFault,
+    Forbidden,
+    LastAdmin,
+    NotFound,
+    PreconditionFailed,
+    ReauthenticationRequired,
+    ValidationFailed,
+)
+from service.domain.events import Action, Origin
+from service.domain.ids import new_id
+from service.domain.users import Role, State, User, UserChange, canonical_login_id, canonical_name
+from service.security.foreign import check_importable
+from service.security.hashing import PasswordHasher
+from service.usecases.passwords import password_faults, to_hash
+from service.usecases.rules import Rules
+
+Precondition = Callable[[User], bool]
+"""Whether the account is still the one that the caller saw."""
+
+_LOGIN_ID_RULE = (
+    "1 to 254 of a-z, 0-9 and ._@+-, starting and ending with a letter or digit; not a reserved word."
+)
+_NAME_RULE = "1 to 200 characters, without control, bidi-override or unassigned ones."
+_NOT_YOURS = "Only administrators and API keys may set this."
+
+
+@dataclass(frozen=True, slots=True)
+class Registration:
+    """What was asked for in a new account, as it was sent."""
+
+    login_id: str
+    name: str
+    password: str | None = None
+    password_hash: str | None = None
+    role: Role | None = None
+    state: State | None = None
+
+
+async def prepare_user(
+    wanted: Registration, *, hasher: PasswordHasher, origin: Origin, rules: Rules
+) -> NewUser:
+    """Check a registration against every rule, and hash its password.
+
+    Raises:
+        ValidationFailed: with every fault at once.
+        HashingBusy: too many passwords wait to be hashed.
+    """
+    login_id, name = canonical_login_id(wanted.login_id), canonical_name(wanted.name)
+    found = _identity_faults(login_id, name)
+    found += _privilege_faults(wanted, origin.caller)
+    if wanted.password is not None:
+        context = (wanted.login_id, wanted.name, rules.service_name)
+        found += password_faults(wanted.password, "/password", context, rules)
+    if found or login_id is None or name is None:
+        raise ValidationFailed(*found)
+    password_hash = wanted.password_hash
+    if wanted.password is not None:
+        password_hash = await to_hash(wanted.password, hasher=hasher, origin=origin)
+    return NewUser(
+        new_id(), login_id, name, password_hash, wanted.role or Role.USER, wanted.state or State.ACTIVE
+    )
+
+
+async def create_user(tx: Tx, new: NewUser, *, origin: Origin) -> User:
+    """Add a prepared account.
+
+    Raises:
+        LoginIdTaken: another account has the login id.
+    """
+    user = await tx.users.add(new)
+    await tx.events.add(origin, Action.USER_CREATED, user.id)
+    return user
+
+
+def check_change(change: UserChange, *, caller: Caller) -> UserChange:
+    """Bring a change into normal form.
+
+    Raises:
+        Forbidden: it names what a plain user may not change. Source: OWASP ASVS 5.0 8.2.3.
+        ValidationFailed: with every fault at once.
+    """
+    is_privileged = caller.is_admin or caller.key is not None
+    if not is_privileged and (change.login_id, change.role, change.state) != (None, None, None):
+        raise Forbidden(_NOT_YOURS)
+    login_id = canonical_login_id(change.login_id) if change.login_id is not None else None
+    name = canonical_name(change.name) if change.name is not None else None
+    found = _identity_faults(
+        login_id if change.login_id is not None else "", name if change.name is not None else ""
+    )
+    if found:
+        raise ValidationFailed(*found)
+    return UserChange(name, login_id, change.role, change.state)
+
+
+async def update_user(
+    tx: Tx, user_id: UUID, change: UserChange, *, origin: Origin, rules: Rules, precondition: Precondition
+) -> User:
+    """Apply a checked change. Disabling ends every session, a new role limits them, in the same transaction.
+
+    Locks: the active administrators when one might be lost, then the account, then its sessions.
+
+    Raises:
+        NotFound: there is no such account.
+        PreconditionFailed: it is no longer the one the caller saw.
+        LastAdmin: nobody could administer any more.
+        LoginIdTaken: another account has the new login id.
+    """
+    loses_admin = change.role is Role.USER or change.state is State.DISABLED
+    user = await _lock(tx, user_id, precondition=precondition, loses_admin=loses_admin)
+    changed = await tx.users.change(user_id, change) if change != UserChange() else user
+    if changed.state is State.DISABLED and user.state is State.ACTIVE:
+        await tx.sessions.end_all(user_id)
+    if changed.role is not user.role:
+        await tx.sessions.shorten(user_id, rules.sessions.lifetime_of(changed.role))
+    for action in _actions_of(user, changed):
+        await tx.events.add(origin, action, user_id)
+    return changed
+
+
+async def delete_user(
+    tx: Tx, user_id: UUID, *, origin: Origin, rules: Rules, precondition: Precondition
+) -> None:
+    """Delete an account and all that hangs on it.
+
+    Locks: the active administrators when one might be lost, then the account.
+
+    Raises:
+        ReauthenticationRequired: the caller's own account, and the log-in is too old.
+        NotFound: there is no such account.
+        PreconditionFailed: it is no longer the one the caller saw.
+        LastAdmin: nobody could administer any more.
+    """
+    if origin.caller.user_id == user_id and not origin.caller.logged_in_within(rules.sessions.step_up_ttl):
+        raise ReauthenticationRequired
+    await _lock(tx, user_id, precondition=precondition, loses_admin=True)
+    await tx.users.delete(user_id)
+    await tx.events.add(origin, Action.USER_DELETED, user_id)
+
+
+async def _lock(tx: Tx, user_id: UUID, *, precondition: Precondition, loses_admin: bool) -> User:
+    """Lock the account, and before it all active administrators when it is one of them and may cease to be.
+
+    The unlocked look decides only whether to lock the others too; the rule is applied to what is locked.
+    """
+    seen = await tx.users.get(user_id)
+    if seen is None:
+        raise NotFound
+    admins = await tx.users.lock_active_admins() if loses_admin and seen.is_active_admin else set()
+    user = await tx.users.get_for_update(user_id)
+    if user is None:
+        raise NotFound
+    if not precondition(user):
+        raise PreconditionFailed
+    if loses_admin and user.is_active_admin and admins <= {user_id}:
+        raise LastAdmin
+    return user
+
+
+def _actions_of(before: User, after: User) -> list[Action]:
+    actions = []
+    if after.state is not before.state:
+        actions.append(Action.USER_DISABLED if after.state is State.DISABLED else Action.USER_ENABLED)
+    if after.role is not before.role:
+        actions.append(Action.USER_ROLE_CHANGED)
+    if (after.name, after.login_id) != (before.name, before.login_id):
+        actions.append(Action.USER_UPDATED)
+    return actions
+
+
+def _identity_faults(login_id: str | None, name: str | None) -> list[FieldFault]:
+    faults = []
+    if login_id is None:
+        faults.append(FieldFault("/login_id", "invalid_value", _LOGIN_ID_RULE))
+    if name is None:
+        faults.append(FieldFault("/name", "invalid_value", _NAME_RULE))
+    return faults
+
+
+def _privilege_faults(wanted: Registration, caller: Caller) -> list[FieldFault]:
+    faults = []
+    if wanted.password is not None and wanted.password_hash is not None:
+        faults.append(
+            FieldFault("/password_hash", "conflicting_fields", "Send a password or a hash, not both.")
+        )
+    if wanted.password_hash is not None and (reason := check_importable(wanted.password_hash)):
+        faults.append(FieldFault("/password_hash", "invalid_value", reason))
+    if not (caller.is_admin or caller.key is not None or caller.kind is CallerKind.OPERATOR):
+        faults += [
+            FieldFault(f"/{field}", "not_settable", _NOT_YOURS)
+            for field in ("password_hash", "role", "state")
+            if getattr(wanted, field) is not None
+        ]
+    return faults
