@@ -24,7 +24,9 @@ class ActiveToken:
 
 
 async def introspect(reads: Reads, token: str) -> ActiveToken | None:
-    """Tell what a token stands for, or None for every token that should not be accepted. Source: RFC 7662 2.2.
+    """Tell what a token stands for, or None for every token that should not be accepted.
+
+    Source: RFC 7662 2.2.
 
     A session that may only change its password is good for nothing else, and so is not active here.
     """

@@ -139,7 +139,7 @@ async def redeem_reset_token(
     password does not cost the token.
 
     Raises:
-        InvalidToken: unknown, expired, used or of a disabled account: always the same.
+        InvalidToken: unknown, expired or used: always the same.
         ValidationFailed: the new password breaks a rule.
         HashingBusy: too many passwords wait to be hashed.
     """
@@ -194,7 +194,7 @@ async def _replace(tx: Tx, user_id: UUID, verified_hash: str | None, new_hash: s
 
 
 async def _put(tx: Tx, user_id: UUID, new_hash: str, *, must_change: bool) -> None:
-    """Set a password for good; the account is locked. Whoever was logged in or known before is not any more."""
+    """Set a password; the account is locked. Whoever was logged in or known before is not any more."""
     await tx.users.set_password(user_id, new_hash, must_change=must_change)
     await tx.sessions.end_all(user_id)
     await tx.devices.forget_all(user_id)

@@ -44,7 +44,10 @@ class IdempotencyRepository(Repository):
     async def get(self, digest: bytes) -> StoredAnswer | None:
         """Get the stored answer of a key."""
         row = await self._db.one(_GET, {"digest": digest})
-        return StoredAnswer(**row._mapping) if row is not None else None
+        if row is None:
+            return None
+        request_digest, status, headers, body = row
+        return StoredAnswer(request_digest, status, headers, body)
 
     async def add(self, digest: bytes, answer: StoredAnswer) -> None:
         """Store the answer of a key, together with what it tells of."""
