@@ -65,8 +65,8 @@ class UnusableHash(ValueError):
 class StoredHash:
     """A hash that was read and found affordable.
 
-    `matches` takes the password in UTF-8 and needs `memory_kib`. It keeps its thread busy, or `threads` of its
-    own if more than one, for as long as the hash was made to cost.
+    `matches` takes the password in UTF-8 and needs `memory_kib`. It keeps its thread busy, or `threads` more
+    if that is over 1, for as long as the hash was made to cost.
     """
 
     matches: Callable[[bytes], bool]

@@ -30,9 +30,9 @@ _MEAN_WEIGHT = 1 / 8
 class PasswordHasher:
     """Hashes with argon2id at the given cost, in a pool of threads of its own.
 
-    `memory_kib`, `iterations` and `parallelism` are argon2's m, t and p; ValueError when `verify` would refuse
-    them. `workers` is by default what `affordable_workers` says, `queue_limit` 256 a worker. `caller` is
-    whose turn a call takes, the network of the client: no network keeps the others waiting.
+    `memory_kib`, `iterations` and `parallelism` are argon2's m, t and p, within the bounds of `foreign`, else
+    ValueError. `workers` is by default what `affordable_workers` says, `queue_limit` 256 a worker. `caller`
+    is whose turn a call takes, the network of the client: no network keeps the others waiting.
     Source: OWASP ASVS 5.0 11.4.2, 15.1.3, 15.2.2; RFC 9106 4.
     """
 
