@@ -11,6 +11,19 @@ from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 
 _URL = "postgresql+asyncpg://"
 
+
+class Record(asyncpg.Record):
+    """A row as the driver gives it: by position, by name and, unless a method has it, by attribute."""
+
+    __slots__ = ()
+
+    def __getattr__(self, name: str) -> Any:
+        try:
+            return self[name]
+        except KeyError:
+            raise AttributeError(f"the row has no column {name}") from None
+
+
 _LIBPQ_ONLY = frozenset({
     "channel_binding",
     "fallback_application_name",
@@ -74,6 +87,7 @@ def create_engine(
         timeout=float(given.pop("connect_timeout", 0)) or connect_timeout,
         command_timeout=command_timeout,
         statement_cache_size=0 if pgbouncer else 100,
+        record_class=Record,
         server_settings=server_settings | given,
     )
     return _pooled(connect, pgbouncer, pool_size=pool_size, pool_timeout=pool_timeout, pool_recycle=recycle)
@@ -90,7 +104,7 @@ def _split(dsn: str) -> tuple[str, dict[str, str]]:
 
 
 def _pooled(
-    connect: Callable[[], Awaitable[asyncpg.Connection]], pgbouncer: bool, **pool: float
+    connect: Callable[[], Awaitable["asyncpg.Connection[Record]"]], pgbouncer: bool, **pool: float
 ) -> AsyncEngine:
     def creator() -> DBAPIConnection:
         dbapi: Any = engine.dialect.dbapi
