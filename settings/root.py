@@ -19,7 +19,7 @@ from settings.sessions import SessionSettings
 from settings.sources import read_variables
 from settings.throttle import ThrottleSettings
 from settings.tokens import TokenSettings
-from settings.values import Expected
+from settings.values import Expected, LowerCase
 from settings.variables import setting_variables, tree_of
 
 
@@ -32,11 +32,11 @@ class Settings(Section, BaseSettings):
 
     model_config = SettingsConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
 
-    profile: Literal["production", "test"] = Field(
+    profile: Annotated[Literal["production", "test"], LowerCase] = Field(
         default="production",
         description="test: accepts Argon2id parameters below the OWASP floors, and listens on loopback only.",
     )
-    registration: Literal["closed", "open"] = Field(
+    registration: Annotated[Literal["closed", "open"], LowerCase] = Field(
         default="closed",
         description="open: anybody may create an account; closed: administrators and API keys only.",
     )

@@ -32,7 +32,7 @@ def read_variables(known: frozenset[str]) -> dict[str, str]:
     """
     environment = {name: text for name, text in os.environ.items() if not _is_from_kubernetes(name, text)}
     nearer = _ours(_read_dotenv(), known) | _ours(environment, known)
-    directory = nearer.get(SECRETS_DIR, "").strip()
+    directory = nearer.get(SECRETS_DIR)
     return _ours(_read_secrets(Path(directory) if directory else None, known), known) | nearer
 
 
@@ -40,14 +40,15 @@ def _ours(variables: Mapping[str, str], known: frozenset[str]) -> dict[str, str]
     ours = {}
     for name in sorted(variables, reverse=True):  # capitals sort first, so they come last and win
         variable = name.upper()
-        is_ours = variable in known or variable.startswith(PREFIX)
-        if is_ours and (variables[name].strip() or variable not in known | {SECRETS_DIR}):
-            ours[variable] = variables[name]
+        value = variables[name].strip()
+        is_setting = variable in known or variable == SECRETS_DIR
+        if (is_setting and value) or (variable.startswith(PREFIX) and not is_setting):
+            ours[variable] = value
     return ours
 
 
 def _is_from_kubernetes(name: str, text: str) -> bool:
-    if name.endswith("_PORT") and _KUBERNETES_PORT.fullmatch(text):
+    if "__" not in name and name.endswith("_PORT") and _KUBERNETES_PORT.fullmatch(text):
         return True
     return _KUBERNETES.fullmatch(name) is not None
 
@@ -78,6 +79,6 @@ def _read_secrets(directory: Path | None, known: frozenset[str]) -> dict[str, st
 
 def _read_secret(file: Path) -> str:
     try:
-        return file.read_text(encoding="utf-8").strip()
+        return file.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError):
         raise SettingsError([f"{file.name.upper()}: its secrets file cannot be read as UTF-8 text"]) from None

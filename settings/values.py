@@ -15,7 +15,7 @@ from settings.dsn import mask_dsn, normalise_dsn
 ROOT = Path(__file__).resolve().parent.parent
 
 _NO_TIME = "must be a time such as 300ms, 10s, 30m or 7d"
-_NUMBER = r"[0-9]{1,9}(?:\.[0-9]{1,6})?"
+_NUMBER = r"[0-9]{1,12}(?:\.[0-9]{1,6})?"
 _SHORT = re.compile(
     rf"(?:(?P<weeks>{_NUMBER})w)?(?:(?P<days>{_NUMBER})d)?(?:(?P<hours>{_NUMBER})h)?"
     rf"(?:(?P<minutes>{_NUMBER})m)?(?:(?P<seconds>{_NUMBER})s)?(?:(?P<milliseconds>{_NUMBER})ms)?"
@@ -110,7 +110,7 @@ def canonical_origin(raw: str) -> str:
     Raises: ValueError for anything but one exact `scheme://host[:port]`.
     Source: RFC 6454 6.2; a wildcard would let any page read answers.
     """
-    match = _ORIGIN.fullmatch(raw.lower())
+    match = _ORIGIN.fullmatch(raw.lower()) if raw.isascii() else None
     if match is None:
         raise ValueError
     scheme, host, port = match.groups()
@@ -121,8 +121,15 @@ def canonical_origin(raw: str) -> str:
     return f"{scheme}://{host}:{int(port)}"
 
 
+def _lower(raw: object) -> object:
+    return raw.lower() if isinstance(raw, str) else raw
+
+
 def _anchor(path: Path) -> Path:
-    return ROOT / path.expanduser()
+    try:
+        return ROOT / path.expanduser()
+    except RuntimeError:  # ~ of a user without home
+        raise ValueError from None
 
 
 def _seal(dsn: SecretStr) -> SecretStr:
@@ -130,6 +137,7 @@ def _seal(dsn: SecretStr) -> SecretStr:
 
 
 Duration = Annotated[timedelta, BeforeValidator(parse_duration)]
+LowerCase = BeforeValidator(_lower)
 Networks = Annotated[
     tuple[IPv4Network | IPv6Network, ...],
     BeforeValidator(split_list),

@@ -1,0 +1,157 @@
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+from pydantic import ValidationError
+
+from settings import Settings, get_settings
+from settings.values import ROOT
+from tests.settings.conftest import Variables
+
+LOW_COST = {"ROLLCALL_PASSWORDS__MEMORY_KIB": "8", "ROLLCALL_PASSWORDS__ITERATIONS": "1"}
+
+
+@pytest.mark.parametrize("value", ["embedded", "Embedded", " ", None])
+def test_database_url_unset_or_embedded_means_the_embedded_one(
+    value: str | None, variables: Variables
+) -> None:
+    if value is not None:
+        variables.set(DATABASE_URL=value)
+    settings = get_settings()
+    assert settings.database.dsn is None
+    assert settings.database.masked_dsn == "embedded"
+    assert settings.migrations_dsn is None
+    assert settings.migrates_on_start
+
+
+def test_database_url_given_is_used_by_migrations_too_and_not_migrated_on_start(variables: Variables) -> None:
+    variables.set(DATABASE_URL="postgres://db/x")
+    settings = get_settings()
+    assert settings.database.dsn == settings.migrations_dsn == "postgresql://db/x"
+    assert not settings.migrates_on_start
+
+
+def test_migrations_database_url_given_beats_the_other(variables: Variables) -> None:
+    variables.set(DATABASE_URL="postgres://db/x", ROLLCALL_MIGRATIONS__DATABASE_URL="postgres://owner@db/x")
+    assert get_settings().migrations_dsn == "postgresql://owner@db/x"
+    assert get_settings().database.dsn == "postgresql://db/x"
+
+
+@pytest.mark.parametrize("choice", ["true", "false"])
+def test_migrations_on_start_given_is_followed(choice: str, variables: Variables) -> None:
+    variables.set(ROLLCALL_MIGRATIONS__ON_START=choice)
+    assert get_settings().migrates_on_start is (choice == "true")
+
+
+@pytest.mark.parametrize(
+    ("raw", "path"), [("data/pg", ROOT / "data/pg"), ("/srv/pg", Path("/srv/pg")), ("~", Path.home())]
+)
+def test_embedded_dir_given_is_taken_from_the_checkout(raw: str, path: Path, variables: Variables) -> None:
+    assert get_settings().database.embedded_dir == ROOT / "var/postgres"
+    variables.set(ROLLCALL_DATABASE__EMBEDDED_DIR=raw)
+    assert get_settings().database.embedded_dir == path
+
+
+@pytest.mark.parametrize(("memory", "iterations"), [(47104, 1), (19456, 2), (12288, 3), (9216, 4), (7168, 5)])
+def test_argon2_at_the_owasp_floor_is_accepted_and_below_refused(
+    memory: int, iterations: int, variables: Variables
+) -> None:
+    variables.set(ROLLCALL_PASSWORDS__MEMORY_KIB=str(memory), ROLLCALL_PASSWORDS__ITERATIONS=str(iterations))
+    assert get_settings().passwords.memory_kib == memory
+    (problem,) = variables.problems(ROLLCALL_PASSWORDS__MEMORY_KIB=str(memory - 1))
+    assert problem.startswith("ROLLCALL_PASSWORDS__MEMORY_KIB: must reach an OWASP floor")
+
+
+def test_profile_test_takes_cheap_argon2_but_production_does_not(variables: Variables) -> None:
+    assert variables.problems(**LOW_COST)
+    variables.set(ROLLCALL_PROFILE="test")
+    assert get_settings().passwords.memory_kib == 8
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "127.9.9.9", "::1", "localhost"])
+def test_profile_test_on_loopback_starts(host: str, variables: Variables) -> None:
+    variables.set(ROLLCALL_PROFILE="test", ROLLCALL_HTTP__HOST=host)
+    assert get_settings().http.is_loopback
+
+
+@pytest.mark.parametrize("host", ["0.0.0.0", "::", "192.0.2.1", "example.com"])
+def test_profile_test_elsewhere_is_refused(host: str, variables: Variables) -> None:
+    variables.set(ROLLCALL_HTTP__HOST=host)
+    assert not get_settings().http.is_loopback
+    assert variables.problems(ROLLCALL_PROFILE="test") == [
+        "ROLLCALL_HTTP__HOST: must be a loopback address while ROLLCALL_PROFILE is test"
+    ]
+
+
+@pytest.mark.parametrize("profile", ["production", "test"])
+def test_password_length_below_eight_is_refused_in_every_profile(profile: str, variables: Variables) -> None:
+    variables.set(ROLLCALL_PROFILE=profile, ROLLCALL_PASSWORDS__MIN_LENGTH="8")
+    assert get_settings().passwords.min_length == 8
+    assert variables.problems(ROLLCALL_PASSWORDS__MIN_LENGTH="7") == [
+        "ROLLCALL_PASSWORDS__MIN_LENGTH: must be a whole number from 8 to 64"
+    ]
+
+
+def test_idle_lifetimes_unset_shrink_with_what_bounds_them(variables: Variables) -> None:
+    variables.set(ROLLCALL_SESSIONS__ABSOLUTE_TTL="10s", ROLLCALL_SESSIONS__ADMIN_ABSOLUTE_TTL="5s")
+    sessions = get_settings().sessions
+    assert (sessions.idle_ttl, sessions.admin_idle_ttl) == (timedelta(seconds=10), timedelta(seconds=5))
+    assert sessions.touch_interval == timedelta(milliseconds=500)
+
+
+@pytest.mark.parametrize(
+    ("given", "lane"),
+    [({"POOL_SIZE": "10"}, 4), ({"POOL_SIZE": "3"}, 2), ({"POOL_SIZE": "1"}, 0), ({"PGBOUNCER": "true"}, 0)],
+)
+def test_read_lane_unset_leaves_connections_for_writes(
+    given: dict[str, str], lane: int, variables: Variables
+) -> None:
+    variables.set(**{f"ROLLCALL_DATABASE__{name}": value for name, value in given.items()})
+    assert get_settings().database.read_lane_size == lane
+
+
+@pytest.mark.parametrize(
+    ("blamed", "values"),
+    [
+        ("SESSIONS__IDLE_TTL", {"SESSIONS__IDLE_TTL": "2d", "SESSIONS__ABSOLUTE_TTL": "1d"}),
+        ("SESSIONS__ADMIN_IDLE_TTL", {"SESSIONS__ADMIN_IDLE_TTL": "13h"}),
+        ("SESSIONS__TOUCH_INTERVAL", {"SESSIONS__TOUCH_INTERVAL": "10s", "SESSIONS__IDLE_TTL": "10s"}),
+        ("DATABASE__LOCK_TIMEOUT", {"DATABASE__LOCK_TIMEOUT": "4001ms"}),
+        ("DATABASE__STATEMENT_TIMEOUT", {"DATABASE__STATEMENT_TIMEOUT": "5s"}),
+        ("DATABASE__READ_LANE_SIZE", {"DATABASE__READ_LANE_SIZE": "10"}),
+        ("HTTP__REQUEST_TIMEOUT", {"HTTP__REQUEST_TIMEOUT": "5s"}),
+        ("METRICS__PORT", {"METRICS__PORT": "8000"}),
+        ("METRICS__HOST", {"METRICS__HOST": "127.0.0.1"}),
+        (
+            "PASSWORDS__MEMORY_KIB",
+            {"PASSWORDS__MEMORY_KIB": "127", "PASSWORDS__PARALLELISM": "16", "PROFILE": "test"},
+        ),
+        ("THROTTLE__FIRST_WAIT", {"THROTTLE__FIRST_WAIT": "2s", "THROTTLE__LONGEST_WAIT": "1s"}),
+        ("THROTTLE__FREE_FAILURES", {"THROTTLE__FAILURES_IN_A_ROW": "4"}),
+        ("THROTTLE__FAILURES_IN_A_ROW", {"THROTTLE__FAILURES_IN_A_ROW": "101"}),
+        ("RETENTION__IDEMPOTENCY_TTL", {"RETENTION__IDEMPOTENCY_TTL": "23h"}),
+        ("TOKENS__RESET_TTL", {"TOKENS__RESET_TTL": "25h"}),
+        ("PASSWORDS__MEMORY_KIB", {"PASSWORDS__MEMORY_KIB": "262145"}),
+        ("PASSWORDS__ITERATIONS", {"PASSWORDS__ITERATIONS": "11"}),
+    ],
+)
+def test_settings_that_do_not_go_together_blame_one_variable(
+    blamed: str, values: dict[str, str], variables: Variables
+) -> None:
+    (problem,) = variables.problems(**{f"ROLLCALL_{name}": value for name, value in values.items()})
+    assert problem.startswith(f"ROLLCALL_{blamed}: m")
+
+
+def test_settings_given_as_arguments_beat_variables_and_are_checked(variables: Variables) -> None:
+    variables.set(ROLLCALL_HTTP__PORT="9", ROLLCALL_HTTP__WORKERS="2")
+    settings = Settings.model_validate({"http": {"port": 10}})
+    assert (settings.http.port, settings.http.workers) == (10, 2)
+    with pytest.raises(ValidationError, match="OWASP floor"):
+        Settings.model_validate({"passwords": {"iterations": 1}})
+    with pytest.raises(ValidationError, match="Extra inputs"):
+        Settings.model_validate({"http": {"prt": 10}})
+
+
+def test_settings_once_read_cannot_be_changed() -> None:
+    with pytest.raises(ValidationError, match="frozen"):
+        get_settings().http.port = 1
