@@ -1,0 +1,122 @@
+"""What every request must look like before it is routed.
+
+Servers are lenient about framing, each in its own way; routers fold several spellings of a path into one.
+Here every request has one spelling and one meaning, or is refused.
+"""
+
+import re
+from functools import lru_cache
+from itertools import chain
+from typing import Final
+from urllib.parse import unquote_to_bytes
+
+from litestar.types import HTTPScope
+
+from service.domain.errors import MalformedRequest, NotFound
+
+MAX_HEADER_FIELDS: Final = 100
+MAX_HEADER_BYTES: Final = 16 * 1024
+
+_ONCE_ONLY: Final = frozenset(
+    {
+        b"authorization",
+        b"content-encoding",
+        b"content-length",
+        b"content-type",
+        b"host",
+        b"idempotency-key",
+        b"origin",
+        b"transfer-encoding",
+    }
+)
+_HOST: Final = re.compile(rb"(?:[A-Za-z0-9._-]{1,253}|\[[0-9A-Fa-f:.]{2,45}\])(?::[0-9]{1,5})?")
+_BROKEN_ESCAPE: Final = re.compile(rb"%(?![0-9A-Fa-f]{2})")
+
+Fields = dict[bytes, bytes]
+"""Header fields by lower-cased name; of fields that may be repeated, the last."""
+
+
+def check_headers(scope: HTTPScope) -> Fields:
+    """Give the header fields of a well-framed request.
+
+    Raises:
+        MalformedRequest: there is not exactly one valid `Host`; a field that decides over the meaning comes
+            twice; the length is given in two ways or no number; a credential is not ASCII; there are more
+            than 100 fields or 16 KiB of them.
+
+    Source: RFC 9112 3.2, 6.1, 6.3; OWASP ASVS 5.0 4.2.1.
+    """
+    headers = tuple(scope["headers"])
+    fields = dict(headers)
+    if len(fields) != len(headers) and _has_repetition(scope):
+        raise MalformedRequest
+    if len(headers) > MAX_HEADER_FIELDS or sum(map(len, chain.from_iterable(headers))) > MAX_HEADER_BYTES:
+        raise MalformedRequest("The header is too large.")
+    host = fields.get(b"host")
+    if not (_is_host(host) if host is not None else scope["http_version"] == "1.0"):
+        raise MalformedRequest
+    if not fields.get(b"authorization", b"").isascii() or not _has_one_length(fields):
+        raise MalformedRequest
+    return fields
+
+
+def check_target(scope: HTTPScope) -> None:
+    """Promise that path and query have one reading.
+
+    Raises:
+        NotFound: the path is another spelling of one: a trailing or double slash, `.` or `..` segments, an
+            encoded slash or backslash.
+        MalformedRequest: path or query have a broken escape, bytes that are not UTF-8, or NUL.
+
+    Source: OWASP ASVS 5.0 1.1.1, 2.2.1; CVE-2026-48710.
+    """
+    path = scope["raw_path"] or scope["path"].encode("utf-8")
+    query = scope["query_string"]
+    if query and not _is_readable(query):
+        raise MalformedRequest
+    if b"%" in path or not path.isascii():
+        path = _decoded_path(path)
+    if path[:1] != b"/" or b"\\" in path:
+        raise MalformedRequest
+    if b"//" in path or (path[-1:] == b"/" and path != b"/") or (b"/." in path and _has_dot_segment(path)):
+        raise NotFound
+
+
+def _has_repetition(scope: HTTPScope) -> bool:
+    names = [name for name, _ in scope["headers"] if name in _ONCE_ONLY]
+    return len(set(names)) != len(names)
+
+
+@lru_cache(256)
+def _is_host(value: bytes) -> bool:
+    return _HOST.fullmatch(value) is not None
+
+
+def _has_one_length(fields: Fields) -> bool:
+    length, coding = fields.get(b"content-length"), fields.get(b"transfer-encoding")
+    if coding is not None:
+        return length is None and coding.lower() == b"chunked"
+    return length is None or length.isdigit()
+
+
+def _decoded_path(path: bytes) -> bytes:
+    escaped = path.lower()
+    if b"%2f" in escaped or b"%5c" in escaped:
+        raise NotFound
+    if not _is_readable(path):
+        raise MalformedRequest
+    return unquote_to_bytes(path)
+
+
+def _has_dot_segment(path: bytes) -> bool:
+    return not {b".", b".."}.isdisjoint(path.split(b"/"))
+
+
+def _is_readable(text: bytes) -> bool:
+    """Whether escaped text is ASCII, has whole escapes, and means UTF-8 without NUL."""
+    if not text.isascii() or _BROKEN_ESCAPE.search(text):
+        return False
+    try:
+        return "\0" not in unquote_to_bytes(text).decode("utf-8")
+    except UnicodeDecodeError:
+        return False
