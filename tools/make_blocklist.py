@@ -1,7 +1,8 @@
 """Writes the blocklist: long passwords that people, and the tools that guess for them, come to first.
 
-Run `python tools/make_blocklist.py` after a change. Everything is made from the words and phrases in `blocklist/`
-by the habits with which a short password is stretched: said again, counted on, dated, spelt with signs.
+Run `python tools/make_blocklist.py` after a change. Everything is made from the words and phrases in
+`blocklist/` by the habits with which a short password is stretched: said again, counted on, dated, spelt with
+signs. Most entries have the usual minimum length; the shorter ones are for installations that lower it.
 """
 
 from collections.abc import Iterator
@@ -10,13 +11,14 @@ from pathlib import Path
 
 HERE = Path(__file__).parent
 TARGET = HERE.parent / "service" / "security" / "common_passwords.txt"
+LOWEST_LENGTH = 8
 MIN_LENGTH = 15
 MAX_LENGTH = 40
 
 DIGITS = "1234567890" * 2
 COUNTS = (DIGITS, "0123456789" * 2, "9876543210" * 2, "1" * 20, "0" * 20, "!" * 20)
-ENDINGS = ("1", "12", "123", "1234", "!", "1!", "123!", "2024", "2025", "2026")
-YEARS = ("2020", "2021", "2022", "2023", "2024", "2025", "2026", "2027")
+ENDINGS = ("1", "12", "123", "1234", "!", "1!", "2025", "2026")
+YEARS = ("2023", "2024", "2025", "2026")
 SEPARATORS = ("", " ", "-", "_", ".")
 SPELLINGS = (str.maketrans("", ""), str.maketrans("ao", "@0"), str.maketrans("aeio", "4310"))
 PAIRED = (
@@ -48,8 +50,17 @@ WALKS = (
 def common_passwords() -> list[str]:
     """Return the whole list: folded, sorted, each entry once and within the length bounds."""
     words, phrases = _lines("words.txt"), _lines("phrases.txt")
-    made = chain(_repeated(words), _counted(words), _dated(words), _phrased(phrases), _paired(), _walked())
-    return sorted({entry.casefold() for entry in made if MIN_LENGTH <= len(entry) <= MAX_LENGTH})
+    made = chain(
+        *(_plain(words), _repeated(words), _counted(words), _dated(words)),
+        *(_phrased(phrases), _paired(), _walked()),
+    )
+    return sorted({entry.casefold() for entry in made if LOWEST_LENGTH <= len(entry) <= MAX_LENGTH})
+
+
+def _plain(words: list[str]) -> Iterator[str]:
+    for word in words:
+        yield from (word.translate(spelling) for spelling in SPELLINGS)
+        yield from (word + ending for ending in ENDINGS)
 
 
 def _repeated(words: list[str]) -> Iterator[str]:
@@ -90,8 +101,7 @@ def _phrased(phrases: list[str]) -> Iterator[str]:
 
 
 def _paired() -> Iterator[str]:
-    for size in (2, 3):
-        yield from map("".join, permutations(PAIRED, size))
+    return map("".join, permutations(PAIRED, 2))
 
 
 def _walked() -> Iterator[str]:
@@ -99,9 +109,9 @@ def _walked() -> Iterator[str]:
         for rows in permutations(ROWS, size):
             yield from ("".join(rows), "".join(rows)[::-1])
     for walk in (*WALKS, *(rows * 2 for rows in ROWS), "".join(ROWS), *(digits for digits in COUNTS)):
-        yield from (walk[:length] for length in range(MIN_LENGTH, len(walk) + 1))
+        yield from (walk[:length] for length in range(LOWEST_LENGTH, len(walk) + 1))
     for character in "abcdefghijklmnopqrstuvwxyz0123456789":
-        yield from (character * length for length in range(MIN_LENGTH, 21))
+        yield from (character * length for length in range(LOWEST_LENGTH, 21))
 
 
 def _lines(name: str) -> list[str]:
