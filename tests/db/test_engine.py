@@ -1,0 +1,126 @@
+from collections.abc import AsyncIterator, Callable
+from contextlib import AsyncExitStack
+from typing import Any
+
+import pytest
+import pytest_asyncio
+from sqlalchemy import exc as sa
+from sqlalchemy import text
+from sqlalchemy.ext.asyncio import AsyncEngine
+
+from service.db.engine import create_engine
+
+EngineFactory = Callable[..., AsyncEngine]
+
+
+@pytest_asyncio.fixture
+async def lane_engine_for(database: str) -> AsyncIterator[EngineFactory]:
+    async with AsyncExitStack() as stack:
+
+        def make(suffix: str = "", **arguments: Any) -> AsyncEngine:
+            engine = create_engine(database + suffix, **arguments)
+            stack.push_async_callback(engine.dispose)
+            return engine
+
+        yield make
+
+
+async def setting(engine: AsyncEngine, name: str) -> str:
+    async with engine.connect() as connection:
+        return str(await connection.scalar(text("SELECT current_setting(:name)"), {"name": name}))
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("application_name", "rollcall"),
+        ("statement_timeout", "4s"),
+        ("lock_timeout", "2s"),
+        ("idle_in_transaction_session_timeout", "10s"),
+        ("jit", "off"),
+    ],
+)
+async def test_connect_by_default_bounds_the_session(
+    lane_engine_for: EngineFactory, name: str, value: str
+) -> None:
+    assert await setting(lane_engine_for(), name) == value
+
+
+async def test_connect_with_settings_in_dsn_prefers_them(lane_engine_for: EngineFactory) -> None:
+    engine = lane_engine_for("&lock_timeout=7s&application_name=gateway", lock_timeout=1.0)
+    assert await setting(engine, "lock_timeout") == "7s"
+    assert await setting(engine, "application_name") == "gateway"
+
+
+async def test_connect_with_what_libpq_alone_understands_ignores_it(lane_engine_for: EngineFactory) -> None:
+    engine = lane_engine_for("&channel_binding=prefer&keepalives_idle=30&connect_timeout=2")
+    assert await setting(engine, "application_name") == "rollcall"
+
+
+@pytest.mark.parametrize("scheme", ["postgres", "postgresql", "postgresql+asyncpg"])
+async def test_connect_with_any_scheme_of_postgresql_works(database: str, scheme: str) -> None:
+    engine = create_engine(scheme + "://" + database.partition("://")[2])
+    try:
+        assert await setting(engine, "jit") == "off"
+    finally:
+        await engine.dispose()
+
+
+async def test_connect_with_a_dead_first_host_takes_the_second(database: str) -> None:
+    engine = create_engine(
+        database.replace("host=", "host=/nonexistent,").replace("port=5432", "port=5432,5432")
+    )
+    try:
+        assert await setting(engine, "jit") == "off"
+    finally:
+        await engine.dispose()
+
+
+async def test_connect_without_a_server_raises_an_os_error() -> None:
+    engine = create_engine("postgresql:///nobody?host=/nonexistent&user=nobody")
+    with pytest.raises(OSError, match="No such file"):
+        await engine.connect()
+    await engine.dispose()
+
+
+async def test_check_out_beyond_pool_size_times_out(lane_engine_for: EngineFactory) -> None:
+    engine = lane_engine_for(pool_size=1, pool_timeout=0.01)
+    async with engine.connect():
+        with pytest.raises(sa.TimeoutError):
+            await engine.connect()
+
+
+async def test_execute_beyond_command_timeout_raises_timeout(lane_engine_for: EngineFactory) -> None:
+    engine = lane_engine_for(command_timeout=0.05)
+    with pytest.raises(TimeoutError):
+        async with engine.connect() as connection:
+            await connection.execute(text("SELECT pg_sleep(60)"))
+
+
+async def test_fail_with_parameters_hides_them(lane_engine_for: EngineFactory) -> None:
+    async with lane_engine_for().connect() as connection:
+        with pytest.raises(sa.DBAPIError) as caught:
+            await connection.execute(text("SELECT length(:word) FROM nowhere"), {"word": "hunter2"})
+    assert "hunter2" not in str(caught.value)
+
+
+async def prepared(engine: AsyncEngine) -> int:
+    count = text("SELECT count(*) FROM pg_prepared_statements WHERE name <> ''")
+    async with engine.connect() as connection:
+        for _ in range(3):
+            await connection.execute(text("SELECT 1"))
+        return int(await connection.scalar(count) or 0)
+
+
+async def test_execute_behind_a_pooler_leaves_nothing_prepared(lane_engine_for: EngineFactory) -> None:
+    assert await prepared(lane_engine_for(pgbouncer=True)) == 0
+    assert await prepared(lane_engine_for()) > 0
+
+
+async def test_connect_behind_a_pooler_sends_no_startup_parameter_it_refuses(
+    lane_engine_for: EngineFactory,
+) -> None:
+    engine = lane_engine_for(pgbouncer=True, statement_timeout=3.0, lock_timeout=3.0)
+    assert await setting(engine, "statement_timeout") != "3s"
+    assert await setting(engine, "lock_timeout") != "3s"
+    assert await setting(engine, "application_name") == "rollcall"
