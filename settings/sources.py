@@ -55,7 +55,7 @@ def _is_from_kubernetes(name: str, text: str) -> bool:
 
 def _read_dotenv() -> dict[str, str]:
     try:
-        with DOTENV.open(encoding="utf-8-sig") as stream:
+        with DOTENV.open(encoding="utf-8") as stream:
             bindings = list(parse_stream(stream))
     except FileNotFoundError:
         return {}

@@ -52,6 +52,12 @@ def test_embedded_dir_given_is_taken_from_the_checkout(raw: str, path: Path, var
     assert get_settings().database.embedded_dir == path
 
 
+def test_embedded_dir_in_the_home_of_nobody_is_refused(variables: Variables) -> None:
+    assert variables.problems(ROLLCALL_DATABASE__EMBEDDED_DIR="~no-such-user/pg") == [
+        "ROLLCALL_DATABASE__EMBEDDED_DIR: must be a directory, relative to the checkout or absolute"
+    ]
+
+
 @pytest.mark.parametrize(("memory", "iterations"), [(47104, 1), (19456, 2), (12288, 3), (9216, 4), (7168, 5)])
 def test_argon2_at_the_owasp_floor_is_accepted_and_below_refused(
     memory: int, iterations: int, variables: Variables

@@ -41,7 +41,7 @@ def test_read_variables_that_are_empty_count_as_not_set(variables: Variables) ->
 
 
 def test_read_variables_from_dotenv_takes_quotes_comments_and_dollars_as_written() -> None:
-    text = "\ufeff# note\nexport ROLLCALL_SERVICE_NAME='staff' # why\nDATABASE_URL=\"postgresql://u:${HOME}@db/x\"\nOTHER\n"
+    text = "\ufeffexport ROLLCALL_SERVICE_NAME='staff' # why\nDATABASE_URL=\"postgresql://u:${HOME}@db/x\"\nOTHER\n"
     Path(".env").write_text(text, encoding="utf-8")
     settings = get_settings()
     assert (settings.service_name, settings.database.dsn) == ("staff", "postgresql://u:${HOME}@db/x")
@@ -106,6 +106,12 @@ def test_read_variables_that_kubernetes_sets_for_a_service_of_our_name_passes_th
 def test_read_variables_that_only_look_like_kubernetes_are_told(name: str, variables: Variables) -> None:
     assert variables.problems(**{name: "80"}) == [
         f"{name}: no such setting; did you mean ROLLCALL_HTTP__PORT?"
+    ]
+
+
+def test_read_variables_of_ours_with_a_kubernetes_address_are_told(variables: Variables) -> None:
+    assert variables.problems(ROLLCALL_HTTP__PORT="tcp://10.0.0.1:80") == [
+        "ROLLCALL_HTTP__PORT: must be a whole number from 1 to 65535"
     ]
 
 
