@@ -135,7 +135,7 @@ class HashingPool:
 
     def _shed(self, job: "_Job") -> None:
         self._shed_total += 1
-        job.mailbox.post(job.future, None, self._busy())
+        job.settle(None, self._busy())
 
     def _busy(self) -> HashingBusy:
         backlog_seconds = (len(self._queue) + 1) * self._mean_seconds / self._workers
@@ -145,8 +145,10 @@ class HashingPool:
         job: _Job | None = first
         while job is not None:
             started_at = time.monotonic()
-            job.perform()
-            job = self._next_after(job, time.monotonic() - started_at)
+            result, error = job.perform()
+            upcoming = self._next_after(job, time.monotonic() - started_at)
+            job.settle(result, error)
+            job = upcoming
 
     def _next_after(self, job: "_Job", spent_seconds: float) -> "_Job | None":
         with self._lock:
@@ -175,11 +177,13 @@ class _Job:
         self.future = future
         self.queued_at = time.monotonic()
 
-    def perform(self) -> None:
+    def perform(self) -> tuple[Any, BaseException | None]:
         try:
-            result, error = self.work(), None
-        except BaseException as raised:  # noqa: BLE001 - nothing is lost: it is raised where the result is awaited
-            result, error = None, raised
+            return self.work(), None
+        except BaseException as error:  # noqa: BLE001 - nothing is lost: it is raised where the result is awaited
+            return None, error
+
+    def settle(self, result: object, error: BaseException | None) -> None:
         self.mailbox.post(self.future, result, error)
 
 
