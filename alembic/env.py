@@ -1,17 +1,20 @@
 """Runs Rollcall's migrations for the `alembic` command and for `python -m service database …`."""
 
 import asyncio
+import sys
+from typing import Any
 
 from alembic import context
 
 from service.db.embedded import EmbeddedPostgres
 from service.db.migrations import drafting, operations, running
+from service.db.migrations.patience import Patience
 from service.db.tables import Base
-from settings import get_settings
+from settings import Settings, get_settings
 
 operations.register()
 
-OPTIONS = {
+OPTIONS: dict[str, Any] = {
     "target_metadata": Base.metadata,
     "transaction_per_migration": True,
     "compare_server_default": True,
@@ -27,22 +30,34 @@ def run_offline() -> None:
         context.run_migrations()
 
 
-def run_online(dsn: str) -> None:
-    asyncio.run(running.run(dsn, context, OPTIONS))
-
-
-def run_configured() -> None:
-    """Run against the given database: by the caller, by the settings, or else the embedded one."""
+def run_online() -> None:
+    """Run against the database that the caller names, or else the configured one."""
+    given = context.config.attributes
+    if "dsn" in given:
+        run_on(given["dsn"], given["patience"], given["report"])
+        return
     settings = get_settings()
-    dsn = context.config.attributes.get("dsn") or settings.migrations_dsn
+    dsn = settings.migrations_dsn
     if dsn is not None:
-        run_online(dsn)
+        run_on(dsn, patience_of(settings), say)
         return
     with EmbeddedPostgres(settings.database.embedded_dir) as postgres:
-        run_online(postgres.dsn)
+        run_on(postgres.dsn, patience_of(settings), say)
+
+
+def run_on(dsn: str, patience: Patience, report: running.Report) -> None:
+    asyncio.run(running.run(dsn, context, OPTIONS, patience, report))
+
+
+def patience_of(settings: Settings) -> Patience:
+    return Patience(settings.migrations.lock_timeout, settings.migrations.deadline)
+
+
+def say(line: str) -> None:
+    sys.stderr.write(f"{line}\n")
 
 
 if context.is_offline_mode():
     run_offline()
 else:
-    run_configured()
+    run_online()

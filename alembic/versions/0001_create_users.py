@@ -1,4 +1,5 @@
-# mypy: disable-error-code="attr-defined"  (env.py adds operations to op)
+# mypy: disable-error-code="attr-defined"
+# env.py adds operations of our own to op.
 """Create the accounts."""
 
 import sqlalchemy as sa

@@ -1,5 +1,8 @@
-# mypy: disable-error-code="attr-defined"  (env.py adds operations to op)
+# mypy: disable-error-code="attr-defined"
+# env.py adds operations of our own to op.
 """Add the timestamps, and let a login id belong to one account."""
+
+from datetime import datetime
 
 import sqlalchemy as sa
 from alembic import op
@@ -14,8 +17,8 @@ lossless = True
 TOUCH = """
 CREATE OR REPLACE FUNCTION touch_user() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN
-    -- Values that come back from parking are no change.
-    IF current_setting('rollcall.restoring', true) IS DISTINCT FROM 'on' THEN
+    -- What a migration fills in is no change.
+    IF current_setting('rollcall.migrating', true) IS DISTINCT FROM 'on' THEN
         NEW.updated_at := greatest(now(), OLD.updated_at + interval '1 microsecond');
     END IF;
     RETURN NEW;
@@ -27,20 +30,18 @@ $$
 def upgrade() -> None:
     op.refuse_duplicates("users", "login_id")
     op.build_index("uq_users_login_id", "users", ["login_id"], unique=True)
-    op.restore_column("users", _timestamp("created_at"))
-    op.restore_column("users", _timestamp("updated_at"))
+    op.restore_columns("users", _timestamp("created_at"), _timestamp("updated_at"))
     op.execute("ALTER TABLE users ADD CONSTRAINT uq_users_login_id UNIQUE USING INDEX uq_users_login_id")
     op.execute(TOUCH)
     op.execute("CREATE TRIGGER touch_user BEFORE UPDATE ON users FOR EACH ROW EXECUTE FUNCTION touch_user()")
 
 
-def _timestamp(name: str) -> "sa.Column[object]":
+def _timestamp(name: str) -> "sa.Column[datetime]":
     return sa.Column(name, sa.DateTime(timezone=True), server_default=sa.func.now(), nullable=False)
 
 
 def downgrade() -> None:
-    op.execute("DROP TRIGGER IF EXISTS touch_user ON users")
-    op.execute("DROP FUNCTION IF EXISTS touch_user()")
-    op.drop_constraint("uq_users_login_id", "users", if_exists=True)
-    op.park_column("users", "updated_at")
-    op.park_column("users", "created_at")
+    op.park_columns("users", "updated_at", "created_at")
+    op.execute("DROP TRIGGER touch_user ON users")
+    op.execute("DROP FUNCTION touch_user()")
+    op.drop_constraint("uq_users_login_id", "users")

@@ -1,5 +1,8 @@
-# mypy: disable-error-code="attr-defined"  (env.py adds operations to op)
+# mypy: disable-error-code="attr-defined"
+# env.py adds operations of our own to op.
 """Add roles, states and the last log-in, and the indexes that listing needs."""
+
+from typing import Any
 
 import sqlalchemy as sa
 from alembic import op
@@ -12,13 +15,14 @@ locks = "users: ACCESS EXCLUSIVE for an instant; the indexes are built while the
 lossless = True
 
 # Text, not enumeration types: another value is then another check, which locks for an instant.
-COLUMNS = (
+COLUMNS: tuple[sa.Column[Any], ...] = (
     sa.Column("role", sa.Text(), server_default="user", nullable=False),
     sa.Column("state", sa.Text(), server_default="active", nullable=False),
     sa.Column("must_change", sa.Boolean(), server_default=sa.text("false"), nullable=False),
     sa.Column("last_login_at", sa.DateTime(timezone=True), nullable=True),
 )
 CHECKS = {"role": "role IN ('user', 'admin')", "state": "state IN ('active', 'disabled')"}
+PARTS = {"admins": "role = 'admin'", "disabled": "state = 'disabled'"}
 
 TOUCH = """
 CREATE OR REPLACE FUNCTION touch_user() RETURNS trigger LANGUAGE plpgsql AS $$
@@ -26,9 +30,9 @@ DECLARE
     but_for_login users%ROWTYPE := NEW;
 BEGIN
     but_for_login.last_login_at := OLD.last_login_at;
-    -- Values that come back from parking are no change, and a log-in is none that a client's copy could miss.
+    -- What a migration fills in is no change, and a log-in is none that a client's copy could miss.
     IF but_for_login IS DISTINCT FROM OLD
-        AND current_setting('rollcall.restoring', true) IS DISTINCT FROM 'on' THEN
+        AND current_setting('rollcall.migrating', true) IS DISTINCT FROM 'on' THEN
         NEW.updated_at := greatest(now(), OLD.updated_at + interval '1 microsecond');
     END IF;
     RETURN NEW;
@@ -39,8 +43,8 @@ $$
 TOUCH_BEFORE = """
 CREATE OR REPLACE FUNCTION touch_user() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN
-    -- Values that come back from parking are no change.
-    IF current_setting('rollcall.restoring', true) IS DISTINCT FROM 'on' THEN
+    -- What a migration fills in is no change.
+    IF current_setting('rollcall.migrating', true) IS DISTINCT FROM 'on' THEN
         NEW.updated_at := greatest(now(), OLD.updated_at + interval '1 microsecond');
     END IF;
     RETURN NEW;
@@ -50,22 +54,18 @@ $$
 
 
 def upgrade() -> None:
-    for column in COLUMNS:
-        op.restore_column("users", column.copy())
+    op.restore_columns("users", *(column.copy() for column in COLUMNS))
     op.build_index("ix_users_created_at_id", "users", ["created_at", "id"])
     op.build_index("ix_users_name_prefix", "users", [sa.text('lower(name) COLLATE "C"')])
-    for name, condition in {"admins": "role = 'admin'", "disabled": "state = 'disabled'"}.items():
+    for name, condition in PARTS.items():
         op.build_index(f"ix_users_{name}", "users", ["created_at", "id"], postgresql_where=sa.text(condition))
     for name, condition in CHECKS.items():
-        op.create_check_constraint(op.f(f"ck_users_{name}"), "users", condition)
+        op.add_check(f"ck_users_{name}", "users", condition)
     op.execute(TOUCH)
 
 
 def downgrade() -> None:
+    op.park_columns("users", *(column.name for column in reversed(COLUMNS)))
+    op.drop_index("ix_users_name_prefix", "users")
+    op.drop_index("ix_users_created_at_id", "users")
     op.execute(TOUCH_BEFORE)
-    for name in ("disabled", "admins", "name_prefix", "created_at_id"):
-        op.remove_index(f"ix_users_{name}")
-    for name in CHECKS:
-        op.drop_constraint(op.f(f"ck_users_{name}"), "users", if_exists=True)
-    for column in reversed(COLUMNS):
-        op.park_column("users", column.name)

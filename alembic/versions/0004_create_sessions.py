@@ -1,4 +1,5 @@
-# mypy: disable-error-code="attr-defined"  (env.py adds operations to op)
+# mypy: disable-error-code="attr-defined"
+# env.py adds operations of our own to op.
 """Create the log-in sessions and the devices known to their owners."""
 
 import sqlalchemy as sa

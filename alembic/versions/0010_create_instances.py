@@ -1,4 +1,5 @@
-# mypy: disable-error-code="attr-defined"  (env.py adds operations to op)
+# mypy: disable-error-code="attr-defined"
+# env.py adds operations of our own to op.
 """Create the heartbeats of the serving processes.
 
 Deliberately the last: the service works without it, so one step back stays inside the window.

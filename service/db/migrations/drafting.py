@@ -5,7 +5,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from alembic.script import ScriptDirectory
-from sqlalchemy.dialects import postgresql
+from sqlalchemy import make_url
 from sqlalchemy.schema import CreateIndex
 
 from service.db.migrations.history import number_of
@@ -18,7 +18,9 @@ def is_compared(item: Any, _name: str, kind: str, _reflected: bool, counterpart:
     """Tell whether Alembic can compare the two: it cannot see the collation of an index expression."""
     if kind != "index" or counterpart is None:
         return True
-    return "COLLATE" not in str(CreateIndex(item).compile(dialect=postgresql.dialect()))
+    return "COLLATE" not in str(
+        CreateIndex(item).compile(dialect=make_url("postgresql+asyncpg://").get_dialect()())
+    )
 
 
 def number_revision(context: Any, _revision: Any, directives: list[Any]) -> None:

@@ -1,46 +1,143 @@
-"""Running revisions against a database."""
+"""Running revisions against a database that is in use."""
 
 import asyncio
+from collections.abc import Callable, Iterator
+from functools import partial
 from typing import Any
 
 from alembic import command
-from sqlalchemy import Connection
+from alembic.runtime.migration import RevisionStep
+from sqlalchemy import Connection, text
+from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from service.db.engine import create_engine
 from service.db.migrations.history import alembic_config
+from service.db.migrations.lock import exclusively
+from service.db.migrations.patience import Patience
 
-_DAY = 86_400.0
+Report = Callable[[str], None]
+
+_DAY_S = 86_400.0
 
 
-async def upgrade(dsn: str, target: str = "head") -> None:
-    """Bring the database at a libpq DSN up to a revision."""
-    await asyncio.to_thread(command.upgrade, alembic_config(dsn=dsn), target)
+class SchemaMoved(Exception):
+    """Another migration took the schema elsewhere while this one waited for it."""
 
 
-async def downgrade(dsn: str, target: str = "-1") -> None:
-    """Bring the database at a libpq DSN down to a revision, or one step. What goes is parked."""
-    await asyncio.to_thread(command.downgrade, alembic_config(dsn=dsn), target)
+def _say_nothing(_line: str) -> None:
+    pass
+
+
+async def upgrade(
+    dsn: str, target: str = "head", *, patience: Patience | None = None, report: Report = _say_nothing
+) -> None:
+    """Bring the database at a libpq DSN up to a revision; what was parked comes back.
+
+    Raises:
+        DataInTheWay, StillLocked, LockHeld, SchemaMoved: it stays at the last revision that was completed.
+    """
+    config = alembic_config(dsn=dsn, patience=patience or Patience(), report=report)
+    await asyncio.to_thread(command.upgrade, config, target)
+
+
+async def downgrade(
+    dsn: str, target: str = "-1", *, patience: Patience | None = None, report: Report = _say_nothing
+) -> None:
+    """Bring the database at a libpq DSN down to a revision, or down one step; what goes is parked.
+
+    Raises:
+        StillLocked, LockHeld, SchemaMoved: it stays at the last revision that was completed.
+    """
+    config = alembic_config(dsn=dsn, patience=patience or Patience(), report=report)
+    await asyncio.to_thread(command.downgrade, config, target)
 
 
 def migration_engine(dsn: str) -> AsyncEngine:
     """Return an engine for changing the schema: without the timeouts of a request, and nothing prepared."""
     return create_engine(
-        dsn, pool_size=3, command_timeout=_DAY, application_name="rollcall-migrate", pgbouncer=True
+        dsn, pool_size=3, command_timeout=_DAY_S, application_name="rollcall-migrate", pgbouncer=True
     )
 
 
-async def run(dsn: str, context: Any, options: dict[str, Any]) -> None:
-    """Run what the `alembic` command asked for. For alembic/env.py only."""
+async def run(dsn: str, context: Any, options: dict[str, Any], patience: Patience, report: Report) -> None:
+    """Do what an `alembic` command asked for. For `alembic/env.py` only, whose context and options it takes.
+
+    One transaction per revision. A revision that finds its tables locked is taken back and tried again; an
+    interrupted run leaves the last completed revision, and the next run goes on from there.
+    """
+    options = {**options, "patience": patience}
     engine = migration_engine(dsn)
     try:
         async with engine.connect() as connection:
-            await connection.run_sync(_run, context, options)
+            steps = await connection.run_sync(_steps_asked_for, context, options)
+        if steps:
+            async with exclusively(engine, patience, report):
+                await _persist(engine, partial(_take, context, options, steps, report), patience, report)
     finally:
         await engine.dispose()
 
 
-def _run(connection: Connection, context: Any, options: dict[str, Any]) -> None:
+def _steps_asked_for(connection: Connection, context: Any, options: dict[str, Any]) -> list[Any]:
+    """What the command would do now, resolved once: "one down" must not grow when it is tried again."""
+    asked: list[Any] = []
     context.configure(connection=connection, **options)
+    resolve = context.get_context().opts["fn"]
+
+    def record(heads: tuple[str, ...], migration_context: Any) -> tuple[()]:
+        asked.extend(resolve(heads, migration_context))
+        return ()
+
+    context.configure(connection=connection, fn=record, dont_mutate=True, **options)
     with context.begin_transaction():
         context.run_migrations()
+    return asked
+
+
+async def _persist(
+    engine: AsyncEngine, take: Callable[[Connection], None], patience: Patience, report: Report
+) -> None:
+    attempts = patience.start()
+    while True:
+        try:
+            async with engine.connect() as connection:
+                return await connection.run_sync(take)
+        except DBAPIError as error:
+            pause_s = attempts.next_pause_s(error)
+        report(f"in use by others; trying again in {pause_s:.1f} s")
+        await asyncio.sleep(pause_s)
+
+
+def _take(
+    context: Any, options: dict[str, Any], steps: list[Any], report: Report, connection: Connection
+) -> None:
+    """Take the steps that are left, seen from where the database stands now."""
+    patience: Patience = options["patience"]
+    connection.execute(text(f"SET lock_timeout = {patience.lock_timeout_ms}"))
+    # A backend whose client was killed must not go on changing things after its lock is gone.
+    connection.execute(text("SET client_connection_check_interval = 1000"))
+    connection.commit()
+
+    def left(heads: tuple[str, ...], _context: Any) -> Iterator[Any]:
+        for step in _left(steps, heads):
+            report(f"{'applying' if step.is_upgrade else 'taking back'} {_revision(step)}")
+            yield step
+
+    context.configure(connection=connection, fn=left, dont_mutate=False, **options)
+    with context.begin_transaction():
+        context.run_migrations()
+
+
+def _left(steps: list[Any], heads: tuple[str, ...]) -> list[Any]:
+    if not all(isinstance(step, RevisionStep) for step in steps):
+        return steps
+    for index, step in enumerate(steps):
+        if set(step.from_revisions) == set(heads):
+            return steps[index:]
+    if set(steps[-1].to_revisions) == set(heads):
+        return []
+    raise SchemaMoved(f"another migration left the schema at {', '.join(heads) or 'base'} meanwhile")
+
+
+def _revision(step: Any) -> str:
+    return str(step.revision.revision) if isinstance(step, RevisionStep) else str(step)

@@ -1,0 +1,81 @@
+"""Work on all rows of a table, a batch at a time, so that no row is locked for long."""
+
+# ruff: noqa: S608 -- tables and columns are named by revisions, never by input
+
+from collections.abc import Sequence
+from time import sleep
+from typing import Any
+
+from alembic.operations import Operations
+from sqlalchemy import Connection, TextClause, text
+from sqlalchemy.exc import DBAPIError
+
+from service.db.migrations.patience import Patience
+
+BATCH_ROWS = 2000
+
+
+def listed(names: Sequence[str], prefix: str = "") -> str:
+    """Return column names, quoted, with commas between."""
+    return ", ".join(f'{prefix}"{name}"' for name in names)
+
+
+def in_batches(
+    operations: Operations,
+    source: str,
+    work: str,
+    *,
+    columns: Sequence[str],
+    key: Sequence[str],
+    lock: str = "",
+) -> None:
+    """Run a statement over each `batch` of a table's rows, in the order of its key, each committed by itself.
+
+    Rows that others lock are waited for with the rest of the batch let go. Running it again must do no harm.
+
+    Locks: the rows of one batch.
+    """
+    context = operations.get_context()
+    with context.autocommit_block():
+        operations.execute("SET rollcall.migrating = 'on'")
+        if context.as_sql:
+            operations.execute(f"-- in batches of {BATCH_ROWS} rows, each committed")
+            operations.execute(_statement(source, work, columns, key, lock=lock))
+        else:
+            first = _statement(source, work, columns, key, lock=f"LIMIT {BATCH_ROWS} {lock}")
+            bound = f"({listed(key)}) > ({', '.join(f':{name}' for name in key)})"
+            following = _statement(source, work, columns, key, bound, f"LIMIT {BATCH_ROWS} {lock}")
+            _run_through(operations, text(first), text(following))
+        operations.execute("RESET rollcall.migrating")
+
+
+def _statement(
+    source: str, work: str, columns: Sequence[str], key: Sequence[str], where: str = "true", lock: str = ""
+) -> str:
+    """The work on one batch, which answers with the greatest key in it."""
+    backwards = ", ".join(f'"{name}" DESC' for name in key)
+    return (
+        f"WITH batch AS MATERIALIZED (SELECT {listed([*key, *columns])} FROM {source}"
+        f" WHERE {where} ORDER BY {listed(key)} {lock}), done AS ({work})"
+        f" SELECT {listed(key)} FROM batch ORDER BY {backwards} LIMIT 1"
+    )
+
+
+def _run_through(operations: Operations, first: TextClause, following: TextClause) -> None:
+    bind, patience = operations.get_bind(), operations.get_context().opts.get("patience", Patience())
+    last = _last_of(bind, first, {}, patience)
+    while last is not None:
+        last = _last_of(bind, following, last, patience)
+
+
+def _last_of(
+    bind: Connection, statement: TextClause, after: dict[str, Any], patience: Patience
+) -> dict[str, Any] | None:
+    attempts = patience.start()
+    while True:
+        try:
+            found = bind.execute(statement, after).mappings().one_or_none()
+        except DBAPIError as error:
+            sleep(attempts.next_pause_s(error))
+        else:
+            return dict(found) if found else None

@@ -1,0 +1,52 @@
+"""One migration at a time."""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from time import monotonic
+
+from sqlalchemy import text
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
+
+from service.db.migrations.patience import Patience
+
+# "rollcall" in ASCII, as a number of 64 bits.
+LOCK_ID = int.from_bytes(b"rollcall")
+
+_POLL_S = 0.2
+
+
+class LockHeld(Exception):
+    """Another migration ran until the deadline."""
+
+
+@asynccontextmanager
+async def exclusively(
+    engine: AsyncEngine, patience: Patience, report: Callable[[str], None]
+) -> AsyncIterator[None]:
+    """Hold the database's migration lock, which ends with this process however it ends.
+
+    The lock is asked for again and again, outside a transaction: who waits inside a statement holds a
+    snapshot, for which CREATE INDEX CONCURRENTLY would wait in turn.
+
+    Raises:
+        LockHeld: another has had it until the deadline.
+    """
+    async with engine.connect() as connection:
+        connection = await connection.execution_options(isolation_level="AUTOCOMMIT")
+        await _acquire(connection, patience, report)
+        try:
+            yield
+        finally:
+            await connection.execute(text("SELECT pg_advisory_unlock(:id)"), {"id": LOCK_ID})
+
+
+async def _acquire(connection: AsyncConnection, patience: Patience, report: Callable[[str], None]) -> None:
+    ends_at, reported = monotonic() + patience.deadline.total_seconds(), False
+    while not await connection.scalar(text("SELECT pg_try_advisory_lock(:id)"), {"id": LOCK_ID}):
+        if monotonic() > ends_at:
+            raise LockHeld("another migration is still running on this database")
+        if not reported:
+            report("another migration is running; waiting for it")
+            reported = True
+        await asyncio.sleep(_POLL_S)
