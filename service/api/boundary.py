@@ -14,6 +14,7 @@ from litestar.enums import ScopeType
 from litestar.types import ASGIApp, HTTPScope, Receive, ReceiveMessage, Scope, Send
 
 from service.api.clients import Networks, client_of
+from service.api.deadlines import Deadline, Deadlines
 from service.api.exchange import ALWAYS, Exchange
 from service.api.failures import ClientDisconnected, log_failure
 from service.api.problems import to_error
@@ -91,6 +92,7 @@ class Boundary:
         self._app = app
         self._observe = observe
         self._trusted_proxies = trusted_proxies
+        self._deadlines = Deadlines(min(request_timeout, body_timeout).total_seconds() / 10)
         self._request_limit_s = request_timeout.total_seconds()
         self._body_limit_s = body_timeout.total_seconds()
         self._common = (*ALWAYS, (b"vary", b"origin")) if cors_origins else ALWAYS
@@ -151,50 +153,60 @@ class Boundary:
     async def _run(self, exchange: Exchange, fields: Fields) -> None:
         """Run the application within its time, and answer in its place when it does not."""
         has_body = fields.get(b"content-length", b"0") != b"0" or b"transfer-encoding" in fields
+        deadline = self._deadlines.start(self._body_limit_s if has_body else self._request_limit_s)
+        receive: Receive = exchange.receive
         if has_body:
             exchange.expect_body(fields)
-        timer = asyncio.timeout(self._body_limit_s if has_body else self._request_limit_s)
+            receive = self._receiver_of(exchange, deadline)
+        try:
+            await self._app(exchange.scope, receive, exchange.send)
+            if not exchange.is_answered:
+                await _answer_for(exchange, RuntimeError("The application gave no answer."))
+        except asyncio.CancelledError:
+            if not (deadline.expired and deadline.is_alone()):
+                raise
+            await _give_up(exchange)
+        except Exception as error:  # noqa: BLE001 - the last line: whatever it is gets logged and answered
+            await _answer_for(exchange, error)
+        finally:
+            self._deadlines.stop(deadline)
+
+    def _receiver_of(self, exchange: Exchange, deadline: Deadline) -> Receive:
+        """Give the `receive` of a request with a body: once that is complete, the time begins anew."""
 
         async def receive() -> ReceiveMessage:
             was_unread = exchange.unread
             message = await exchange.receive()
-            if was_unread and not exchange.unread and not timer.expired():
-                timer.reschedule(asyncio.get_running_loop().time() + self._request_limit_s)
+            if was_unread and not exchange.unread:
+                deadline.at_s = asyncio.get_running_loop().time() + self._request_limit_s
             return message
 
-        try:
-            async with timer:
-                await self._app(exchange.scope, receive, exchange.send)
-        except Exception as error:  # noqa: BLE001 - the last line: whatever it is gets logged and answered
-            await _recover(exchange, error, timed_out=timer.expired())
-        else:
-            if not exchange.is_answered:
-                await _recover(exchange, RuntimeError("The application gave no answer."), timed_out=False)
+        return receive
 
 
-async def _recover(exchange: Exchange, error: Exception, *, timed_out: bool) -> None:
-    """Answer for what the application let escape. Once the answer has begun, the server can only hang up."""
-    if timed_out and isinstance(error, TimeoutError):
-        refusal = _time_out(exchange)
-    else:
-        refusal = to_error(error)
-        if isinstance(refusal, InternalError) or exchange.is_answered:
-            log_failure(error, request_id=exchange.scope["state"]["request_id"])
+async def _answer_for(exchange: Exchange, error: Exception) -> None:
+    """Answer for what the application let escape. Once its answer has begun, the server can only hang up."""
+    refusal = to_error(error)
+    if isinstance(refusal, InternalError) or exchange.is_answered:
+        log_failure(error, request_id=exchange.scope["state"]["request_id"])
     if not exchange.is_answered:
-        await exchange.refuse(refusal, close=exchange.unread)
+        await exchange.refuse(refusal)
 
 
-def _time_out(exchange: Exchange) -> RollcallError:
+async def _give_up(exchange: Exchange) -> None:
+    """Answer a request whose time is over, if it has no answer yet."""
     scope = exchange.scope
+    awaits_body = exchange.awaits_body
     _log.warning(
         "request_timed_out",
         request_id=scope["state"]["request_id"],
         route=scope.get("path_template"),
-        awaits_body=exchange.awaits_body,
+        awaits_body=awaits_body,
     )
-    if exchange.awaits_body:
-        return MalformedRequest("The body did not arrive in time.")
-    return DatabaseUnavailable()
+    if exchange.is_answered:
+        return
+    refusal = MalformedRequest("The body did not arrive in time.") if awaits_body else DatabaseUnavailable()
+    await exchange.refuse(refusal, close=exchange.unread)
 
 
 def _request_id_of(fields: Fields) -> str:

@@ -77,6 +77,7 @@ def _parse(text: str) -> IPv4Address | IPv6Address | None:
     return (address.ipv4_mapped or address) if isinstance(address, IPv6Address) else address
 
 
+@lru_cache(4096)
 def _canonical(text: str) -> str | None:
     address = _parse(text)
     return None if address is None else str(address)

@@ -207,3 +207,71 @@ FIELD_CODES: Final = {
     "wrong_password": "The current password is wrong.",
 }
 """What `errors[].code` can be, and what it means."""
+
+
+def all_errors() -> list[type[RollcallError]]:
+    """Give every refusal that has a code, by status, then by code."""
+    found: list[type[RollcallError]] = []
+    waiting = [RollcallError]
+    while waiting:
+        children = waiting.pop().__subclasses__()
+        waiting += children
+        found += [child for child in children if "code" in vars(child)]
+    return sorted(found, key=lambda error: (status_of(error.kind), error.code))
+
+
+def problems_markdown() -> str:
+    """Give docs/problems.md, made from the error classes."""
+    return _DOCUMENT.format(
+        codes="\n".join(_row_of(error) for error in all_errors()),
+        field_codes="\n".join(f"| `{code}` | {meaning} |" for code, meaning in FIELD_CODES.items()),
+    )
+
+
+def _row_of(error: type[RollcallError]) -> str:
+    meaning = " ".join((error.__doc__ or "").split()).partition(" Source:")[0]
+    advice = _SPECIAL_ADVICE.get(error.code, _ADVICE[error.kind])
+    return f"| `{error.code}` | {status_of(error.kind)} | {error.title} | {meaning} | {advice} |"
+
+
+_DOCUMENT: Final = """\
+# Problems
+
+<!-- Made from service/domain/errors.py and service/api/problems.py; `make check` compares. -->
+
+Every refusal is a problem document (RFC 9457), `application/problem+json`:
+
+```json
+{{
+  "type": "urn:rollcall:problem:not_found",
+  "title": "There is no such resource",
+  "status": 404,
+  "detail": "There is no such resource.",
+  "instance": "urn:uuid:01890a5d-ac96-774b-bcce-b302099a8057",
+  "code": "not_found"
+}}
+```
+
+- `code` is stable: programs decide by it. `title` and `detail` are for people, and may change.
+- `type` is `urn:rollcall:problem:` and the code. It is a name and not an address: every installation has
+  another host, so no address would be both stable and resolvable.
+- `instance` holds the request id, also sent as `X-Request-Id`; the service's log has more under it.
+- `validation_failed` adds `errors`, a list of `{{"pointer", "code", "detail"}}`. `pointer` is a JSON Pointer
+  into the body, or `?name` for a query parameter. What was sent is never repeated.
+- 401 carries `WWW-Authenticate: Bearer`, 405 `Allow`, 429 and 503 `Retry-After` in seconds.
+- Unless it is `outcome_unknown`, nothing of what a refused request asked for was done.
+
+## Codes
+
+| code | status | title | meaning | what a client does |
+|---|---|---|---|---|
+{codes}
+
+## Codes of single fields
+
+These stand in `errors[].code`.
+
+| code | meaning |
+|---|---|
+{field_codes}
+"""

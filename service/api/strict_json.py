@@ -129,7 +129,8 @@ def _fault_of(message: str) -> FieldFault:
     """Say in our words what msgspec found. Its own may repeat the value."""
     parts = _MESSAGE.fullmatch(message)
     what, path = (parts["what"], parts["path"] or "") if parts else ("", "")
-    pointer = "".join(f"/{step['name'] or step['index']}" for step in _STEP.finditer(path))
+    known_path = path.partition("[...]")[0]  # that stands for a key the caller chose
+    pointer = "".join(f"/{step['name'] or step['index']}" for step in _STEP.finditer(known_path))
     for pattern, describe in _FAULTS:
         if found := pattern.match(what):
             return describe(pointer, found)

@@ -4,9 +4,10 @@ from collections.abc import Mapping, Sequence
 from functools import cached_property
 from typing import Any
 
-from sqlalchemy import CursorResult, Executable, Row
+from sqlalchemy import Executable, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from service.db.repositories.base import AnyResult, AnyRow
 from service.db.repositories.events import EventRepository
 from service.db.repositories.housekeeping import Housekeeping
 from service.db.repositories.idempotency import IdempotencyRepository
@@ -15,6 +16,8 @@ from service.db.repositories.reset_tokens import ResetTokenRepository
 from service.db.repositories.sessions import DeviceRepository, SessionRepository
 from service.db.repositories.throttle import ThrottleRepository
 from service.db.repositories.users import UserRepository
+
+_PING = select(1)
 
 
 class Tx:
@@ -25,19 +28,21 @@ class Tx:
         self.statements = 0
         """How many statements have succeeded: after the first, a lost connection is no longer a stale one."""
 
-    async def execute(
-        self, statement: Executable, values: Mapping[str, Any] | None = None
-    ) -> CursorResult[Any]:
+    async def execute(self, statement: Executable, values: Mapping[str, Any] | None = None) -> AnyResult:
         """Run one statement."""
         result = await self._connection.execute(statement, values)
         self.statements += 1
         return result
 
-    async def one(self, statement: Executable, values: Mapping[str, Any] | None = None) -> Row[Any] | None:
+    async def ping(self) -> None:
+        """Ask the database for an answer."""
+        await self.execute(_PING)
+
+    async def one(self, statement: Executable, values: Mapping[str, Any] | None = None) -> AnyRow | None:
         """Run one statement and give its first row, or None."""
         return (await self.execute(statement, values)).first()
 
-    async def all(self, statement: Executable, values: Mapping[str, Any] | None = None) -> Sequence[Row[Any]]:
+    async def all(self, statement: Executable, values: Mapping[str, Any] | None = None) -> Sequence[AnyRow]:
         """Run one statement and give all its rows."""
         return (await self.execute(statement, values)).all()
 

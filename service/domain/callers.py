@@ -68,10 +68,12 @@ class Access:
     """Who may call an operation; what is not granted is denied. Source: OWASP ASVS 5.0 8.2.1.
 
     `self_` grants the session of the account the operation is about, `admin` the session of any
-    administrator, `scope` an API key that carries it.
+    administrator, `scope` an API key that carries it. `public` needs no token and looks at none, unless it is
+    `optional`: then a token that is sent counts.
     """
 
     public: bool = False
+    optional: bool = False
     self_: bool = False
     admin: bool = False
     scope: Scope | None = None

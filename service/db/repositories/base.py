@@ -8,6 +8,8 @@ from sqlalchemy import CursorResult, Executable, Row
 from service.domain.pages import Page, Position
 
 ItemT = TypeVar("ItemT")
+AnyRow = Row[*tuple[Any, ...]]
+AnyResult = CursorResult[*tuple[Any, ...]]
 
 
 class Executor(Protocol):
@@ -15,13 +17,13 @@ class Executor(Protocol):
 
     async def execute(
         self, statement: Executable, values: Mapping[str, Any] | None = None
-    ) -> CursorResult[Any]:
+    ) -> AnyResult:
         """Run one statement."""
 
-    async def one(self, statement: Executable, values: Mapping[str, Any] | None = None) -> Row[Any] | None:
+    async def one(self, statement: Executable, values: Mapping[str, Any] | None = None) -> AnyRow | None:
         """Run one statement and give its first row, or None."""
 
-    async def all(self, statement: Executable, values: Mapping[str, Any] | None = None) -> Sequence[Row[Any]]:
+    async def all(self, statement: Executable, values: Mapping[str, Any] | None = None) -> Sequence[AnyRow]:
         """Run one statement and give all its rows."""
 
     async def count(self, statement: Executable, values: Mapping[str, Any] | None = None) -> int:

@@ -1,0 +1,1 @@
+"""HTTP: what stands in api.md, and nothing of policy or SQL."""

@@ -1,0 +1,92 @@
+"""Answers as bytes, with their entity tags."""
+
+import re
+from base64 import urlsafe_b64encode
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from hashlib import sha256
+from typing import Any
+
+import msgspec
+from litestar import Response
+from litestar.datastructures import Headers
+
+from service.api.wire.users import UserView
+from service.domain.errors import MalformedRequest
+from service.domain.users import User
+
+_encode = msgspec.json.Encoder().encode
+_TAGS = re.compile(r'\s*(?:W/)?"[\x21\x23-\x7e]*"\s*(?:,\s*(?:W/)?"[\x21\x23-\x7e]*"\s*)*')
+_TAG = re.compile(r'(W/)?("[\x21\x23-\x7e]*")')
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """A whole answer; what an idempotency key keeps."""
+
+    status: int
+    body: bytes
+    headers: dict[str, str] = field(default_factory=dict)
+
+    def response(self) -> Response[bytes]:
+        """Make the framework's response of it."""
+        return Response(
+            self.body, status_code=self.status, headers=self.headers, media_type="application/json"
+        )
+
+
+def answer(
+    view: msgspec.Struct, *, status: int = 200, headers: Mapping[str, str] | None = None
+) -> Response[bytes]:
+    """Answer with a view."""
+    return Response(
+        _encode(view), status_code=status, headers=dict(headers or {}), media_type="application/json"
+    )
+
+
+def nothing() -> Response[None]:
+    """Answer that it is done, with nothing to show."""
+    return Response(None, status_code=204)
+
+
+def entity_tag(body: bytes) -> str:
+    """Give the strong entity tag of a representation. Source: RFC 9110 8.8.3."""
+    return f'"{urlsafe_b64encode(sha256(body).digest()[:16]).decode().rstrip("=")}"'
+
+
+def tagged(view: msgspec.Struct, *, status: int = 200, headers: Mapping[str, str] | None = None) -> Answer:
+    """Answer with a view under its entity tag."""
+    body = _encode(view)
+    return Answer(status, body, {"ETag": entity_tag(body), **(headers or {})})
+
+
+def resource(view: msgspec.Struct, request_headers: Headers) -> Response[Any]:
+    """Answer a read with a resource under its entity tag, or with 304 when the caller has it already.
+
+    Source: RFC 9110 13.1.2.
+    """
+    found = tagged(view)
+    known = request_headers.get("if-none-match")
+    if known is not None and _names(known, found.headers["ETag"], is_weak_enough=True):
+        return Response(None, status_code=304, headers={"ETag": found.headers["ETag"]})
+    return found.response()
+
+
+def user_precondition(request_headers: Headers) -> Callable[[User], bool]:
+    """Give the check of `If-Match` against an account; without the header every account passes.
+
+    Source: RFC 9110 13.1.1.
+    """
+    wanted = request_headers.get("if-match")
+    if wanted is None:
+        return lambda _user: True
+    _names(wanted, "", is_weak_enough=False)  # refuses a malformed header before anything is read
+    return lambda user: _names(wanted, entity_tag(_encode(UserView.of(user))), is_weak_enough=False)
+
+
+def _names(header: str, tag: str, *, is_weak_enough: bool) -> bool:
+    if header.strip() == "*":
+        return True
+    if not _TAGS.fullmatch(header):
+        raise MalformedRequest("An entity tag header could not be read.")
+    return any(value == tag and (is_weak_enough or not weak) for weak, value in _TAG.findall(header))

@@ -1,0 +1,52 @@
+"""From the Authorization header to the caller: one indexed query, no cache.
+
+Nothing is remembered between requests, so that a log-out, a disabling or a lost role shows at the very next
+request, on every worker. Source: OWASP ASVS 5.0 7.4.1, 7.4.2, 8.3.2.
+"""
+
+from service.db.reads import Reads
+from service.domain.callers import ANONYMOUS, Caller, CallerKind
+from service.domain.errors import InvalidToken, Unauthenticated
+from service.security.tokens import API_KEY_PREFIX, SESSION_PREFIX, digest_of
+from service.usecases.touches import Touches
+
+
+class Authenticator:
+    """Finds out who calls, and notes that a session or key was used."""
+
+    def __init__(self, reads: Reads, touches: Touches) -> None:
+        self._reads = reads
+        self._touches = touches
+
+    async def caller_of(self, authorization: str | None) -> Caller:
+        """Give the caller behind an Authorization header. Source: RFC 6750 2.1.
+
+        Raises:
+            Unauthenticated: the scheme is another than Bearer.
+            InvalidToken: the token is unknown, expired or revoked, or its account disabled.
+        """
+        if authorization is None:
+            return ANONYMOUS
+        scheme, _, token = authorization.partition(" ")
+        if scheme.lower() != "bearer":
+            raise Unauthenticated
+        token = token.strip(" ")
+        if (digest := digest_of(token, SESSION_PREFIX)) is not None:
+            return await self._session_of(digest)
+        if (digest := digest_of(token, API_KEY_PREFIX)) is not None:
+            return await self._key_of(digest)
+        raise InvalidToken
+
+    async def _session_of(self, digest: bytes) -> Caller:
+        found = await self._reads.sessions.find_open(digest)
+        if found is None:
+            raise InvalidToken
+        self._touches.note_session(found.session.id, found.idle_for)
+        return Caller(CallerKind.USER, open_session=found)
+
+    async def _key_of(self, digest: bytes) -> Caller:
+        key = await self._reads.keys.find_live(digest)
+        if key is None:
+            raise InvalidToken
+        self._touches.note_key(key.id)
+        return Caller(CallerKind.KEY, key=key)

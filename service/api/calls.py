@@ -1,0 +1,214 @@
+"""A request as its controller sees it: admitted, read and checked.
+
+The middleware holds a routed request to its operation, in this order: what can be answered, who calls,
+whether the caller may, the query, the body. So 404 and 405 come before 401, 401 before any complaint about a
+body.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, TypeVar, cast
+from urllib.parse import parse_qsl
+from uuid import UUID
+
+import msgspec
+from litestar import Request
+from litestar.datastructures import Headers
+from litestar.enums import ScopeType
+from litestar.middleware import ASGIMiddleware
+from litestar.types import ASGIApp, HTTPScope, Receive, Scope, Send
+
+from service.api.authentication import Authenticator
+from service.api.boundary import read_body
+from service.api.clients import network_of
+from service.api.operations import FORM, JSON, Operation
+from service.api.queries import read_query, refuse_query
+from service.api.strict_json import decode, require_json
+from service.domain.callers import ANONYMOUS, Caller
+from service.domain.errors import FieldFault, MalformedRequest, NotAcceptable, NotFound, ValidationFailed
+from service.domain.events import Origin
+from service.domain.ids import parse_id
+
+StructT = TypeVar("StructT", bound=msgspec.Struct)
+
+_USER_AGENT_MAX = 255
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """One admitted request."""
+
+    operation: Operation
+    caller: Caller
+    headers: Headers
+    query_string: bytes
+    path: str
+    path_params: dict[str, Any]
+    ip: str | None
+    request_id: str
+    query_value: msgspec.Struct | None
+    body_value: msgspec.Struct | None
+    body_bytes: bytes
+
+    def body(self, type_: type[StructT]) -> StructT:
+        """Give the checked body, which is of the type that the operation declares."""
+        return _of_type(self.body_value, type_)
+
+    def query(self, type_: type[StructT]) -> StructT:
+        """Give the checked query, which is of the type that the operation declares."""
+        return _of_type(self.query_value, type_)
+
+    def subject_id(self, name: str = "user_id") -> UUID:
+        """Give the account that the path names, `me` included, once the caller may go there.
+
+        Raises:
+            NotFound: it cannot be an id, or is another's and the caller a plain user.
+        """
+        text = self.path_params[name]
+        subject_id = self.caller.user_id if text == "me" else parse_id(text)
+        if subject_id is None:
+            raise NotFound
+        self.operation.access.admit_to(self.caller, subject_id)
+        return subject_id
+
+    def id_in_path(self, name: str) -> UUID:
+        """Give the id that the path names.
+
+        Raises:
+            NotFound: it cannot be one.
+        """
+        found = parse_id(self.path_params[name])
+        if found is None:
+            raise NotFound
+        return found
+
+    @property
+    def origin(self) -> Origin:
+        """Where the request comes from."""
+        return Origin(
+            self.caller,
+            ip=self.ip,
+            network=network_of(self.ip),
+            request_id=self.request_id,
+            user_agent=_printable(self.headers.get("user-agent")),
+        )
+
+
+def call_of(request: Request[Any, Any, Any]) -> Call:
+    """Give the call that the middleware made of a request."""
+    return cast(Call, request.scope["state"]["call"])
+
+
+class Admission(ASGIMiddleware):
+    """Holds every routed request to the operation that its route declares; a route without one is denied."""
+
+    scopes = (ScopeType.HTTP,)
+
+    def __init__(self, authenticator: Authenticator, overridden: Mapping[str, Operation]) -> None:
+        self._authenticator = authenticator
+        self._overridden = overridden
+
+    async def handle(self, scope: Scope, receive: Receive, send: Send, next_app: ASGIApp) -> None:
+        """Make the call, or refuse it."""
+        http = cast(HTTPScope, scope)
+        operation = http["route_handler"].opt.get("operation")
+        if isinstance(operation, Operation):
+            operation = self._overridden.get(operation.id, operation)
+            http["state"]["call"] = await self._call(http, receive, operation)
+        elif http["method"] != "OPTIONS":
+            raise NotFound
+        await next_app(scope, receive, send)
+
+    async def _call(self, scope: HTTPScope, receive: Receive, operation: Operation) -> Call:
+        headers = Headers.from_scope(scope)
+        _check_accept(headers.get("accept"), operation)
+        caller = await self._caller(headers, operation)
+        scope["state"]["caller_id"] = caller.id
+        operation.access.admit(caller)
+        query_value = _query_of(scope["query_string"], operation)
+        body = (
+            b""
+            if operation.body is None
+            else await read_body(scope, receive, limit_bytes=operation.body_limit_bytes)
+        )
+        return Call(
+            operation=operation,
+            caller=caller,
+            headers=headers,
+            query_string=scope["query_string"],
+            path=scope["path"],
+            path_params=scope["path_params"],
+            ip=scope["state"]["client_ip"],
+            request_id=scope["state"]["request_id"],
+            query_value=query_value,
+            body_value=_body_of(body, headers, operation),
+            body_bytes=body,
+        )
+
+    async def _caller(self, headers: Headers, operation: Operation) -> Caller:
+        if operation.access.public and not operation.access.optional:
+            return ANONYMOUS
+        return await self._authenticator.caller_of(headers.get("authorization"))
+
+
+def _of_type(value: msgspec.Struct | None, type_: type[StructT]) -> StructT:
+    if not isinstance(value, type_):
+        raise TypeError(f"the operation does not declare {type_.__name__}")
+    return value
+
+
+def _query_of(query_string: bytes, operation: Operation) -> msgspec.Struct | None:
+    if operation.query is None:
+        refuse_query(query_string)
+        return None
+    return read_query(query_string, operation.query)
+
+
+def _body_of(body: bytes, headers: Headers, operation: Operation) -> msgspec.Struct | None:
+    if operation.body is None:
+        return None
+    others = tuple(name.encode() for name in operation.body_types if name != JSON)
+    media_type = require_json(
+        _raw(headers.get("content-type")), also=others, content_encoding=_raw(headers.get("content-encoding"))
+    )
+    if media_type == FORM.encode():
+        return _form_of(body, operation.body)
+    return decode(body, operation.body)
+
+
+def _form_of(body: bytes, type_: type[StructT]) -> StructT:
+    """Read a form. An unknown field is ignored, as the OAuth standards want it. Source: RFC 6749 3.2."""
+    try:
+        pairs = parse_qsl(body.decode("utf-8"), keep_blank_values=True, strict_parsing=True, errors="strict")
+    except ValueError:
+        raise MalformedRequest("The form could not be read.") from None
+    values = dict(pairs)
+    if len(values) != len(pairs):
+        raise MalformedRequest("A form field is repeated.")
+    known = {name: value for name, value in values.items() if name in type_.__struct_fields__}
+    try:
+        return msgspec.convert(known, type_)
+    except msgspec.ValidationError:
+        raise ValidationFailed(FieldFault("/token", "missing_field", "This field is required.")) from None
+
+
+def _check_accept(accept: str | None, operation: Operation) -> None:
+    """Refuse a caller that takes nothing the operation has. Source: RFC 9110 12.5.1."""
+    if accept is None or "*/*" in accept:
+        return
+    own = {success.media_type for success in operation.answers.values()}
+    ranges = [part.split(";")[0].strip().lower() for part in accept.split(",")]
+    wanted = own | {f"{media_type.split('/')[0]}/*" for media_type in own}
+    if not wanted.intersection(ranges):
+        raise NotAcceptable
+
+
+def _raw(header: str | None) -> bytes | None:
+    return header.encode("latin-1") if header is not None else None
+
+
+def _printable(user_agent: str | None) -> str | None:
+    """Keep what a person can read of a User-Agent, which anybody can make up."""
+    if user_agent is None:
+        return None
+    return "".join(character for character in user_agent if " " <= character <= "~")[:_USER_AGENT_MAX]

@@ -1,0 +1,48 @@
+"""Cursors: opaque, harmless, and valid only where they came from.
+
+A cursor holds a position and a digest over it and the listing it belongs to. It is not a secret and gives no
+right: whoever forges one reads from another place of a listing that is open to him anyway.
+Source: GO-2026-4801 (a cursor that was trusted).
+"""
+
+from base64 import urlsafe_b64decode, urlsafe_b64encode
+from binascii import Error as Base64Error
+from hashlib import sha256
+
+import msgspec
+
+from service.domain.errors import InvalidCursor
+from service.domain.pages import Position
+
+_DIGEST_BYTES = 12
+
+
+def write_cursor(position: Position | None, listing: str) -> str | None:
+    """Write the cursor of a position in a listing, which is named with its filter and sort."""
+    if position is None:
+        return None
+    payload = msgspec.msgpack.encode(position)
+    return urlsafe_b64encode(payload + _digest(payload, listing)).decode().rstrip("=")
+
+
+def read_cursor(cursor: str | None, listing: str) -> Position | None:
+    """Read a cursor of the same listing.
+
+    Raises:
+        InvalidCursor: it was altered, or belongs to another listing, filter or sort.
+    """
+    if cursor is None:
+        return None
+    try:
+        raw = urlsafe_b64decode(cursor + "=" * (-len(cursor) % 4))
+        payload = raw[:-_DIGEST_BYTES]
+        position = msgspec.msgpack.decode(payload, type=Position)
+    except (Base64Error, ValueError):
+        raise InvalidCursor from None
+    if write_cursor(position, listing) != cursor:
+        raise InvalidCursor
+    return position
+
+
+def _digest(payload: bytes, listing: str) -> bytes:
+    return sha256(payload + b"\0" + listing.encode("utf-8", "surrogatepass")).digest()[:_DIGEST_BYTES]

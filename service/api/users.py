@@ -1,0 +1,197 @@
+"""Accounts: create, list, read, change, delete."""
+
+from typing import Any
+
+from litestar import Controller, HttpMethod, Request, Response
+from msgspec import UNSET
+
+from service.api.answers import Answer, nothing, resource, tagged, user_precondition
+from service.api.calls import call_of
+from service.api.cursors import read_cursor, write_cursor
+from service.api.idempotency import claim_of, once, replay
+from service.api.injection import GivenHasher, GivenReads, GivenRules, GivenUow
+from service.api.operations import JSON, MERGE_PATCH, Operation, Success, endpoint
+from service.api.paging import listing_of, page_answer
+from service.api.wire.users import CreateUserBody, ListUsersQuery, UpdateUserBody, UserPage, UserView
+from service.db.transaction import Tx
+from service.domain.callers import Access
+from service.domain.errors import (
+    HashingBusy,
+    InvalidCursor,
+    LastAdmin,
+    LoginIdTaken,
+    NotFound,
+    ReauthenticationRequired,
+)
+from service.domain.keys import Scope
+from service.domain.pages import UserFilter
+from service.domain.users import User, UserChange
+from service.usecases.users import (
+    Registration,
+    check_change,
+    create_user,
+    delete_user,
+    prepare_user,
+    update_user,
+)
+
+CREATE_USER = Operation(
+    id="create_user",
+    summary="Create an account",
+    description="`password_hash`, `role` and `state` are for administrators and API keys only.",
+    tag="users",
+    access=Access(admin=True, scope=Scope.USERS_WRITE),
+    answers={201: Success("The new account.", UserView, ("Location", "ETag"))},
+    problems=(LoginIdTaken, HashingBusy),
+    body=CreateUserBody,
+    is_idempotent_by_key=True,
+)
+LIST_USERS = Operation(
+    id="list_users",
+    summary="List accounts",
+    tag="users",
+    access=Access(admin=True, scope=Scope.USERS_READ),
+    answers={200: Success("A page of accounts.", UserPage, ("Link",))},
+    problems=(InvalidCursor,),
+    query=ListUsersQuery,
+)
+GET_USER = Operation(
+    id="get_user",
+    summary="Get an account",
+    tag="users",
+    access=Access(self_=True, admin=True, scope=Scope.USERS_READ),
+    answers={200: Success("The account.", UserView, ("ETag",))},
+    problems=(NotFound,),
+    is_conditional_read=True,
+)
+UPDATE_USER = Operation(
+    id="update_user",
+    summary="Change an account",
+    description="A merge patch. One's own name; everything else by administrators and API keys. Disabling "
+    "ends every session of the account.",
+    tag="users",
+    access=Access(self_=True, admin=True, scope=Scope.USERS_WRITE),
+    answers={200: Success("The changed account.", UserView, ("ETag",))},
+    problems=(NotFound, LoginIdTaken, LastAdmin),
+    body=UpdateUserBody,
+    body_types=(MERGE_PATCH, JSON),
+    is_conditional_write=True,
+)
+DELETE_USER = Operation(
+    id="delete_user",
+    summary="Delete an account",
+    description="The account and everything that hangs on it is gone. One's own needs a recent log-in.",
+    tag="users",
+    access=Access(self_=True, admin=True, scope=Scope.USERS_WRITE),
+    answers={204: Success("It is gone.")},
+    problems=(NotFound, LastAdmin, ReauthenticationRequired),
+    is_conditional_write=True,
+)
+
+
+class UserController(Controller):
+    """`/v1/users`."""
+
+    path = "/v1/users"
+
+    @endpoint(HttpMethod.POST, "", CREATE_USER)
+    async def create_user(
+        self, request: Request[Any, Any, Any], uow: GivenUow, hasher: GivenHasher, rules: GivenRules
+    ) -> Response[bytes]:
+        """Create an account, once per idempotency key."""
+        call = call_of(request)
+        claim, origin = claim_of(call), call.origin
+        if claim is not None and (known := await uow.run(lambda tx: replay(tx, claim))) is not None:
+            return known.response()
+        wanted = _registration(call.body(CreateUserBody))
+        new = await prepare_user(wanted, hasher=hasher, origin=origin, rules=rules)
+
+        async def create(tx: Tx) -> tuple[Answer, Answer]:
+            created = _created(await create_user(tx, new, origin=origin))
+            return created, created
+
+        return (await uow.run(lambda tx: once(tx, claim, create))).response()
+
+    @endpoint(HttpMethod.GET, "", LIST_USERS)
+    async def list_users(self, request: Request[Any, Any, Any], reads: GivenReads) -> Response[bytes]:
+        """List accounts."""
+        call = call_of(request)
+        query, listing = call.query(ListUsersQuery), listing_of(call)
+        page = await reads.users.list_page(
+            _filter(query), sort=query.sort, after=read_cursor(query.cursor, listing), limit=query.limit
+        )
+        next_cursor = write_cursor(page.next, listing)
+        return page_answer(call, UserPage(list(map(UserView.of, page.items)), next_cursor), next_cursor)
+
+    @endpoint(HttpMethod.GET, "/{user_id:str}", GET_USER)
+    async def get_user(self, request: Request[Any, Any, Any], reads: GivenReads) -> Response[Any]:
+        """Get an account; one's own is already there from authentication."""
+        call = call_of(request)
+        user_id = call.subject_id()
+        own = call.caller.open_session
+        user = own.user if own is not None and own.user.id == user_id else await reads.users.get(user_id)
+        if user is None:
+            raise NotFound
+        return resource(UserView.of(user), call.headers)
+
+    @endpoint(HttpMethod.PATCH, "/{user_id:str}", UPDATE_USER)
+    async def update_user(
+        self, request: Request[Any, Any, Any], uow: GivenUow, rules: GivenRules
+    ) -> Response[bytes]:
+        """Change an account."""
+        call = call_of(request)
+        user_id, precondition = call.subject_id(), user_precondition(call.headers)
+        change = check_change(_change(call.body(UpdateUserBody)), caller=call.caller)
+        changed = await uow.run(
+            lambda tx: update_user(
+                tx, user_id, change, origin=call.origin, rules=rules, precondition=precondition
+            )
+        )
+        return tagged(UserView.of(changed)).response()
+
+    @endpoint(HttpMethod.DELETE, "/{user_id:str}", DELETE_USER)
+    async def delete_user(
+        self, request: Request[Any, Any, Any], uow: GivenUow, rules: GivenRules
+    ) -> Response[None]:
+        """Delete an account."""
+        call = call_of(request)
+        user_id, precondition = call.subject_id(), user_precondition(call.headers)
+        await uow.run(
+            lambda tx: delete_user(tx, user_id, origin=call.origin, rules=rules, precondition=precondition)
+        )
+        return nothing()
+
+
+def _registration(body: CreateUserBody) -> Registration:
+    return Registration(
+        login_id=body.login_id,
+        name=body.name,
+        password=None if body.password is UNSET else body.password,
+        password_hash=None if body.password_hash is UNSET else body.password_hash,
+        role=None if body.role is UNSET else body.role,
+        state=None if body.state is UNSET else body.state,
+    )
+
+
+def _change(body: UpdateUserBody) -> UserChange:
+    return UserChange(
+        name=None if body.name is UNSET else body.name,
+        login_id=None if body.login_id is UNSET else body.login_id,
+        role=None if body.role is UNSET else body.role,
+        state=None if body.state is UNSET else body.state,
+    )
+
+
+def _filter(query: ListUsersQuery) -> UserFilter:
+    return UserFilter(
+        prefix=query.q,
+        login_id=query.login_id,
+        state=query.state,
+        role=query.role,
+        created_after=query.created_after,
+        created_before=query.created_before,
+    )
+
+
+def _created(user: User) -> Answer:
+    return tagged(UserView.of(user), status=201, headers={"Location": f"/v1/users/{user.id}"})

@@ -1,0 +1,252 @@
+"""The one place where the parts meet."""
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field, replace
+from datetime import timedelta
+
+import structlog
+from litestar import Litestar
+from litestar.di import Provide
+from litestar.types import ControllerRouterHandler
+from sqlalchemy.ext.asyncio import AsyncEngine
+
+from service.api.authentication import Authenticator
+from service.api.boundary import Boundary
+from service.api.calls import Admission
+from service.api.events import EventController
+from service.api.health import HealthController
+from service.api.injection import providers
+from service.api.introspection import IntrospectionController
+from service.api.keys import KeyController
+from service.api.metrics import MetricsController, Observer
+from service.api.passwords import PasswordController
+from service.api.problems import exception_handlers
+from service.api.reference import ReferenceController, asset_handlers
+from service.api.sessions import SessionController
+from service.api.users import CREATE_USER, UserController
+from service.db.engine import create_engine
+from service.db.read_lane import ReadLane
+from service.db.reads import Reads
+from service.db.unit_of_work import UnitOfWork
+from service.domain.passwords import PasswordPolicy
+from service.domain.sessions import Lifetime, SessionPolicy
+from service.domain.throttle import ThrottlePolicy
+from service.security.hashing import PasswordHasher
+from service.usecases.chores import attempt, doing
+from service.usecases.housekeeping import purge_expired
+from service.usecases.rules import Retention, Rules
+from service.usecases.touches import Touches
+from settings import Settings
+
+_log = structlog.get_logger("rollcall")
+
+READY_WITHIN = timedelta(seconds=1)
+TOUCH_EVERY = timedelta(seconds=5)
+CHORE_CONNECTIONS = 2
+
+
+@dataclass(slots=True)
+class Service:
+    """The parts of one running service; `app.state.service` in the application."""
+
+    settings: Settings
+    rules: Rules
+    engine: AsyncEngine
+    chore_engine: AsyncEngine
+    """A few connections apart, so that health and chores neither wait for requests nor take their place."""
+    lane: ReadLane
+    reads: Reads
+    hasher: PasswordHasher
+    touches: Touches
+    is_draining: bool = field(default=False)
+
+    def uow(self) -> UnitOfWork:
+        """Make the unit of work of one request."""
+        return UnitOfWork(self.engine)
+
+    def chore_uow(self) -> UnitOfWork:
+        """Make the unit of work of one chore."""
+        return UnitOfWork(self.chore_engine)
+
+
+def create_app(settings: Settings, *, dsn: str | None = None) -> Litestar:
+    """Make the application. It opens nothing before its lifespan starts.
+
+    `dsn` is the database when the settings name none: the embedded one, which somebody else starts and stops.
+    """
+    service = create_service(settings, dsn or settings.database.dsn or "")
+    observer = Observer(service.hasher)
+    app = Litestar(
+        route_handlers=_routes(settings),
+        middleware=[_admission(service)],
+        dependencies={
+            **providers(service.uow, service.reads, service.hasher, service.rules),
+            "observer": Provide(lambda: observer, use_cache=True, sync_to_thread=False),
+            "readiness": Provide(lambda: _readiness(service), use_cache=True, sync_to_thread=False),
+        },
+        exception_handlers=exception_handlers,
+        lifespan=[lambda _app: running(service)],
+        openapi_config=None,
+        logging_config=None,
+        request_max_body_size=None,
+    )
+    app.state["service"] = service
+    app.asgi_handler = Boundary(
+        app.asgi_handler,
+        observe=observer.observe,
+        trusted_proxies=settings.http.trusted_proxies,
+        cors_origins=settings.http.cors_origins,
+        request_timeout=settings.http.request_timeout,
+        body_timeout=settings.http.body_timeout,
+    )
+    return app
+
+
+def create_service(settings: Settings, dsn: str) -> Service:
+    """Make the parts of the service from what was chosen."""
+    rules = rules_of(settings)
+    engine = _engine(settings, dsn, pool_size=settings.database.pool_size, name=settings.service_name)
+    lane = ReadLane(engine, size=settings.database.read_lane_size)
+    return Service(
+        settings=settings,
+        rules=rules,
+        engine=engine,
+        chore_engine=_engine(
+            settings, dsn, pool_size=CHORE_CONNECTIONS, name=f"{settings.service_name}-chores"
+        ),
+        lane=lane,
+        reads=Reads(lane),
+        hasher=create_hasher(settings),
+        touches=Touches(rules.sessions),
+    )
+
+
+def create_hasher(settings: Settings) -> PasswordHasher:
+    """Make the pool that hashes passwords."""
+    chosen = settings.passwords
+    return PasswordHasher(
+        memory_kib=chosen.memory_kib,
+        iterations=chosen.iterations,
+        parallelism=chosen.parallelism,
+        workers=chosen.workers,
+        queue_limit=chosen.queue_limit,
+        queue_wait=chosen.queue_wait,
+    )
+
+
+def rules_of(settings: Settings) -> Rules:
+    """Give the policies that the settings choose."""
+    sessions, throttle, retention = settings.sessions, settings.throttle, settings.retention
+    return Rules(
+        service_name=settings.service_name,
+        registration_is_open=settings.registration == "open",
+        passwords=PasswordPolicy(min_length=settings.passwords.min_length),
+        sessions=SessionPolicy(
+            user=Lifetime(sessions.idle_ttl, sessions.absolute_ttl),
+            admin=Lifetime(sessions.admin_idle_ttl, sessions.admin_absolute_ttl),
+            step_up_ttl=sessions.step_up_ttl,
+            per_user=sessions.per_user,
+            touch_interval=sessions.touch_interval,
+        ),
+        throttle=ThrottlePolicy(
+            free_failures=throttle.free_failures,
+            first_wait=throttle.first_wait,
+            longest_wait=throttle.longest_wait,
+            strangers_per_hour=throttle.strangers_per_hour,
+            failures_in_a_row=throttle.failures_in_a_row,
+            network_per_minute=throttle.network_per_minute,
+            network_per_hour=throttle.network_per_hour,
+        ),
+        reset_ttl=settings.tokens.reset_ttl,
+        retention=Retention(
+            idempotency_ttl=retention.idempotency_ttl,
+            events_ttl=retention.events_ttl,
+            throttle_ttl=throttle.memory_ttl,
+            batch=retention.purge_batch,
+        ),
+    )
+
+
+@asynccontextmanager
+async def running(service: Service) -> AsyncIterator[None]:
+    """Run what belongs to the service for as long as the block runs, and end it in order."""
+    await service.lane.start()
+
+    async def write_touches() -> None:
+        await service.touches.write(service.chore_uow())
+
+    async def purge() -> None:
+        await purge_expired(service.chore_uow(), service.rules.retention)
+
+    chores: dict[str, tuple[timedelta, Callable[[], Awaitable[object]]]] = {
+        "touches": (TOUCH_EVERY, write_touches),
+        "purge": (service.settings.retention.purge_interval, purge),
+    }
+    try:
+        async with doing(chores):
+            yield
+    finally:
+        await attempt("touches", write_touches)
+        await asyncio.to_thread(service.hasher.close)
+        await service.lane.close()
+        await service.engine.dispose()
+        await service.chore_engine.dispose()
+
+
+def _routes(settings: Settings) -> list[ControllerRouterHandler]:
+    routes: list[ControllerRouterHandler] = [
+        UserController,
+        PasswordController,
+        SessionController,
+        KeyController,
+        IntrospectionController,
+        EventController,
+        HealthController,
+    ]
+    if settings.http.docs:
+        routes += [ReferenceController, *asset_handlers()]
+    if settings.metrics.enabled and settings.metrics.port is None:
+        routes.append(MetricsController)
+    return routes
+
+
+def _admission(service: Service) -> Admission:
+    overridden = {}
+    if service.rules.registration_is_open:
+        access = replace(CREATE_USER.access, public=True, optional=True)
+        overridden[CREATE_USER.id] = replace(CREATE_USER, access=access)
+    return Admission(Authenticator(service.reads, service.touches), overridden)
+
+
+def _readiness(service: Service) -> Callable[[], Awaitable[bool]]:
+    async def is_ready() -> bool:
+        if service.is_draining:
+            return False
+        try:
+            async with asyncio.timeout(READY_WITHIN.total_seconds()), service.chore_uow() as tx:
+                await tx.ping()
+        except Exception as error:  # noqa: BLE001 - whatever it is, the service cannot serve now
+            _log.warning("not_ready", error=type(error).__name__)
+            return False
+        return True
+
+    return is_ready
+
+
+def _engine(settings: Settings, dsn: str, *, pool_size: int, name: str) -> AsyncEngine:
+    chosen = settings.database
+    return create_engine(
+        dsn,
+        pool_size=pool_size,
+        pool_timeout=chosen.pool_timeout.total_seconds(),
+        connect_timeout=chosen.connect_timeout.total_seconds(),
+        command_timeout=chosen.command_timeout.total_seconds(),
+        statement_timeout=chosen.statement_timeout.total_seconds(),
+        lock_timeout=chosen.lock_timeout.total_seconds(),
+        idle_in_transaction_timeout=chosen.idle_in_transaction_timeout.total_seconds(),
+        recycle=chosen.recycle.total_seconds(),
+        application_name=name,
+        pgbouncer=chosen.pgbouncer,
+    )
