@@ -27,7 +27,7 @@ PARTS = {"admins": "role = 'admin'", "disabled": "state = 'disabled'"}
 TOUCH = """
 CREATE OR REPLACE FUNCTION touch_user() RETURNS trigger LANGUAGE plpgsql AS $$
 DECLARE
-    but_for_login users%ROWTYPE := NEW;
+    but_for_login users := NEW;
 BEGIN
     but_for_login.last_login_at := OLD.last_login_at;
     -- What a migration fills in is no change, and a log-in is none that a client's copy could miss.

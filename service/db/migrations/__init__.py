@@ -1,5 +1,1 @@
-"""Moving the schema up and down: operations, locks, the window, plans."""
-
-from service.db.migrations.running import downgrade, upgrade
-
-__all__ = ["downgrade", "upgrade"]
+"""Moving the schema up and down under live traffic, and telling which schema a release can serve."""

@@ -39,7 +39,7 @@ def in_batches(
     with context.autocommit_block():
         operations.execute("SET rollcall.migrating = 'on'")
         if context.as_sql:
-            operations.execute(f"-- in batches of {BATCH_ROWS} rows, each committed")
+            context.impl.static_output(f"-- in batches of {BATCH_ROWS} rows, each committed")
             operations.execute(_statement(source, work, columns, key, lock=lock))
         else:
             first = _statement(source, work, columns, key, lock=f"LIMIT {BATCH_ROWS} {lock}")

@@ -8,7 +8,7 @@ from alembic.script import ScriptDirectory
 from sqlalchemy import make_url
 from sqlalchemy.schema import CreateIndex
 
-from service.db.migrations.history import number_of
+from service.db.migrations.window import number_of
 
 # alembic_version.version_num is varchar(32).
 _REVISION_LENGTH = 32

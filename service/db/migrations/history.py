@@ -1,37 +1,112 @@
 """The revisions in the versions directory: a line, numbered from 1."""
 
-from functools import cache
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 from alembic.config import Config
-from alembic.script import ScriptDirectory
+from alembic.script import Script, ScriptDirectory
+from alembic.util import CommandError
+
+from service.db.migrations.window import number_of
 
 ROOT = Path(__file__).resolve().parents[3]
 
 
-def alembic_config(**attributes: Any) -> Config:
-    """Return the configuration of `alembic.ini`, with attributes that `alembic/env.py` reads."""
+@dataclass(frozen=True, slots=True)
+class Revision:
+    """What a revision says of itself."""
+
+    id: str
+    title: str
+    phase: str
+    locks: str
+    lossless: bool
+    module: ModuleType
+
+    @property
+    def number(self) -> int:
+        """Its place in the line, from 1."""
+        return number_of(self.id)
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """One revision to apply, or to take back."""
+
+    revision: Revision
+    is_upgrade: bool
+
+    @property
+    def direction(self) -> str:
+        """`upgrade` or `downgrade`, as the revision's own function is called."""
+        return "upgrade" if self.is_upgrade else "downgrade"
+
+
+def alembic_config(*, more_versions: Path | None = None, **attributes: Any) -> Config:
+    """Return the configuration of `alembic.ini`, with attributes that `alembic/env.py` reads.
+
+    `more_versions` is a directory of revisions that follow the released ones.
+    """
     config = Config(ROOT / "alembic.ini")
     config.attributes.update(attributes)
+    if more_versions is not None:
+        places = [ROOT / "alembic" / "versions", more_versions]
+        config.set_main_option("version_locations", os.pathsep.join(map(str, places)))
     return config
 
 
-@cache
-def head() -> str:
-    """Return the newest revision of this release.
+def list_revisions(config: Config | None = None) -> list[Revision]:
+    """Return all revisions, the first one first.
 
     Raises:
         alembic.util.CommandError: there is more than one head.
     """
-    revision = ScriptDirectory.from_config(alembic_config()).get_current_head()
-    return revision or "base"
+    directory = ScriptDirectory.from_config(config or alembic_config())
+    directory.get_current_head()
+    return [_revision(script) for script in reversed(list(directory.walk_revisions()))]
 
 
-def number_of(revision: str | None) -> int:
-    """Return the number a revision id starts with; 0 for none.
+def steps_between(current: str | None, target: str, config: Config | None = None) -> list[Step]:
+    """Return what leads from a revision to another: an id, the start of one, `head`, `base`, `+1` or `-1`.
 
     Raises:
-        ValueError: the id has no number.
+        alembic.util.CommandError: there is no such revision, or this release does not know the current one.
     """
-    return int(revision.partition("_")[0]) if revision else 0
+    line = list_revisions(config)
+    ids = [revision.id for revision in line]
+    here = _position(ids, current or "base", 0)
+    there = _position(ids, target, here)
+    if there >= here:
+        return [Step(revision, is_upgrade=True) for revision in line[here:there]]
+    return [Step(revision, is_upgrade=False) for revision in reversed(line[there:here])]
+
+
+def _position(ids: Sequence[str], target: str, here: int) -> int:
+    """How many revisions are applied at a target."""
+    if target in {"head", "heads"}:
+        return len(ids)
+    if target == "base":
+        return 0
+    if target[0] in "+-":
+        return min(max(here + int(target), 0), len(ids))
+    matching = [index for index, name in enumerate(ids, start=1) if name == target]
+    matching = matching or [index for index, name in enumerate(ids, start=1) if name.startswith(target)]
+    if len(matching) != 1:
+        raise CommandError(f"this release has no revision {target}")
+    return matching[0]
+
+
+def _revision(script: Script) -> Revision:
+    module = script.module
+    return Revision(
+        id=script.revision,
+        title=(script.doc or "").rstrip("."),
+        phase=getattr(module, "phase", "unknown"),
+        locks=getattr(module, "locks", "unknown"),
+        lossless=getattr(module, "lossless", False),
+        module=module,
+    )

@@ -148,7 +148,7 @@ def _follow_writers(operations: Operations, table: str, column: str, key: tuple[
     )
     operations.execute(_following(table, column, key))
     operations.execute(
-        f'CREATE TRIGGER "{_trigger(column)}" AFTER INSERT OR UPDATE OF "{column}" ON "{table}"'
+        f'CREATE TRIGGER "{_trigger(column)}" AFTER INSERT OR UPDATE ON "{table}"'
         f" FOR EACH ROW EXECUTE FUNCTION {_function(table, column)}()"
     )
 
@@ -166,11 +166,12 @@ def _give_back(operations: Operations, table: str, column: str, key: tuple[str, 
 
 
 def _following(table: str, column: str, key: tuple[str, ...]) -> str:
-    # The writer need not have rights on the parked schema.
+    # Not "UPDATE OF": a trigger before may set the column too. The writer need not have rights on what is parked.
     return (
         f"CREATE OR REPLACE FUNCTION {_function(table, column)}() RETURNS trigger"
         " LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog AS $$ BEGIN"
+        f' IF TG_OP = \'INSERT\' OR NEW."{column}" IS DISTINCT FROM OLD."{column}" THEN'
         f' INSERT INTO {_parked(_name(table, column))} VALUES ({listed(key, "NEW.")}, NEW."{column}")'
         f' ON CONFLICT ({listed(key)}) DO UPDATE SET "{column}" = EXCLUDED."{column}";'
-        " RETURN NULL; END $$"
+        " END IF; RETURN NULL; END $$"
     )

@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import Callable, Iterator
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 from alembic import command
@@ -12,6 +13,7 @@ from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from service.db.engine import create_engine
+from service.db.migrations import parking
 from service.db.migrations.history import alembic_config
 from service.db.migrations.lock import exclusively
 from service.db.migrations.patience import Patience
@@ -29,28 +31,45 @@ def _say_nothing(_line: str) -> None:
     pass
 
 
-async def upgrade(
-    dsn: str, target: str = "head", *, patience: Patience | None = None, report: Report = _say_nothing
+def migrate(
+    dsn: str,
+    target: str,
+    *,
+    upward: bool,
+    patience: Patience | None = None,
+    report: Report = _say_nothing,
+    more_versions: Path | None = None,
 ) -> None:
-    """Bring the database at a libpq DSN up to a revision; what was parked comes back.
+    """Bring the database at a libpq DSN to a revision. What goes is parked; what was parked comes back.
 
     Raises:
         DataInTheWay, StillLocked, LockHeld, SchemaMoved: it stays at the last revision that was completed.
+        alembic.util.CommandError: there is no such revision, or it lies the other way.
     """
-    config = alembic_config(dsn=dsn, patience=patience or Patience(), report=report)
-    await asyncio.to_thread(command.upgrade, config, target)
+    config = alembic_config(
+        more_versions=more_versions, dsn=dsn, patience=patience or Patience(), report=report
+    )
+    (command.upgrade if upward else command.downgrade)(config, target)
 
 
-async def downgrade(
-    dsn: str, target: str = "-1", *, patience: Patience | None = None, report: Report = _say_nothing
-) -> None:
-    """Bring the database at a libpq DSN down to a revision, or down one step; what goes is parked.
+async def upgrade(dsn: str, target: str = "head", **options: Any) -> None:
+    """Bring a database up to a revision; as `migrate`, from inside an event loop."""
+    await asyncio.to_thread(partial(migrate, dsn, target, upward=True, **options))
 
-    Raises:
-        StillLocked, LockHeld, SchemaMoved: it stays at the last revision that was completed.
-    """
-    config = alembic_config(dsn=dsn, patience=patience or Patience(), report=report)
-    await asyncio.to_thread(command.downgrade, config, target)
+
+async def downgrade(dsn: str, target: str = "-1", **options: Any) -> None:
+    """Bring a database down to a revision, or down one step; as `migrate`, from inside an event loop."""
+    await asyncio.to_thread(partial(migrate, dsn, target, upward=False, **options))
+
+
+async def tidy(dsn: str, patience: Patience, report: Report = _say_nothing) -> None:
+    """Remove what an interrupted rollback prepared. Nothing else changes: its columns are still in place."""
+    engine = migration_engine(dsn)
+    try:
+        async with exclusively(engine, patience, report):
+            await _persist(engine, partial(_tidy, patience), patience, report)
+    finally:
+        await engine.dispose()
 
 
 def migration_engine(dsn: str) -> AsyncEngine:
@@ -112,11 +131,9 @@ def _take(
     context: Any, options: dict[str, Any], steps: list[Any], report: Report, connection: Connection
 ) -> None:
     """Take the steps that are left, seen from where the database stands now."""
-    patience: Patience = options["patience"]
-    connection.execute(text(f"SET lock_timeout = {patience.lock_timeout_ms}"))
-    # A backend whose client was killed must not go on changing things after its lock is gone.
-    connection.execute(text("SET client_connection_check_interval = 1000"))
-    connection.commit()
+    _limit_waits(connection, options["patience"])
+    if any(isinstance(step, RevisionStep) and step.is_upgrade for step in steps):
+        _tidy(options["patience"], connection)
 
     def left(heads: tuple[str, ...], _context: Any) -> Iterator[Any]:
         for step in _left(steps, heads):
@@ -141,3 +158,16 @@ def _left(steps: list[Any], heads: tuple[str, ...]) -> list[Any]:
 
 def _revision(step: Any) -> str:
     return str(step.revision.revision) if isinstance(step, RevisionStep) else str(step)
+
+
+def _limit_waits(connection: Connection, patience: Patience) -> None:
+    connection.execute(text(f"SET lock_timeout = {patience.lock_timeout_ms}"))
+    # A backend whose client was killed must not go on changing things after its lock is gone.
+    connection.execute(text("SET client_connection_check_interval = 1000"))
+    connection.commit()
+
+
+def _tidy(patience: Patience, connection: Connection) -> None:
+    _limit_waits(connection, patience)
+    parking.drop_unfinished(connection)
+    connection.commit()

@@ -1,0 +1,120 @@
+"""What a change of the schema would do, told before anything runs."""
+
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+from io import StringIO
+from typing import Any
+
+from alembic.operations import Operations
+from alembic.runtime.migration import MigrationContext
+from sqlalchemy import Connection, text
+from sqlalchemy.exc import ProgrammingError
+from sqlalchemy.ext.asyncio import AsyncEngine
+
+from service.db.migrations import operations, parking
+from service.db.migrations.history import Step
+from service.db.migrations.online import Obstacle
+from service.db.tables import Base
+
+_SIZES = """
+SELECT relname AS name, reltuples::bigint AS rows, pg_total_relation_size(pg_class.oid) AS bytes
+FROM pg_class JOIN pg_namespace ON pg_namespace.oid = relnamespace
+WHERE nspname IN (current_schema(), :parked) AND relkind = 'r' ORDER BY relname
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class TableSize:
+    """A table's size. `rows` is PostgreSQL's own estimate where there is one, else counted."""
+
+    name: str
+    rows: int
+    bytes: int
+
+
+@dataclass(frozen=True, slots=True)
+class StepPlan:
+    """What one step would do, to what, and what would stop it now."""
+
+    step: Step
+    sql: str
+    tables: tuple[TableSize, ...]
+    obstacles: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Script:
+    """A step as SQL, with the checks that come before it."""
+
+    sql: str
+    obstacles: tuple[Obstacle, ...]
+
+
+def write_script(step: Step, parked: Iterable[str] = ()) -> Script:
+    """Return a step's SQL, given what is parked. Runs nothing."""
+    operations.register()
+    buffer, obstacles = StringIO(), list[Obstacle]()
+    options: dict[str, Any] = {
+        "as_sql": True,
+        "output_buffer": buffer,
+        "literal_binds": True,
+        "target_metadata": Base.metadata,
+        "parked": frozenset(parked),
+        "obstacles": obstacles,
+    }
+    context = MigrationContext.configure(dialect_name="postgresql", opts=options)
+    with Operations.context(context):
+        getattr(step.revision.module, step.direction)()
+    return Script(_condense(buffer.getvalue()), tuple(obstacles))
+
+
+def _condense(sql: str) -> str:
+    """The SQL without empty lines and empty transactions."""
+    lines = re.sub(r"\n{2,}", "\n", sql)
+    return re.sub(r"^BEGIN;\nCOMMIT;\n", "", lines, flags=re.MULTILINE).strip()
+
+
+async def make_plan(engine: AsyncEngine, steps: Iterable[Step]) -> list[StepPlan]:
+    """Return what each step would do to a database. Changes nothing and locks nothing."""
+    async with engine.connect() as connection:
+        return await connection.run_sync(_plan, list(steps))
+
+
+def _plan(connection: Connection, steps: list[Step]) -> list[StepPlan]:
+    parked, sizes = parking.list_parked(connection), _sizes(connection)
+    # What is parked would be back by the time that a later step looks at it.
+    connection.execute(text(f"SET LOCAL search_path = public, {parking.SCHEMA}"))
+    return [_plan_step(connection, step, parked, sizes) for step in steps]
+
+
+def _plan_step(connection: Connection, step: Step, parked: Iterable[str], sizes: list[TableSize]) -> StepPlan:
+    script = write_script(step, parked)
+    touched = tuple(size for size in sizes if re.search(rf'[\s".]{re.escape(size.name)}["\s;(]', script.sql))
+    found = (_look_for(connection, obstacle) for obstacle in script.obstacles)
+    return StepPlan(step, script.sql, touched, tuple(words for words in found if words))
+
+
+def _look_for(connection: Connection, obstacle: Obstacle) -> str | None:
+    try:
+        with connection.begin_nested():
+            return obstacle.find(connection)
+    except ProgrammingError:
+        # An earlier step of the plan makes the table or the column.
+        return None
+
+
+def _sizes(connection: Connection) -> list[TableSize]:
+    rows = connection.execute(text(_SIZES), {"parked": parking.SCHEMA}).all()
+    return [TableSize(row.name, _rows(connection, row), row.bytes) for row in rows]
+
+
+def _rows(connection: Connection, row: Any) -> int:
+    if row.rows >= 0:
+        return int(row.rows)
+    try:
+        with connection.begin_nested():
+            found = connection.execute(text(f'SELECT count(*) FROM "{row.name}"'))  # noqa: S608 -- from pg_class
+            return int(found.scalar_one())
+    except ProgrammingError:
+        return 0
