@@ -1,0 +1,86 @@
+"""The documentation page works without a network and under its own policy."""
+
+import re
+from html.parser import HTMLParser
+from pathlib import Path
+
+import pytest
+
+import service.api
+from service.api.docs_page import ASSETS, DOCS_POLICY, docs_page, init_script
+
+DIRECTORY = Path(service.api.__file__ or "").with_name("assets")
+CSS_ADDRESS = re.compile(rb"""url\(\s*["']?([^"')]{0,40})|@import[^;]{0,80}""")
+
+
+class Page(HTMLParser):
+    def __init__(self) -> None:
+        super().__init__()
+        self.addresses: list[str] = []
+        self.inline: list[str] = []
+        self.tag = ""
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tag = tag
+        self.addresses += [value or "" for name, value in attrs if name in {"src", "href"}]
+        self.inline += [name for name, _ in attrs if name.startswith("on") or name == "style"]
+
+    def handle_data(self, data: str) -> None:
+        if self.tag in {"script", "style"} and data.strip():
+            self.inline.append(data)
+
+
+@pytest.fixture
+def page() -> Page:
+    parsed = Page()
+    parsed.feed(docs_page().decode())
+    return parsed
+
+
+def test_page_loads_nothing_but_the_assets(page: Page) -> None:
+    assert sorted(page.addresses) == sorted(["data:,", *ASSETS])
+
+
+def test_page_has_nothing_inline(page: Page) -> None:
+    assert page.inline == []
+
+
+@pytest.mark.parametrize("path", ASSETS)
+def test_assets_give_their_bytes_and_types(path: str) -> None:
+    content_type, load = ASSETS[path]
+
+    assert content_type == {"js": "text/javascript", "css": "text/css"}[path.rpartition(".")[2]] + (
+        "; charset=utf-8"
+    )
+    assert len(load()) > 100
+
+
+def test_style_sheet_loads_nothing_from_elsewhere() -> None:
+    style = ASSETS["/docs/swagger-ui.css"][1]()
+    addresses = [found[1] for found in CSS_ADDRESS.finditer(style)]
+
+    assert addresses
+    assert all(address is not None and address.startswith(b"data:") for address in addresses)
+
+
+def test_start_script_asks_the_service_alone() -> None:
+    script = init_script().decode()
+
+    assert re.findall(r'"(.*?)"', script) == ["/openapi.json", "#swagger-ui"]
+    assert "validatorUrl: null" in script
+    assert "queryConfigEnabled: false" in script
+
+
+def test_policy_allows_scripts_from_files_alone() -> None:
+    directives = dict(part.strip().partition(" ")[::2] for part in DOCS_POLICY.split(";"))
+
+    assert directives["default-src"] == "'none'"
+    assert directives["script-src"] == directives["connect-src"] == "'self'"
+    assert directives["frame-ancestors"] == "'none'"
+
+
+def test_assets_come_with_their_licence_and_release() -> None:
+    assert "Apache License" in (DIRECTORY / "LICENSE").read_text()
+    assert "SmartBear" in (DIRECTORY / "NOTICE").read_text()
+    version = (DIRECTORY / "VERSION").read_text().strip()
+    assert version.encode() in (DIRECTORY / "swagger-ui-bundle.js").read_bytes()
