@@ -8,17 +8,24 @@ from sqlalchemy import exc as sa
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncEngine
 
+from service.db.embedded import EmbeddedPostgres
 from service.db.engine import create_engine
 
 EngineFactory = Callable[..., AsyncEngine]
 
 
+@pytest.fixture
+def lane_dsn(postgres: EmbeddedPostgres) -> str:
+    """A database that is always there; nothing here leaves anything in it."""
+    return postgres.dsn_for("postgres")
+
+
 @pytest_asyncio.fixture
-async def lane_engine_for(database: str) -> AsyncIterator[EngineFactory]:
+async def lane_engine_for(lane_dsn: str) -> AsyncIterator[EngineFactory]:
     async with AsyncExitStack() as stack:
 
         def make(suffix: str = "", **arguments: Any) -> AsyncEngine:
-            engine = create_engine(database + suffix, **arguments)
+            engine = create_engine(lane_dsn + suffix, **arguments)
             stack.push_async_callback(engine.dispose)
             return engine
 
@@ -58,17 +65,17 @@ async def test_connect_with_what_libpq_alone_understands_ignores_it(lane_engine_
 
 
 @pytest.mark.parametrize("scheme", ["postgres", "postgresql", "postgresql+asyncpg"])
-async def test_connect_with_any_scheme_of_postgresql_works(database: str, scheme: str) -> None:
-    engine = create_engine(scheme + "://" + database.partition("://")[2])
+async def test_connect_with_any_scheme_of_postgresql_works(lane_dsn: str, scheme: str) -> None:
+    engine = create_engine(scheme + "://" + lane_dsn.partition("://")[2])
     try:
         assert await setting(engine, "jit") == "off"
     finally:
         await engine.dispose()
 
 
-async def test_connect_with_a_dead_first_host_takes_the_second(database: str) -> None:
+async def test_connect_with_a_dead_first_host_takes_the_second(lane_dsn: str) -> None:
     engine = create_engine(
-        database.replace("host=", "host=/nonexistent,").replace("port=5432", "port=5432,5432")
+        lane_dsn.replace("host=", "host=/nonexistent,").replace("port=5432", "port=5432,5432")
     )
     try:
         assert await setting(engine, "jit") == "off"

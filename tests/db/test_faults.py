@@ -7,6 +7,7 @@ from sqlalchemy import exc as sa
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncEngine
 
+from service.db.embedded import EmbeddedPostgres
 from service.db.engine import create_engine
 from service.db.faults import describe, is_disconnect, is_retryable, sqlstate_of, translate
 from service.domain.errors import DatabaseUnavailable, LastAdmin, OutcomeUnknown
@@ -36,8 +37,8 @@ MEANINGS = {
 
 
 @pytest_asyncio.fixture
-async def lane_engine(database: str) -> AsyncIterator[AsyncEngine]:
-    engine = create_engine(database)
+async def lane_engine(postgres: EmbeddedPostgres) -> AsyncIterator[AsyncEngine]:
+    engine = create_engine(postgres.dsn_for("postgres"))  # a database that is always there
     yield engine
     await engine.dispose()
 
@@ -64,7 +65,6 @@ async def commit_on_a_dead_connection(engine: AsyncEngine) -> None:
 async def read_with_a_stale_plan(engine: AsyncEngine) -> None:
     statement = text("SELECT n FROM lane_stale")
     async with engine.begin() as migration:
-        await migration.execute(text("DROP TABLE IF EXISTS lane_stale"))
         await migration.execute(text("CREATE TABLE lane_stale (n int)"))
     async with engine.connect() as reader, engine.connect() as migration:
         await reader.execute(statement)
@@ -73,7 +73,11 @@ async def read_with_a_stale_plan(engine: AsyncEngine) -> None:
         driver = (await migration.get_raw_connection()).driver_connection
         assert driver is not None
         await driver.execute("ALTER TABLE lane_stale ALTER n TYPE text")
-        await reader.execute(statement)
+        try:
+            await reader.execute(statement)
+        finally:
+            await reader.rollback()
+            await driver.execute("DROP TABLE lane_stale")
 
 
 @pytest.mark.parametrize("sqlstate", MEANINGS)
