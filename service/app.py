@@ -66,6 +66,10 @@ class Service:
         """Make the unit of work of one request."""
         return UnitOfWork(self.engine)
 
+    def after_drain_delay(self, stop: Callable[[], None]) -> None:
+        """Call `stop` once load balancers have had the time to see that the service is no longer ready."""
+        asyncio.get_running_loop().call_later(self.settings.http.drain_delay.total_seconds(), stop)
+
     def chore_uow(self) -> UnitOfWork:
         """Make the unit of work of one chore."""
         return UnitOfWork(self.chore_engine)

@@ -15,9 +15,7 @@ AnyResult = CursorResult[*tuple[Any, ...]]
 class Executor(Protocol):
     """Runs statements inside one transaction."""
 
-    async def execute(
-        self, statement: Executable, values: Mapping[str, Any] | None = None
-    ) -> AnyResult:
+    async def execute(self, statement: Executable, values: Mapping[str, Any] | None = None) -> AnyResult:
         """Run one statement."""
 
     async def one(self, statement: Executable, values: Mapping[str, Any] | None = None) -> AnyRow | None:

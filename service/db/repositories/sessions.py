@@ -16,8 +16,10 @@ from sqlalchemy import (
     insert,
     literal_column,
     select,
+    type_coerce,
     update,
 )
+from sqlalchemy.dialects.postgresql import INTERVAL
 
 from service.db.read_lane import ReadLane, ReadQuery
 from service.db.repositories.base import Repository, page_of
@@ -71,8 +73,8 @@ def open_session_from(values: Sequence[Any]) -> OpenSession:
 OPEN_SESSION_COLUMNS: tuple[Any, ...] = (
     *SESSION_COLUMNS,
     *USER_COLUMNS,
-    (func.now() - SessionRow.created_at).label("age"),
-    (func.now() - SessionRow.last_used_at).label("idle_for"),
+    type_coerce(func.now() - SessionRow.created_at, INTERVAL).label("age"),
+    type_coerce(func.now() - SessionRow.last_used_at, INTERVAL).label("idle_for"),
 )
 
 

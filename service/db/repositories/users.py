@@ -75,6 +75,7 @@ def user_from(values: Sequence[Any]) -> User:
     )
 
 
+_ANY = select(UserRow.id).limit(1)
 _BY_ID = select(*USER_COLUMNS).where(UserRow.id == bindparam("id"))
 _BY_ID_LOCKED = _BY_ID.with_for_update(key_share=True)
 _WITH_HASH_LOCKED = (
@@ -152,6 +153,10 @@ class UserRepository(Repository):
         """Get an account by its canonical login id."""
         row = await self._db.one(_BY_LOGIN_ID, {"login_id": login_id})
         return user_from(row) if row is not None else None
+
+    async def is_empty(self) -> bool:
+        """Whether there is no account at all."""
+        return await self._db.one(_ANY) is None
 
     async def get_for_update(self, user_id: UUID) -> User | None:
         """Get an account and keep others from changing it.

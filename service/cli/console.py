@@ -1,0 +1,19 @@
+"""What commands print: results on standard output, everything else on standard error."""
+
+import click
+
+
+def say(text: str = "") -> None:
+    """Print a result."""
+    click.echo(text)
+
+
+def note(text: str) -> None:
+    """Tell how things go."""
+    click.echo(text, err=True)
+
+
+def complain(*sentences: str) -> None:
+    """Tell what is wrong, one sentence a line."""
+    for sentence in sentences:
+        click.echo(sentence, err=True)

@@ -1,0 +1,193 @@
+"""Serving: the database if it is ours, the schema if we may, then the workers."""
+
+import secrets
+import signal
+import socket
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import partial
+from types import FrameType
+from typing import Any, cast
+
+import click
+import structlog
+import uvicorn
+from litestar import Litestar
+
+from service import __version__
+from service.app import Service, create_app
+from service.cli.connection import database_of, with_service
+from service.cli.console import note
+from service.cli.logs import configure_logs
+from service.cli.workers import Workers
+from service.db.migrations.patience import Patience
+from service.db.migrations.running import migrate
+from service.domain.callers import OPERATOR
+from service.domain.events import Origin
+from service.domain.users import Role
+from service.usecases.users import Registration, create_user, prepare_user
+from settings import Settings, get_settings
+
+FIRST_ADMIN = "root"
+KEEP_ALIVE_SECONDS = 65
+BACKLOG = 2048
+SPARE_SECONDS = 5
+_CANNOT_LISTEN = "Cannot listen on {address}: the address is in use or not of this machine."
+_log = structlog.get_logger("rollcall")
+
+
+@click.command()
+def serve() -> None:
+    """Serve the API until SIGTERM or Ctrl-C; then finish what is in flight."""
+    settings = get_settings()
+    configure_logs(settings)
+    with _terminable(), database_of(settings) as dsn:
+        if settings.migrates_on_start:
+            _migrate(settings, settings.migrations_dsn or dsn)
+        if settings.database.dsn is None:
+            _introduce(settings, dsn)
+        if settings.http.workers == 1:
+            with _listen(settings) as listening:
+                _serve_here(settings, dsn, [listening])
+        else:
+            _serve_in_workers(settings, dsn)
+
+
+class _Server(uvicorn.Server):
+    """Ends in order: not ready first, then no new connections, then what is in flight, then exit status 0."""
+
+    def __init__(self, config: uvicorn.Config, service: Service) -> None:
+        super().__init__(config)
+        self._service = service
+
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:  # noqa: ARG002 - the signature is uvicorn's
+        """Begin to drain at the first signal; at the second, stop waiting for requests in flight."""
+        if self._service.is_draining:
+            self.force_exit = True
+            return
+        _log.info("draining", signal=signal.Signals(sig).name)
+        self._service.is_draining = True
+        self._service.after_drain_delay(self._stop_accepting)
+
+    def _stop_accepting(self) -> None:
+        self.should_exit = True
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        """Start, and say where."""
+        await super().startup(sockets=sockets)
+        if self.started:
+            _log.info("serving", release=__version__, address=_address_of(self._service.settings))
+
+
+def _serve_here(settings: Settings, dsn: str, sockets: list[socket.socket]) -> None:
+    app = create_app(settings, dsn=dsn)
+    server = _Server(_config(settings, app), app.state["service"])
+    server.run(sockets=sockets)
+    if not server.started:
+        raise click.ClickException("The service could not start; the log says why.")
+
+
+def _serve_in_workers(settings: Settings, dsn: str) -> None:
+    """Serve in several processes behind one socket; one that dies is replaced."""
+    patience = settings.http.drain_delay + settings.http.drain_timeout
+    with _listen(settings) as listening:
+        Workers(
+            serve_as_worker,
+            count=settings.http.workers,
+            dsn=dsn,
+            listening=listening,
+            patience_s=patience.total_seconds() + SPARE_SECONDS,
+        ).run()
+
+
+def serve_as_worker(dsn: str, listening: socket.socket) -> None:
+    """Serve as one of several processes; the socket is shared by all of them."""
+    settings = get_settings()
+    configure_logs(settings)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the parent, which passes it on
+    _serve_here(settings, dsn, [listening])
+
+
+def _listen(settings: Settings) -> socket.socket:
+    """Open the listening socket, as TCP by name: without that, asyncio leaves Nagle's algorithm on."""
+    http = settings.http
+    family = socket.AF_INET6 if ":" in http.host else socket.AF_INET
+    listening = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
+    listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        listening.bind((http.host, http.port))
+    except OSError:
+        listening.close()
+        raise click.ClickException(_CANNOT_LISTEN.format(address=_address_of(settings))) from None
+    listening.listen(BACKLOG)
+    listening.set_inheritable(True)
+    return listening
+
+
+def _config(settings: Settings, app: Litestar) -> uvicorn.Config:
+    http = settings.http
+    return uvicorn.Config(
+        cast(Any, app),  # uvicorn's own ASGI types are not Litestar's
+        host=http.host,
+        port=http.port,
+        loop="uvloop",
+        http="httptools",
+        ws="none",
+        lifespan="on",
+        log_config=None,
+        access_log=False,
+        proxy_headers=False,
+        server_header=False,
+        backlog=BACKLOG,
+        timeout_keep_alive=KEEP_ALIVE_SECONDS,
+        timeout_graceful_shutdown=round(http.drain_timeout.total_seconds()),
+    )
+
+
+def _migrate(settings: Settings, dsn: str) -> None:
+    patience = Patience(settings.migrations.lock_timeout, settings.migrations.deadline)
+    migrate(
+        dsn, "head", upward=True, patience=patience, report=lambda line: _log.info("migrating", step=line)
+    )
+
+
+def _introduce(settings: Settings, dsn: str) -> None:
+    """On the first run, make an administrator and tell how to log in, this once."""
+    password = secrets.token_urlsafe(16)
+    if with_service(settings, dsn, partial(_create_first_admin, password=password)):
+        note("")
+        note("  This is the first run, so there is an administrator now. This is shown once:")
+        note(f"    login id  {FIRST_ADMIN}")
+        note(f"    password  {password}")
+        note("")
+
+
+async def _create_first_admin(service: Service, *, password: str) -> bool:
+    async with service.uow() as tx:
+        if not await tx.users.is_empty():
+            return False
+    origin = Origin(OPERATOR)
+    wanted = Registration(FIRST_ADMIN, "Administrator", password=password, role=Role.ADMIN)
+    new = await prepare_user(wanted, hasher=service.hasher, origin=origin, rules=service.rules)
+    async with service.uow() as tx:
+        await create_user(tx, new, origin=origin)
+    return True
+
+
+@contextmanager
+def _terminable() -> Iterator[None]:
+    """Let SIGTERM unwind the block like Ctrl-C, so that an embedded database is never left running."""
+
+    def interrupt(_signal: int, _frame: FrameType | None) -> None:
+        raise KeyboardInterrupt
+
+    previous = signal.signal(signal.SIGTERM, interrupt)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, previous)
+
+
+def _address_of(settings: Settings) -> str:
+    host = f"[{settings.http.host}]" if ":" in settings.http.host else settings.http.host
+    return f"http://{host}:{settings.http.port}"

@@ -1,0 +1,80 @@
+"""Several worker processes behind one socket: one that dies is replaced, and all end together."""
+
+import multiprocessing
+import signal
+import socket
+import time
+from collections.abc import Callable
+from multiprocessing.context import SpawnProcess
+from types import FrameType
+
+import structlog
+
+_log = structlog.get_logger("rollcall")
+_LOOK_EVERY_SECONDS = 0.2
+_BREATH_SECONDS = 1.0
+"""How soon a worker is replaced at most, so that one that cannot start does not keep the machine busy."""
+
+Work = Callable[[str, socket.socket], None]
+
+
+class Workers:
+    """Keeps `count` processes running `work(dsn, listening)` until SIGTERM or SIGINT."""
+
+    def __init__(
+        self, work: Work, *, count: int, dsn: str, listening: socket.socket, patience_s: float
+    ) -> None:
+        self._context = multiprocessing.get_context("spawn")
+        self._arguments = (dsn, listening)
+        self._work = work
+        self._patience_s = patience_s
+        self._processes: list[SpawnProcess] = []
+        self._count = count
+        self._is_ending = False
+
+    def run(self) -> None:
+        """Run until told to end; then give the workers their time to drain."""
+        previous = {number: signal.signal(number, self._end) for number in (signal.SIGTERM, signal.SIGINT)}
+        try:
+            self._processes = [self._start() for _ in range(self._count)]
+            while not self._is_ending:
+                time.sleep(_LOOK_EVERY_SECONDS)  # a signal ends it early
+                self._replace_dead()
+        finally:
+            self._drain()
+            for number, handler in previous.items():
+                signal.signal(number, handler)
+
+    def _start(self) -> SpawnProcess:
+        process = self._context.Process(target=self._work, args=self._arguments)
+        process.start()
+        _log.info("worker_started", worker=process.pid)
+        return process
+
+    def _replace_dead(self) -> None:
+        dead = [process for process in self._processes if not process.is_alive()]
+        if not dead or self._is_ending:
+            return
+        for process in dead:
+            _log.error("worker_died", worker=process.pid, exit_code=process.exitcode)
+            process.join()
+        time.sleep(_BREATH_SECONDS)
+        alive = [process for process in self._processes if process not in dead]
+        self._processes = alive + [self._start() for _ in dead if not self._is_ending]
+
+    def _end(self, number: int, _frame: FrameType | None) -> None:
+        """Pass the signal on; a second one reaches the workers as their second, and ends the waiting."""
+        self._is_ending = True
+        for process in self._processes:
+            if process.is_alive() and process.pid is not None:
+                process.terminate()
+        _log.info("draining", signal=signal.Signals(number).name, workers=len(self._processes))
+
+    def _drain(self) -> None:
+        ends_at = time.monotonic() + self._patience_s
+        for process in self._processes:
+            process.join(max(0.0, ends_at - time.monotonic()))
+            if process.is_alive():
+                _log.error("worker_killed", worker=process.pid)
+                process.kill()
+                process.join()
