@@ -8,6 +8,7 @@ from uuid import UUID
 
 from sqlalchemy import (
     ColumnElement,
+    Integer,
     Select,
     Text,
     bindparam,
@@ -16,6 +17,7 @@ from sqlalchemy import (
     exists,
     func,
     insert,
+    literal,
     literal_column,
     or_,
     select,
@@ -42,6 +44,7 @@ USER_COLUMNS: tuple[Any, ...] = (
     UserRow.last_login_at,
 )
 USER_WIDTH = len(USER_COLUMNS)
+_LAST_CODE_POINT = 0x10FFFF
 
 
 @dataclass(frozen=True, slots=True)
@@ -305,7 +308,7 @@ def _sorted(statement: Select[Any], sort: UserSort, is_continued: bool) -> Selec
 def _has_prefix(column: ColumnElement[str] | InstrumentedAttribute[str]) -> ColumnElement[bool]:
     """Ask for a prefix as a range, which an index serves for any parameter; LIKE would need a constant."""
     low = collate(func.lower(bindparam("prefix", type_=Text)), "C")
-    return column.between(low, low + literal_column("U&'\\+10FFFF'", Text))
+    return column.between(low, low.op("||")(func.chr(literal(_LAST_CODE_POINT, Integer))))
 
 
 _CONDITIONS: dict[str, ColumnElement[bool]] = {
