@@ -307,7 +307,7 @@ def _sorted(statement: Select[Any], sort: UserSort, is_continued: bool) -> Selec
 
 def _has_prefix(column: ColumnElement[str] | InstrumentedAttribute[str]) -> ColumnElement[bool]:
     """Ask for a prefix as a range, which an index serves for any parameter; LIKE would need a constant."""
-    low = collate(func.lower(bindparam("prefix", type_=Text)), "C")
+    low = func.lower(bindparam("prefix", type_=Text))
     return column.between(low, low.op("||")(func.chr(literal(_LAST_CODE_POINT, Integer))))
 
 
