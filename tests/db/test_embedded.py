@@ -139,7 +139,8 @@ def test_start_in_new_directory_creates_the_database(tmp_path: Path) -> None:
         facts = sql(
             server,
             "SELECT current_database(), current_user, pg_encoding_to_char(encoding), datlocprovider,"
-            " datlocale, current_setting('server_version_num')::int / 10000, current_setting('data_checksums')"
+            " datlocale, current_setting('server_version_num')::int / 10000,"
+            " current_setting('data_checksums')"
             " FROM pg_database WHERE datname = current_database()",
         )
     assert facts == "rollcall|rollcall|UTF8|b|C.UTF-8|18|on"
@@ -279,24 +280,19 @@ def test_start_with_unfinished_cluster_clears_it_away(tmp_path: Path) -> None:
 
 
 def test_stop_with_another_user_leaves_the_server_to_it(directory: Path) -> None:
-    with sharer(directory) as first:
-        second = EmbeddedPostgres(directory, durable=False)
-        second.start()
+    with sharer(directory) as first, EmbeddedPostgres(directory, durable=False) as second:
         first.communicate()
         assert sql(second, "SELECT 1") == "1"
-        second.stop()
     assert is_stopped(directory)
 
 
 def test_stop_by_the_one_who_started_leaves_the_server_to_the_other(directory: Path) -> None:
-    first = EmbeddedPostgres(directory, durable=False)
-    first.start()
-    with sharer(directory) as second:
+    with EmbeddedPostgres(directory, durable=False) as first, sharer(directory) as second:
         pid = postmaster(directory)
         first.stop()
         assert postmaster(directory) == pid
         second.communicate()
-    assert is_stopped(directory)
+        assert is_stopped(directory)
 
 
 def test_stop_after_kill_of_the_other_user_ends_the_server(directory: Path) -> None:
@@ -427,7 +423,9 @@ def test_start_ignores_postgresql_variables_of_the_environment(
 ) -> None:
     for name, value in {"PGPORT": "6000", "PGDATA": "/nowhere", "PGDATABASE": "no", "PGUSER": "no"}.items():
         monkeypatch.setenv(name, value)
+    monkeypatch.setenv("PGCLIENTENCODING", "a server that reads this does not start")
     with EmbeddedPostgres(directory, durable=False) as server:
+        monkeypatch.delenv("PGCLIENTENCODING")
         assert sql(server, "SELECT current_user") == "rollcall"
 
 
