@@ -19,7 +19,7 @@ OPTIONS: dict[str, Any] = {
     "transaction_per_migration": True,
     "compare_server_default": True,
     "autogenerate_plugins": ["alembic.autogenerate.*", "alembic.ext.checkconstraint_byname"],
-    "process_revision_directives": drafting.number_revision,
+    "process_revision_directives": drafting.draft,
     "include_object": drafting.is_compared,
 }
 

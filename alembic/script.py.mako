@@ -11,7 +11,7 @@ down_revision = ${repr(down_revision)}
 
 # "expand" only adds; "data" fills in batches and can run twice; "contract" drops what the release before no
 # longer touches. Say what is locked and for how long. See alembic/README.md.
-phase = "expand"
+phase = "${"contract" if upgrades and "op.park_" in upgrades else "expand"}"
 locks = "none"
 lossless = True
 

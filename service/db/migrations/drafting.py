@@ -1,9 +1,12 @@
 """How `alembic revision` drafts a revision."""
 
 import re
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Any
 
+from alembic.autogenerate import render_op_text, renderers
+from alembic.autogenerate.rewriter import Rewriter
+from alembic.operations import MigrateOperation, ops
 from alembic.script import ScriptDirectory
 from sqlalchemy import make_url
 from sqlalchemy.schema import CreateIndex
@@ -23,12 +26,16 @@ def is_compared(item: Any, _name: str, kind: str, _reflected: bool, counterpart:
     )
 
 
-def number_revision(context: Any, _revision: Any, directives: list[Any]) -> None:
-    """Give a new revision its id, `NNNN_slug`, from its message and the number after the head's."""
+def draft(context: Any, revision: Any, directives: list[Any]) -> None:
+    """Number a new revision, and write it with the operations that park, restore and build online."""
     script = ScriptDirectory.from_config(context.config)
     for directive in directives:
         following = number_of(script.get_current_head()) + 1
         directive.rev_id = f"{following:04}_{slug(directive.message or 'revision')}"
+        for container in (directive.upgrade_ops, directive.downgrade_ops):
+            _mark_new_tables(container)
+            _park_first(container)
+    _rewriter(context, revision, directives)
 
 
 def slug(message: str) -> str:
@@ -44,3 +51,78 @@ def _fitting(words: Iterable[str], length: int) -> list[str]:
             break
         kept.append(word)
     return kept
+
+
+class _Ours(MigrateOperation):
+    """An operation of Alembic's that is written as one of ours."""
+
+    def __init__(self, original: MigrateOperation, spelling: Callable[[str], str]) -> None:
+        self.original, self.spelling = original, spelling
+
+
+_rewriter = Rewriter()
+
+
+@renderers.dispatch_for(_Ours)
+def _render(context: Any, operation: _Ours) -> str:
+    return operation.spelling(render_op_text(context, operation.original))
+
+
+@_rewriter.rewrites(ops.CreateTableOp)
+def _restore_table(_context: Any, _revision: Any, operation: ops.CreateTableOp) -> _Ours:
+    def spell(text: str) -> str:
+        return f"if not op.restore_table({operation.table_name!r}):\n    " + text.replace("\n", "\n    ")
+
+    return _Ours(operation, spell)
+
+
+@_rewriter.rewrites(ops.DropTableOp)
+def _park_table(_context: Any, _revision: Any, operation: ops.DropTableOp) -> _Ours:
+    return _Ours(operation, lambda _text: f"op.park_table({operation.table_name!r})")
+
+
+@_rewriter.rewrites(ops.AddColumnOp)
+def _restore_column(_context: Any, _revision: Any, operation: ops.AddColumnOp) -> _Ours:
+    return _Ours(operation, lambda text: text.replace("op.add_column(", "op.restore_columns(", 1))
+
+
+@_rewriter.rewrites(ops.DropColumnOp)
+def _park_column(_context: Any, _revision: Any, operation: ops.DropColumnOp) -> _Ours:
+    words = f"op.park_columns({operation.table_name!r}, {operation.column_name!r})"
+    return _Ours(operation, lambda _text: words)
+
+
+@_rewriter.rewrites(ops.CreateIndexOp)
+def _build_index(_context: Any, _revision: Any, operation: ops.CreateIndexOp) -> MigrateOperation:
+    if operation.if_not_exists:
+        return operation
+    return _Ours(operation, lambda text: text.replace("op.create_index(", "op.build_index(", 1))
+
+
+@_rewriter.rewrites(ops.CreateCheckConstraintOp)
+def _add_check(_context: Any, _revision: Any, operation: ops.CreateCheckConstraintOp) -> _Ours:
+    return _Ours(operation, lambda text: text.replace("op.create_check_constraint(", "op.add_check(", 1))
+
+
+def _park_first(container: ops.OpContainer) -> None:
+    """Put the columns that go before everything else, as `park_columns` asks for."""
+    for each in container.ops:
+        if isinstance(each, ops.ModifyTableOps):
+            _park_first(each)
+    container.ops.sort(key=lambda each: not _drops_columns(each))
+
+
+def _drops_columns(operation: MigrateOperation) -> bool:
+    if isinstance(operation, ops.ModifyTableOps):
+        return any(map(_drops_columns, operation.ops))
+    return isinstance(operation, ops.DropColumnOp)
+
+
+def _mark_new_tables(container: ops.OpContainer) -> None:
+    """Let the indexes of a new table be made at once, unless it comes back from parking with them."""
+    new = {each.table_name for each in container.ops if isinstance(each, ops.CreateTableOp)}
+    for each in container.ops:
+        indexes = each.ops if isinstance(each, ops.ModifyTableOps) else [each]
+        for index in indexes:
+            if isinstance(index, ops.CreateIndexOp) and index.table_name in new:
+                index.if_not_exists = True

@@ -21,6 +21,7 @@ class Revision:
     """What a revision says of itself."""
 
     id: str
+    before: str | None
     title: str
     phase: str
     locks: str
@@ -85,6 +86,12 @@ def steps_between(current: str | None, target: str, config: Config | None = None
     return [Step(revision, is_upgrade=False) for revision in reversed(line[there:here])]
 
 
+def destination(steps: Sequence[Step]) -> str:
+    """Return the revision that steps lead to."""
+    last = steps[-1]
+    return last.revision.id if last.is_upgrade else last.revision.before or "base"
+
+
 def _position(ids: Sequence[str], target: str, here: int) -> int:
     """How many revisions are applied at a target."""
     if target in {"head", "heads"}:
@@ -93,6 +100,8 @@ def _position(ids: Sequence[str], target: str, here: int) -> int:
         return 0
     if target[0] in "+-":
         return min(max(here + int(target), 0), len(ids))
+    if target.isascii() and target.isdigit():
+        target = target.zfill(4)
     matching = [index for index, name in enumerate(ids, start=1) if name == target]
     matching = matching or [index for index, name in enumerate(ids, start=1) if name.startswith(target)]
     if len(matching) != 1:
@@ -104,6 +113,7 @@ def _revision(script: Script) -> Revision:
     module = script.module
     return Revision(
         id=script.revision,
+        before=module.down_revision,
         title=(script.doc or "").rstrip("."),
         phase=getattr(module, "phase", "unknown"),
         locks=getattr(module, "locks", "unknown"),

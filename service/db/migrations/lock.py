@@ -5,6 +5,7 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from time import monotonic
 
+from alembic.util import CommandError
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
@@ -16,7 +17,7 @@ LOCK_ID = int.from_bytes(b"rollcall")
 _POLL_S = 0.2
 
 
-class LockHeld(Exception):
+class LockHeld(CommandError):
     """Another migration ran until the deadline."""
 
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from alembic.operations import Operations
+from alembic.util import CommandError
 from sqlalchemy import Connection, text
 
 from service.db.migrations.batches import in_batches
@@ -16,7 +17,7 @@ from service.db.migrations.patience import Patience
 _EXAMPLES = 20
 
 
-class DataInTheWay(Exception):
+class DataInTheWay(CommandError):
     """Rows that a revision cannot take along. Nothing was changed."""
 
 

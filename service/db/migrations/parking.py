@@ -80,6 +80,11 @@ def drop_unfinished(connection: Connection) -> None:
         connection.execute(text(f"DROP TABLE IF EXISTS {_parked(place)}"))
 
 
+def drop_all(connection: Connection) -> None:
+    """Remove what is parked, for good."""
+    connection.execute(text(f"DROP SCHEMA IF EXISTS {SCHEMA} CASCADE"))
+
+
 def is_parked(operations: Operations, name: str) -> bool:
     """Tell whether something is parked under a name; without a database, whether the context says so."""
     context = operations.get_context()
@@ -166,7 +171,7 @@ def _give_back(operations: Operations, table: str, column: str, key: tuple[str, 
 
 
 def _following(table: str, column: str, key: tuple[str, ...]) -> str:
-    # Not "UPDATE OF": a trigger before may set the column too. The writer need not have rights on what is parked.
+    # Not "UPDATE OF": a trigger before may set the column too. The writer need not have rights on the schema.
     return (
         f"CREATE OR REPLACE FUNCTION {_function(table, column)}() RETURNS trigger"
         " LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog AS $$ BEGIN"

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 from time import monotonic
 
+from alembic.util import CommandError
 from sqlalchemy.exc import DBAPIError
 
 _LOCK_NOT_AVAILABLE, _DEADLOCK, _SERIALIZATION = "55P03", "40P01", "40001"
@@ -12,7 +13,7 @@ _LOCK_NOT_AVAILABLE, _DEADLOCK, _SERIALIZATION = "55P03", "40P01", "40001"
 _FIRST_PAUSE_S, _LONGEST_PAUSE_S = 0.1, 2.0
 
 
-class StillLocked(Exception):
+class StillLocked(CommandError):
     """Others held what a revision needs until the deadline. Nothing of the revision was applied."""
 
 

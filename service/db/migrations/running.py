@@ -1,16 +1,18 @@
 """Running revisions against a database that is in use."""
 
 import asyncio
-from collections.abc import Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 from alembic import command
 from alembic.runtime.migration import RevisionStep
+from alembic.util import CommandError
 from sqlalchemy import Connection, text
 from sqlalchemy.exc import DBAPIError
-from sqlalchemy.ext.asyncio import AsyncEngine
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from service.db.engine import create_engine
 from service.db.migrations import parking
@@ -23,7 +25,7 @@ Report = Callable[[str], None]
 _DAY_S = 86_400.0
 
 
-class SchemaMoved(Exception):
+class SchemaMoved(CommandError):
     """Another migration took the schema elsewhere while this one waited for it."""
 
 
@@ -64,10 +66,24 @@ async def downgrade(dsn: str, target: str = "-1", **options: Any) -> None:
 
 async def tidy(dsn: str, patience: Patience, report: Report = _say_nothing) -> None:
     """Remove what an interrupted rollback prepared. Nothing else changes: its columns are still in place."""
+    await _do(dsn, parking.drop_unfinished, patience, report)
+
+
+async def purge(dsn: str, patience: Patience, report: Report = _say_nothing) -> None:
+    """Remove for good what rollbacks parked. The next upgrade makes those tables and columns empty."""
+    await _do(dsn, parking.drop_all, patience, report)
+
+
+async def _do(dsn: str, work: Callable[[Connection], None], patience: Patience, report: Report) -> None:
+    def do(connection: Connection) -> None:
+        _limit_waits(connection, patience)
+        work(connection)
+        connection.commit()
+
     engine = migration_engine(dsn)
     try:
         async with exclusively(engine, patience, report):
-            await _persist(engine, partial(_tidy, patience), patience, report)
+            await _persist(engine, do, patience, report)
     finally:
         await engine.dispose()
 
@@ -77,6 +93,17 @@ def migration_engine(dsn: str) -> AsyncEngine:
     return create_engine(
         dsn, pool_size=3, command_timeout=_DAY_S, application_name="rollcall-migrate", pgbouncer=True
     )
+
+
+@asynccontextmanager
+async def connection_to(dsn: str) -> AsyncIterator[AsyncConnection]:
+    """Give one connection on which each statement stands by itself."""
+    engine = migration_engine(dsn)
+    try:
+        async with engine.connect() as connection:
+            yield await connection.execution_options(isolation_level="AUTOCOMMIT")
+    finally:
+        await engine.dispose()
 
 
 async def run(dsn: str, context: Any, options: dict[str, Any], patience: Patience, report: Report) -> None:
@@ -133,7 +160,8 @@ def _take(
     """Take the steps that are left, seen from where the database stands now."""
     _limit_waits(connection, options["patience"])
     if any(isinstance(step, RevisionStep) and step.is_upgrade for step in steps):
-        _tidy(options["patience"], connection)
+        parking.drop_unfinished(connection)
+        connection.commit()
 
     def left(heads: tuple[str, ...], _context: Any) -> Iterator[Any]:
         for step in _left(steps, heads):
@@ -164,10 +192,4 @@ def _limit_waits(connection: Connection, patience: Patience) -> None:
     connection.execute(text(f"SET lock_timeout = {patience.lock_timeout_ms}"))
     # A backend whose client was killed must not go on changing things after its lock is gone.
     connection.execute(text("SET client_connection_check_interval = 1000"))
-    connection.commit()
-
-
-def _tidy(patience: Patience, connection: Connection) -> None:
-    _limit_waits(connection, patience)
-    parking.drop_unfinished(connection)
     connection.commit()

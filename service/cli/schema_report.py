@@ -1,0 +1,149 @@
+"""How the state of the schema, and plans to change it, are told to people and to machines."""
+
+import json
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+from rich.console import Console
+from sqlalchemy.ext.asyncio import AsyncEngine
+
+from service.cli.console import note
+from service.db import instances
+from service.db.migrations import parking
+from service.db.migrations.history import list_revisions, steps_between
+from service.db.migrations.plan import StepPlan
+from service.db.migrations.window import SERVED, Standing, read_revision
+
+_UNITS = ("B", "KiB", "MiB", "GiB", "TiB")
+
+
+@contextmanager
+def progress() -> Iterator[Callable[[str], None]]:
+    """Give a function that tells what is being done: with a moving sign on a terminal, else line by line."""
+    console = Console(stderr=True)
+    if not console.is_terminal:
+        yield note
+        return
+    with console.status("starting") as shown:
+
+        def report(line: str) -> None:
+            console.print(f"  {line}", highlight=False, markup=False)
+            shown.update(line)
+
+        yield report
+
+
+async def read_parked(engine: AsyncEngine) -> dict[str, int]:
+    """Return what is parked, each with its size in bytes."""
+    async with engine.connect() as connection:
+        return await connection.run_sync(parking.list_parked)
+
+
+async def read_status(engine: AsyncEngine) -> dict[str, Any]:
+    """Return where the schema stands, as `database status --json` prints it."""
+    revision = await read_revision(engine)
+    standing = SERVED.place(revision)
+    is_known = revision is None or revision in {each.id for each in list_revisions()}
+    live = await instances.list_live(engine)
+    return {
+        "revision": revision,
+        "head": list_revisions()[-1].id,
+        "standing": standing,
+        "serves": {"oldest": SERVED.oldest, "newest": SERVED.newest},
+        "pending": [step.revision.id for step in steps_between(revision, "head")] if is_known else [],
+        "parked": [{"name": name, "bytes": size} for name, size in (await read_parked(engine)).items()],
+        "instances": None if live is None else [_instance(each) for each in live],
+    }
+
+
+def _instance(each: instances.Instance) -> dict[str, Any]:
+    return {
+        "id": str(each.id),
+        "host": each.host,
+        "pid": each.pid,
+        "release": each.release,
+        "oldest_revision": each.oldest_revision,
+        "newest_revision": each.newest_revision,
+    }
+
+
+def status_in_words(found: dict[str, Any]) -> str:
+    """Return the status for people."""
+    return "\n".join(_status_lines(found))
+
+
+def _status_lines(found: dict[str, Any]) -> Iterator[str]:
+    yield f"schema     {found['revision'] or 'base (no revision)'}"
+    yield f"head       {found['head']}"
+    yield f"serves     {SERVED}: {_STANDINGS[found['standing']]}"
+    yield f"pending    {', '.join(found['pending']) or 'nothing'}"
+    parked = {each["name"]: each["bytes"] for each in found["parked"]}
+    yield f"parked     {parked_in_words(parked) if parked else 'nothing'}"
+    yield f"processes  {_processes(found['instances'])}"
+
+
+_STANDINGS = {
+    Standing.INSIDE: "this release can serve it",
+    Standing.BEHIND: "too old for this release; migrate",
+    Standing.AHEAD: "too new for this release; deploy the release it belongs to",
+    Standing.UNMIGRATED: "empty; migrate",
+    Standing.UNKNOWN: "not a revision of ours",
+}
+
+
+def _processes(live: list[dict[str, Any]] | None) -> str:
+    if live is None:
+        return "unknown: this revision has no heartbeats"
+    return "; ".join(f"{each['host']} process {each['pid']} ({each['release']})" for each in live) or "none"
+
+
+def parked_in_words(parked: dict[str, int]) -> str:
+    """Return what is parked, for people."""
+    return ", ".join(f"{name} ({_size(size)})" for name, size in parked.items())
+
+
+def plan_as_json(plans: Sequence[StepPlan]) -> str:
+    """Return a plan for machines."""
+    return json.dumps([_step(each) for each in plans], indent=2)
+
+
+def _step(each: StepPlan) -> dict[str, Any]:
+    revision = each.step.revision
+    return {
+        "revision": revision.id,
+        "direction": each.step.direction,
+        "title": revision.title,
+        "phase": revision.phase,
+        "locks": revision.locks,
+        "lossless": revision.lossless,
+        "tables": [{"name": table.name, "rows": table.rows, "bytes": table.bytes} for table in each.tables],
+        "obstacles": list(each.obstacles),
+        "sql": each.sql,
+    }
+
+
+def plan_in_words(plans: Sequence[StepPlan]) -> str:
+    """Return a plan for people: each step with what it locks and touches, what would stop it, and its SQL."""
+    if not plans:
+        return "Nothing to do."
+    return "\n\n".join("\n".join(_plan_lines(each)) for each in plans)
+
+
+def _plan_lines(each: StepPlan) -> Iterator[str]:
+    revision = each.step.revision
+    yield f"{'↑' if each.step.is_upgrade else '↓'} {revision.id}: {revision.title}"
+    yield f"  phase   {revision.phase}, {'lossless' if revision.lossless else 'LOSES DATA'}"
+    yield f"  locks   {revision.locks}"
+    touched = (f"{table.name} ({table.rows} rows, {_size(table.bytes)})" for table in each.tables)
+    yield f"  tables  {', '.join(touched) or 'none that exist'}"
+    for obstacle in each.obstacles:
+        yield f"  STOPS   {obstacle}"
+    yield from (f"    {line}" for line in each.sql.splitlines())
+
+
+def _size(bytes_: int) -> str:
+    size, unit = float(bytes_), 0
+    while size >= 1024 and unit < len(_UNITS) - 1:
+        size, unit = size / 1024, unit + 1
+    return f"{size:.0f} {_UNITS[unit]}" if unit == 0 else f"{size:.1f} {_UNITS[unit]}"

@@ -1,0 +1,87 @@
+"""Databases for a while: empty ones to check in, copies to rehearse on."""
+
+import asyncio
+from asyncio.subprocess import DEVNULL, PIPE
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from secrets import token_hex
+from tempfile import TemporaryFile
+from typing import IO
+
+from sqlalchemy import text
+from sqlalchemy.exc import DBAPIError
+
+from service.db.migrations.patience import sqlstate
+from service.db.migrations.running import connection_to
+from service.db.postgres_wheel import binary, environment
+
+_IN_USE = "55006"
+
+
+class CannotCopy(Exception):
+    """The database could not be copied."""
+
+
+def dsn_of(dsn: str, database: str) -> str:
+    """Return the DSN of another database on the same server."""
+    head, mark, query = dsn.partition("?")
+    scheme, _, rest = head.partition("://")
+    return f"{scheme}://{rest.partition('/')[0]}/{database}{mark}{query}"
+
+
+@asynccontextmanager
+async def scratch_database(dsn: str, *, is_copy: bool = False) -> AsyncIterator[str]:
+    """Give the DSN of a new database beside the given one, empty or a copy of it, and drop it afterwards.
+
+    Raises:
+        CannotCopy: the dump or its loading failed.
+        sqlalchemy.exc.DBAPIError: the role may not create databases.
+    """
+    name = f"rollcall_scratch_{token_hex(6)}"
+    if not (is_copy and await _clone(dsn, name)):
+        await _execute(dsn, f"CREATE DATABASE {name} TEMPLATE template0")
+        if is_copy:
+            await _load_dump(dsn, dsn_of(dsn, name))
+    try:
+        yield dsn_of(dsn, name)
+    finally:
+        await _execute(dsn, f"DROP DATABASE IF EXISTS {name} WITH (FORCE)")
+
+
+async def _clone(dsn: str, name: str) -> bool:
+    """Copy by template, which is quick but needs the database to itself; return whether it could be done."""
+    try:
+        async with connection_to(dsn) as connection:
+            source = await connection.scalar(text("SELECT current_database()"))
+        # From another database: a template may have no connections, ours included.
+        await _execute(dsn_of(dsn, "template1"), f'CREATE DATABASE {name} TEMPLATE "{source}"')
+    except DBAPIError as error:
+        if sqlstate(error) != _IN_USE:
+            raise
+        return False
+    return True
+
+
+async def _execute(dsn: str, statement: str) -> None:
+    async with connection_to(dsn) as connection:
+        await connection.execute(text(statement))
+
+
+async def _load_dump(source: str, target: str) -> None:
+    """Copy through pg_dump, which takes one consistent picture of a database in use."""
+    with TemporaryFile() as dump:
+        await _run([str(binary("pg_dump")), "--no-owner", "--no-privileges", source], output=dump)
+        dump.seek(0)
+        psql = [str(binary("psql")), "--quiet", "--no-psqlrc", "--set", "ON_ERROR_STOP=1", "--dbname", target]
+        await _run(psql, input_=dump)
+
+
+async def _run(
+    command: list[str], *, input_: IO[bytes] | None = None, output: IO[bytes] | None = None
+) -> None:
+    process = await asyncio.create_subprocess_exec(
+        *command, stdin=input_ or DEVNULL, stdout=output or DEVNULL, stderr=PIPE, env=environment()
+    )
+    _, complaints = await process.communicate()
+    if process.returncode != 0:
+        raise CannotCopy(complaints.decode(errors="replace").strip().partition("\n")[0])
