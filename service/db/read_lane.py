@@ -278,14 +278,16 @@ class _Slot:
 
     async def open(self, recycle: float) -> None:
         """Connect, unless a usable connection is there; again when the pool had a dead one."""
+        if self.is_usable(recycle):
+            return
         for attempt in range(1, _OPEN_ATTEMPTS + 1):
-            if self.is_usable(recycle):
-                return
             try:
                 await self._connect()
             except Exception as exc:
                 if attempt == _OPEN_ATTEMPTS or not is_disconnect(exc):
                     raise
+            else:
+                return
 
     async def close(self) -> None:
         """Give the place in the pool back. The connection itself ends: it refuses writes."""
@@ -306,7 +308,7 @@ async def _run(driver: _Driver, fetch: _Fetch[ResultT], sql: str, arguments: lis
     """Run a statement; end the connection unless it is certain to be idle and well afterwards."""
     try:
         return await fetch(driver, sql, *arguments)
-    except (asyncpg.PostgresError, asyncpg.DataError) as exc:
+    except asyncpg.PostgresError as exc:
         if is_disconnect(exc):
             driver.terminate()
         raise

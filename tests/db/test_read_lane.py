@@ -284,6 +284,18 @@ async def test_fetch_what_writes_is_refused(lane_of: LaneFactory, lane_operator:
     assert await lane_operator.fetchval("SELECT nextval('lane_numbers')") == 1
 
 
+@pytest.mark.parametrize(
+    ("is_pooled", "leaves_some"), [(True, False), (False, True)], ids=["pooler", "direct"]
+)
+async def test_fetch_behind_a_pooler_leaves_no_statement_prepared(
+    lane_of: LaneFactory, is_pooled: bool, leaves_some: bool
+) -> None:
+    lane = await lane_of(0, pgbouncer=is_pooled, pool_size=1)
+    prepared = ReadQuery(select(literal_column("(SELECT count(*) > 0 FROM pg_prepared_statements)")))
+    await lane.fetch_one(WORD)
+    assert await values_of(lane.fetch_one(prepared)) == (leaves_some,)
+
+
 # Order
 
 
@@ -358,7 +370,8 @@ async def test_cancel_while_running_discards_the_connection(
     backend = await blocked_backend(lane_operator)
     await end(blocked)
     await unblock(lane_operator)
-    while await lane_operator.fetchval("SELECT true FROM pg_stat_activity WHERE pid = $1", backend):
+    is_there = "SELECT true FROM pg_stat_activity WHERE pid = $1"
+    while await lane_operator.fetchval(is_there, backend):  # noqa: ASYNC110 - nobody tells when it has ended
         await asyncio.sleep(0.001)
     for _ in range(3):
         assert await values_of(lane.fetch_one(WORD)) == ("one",)
@@ -382,6 +395,17 @@ async def test_fetch_after_backends_were_killed_succeeds(
         rows = await asyncio.gather(*(values_of(lane.fetch_one(WORD)) for _ in range(8)))
         assert rows == [("one",)] * 8
     assert in_use(lane) == before
+
+
+async def test_open_with_dead_connections_in_the_pool_passes_over_them(
+    lane_of: LaneFactory, lane_operator: Operator
+) -> None:
+    lane = await lane_of(2, is_started=False, pool_size=3)
+    async with AsyncExitStack() as stack:
+        for _ in range(3):
+            await stack.enter_async_context(lane._engine.connect())
+    await terminate_all(lane_operator)
+    assert await values_of(lane.fetch_one(WORD)) == ("one",)
 
 
 @both_ways
