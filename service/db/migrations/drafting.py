@@ -1,7 +1,7 @@
 """How `alembic revision` drafts a revision."""
 
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 from alembic.autogenerate import render_op_text, renderers
@@ -34,7 +34,7 @@ def draft(context: Any, revision: Any, directives: list[Any]) -> None:
         directive.rev_id = f"{following:04}_{slug(directive.message or 'revision')}"
         for container in (directive.upgrade_ops, directive.downgrade_ops):
             _mark_new_tables(container)
-            _park_first(container)
+            _order(container)
     _rewriter(context, revision, directives)
 
 
@@ -104,18 +104,35 @@ def _add_check(_context: Any, _revision: Any, operation: ops.CreateCheckConstrai
     return _Ours(operation, lambda text: text.replace("op.create_check_constraint(", "op.add_check(", 1))
 
 
-def _park_first(container: ops.OpContainer) -> None:
-    """Put the columns that go before everything else, as `park_columns` asks for."""
+_ORDER = (
+    ops.AddColumnOp,
+    ops.CreateTableOp,
+    ops.CreateIndexOp,
+    ops.CreateCheckConstraintOp,
+    ops.DropColumnOp,
+)
+
+
+def _order(container: ops.OpContainer) -> None:
+    """Put first what commits on its way, so that what takes away is done all at once at the end."""
+    leaves = list(_leaves(container))
+    thinned = {table for table, each in leaves if isinstance(each, ops.DropColumnOp)}
+    for table, each in leaves:
+        if table in thinned and isinstance(each, ops.DropIndexOp | ops.DropConstraintOp):
+            each.if_exists = True  # it may have gone with its column
+    container.ops[:] = [each for _, each in sorted(leaves, key=lambda leaf: _rank(leaf[1]))]
+
+
+def _leaves(container: ops.OpContainer) -> Iterator[tuple[str | None, MigrateOperation]]:
     for each in container.ops:
         if isinstance(each, ops.ModifyTableOps):
-            _park_first(each)
-    container.ops.sort(key=lambda each: not _drops_columns(each))
+            yield from ((each.table_name, leaf) for leaf in each.ops)
+        else:
+            yield getattr(each, "table_name", None), each
 
 
-def _drops_columns(operation: MigrateOperation) -> bool:
-    if isinstance(operation, ops.ModifyTableOps):
-        return any(map(_drops_columns, operation.ops))
-    return isinstance(operation, ops.DropColumnOp)
+def _rank(operation: MigrateOperation) -> int:
+    return next((rank for rank, kind in enumerate(_ORDER) if isinstance(operation, kind)), len(_ORDER))
 
 
 def _mark_new_tables(container: ops.OpContainer) -> None:
