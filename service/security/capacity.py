@@ -5,8 +5,6 @@ from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
 
 _ROOT = Path("/")
-_UNLIMITED_BYTES = 1 << 60
-"""cgroup v1 says "no limit" with a number near 2^63."""
 
 
 def available_cores(root: Path = _ROOT) -> int:
@@ -41,7 +39,7 @@ def _memory_limits(root: Path) -> Iterator[int]:
     files += [group / "memory.limit_in_bytes" for group in _cgroups(root, "memory")]
     for file in files:
         for word in _words(file):
-            if word.isdigit() and int(word) < _UNLIMITED_BYTES:
+            if word.isdigit():
                 yield int(word)
 
 
