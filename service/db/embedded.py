@@ -31,7 +31,14 @@ from types import TracebackType
 from typing import IO, Self
 from urllib.parse import quote
 
-from service.db.postgres_wheel import EmbeddedUnavailable, binary, environment, run, server_command
+from service.db.postgres_wheel import (
+    EmbeddedUnavailable,
+    binary,
+    environment,
+    first_complaint,
+    run,
+    server_command,
+)
 
 __all__ = ["EmbeddedPostgres", "EmbeddedUnavailable", "binary"]
 
@@ -42,9 +49,10 @@ _SOCKET_NAME = f".s.PGSQL.{_PORT}"
 _SOCKET_PATH_BYTES = 100
 """Room for a socket's path that every system grants (Linux 107, macOS 103)."""
 
-_CHANGE_TIMEOUT_S = 120.0
-_START_TIMEOUT_S = 60.0
+_START_TIMEOUT_S = 180.0
+"""After a kill the server first replays what it had not written out: up to a gigabyte."""
 _STOP_TIMEOUT_S = 30.0
+_CHANGE_TIMEOUT_S = 300.0
 _POLL_S = 0.02
 
 _ALWAYS = {
@@ -200,12 +208,15 @@ class EmbeddedPostgres:
         for unfinished in self._directory.glob("data.*"):
             shutil.rmtree(unfinished, ignore_errors=True)
         building = Path(tempfile.mkdtemp(prefix="data.", dir=self._directory))
-        run(self._initdb_command(building))
-        run(
-            [*server_command("postgres"), "--single", "-D", str(building), "template1"],
-            stdin=f"CREATE DATABASE {_DATABASE}\n",
-        )
-        building.rename(self._data)
+        try:
+            run(self._initdb_command(building))
+            run(
+                [*server_command("postgres"), "--single", "-D", str(building), "template1"],
+                stdin=f"CREATE DATABASE {_DATABASE}\n",
+            )
+            building.rename(self._data)
+        finally:
+            shutil.rmtree(building, ignore_errors=True)
         # A power cut may undo a rename that was not flushed, and the next start would clear the cluster away.
         _flush_directory(self._directory)
         _flush_directory(self._directory.parent)
@@ -283,11 +294,10 @@ class EmbeddedPostgres:
         self._remove_socket_directory()
 
     def _interrupt_postmaster(self) -> None:
-        pid = self._pid_file_lines()[:1]
-        # Gone: it was killed, and its last children are about to notice.
-        with suppress(ProcessLookupError):
-            for number in pid:
-                os.kill(int(number), signal.SIGINT)
+        # It may have been killed, and its last sessions have yet to notice.
+        with suppress(ProcessLookupError, PermissionError):
+            for pid in self._pid_file_lines()[:1]:
+                os.kill(int(pid), signal.SIGINT)
 
     def _reap(self) -> None:
         """Take note that the server we started has ended, or it stays a zombie for as long as we run."""
@@ -312,12 +322,11 @@ class EmbeddedPostgres:
     def _last_words(self, log_start: int) -> str:
         with self._server_log.open("rb") as log:
             log.seek(log_start)
-            said = log.read().decode(errors="replace").strip()
-        return said.rpartition("\n")[2].rpartition("FATAL:")[2].strip()
+            return first_complaint(log.read().decode(errors="replace"))
 
     def _failure(self, what: str) -> EmbeddedUnavailable:
         return EmbeddedUnavailable(
-            f"The embedded PostgreSQL {what}: mend what {self._server_log} tells, or set DATABASE_URL."
+            f"The embedded PostgreSQL {what}: read {self._server_log}, or set DATABASE_URL."
         )
 
     def _refuse_forgetful_server(self) -> None:

