@@ -14,13 +14,6 @@ phase = "expand"
 locks = "users: ACCESS EXCLUSIVE for an instant; the indexes are built while the table stays in use"
 lossless = True
 
-# Text, not enumeration types: another value is then another check, which locks for an instant.
-COLUMNS: tuple[sa.Column[Any], ...] = (
-    sa.Column("role", sa.Text(), server_default="user", nullable=False),
-    sa.Column("state", sa.Text(), server_default="active", nullable=False),
-    sa.Column("must_change", sa.Boolean(), server_default=sa.text("false"), nullable=False),
-    sa.Column("last_login_at", sa.DateTime(timezone=True), nullable=True),
-)
 CHECKS = {"role": "role IN ('user', 'admin')", "state": "state IN ('active', 'disabled')"}
 PARTS = {"admins": "role = 'admin'", "disabled": "state = 'disabled'"}
 
@@ -53,8 +46,18 @@ $$
 """
 
 
+def columns() -> tuple[sa.Column[Any], ...]:
+    # Text, not enumeration types: another value is then another check, which locks for an instant.
+    return (
+        sa.Column("role", sa.Text(), server_default="user", nullable=False),
+        sa.Column("state", sa.Text(), server_default="active", nullable=False),
+        sa.Column("must_change", sa.Boolean(), server_default=sa.text("false"), nullable=False),
+        sa.Column("last_login_at", sa.DateTime(timezone=True), nullable=True),
+    )
+
+
 def upgrade() -> None:
-    op.restore_columns("users", *(column.copy() for column in COLUMNS))
+    op.restore_columns("users", *columns())
     op.build_index("ix_users_created_at_id", "users", ["created_at", "id"])
     op.build_index("ix_users_name_prefix", "users", [sa.text('lower(name) COLLATE "C"')])
     for name, condition in PARTS.items():
@@ -65,7 +68,7 @@ def upgrade() -> None:
 
 
 def downgrade() -> None:
-    op.park_columns("users", *(column.name for column in reversed(COLUMNS)))
+    op.park_columns("users", *(column.name for column in reversed(columns())))
     op.drop_index("ix_users_name_prefix", "users")
     op.drop_index("ix_users_created_at_id", "users")
     op.execute(TOUCH_BEFORE)

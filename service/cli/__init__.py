@@ -18,6 +18,7 @@ _COMMANDS = {
     "database": ("service.cli.database", "database"),
     "users": ("service.cli.users", "users"),
     "keys": ("service.cli.keys", "keys"),
+    "documents": ("service.cli.documents", "documents"),
 }
 """Command → module and function. Only the module of the command that is called is imported."""
 

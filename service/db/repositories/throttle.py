@@ -8,6 +8,7 @@ from sqlalchemy import (
     Boolean,
     ColumnElement,
     DateTime,
+    Float,
     Integer,
     Interval,
     and_,
@@ -37,8 +38,9 @@ _Bucket = LoginBucketRow
 def _wait_until(failures: ColumnElement[int]) -> ColumnElement[Any]:
     """The time before which the next attempt is refused; the doubling of `ThrottlePolicy.wait_after`."""
     free = bindparam("free_failures", type_=Integer)
-    doubled = bindparam("first_wait", type_=Interval) * func.power(2, func.least(failures - free, 30))
-    wait = func.least(doubled, bindparam("longest_wait", type_=Interval))
+    doubled_s = bindparam("first_wait_s", type_=Float) * func.power(2, func.least(failures - free, 30))
+    wait_s = func.least(doubled_s, bindparam("longest_wait_s", type_=Float))
+    wait = func.make_interval(0, 0, 0, 0, 0, 0, wait_s, type_=Interval)
     return case((failures < free, cast(null(), DateTime(timezone=True))), else_=func.now() + wait)
 
 
@@ -145,8 +147,8 @@ class ThrottleRepository(Repository):
             "of_user": user_id,
             "is_stranger": is_stranger,
             "free_failures": policy.free_failures,
-            "first_wait": policy.first_wait,
-            "longest_wait": policy.longest_wait,
+            "first_wait_s": policy.first_wait.total_seconds(),
+            "longest_wait_s": policy.longest_wait.total_seconds(),
             "strangers_per_hour": policy.strangers_per_hour,
             "failures_in_a_row": policy.failures_in_a_row,
         }

@@ -1,0 +1,84 @@
+# Every target is a one-line call of `python -m service …` or of a development tool, so that the same works without make.
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+SHELL := /bin/sh
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+SERVICE := $(BIN)/python -m service
+T ?= tests
+PYTEST_WORKERS ?= 2
+
+.PHONY: help run test check format lint types floors documents migrate rollback revision status plan rehearse \
+	purge-parked admin key lock clean
+
+help: ## list the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+# One environment, filled as far as a target needs it: runtime, then tests, then lint.
+$(BIN)/python:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "Rollcall needs Python 3.11 or newer; name one with PYTHON=…" >&2; exit 2; }
+	@$(PYTHON) -m venv $(VENV) || { echo "Python's venv module is missing; on Debian and Ubuntu: apt install python3-venv" >&2; exit 2; }
+
+$(VENV)/.%: requirements/%.txt | $(BIN)/python
+	@echo "Installing requirements/$*.txt …" >&2
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r $<
+	@touch $@
+
+run: $(VENV)/.runtime ## serve; on an embedded PostgreSQL unless DATABASE_URL is set
+	@exec $(SERVICE) serve
+
+test: $(VENV)/.test ## run the test suite; T=tests/api/test_users.py runs a part
+	@$(BIN)/python -m pytest $(T) $(if $(filter tests,$(T)),-n $(PYTEST_WORKERS),)
+
+check: $(VENV)/.lint ## format, lint, types, floors, migrations and documents in step
+	@$(BIN)/ruff format --check --quiet . || { echo "Run: make format" >&2; exit 1; }
+	@$(BIN)/ruff check --quiet .
+	@$(BIN)/mypy
+	@$(BIN)/lint-imports --no-cache
+	@$(SERVICE) database check
+	@$(BIN)/python -m settings docs --check
+	@$(SERVICE) documents --check
+
+format: $(VENV)/.lint ## format the code
+	@$(BIN)/ruff format --quiet . && $(BIN)/ruff check --quiet --fix .
+
+documents: $(VENV)/.runtime ## write the generated documents: settings, problems, OpenAPI
+	@$(BIN)/python -m settings docs
+	@$(SERVICE) documents
+
+migrate: $(VENV)/.runtime ## bring the schema to head, or up to a revision: TO=0007
+	@$(SERVICE) database migrate $(if $(TO),--to $(TO)) $(if $(FORCE),--force)
+
+rollback: $(VENV)/.runtime ## take the schema one step back, or down to a revision: TO=0003 or TO=base
+	@$(SERVICE) database rollback $(if $(TO),--to $(TO)) $(if $(FORCE),--force)
+
+revision: $(VENV)/.lint ## a new revision from the difference between tables and schema: m="…"
+	@$(SERVICE) database revision -m "$(m)"
+
+status: $(VENV)/.runtime ## where the schema stands
+	@$(SERVICE) database status
+
+plan: $(VENV)/.runtime ## what migrate or rollback would do: TO=0003
+	@$(SERVICE) database plan $(if $(TO),--to $(TO))
+
+rehearse: $(VENV)/.runtime ## prove migrate and rollback under load on a copy: ROWS=1000000
+	@$(SERVICE) database rehearse $(if $(ROWS),--rows $(ROWS)) $(if $(CYCLES),--cycles $(CYCLES))
+
+purge-parked: $(VENV)/.runtime ## remove for good what rollbacks have parked
+	@$(SERVICE) database purge-parked $(if $(YES),--yes)
+
+admin: $(VENV)/.runtime ## create an administrator, or give an account the role: LOGIN=root NAME="…"
+	@$(SERVICE) users admin "$(LOGIN)" $(if $(NAME),--name "$(NAME)")
+
+key: $(VENV)/.runtime ## print a new API key: NAME=gateway SCOPES=users:read,sessions:introspect
+	@$(SERVICE) keys create "$(NAME)" --scopes "$(SCOPES)"
+
+lock: $(VENV)/.lint ## resolve the dependencies anew and pin them with hashes
+	@for part in "runtime:" "test:--group test -c requirements/runtime.txt" "lint:--group test --group lint -c requirements/test.txt"; do \
+		$(BIN)/uv pip compile pyproject.toml $${part#*:} -o requirements/$${part%%:*}.txt --universal --python-version 3.11 \
+			--generate-hashes --no-emit-index-url --no-emit-find-links --no-header --quiet --upgrade || exit 1; done
+
+clean: ## remove the environment and caches; the embedded database stays
+	@rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache var/test-postgres var/pytest

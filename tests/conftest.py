@@ -1,0 +1,92 @@
+"""Real PostgreSQL, real application, production middleware: what every test stands on."""
+
+import os
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+
+import pytest
+import pytest_asyncio
+
+from service.app import Service
+from service.db.embedded import EmbeddedPostgres
+from settings import Settings, get_settings
+from tests.support.api import Api, Running, serving
+from tests.support.databases import Databases, empty_all_tables
+from tests.support.settings import settings_for_tests
+
+ROOT = Path(__file__).resolve().parents[1]
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _bare_environment() -> Iterator[None]:
+    """Keep a developer's own settings out of every test."""
+    with pytest.MonkeyPatch.context() as patch:
+        for name in os.environ:
+            if name.upper().startswith("ROLLCALL_") or name.upper() == "DATABASE_URL":
+                patch.delenv(name)
+        get_settings.cache_clear()
+        yield
+    get_settings.cache_clear()
+
+
+@pytest.fixture(scope="session")
+def postgres() -> Iterator[EmbeddedPostgres]:
+    """The test server: shared by all workers, kept between runs, and never a configured database."""
+    with EmbeddedPostgres(ROOT / "var/test-postgres", durable=False) as running:
+        yield running
+
+
+@pytest_asyncio.fixture(scope="session")
+async def databases(postgres: EmbeddedPostgres) -> AsyncIterator[Databases]:
+    """Makes databases; the migrated template is made once per schema."""
+    made = Databases(postgres)
+    yield made
+    await made.drop_all()
+
+
+@pytest_asyncio.fixture
+async def empty_database(databases: Databases) -> AsyncIterator[str]:
+    """The DSN of a fresh database without any table."""
+    async with databases.empty() as dsn:
+        yield dsn
+
+
+@pytest_asyncio.fixture
+async def database(databases: Databases) -> AsyncIterator[str]:
+    """The DSN of a fresh migrated database."""
+    async with databases.migrated() as dsn:
+        yield dsn
+
+
+@pytest_asyncio.fixture(scope="session")
+async def shared_database(databases: Databases) -> AsyncIterator[str]:
+    """The DSN of a migrated database that this worker's tests share; `api` empties it before each."""
+    async with databases.migrated() as dsn:
+        yield dsn
+
+
+@pytest.fixture(scope="session")
+def test_settings() -> Settings:
+    """Settings with a cheap hash, which production refuses."""
+    return settings_for_tests()
+
+
+@pytest_asyncio.fixture(scope="session")
+async def running(test_settings: Settings, shared_database: str) -> AsyncIterator[Running]:
+    """The application with everything that runs beside it."""
+    async with serving(test_settings, shared_database) as running:
+        yield running
+
+
+@pytest_asyncio.fixture
+async def service(running: Running) -> Service:
+    """The parts of the running application, on empty tables."""
+    await empty_all_tables(running.service.engine)
+    return running.service
+
+
+@pytest_asyncio.fixture
+async def api(running: Running, service: Service) -> AsyncIterator[Api]:
+    """A client of the running application, on empty tables, without a token."""
+    async with running.client() as client:
+        yield Api(client, service)

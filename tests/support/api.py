@@ -1,0 +1,154 @@
+"""The application under test, and a client that speaks to it like anybody would."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from typing import Any, Self, cast
+from uuid import UUID
+
+import httpx
+from litestar import Litestar
+
+from service.app import Service, create_app
+from service.db.repositories.keys import NewApiKey
+from service.db.repositories.sessions import NewSession
+from service.db.repositories.users import NewUser
+from service.domain.ids import new_id
+from service.domain.keys import Scope
+from service.domain.users import Role, State
+from service.security.tokens import API_KEY_PREFIX, SESSION_PREFIX, new_token
+from settings import Settings
+
+PASSWORD = "mauve otter sings at dawn"
+OTHER_PASSWORD = "crimson kettle drums loudly"
+
+
+@dataclass(frozen=True)
+class Running:
+    """A running application."""
+
+    app: Litestar
+    service: Service
+
+    def client(self, *, ip: str = "127.0.0.1", **options: Any) -> httpx.AsyncClient:
+        """Make a client from some address."""
+        app = cast(Any, self.app)  # httpx and Litestar spell ASGI's types differently
+        transport = httpx.ASGITransport(app=app, client=(ip, 50000), raise_app_exceptions=False)
+        return httpx.AsyncClient(transport=transport, base_url="http://rollcall.test", **options)
+
+
+@asynccontextmanager
+async def serving(settings: Settings, dsn: str) -> AsyncIterator[Running]:
+    """Run the application. Its lifespan gets a task of its own, as a fixture's two halves run in two."""
+    app = create_app(settings, dsn=dsn)
+    started, stop = asyncio.Event(), asyncio.Event()
+
+    async def live() -> None:
+        async with app.lifespan():
+            started.set()
+            await stop.wait()
+
+    task = asyncio.create_task(live())
+    waiting = asyncio.create_task(started.wait())
+    await asyncio.wait({task, waiting}, return_when=asyncio.FIRST_COMPLETED)
+    waiting.cancel()
+    try:
+        if task.done():
+            await task
+        yield Running(app, app.state["service"])
+    finally:
+        stop.set()
+        await task
+
+
+@dataclass(frozen=True)
+class Account:
+    """An account that a test made, with a token of its own."""
+
+    id: UUID
+    login_id: str
+    token: str
+    session_id: UUID
+
+    @property
+    def headers(self) -> dict[str, str]:
+        """The header that makes a request this account's."""
+        return {"Authorization": f"Bearer {self.token}"}
+
+
+class Api:
+    """Requests in short, as somebody. Accounts and keys for them are made past the API."""
+
+    def __init__(self, client: httpx.AsyncClient, service: Service, token: str | None = None) -> None:
+        self.client = client
+        self.service = service
+        self.token = token
+
+    def by(self, account: Account | str | None) -> Self:
+        """Speak as an account, or with a token."""
+        return type(self)(
+            self.client, self.service, account.token if isinstance(account, Account) else account
+        )
+
+    async def request(self, method: str, path: str, **options: Any) -> httpx.Response:
+        """Send a request."""
+        headers = dict(options.pop("headers", None) or {})
+        if self.token is not None:
+            headers.setdefault("Authorization", f"Bearer {self.token}")
+        return await self.client.request(method, path, headers=headers, **options)
+
+    async def get(self, path: str, **options: Any) -> httpx.Response:
+        """GET."""
+        return await self.request("GET", path, **options)
+
+    async def post(self, path: str, json: Any = None, **options: Any) -> httpx.Response:
+        """POST."""
+        return await self.request("POST", path, json=json, **options)
+
+    async def patch(self, path: str, json: Any, **options: Any) -> httpx.Response:
+        """PATCH."""
+        return await self.request("PATCH", path, json=json, **options)
+
+    async def put(self, path: str, json: Any, **options: Any) -> httpx.Response:
+        """PUT."""
+        return await self.request("PUT", path, json=json, **options)
+
+    async def delete(self, path: str, **options: Any) -> httpx.Response:
+        """DELETE."""
+        return await self.request("DELETE", path, **options)
+
+    async def log_in(self, login_id: str, password: str = PASSWORD, **more: Any) -> httpx.Response:
+        """Log in."""
+        return await self.post("/v1/sessions", {"login_id": login_id, "password": password, **more})
+
+    async def account(
+        self,
+        login_id: str = "ada",
+        *,
+        name: str = "Ada",
+        password: str | None = PASSWORD,
+        role: Role = Role.USER,
+        state: State = State.ACTIVE,
+        must_change: bool = False,
+    ) -> Account:
+        """Make an account with a live session."""
+        service, token, session_id = self.service, new_token(SESSION_PREFIX), new_id()
+        password_hash = await service.hasher.hash(password, caller="test") if password else None
+        new = NewUser(new_id(), login_id, name, password_hash, role, state, must_change)
+        async with service.uow() as tx:
+            user = await tx.users.add(new)
+            lifetime = service.rules.sessions.lifetime_of(role)
+            await tx.sessions.add(NewSession(session_id, user.id, token.digest, lifetime, None, None))
+        return Account(user.id, login_id, token.value, session_id)
+
+    async def admin(self, login_id: str = "root") -> Account:
+        """Make an administrator with a live session."""
+        return await self.account(login_id, name="Root", role=Role.ADMIN)
+
+    async def key(self, *scopes: Scope) -> str:
+        """Make an API key."""
+        token = new_token(API_KEY_PREFIX)
+        async with self.service.uow() as tx:
+            await tx.keys.add(NewApiKey(new_id(), "test", scopes, token.value[:8], token.digest, None))
+        return token.value

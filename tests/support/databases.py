@@ -1,0 +1,133 @@
+"""Databases for tests: cloned from a template that is migrated once per schema, gone afterwards."""
+
+import fcntl
+import hashlib
+import os
+import secrets
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
+from pathlib import Path
+
+import asyncpg
+from sqlalchemy import text
+from sqlalchemy.ext.asyncio import AsyncEngine
+
+from service.db.embedded import EmbeddedPostgres
+from service.db.migrations.running import upgrade
+from service.db.tables import Base
+
+ROOT = Path(__file__).resolve().parents[2]
+_EMPTY_ALL = "; ".join(f"DELETE FROM {table.name}" for table in reversed(Base.metadata.sorted_tables))
+
+
+class Databases:
+    """Makes and drops databases on the test server."""
+
+    def __init__(self, postgres: EmbeddedPostgres) -> None:
+        self._postgres = postgres
+        self._made: set[str] = set()
+
+    @asynccontextmanager
+    async def migrated(self) -> AsyncIterator[str]:
+        """Give the DSN of a fresh migrated database."""
+        template = await self._template()
+        async with self._database(f"TEMPLATE {template} STRATEGY file_copy") as dsn:
+            yield dsn
+
+    @asynccontextmanager
+    async def empty(self) -> AsyncIterator[str]:
+        """Give the DSN of a fresh database without any table."""
+        async with self._database("") as dsn:
+            yield dsn
+
+    async def clone(self, dsn: str) -> str:
+        """Give the DSN of a copy of a database that nobody is connected to."""
+        name = self._name()
+        await self._run(f"CREATE DATABASE {name} TEMPLATE {_database_in(dsn)} STRATEGY file_copy")
+        return self._postgres.dsn_for(name)
+
+    async def drop_all(self) -> None:
+        """Drop whatever is left."""
+        for name in list(self._made):
+            await self._drop(name)
+
+    @asynccontextmanager
+    async def _database(self, options: str) -> AsyncIterator[str]:
+        name = self._name()
+        await self._run(f"CREATE DATABASE {name} {options}")
+        try:
+            yield self._postgres.dsn_for(name)
+        finally:
+            await self._drop(name)
+
+    async def _template(self) -> str:
+        name = f"template_{_schema_digest()}"
+        with _alone(ROOT / "var/test-template.lock"):
+            if not await self._exists(name):
+                building = f"{name}_building"
+                await self._run(f"DROP DATABASE IF EXISTS {building} WITH (FORCE)")
+                await self._run(f"CREATE DATABASE {building}")
+                await upgrade(self._postgres.dsn_for(building))
+                await self._run(f"ALTER DATABASE {building} RENAME TO {name}")
+        return name
+
+    async def _exists(self, name: str) -> bool:
+        connection = await asyncpg.connect(self._postgres.dsn_for("postgres"))
+        try:
+            return bool(await connection.fetchval("SELECT 1 FROM pg_database WHERE datname = $1", name))
+        finally:
+            await connection.close()
+
+    async def _drop(self, name: str) -> None:
+        self._made.discard(name)
+        await self._run(f"DROP DATABASE IF EXISTS {name} WITH (FORCE)")
+
+    async def _run(self, statement: str) -> None:
+        connection = await asyncpg.connect(self._postgres.dsn_for("postgres"))
+        try:
+            await connection.execute(statement)
+        finally:
+            await connection.close()
+
+    def _name(self) -> str:
+        name = f"test_{os.getpid()}_{secrets.token_hex(4)}"
+        self._made.add(name)
+        return name
+
+
+async def empty_all_tables(engine: AsyncEngine) -> None:
+    """Delete every row of every table in one round trip."""
+    async with engine.connect() as connection:
+        raw = await connection.get_raw_connection()
+        driver = raw.driver_connection
+        assert driver is not None
+        await driver.execute(_EMPTY_ALL)
+
+
+async def fetch_values(engine: AsyncEngine, statement: str, **values: object) -> list[tuple[object, ...]]:
+    """Look into the database past the application."""
+    async with engine.connect() as connection:
+        return [tuple(row) for row in await connection.execute(text(statement), values)]
+
+
+async def execute(engine: AsyncEngine, statement: str, **values: object) -> None:
+    """Change the database past the application."""
+    async with engine.begin() as connection:
+        await connection.execute(text(statement), values)
+
+
+def _database_in(dsn: str) -> str:
+    return dsn.partition("?")[0].rsplit("/", 1)[1]
+
+
+def _schema_digest() -> str:
+    """Name a schema by what makes it, so that a changed revision gets a template of its own."""
+    sources = sorted((ROOT / "alembic").rglob("*.py")) + sorted((ROOT / "service/db/migrations").glob("*.py"))
+    return hashlib.sha256(b"".join(path.read_bytes() for path in sources)).hexdigest()[:16]
+
+
+@contextmanager
+def _alone(lock: Path) -> Iterator[None]:
+    with lock.open("w") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield

@@ -1,0 +1,13 @@
+"""Settings for tests."""
+
+from datetime import timedelta
+from typing import Any
+
+from settings import Settings
+from settings.passwords import PasswordSettings
+
+
+def settings_for_tests(**sections: Any) -> Settings:
+    """Make settings with a hash that costs next to nothing, in the profile that allows it."""
+    cheap = PasswordSettings(memory_kib=8, iterations=1, workers=2, queue_wait=timedelta(seconds=30))
+    return Settings(**{"profile": "test", "passwords": cheap, **sections})
