@@ -1,0 +1,105 @@
+"""Rows for each revision, and a picture of all rows to compare."""
+
+import json
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+import asyncpg
+
+Picture = dict[str, list[dict[str, Any]]]
+
+USER_3 = "00000000-0000-7000-8000-000000000003"
+
+_ROWS = {
+    1: """
+        INSERT INTO users (id, name, login_id, password_hash)
+        SELECT ('00000000-0000-7000-8000-' || lpad(to_hex(n), 12, '0'))::uuid, 'User ' || n, 'user' || n,
+               CASE WHEN n % 3 > 0 THEN '$argon2id$' || n END
+        FROM generate_series(1, {count}) AS n
+    """,
+    2: """
+        UPDATE users SET created_at = created_at - random() * interval '90 days' WHERE login_id LIKE '%1'
+    """,
+    3: """
+        UPDATE users SET role = CASE WHEN login_id LIKE '%3' THEN 'admin' ELSE 'user' END,
+            state = CASE WHEN login_id LIKE '%7' THEN 'disabled' ELSE 'active' END,
+            must_change = login_id LIKE '%5',
+            last_login_at = CASE WHEN login_id LIKE '%2' THEN now() - random() * interval '9 days' END
+    """,
+    4: """
+        INSERT INTO sessions (id, user_id, token_digest, expires_at, idle_expires_at, user_agent, ip)
+        SELECT gen_random_uuid(), id, sha256(('s' || id || n)::bytea), now() + interval '30 days',
+               now() + interval '7 days', CASE n WHEN 1 THEN 'curl' END, '192.0.2.' || n
+        FROM users, generate_series(1, 2) AS n;
+        INSERT INTO devices (id, user_id, token_digest, network)
+        SELECT gen_random_uuid(), id, sha256(('d' || id)::bytea), '192.0.2.0/24' FROM users
+    """,
+    5: """
+        INSERT INTO api_keys (id, name, scopes, prefix, token_digest)
+        VALUES (gen_random_uuid(), 'gateway', '{{users:read,users:write}}', 'rck_AbC1', sha256('k'))
+    """,
+    6: """
+        INSERT INTO reset_tokens (user_id, token_digest, expires_at)
+        SELECT id, sha256(('r' || id)::bytea), now() + interval '1 hour' FROM users WHERE login_id LIKE '%4'
+    """,
+    7: """
+        INSERT INTO login_buckets (digest, user_id, failures)
+        SELECT sha256(('b' || id)::bytea), id, 3 FROM users WHERE login_id LIKE '%6';
+        INSERT INTO login_buckets (digest, failures) VALUES (sha256('nobody'), 1);
+        INSERT INTO network_buckets (network, minute_failures) VALUES ('192.0.2.0/24', 2)
+    """,
+    8: """
+        INSERT INTO idempotency_keys (digest, request_digest, status, headers, body)
+        VALUES (sha256('i'), sha256('q'), 201, '{{"etag": "x"}}', '\\x00ff')
+    """,
+    9: """
+        INSERT INTO events (id, actor_id, actor_kind, action, subject_id)
+        SELECT gen_random_uuid(), id, 'user', 'logged_in', id FROM users
+    """,
+    10: """
+        INSERT INTO instances (id, host, pid, release, oldest_revision, newest_revision)
+        VALUES (gen_random_uuid(), 'here', 1, '0.1.0', 9, 11)
+    """,
+}
+
+
+@asynccontextmanager
+async def connected(dsn: str) -> AsyncIterator[asyncpg.Connection]:
+    connection = await asyncpg.connect(dsn)
+    try:
+        yield connection
+    finally:
+        await connection.close()
+
+
+async def fill(dsn: str, *, first: int = 1, last: int = 10, count: int = 12) -> None:
+    """Insert the rows that belong to the revisions from first to last."""
+    async with connected(dsn) as connection:
+        for number in range(first, last + 1):
+            await connection.execute(_ROWS[number].format(count=count))
+
+
+async def picture(dsn: str) -> Picture:
+    """All rows of all tables but the version and the heartbeats' own, as sorted objects."""
+    async with connected(dsn) as connection:
+        names = await connection.fetch(
+            "SELECT tablename FROM pg_tables WHERE schemaname = 'public' AND tablename <> 'alembic_version'"
+        )
+        return {name: await _rows(connection, name) for (name,) in names}
+
+
+async def _rows(connection: asyncpg.Connection, table: str) -> list[dict[str, Any]]:
+    found = await connection.fetch(f'SELECT to_jsonb(t)::text FROM "{table}" AS t ORDER BY 1')
+    return [json.loads(row[0]) for row in found]
+
+
+async def execute(dsn: str, sql: str) -> None:
+    async with connected(dsn) as connection:
+        await connection.execute(sql)
+
+
+async def fetch(dsn: str, sql: str) -> Any:
+    """The first value of the first row."""
+    async with connected(dsn) as connection:
+        return await connection.fetchval(sql)
