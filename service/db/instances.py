@@ -78,7 +78,7 @@ async def list_live(engine: AsyncEngine) -> list[Instance] | None:
         select(*columns).where(_TABLE.c.seen_at > func.now() - LIVE_FOR).order_by(_TABLE.c.host, _TABLE.c.pid)
     )
     rows = await _fetch(engine, statement)
-    return None if rows is None else [Instance(**row._mapping) for row in rows]
+    return None if rows is None else [Instance(*tuple(row)) for row in rows]
 
 
 async def count_connections(engine: AsyncEngine, application_name: str) -> int:
