@@ -82,7 +82,8 @@ async def send_request(app: App, scope: dict[str, Any], parts: list[bytes] | Non
         return None
     assert [message["type"] for message in sent[:2]] == ["http.response.start", "http.response.body"]
     assert len([message for message in sent if message["type"] == "http.response.start"]) == 1
-    body = b"".join(message.get("body", b"") for message in sent[1:])
+    assert all(message["more_body"] for message in sent[1:-1])
+    body = b"".join(message["body"] for message in sent[1:])
     return Answer(sent[0]["status"], list(sent[0]["headers"]), body)
 
 
@@ -404,11 +405,13 @@ async def test_boundary_with_a_preflight_answers_it(inner: Inner) -> None:
     assert inner.scopes == []
 
 
-async def test_boundary_with_plain_options_leaves_them_to_the_router(inner: Inner) -> None:
+async def test_boundary_with_what_is_no_preflight_leaves_it_to_the_router(inner: Inner) -> None:
     boundary = Boundary(inner, cors_origins=[ORIGIN.decode()])
+    fields = [(b"origin", ORIGIN), (b"access-control-request-method", b"PATCH")]
 
-    assert (await ask(boundary, "OPTIONS", headers=[(b"origin", ORIGIN)])).status == 200
-    assert len(inner.scopes) == 1
+    assert (await ask(boundary, "OPTIONS", headers=fields[:1])).status == 200
+    assert (await ask(boundary, "POST", headers=fields)).status == 200
+    assert len(inner.scopes) == 2
 
 
 async def test_boundary_observes_each_request_once(boundary: Boundary, records: list[RequestRecord]) -> None:
@@ -597,6 +600,14 @@ async def test_boundary_with_an_unread_body_closes_when_it_cannot_be_discarded(
 
     assert answer.problem["code"] == "body_too_large"
     assert answer.all(b"connection") == ([b"close"] if closes else [])
+
+
+async def test_boundary_with_a_long_body_that_was_read_keeps_the_connection() -> None:
+    answer = await ask(
+        around(reading), "POST", headers=[(b"transfer-encoding", b"chunked")], parts=[b"x", b"y"]
+    )
+
+    assert (answer.status, answer.all(b"connection")) == (200, [])
 
 
 async def test_boundary_with_a_client_that_hangs_up_logs_nothing() -> None:
