@@ -1,0 +1,122 @@
+import signal
+import subprocess
+from pathlib import Path
+
+import psutil
+
+from tests.support.api import PASSWORD
+from tests.support.processes import ServiceProcess, free_port, run_command, service_process
+
+
+def log_in(service: ServiceProcess, login_id: str, password: str | None) -> str:
+    answer = service.request("POST", "/v1/sessions", json={"login_id": login_id, "password": password})
+    assert answer.status_code == 201, answer.text
+    token: str = answer.json()["token"]
+    return token
+
+
+def postgres_processes(directory: Path) -> list[psutil.Process]:
+    marker = str(directory)
+    return [
+        process
+        for process in psutil.process_iter(["cmdline"])
+        if any(marker in part for part in process.info["cmdline"] or []) and "postgres" in process.name()
+    ]
+
+
+def test_serve_in_a_bare_directory_makes_an_administrator_once_and_keeps_every_row(tmp_path: Path) -> None:
+    with service_process(tmp_path) as service:
+        token = log_in(service, "root", service.first_password())
+        created = service.request(
+            "POST", "/v1/users", token, {"login_id": "ada", "name": "Ada", "password": PASSWORD}
+        )
+        assert created.status_code == 201
+        assert service.stop() == 0
+    assert postgres_processes(tmp_path) == []
+
+    with service_process(tmp_path) as again:
+        assert again.first_password() is None
+        assert log_in(again, "ada", PASSWORD)
+
+
+def test_serve_after_kill_opens_the_database_with_all_acknowledged_rows(tmp_path: Path) -> None:
+    with service_process(tmp_path) as service:
+        password = service.first_password()
+        token = log_in(service, "root", password)
+        for number in range(20):
+            body = {"login_id": f"user{number}", "name": "U"}
+            assert service.request("POST", "/v1/users", token, body).status_code == 201
+        service.process.kill()
+        service.process.wait()
+
+    with service_process(tmp_path) as again:
+        token = log_in(again, "root", password)
+        listed = again.request("GET", "/v1/users?limit=100", token).json()
+        assert {f"user{number}" for number in range(20)} <= {item["login_id"] for item in listed["items"]}
+
+
+def test_serve_with_two_workers_replaces_a_killed_one_and_ends_together(tmp_path: Path) -> None:
+    with service_process(tmp_path, ROLLCALL_HTTP__WORKERS="2") as service:
+        parent = psutil.Process(service.process.pid)
+        workers = [child for child in parent.children() if "spawn_main" in " ".join(child.cmdline())]
+        assert len(workers) == 2
+        workers[0].kill()
+        workers[0].wait(10)
+        service.wait_until("/health/ready", 200)
+        assert service.stop() == 0
+        assert "worker_died" in service.output()
+        assert not any(worker.is_running() for worker in workers)
+
+
+def test_serve_with_an_unreachable_database_lives_and_is_not_ready(tmp_path: Path) -> None:
+    dsn = f"postgresql://ada:canary-password@127.0.0.1:{free_port()}/rollcall"
+    with service_process(tmp_path, ready=False, DATABASE_URL=dsn) as service:
+        assert service.get("/health/live").status_code == 200
+        ready = service.get("/health/ready")
+        assert (ready.status_code, ready.json()["code"]) == (503, "database_unavailable")
+        assert "Retry-After" in ready.headers
+        refused = service.request("GET", "/v1/users/me", "rcs_" + "a" * 43)
+        assert refused.status_code == 503
+        assert service.stop() == 0
+        assert "not_ready" in service.output()
+        assert "canary-password" not in service.output()
+
+
+def test_serve_interrupted_like_by_ctrl_c_ends_in_order(tmp_path: Path) -> None:
+    with service_process(tmp_path) as service:
+        assert service.stop(signal.SIGINT) == 0
+    assert postgres_processes(tmp_path) == []
+
+
+def test_serve_on_a_taken_port_says_so_in_one_sentence(tmp_path: Path) -> None:
+    with service_process(tmp_path) as service:
+        port = service.url.rpartition(":")[2]
+        second = run_command(
+            "serve",
+            ROLLCALL_HTTP__PORT=port,
+            ROLLCALL_DATABASE__EMBEDDED_DIR=str(tmp_path / "postgres"),
+        )
+        assert second.returncode == 1
+        assert second.stderr.splitlines()[-1].startswith("Cannot listen on")
+        assert service.get("/health/ready").status_code == 200
+
+
+def test_serve_with_wrong_settings_lists_all_of_them_and_exits_2(tmp_path: Path) -> None:
+    refused = run_command(
+        "serve",
+        ROLLCALL_HTTP__PORT="many",
+        ROLLCALL_HTPP__HOST="127.0.0.1",
+        DATABASE_URL="mysql://ada:canary-password@localhost/db",
+    )
+    assert refused.returncode == 2
+    assert "Traceback" not in refused.stderr
+    assert "canary-password" not in refused.stderr
+    for name in ("ROLLCALL_HTTP__PORT", "ROLLCALL_HTPP__HOST", "DATABASE_URL"):
+        assert name in refused.stderr
+
+
+def test_make_alone_lists_the_targets() -> None:
+    root = Path(__file__).resolve().parents[2]
+    listed = subprocess.run(["make"], cwd=root, capture_output=True, text=True, check=True)
+    assert "make run" in listed.stdout
+    assert "make migrate" in listed.stdout
