@@ -12,6 +12,7 @@ from litestar.di import Provide
 from litestar.types import ControllerRouterHandler
 from sqlalchemy.ext.asyncio import AsyncEngine
 
+from service import __version__
 from service.api.authentication import Authenticator
 from service.api.boundary import Boundary
 from service.api.calls import Admission
@@ -26,10 +27,13 @@ from service.api.problems import exception_handlers
 from service.api.reference import ReferenceController, asset_handlers
 from service.api.sessions import SessionController
 from service.api.users import CREATE_USER, UserController
+from service.db import faults, instances
 from service.db.engine import create_engine
+from service.db.migrations.window import SERVED, Standing, read_revision
 from service.db.read_lane import ReadLane
 from service.db.reads import Reads
 from service.db.unit_of_work import UnitOfWork
+from service.domain.ids import new_id
 from service.domain.passwords import PasswordPolicy
 from service.domain.sessions import Lifetime, SessionPolicy
 from service.domain.throttle import ThrottlePolicy
@@ -176,23 +180,33 @@ def rules_of(settings: Settings) -> Rules:
 @asynccontextmanager
 async def running(service: Service) -> AsyncIterator[None]:
     """Run what belongs to the service for as long as the block runs, and end it in order."""
+    instance = instances.Instance.here(new_id(), __version__)
     await service.lane.start()
 
     async def write_touches() -> None:
         await service.touches.write(service.chore_uow())
 
+    async def beat() -> None:
+        await instances.beat(service.chore_engine, instance)
+
+    async def leave() -> None:
+        await instances.leave(service.chore_engine, instance.id)
+
     async def purge() -> None:
         await purge_expired(service.chore_uow(), service.rules.retention)
 
     chores: dict[str, tuple[timedelta, Callable[[], Awaitable[object]]]] = {
+        "heartbeat": (instances.BEAT_EVERY, beat),
         "touches": (TOUCH_EVERY, write_touches),
         "purge": (service.settings.retention.purge_interval, purge),
     }
+    await attempt("heartbeat", beat)
     try:
         async with doing(chores):
             yield
     finally:
         await attempt("touches", write_touches)
+        await attempt("heartbeat", leave)
         await asyncio.to_thread(service.hasher.close)
         await service.lane.close()
         await service.engine.dispose()
@@ -229,12 +243,15 @@ def _readiness(service: Service) -> Callable[[], Awaitable[bool]]:
         if service.is_draining:
             return False
         try:
-            async with asyncio.timeout(READY_WITHIN.total_seconds()), service.chore_uow() as tx:
-                await tx.ping()
+            async with asyncio.timeout(READY_WITHIN.total_seconds()):
+                revision = await read_revision(service.chore_engine)
         except Exception as error:  # noqa: BLE001 - whatever it is, the service cannot serve now
-            _log.warning("not_ready", error=type(error).__name__)
+            _log.warning("not_ready", reason="database", **faults.describe(error))
             return False
-        return True
+        standing = SERVED.place(revision)
+        if standing is not Standing.INSIDE:
+            _log.warning("not_ready", reason=f"schema {standing}", schema=revision, served=str(SERVED))
+        return standing is Standing.INSIDE
 
     return is_ready
 
