@@ -5,6 +5,7 @@ from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager
 from functools import partial
 from pathlib import Path
+from threading import Lock
 from typing import Any
 
 from alembic import command
@@ -23,6 +24,9 @@ from service.db.migrations.patience import Patience
 Report = Callable[[str], None]
 
 _DAY_S = 86_400.0
+
+# Alembic keeps what it is doing in a module: two threads would take each other's steps.
+_ONE_AT_A_TIME = Lock()
 
 
 class SchemaMoved(CommandError):
@@ -51,7 +55,8 @@ def migrate(
     config = alembic_config(
         more_versions=more_versions, dsn=dsn, patience=patience or Patience(), report=report
     )
-    (command.upgrade if upward else command.downgrade)(config, target)
+    with _ONE_AT_A_TIME:
+        (command.upgrade if upward else command.downgrade)(config, target)
 
 
 async def upgrade(dsn: str, target: str = "head", **options: Any) -> None:

@@ -1,0 +1,217 @@
+"""Migrating a database that others use, several at once, and being stopped at any moment."""
+
+import asyncio
+import os
+import random
+import re
+import signal
+import sys
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+
+from service.db.migrations.history import ROOT
+from service.db.migrations.lock import LOCK_ID, LockHeld
+from service.db.migrations.online import DataInTheWay
+from service.db.migrations.patience import Patience, StillLocked
+from service.db.migrations.running import Report, SchemaMoved, downgrade, tidy, upgrade
+from tests.migrations.rows import connected, execute, fetch, fill, picture
+from tests.migrations.test_schema import dump
+
+NEXT = Path(__file__).parent / "next"
+HASTY = Patience(timedelta(milliseconds=20), timedelta(milliseconds=100))
+REVISION = "SELECT version_num FROM alembic_version"
+
+
+async def test_upgrade_with_login_ids_taken_twice_names_them_and_changes_nothing(empty_database: str) -> None:
+    await upgrade(empty_database, "0001_create_users")
+    await fill(empty_database, last=1)
+    await execute(empty_database, "UPDATE users SET login_id = 'twin' WHERE login_id IN ('user4', 'user5')")
+    before = dump(empty_database)
+    with pytest.raises(DataInTheWay, match=r"users has the same login_id more than once: twin, 2 times$"):
+        await upgrade(empty_database)
+    assert dump(empty_database) == before
+    await execute(empty_database, "UPDATE users SET login_id = 'other' WHERE id::text LIKE '%5'")
+    await upgrade(empty_database)
+    assert await fetch(empty_database, "SELECT count(*) FROM users WHERE created_at = updated_at") == 12
+
+
+async def test_upgrade_five_times_at_once_applies_each_revision_once(empty_database: str) -> None:
+    processes = [await _command(empty_database, "migrate") for _ in range(5)]
+    said = [(await process.communicate())[1].decode() for process in processes]
+    assert [process.returncode for process in processes] == [0] * 5
+    assert sorted(re.findall(r"applying (\d{4})", "".join(said))) == [
+        f"{number:04}" for number in range(1, 11)
+    ]
+
+
+async def test_upgrade_while_another_holds_the_lock_gives_up_at_the_deadline(empty_database: str) -> None:
+    async with connected(empty_database) as other:
+        await other.execute(f"SELECT pg_advisory_lock({LOCK_ID})")
+        with pytest.raises(LockHeld):
+            await upgrade(empty_database, patience=HASTY)
+    assert await fetch(empty_database, "SELECT to_regclass('users')") is None
+
+
+async def test_rollback_after_the_schema_was_moved_meanwhile_is_refused(database: str) -> None:
+    async with connected(database) as other:
+        await other.execute(f"SELECT pg_advisory_lock({LOCK_ID})")
+        waiting = asyncio.create_task(downgrade(database, report=_resume(resumed := asyncio.Event())))
+        await resumed.wait()
+        await other.execute("UPDATE alembic_version SET version_num = '0007_create_login_buckets'")
+    with pytest.raises(SchemaMoved, match="left the schema at 0007_create_login_buckets"):
+        await waiting
+
+
+async def test_upgrade_over_an_invalid_index_builds_it_anew(empty_database: str) -> None:
+    await upgrade(empty_database, "0001_create_users")
+    await fill(empty_database, last=1)
+    await execute(empty_database, "CREATE UNIQUE INDEX uq_users_login_id ON users (login_id)")
+    await execute(
+        empty_database,
+        "UPDATE pg_index SET indisvalid = false WHERE indexrelid = 'uq_users_login_id'::regclass",
+    )
+    await upgrade(empty_database)
+    valid = "SELECT indisvalid FROM pg_index WHERE indexrelid = 'uq_users_login_id'::regclass"
+    assert await fetch(empty_database, valid) is True
+
+
+async def test_upgrade_of_a_table_in_use_waits_until_it_is_free(database: str) -> None:
+    async with connected(database) as other:
+        await other.execute("BEGIN; UPDATE users SET name = name")
+        waiting = asyncio.create_task(
+            upgrade(
+                database,
+                "0011_add_nickname",
+                more_versions=NEXT,
+                report=_resume(resumed := asyncio.Event(), "in use"),
+            )
+        )
+        await resumed.wait()
+        # Between two attempts nobody queues behind the migration.
+        await other.execute("COMMIT")
+    await waiting
+    assert await fetch(database, REVISION) == "0011_add_nickname"
+
+
+async def test_upgrade_of_a_table_in_use_for_too_long_stops_and_changes_nothing(database: str) -> None:
+    before = dump(database)
+    async with connected(database) as other:
+        await other.execute("BEGIN; LOCK TABLE users IN ACCESS SHARE MODE")
+        with pytest.raises(StillLocked):
+            await upgrade(database, "0011_add_nickname", more_versions=NEXT, patience=HASTY)
+    assert dump(database) == before
+
+
+async def test_rollback_past_a_locked_row_goes_on_when_the_row_is_free(database: str) -> None:
+    await fill(database)
+    await upgrade(database, "0012_fill_nickname", more_versions=NEXT)
+    async with connected(database) as other:
+        await other.execute("BEGIN; SELECT FROM users WHERE login_id = 'user4' FOR UPDATE")
+        waiting = asyncio.create_task(
+            downgrade(
+                database, "0010_create_instances", more_versions=NEXT, patience=Patience(timedelta(seconds=5))
+            )
+        )
+        await _until(database, "SELECT count(*) > 0 FROM pg_locks WHERE NOT granted")
+        await other.execute("COMMIT")
+    await waiting
+    assert await fetch(database, 'SELECT count(*) FROM rollcall_parked."users.nickname"') == 12
+
+
+async def test_tidy_after_an_interrupted_rollback_leaves_the_schema_as_it_was(database: str) -> None:
+    await fill(database)
+    await downgrade(database, "0003_add_roles_and_states")
+    before, rows = dump(database), await picture(database)
+    async with connected(database) as other:
+        # The copying is done, the dropping is not: what an interruption at the last moment leaves.
+        await other.execute("BEGIN; LOCK TABLE users IN ROW SHARE MODE")
+        with pytest.raises(StillLocked):
+            await downgrade(database, patience=HASTY)
+    assert dump(database) != before
+    await tidy(database, Patience())
+    assert (dump(database), await picture(database)) == (before, rows)
+
+
+@pytest.mark.parametrize("round_", range(2))
+async def test_kill_of_a_migrating_process_leaves_what_the_next_run_completes(
+    database: str, round_: int
+) -> None:
+    await fill(database, count=300)
+    schema, rows = dump(database), await picture(database)
+    await killed_at_random(database)
+    await upgrade(database)
+    await tidy(database, Patience())
+    assert (dump(database), await picture(database)) == (schema, rows)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(600)
+async def test_twenty_kills_of_a_migrating_process_lose_nothing(database: str) -> None:
+    await fill(database, count=3000)
+    schema, rows = dump(database), await picture(database)
+    for _ in range(20):
+        await killed_at_random(database)
+        await upgrade(database)
+        await tidy(database, Patience())
+        assert (dump(database), await picture(database)) == (schema, rows)
+
+
+async def test_interrupted_migration_exits_130_and_can_be_run_again(database: str) -> None:
+    await fill(database)
+    async with connected(database) as other:
+        await other.execute("BEGIN; LOCK TABLE users IN ACCESS SHARE MODE")
+        process = await _command(database, "rollback", "--to", "base", "--force")
+        while "in use" not in (line := (await _errors(process).readline()).decode()):
+            assert line, "it ended before it met the lock"
+        process.send_signal(signal.SIGTERM)
+        _, said = await process.communicate()
+        assert (process.returncode, said.decode().splitlines()[-1]) == (130, "Interrupted.")
+    process = await _command(database, "rollback", "--to", "base", "--force")
+    said, _ = await process.communicate()
+    assert (process.returncode, said.decode()) == (0, "The schema is at base.\n")
+
+
+async def killed_at_random(dsn: str) -> None:
+    """Go down to base and up again in processes of which one is killed, sooner or later."""
+    for command in (("rollback", "--to", "base", "--force"), ("migrate",)):
+        process = await _command(dsn, *command)
+        lines = random.randint(1, 12)
+        while lines and await _errors(process).readline():
+            lines -= 1
+        await asyncio.sleep(random.uniform(0, 0.02))
+        if process.returncode is None:
+            process.kill()
+        await process.communicate()
+
+
+async def _command(dsn: str, *words: str) -> asyncio.subprocess.Process:
+    return await asyncio.create_subprocess_exec(
+        *(sys.executable, "-m", "service", "database", *words),
+        cwd=ROOT,
+        env={"DATABASE_URL": dsn, "PATH": os.environ["PATH"]},
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.PIPE,
+    )
+
+
+def _errors(process: asyncio.subprocess.Process) -> asyncio.StreamReader:
+    assert process.stderr is not None
+    return process.stderr
+
+
+async def _until(dsn: str, condition: str) -> None:
+    async with connected(dsn) as connection:
+        while not await connection.fetchval(condition):
+            await connection.execute("SELECT pg_sleep(0.01)")
+
+
+def _resume(event: asyncio.Event, at: str = "another migration") -> Report:
+    loop = asyncio.get_running_loop()
+
+    def report(line: str) -> None:
+        if line.startswith(at):
+            loop.call_soon_threadsafe(event.set)
+
+    return report
