@@ -9,9 +9,11 @@ BIN := $(VENV)/bin
 SERVICE := $(BIN)/python -m service
 T ?= tests
 PYTEST_WORKERS ?= 2
+ENGINE ?= docker
+IMAGE ?= rollcall:dev
 
 .PHONY: help run test check format lint types floors documents migrate rollback revision status plan rehearse \
-	purge-parked admin key lock clean
+	purge-parked admin key image up down doctor lock clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -74,6 +76,18 @@ admin: $(VENV)/.runtime ## create an administrator, or give an account the role:
 
 key: $(VENV)/.runtime ## print a new API key: NAME=gateway SCOPES=users:read,sessions:introspect
 	@$(SERVICE) keys create "$(NAME)" --scopes "$(SCOPES)"
+
+image: ## build the container image; ENGINE=podman, IMAGE=rollcall:dev
+	@$(ENGINE) build --build-arg REVISION=$$(git rev-parse HEAD) -t $(IMAGE) -f Containerfile .
+
+up: ## start PostgreSQL, migrate and serve in containers; PROFILES="monitoring pgbouncer"
+	@$(ENGINE) compose $(foreach profile,$(PROFILES),--profile $(profile)) up --build --detach
+
+down: ## stop these containers; the data stay
+	@$(ENGINE) compose --profile '*' down
+
+doctor: $(VENV)/.runtime ## examine settings, database, schema and machine, and tell what to mend
+	@$(SERVICE) doctor
 
 lock: $(VENV)/.lint ## resolve the dependencies anew and pin them with hashes
 	@for part in "runtime:" "test:--group test -c requirements/runtime.txt" "lint:--group test --group lint -c requirements/test.txt"; do \
