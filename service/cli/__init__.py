@@ -10,6 +10,7 @@ import click
 
 from service import __version__
 from service.cli.console import complain
+from service.db.postgres_wheel import EmbeddedUnavailable
 from service.domain.errors import RollcallError
 from settings import SettingsError
 
@@ -71,4 +72,6 @@ def _sentence_of(error: Exception) -> str:
     """Say a failure without its message, unless the message was written for the operator."""
     if isinstance(error, RollcallError):
         return error.detail
+    if isinstance(error, EmbeddedUnavailable):
+        return str(error)
     return f"Failed: {type(error).__name__}. Run it again with --debug for the traceback."
