@@ -10,8 +10,9 @@ from sqlalchemy import exc as sa
 from service.domain.errors import DatabaseUnavailable, OutcomeUnknown, RollcallError
 
 _UNAVAILABLE_CLASSES = ("08", "28", "53")  # connection, authorization (only ever at connect), resources
+_READ_ONLY = "25006"
 _UNAVAILABLE = frozenset({
-    "25006",  # read-only: a standby, or a primary that is being handed over
+    _READ_ONLY,  # read-only: a standby, or a primary that is being handed over
     "25P03",  # idle in a transaction for too long
     "25P04",  # transaction_timeout
     "3D000",  # the database does not exist (yet)
@@ -64,6 +65,16 @@ def is_disconnect(exc: BaseException) -> bool:
         return False
     state = sqlstate_of(error) or ""
     return isinstance(error, ConnectionError) or state in _ENDS_THE_SESSION or _is_broken(error)
+
+
+def spoils_connection(exc: BaseException) -> bool:
+    """Whether a connection is not to be used again: lost, silent, interrupted, or to a read-only server.
+
+    The next one is opened to whichever host is the primary by then.
+    """
+    if not isinstance(exc, Exception) or isinstance(_driver_error(exc), OSError):
+        return True
+    return sqlstate_of(exc) == _READ_ONLY or is_disconnect(exc)
 
 
 def sqlstate_of(exc: BaseException) -> str | None:

@@ -27,10 +27,18 @@ class Tx:
         self._connection = connection
         self.statements = 0
         """How many statements have succeeded: after the first, a lost connection is no longer a stale one."""
+        self.told: list[dict[str, str]] = []
+        """What the audit trail tells of this transaction, to be logged once it is committed."""
+        self.has_failed = False
+        """Whether a statement failed: then nothing of the transaction can be committed any more."""
 
     async def execute(self, statement: Executable, values: Mapping[str, Any] | None = None) -> AnyResult:
         """Run one statement."""
-        result = await self._connection.execute(statement, values)
+        try:
+            result = await self._connection.execute(statement, values)
+        except BaseException:
+            self.has_failed = True
+            raise
         self.statements += 1
         return result
 
@@ -88,7 +96,7 @@ class Tx:
     @cached_property
     def events(self) -> EventRepository:
         """The audit trail."""
-        return EventRepository(self)
+        return EventRepository(self, self.told)
 
     @cached_property
     def housekeeping(self) -> Housekeeping:

@@ -18,6 +18,7 @@ ResultT = TypeVar("ResultT")
 
 ATTEMPTS = 3
 _log = structlog.get_logger(__name__)
+_audit = structlog.get_logger("rollcall.audit")
 
 
 class UnitOfWork:
@@ -44,14 +45,26 @@ class UnitOfWork:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         connection, self._connection = self._connection, None
-        if connection is None:
+        tx, self._tx = self._tx, None
+        if connection is None or tx is None:
             raise RuntimeError("the unit of work was not entered")
+        if error is None and tx.has_failed:
+            # PostgreSQL would answer this COMMIT with a roll-back, and the driver would not mind.
+            error = RuntimeError("a failure of the database was swallowed")
+            await _roll_back(connection, error)
+            raise error
         if error is None:
             await _commit(connection)
+            self._tell()
             return
         await _roll_back(connection, error)
         if isinstance(error, Exception) and not isinstance(error, RollcallError):
             raise _refusal(error) from None
+
+    def _tell(self) -> None:
+        """Log what has happened, now that it has. Source: OWASP ASVS 5.0 16.3.1, 16.3.2."""
+        for line in self._tx.told if self._tx else ():
+            _audit.info(**line)
 
     async def run(self, work: Callable[[Tx], Awaitable[ResultT]]) -> ResultT:
         """Run a whole unit of work, again when the database asks for it or a pooled connection was dead.
@@ -99,26 +112,33 @@ async def _commit(connection: AsyncConnection) -> None:
     try:
         await connection.commit()
     except asyncio.CancelledError:
+        _log.info("commit_cancelled")
         await _discard(connection)
         raise OutcomeUnknown from None
     except Exception as error:  # noqa: BLE001 - told as a refusal, or raised again as it is
         await _discard(connection)
         raise _refusal(error, committing=True) from None
-    await connection.close()
+    await _give_back(connection)
 
 
 async def _roll_back(connection: AsyncConnection, error: BaseException) -> None:
-    if faults.is_disconnect(error) or isinstance(error, asyncio.CancelledError):
+    if faults.spoils_connection(error):
         await _discard(connection)
-        return
+    else:
+        await _give_back(connection)
+
+
+async def _give_back(connection: AsyncConnection) -> None:
+    """Return a connection to the pool, which rolls back what is open; the outcome is settled before."""
     try:
-        await connection.close()  # rolls back
-    except Exception as close_error:  # noqa: BLE001 - the connection is gone, and with it the transaction
-        _log.info("rollback_failed", **faults.describe(close_error))
+        await connection.close()
+    except Exception as error:  # noqa: BLE001 - the connection is gone, and with it an open transaction
+        _log.info("connection_lost", **faults.describe(error))
         await _discard(connection)
 
 
 async def _discard(connection: AsyncConnection) -> None:
+    """End a connection instead of returning it: nobody knows what would be read from it next."""
     try:
         await connection.invalidate()
         await connection.close()
