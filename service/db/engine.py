@@ -2,8 +2,9 @@
 
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
+from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias, cast
 from urllib.parse import parse_qsl, unquote, urlencode, urlsplit
 
 import asyncpg
@@ -12,6 +13,7 @@ from sqlalchemy.engine import ExceptionContext
 from sqlalchemy.engine.interfaces import DBAPIConnection
 from sqlalchemy.exc import DisconnectionError
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
+from sqlalchemy.pool import QueuePool
 
 _URL = "postgresql+asyncpg://"
 _PORT = 5432
@@ -47,6 +49,18 @@ class _Connection(_Driver):
         frozen would cost a request that has used up its time two seconds more.
         """
         await super().close(timeout=None if timeout is None else min(timeout, _FAREWELL_S))
+
+
+@dataclass(frozen=True, slots=True)
+class PoolStats:
+    """How the connections of a pool are used at a moment."""
+
+    name: str
+    used: int
+    idle: int
+    limit: int
+    waiting: int | None = None
+    """How many wait for a connection, where that is known."""
 
 
 _LIBPQ_ONLY = frozenset({
@@ -117,6 +131,12 @@ def create_engine(
         server_settings=server_settings | given,
     )
     return _pooled(connect, pgbouncer, pool_size=pool_size, pool_timeout=pool_timeout, pool_recycle=recycle)
+
+
+def pool_stats(engine: AsyncEngine, name: str) -> PoolStats:
+    """Tell how the connections of an engine are used."""
+    pool = cast(QueuePool, engine.pool)
+    return PoolStats(name, used=pool.checkedout(), idle=pool.checkedin(), limit=pool.size())
 
 
 def _split(dsn: str) -> tuple[str, dict[str, str]]:

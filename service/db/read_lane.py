@@ -17,7 +17,7 @@ from sqlalchemy import Enum, Select, TypeDecorator, make_url
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 from sqlalchemy.pool import QueuePool
 
-from service.db.engine import Record
+from service.db.engine import PoolStats, Record
 from service.db.faults import describe, is_disconnect, is_retryable, translate
 from service.domain.errors import DatabaseUnavailable
 
@@ -131,6 +131,12 @@ class ReadLane:
                 self._expiry.cancel()
                 self._expiry = None
             await asyncio.gather(*(slot.close() for slot in slots))
+
+    def stats(self) -> PoolStats:
+        """Tell how the kept connections are used; they are those of the engine's pool."""
+        idle = sum(slot.is_usable(self._recycle) for slot in self._free)
+        waiting = sum(not waiter.done() for _, waiter in self._waiting)
+        return PoolStats("lane", self._size - len(self._free), idle, self._size, waiting)
 
     async def fetch_one(self, query: ReadQuery, /, **params: object) -> Record | None:
         """The first row, or None.
