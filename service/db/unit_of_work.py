@@ -55,16 +55,11 @@ class UnitOfWork:
             raise error
         if error is None:
             await _commit(connection)
-            self._tell()
+            _tell(tx)
             return
         await _roll_back(connection, error)
         if isinstance(error, Exception) and not isinstance(error, RollcallError):
             raise _refusal(error) from None
-
-    def _tell(self) -> None:
-        """Log what has happened, now that it has. Source: OWASP ASVS 5.0 16.3.1, 16.3.2."""
-        for line in self._tx.told if self._tx else ():
-            _audit.info(**line)
 
     async def run(self, work: Callable[[Tx], Awaitable[ResultT]]) -> ResultT:
         """Run a whole unit of work, again when the database asks for it or a pooled connection was dead.
@@ -144,6 +139,12 @@ async def _discard(connection: AsyncConnection) -> None:
         await connection.close()
     except Exception as error:  # noqa: BLE001 - it is thrown away either way; the pool replaces it
         _log.info("connection_discarded", **faults.describe(error))
+
+
+def _tell(tx: Tx) -> None:
+    """Log what has happened, now that it has. Source: OWASP ASVS 5.0 16.3.1, 16.3.2."""
+    for line in tx.told:
+        _audit.info(**line)
 
 
 def _refusal(error: Exception, *, committing: bool = False) -> Exception:

@@ -41,6 +41,11 @@ class Caller:
         return self.open_session.user.id if self.open_session is not None else None
 
     @property
+    def session_id(self) -> UUID | None:
+        """The id of the session behind the request."""
+        return self.open_session.session.id if self.open_session is not None else None
+
+    @property
     def is_admin(self) -> bool:
         """Whether this is a session of an administrator."""
         return self.open_session is not None and self.open_session.user.role is Role.ADMIN

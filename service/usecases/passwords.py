@@ -1,12 +1,19 @@
 """Setting, changing and resetting passwords."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import datetime
 from uuid import UUID
 
 from service.db.transaction import Tx
 from service.db.unit_of_work import UnitOfWork
-from service.domain.errors import FieldFault, InvalidToken, LoginThrottled, NotFound, ValidationFailed
+from service.domain.errors import (
+    FieldFault,
+    InvalidToken,
+    LoginThrottled,
+    NotFound,
+    PreconditionFailed,
+    ValidationFailed,
+)
 from service.domain.events import Action, Origin
 from service.domain.passwords import normalize_for_login, normalize_password
 from service.domain.users import User
@@ -14,9 +21,12 @@ from service.security.blocklist import is_common
 from service.security.hashing import PasswordHasher
 from service.security.tokens import RESET_PREFIX, Token, digest_of, new_token
 from service.usecases.rules import Rules
-from service.usecases.throttle import Admitted, admit_attempt, bucket_of, give_back
+from service.usecases.throttle import admit_attempt, bucket_of_sessions, count_failure, give_back
 
 _WRONG = FieldFault("/current_password", "wrong_password", "This is not the current password.")
+_GIVEN = FieldFault(
+    "/new_password", "password_blocked", "Choose another password than the one you were given."
+)
 
 
 def password_faults(password: str, pointer: str, context: Sequence[str], rules: Rules) -> list[FieldFault]:
@@ -46,7 +56,8 @@ async def change_own_password(
     """Change the caller's password; every other session of the account ends. Source: OWASP ASVS 5.0 7.4.3.
 
     A wrong current password counts in the log-in throttle, in a bucket of the account's own sessions, so that
-    strangers cannot keep the owner from changing it. Source: OWASP ASVS 5.0 6.2.3.
+    strangers cannot keep the owner from changing it. Source: OWASP ASVS 5.0 6.2.3. A password that somebody
+    else has set cannot be kept. Source: OWASP ASVS 5.0 6.4.1.
 
     Raises:
         ValidationFailed: the current password is wrong, or the new one breaks a rule.
@@ -54,22 +65,27 @@ async def change_own_password(
         HashingBusy: too many passwords wait to be hashed.
     """
     _check(new_password, "/new_password", user, rules)
-    bucket = bucket_of("session", str(user.id))
-
-    async def admit(tx: Tx) -> tuple[Admitted | LoginThrottled, str | None]:
-        found = await tx.users.get_hash_for_update(user.id)
-        return await admit_attempt(tx, bucket, user.id, is_stranger=False, origin=origin, rules=rules), (
-            found[1] if found else None
-        )
-
-    admitted, password_hash = await uow.run(admit)
-    if isinstance(admitted, LoginThrottled):
-        raise admitted
     current = normalize_for_login(current_password)
+    if user.must_change and current == normalize_password(new_password):
+        raise ValidationFailed(_GIVEN)
+    bucket = bucket_of_sessions(user.id)
+
+    async def admit(tx: Tx) -> tuple[LoginThrottled | None, str | None]:
+        found = await tx.users.get_hash_for_update(user.id)
+        refusal = await admit_attempt(tx, bucket, origin=origin, rules=rules)
+        return refusal, found[1] if found else None
+
+    async def reject(tx: Tx) -> None:
+        await tx.events.add(origin, Action.PASSWORD_REJECTED, user.id)
+        await count_failure(tx, bucket, origin=origin, rules=rules)
+
+    refusal, password_hash = await uow.run(admit)
+    if refusal is not None:
+        raise refusal
     async with give_back(uow, bucket):
         is_right = await hasher.verify(password_hash, current, caller=origin.network)
     if not is_right:
-        await uow.run(lambda tx: _reject(tx, user.id, origin))
+        await uow.run(reject)
         raise ValidationFailed(_WRONG)
     async with give_back(uow, bucket):
         new_hash = await to_hash(new_password, hasher=hasher, origin=origin)
@@ -86,20 +102,25 @@ async def set_password(
     hasher: PasswordHasher,
     origin: Origin,
     rules: Rules,
+    precondition: Callable[[User], bool],
 ) -> None:
     """Set the password of another's account; all its sessions end. Source: OWASP ASVS 5.0 6.4.1, 6.4.6.
 
     Raises:
         ValidationFailed: the new password breaks a rule.
         NotFound: the account is gone.
+        PreconditionFailed: it is no longer the one the caller saw.
         HashingBusy: too many passwords wait to be hashed.
     """
     _check(new_password, "/new_password", user, rules)
     new_hash = await to_hash(new_password, hasher=hasher, origin=origin)
 
     async def put(tx: Tx) -> None:
-        if await tx.users.get_for_update(user.id) is None:
+        current = await tx.users.get_for_update(user.id)
+        if current is None:
             raise NotFound
+        if not precondition(current):
+            raise PreconditionFailed
         await _put(tx, user.id, new_hash, must_change=must_change)
         await tx.events.add(origin, Action.PASSWORD_SET, user.id)
 
@@ -172,11 +193,6 @@ async def _owner_of(tx: Tx, digest: bytes) -> User:
     if user is None:
         raise InvalidToken
     return user
-
-
-async def _reject(tx: Tx, user_id: UUID, origin: Origin) -> None:
-    await tx.throttle.count_network(origin.network)
-    await tx.events.add(origin, Action.PASSWORD_REJECTED, user_id)
 
 
 async def _replace(tx: Tx, user_id: UUID, verified_hash: str | None, new_hash: str, origin: Origin) -> bool:

@@ -1,6 +1,6 @@
 """Logging in and out."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from uuid import UUID
 
@@ -9,7 +9,7 @@ from service.db.repositories.users import Credential
 from service.db.transaction import Tx
 from service.db.unit_of_work import UnitOfWork
 from service.domain.callers import Caller
-from service.domain.errors import HashingBusy, InvalidCredentials, LoginThrottled, NotFound
+from service.domain.errors import InvalidCredentials, LoginThrottled, NotFound
 from service.domain.events import Action, Origin
 from service.domain.ids import new_id
 from service.domain.passwords import normalize_for_login
@@ -17,8 +17,18 @@ from service.domain.sessions import Session
 from service.domain.users import State, User, canonical_login_id
 from service.security.hashing import PasswordHasher
 from service.security.tokens import DEVICE_PREFIX, SESSION_PREFIX, digest_of, new_token
+from service.usecases.chores import attempt
 from service.usecases.rules import Rules
-from service.usecases.throttle import Admitted, admit_attempt, bucket_of, give_back
+from service.usecases.throttle import (
+    Bucket,
+    admit_attempt,
+    bucket_of_device,
+    bucket_of_network,
+    bucket_of_strangers,
+    count_failure,
+    give_back,
+    network_refusal,
+)
 
 _NOBODY = ""
 """Asked for in place of what cannot be a login id: no account has it, and the work is the same."""
@@ -53,33 +63,32 @@ async def log_in(
 
     Raises:
         InvalidCredentials: unknown, disabled, without a password, or the password is wrong.
-        LoginThrottled: too many failures before; nothing was verified or counted.
+        LoginThrottled: too many failures before; whether the password is right is not told.
         HashingBusy: too many passwords wait to be hashed; nothing was counted.
     """
-    admitted, credential = await uow.run(lambda tx: _admit(tx, wanted, origin, rules))
-    if isinstance(admitted, LoginThrottled):
-        raise admitted
+    login = await uow.run(lambda tx: _admit(tx, wanted, origin, rules))
+    if isinstance(login, LoginThrottled):
+        raise login
     password = normalize_for_login(wanted.password)
     for _ in range(2):  # twice, as a log-in beside this one may have renewed the hash
-        async with give_back(uow, admitted.bucket):
-            is_right = await hasher.verify(_hash_of(credential), password, caller=origin.network)
-        if credential is None or password is None or not is_right:
+        async with give_back(uow, login.bucket):
+            is_right = await hasher.verify(login.password_hash, password, caller=origin.network)
+        if password is None or not is_right:
             break
-        kept_hash = await _renewed(_hash_of(credential) or "", password, hasher, origin)
-        login = _Login(wanted, credential, kept_hash, admitted.bucket, origin)
-        opened = await uow.run(partial(_open, login=login, rules=rules))
-        if isinstance(opened, LoggedIn):
-            return opened
-        credential = opened
-    user_id = credential.user.id if credential is not None else None
-    await uow.run(lambda tx: _fail(tx, user_id, origin))
-    raise InvalidCredentials
+        outcome = await uow.run(partial(_open, login=login, rules=rules))
+        if isinstance(outcome, LoggedIn):
+            await attempt("rehash", partial(_renew, uow, login, password, hasher))
+            return outcome
+        if isinstance(outcome, LoginThrottled):
+            raise outcome
+        login = replace(login, credential=outcome)
+    raise await uow.run(partial(_fail, login=login, rules=rules)) or InvalidCredentials()
 
 
 async def log_out(tx: Tx, session: Session, *, origin: Origin) -> None:
     """End the session that asks for it."""
     if await tx.sessions.end(session.id):
-        await tx.events.add(origin, Action.SESSION_ENDED, session.user_id)
+        await tx.events.add(origin, Action.SESSION_ENDED, session.user_id, session_id=session.id)
 
 
 async def end_session(tx: Tx, session_id: UUID, *, origin: Origin) -> None:
@@ -91,7 +100,7 @@ async def end_session(tx: Tx, session_id: UUID, *, origin: Origin) -> None:
     session = await tx.sessions.get(session_id)
     if session is None or not _may_end(origin.caller, session) or not await tx.sessions.end(session_id):
         raise NotFound
-    await tx.events.add(origin, Action.SESSION_ENDED, session.user_id)
+    await tx.events.add(origin, Action.SESSION_ENDED, session.user_id, session_id=session.id)
 
 
 async def end_sessions(tx: Tx, user_id: UUID, *, kept_id: UUID | None, origin: Origin) -> None:
@@ -112,85 +121,85 @@ def _may_end(caller: Caller, session: Session) -> bool:
     return caller.is_admin or caller.user_id == session.user_id
 
 
-async def _admit(
-    tx: Tx, wanted: LoginRequest, origin: Origin, rules: Rules
-) -> tuple[Admitted | LoginThrottled, Credential | None]:
+@dataclass(frozen=True, slots=True)
+class _Login:
+    """A log-in that was let through, with what its password is verified against."""
+
+    wanted: LoginRequest
+    bucket: Bucket
+    credential: Credential | None
+    origin: Origin
+
+    @property
+    def user_id(self) -> UUID | None:
+        return self.credential.user.id if self.credential is not None else None
+
+    @property
+    def password_hash(self) -> str | None:
+        """None for a disabled account too, whose password is never found right."""
+        if self.credential is None or self.credential.user.state is State.DISABLED:
+            return None
+        return self.credential.password_hash
+
+
+async def _admit(tx: Tx, wanted: LoginRequest, origin: Origin, rules: Rules) -> _Login | LoginThrottled:
     """Read the credential and count the attempt: on its known device or network apart from strangers'.
 
     Source: OWASP ASVS 5.0 6.1.1 (strangers do not lock the owner out).
     """
-    login_id = canonical_login_id(wanted.login_id)
-    credential = await tx.users.get_credential(
-        login_id or _NOBODY,
+    credential = await _credential_of(tx, wanted, origin)
+    bucket = _bucket_of(wanted, credential, origin)
+    refusal = await admit_attempt(tx, bucket, origin=origin, rules=rules)
+    return refusal or _Login(wanted, bucket, credential, origin)
+
+
+async def _credential_of(tx: Tx, wanted: LoginRequest, origin: Origin) -> Credential | None:
+    return await tx.users.get_credential(
+        canonical_login_id(wanted.login_id) or _NOBODY,
         device_digest=digest_of(wanted.device_token or "", DEVICE_PREFIX),
         network=origin.network,
     )
-    user_id = credential.user.id if credential is not None else None
-    is_stranger = True
-    bucket = bucket_of("stranger", login_id or wanted.login_id)
-    if credential is not None and credential.device_id is not None:
-        bucket, is_stranger = bucket_of("device", str(credential.device_id)), False
-    elif credential is not None and credential.network_is_known:
-        bucket, is_stranger = bucket_of("network", origin.network, str(user_id)), False
-    admitted = await admit_attempt(tx, bucket, user_id, is_stranger=is_stranger, origin=origin, rules=rules)
-    return admitted, credential
 
 
-def _hash_of(credential: Credential | None) -> str | None:
-    """The hash to verify against; none for a disabled account, whose password is never found right."""
-    if credential is None or credential.user.state is State.DISABLED:
-        return None
-    return credential.password_hash
+def _bucket_of(wanted: LoginRequest, credential: Credential | None, origin: Origin) -> Bucket:
+    if credential is None:
+        return bucket_of_strangers(canonical_login_id(wanted.login_id) or wanted.login_id, None)
+    user = credential.user
+    if credential.device_id is not None:
+        return bucket_of_device(credential.device_id, user.id)
+    if credential.network_is_known:
+        return bucket_of_network(origin.network, user.id)
+    return bucket_of_strangers(user.login_id, user.id)
 
 
-async def _renewed(password_hash: str, password: str, hasher: PasswordHasher, origin: Origin) -> str:
-    """Give the hash to keep: a new one when the parameters changed. Its failure never fails the log-in."""
-    if not hasher.needs_rehash(password_hash):
-        return password_hash
-    try:
-        return await hasher.hash(password, caller=origin.network)
-    except HashingBusy:
-        return password_hash
-
-
-@dataclass(frozen=True, slots=True)
-class _Login:
-    """A log-in whose password was found right."""
-
-    wanted: LoginRequest
-    credential: Credential
-    kept_hash: str
-    bucket: bytes
-    origin: Origin
-
-
-async def _open(tx: Tx, *, login: _Login, rules: Rules) -> LoggedIn | Credential | None:
+async def _open(tx: Tx, *, login: _Login, rules: Rules) -> LoggedIn | LoginThrottled | Credential | None:
     """Open the session, or give the credential as it is now when it changed since it was read.
 
     Locks: the account, then its sessions.
     """
     credential, origin = login.credential, login.origin
-    user_id, verified_hash = credential.user.id, credential.password_hash or ""
-    user = await tx.users.record_login(user_id, verified_hash=verified_hash, kept_hash=login.kept_hash)
+    if credential is None or credential.password_hash is None:
+        return None
+    if await network_refusal(tx, login.bucket, origin=origin, rules=rules) is not None:
+        return await _fail(tx, login=login, rules=rules)
+    user = await tx.users.record_login(credential.user.id, verified_hash=credential.password_hash)
     if user is None:
-        return await tx.users.get_credential(
-            credential.user.login_id, device_digest=None, network=origin.network
-        )
+        return await _credential_of(tx, login.wanted, origin)
     token = new_token(SESSION_PREFIX)
     session = await tx.sessions.add(
         NewSession(
             id=new_id(),
-            user_id=user_id,
+            user_id=user.id,
             token_digest=token.digest,
             lifetime=rules.sessions.lifetime_of(user.role),
             user_agent=origin.user_agent,
             ip=origin.ip,
         )
     )
-    await tx.sessions.evict(user_id, kept_count=rules.sessions.per_user)
+    await tx.sessions.evict(user.id, kept_count=rules.sessions.per_user)
     device_token = await _remember_device(tx, login.wanted, credential, origin)
-    await tx.throttle.clear(login.bucket)
-    await tx.events.add(origin, Action.LOGIN_SUCCEEDED, user_id)
+    await tx.throttle.clear(login.bucket.digest)
+    await tx.events.add(origin, Action.LOGIN_SUCCEEDED, user.id, session_id=session.id)
     return LoggedIn(token.value, session, user, device_token)
 
 
@@ -205,7 +214,19 @@ async def _remember_device(tx: Tx, wanted: LoginRequest, credential: Credential,
     return device.value
 
 
-async def _fail(tx: Tx, user_id: UUID | None, origin: Origin) -> None:
+async def _fail(tx: Tx, *, login: _Login, rules: Rules) -> LoginThrottled | None:
     """Count the failure of the network and tell of it; the account's was counted before."""
-    await tx.throttle.count_network(origin.network)
-    await tx.events.add(origin, Action.LOGIN_FAILED, user_id)
+    await tx.events.add(login.origin, Action.LOGIN_FAILED, login.user_id)
+    return await count_failure(tx, login.bucket, origin=login.origin, rules=rules)
+
+
+async def _renew(uow: UnitOfWork, login: _Login, password: str, hasher: PasswordHasher) -> None:
+    """Replace a hash of other parameters, unless it was replaced meanwhile; the log-in stands either way.
+
+    Source: NIST SP 800-63B-4 3.1.1.2 (the cost rises over time).
+    """
+    user_id, old_hash = login.user_id, login.password_hash
+    if user_id is None or old_hash is None or not hasher.needs_rehash(old_hash):
+        return
+    new_hash = await hasher.hash(password, caller=login.origin.network)
+    await uow.run(lambda tx: tx.users.renew_hash(user_id, verified_hash=old_hash, new_hash=new_hash))

@@ -20,47 +20,96 @@ _log = structlog.get_logger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
-class Admitted:
-    """An attempt that may be verified. It is counted as failed until a success clears the bucket."""
+class Bucket:
+    """What counts together: its digest, so that no name stands in the table, and the limits that hold for it.
 
-    bucket: bytes
+    `is_stranger`: the hourly limit on strangers holds. `heeds_network`: the limit of its network holds; not
+    for a device or session of the owner, or a neighbour could lock the owner out.
+    Source: OWASP ASVS 5.0 6.1.1.
+    """
+
+    digest: bytes
+    user_id: UUID | None
+    is_stranger: bool = False
+    heeds_network: bool = False
 
 
-def bucket_of(*parts: str) -> bytes:
-    """Give the digest under which failures of one class are counted: no name stands in the table."""
-    return sha256("\0".join(parts).encode("utf-8", "surrogatepass")).digest()
+def bucket_of_strangers(login_id: str, user_id: UUID | None) -> Bucket:
+    """Count all strangers to a login id together, whether or not it has an account."""
+    return Bucket(_digest("stranger", login_id), user_id, is_stranger=True, heeds_network=True)
 
 
-async def admit_attempt(
-    tx: Tx, bucket: bytes, user_id: UUID | None, *, is_stranger: bool, origin: Origin, rules: Rules
-) -> Admitted | LoginThrottled:
-    """Count an attempt before it is verified, or refuse it without counting.
+def bucket_of_network(network: str, user_id: UUID) -> Bucket:
+    """Count apart who comes from a network that the owner logged in from."""
+    return Bucket(_digest("network", network, str(user_id)), user_id, heeds_network=True)
+
+
+def bucket_of_device(device_id: UUID, user_id: UUID) -> Bucket:
+    """Count apart who holds a device token of the owner."""
+    return Bucket(_digest("device", str(device_id)), user_id)
+
+
+def bucket_of_sessions(user_id: UUID) -> Bucket:
+    """Count apart who holds a live session of the owner."""
+    return Bucket(_digest("session", str(user_id)), user_id)
+
+
+async def admit_attempt(tx: Tx, bucket: Bucket, *, origin: Origin, rules: Rules) -> LoginThrottled | None:
+    """Count an attempt as failed before it is verified, or give the refusal without counting it.
 
     The count is durable before the password is looked at, so N guesses at once cost N, and a crash forgets
     none. Source: NIST SP 800-63B-4 3.2.2; CVE-2023-47111, CVE-2026-35597.
 
-    Locks: the bucket.
+    Locks: the account against deletion, then the bucket.
     """
-    wait = await tx.throttle.network_wait(origin.network, rules.throttle)
+    policy = rules.throttle
+    wait = await tx.throttle.network_wait(origin.network, policy) if bucket.heeds_network else None
     if wait is None:
         wait = await tx.throttle.reserve(
-            bucket, user_id=user_id, is_stranger=is_stranger, policy=rules.throttle
+            bucket.digest, user_id=bucket.user_id, is_stranger=bucket.is_stranger, policy=policy
         )
-    if wait is None:
-        return Admitted(bucket)
-    _log.info("login_throttled", user_id=str(user_id) if user_id else None, request_id=origin.request_id)
-    return LoginThrottled(retry_after=_whole_seconds(wait))
+    return _refusal(wait, bucket, origin) if wait is not None else None
+
+
+async def count_failure(tx: Tx, bucket: Bucket, *, origin: Origin, rules: Rules) -> LoginThrottled | None:
+    """Count a verified attempt as a failure of its network; its bucket counted it before.
+
+    Gives the refusal when others have used up the network's limit since the attempt was let through: what its
+    verification found is not told then, so guesses at once tell no more than guesses in a row.
+
+    Locks: the network's count.
+    """
+    is_within = await tx.throttle.count_network(origin.network, rules.throttle)
+    if is_within or not bucket.heeds_network:
+        return None
+    return await network_refusal(tx, bucket, origin=origin, rules=rules)
+
+
+async def network_refusal(tx: Tx, bucket: Bucket, *, origin: Origin, rules: Rules) -> LoginThrottled | None:
+    """Give the refusal of an attempt whose network has reached its limit."""
+    wait = await tx.throttle.network_wait(origin.network, rules.throttle) if bucket.heeds_network else None
+    return _refusal(wait, bucket, origin) if wait is not None else None
 
 
 @asynccontextmanager
-async def give_back(uow: UnitOfWork, bucket: bytes) -> AsyncIterator[None]:
+async def give_back(uow: UnitOfWork, bucket: Bucket) -> AsyncIterator[None]:
     """Take the count of an attempt back when its password was not verified after all, for want of room."""
     try:
         yield
     except HashingBusy:
-        await uow.run(lambda tx: tx.throttle.refund(bucket))
+        await uow.run(lambda tx: tx.throttle.refund(bucket.digest))
         raise
 
 
-def _whole_seconds(wait: timedelta) -> int:
-    return max(1, ceil(wait.total_seconds()))
+def _digest(*parts: str) -> bytes:
+    return sha256("\0".join(parts).encode("utf-8", "surrogatepass")).digest()
+
+
+def _refusal(wait: timedelta, bucket: Bucket, origin: Origin) -> LoginThrottled:
+    _log.info(
+        "login.throttled",
+        subject_id=str(bucket.user_id) if bucket.user_id else None,
+        network=origin.network,
+        request_id=origin.request_id,
+    )
+    return LoginThrottled(retry_after=max(1, ceil(wait.total_seconds())))

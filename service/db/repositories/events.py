@@ -7,7 +7,7 @@ from uuid import UUID
 from sqlalchemy import bindparam, insert, select, tuple_
 
 from service.db.read_lane import ReadLane, ReadQuery
-from service.db.repositories.base import Repository, page_of
+from service.db.repositories.base import Executor, Repository, page_of
 from service.db.tables import EventRow
 from service.domain.callers import CallerKind
 from service.domain.events import Action, Event, Origin
@@ -43,22 +43,27 @@ _LATEST_CONTINUED = _LATEST.where(
 
 
 class EventRepository(Repository):
-    """The audit trail inside the transaction that it tells of."""
+    """The audit trail inside the transaction that it tells of; `told` collects what to log after it."""
 
-    async def add(self, origin: Origin, action: Action, subject_id: UUID | None) -> None:
-        """Tell what happened to whom."""
-        await self._db.execute(
-            _ADD,
-            {
-                "id": new_id(),
-                "actor_id": origin.caller.id,
-                "actor_kind": origin.caller.kind.value,
-                "action": action.value,
-                "subject_id": subject_id,
-                "ip": origin.ip,
-                "request_id": origin.request_id,
-            },
-        )
+    def __init__(self, executor: Executor, told: list[dict[str, str]]) -> None:
+        super().__init__(executor)
+        self._told = told
+
+    async def add(
+        self, origin: Origin, action: Action, subject_id: UUID | None, *, session_id: UUID | None = None
+    ) -> None:
+        """Tell what happened to whom; the session, by default the one that asks, stands in the log alone."""
+        event = {
+            "actor_id": origin.caller.id,
+            "actor_kind": origin.caller.kind.value,
+            "action": action.value,
+            "subject_id": subject_id,
+            "request_id": origin.request_id,
+        }
+        await self._db.execute(_ADD, {"id": new_id(), "ip": origin.ip, **event})
+        session_id = session_id or origin.caller.session_id
+        facts = {"event": event.pop("action"), **event, "session_id": session_id, "network": origin.network}
+        self._told.append({name: str(value) for name, value in facts.items() if value is not None})
 
 
 class EventReads:

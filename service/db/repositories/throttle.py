@@ -27,7 +27,7 @@ from sqlalchemy import (
 from sqlalchemy.dialects.postgresql import insert
 
 from service.db.repositories.base import Repository
-from service.db.tables import LoginBucketRow, NetworkBucketRow
+from service.db.tables import LoginBucketRow, NetworkBucketRow, UserRow
 from service.domain.throttle import ThrottlePolicy
 
 _MINUTE = literal(timedelta(minutes=1), Interval)
@@ -53,29 +53,32 @@ _hour_is_full = and_(
 _in_a_row_is_full = _Bucket.failures >= bindparam("failures_in_a_row", type_=Integer)
 _is_waiting = func.coalesce(_Bucket.blocked_until > func.now(), False)
 
-_RESERVE = (
-    insert(_Bucket)
-    .values(
-        digest=bindparam("bucket"),
-        user_id=bindparam("of_user"),
-        failures=1,
-        hour_failures=1,
-        blocked_until=_wait_until(literal(1)),
-    )
-    .on_conflict_do_update(
-        index_elements=[_Bucket.digest],
-        set_={
-            "user_id": bindparam("of_user"),
-            "failures": _Bucket.failures + 1,
-            "hour_failures": case((_hour_is_over, 1), else_=_Bucket.hour_failures + 1),
-            "hour_started_at": case((_hour_is_over, func.now()), else_=_Bucket.hour_started_at),
-            "blocked_until": _wait_until(_Bucket.failures + 1),
-            "updated_at": func.now(),
-        },
-        where=not_(or_(_is_waiting, _hour_is_full, _in_a_row_is_full)),
-    )
-    .returning(_Bucket.failures)
+# The account, unless it was deleted since it was read; locked here, so that it is locked before the bucket.
+_owner = (
+    select(UserRow.id)
+    .where(UserRow.id == bindparam("of_user"))
+    .with_for_update(read=True, key_share=True)
+    .scalar_subquery()
 )
+_new_bucket = insert(_Bucket).values(
+    digest=bindparam("bucket"),
+    user_id=_owner,
+    failures=1,
+    hour_failures=1,
+    blocked_until=_wait_until(literal(1)),
+)
+_RESERVE = _new_bucket.on_conflict_do_update(
+    index_elements=[_Bucket.digest],
+    set_={
+        "user_id": _new_bucket.excluded.user_id,
+        "failures": _Bucket.failures + 1,
+        "hour_failures": case((_hour_is_over, 1), else_=_Bucket.hour_failures + 1),
+        "hour_started_at": case((_hour_is_over, func.now()), else_=_Bucket.hour_started_at),
+        "blocked_until": _wait_until(_Bucket.failures + 1),
+        "updated_at": func.now(),
+    },
+    where=not_(or_(_is_waiting, _hour_is_full, _in_a_row_is_full)),
+).returning(_Bucket.failures)
 _RELEASED_AT = select(
     func.greatest(
         case((_is_waiting, _Bucket.blocked_until)),
@@ -113,6 +116,7 @@ _COUNT_NETWORK = (
             "hour_started_at": case((_network_hour_is_over, func.now()), else_=_Network.hour_started_at),
         },
     )
+    .returning(_Network.minute_failures, _Network.hour_failures)
 )
 _NETWORK_WAIT = select(
     func.greatest(
@@ -140,7 +144,7 @@ class ThrottleRepository(Repository):
     ) -> timedelta | None:
         """Count an attempt as failed before it is verified; give the wait instead when it may not be made.
 
-        Locks: the bucket, until the transaction ends.
+        Locks: the account against deletion, then the bucket, until the transaction ends.
         """
         values = {
             "bucket": bucket,
@@ -186,6 +190,13 @@ class ThrottleRepository(Repository):
         wait: timedelta | None = row[0] if row is not None else None
         return wait if wait is not None and wait > timedelta(0) else None
 
-    async def count_network(self, network: str) -> None:
-        """Count a failure of a network."""
-        await self._db.execute(_COUNT_NETWORK, {"of_network": network})
+    async def count_network(self, network: str, policy: ThrottlePolicy) -> bool:
+        """Count a failure of a network; False when it is one too many.
+
+        Locks: the network's count, until the transaction ends.
+        """
+        row = await self._db.one(_COUNT_NETWORK, {"of_network": network})
+        if row is None:
+            raise RuntimeError("an upsert gave no row")
+        in_minute, in_hour = row
+        return bool(in_minute <= policy.network_per_minute and in_hour <= policy.network_per_hour)

@@ -119,8 +119,13 @@ _RECORD_LOGIN = (
         UserRow.password_hash == bindparam("verified_hash"),
         UserRow.state == literal_column("'active'"),
     )
-    .values(last_login_at=func.now(), password_hash=bindparam("kept_hash"))
+    .values(last_login_at=func.now())
     .returning(*USER_COLUMNS)
+)
+_RENEW_HASH = (
+    update(UserRow)
+    .where(UserRow.id == bindparam("user_id"), UserRow.password_hash == bindparam("verified_hash"))
+    .values(password_hash=bindparam("new_hash"))
 )
 
 
@@ -216,15 +221,19 @@ class UserRepository(Repository):
             _SET_PASSWORD, {"user_id": user_id, "new_hash": password_hash, "new_must_change": must_change}
         )
 
-    async def record_login(self, user_id: UUID, *, verified_hash: str, kept_hash: str) -> User | None:
-        """Note a log-in, and keep `kept_hash` from now on; None when the account changed since it was read.
+    async def record_login(self, user_id: UUID, *, verified_hash: str) -> User | None:
+        """Note a log-in; None when the account changed since its hash was read.
 
         Locks: the account, until the transaction ends.
         """
-        row = await self._db.one(
-            _RECORD_LOGIN, {"user_id": user_id, "verified_hash": verified_hash, "kept_hash": kept_hash}
-        )
+        row = await self._db.one(_RECORD_LOGIN, {"user_id": user_id, "verified_hash": verified_hash})
         return user_from(row) if row is not None else None
+
+    async def renew_hash(self, user_id: UUID, *, verified_hash: str, new_hash: str) -> None:
+        """Put another hash of the same password in the place of the one it was verified against."""
+        await self._db.execute(
+            _RENEW_HASH, {"user_id": user_id, "verified_hash": verified_hash, "new_hash": new_hash}
+        )
 
     async def delete(self, user_id: UUID) -> bool:
         """Delete an account and everything that hangs on it; False when there is none."""
