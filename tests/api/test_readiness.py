@@ -16,7 +16,9 @@ async def test_ready_with_schema_at_some_distance_answers_by_the_window(
     database: str, number: int, status: int
 ) -> None:
     async with serving(settings_for_tests(), database) as running, running.client() as client:
-        await execute(running.service.engine, "UPDATE alembic_version SET version_num = :v", v=f"{number:04}_x")
+        await execute(
+            running.service.engine, "UPDATE alembic_version SET version_num = :v", v=f"{number:04}_x"
+        )
         assert (await client.get("/health/ready")).status_code == status
         assert (await client.get("/health/live")).status_code == 200
 
