@@ -5,6 +5,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
+from functools import partial
 
 import structlog
 from litestar import Litestar
@@ -21,15 +22,16 @@ from service.api.health import HealthController
 from service.api.injection import providers
 from service.api.introspection import IntrospectionController
 from service.api.keys import KeyController
-from service.api.metrics import MetricsController, Observer
+from service.api.metrics import MetricsController, Observer, Readings
+from service.api.operations import Operation
 from service.api.passwords import PasswordController
 from service.api.problems import exception_handlers
 from service.api.reference import ReferenceController, asset_handlers
 from service.api.sessions import SessionController
 from service.api.users import CREATE_USER, UserController
 from service.db import faults, instances
-from service.db.engine import create_engine
-from service.db.migrations.window import SERVED, Standing, read_revision
+from service.db.engine import create_engine, pool_stats
+from service.db.migrations.window import SERVED, Standing, number_of, read_revision
 from service.db.read_lane import ReadLane
 from service.db.reads import Reads
 from service.db.unit_of_work import UnitOfWork
@@ -48,6 +50,7 @@ _log = structlog.get_logger("rollcall")
 
 READY_WITHIN = timedelta(seconds=1)
 TOUCH_EVERY = timedelta(seconds=5)
+FIGURES_EVERY = timedelta(seconds=5)
 CHORE_CONNECTIONS = 2
 
 
@@ -65,6 +68,8 @@ class Service:
     hasher: PasswordHasher
     touches: Touches
     is_draining: bool = field(default=False)
+    schema_revision: int | None = field(default=None)
+    """The number of the database's revision when it was last looked at, for the metrics."""
 
     def uow(self) -> UnitOfWork:
         """Make the unit of work of one request."""
@@ -85,22 +90,24 @@ def create_app(settings: Settings, *, dsn: str | None = None) -> Litestar:
     `dsn` is the database when the settings name none: the embedded one, which somebody else starts and stops.
     """
     service = create_service(settings, dsn or settings.database.dsn or "")
-    observer = Observer(service.hasher)
+    observer, overridden = Observer(partial(readings_of, service)), _overridden(service.rules)
     app = Litestar(
         route_handlers=_routes(settings),
-        middleware=[_admission(service)],
+        middleware=[Admission(Authenticator(service.reads, service.touches), overridden)],
         dependencies={
             **providers(service.uow, service.reads, service.hasher, service.rules),
             "observer": Provide(lambda: observer, use_cache=True, sync_to_thread=False),
             "readiness": Provide(lambda: _readiness(service), use_cache=True, sync_to_thread=False),
         },
         exception_handlers=exception_handlers,
-        lifespan=[lambda _app: running(service)],
+        lifespan=[lambda _app: running(service, observer)],
         openapi_config=None,
         logging_config=None,
         request_max_body_size=None,
     )
     app.state["service"] = service
+    app.state["observer"] = observer
+    app.state["overridden"] = overridden
     app.asgi_handler = Boundary(
         app.asgi_handler,
         observe=observer.observe,
@@ -129,6 +136,16 @@ def create_service(settings: Settings, dsn: str) -> Service:
         hasher=create_hasher(settings),
         touches=Touches(rules.sessions),
     )
+
+
+def readings_of(service: Service) -> Readings:
+    """Read the figures of this moment."""
+    pools = (
+        pool_stats(service.engine, "requests"),
+        pool_stats(service.chore_engine, "chores"),
+        service.lane.stats(),
+    )
+    return Readings(service.hasher.stats(), pools, service.schema_revision)
 
 
 def create_hasher(settings: Settings) -> PasswordHasher:
@@ -178,7 +195,7 @@ def rules_of(settings: Settings) -> Rules:
 
 
 @asynccontextmanager
-async def running(service: Service) -> AsyncIterator[None]:
+async def running(service: Service, observer: Observer) -> AsyncIterator[None]:
     """Run what belongs to the service for as long as the block runs, and end it in order."""
     instance = instances.Instance.here(new_id(), __version__)
     await service.lane.start()
@@ -195,12 +212,18 @@ async def running(service: Service) -> AsyncIterator[None]:
     async def purge() -> None:
         await purge_expired(service.chore_uow(), service.rules.retention)
 
+    async def take_figures() -> None:
+        service.schema_revision = await _schema_revision(service.chore_engine)
+        observer.refresh()
+
     chores: dict[str, tuple[timedelta, Callable[[], Awaitable[object]]]] = {
         "heartbeat": (instances.BEAT_EVERY, beat),
         "touches": (TOUCH_EVERY, write_touches),
         "purge": (service.settings.retention.purge_interval, purge),
+        "figures": (FIGURES_EVERY, take_figures),
     }
     await attempt("heartbeat", beat)
+    await attempt("figures", take_figures)
     try:
         async with doing(chores):
             yield
@@ -230,12 +253,13 @@ def _routes(settings: Settings) -> list[ControllerRouterHandler]:
     return routes
 
 
-def _admission(service: Service) -> Admission:
+def _overridden(rules: Rules) -> dict[str, Operation]:
+    """Give the operations that the settings make another than declared."""
     overridden = {}
-    if service.rules.registration_is_open:
+    if rules.registration_is_open:
         access = replace(CREATE_USER.access, public=True, optional=True)
         overridden[CREATE_USER.id] = replace(CREATE_USER, access=access)
-    return Admission(Authenticator(service.reads, service.touches), overridden)
+    return overridden
 
 
 def _readiness(service: Service) -> Callable[[], Awaitable[bool]]:
@@ -254,6 +278,16 @@ def _readiness(service: Service) -> Callable[[], Awaitable[bool]]:
         return standing is Standing.INSIDE
 
     return is_ready
+
+
+async def _schema_revision(engine: AsyncEngine) -> int | None:
+    """Give the number of the database's revision, or None while it cannot be had; the heartbeat tells why."""
+    try:
+        return number_of(await read_revision(engine))
+    except Exception as error:
+        if faults.translate(error) is None and not isinstance(error, ValueError):
+            raise
+        return None
 
 
 def _engine(settings: Settings, dsn: str, *, pool_size: int, name: str) -> AsyncEngine:

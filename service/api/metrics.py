@@ -1,78 +1,203 @@
 """Metrics and the access log: one record per request, bounded labels, no names and no paths.
 
-Source: OpenTelemetry semantic conventions for HTTP; OWASP ASVS 5.0 16.2.5.
+Source: OpenTelemetry semantic conventions for HTTP and database clients; OWASP ASVS 5.0 16.2.5.
 """
 
-from collections.abc import Iterable
+import os
+import platform
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from threading import Lock
+from typing import Any, Final, cast
 
 import structlog
 from litestar import Controller, HttpMethod, Response
 from litestar.di import NamedDependency
 from litestar.params import SkipValidation
-from prometheus_client import CollectorRegistry, Histogram, generate_latest
-from prometheus_client.core import GaugeMetricFamily, InfoMetricFamily, Metric
+from prometheus_client import (
+    CollectorRegistry,
+    Counter,
+    Gauge,
+    Histogram,
+    ProcessCollector,
+    disable_created_metrics,
+    generate_latest,
+)
+from prometheus_client.core import InfoMetricFamily, Metric
+from prometheus_client.multiprocess import MultiProcessCollector
 from prometheus_client.registry import Collector
 
 from service import __version__
 from service.api.boundary import RequestRecord
 from service.api.operations import Operation, Success, endpoint
+from service.db.engine import PoolStats
 from service.domain.callers import Access
-from service.security.hashing import PasswordHasher
+from service.security.hashing import HashingStats
+
+SHARED_DIR: Final = "PROMETHEUS_MULTIPROC_DIR"
+"""The library's own variable: the directory in which the workers of one service keep their figures."""
+
+cast(Any, disable_created_metrics)()  # a third of all lines, and nobody asks for them
 
 _log = structlog.get_logger("rollcall.access")
-_BUCKETS = (0.005, 0.01, 0.025, 0.05, 0.075, 0.1, 0.25, 0.5, 0.75, 1, 2.5, 5, 7.5, 10)
-_METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
-_UNLOGGED = frozenset({"/health/live", "/health/ready", "/metrics"})
+_BUCKETS: Final = (0.005, 0.01, 0.025, 0.05, 0.075, 0.1, 0.25, 0.5, 0.75, 1, 2.5, 5, 7.5, 10)
+_METHODS: Final = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
+_UNLOGGED: Final = frozenset({"/health/live", "/health/ready", "/metrics"})
+_LOGIN: Final = ("POST", "/v1/sessions")
+_LOGIN_OUTCOMES: Final = {201: "succeeded", 401: "failed", 429: "throttled", 503: "unavailable"}
+
+
+@dataclass(frozen=True, slots=True)
+class Readings:
+    """What the parts of one process show at a moment."""
+
+    hashing: HashingStats
+    pools: tuple[PoolStats, ...]
+    schema_revision: int | None
+    """The number of the database's revision, None when it is not known."""
 
 
 class Observer:
-    """Counts and logs every request once it is over."""
+    """Counts and logs every request once it is over, and gives the figures to whoever asks.
 
-    def __init__(self, hasher: PasswordHasher) -> None:
-        self.registry = CollectorRegistry()
-        self._duration = Histogram(
+    `read` is called for the figures of the moment: whenever somebody asks, and by `refresh`. Worker processes
+    that share a directory add up; then each has to `refresh` every few seconds, as only the one that answers
+    is read at that moment.
+    """
+
+    def __init__(self, read: Callable[[], Readings]) -> None:
+        self._read = read
+        self._lock = Lock()
+        is_shared = SHARED_DIR in os.environ
+        own = CollectorRegistry() if is_shared else _registry_with(_Release(self.refresh))
+        self.registry = _registry_of_all(_Release(self.refresh)) if is_shared else own
+        self._requests = Histogram(
             "http_server_request_duration_seconds",
             "Duration of HTTP requests.",
             ("http_request_method", "http_route", "http_response_status_code"),
-            registry=self.registry,
+            registry=own,
             buckets=_BUCKETS,
         )
-        self.registry.register(_Gauges(hasher))
+        self._logins = Counter(
+            "rollcall_logins", "Attempts to log in, by their outcome.", ("outcome",), registry=own
+        )
+        for outcome in _LOGIN_OUTCOMES.values():
+            self._logins.labels(outcome)
+        self._moment = _Moment(own)
+        if not is_shared:
+            ProcessCollector(registry=own)
 
     def observe(self, record: RequestRecord) -> None:
         """Take note of a request."""
         method = record.method if record.method in _METHODS else "_OTHER"
         route = record.route or ""
-        self._duration.labels(method, route, str(record.status)).observe(record.duration_s)
+        self._requests.labels(method, route, str(record.status)).observe(record.duration_s)
+        if (method, route) == _LOGIN and record.status in _LOGIN_OUTCOMES:
+            self._logins.labels(_LOGIN_OUTCOMES[record.status]).inc()
         if route not in _UNLOGGED:
-            _log.info(
-                "request",
-                method=method,
-                route=route,
-                status=record.status,
-                duration_ms=round(record.duration_s * 1000, 2),
-                request_id=record.request_id,
-                caller_id=str(record.caller_id) if record.caller_id else None,
-            )
+            _log_request(record, method, route)
+
+    def refresh(self) -> None:
+        """Take the figures of this moment; any thread may."""
+        with self._lock:
+            self._moment.show(self._read())
 
 
-class _Gauges(Collector):
-    """What is read at the moment somebody asks."""
+class _Moment:
+    """What is read at a moment: gauges, and counters that somebody else counts."""
 
-    def __init__(self, hasher: PasswordHasher) -> None:
-        self._hasher = hasher
+    def __init__(self, registry: CollectorRegistry) -> None:
+        self._registry = registry
+        self._hashing_running = self._sum("rollcall_hashing_running", "Hashes being computed.")
+        self._hashing_queued = self._sum("rollcall_hashing_queued", "Hashes that wait.")
+        self._hashing_workers = self._sum("rollcall_hashing_workers", "Threads that hash.")
+        self._oldest_wait = self._max(
+            "rollcall_hashing_oldest_wait_seconds", "How long the first in the queue has waited."
+        )
+        self._done = _Total("rollcall_hashing_done", "Hashes computed.", registry)
+        self._shed = _Total("rollcall_hashing_shed", "Hashes refused for want of room.", registry)
+        pool, state = "db_client_connection_pool_name", "db_client_connection_state"
+        self._connections = self._sum("db_client_connection_count", "Connections.", pool, state)
+        self._most = self._sum("db_client_connection_max", "Connections, at most.", pool)
+        self._pending = self._sum("db_client_connection_pending_requests", "Waiting for one.", pool)
+        self._revision = self._max("rollcall_schema_revision", "The database's revision; -1: not known.")
+
+    def show(self, readings: Readings) -> None:
+        hashing = readings.hashing
+        self._hashing_running.set(hashing.running)
+        self._hashing_queued.set(hashing.queued)
+        self._hashing_workers.set(hashing.workers)
+        self._oldest_wait.set(hashing.oldest_wait_seconds)
+        self._done.reach(hashing.done_total)
+        self._shed.reach(hashing.shed_total)
+        for pool in readings.pools:
+            self._connections.labels(pool.name, "used").set(pool.used)
+            self._connections.labels(pool.name, "idle").set(pool.idle)
+            self._most.labels(pool.name).set(pool.limit)
+            if pool.waiting is not None:
+                self._pending.labels(pool.name).set(pool.waiting)
+        revision = readings.schema_revision
+        self._revision.set(-1 if revision is None else revision)
+
+    def _sum(self, name: str, about: str, *labels: str) -> Gauge:
+        return Gauge(name, about, labels, registry=self._registry, multiprocess_mode="livesum")
+
+    def _max(self, name: str, about: str) -> Gauge:
+        return Gauge(name, about, registry=self._registry, multiprocess_mode="livemax")
+
+
+class _Total:
+    """A counter that follows a total counted elsewhere."""
+
+    def __init__(self, name: str, about: str, registry: CollectorRegistry) -> None:
+        self._counter = Counter(name, about, registry=registry)
+        self._reached = 0
+
+    def reach(self, total: int) -> None:
+        self._counter.inc(total - self._reached)
+        self._reached = total
+
+
+class _Release(Collector):
+    """Tells the release; asked first, it also lets the others read the moment."""
+
+    def __init__(self, prepare: Callable[[], None]) -> None:
+        self._prepare = prepare
 
     def collect(self) -> Iterable[Metric]:
-        stats = self._hasher.stats()
-        yield InfoMetricFamily("rollcall_build", "The release.", value={"version": __version__})
-        yield GaugeMetricFamily("rollcall_hashing_workers", "Threads that hash.", value=stats.workers)
-        yield GaugeMetricFamily("rollcall_hashing_running", "Hashes being computed.", value=stats.running)
-        yield GaugeMetricFamily("rollcall_hashing_queued", "Hashes that wait.", value=stats.queued)
-        yield GaugeMetricFamily(
-            "rollcall_hashing_oldest_wait_seconds",
-            "How long the first in the queue has waited.",
-            value=stats.oldest_wait_seconds,
-        )
+        self._prepare()
+        about = {"version": __version__, "python_version": platform.python_version()}
+        yield InfoMetricFamily("rollcall_build", "The release.", value=about)
+
+
+def registry_of_workers() -> CollectorRegistry:
+    """Give the figures of all workers that share the directory, read from its files."""
+    return _registry_of_all(_Release(lambda: None))
+
+
+def _registry_of_all(release: _Release) -> CollectorRegistry:
+    registry = _registry_with(release)
+    cast(Any, MultiProcessCollector)(registry)  # the library leaves it untyped
+    return registry
+
+
+def _registry_with(release: _Release) -> CollectorRegistry:
+    registry = CollectorRegistry()
+    registry.register(release)
+    return registry
+
+
+def _log_request(record: RequestRecord, method: str, route: str) -> None:
+    tell = _log.warning if record.status >= 500 else _log.info
+    tell(
+        "request",
+        method=method,
+        route=route,
+        status=record.status,
+        duration_ms=round(record.duration_s * 1000, 2),
+        request_id=record.request_id,
+        caller_id=str(record.caller_id) if record.caller_id else None,
+    )
 
 
 METRICS = Operation(
