@@ -2,24 +2,19 @@
 
 import asyncio
 import json
-import signal
-from collections.abc import Awaitable, Callable, Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass
 from io import StringIO
 from typing import TypeVar
 
 import click
 from alembic import command
 from alembic.util import CommandError
-from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from service.cli import schema_report
 from service.cli.console import note, say
+from service.cli.place import Place, configured_place
+from service.cli.rehearsal.command import rehearse
 from service.db import instances
-from service.db.embedded import EmbeddedPostgres
-from service.db.faults import translate
 from service.db.migrations import running
 from service.db.migrations.history import (
     Step,
@@ -28,26 +23,12 @@ from service.db.migrations.history import (
     list_revisions,
     steps_between,
 )
-from service.db.migrations.patience import Patience, sqlstate
 from service.db.migrations.plan import make_plan
-from service.db.migrations.scratch import CannotCopy, scratch_database
+from service.db.migrations.scratch import scratch_database
 from service.db.migrations.window import HEAD, SERVED, number_of, read_revision
-from service.db.postgres_wheel import EmbeddedUnavailable
-from settings import Settings, get_settings
+from settings import Settings
 
 T = TypeVar("T")
-
-
-@dataclass(frozen=True, slots=True)
-class _Place:
-    """The database to work on, and how."""
-
-    dsn: str
-    settings: Settings
-
-    @property
-    def patience(self) -> Patience:
-        return Patience(self.settings.migrations.lock_timeout, self.settings.migrations.deadline)
 
 
 @click.group()
@@ -55,12 +36,15 @@ def database() -> None:
     """Show and change the schema."""
 
 
+database.add_command(rehearse)
+
+
 @database.command()
 @click.option("--to", "target", default="head", help="A revision, or the start of one. Default: the newest.")
 @click.option("--force", is_flag=True, help="Go on although a live process could not serve the result.")
 def migrate(target: str, force: bool) -> None:
     """Bring the schema up; what a rollback parked comes back."""
-    with _place() as place:
+    with configured_place() as place:
         asyncio.run(running.tidy(place.dsn, place.patience))
         _move(place, target, upward=True, force=force)
 
@@ -70,7 +54,7 @@ def migrate(target: str, force: bool) -> None:
 @click.option("--force", is_flag=True, help="Go on although a live process could not serve the result.")
 def rollback(target: str, force: bool) -> None:
     """Bring the schema down; what goes is parked with its rows."""
-    with _place() as place:
+    with configured_place() as place:
         _move(place, target, upward=False, force=force)
 
 
@@ -78,8 +62,8 @@ def rollback(target: str, force: bool) -> None:
 @click.option("--json", "is_json", is_flag=True, help="For machines.")
 def status(is_json: bool) -> None:
     """Show where the schema stands, what is parked, and who serves from it."""
-    with _place() as place:
-        found = asyncio.run(_with_engine(place, schema_report.read_status))
+    with configured_place() as place:
+        found = asyncio.run(place.with_engine(schema_report.read_status))
         say(json.dumps(found, indent=2) if is_json else schema_report.status_in_words(found))
 
 
@@ -88,9 +72,9 @@ def status(is_json: bool) -> None:
 @click.option("--json", "is_json", is_flag=True, help="For machines.")
 def plan(target: str, is_json: bool) -> None:
     """Show what a change would do: SQL, locks, sizes, and the data that would stop it."""
-    with _place() as place:
-        steps = _steps(asyncio.run(_with_engine(place, read_revision)), target)
-        plans = asyncio.run(_with_engine(place, lambda engine: make_plan(engine, steps)))
+    with configured_place() as place:
+        steps = _steps(asyncio.run(place.with_engine(read_revision)), target)
+        plans = asyncio.run(place.with_engine(lambda engine: make_plan(engine, steps)))
         say(schema_report.plan_as_json(plans) if is_json else schema_report.plan_in_words(plans))
 
 
@@ -98,8 +82,8 @@ def plan(target: str, is_json: bool) -> None:
 @click.option("--yes", is_flag=True, help="Do not ask.")
 def purge_parked(yes: bool) -> None:
     """Remove for good what rollbacks parked."""
-    with _place() as place:
-        parked = asyncio.run(_with_engine(place, schema_report.read_parked))
+    with configured_place() as place:
+        parked = asyncio.run(place.with_engine(schema_report.read_parked))
         if not parked:
             say("Nothing to do: nothing is parked.")
             return
@@ -114,7 +98,7 @@ def purge_parked(yes: bool) -> None:
 @click.option("-m", "--message", required=True, help="What it does, in a few words.")
 def revision(message: str) -> None:
     """Draft a revision from the difference between the declared tables and the schema."""
-    with _place() as place:
+    with configured_place() as place:
         config = alembic_config(dsn=place.dsn, patience=place.patience, report=note)
         config.stdout = StringIO()
         drafted = command.revision(config, message, autogenerate=True)
@@ -125,7 +109,7 @@ def revision(message: str) -> None:
 @database.command()
 def check() -> None:
     """Check that there is one head, and that migrating makes what is declared."""
-    with _place() as place:
+    with configured_place() as place:
         revisions = list_revisions()
         if [each.number for each in revisions] != list(range(1, HEAD + 1)):
             raise click.ClickException(f"The revisions are not numbered 1 to {HEAD}, which window.HEAD says.")
@@ -133,7 +117,7 @@ def check() -> None:
         say(f"In step: {len(revisions)} revisions in one line make the declared schema.")
 
 
-async def _check_drift(place: _Place) -> None:
+async def _check_drift(place: Place) -> None:
     async with scratch_database(place.dsn) as dsn:
         await running.upgrade(dsn)
         config = alembic_config(dsn=dsn, patience=place.patience, report=note)
@@ -141,15 +125,15 @@ async def _check_drift(place: _Place) -> None:
         await asyncio.to_thread(command.check, config)
 
 
-def _move(place: _Place, target: str, *, upward: bool, force: bool) -> None:
-    current = asyncio.run(_with_engine(place, read_revision))
+def _move(place: Place, target: str, *, upward: bool, force: bool) -> None:
+    current = asyncio.run(place.with_engine(read_revision))
     steps = _steps(current, target)
     if not steps or steps[0].is_upgrade != upward:
         say(_nothing_to_do(current, upward=upward, is_beyond=bool(steps)))
         return
     end = destination(steps)
     if not force:
-        asyncio.run(_with_engine(place, lambda engine: _refuse_unserved(engine, place.settings, end)))
+        asyncio.run(place.with_engine(lambda engine: _refuse_unserved(engine, place.settings, end)))
     with schema_report.progress() as report:
         running.migrate(place.dsn, end, upward=upward, patience=place.patience, report=report)
     say(f"The schema is at {end}.")
@@ -194,51 +178,3 @@ async def _refuse_unserved(engine: AsyncEngine, settings: Settings, end: str) ->
             f"{len(stranded)} live processes could not serve {end}: {'; '.join(stranded)}. "
             "Replace them by a release that does, or use --force."
         )
-
-
-async def _with_engine(place: _Place, work: Callable[[AsyncEngine], Awaitable[T]]) -> T:
-    engine = running.migration_engine(place.dsn)
-    try:
-        return await work(engine)
-    finally:
-        await engine.dispose()
-
-
-@contextmanager
-def _place() -> Iterator[_Place]:
-    """Give the configured database, and tell in one sentence what goes wrong with it."""
-    settings = get_settings()
-    signal.signal(signal.SIGTERM, lambda *_: signal.raise_signal(signal.SIGINT))
-    with _telling_failures(settings):
-        if settings.migrations_dsn is not None:
-            yield _Place(settings.migrations_dsn, settings)
-            return
-        with EmbeddedPostgres(settings.database.embedded_dir) as postgres:
-            yield _Place(postgres.dsn, settings)
-
-
-@contextmanager
-def _telling_failures(settings: Settings) -> Iterator[None]:
-    try:
-        yield
-    except (CommandError, CannotCopy, EmbeddedUnavailable) as error:
-        raise click.ClickException(_sentence(str(error))) from error
-    except (DBAPIError, OSError, TimeoutError) as error:
-        if translate(error) is not None:
-            raise click.ClickException(
-                f"The database does not answer: {settings.database.masked_dsn}."
-            ) from error
-        if not isinstance(error, DBAPIError):
-            raise
-        raise click.ClickException(_refusal(error)) from error
-
-
-def _refusal(error: DBAPIError) -> str:
-    """The database's refusal in words; messages of class 42 name objects, all others may repeat values."""
-    state = sqlstate(error) or "unknown"
-    said = f": {str(error.orig).rpartition(': ')[2]}" if state.startswith("42") else ""
-    return f"The database refused (SQLSTATE {state}){said}; the schema stays at the last completed revision."
-
-
-def _sentence(words: str) -> str:
-    return words[:1].upper() + words[1:].rstrip(".") + "."

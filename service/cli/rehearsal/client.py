@@ -1,0 +1,76 @@
+"""A small HTTP client on one kept connection, which hides nothing: no retry, no reconnect in mid-request."""
+
+import asyncio
+import json
+from dataclasses import dataclass
+from types import TracebackType
+from typing import Any, Self
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """A status and, when there was one, the JSON body."""
+
+    status: int
+    body: Any
+
+
+class Client:
+    """Speaks to one port of this machine."""
+
+    def __init__(self, port: int) -> None:
+        self._port = port
+        self._reader: asyncio.StreamReader | None = None
+        self._writer: asyncio.StreamWriter | None = None
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._close()
+
+    async def ask(self, method: str, path: str, token: str | None = None, body: Any = None) -> Answer:
+        """Send one request and read its answer.
+
+        Raises:
+            OSError, asyncio.IncompleteReadError: the connection was refused, reset or cut.
+        """
+        try:
+            reader, writer = await self._connection()
+            writer.write(_request(method, path, token, body))
+            await writer.drain()
+            return await self._answer(reader)
+        except (OSError, asyncio.IncompleteReadError):
+            self._close()
+            raise
+
+    async def _connection(self) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+        if self._reader is None or self._writer is None:
+            self._reader, self._writer = await asyncio.open_connection("127.0.0.1", self._port)
+        return self._reader, self._writer
+
+    async def _answer(self, reader: asyncio.StreamReader) -> Answer:
+        head = (await reader.readuntil(b"\r\n\r\n")).decode("latin-1")
+        status_line, *lines = head.strip().split("\r\n")
+        headers = {name.lower(): value for name, _, value in (line.partition(": ") for line in lines)}
+        body = await reader.readexactly(int(headers.get("content-length", 0)))
+        if headers.get("connection") == "close":
+            self._close()
+        return Answer(int(status_line.split(" ")[1]), json.loads(body) if body else None)
+
+    def _close(self) -> None:
+        if self._writer is not None:
+            self._writer.close()
+        self._reader = self._writer = None
+
+
+def _request(method: str, path: str, token: str | None, body: Any) -> bytes:
+    content = b"" if body is None else json.dumps(body).encode()
+    lines = [f"{method} {path} HTTP/1.1", "Host: 127.0.0.1", f"Content-Length: {len(content)}"]
+    if body is not None:
+        lines.append("Content-Type: application/json")
+    if token is not None:
+        lines.append(f"Authorization: Bearer {token}")
+    return "\r\n".join([*lines, "", ""]).encode() + content
