@@ -16,6 +16,8 @@ _UNAVAILABLE = frozenset({
     "25P03",  # idle in a transaction for too long
     "25P04",  # transaction_timeout
     "3D000",  # the database does not exist (yet)
+    "42703",  # a column is missing: the schema is not this release's (yet); readiness says so, too
+    "42P01",  # a table is missing: likewise
     "40001",  # serialization failure, retried in vain
     "40003",  # completion unknown
     "40P01",  # deadlock, retried in vain

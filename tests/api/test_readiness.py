@@ -36,3 +36,12 @@ async def test_run_and_end_leaves_a_heartbeat_only_while_it_runs(database: str) 
         assert rows == [(HEAD - 1, HEAD + 1)]
     async with serving(settings_for_tests(), database) as again:
         assert len(await fetch_values(again.service.engine, "SELECT 1 FROM instances")) == 1
+
+
+async def test_request_without_any_schema_is_told_to_come_back(empty_database: str) -> None:
+    async with serving(settings_for_tests(), empty_database) as running, running.client() as client:
+        headers = {"Authorization": "Bearer rcs_" + "a" * 43}
+        read = await client.get("/v1/users/me", headers=headers)
+        written = await client.post("/v1/sessions", json={"login_id": "ada", "password": "mauve otter sings"})
+        assert [read.status_code, written.status_code] == [503, 503]
+        assert read.json()["code"] == written.json()["code"] == "database_unavailable"

@@ -31,7 +31,7 @@ MEANINGS = {
     "22012": (type(None), type(None), False),
     "23505": (type(None), type(None), False),
     "23514": (type(None), type(None), False),
-    "42P01": (type(None), type(None), False),
+    "42601": (type(None), type(None), False),
     "P0001": (type(None), type(None), False),
 }
 
