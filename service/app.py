@@ -34,7 +34,7 @@ from service.db.engine import create_engine, pool_stats
 from service.db.migrations.window import SERVED, Standing, number_of, read_revision
 from service.db.read_lane import ReadLane
 from service.db.reads import Reads
-from service.db.unit_of_work import UnitOfWork
+from service.db.unit_of_work import UnitOfWork, count_nothing
 from service.domain.ids import new_id
 from service.domain.passwords import PasswordPolicy
 from service.domain.sessions import Lifetime, SessionPolicy
@@ -70,10 +70,12 @@ class Service:
     is_draining: bool = field(default=False)
     schema_revision: int | None = field(default=None)
     """The number of the database's revision when it was last looked at, for the metrics."""
+    count: Callable[[str], None] = field(default=count_nothing)
+    """Counts the actions of the audit trail, for the metrics."""
 
     def uow(self) -> UnitOfWork:
         """Make the unit of work of one request."""
-        return UnitOfWork(self.engine)
+        return UnitOfWork(self.engine, count=self.count)
 
     def after_drain_delay(self, stop: Callable[[], None]) -> None:
         """Call `stop` once load balancers have had the time to see that the service is no longer ready."""
@@ -105,6 +107,7 @@ def create_app(settings: Settings, *, dsn: str | None = None) -> Litestar:
         logging_config=None,
         request_max_body_size=None,
     )
+    service.count = observer.count
     app.state["service"] = service
     app.state["observer"] = observer
     app.state["overridden"] = overridden

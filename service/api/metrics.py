@@ -32,6 +32,7 @@ from service.api.boundary import RequestRecord
 from service.api.operations import Operation, Success, endpoint
 from service.db.engine import PoolStats
 from service.domain.callers import Access
+from service.domain.events import Action
 from service.security.hashing import HashingStats
 
 SHARED_DIR: Final = "PROMETHEUS_MULTIPROC_DIR"
@@ -83,6 +84,11 @@ class Observer:
         )
         for outcome in _LOGIN_OUTCOMES.values():
             self._logins.labels(outcome)
+        self._events = Counter(
+            "rollcall_events", "What the audit trail tells of, by its action.", ("action",), registry=own
+        )
+        for action in Action:
+            self._events.labels(action.value)
         self._moment = _Moment(own)
         if not is_shared:
             ProcessCollector(registry=own)
@@ -96,6 +102,10 @@ class Observer:
             self._logins.labels(_LOGIN_OUTCOMES[record.status]).inc()
         if route not in _UNLOGGED:
             _log_request(record, method, route)
+
+    def count(self, action: str) -> None:
+        """Take note of an action of the audit trail, once it is committed."""
+        self._events.labels(action).inc()
 
     def refresh(self) -> None:
         """Take the figures of this moment; any thread may."""

@@ -21,15 +21,22 @@ _log = structlog.get_logger(__name__)
 _audit = structlog.get_logger("rollcall.audit")
 
 
+def count_nothing(_action: str) -> None:
+    """Count nothing."""
+
+
 class UnitOfWork:
     """Opens one transaction per `async with` block: leaving the block commits, an exception rolls back.
 
     Holds no connection outside the block. A refusal that must leave a trace is a return value of the block;
     an exception always means that nothing happened, but for `OutcomeUnknown`, which says so.
+
+    `count` is called with each action of the audit trail once it is committed.
     """
 
-    def __init__(self, engine: AsyncEngine) -> None:
+    def __init__(self, engine: AsyncEngine, *, count: Callable[[str], None] = count_nothing) -> None:
         self._engine = engine
+        self._count = count
         self._connection: AsyncConnection | None = None
         self._tx: Tx | None = None
 
@@ -55,11 +62,17 @@ class UnitOfWork:
             raise error
         if error is None:
             await _commit(connection)
-            _tell(tx)
+            self._tell(tx)
             return
         await _roll_back(connection, error)
         if isinstance(error, Exception) and not isinstance(error, RollcallError):
             raise _refusal(error) from None
+
+    def _tell(self, tx: Tx) -> None:
+        """Log and count what has happened, now that it has. Source: OWASP ASVS 5.0 16.3.1, 16.3.2."""
+        for line in tx.told:
+            _audit.info(**line)
+            self._count(line["event"])
 
     async def run(self, work: Callable[[Tx], Awaitable[ResultT]]) -> ResultT:
         """Run a whole unit of work, again when the database asks for it or a pooled connection was dead.
@@ -139,12 +152,6 @@ async def _discard(connection: AsyncConnection) -> None:
         await connection.close()
     except Exception as error:  # noqa: BLE001 - it is thrown away either way; the pool replaces it
         _log.info("connection_discarded", **faults.describe(error))
-
-
-def _tell(tx: Tx) -> None:
-    """Log what has happened, now that it has. Source: OWASP ASVS 5.0 16.3.1, 16.3.2."""
-    for line in tx.told:
-        _audit.info(**line)
 
 
 def _refusal(error: Exception, *, committing: bool = False) -> Exception:
