@@ -9,7 +9,7 @@ import pytest_asyncio
 
 from service.app import Service
 from service.db.embedded import EmbeddedPostgres
-from settings import Settings, get_settings
+from settings import Settings, get_settings, sources
 from tests.support.api import Api, Running, serving
 from tests.support.databases import Databases, empty_all_tables
 from tests.support.settings import settings_for_tests
@@ -24,6 +24,8 @@ def _bare_environment() -> Iterator[None]:
         for name in os.environ:
             if name.upper().startswith("ROLLCALL_") or name.upper() == "DATABASE_URL":
                 patch.delenv(name)
+        patch.setattr(sources, "DOTENV", Path(os.devnull))
+        patch.setattr(sources, "DEFAULT_SECRETS_DIR", Path(os.devnull))
         get_settings.cache_clear()
         yield
     get_settings.cache_clear()
