@@ -12,7 +12,7 @@ from litestar import Response
 from litestar.datastructures import Headers
 
 from service.api.wire.users import UserView
-from service.domain.errors import MalformedRequest
+from service.domain.errors import MalformedRequest, PreconditionFailed
 from service.domain.users import User
 
 _encode = msgspec.json.Encoder().encode
@@ -60,6 +60,11 @@ def tagged(view: msgspec.Struct, *, status: int = 200, headers: Mapping[str, str
     return Answer(status, body, {"ETag": entity_tag(body), **(headers or {})})
 
 
+def created(view: msgspec.Struct) -> Answer:
+    """Answer that something new is there, which is no resource that could be read again."""
+    return Answer(201, _encode(view))
+
+
 def resource(view: msgspec.Struct, request_headers: Headers) -> Response[Any]:
     """Answer a read with a resource under its entity tag, or with 304 when the caller has it already.
 
@@ -82,6 +87,28 @@ def user_precondition(request_headers: Headers) -> Callable[[User], bool]:
         return lambda _user: True
     _names(wanted, "", is_weak_enough=False)  # refuses a malformed header before anything is read
     return lambda user: _names(wanted, entity_tag(_encode(UserView.of(user))), is_weak_enough=False)
+
+
+def check_unchanged(view: msgspec.Struct, request_headers: Headers) -> None:
+    """Hold `If-Match` against a representation.
+
+    Raises:
+        PreconditionFailed: the header does not name it.
+    """
+    wanted = request_headers.get("if-match")
+    if wanted is not None and not _names(wanted, entity_tag(_encode(view)), is_weak_enough=False):
+        raise PreconditionFailed
+
+
+def refuse_entity_tags(request_headers: Headers) -> None:
+    """Hold `If-Match` against a resource that never had an entity tag: only `*` can be meant.
+
+    Raises:
+        PreconditionFailed: the header names one.
+    """
+    wanted = request_headers.get("if-match")
+    if wanted is not None and not _names(wanted, "", is_weak_enough=False):
+        raise PreconditionFailed
 
 
 def _names(header: str, tag: str, *, is_weak_enough: bool) -> bool:

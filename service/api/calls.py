@@ -18,6 +18,7 @@ from litestar.enums import ScopeType
 from litestar.middleware import ASGIMiddleware
 from litestar.types import ASGIApp, HTTPScope, Receive, Scope, Send
 
+from service.api.answers import refuse_entity_tags
 from service.api.authentication import Authenticator
 from service.api.boundary import read_body
 from service.api.clients import network_of
@@ -25,13 +26,14 @@ from service.api.operations import FORM, JSON, Operation
 from service.api.queries import read_query, refuse_query
 from service.api.strict_json import decode, require_json
 from service.domain.callers import ANONYMOUS, Caller
-from service.domain.errors import FieldFault, MalformedRequest, NotAcceptable, NotFound, ValidationFailed
+from service.domain.errors import MalformedRequest, NotAcceptable, NotFound
 from service.domain.events import Origin
 from service.domain.ids import parse_id
 
 StructT = TypeVar("StructT", bound=msgspec.Struct)
 
 _USER_AGENT_MAX = 255
+_CONDITIONAL = frozenset({"PUT", "PATCH", "DELETE"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,7 +117,10 @@ class Admission(ASGIMiddleware):
         if isinstance(operation, Operation):
             operation = self._overridden.get(operation.id, operation)
             http["state"]["call"] = await self._call(http, receive, operation)
-        elif http["method"] != "OPTIONS":
+        elif http["method"] == "OPTIONS":
+            await _tell_methods(http, send)
+            return
+        else:
             raise NotFound
         await next_app(scope, receive, send)
 
@@ -125,6 +130,8 @@ class Admission(ASGIMiddleware):
         caller = await self._caller(headers, operation)
         scope["state"]["caller_id"] = caller.id
         operation.access.admit(caller)
+        if scope["method"] in _CONDITIONAL and not operation.is_conditional_write:
+            refuse_entity_tags(headers)
         query_value = _query_of(scope["query_string"], operation)
         body = (
             b""
@@ -149,6 +156,21 @@ class Admission(ASGIMiddleware):
         if operation.access.public and not operation.access.optional:
             return ANONYMOUS
         return await self._authenticator.caller_of(headers.get("authorization"))
+
+
+async def _tell_methods(scope: HTTPScope, send: Send) -> None:
+    """Answer OPTIONS. The framework's own answer forgets methods of handlers that share a path."""
+    template = scope.get("path_template")
+    routes = [route for route in scope["litestar_app"].routes if route.path_format == template]
+    methods = sorted({method for route in routes for method in getattr(route, "methods", ())})
+    await send(
+        {
+            "type": "http.response.start",
+            "status": 204,
+            "headers": [(b"allow", ", ".join(methods).encode())],
+        }
+    )
+    await send({"type": "http.response.body", "body": b"", "more_body": False})
 
 
 def _of_type(value: msgspec.Struct | None, type_: type[StructT]) -> StructT:
@@ -186,15 +208,12 @@ def _form_of(body: bytes, type_: type[StructT]) -> StructT:
     if len(values) != len(pairs):
         raise MalformedRequest("A form field is repeated.")
     known = {name: value for name, value in values.items() if name in type_.__struct_fields__}
-    try:
-        return msgspec.convert(known, type_)
-    except msgspec.ValidationError:
-        raise ValidationFailed(FieldFault("/token", "missing_field", "This field is required.")) from None
+    return decode(msgspec.json.encode(known), type_)
 
 
 def _check_accept(accept: str | None, operation: Operation) -> None:
     """Refuse a caller that takes nothing the operation has. Source: RFC 9110 12.5.1."""
-    if accept is None or "*/*" in accept:
+    if not accept or "*/*" in accept:
         return
     own = {success.media_type for success in operation.answers.values()}
     ranges = [part.split(";")[0].strip().lower() for part in accept.split(",")]

@@ -39,9 +39,16 @@ def read_cursor(cursor: str | None, listing: str) -> Position | None:
         position = msgspec.msgpack.decode(payload, type=Position)
     except (Base64Error, ValueError):
         raise InvalidCursor from None
-    if write_cursor(position, listing) != cursor:
+    if write_cursor(position, listing) != cursor or not _is_sound(position):
         raise InvalidCursor
     return position
+
+
+def _is_sound(position: Position) -> bool:
+    """Whether a position is one that we could have written: with a place that the database can hold."""
+    if position.text is not None:
+        return position.at is None and "\0" not in position.text
+    return position.at is not None and position.at.tzinfo is not None
 
 
 def _digest(payload: bytes, listing: str) -> bytes:

@@ -5,19 +5,21 @@ from typing import Any
 from litestar import Controller, HttpMethod, Request, Response
 from msgspec import UNSET
 
-from service.api.answers import Answer, nothing, tagged
+from service.api.answers import Answer, created, nothing
 from service.api.calls import call_of
 from service.api.cursors import read_cursor, write_cursor
 from service.api.idempotency import claim_of, once
 from service.api.injection import GivenReads, GivenUow
 from service.api.operations import Operation, Success, endpoint
 from service.api.paging import listing_of, page_answer
-from service.api.wire.common import PageQuery
+from service.api.wire.common import PageQuery, in_utc
 from service.api.wire.keys import ApiKeyPage, ApiKeyView, CreatedKeyView, CreateKeyBody
 from service.db.transaction import Tx
 from service.domain.callers import Access
 from service.domain.errors import InvalidCursor, NotFound
 from service.usecases.keys import create_key, revoke_key
+
+_LINKS = {"revoke_key": {"key_id": "$response.body#/api_key/id"}}
 
 CREATE_KEY = Operation(
     id="create_key",
@@ -25,7 +27,7 @@ CREATE_KEY = Operation(
     description="The key is shown once: a repetition under the same `Idempotency-Key` has `key: null`.",
     tag="keys",
     access=Access(admin=True),
-    answers={201: Success("The new key, shown this once.", CreatedKeyView)},
+    answers={201: Success("The new key, shown this once.", CreatedKeyView, links=_LINKS)},
     body=CreateKeyBody,
     is_idempotent_by_key=True,
 )
@@ -58,17 +60,14 @@ class KeyController(Controller):
         """Create an API key, once per idempotency key."""
         call = call_of(request)
         body, origin = call.body(CreateKeyBody), call.origin
-        expires_at = None if body.expires_at is UNSET else body.expires_at
+        expires_at = None if body.expires_at is UNSET else in_utc(body.expires_at, "/expires_at")
 
         async def create(tx: Tx) -> tuple[Answer, Answer]:
             token, key = await create_key(
                 tx, name=body.name, scopes=tuple(body.scopes), expires_at=expires_at, origin=origin
             )
             view = ApiKeyView.of(key)
-            return (
-                tagged(CreatedKeyView(token.value, view), status=201),
-                tagged(CreatedKeyView(None, view), status=201),
-            )
+            return created(CreatedKeyView(token.value, view)), created(CreatedKeyView(None, view))
 
         return (await uow.run(lambda tx: once(tx, claim_of(call), create))).response()
 

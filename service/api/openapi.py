@@ -11,7 +11,8 @@ from litestar import Litestar
 from litestar.routes import HTTPRoute
 
 from service import __version__
-from service.api.operations import JSON, Operation
+from service.api.examples import example_of
+from service.api.operations import JSON, Operation, Success
 from service.api.problems import MEDIA_TYPE, Problem, problem_of, status_of
 from service.api.wire.common import ID_PATTERN
 from service.domain.errors import (
@@ -37,6 +38,7 @@ from service.domain.errors import (
 _SAMPLE_ID = "0198c5a4-7d1e-7c3b-9f60-2b1f3a5c7d9e"
 _COMPONENTS = "#/components/schemas/{name}"
 _READS = frozenset({"get", "head"})
+_CONDITIONAL_WRITES = frozenset({"put", "patch", "delete"})
 
 _HEADERS: Mapping[str, dict[str, Any]] = {
     "ETag": {"description": "The strong entity tag of the representation.", "schema": {"type": "string"}},
@@ -54,6 +56,11 @@ _HEADERS: Mapping[str, dict[str, Any]] = {
         "schema": {"type": "string"},
         "required": True,
     },
+    "X-Request-Id": {
+        "description": "The request's id; one that was sent is kept when it is a UUID in its canonical form.",
+        "schema": {"type": "string", "format": "uuid"},
+        "required": True,
+    },
     "Idempotent-Replayed": {
         "description": "`true` when this is the stored answer of an earlier request.",
         "schema": {"type": "string", "const": "true"},
@@ -67,33 +74,37 @@ _IDEMPOTENCY_KEY = {
     "description": "Makes the request safe to repeat for 24 hours.",
     "schema": {"type": "string", "minLength": 1, "maxLength": 255, "pattern": "^[!-~]+$"},
 }
+_TAGS = r'^(\*|(W/)?"[!#-~]*"(, ?(W/)?"[!#-~]*")*)$'
 _IF_MATCH = {
     "name": "If-Match",
     "in": "header",
     "required": False,
-    "description": "Only if the resource still has this entity tag.",
-    "schema": {"type": "string", "pattern": r'^(\*|"[!#-~]*")$'},
+    "description": "Only if the resource still has one of these entity tags. Weak ones never match.",
+    "schema": {"type": "string", "pattern": _TAGS},
 }
 _IF_NONE_MATCH = {
     "name": "If-None-Match",
     "in": "header",
     "required": False,
-    "description": "Only if the resource no longer has this entity tag.",
-    "schema": {"type": "string", "pattern": r'^(\*|"[!#-~]*")$'},
+    "description": "Only if the resource has none of these entity tags any more; else the answer is 304.",
+    "schema": {"type": "string", "pattern": _TAGS},
 }
 
+Schemas = Mapping[str, Any]
 Endpoints = Iterable[tuple[str, str, Operation]]
 
 
 def endpoints_of(app: Litestar) -> list[tuple[str, str, Operation]]:
     """Give path, method and operation of every endpoint that declares one; HEAD goes without saying."""
     found = []
+    overridden: Mapping[str, Operation] = app.state.get("overridden", {})
     for route in app.routes:
         if not isinstance(route, HTTPRoute):
             continue
         for handler in route.route_handlers:
             operation = handler.opt.get("operation")
             if isinstance(operation, Operation) and operation.is_documented:
+                operation = overridden.get(operation.id, operation)
                 method = next(m for m in sorted(handler.http_methods) if m != "HEAD")
                 found.append((route.path_format, method.lower(), operation))
     return sorted(found, key=lambda item: (item[0], item[1]))
@@ -103,8 +114,9 @@ def document(endpoints: Endpoints) -> dict[str, Any]:
     """Make the OpenAPI document of some endpoints."""
     endpoints = list(endpoints)
     paths: dict[str, dict[str, Any]] = {}
+    schemas = _schemas([operation for _, _, operation in endpoints])
     for path, method, operation in endpoints:
-        paths.setdefault(path, {})[method] = _operation(path, method, operation)
+        paths.setdefault(path, {})[method] = _operation(path, method, operation, schemas)
     return {
         "openapi": "3.1.0",
         "info": {
@@ -117,7 +129,8 @@ def document(endpoints: Endpoints) -> dict[str, Any]:
         "tags": [{"name": tag} for tag in sorted({operation.tag for _, _, operation in endpoints})],
         "paths": paths,
         "components": {
-            "schemas": _schemas([operation for _, _, operation in endpoints]),
+            "schemas": schemas,
+            "headers": dict(_HEADERS),
             "securitySchemes": {
                 "session": {
                     "type": "http",
@@ -147,7 +160,7 @@ def refusals_of(method: str, operation: Operation) -> list[type[RollcallError]]:
         found += [MalformedJson, BodyTooLarge, UnsupportedMediaType, ValidationFailed]
     if operation.query is not None:
         found.append(ValidationFailed)
-    if operation.is_conditional_write:
+    if method in _CONDITIONAL_WRITES:
         found.append(PreconditionFailed)
     if operation.is_idempotent_by_key:
         found += [RequestInProgress, IdempotencyKeyReused]
@@ -156,7 +169,7 @@ def refusals_of(method: str, operation: Operation) -> list[type[RollcallError]]:
     return list(dict.fromkeys([*operation.problems, *found]))
 
 
-def _operation(path: str, method: str, operation: Operation) -> dict[str, Any]:
+def _operation(path: str, method: str, operation: Operation, schemas: Schemas) -> dict[str, Any]:
     described: dict[str, Any] = {
         "operationId": operation.id,
         "summary": operation.summary,
@@ -164,15 +177,15 @@ def _operation(path: str, method: str, operation: Operation) -> dict[str, Any]:
         "parameters": [
             *_path_parameters(path),
             *_query_parameters(operation),
-            *_header_parameters(operation),
+            *_header_parameters(method, operation),
         ],
-        "responses": _responses(method, operation),
+        "responses": _responses(method, operation, schemas),
         "security": _security(operation),
     }
     if operation.description:
         described["description"] = operation.description
     if operation.body is not None:
-        described["requestBody"] = _request_body(operation.body, operation.body_types)
+        described["requestBody"] = _request_body(operation.body, operation.body_types, schemas)
     return described
 
 
@@ -214,39 +227,58 @@ def _query_parameter(name: str, schema: dict[str, Any]) -> dict[str, Any]:
     return described if about is None else {**described, "description": about}
 
 
-def _header_parameters(operation: Operation) -> list[dict[str, Any]]:
+def _header_parameters(method: str, operation: Operation) -> list[dict[str, Any]]:
     wanted = (
         (operation.is_idempotent_by_key, _IDEMPOTENCY_KEY),
-        (operation.is_conditional_write, _IF_MATCH),
+        (method in _CONDITIONAL_WRITES, _IF_MATCH),
         (operation.is_conditional_read, _IF_NONE_MATCH),
     )
     return [parameter for is_wanted, parameter in wanted if is_wanted]
 
 
-def _request_body(body: type[msgspec.Struct], media_types: Iterable[str]) -> dict[str, Any]:
-    schema = {"$ref": _COMPONENTS.format(name=body.__name__)}
-    return {"required": True, "content": {name: {"schema": schema} for name in media_types}}
+def _request_body(body: type[msgspec.Struct], media_types: Iterable[str], schemas: Schemas) -> dict[str, Any]:
+    return {"required": True, "content": {name: _content(body, schemas) for name in media_types}}
 
 
-def _responses(method: str, operation: Operation) -> dict[str, Any]:
-    responses: dict[str, Any] = {}
-    for status, success in operation.answers.items():
-        described: dict[str, Any] = {"description": success.description}
-        if success.view is not None:
-            schema: dict[str, Any] = {"$ref": _COMPONENTS.format(name=success.view.__name__)}
-            described["content"] = {success.media_type: {"schema": schema}}
-        elif success.media_type != JSON:
-            described["content"] = {success.media_type: {"schema": {"type": "string"}}}
-        names = [*success.headers, *(["Idempotent-Replayed"] if operation.is_idempotent_by_key else [])]
-        if names:
-            described["headers"] = {name: _HEADERS[name] for name in names}
-        responses[str(status)] = described
+def _content(type_: type[msgspec.Struct], schemas: Schemas) -> dict[str, Any]:
+    schema = {"$ref": _COMPONENTS.format(name=type_.__name__)}
+    return {"schema": schema, "example": example_of(schema, schemas)}
+
+
+def _header_refs(*names: str) -> dict[str, Any]:
+    return {name: {"$ref": f"#/components/headers/{name}"} for name in ("X-Request-Id", *names)}
+
+
+def _responses(method: str, operation: Operation, schemas: Schemas) -> dict[str, Any]:
+    extra = ("Idempotent-Replayed",) if operation.is_idempotent_by_key else ()
+    responses = {
+        str(status): _success(success, extra, schemas) for status, success in operation.answers.items()
+    }
     if operation.is_conditional_read:
         responses["304"] = {
             "description": "The caller has the current representation.",
-            "headers": {"ETag": _HEADERS["ETag"]},
+            "headers": _header_refs("ETag"),
         }
     return responses | _refusal_responses(refusals_of(method, operation))
+
+
+def _success(success: Success, extra: tuple[str, ...], schemas: Schemas) -> dict[str, Any]:
+    described: dict[str, Any] = {
+        "description": success.description,
+        "headers": _header_refs(*success.headers, *extra),
+    }
+    if success.view is not None:
+        described["content"] = {success.media_type: _content(success.view, schemas)}
+    elif success.media_type != JSON:
+        described["content"] = {success.media_type: {"schema": {"type": "string"}}}
+    elif success.is_free_form:
+        described["content"] = {success.media_type: {"schema": {"type": "object"}}}
+    if success.links:
+        described["links"] = {
+            name: {"operationId": name, "parameters": dict(parameters)}
+            for name, parameters in success.links.items()
+        }
+    return described
 
 
 def _refusal_responses(refusals: list[type[RollcallError]]) -> dict[str, Any]:
@@ -271,12 +303,10 @@ def _refusal_response(status: int, refusals: list[type[RollcallError]]) -> dict[
             MEDIA_TYPE: {"schema": {"$ref": _COMPONENTS.format(name="Problem")}, "examples": examples}
         },
     }
-    headers = {}
-    if status == 401:
-        headers["WWW-Authenticate"] = _HEADERS["WWW-Authenticate"]
+    names = ["WWW-Authenticate"] if status == 401 else []
     if any(refusal.retry_after is not None for refusal in refusals):
-        headers["Retry-After"] = _HEADERS["Retry-After"]
-    return {**described, "headers": headers} if headers else described
+        names.append("Retry-After")
+    return {**described, "headers": _header_refs(*names)}
 
 
 def _security(operation: Operation) -> list[dict[str, list[str]]]:

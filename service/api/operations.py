@@ -5,7 +5,7 @@ document, so that none of them can say something else than the others.
 """
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
 import msgspec
@@ -32,6 +32,10 @@ class Success:
     view: type[msgspec.Struct] | None = None
     headers: tuple[str, ...] = ()
     media_type: str = JSON
+    is_free_form: bool = False
+    """Whether the body is JSON without a view that describes it."""
+    links: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
+    """What can be done next: operation id → its parameters, as runtime expressions of OpenAPI."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -52,6 +56,7 @@ class Operation:
     query: type[msgspec.Struct] | None = None
     is_conditional_read: bool = False
     is_conditional_write: bool = False
+    """Whether the endpoint holds `If-Match` against a resource; where not, no entity tag can match."""
     is_idempotent_by_key: bool = False
     is_documented: bool = True
 

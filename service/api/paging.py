@@ -2,6 +2,7 @@
 
 from typing import Any
 from urllib.parse import urlencode
+from uuid import UUID
 
 import msgspec
 from litestar import Response
@@ -16,10 +17,10 @@ def page_answer(call: Call, page: msgspec.Struct, next_cursor: str | None) -> Re
     return answer(page, headers=headers)
 
 
-def listing_of(call: Call) -> str:
+def listing_of(call: Call, subject_id: UUID | None = None) -> str:
     """Name the listing that a cursor belongs to: the operation, its subject, filter and sort."""
     values = _values(call)
-    return f"{call.operation.id} {call.path} {sorted(values.items())}"
+    return f"{call.operation.id} {subject_id} {sorted(values.items())}"
 
 
 def _next_of(call: Call, cursor: str) -> str:

@@ -5,13 +5,13 @@ from typing import Any
 from litestar import Controller, HttpMethod, Request, Response
 from msgspec import UNSET
 
-from service.api.answers import answer, nothing
+from service.api.answers import answer, check_unchanged, nothing, user_precondition
 from service.api.calls import call_of
 from service.api.injection import GivenHasher, GivenReads, GivenRules, GivenUow
 from service.api.operations import Operation, Success, endpoint
 from service.api.wire.common import timestamp
 from service.api.wire.reset_tokens import RedeemBody, ResetTokenView
-from service.api.wire.users import ChangePasswordBody
+from service.api.wire.users import ChangePasswordBody, UserView
 from service.domain.callers import Access
 from service.domain.errors import (
     FieldFault,
@@ -19,6 +19,7 @@ from service.domain.errors import (
     InvalidToken,
     LoginThrottled,
     NotFound,
+    PasswordChangeRequired,
     ValidationFailed,
 )
 from service.domain.keys import Scope
@@ -37,8 +38,9 @@ CHANGE_PASSWORD = Operation(
     tag="passwords",
     access=Access(self_=True, admin=True, scope=Scope.USERS_WRITE, while_password_change_is_due=True),
     answers={204: Success("The password is changed.")},
-    problems=(NotFound, LoginThrottled, HashingBusy),
+    problems=(NotFound, LoginThrottled, HashingBusy, PasswordChangeRequired),
     body=ChangePasswordBody,
+    is_conditional_write=True,
 )
 CREATE_RESET_TOKEN = Operation(
     id="create_reset_token",
@@ -81,11 +83,13 @@ class PasswordController(Controller):
         own = call.caller.open_session
         if own is not None and own.user.id == user_id:
             current = _current_password(body)
+            check_unchanged(UserView.of(own.user), call.headers)
             await change_own_password(
                 uow, own.user, current, body.new_password, hasher=hasher, origin=call.origin, rules=rules
             )
             return nothing()
         _refuse_current_password(body)
+        precondition = user_precondition(call.headers)
         user = await reads.users.get(user_id)
         if user is None:
             raise NotFound
@@ -97,6 +101,7 @@ class PasswordController(Controller):
             hasher=hasher,
             origin=call.origin,
             rules=rules,
+            precondition=precondition,
         )
         return nothing()
 

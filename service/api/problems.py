@@ -200,6 +200,8 @@ FIELD_CODES: Final = {
     "too_long": "The text or list is too long.",
     "out_of_range": "The number is outside its range.",
     "invalid_value": "The value breaks the field's rule.",
+    "not_settable": "This caller may not set the field, or not for this account.",
+    "conflicting_fields": "The field cannot stand beside another one that was sent.",
     "password_too_short": "The password has too few characters.",
     "password_too_long": "The password has too many characters or bytes.",
     "password_blocked": "The password is common, or made from the login id, the name or the service's name.",

@@ -1,15 +1,19 @@
 """The query string, read strictly."""
 
-from typing import TypeVar
+import re
+from functools import cache
+from typing import TypeVar, cast
 from urllib.parse import parse_qsl
 
 import msgspec
+from msgspec.inspect import IntType, Metadata, StructType, Type, type_info
 
 from service.domain.errors import FieldFault, MalformedRequest, ValidationFailed
 
 QueryT = TypeVar("QueryT", bound=msgspec.Struct)
 
 _MOST_PARAMETERS = 32
+_INTEGER = re.compile(r"0|-?[1-9][0-9]{0,8}", re.ASCII)
 
 
 def read_query(query_string: bytes, type_: type[QueryT]) -> QueryT:
@@ -22,8 +26,9 @@ def read_query(query_string: bytes, type_: type[QueryT]) -> QueryT:
     values = _pairs_of(query_string)
     if not values.keys() <= set(type_.__struct_fields__):
         raise MalformedRequest("There is no such query parameter here.")
-    _check(values, type_)
-    return msgspec.convert(values, type_, strict=False)
+    read = {name: _read(value, name, type_) for name, value in values.items()}
+    _check(read, type_)
+    return msgspec.convert(read, type_)
 
 
 def refuse_query(query_string: bytes) -> None:
@@ -53,12 +58,29 @@ def _pairs_of(query_string: bytes) -> dict[str, str]:
     return values
 
 
-def _check(values: dict[str, str], type_: type[msgspec.Struct]) -> None:
+def _read(value: str, name: str, type_: type[msgspec.Struct]) -> str | int:
+    """Read a number where the struct wants one, in its one spelling; all else is text."""
+    if name in _integers_of(type_) and _INTEGER.fullmatch(value):
+        return int(value)
+    return value
+
+
+@cache
+def _integers_of(type_: type[msgspec.Struct]) -> frozenset[str]:
+    fields = cast(StructType, type_info(type_)).fields
+    return frozenset(field.name for field in fields if isinstance(_bare(field.type), IntType))
+
+
+def _bare(described: Type) -> Type:
+    return described.type if isinstance(described, Metadata) else described
+
+
+def _check(values: dict[str, str | int], type_: type[msgspec.Struct]) -> None:
     """Check each value on its own, so that all faults are told at once and each by its name."""
     faults = []
     for name, value in values.items():
         try:
-            msgspec.convert({name: value}, type_, strict=False)
+            msgspec.convert({name: value}, type_)
         except msgspec.ValidationError:
             faults.append(
                 FieldFault(f"?{name}", "invalid_value", "The value is not valid for this parameter.")

@@ -17,7 +17,7 @@ GET_SCHEMA = Operation(
     summary="This document",
     tag="reference",
     access=Access(public=True),
-    answers={200: Success("The OpenAPI document.")},
+    answers={200: Success("The OpenAPI document.", is_free_form=True)},
 )
 GET_DOCS = Operation(
     id="docs",

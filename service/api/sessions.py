@@ -5,7 +5,7 @@ from typing import Any
 from litestar import Controller, HttpMethod, Request, Response
 from msgspec import UNSET
 
-from service.api.answers import answer, nothing, resource
+from service.api.answers import answer, check_unchanged, nothing, resource
 from service.api.calls import Call, call_of
 from service.api.cursors import read_cursor, write_cursor
 from service.api.injection import GivenHasher, GivenReads, GivenRules, GivenUow
@@ -34,13 +34,19 @@ from service.domain.keys import Scope
 from service.domain.sessions import OpenSession
 from service.usecases.sessions import LoginRequest, end_session, end_sessions, log_in, log_out
 
+_LINKS = {
+    "end_session": {"session_id": "$response.body#/session/id"},
+    "get_user": {"user_id": "$response.body#/user/id"},
+    "list_sessions": {"user_id": "$response.body#/user/id"},
+}
+
 LOG_IN = Operation(
     id="log_in",
     summary="Log in",
     description="Every failure is the same 401, in the same time.",
     tag="sessions",
     access=Access(public=True),
-    answers={201: Success("The new session with its tokens, shown this once.", LoggedInView)},
+    answers={201: Success("The new session with its tokens, shown this once.", LoggedInView, links=_LINKS)},
     problems=(InvalidCredentials, LoginThrottled, HashingBusy),
     body=LogInBody,
     body_limit_bytes=LOGIN_BODY_LIMIT_BYTES,
@@ -59,6 +65,7 @@ LOG_OUT = Operation(
     tag="sessions",
     access=Access(self_=True, while_password_change_is_due=True),
     answers={204: Success("The session has ended.")},
+    is_conditional_write=True,
 )
 LIST_SESSIONS = Operation(
     id="list_sessions",
@@ -112,15 +119,14 @@ class SessionController(Controller):
     async def get_current_session(self, request: Request[Any, Any, Any]) -> Response[Any]:
         """Show the session that asks; authentication has read it already."""
         call = call_of(request)
-        own = _own(call)
-        view = CurrentSessionView(SessionView.of(own.session, own.session.id), UserView.of(own.user))
-        return resource(view, call.headers)
+        return resource(_current(_own(call)), call.headers)
 
     @endpoint(HttpMethod.DELETE, "/sessions/current", LOG_OUT)
     async def log_out(self, request: Request[Any, Any, Any], uow: GivenUow) -> Response[None]:
         """End the session that asks."""
         call = call_of(request)
         own = _own(call)
+        check_unchanged(_current(own), call.headers)
         await uow.run(lambda tx: log_out(tx, own.session, origin=call.origin))
         return nothing()
 
@@ -136,7 +142,8 @@ class SessionController(Controller):
     async def list_sessions(self, request: Request[Any, Any, Any], reads: GivenReads) -> Response[bytes]:
         """List the live sessions of an account."""
         call = call_of(request)
-        user_id, query, listing = call.subject_id(), call.query(PageQuery), listing_of(call)
+        user_id, query = call.subject_id(), call.query(PageQuery)
+        listing = listing_of(call, user_id)
         if user_id != call.caller.user_id and await reads.users.get(user_id) is None:
             raise NotFound
         page = await reads.sessions.list_page(
@@ -164,3 +171,7 @@ def _own(call: Call) -> OpenSession:
     if own is None:
         raise Forbidden
     return own
+
+
+def _current(own: OpenSession) -> CurrentSessionView:
+    return CurrentSessionView(SessionView.of(own.session, own.session.id), UserView.of(own.user))

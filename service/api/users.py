@@ -1,6 +1,8 @@
 """Accounts: create, list, read, change, delete."""
 
+from datetime import datetime
 from typing import Any
+from unicodedata import normalize
 
 from litestar import Controller, HttpMethod, Request, Response
 from msgspec import UNSET
@@ -12,20 +14,23 @@ from service.api.idempotency import claim_of, once, replay
 from service.api.injection import GivenHasher, GivenReads, GivenRules, GivenUow
 from service.api.operations import JSON, MERGE_PATCH, Operation, Success, endpoint
 from service.api.paging import listing_of, page_answer
+from service.api.wire.common import in_utc
 from service.api.wire.users import CreateUserBody, ListUsersQuery, UpdateUserBody, UserPage, UserView
 from service.db.transaction import Tx
 from service.domain.callers import Access
 from service.domain.errors import (
+    FieldFault,
     HashingBusy,
     InvalidCursor,
     LastAdmin,
     LoginIdTaken,
     NotFound,
     ReauthenticationRequired,
+    ValidationFailed,
 )
 from service.domain.keys import Scope
 from service.domain.pages import UserFilter
-from service.domain.users import User, UserChange
+from service.domain.users import User, UserChange, canonical_login_id
 from service.usecases.users import (
     Registration,
     check_change,
@@ -35,23 +40,35 @@ from service.usecases.users import (
     update_user,
 )
 
+_ID = {"user_id": "$response.body#/id"}
+_LINKS = {
+    "get_user": _ID,
+    "update_user": _ID,
+    "delete_user": _ID,
+    "change_password": _ID,
+    "create_reset_token": _ID,
+    "list_sessions": _ID,
+    "end_sessions": _ID,
+}
+
 CREATE_USER = Operation(
     id="create_user",
     summary="Create an account",
     description="`password_hash`, `role` and `state` are for administrators and API keys only.",
     tag="users",
     access=Access(admin=True, scope=Scope.USERS_WRITE),
-    answers={201: Success("The new account.", UserView, ("Location", "ETag"))},
+    answers={201: Success("The new account.", UserView, ("Location", "ETag"), links=_LINKS)},
     problems=(LoginIdTaken, HashingBusy),
     body=CreateUserBody,
     is_idempotent_by_key=True,
 )
+_NEXT = {"list_users": {"cursor": "$response.body#/next_cursor"}}
 LIST_USERS = Operation(
     id="list_users",
     summary="List accounts",
     tag="users",
     access=Access(admin=True, scope=Scope.USERS_READ),
-    answers={200: Success("A page of accounts.", UserPage, ("Link",))},
+    answers={200: Success("A page of accounts.", UserPage, ("Link",), links=_NEXT)},
     problems=(InvalidCursor,),
     query=ListUsersQuery,
 )
@@ -184,13 +201,24 @@ def _change(body: UpdateUserBody) -> UserChange:
 
 def _filter(query: ListUsersQuery) -> UserFilter:
     return UserFilter(
-        prefix=query.q,
-        login_id=query.login_id,
+        prefix=normalize("NFC", query.q) if query.q is not None else None,
+        login_id=_exact(query.login_id) if query.login_id is not None else None,
         state=query.state,
         role=query.role,
-        created_after=query.created_after,
-        created_before=query.created_before,
+        created_after=_moment(query.created_after, "?created_after"),
+        created_before=_moment(query.created_before, "?created_before"),
     )
+
+
+def _exact(login_id: str) -> str:
+    canonical = canonical_login_id(login_id)
+    if canonical is None:
+        raise ValidationFailed(FieldFault("?login_id", "invalid_value", "No account can have this."))
+    return canonical
+
+
+def _moment(at: datetime | None, pointer: str) -> datetime | None:
+    return in_utc(at, pointer) if at is not None else None
 
 
 def _created(user: User) -> Answer:

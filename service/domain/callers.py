@@ -92,17 +92,13 @@ class Access:
             PasswordChangeRequired: this session may only change its password or log out.
             Forbidden: this caller can never use the operation.
         """
-        if self.public:
+        if self.public and (not self.optional or caller.kind is CallerKind.ANONYMOUS):
             return
         if caller.kind is CallerKind.ANONYMOUS:
             raise Unauthenticated
-        if (
-            caller.open_session is not None
-            and caller.open_session.user.must_change
-            and not self.while_password_change_is_due
-        ):
+        if caller.must_change_password and not self.while_password_change_is_due:
             raise PasswordChangeRequired
-        if not (self._as_privileged(caller) or (self.self_ and caller.user_id is not None)):
+        if not (self.public or self._as_privileged(caller) or (self.self_ and caller.user_id is not None)):
             raise Forbidden
 
     def admit_to(self, caller: Caller, subject_id: UUID) -> None:
@@ -111,7 +107,10 @@ class Access:
         Raises:
             NotFound: the account is another's, and the caller is a plain user; the same answer as for an
                 account that never existed. Source: OWASP ASVS 5.0 8.2.2.
+            PasswordChangeRequired: this session may only change its own account's password.
         """
+        if caller.must_change_password and caller.user_id != subject_id:
+            raise PasswordChangeRequired
         if not (self._as_privileged(caller) or (self.self_ and caller.user_id == subject_id)):
             raise NotFound
 

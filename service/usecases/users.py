@@ -18,6 +18,7 @@ from service.domain.errors import (
 )
 from service.domain.events import Action, Origin
 from service.domain.ids import new_id
+from service.domain.keys import Scope
 from service.domain.users import Role, State, User, UserChange, canonical_login_id, canonical_name
 from service.security.foreign import check_importable
 from service.security.hashing import PasswordHasher
@@ -194,7 +195,8 @@ def _privilege_faults(wanted: Registration, caller: Caller) -> list[FieldFault]:
         )
     if wanted.password_hash is not None and (reason := check_importable(wanted.password_hash)):
         faults.append(FieldFault("/password_hash", "invalid_value", reason))
-    if not (caller.is_admin or caller.key is not None or caller.kind is CallerKind.OPERATOR):
+    is_trusted = caller.is_admin or caller.has_scope(Scope.USERS_WRITE)
+    if not (is_trusted or caller.kind is CallerKind.OPERATOR):
         faults += [
             FieldFault(f"/{field}", "not_settable", _NOT_YOURS)
             for field in ("password_hash", "role", "state")

@@ -6,6 +6,7 @@ from typing import Annotated
 import msgspec
 from msgspec import Meta
 
+from service.domain.errors import FieldFault, ValidationFailed
 from service.domain.pages import PAGE_DEFAULT, PAGE_MAX
 
 ID_PATTERN = "^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$"
@@ -31,7 +32,7 @@ Cursor = Annotated[
     str, Meta(max_length=2000, description="`next_cursor` of the page before, from the same filter and sort.")
 ]
 Moment = Annotated[
-    datetime, Meta(tz=True, description="RFC 3339 with an offset.", examples=["2026-11-23T09:30:00Z"])
+    datetime, Meta(tz=True, description="RFC 3339 with an offset.", examples=["2036-11-23T09:30:00Z"])
 ]
 
 
@@ -48,6 +49,18 @@ class PageQuery(Input, frozen=True):
 
     limit: Limit = PAGE_DEFAULT
     cursor: Cursor | None = None
+
+
+def in_utc(at: datetime, pointer: str) -> datetime:
+    """Bring a point in time to UTC.
+
+    Raises:
+        ValidationFailed: there it falls outside the years 1 to 9999; the fault is at `pointer`.
+    """
+    try:
+        return at.astimezone(UTC)
+    except OverflowError:
+        raise ValidationFailed(FieldFault(pointer, "out_of_range", "The year must be 1 to 9999.")) from None
 
 
 def timestamp(at: datetime) -> str:

@@ -82,7 +82,12 @@ class ChangePasswordBody(Input, frozen=True):
     """A new password: with the current one for one's own account, without for another's."""
 
     new_password: NewPassword
-    current_password: Annotated[str, Meta(extra_json_schema={"format": "password"})] | UnsetType = UNSET
+    current_password: (
+        Annotated[
+            str, Meta(examples=["crimson kettle drums loudly"], extra_json_schema={"format": "password"})
+        ]
+        | UnsetType
+    ) = UNSET
     must_change: (
         Annotated[
             bool, Meta(description="For another's account: whether its owner has to change it. Default true.")

@@ -1,0 +1,31 @@
+"""Examples for the OpenAPI document, made from the examples that its schemas give for single fields."""
+
+from collections.abc import Mapping
+from typing import Any
+
+_SAMPLES: Mapping[str, Any] = {"boolean": True, "integer": 1, "string": "text"}
+
+
+def example_of(schema: Mapping[str, Any], components: Mapping[str, Any]) -> Any:
+    """Give a value that the schema allows. Of what is optional, only fields with an example stand in it."""
+    if "$ref" in schema:
+        return example_of(components[schema["$ref"].rpartition("/")[2]], components)
+    if "anyOf" in schema:
+        return example_of(schema["anyOf"][0], components)
+    for keyword in ("examples", "enum"):
+        if keyword in schema:
+            return schema[keyword][0]
+    if schema.get("type") == "array":
+        return [example_of(schema["items"], components)]
+    if schema.get("type") == "object":
+        return _object(schema, components)
+    return _SAMPLES[schema.get("type", "string")]
+
+
+def _object(schema: Mapping[str, Any], components: Mapping[str, Any]) -> dict[str, Any]:
+    required = schema.get("required", ())
+    return {
+        name: example_of(member, components)
+        for name, member in schema["properties"].items()
+        if name in required or "examples" in member
+    }
