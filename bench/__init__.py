@@ -1,0 +1,1 @@
+"""Measures Rollcall against its limits and its peers; see README.md beside this file."""

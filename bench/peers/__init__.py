@@ -1,0 +1,1 @@
+"""What Rollcall is compared with, one application a module; they run in bench/.venv."""

@@ -1,0 +1,100 @@
+"""The processes that are measured."""
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import IO
+from urllib.error import URLError
+from urllib.request import urlopen
+
+ROOT = Path(__file__).resolve().parents[1]
+PEERS_PYTHON = ROOT / "bench/.venv/bin/python"
+STATE = ROOT / "var/bench"
+_START_WITHIN_S = 60.0
+_POLL_S = 0.005
+
+
+class Server:
+    """A running server on loopback."""
+
+    def __init__(self, name: str, command: list[str], environment: dict[str, str]) -> None:
+        self.name = name
+        self.port = _free_port()
+        STATE.mkdir(parents=True, exist_ok=True)
+        self._log: IO[bytes] = (STATE / f"{name}.log").open("wb")
+        ports = {"PORT": str(self.port), "ROLLCALL_HTTP__PORT": str(self.port)}
+        clean = {key: value for key, value in os.environ.items() if not key.startswith("ROLLCALL_")}
+        started_at = time.perf_counter()
+        self.process = subprocess.Popen(
+            command, cwd=ROOT, env={**clean, **environment, **ports}, stdout=self._log, stderr=self._log
+        )
+        try:
+            self._wait_until_ready()
+        except BaseException:
+            self.stop()
+            raise
+        self.started_in_s = time.perf_counter() - started_at
+
+    def resident_mib(self) -> float:
+        """Resident memory of the worker, MiB."""
+        for line in Path(f"/proc/{self.process.pid}/status").read_text().splitlines():
+            if line.startswith("VmRSS:"):
+                return int(line.split()[1]) / 1024
+        raise RuntimeError(f"{self.name} has no resident memory")
+
+    def stop(self) -> None:
+        self.process.send_signal(signal.SIGTERM)
+        try:
+            self.process.wait(30)
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+            self.process.wait()
+        self._log.close()
+
+    def _wait_until_ready(self) -> None:
+        ends_at = time.monotonic() + _START_WITHIN_S
+        while time.monotonic() < ends_at:
+            if self.process.poll() is not None:
+                raise RuntimeError(f"{self.name} ended at its start; see {self._log.name}")
+            try:
+                with urlopen(f"http://127.0.0.1:{self.port}/health/ready", timeout=5) as answer:  # noqa: S310
+                    if answer.status == 200:
+                        return
+            except (URLError, OSError):
+                time.sleep(_POLL_S)
+        raise RuntimeError(f"{self.name} is not ready after {_START_WITHIN_S:.0f} s; see {self._log.name}")
+
+
+@contextmanager
+def rollcall(dsn: str | None, name: str = "rollcall", **settings: str) -> Iterator[Server]:
+    """Rollcall with its default settings, as `make run` serves it, but for the ones given."""
+    server = Server(
+        name, [sys.executable, "-m", "service", "serve"], {"DATABASE_URL": dsn or "embedded", **settings}
+    )
+    try:
+        yield server
+    finally:
+        server.stop()
+
+
+@contextmanager
+def peer(name: str, dsn: str) -> Iterator[Server]:
+    """One of the applications in bench/peers."""
+    server = Server(name, [str(PEERS_PYTHON), "-m", f"bench.peers.{name}"], {"DATABASE_URL": dsn})
+    try:
+        yield server
+    finally:
+        server.stop()
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
