@@ -15,10 +15,12 @@ import uvicorn
 from litestar import Litestar
 
 from service import __version__
+from service.api.metrics import registry_of_workers
 from service.app import Service, create_app
 from service.cli.connection import database_of, with_service
 from service.cli.console import note
 from service.cli.logs import configure_logs
+from service.cli.metrics import adding_up, answering
 from service.cli.workers import Workers
 from service.db.migrations.patience import Patience
 from service.db.migrations.running import migrate
@@ -47,8 +49,9 @@ def serve() -> None:
         if settings.database.dsn is None:
             _introduce(settings, dsn)
         if settings.http.workers == 1:
-            with _listen(settings) as listening:
-                _serve_here(settings, dsn, [listening])
+            app = create_app(settings, dsn=dsn)
+            with _listen(settings) as listening, answering(settings, app.state["observer"].registry):
+                _serve_here(settings, app, listening)
         else:
             _serve_in_workers(settings, dsn)
 
@@ -79,10 +82,9 @@ class _Server(uvicorn.Server):
             _log.info("serving", release=__version__, address=_address_of(self._service.settings))
 
 
-def _serve_here(settings: Settings, dsn: str, sockets: list[socket.socket]) -> None:
-    app = create_app(settings, dsn=dsn)
+def _serve_here(settings: Settings, app: Litestar, listening: socket.socket) -> None:
     server = _Server(_config(settings, app), app.state["service"])
-    server.run(sockets=sockets)
+    server.run(sockets=[listening])
     if not server.started:
         raise click.ClickException("The service could not start; the log says why.")
 
@@ -90,13 +92,14 @@ def _serve_here(settings: Settings, dsn: str, sockets: list[socket.socket]) -> N
 def _serve_in_workers(settings: Settings, dsn: str) -> None:
     """Serve in several processes behind one socket; one that dies is replaced."""
     patience = settings.http.drain_delay + settings.http.drain_timeout
-    with _listen(settings) as listening:
+    with _listen(settings) as listening, adding_up() as forget, answering(settings, registry_of_workers()):
         Workers(
             serve_as_worker,
             count=settings.http.workers,
             dsn=dsn,
             listening=listening,
             patience_s=patience.total_seconds() + SPARE_SECONDS,
+            forget=forget,
         ).run()
 
 
@@ -105,7 +108,7 @@ def serve_as_worker(dsn: str, listening: socket.socket) -> None:
     settings = get_settings()
     configure_logs(settings)
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the parent, which passes it on
-    _serve_here(settings, dsn, [listening])
+    _serve_here(settings, create_app(settings, dsn=dsn), listening)
 
 
 def _listen(settings: Settings) -> socket.socket:

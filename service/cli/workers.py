@@ -19,15 +19,26 @@ Work = Callable[[str, socket.socket], None]
 
 
 class Workers:
-    """Keeps `count` processes running `work(dsn, listening)` until SIGTERM or SIGINT."""
+    """Keeps `count` processes running `work(dsn, listening)` until SIGTERM or SIGINT.
+
+    `forget` is called with the process id of one that has died.
+    """
 
     def __init__(
-        self, work: Work, *, count: int, dsn: str, listening: socket.socket, patience_s: float
+        self,
+        work: Work,
+        *,
+        count: int,
+        dsn: str,
+        listening: socket.socket,
+        patience_s: float,
+        forget: Callable[[int], None],
     ) -> None:
         self._context = multiprocessing.get_context("spawn")
         self._arguments = (dsn, listening)
         self._work = work
         self._patience_s = patience_s
+        self._forget = forget
         self._processes: list[SpawnProcess] = []
         self._count = count
         self._is_ending = False
@@ -58,6 +69,7 @@ class Workers:
         for process in dead:
             _log.error("worker_died", worker=process.pid, exit_code=process.exitcode)
             process.join()
+            self._forget(process.pid or 0)
         time.sleep(_BREATH_SECONDS)
         alive = [process for process in self._processes if process not in dead]
         self._processes = alive + [self._start() for _ in dead if not self._is_ending]
