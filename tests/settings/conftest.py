@@ -15,6 +15,7 @@ def bare_environment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterato
         if name.upper().startswith("ROLLCALL_") or name.upper() == "DATABASE_URL":
             monkeypatch.delenv(name)
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sources, "DOTENV", Path(".env"))
     monkeypatch.setattr(sources, "DEFAULT_SECRETS_DIR", tmp_path / "secrets")
     get_settings.cache_clear()
     yield

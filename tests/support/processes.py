@@ -15,6 +15,8 @@ from pathlib import Path
 import httpx
 
 ROOT = Path(__file__).resolve().parents[2]
+_ELSEWHERE = ROOT / "tests"
+"""Not where a developer's .env is."""
 _START_SECONDS = 60.0
 _CHEAP_HASH = {
     "ROLLCALL_PROFILE": "test",
@@ -38,14 +40,14 @@ def environment(**variables: str) -> dict[str, str]:
         for name, value in os.environ.items()
         if not name.startswith("ROLLCALL_") and name != "DATABASE_URL"
     }
-    return {**bare, **_CHEAP_HASH, **variables}
+    return {**bare, **_CHEAP_HASH, "PYTHONPATH": str(ROOT), **variables}
 
 
 def run_command(*arguments: str, stdin: str = "", **variables: str) -> subprocess.CompletedProcess[str]:
     """Run `python -m service …` to its end."""
     return subprocess.run(
         [sys.executable, "-m", "service", *arguments],
-        cwd=ROOT,
+        cwd=_ELSEWHERE,
         env=environment(**variables),
         input=stdin,
         capture_output=True,
@@ -115,7 +117,7 @@ def service_process(tmp_path: Path, *, ready: bool = True, **variables: str) -> 
     with log.open("w") as output:
         process = subprocess.Popen(
             [sys.executable, "-m", "service", "serve"],
-            cwd=ROOT,
+            cwd=_ELSEWHERE,
             env=environment(**{**settings, **variables}),
             stdout=output,
             stderr=output,
