@@ -1,5 +1,6 @@
 """Failed log-ins in SQL. Every count is one atomic statement, so that N guesses at once cost N."""
 
+from collections.abc import Mapping
 from datetime import timedelta
 from typing import Any
 from uuid import UUID
@@ -156,14 +157,20 @@ class ThrottleRepository(Repository):
             "strangers_per_hour": policy.strangers_per_hour,
             "failures_in_a_row": policy.failures_in_a_row,
         }
-        if await self._db.one(_RESERVE, values) is not None:
-            return None
         asked = {
             name: values[name]
             for name in ("bucket", "is_stranger", "strangers_per_hour", "failures_in_a_row")
         }
+        # Looked at first, as a refused upsert would lock the row too, and a storm of guesses wait in line.
+        if (wait := await self._wait(asked)) is not None:
+            return wait
+        if await self._db.one(_RESERVE, values) is not None:
+            return None
+        return await self._wait(asked) or policy.first_wait
+
+    async def _wait(self, asked: Mapping[str, Any]) -> timedelta | None:
         row = await self._db.one(_RELEASED_AT, asked)
-        return (row[0] if row is not None else None) or policy.first_wait
+        return row[0] if row is not None else None
 
     async def refund(self, bucket: bytes) -> None:
         """Take back a reserved attempt that was not verified after all."""

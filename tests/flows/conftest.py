@@ -1,0 +1,24 @@
+"""Speaking to the application from several places."""
+
+from collections.abc import AsyncIterator, Callable
+from contextlib import AsyncExitStack
+
+import pytest_asyncio
+
+from service.app import Service
+from tests.support.api import Api, Running
+
+At = Callable[[str], Api]
+
+
+@pytest_asyncio.fixture
+async def at(running: Running, service: Service) -> AsyncIterator[At]:
+    """Makes clients that come from some address, on empty tables."""
+    async with AsyncExitStack() as stack:
+
+        def client_at(ip: str) -> Api:
+            client = running.client(ip=ip)
+            stack.push_async_callback(client.aclose)
+            return Api(client, service)
+
+        yield client_at

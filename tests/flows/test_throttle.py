@@ -1,0 +1,362 @@
+"""The log-in throttle. Nobody waits here: rows are aged instead."""
+
+import asyncio
+from collections.abc import AsyncIterator, Iterable
+from ipaddress import ip_network
+
+import httpx
+import pytest
+import pytest_asyncio
+
+from service.app import Service
+from service.domain.throttle import ThrottlePolicy
+from settings import Settings
+from settings.http import HttpSettings
+from tests.flows.conftest import At
+from tests.support.api import OTHER_PASSWORD, PASSWORD, Api, Running, serving
+from tests.support.databases import execute, fetch_values
+from tests.support.settings import settings_for_tests
+
+WRONG = OTHER_PASSWORD
+HOME, ABROAD = "198.51.100.7", "203.0.113.66"
+
+
+async def guess(api: Api, login_id: str = "ada", count: int = 1, **more: str) -> list[int]:
+    return [(await api.log_in(login_id, WRONG, **more)).status_code for _ in range(count)]
+
+
+async def lapse(service: Service) -> None:
+    """Let the waits of all accounts pass."""
+    await execute(service.engine, "UPDATE login_buckets SET blocked_until = now()")
+
+
+async def age(service: Service, by: str) -> None:
+    """Make everything that the throttle knows older."""
+    await execute(
+        service.engine,
+        "UPDATE login_buckets SET blocked_until = blocked_until - CAST(CAST(:span AS text) AS interval),"
+        " hour_started_at = hour_started_at - CAST(CAST(:span AS text) AS interval)",
+        span=by,
+    )
+    await execute(
+        service.engine,
+        "UPDATE network_buckets SET"
+        " minute_started_at = minute_started_at - CAST(CAST(:span AS text) AS interval),"
+        " hour_started_at = hour_started_at - CAST(CAST(:span AS text) AS interval)",
+        span=by,
+    )
+
+
+async def forget_networks(service: Service) -> None:
+    await execute(service.engine, "DELETE FROM network_buckets")
+
+
+async def counted(service: Service) -> list[tuple[object, ...]]:
+    return await fetch_values(service.engine, "SELECT failures FROM login_buckets ORDER BY failures")
+
+
+def assert_throttled(answer: httpx.Response) -> int:
+    assert answer.status_code == 429
+    assert answer.json()["code"] == "login_throttled"
+    assert answer.headers["Retry-After"].isdecimal()
+    return int(answer.headers["Retry-After"])
+
+
+async def test_guess_wrong_five_times_is_free_and_then_waits(api: Api, service: Service) -> None:
+    await api.account("ada")
+    assert await guess(api, count=5) == [401] * 5
+    assert assert_throttled(await api.log_in("ada", WRONG)) == 1
+
+
+async def test_guess_while_throttled_is_neither_verified_nor_counted(api: Api, service: Service) -> None:
+    await api.account("ada")
+    await guess(api, count=5)
+    before = service.hasher.stats().done_total
+    assert_throttled(await api.log_in("ada", PASSWORD))
+    assert await guess(api, count=10) == [429] * 10
+    assert service.hasher.stats().done_total == before
+    assert await counted(service) == [(5,)]
+    assert await fetch_values(
+        service.engine, "SELECT count(*) FROM events WHERE action = 'login.failed'"
+    ) == [(5,)]
+
+
+async def test_guess_on_and_on_doubles_the_wait_up_to_a_quarter_of_an_hour(
+    api: Api, service: Service
+) -> None:
+    await api.account("ada")
+    waits = []
+    for _ in range(17):
+        assert await guess(api) == [401]
+        rows = await fetch_values(
+            service.engine,
+            "SELECT coalesce(round(extract(epoch FROM blocked_until - updated_at)), 0)::int"
+            " FROM login_buckets",
+        )
+        waits.append(rows[0][0])
+        await lapse(service)
+        await forget_networks(service)
+    assert waits == [0] * 4 + [1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 900, 900, 900]
+    policy = ThrottlePolicy()
+    assert waits == [policy.wait_after(failures).total_seconds() for failures in range(1, 18)]
+
+
+async def test_guess_as_a_stranger_more_than_thirty_times_an_hour_waits_for_the_hour(
+    api: Api, service: Service, at: At
+) -> None:
+    await api.account("ada")
+    for turn in range(30):
+        assert await guess(at(f"203.0.113.{turn}")) == [401]
+        await lapse(service)
+    assert 3500 < assert_throttled(await at("203.0.113.77").log_in("ada")) <= 3600
+    await age(service, "1 hour")
+    assert await guess(at("203.0.113.78")) == [401]
+
+
+async def test_guess_a_hundred_times_in_a_row_closes_the_account_to_strangers_for_good(
+    api: Api, service: Service, at: At
+) -> None:
+    ada = await api.account("ada")
+    device = (await at(HOME).log_in("ada")).json()["device_token"]
+    await guess(at(ABROAD))
+    await execute(service.engine, "UPDATE login_buckets SET failures = 99")
+    assert await guess(at(ABROAD)) == [401]
+    await age(service, "10 years")
+    assert_throttled(await at(ABROAD).log_in("ada"))
+    assert (await at(ABROAD).log_in("ada", device_token=device)).status_code == 201
+    assert_throttled(await at("192.0.2.1").log_in("ada"))
+    admin = api.by(await api.admin())
+    reset = (await admin.post(f"/v1/users/{ada.id}/reset-tokens")).json()["token"]
+    redeemed = await api.post("/v1/reset-tokens/redeem", {"token": reset, "new_password": OTHER_PASSWORD})
+    assert redeemed.status_code == 204
+    assert (await at("192.0.2.1").log_in("ada", OTHER_PASSWORD)).status_code == 201
+
+
+async def test_guess_three_hundred_times_at_once_verifies_no_more_than_in_a_row(
+    api: Api, service: Service, at: At
+) -> None:
+    """Source: CVE-2023-47111."""
+    await api.account("ada")
+    before = service.hasher.stats().done_total
+    places = [at(f"203.0.113.{place}") for place in range(30)]
+    at_once = asyncio.Semaphore(50)
+
+    async def guess_once(turn: int) -> int:
+        async with at_once:
+            return (await places[turn % 30].log_in("ada", WRONG)).status_code
+
+    statuses = await asyncio.gather(*(guess_once(turn) for turn in range(300)))
+    verified = service.hasher.stats().done_total - before
+    # Five are free; the wait after that is counted from the clock, so the machine's speed adds one or two.
+    assert 5 <= verified == statuses.count(401) <= 8
+    assert statuses.count(429) == 300 - verified
+    assert await counted(service) == [(verified,)]
+
+
+async def test_guess_at_many_names_at_once_tells_no_more_than_the_limit_of_the_network(
+    api: Api, service: Service
+) -> None:
+    await api.account("ada")
+    guesses = [api.log_in(f"name-{turn}", WRONG) for turn in range(60)]
+    statuses = [answer.status_code for answer in await asyncio.gather(*guesses)]
+    assert statuses.count(401) == 20
+    assert statuses.count(429) == 40
+    assert_throttled(await api.log_in("ada"))
+
+
+async def test_log_in_from_a_network_at_its_limit_is_not_told_that_the_password_was_right(
+    api: Api, service: Service, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Others may reach the limit while this password is being verified."""
+    await api.account("ada")
+    verify = service.hasher.verify
+
+    async def verify_while_others_guess(*args: object, **more: object) -> bool:
+        is_right = await verify(*args, **more)  # type: ignore[arg-type] # passed on as it came
+        await execute(
+            service.engine,
+            "INSERT INTO network_buckets (network, minute_failures, hour_failures)"
+            " VALUES ('127.0.0.1/32', 20, 20)",
+        )
+        return is_right
+
+    monkeypatch.setattr(service.hasher, "verify", verify_while_others_guess)
+    assert_throttled(await api.log_in("ada"))
+    assert await fetch_values(service.engine, "SELECT count(*) FROM sessions") == [(1,)]
+
+
+@pytest.mark.parametrize(
+    "neighbours", [["203.0.113.66"] * 21, [f"2001:db8:0:1::{n:x}" for n in range(1, 22)]]
+)
+async def test_guess_from_one_network_more_than_twenty_times_a_minute_waits(
+    api: Api, service: Service, at: At, neighbours: list[str]
+) -> None:
+    await api.account("ada")
+    for turn, ip in enumerate(neighbours[:20]):
+        assert await guess(at(ip), f"name-{turn}") == [401]
+    assert 1 <= assert_throttled(await at(neighbours[20]).log_in("ada")) <= 60
+    assert (await at("2001:db8:0:2::1").log_in("ada")).status_code == 201
+    await age(service, "1 minute")
+    assert (await at(neighbours[20]).log_in("ada")).status_code == 201
+
+
+async def test_guess_from_one_network_more_than_two_hundred_times_an_hour_waits(
+    api: Api, service: Service
+) -> None:
+    await guess(api, "nobody")
+    await execute(service.engine, "UPDATE network_buckets SET hour_failures = 200")
+    assert 3500 < assert_throttled(await api.log_in("somebody", WRONG)) <= 3600
+    await age(service, "1 hour")
+    assert await guess(api, "somebody") == [401]
+
+
+async def test_guess_at_a_name_without_account_is_throttled_alike(api: Api, service: Service, at: At) -> None:
+    """Source: GHSA-c27j-76xg-6x4f."""
+    await api.account("ada")
+    seen: dict[str, list[tuple[int, str | None]]] = {}
+    for place, login_id in ((HOME, "ada"), (ABROAD, "nobody")):
+        answers = [await at(place).log_in(login_id, WRONG) for _ in range(8)]
+        seen[login_id] = [(answer.status_code, answer.headers.get("Retry-After")) for answer in answers]
+    assert seen["ada"] == seen["nobody"] == [(401, None)] * 5 + [(429, "1")] * 3
+
+
+@pytest.mark.parametrize("spellings", [["ada", "ADA", "Ada", "aDa", "adA"], ["\u0130", "\u0130"]])
+async def test_guess_in_several_spellings_counts_together(
+    api: Api, service: Service, spellings: list[str]
+) -> None:
+    for login_id in spellings:
+        assert await guess(api, login_id) == [401]
+    assert await counted(service) == [(len(spellings),)]
+
+
+async def test_guess_by_strangers_does_not_lock_out_the_owner(api: Api, service: Service, at: At) -> None:
+    """Source: OWASP ASVS 5.0 6.1.1."""
+    await api.account("ada")
+    known = (await at(HOME).log_in("ada")).json()
+    await guess(at(ABROAD), count=5)
+    assert_throttled(await at(ABROAD).log_in("ada"))
+    session = at(ABROAD).by(known["token"])
+    assert (await session.get("/v1/users/me")).status_code == 200
+    assert (await at(HOME).log_in("ada")).status_code == 201, "a network that logged in before"
+    travelling = await at("192.0.2.1").log_in("ada", device_token=known["device_token"])
+    assert travelling.status_code == 201, "a device that logged in before"
+    change = {"current_password": PASSWORD, "new_password": OTHER_PASSWORD}
+    assert (await session.put("/v1/users/me/password", change)).status_code == 204
+
+
+async def test_guess_by_neighbours_does_not_lock_out_the_owner_on_a_known_device(
+    api: Api, service: Service, at: At
+) -> None:
+    await api.account("ada")
+    known = (await at(HOME).log_in("ada")).json()
+    for turn in range(20):
+        await guess(at(HOME), f"name-{turn}")
+    assert_throttled(await at(HOME).log_in("ada"))
+    assert (await at(HOME).log_in("ada", device_token=known["device_token"])).status_code == 201
+    change = {"current_password": PASSWORD, "new_password": OTHER_PASSWORD}
+    changed = await at(HOME).by(known["token"]).put("/v1/users/me/password", change)
+    assert changed.status_code == 204
+
+
+async def test_guess_on_a_known_device_is_throttled_in_its_own_right(
+    api: Api, service: Service, at: At
+) -> None:
+    await api.account("ada")
+    device = (await at(HOME).log_in("ada")).json()["device_token"]
+    assert await guess(at(ABROAD), count=6, device_token=device) == [401] * 5 + [429]
+    assert (await at(HOME).log_in("ada")).status_code == 201
+
+
+async def test_guess_with_the_device_token_of_another_account_counts_as_a_stranger(
+    api: Api, service: Service, at: At
+) -> None:
+    await api.account("ada")
+    await api.account("mallory")
+    device = (await at(ABROAD).log_in("mallory")).json()["device_token"]
+    assert await guess(at(ABROAD), count=3, device_token=device) == [401] * 3
+    assert await guess(at("192.0.2.1"), count=3) == [401, 401, 429]
+
+
+async def test_log_in_clears_its_own_bucket_and_no_other(api: Api, service: Service, at: At) -> None:
+    """Source: the notice of allauth 65.8: a success cleared the network's failures."""
+    await api.account("ada")
+    device = (await at(HOME).log_in("ada")).json()["device_token"]
+    await guess(at(ABROAD), count=4)
+    await guess(at(ABROAD), count=3, device_token=device)
+    assert (await at(ABROAD).log_in("ada", device_token=device)).status_code == 201
+    assert await counted(service) == [(4,)]
+    in_network = "SELECT minute_failures FROM network_buckets WHERE network = :network"
+    assert await fetch_values(service.engine, in_network, network=f"{ABROAD}/32") == [(7,)]
+    assert (await at("192.0.2.1").log_in("ada")).status_code == 201
+    assert await counted(service) == []
+
+
+async def test_change_the_password_wrongly_again_and_again_is_throttled(
+    api: Api, service: Service, at: At
+) -> None:
+    """Source: Keycloak CVE-2026-9798: one path to a password was not throttled."""
+    ada = api.by(await api.account("ada"))
+    change = {"current_password": WRONG, "new_password": "a third password for ada"}
+    answers = [await ada.put("/v1/users/me/password", change) for _ in range(6)]
+    assert [answer.status_code for answer in answers] == [422] * 5 + [429]
+    assert answers[0].json()["errors"][0] == {
+        "pointer": "/current_password",
+        "code": "wrong_password",
+        "detail": "This is not the current password.",
+    }
+    assert_throttled(answers[-1])
+    right = {**change, "current_password": PASSWORD}
+    assert_throttled(await ada.put("/v1/users/me/password", right))
+    await lapse(service)
+    assert (await ada.put("/v1/users/me/password", right)).status_code == 204
+    assert await counted(service) == []
+
+
+@pytest_asyncio.fixture
+async def replica(test_settings: Settings, shared_database: str, service: Service) -> AsyncIterator[Running]:
+    """A second instance of the application on the same database."""
+    async with serving(test_settings, shared_database) as second:
+        yield second
+
+
+async def test_guess_at_two_replicas_counts_once_for_both(api: Api, replica: Running) -> None:
+    await api.account("ada")
+    async with replica.client() as client:
+        other = Api(client, replica.service)
+        assert await guess(api, count=3) + await guess(other, count=2) == [401] * 5
+        assert_throttled(await api.log_in("ada"))
+        assert_throttled(await other.log_in("ada"))
+
+
+async def test_guess_before_a_restart_counts_after_it(database: str, test_settings: Settings) -> None:
+    """Source: CVE-2026-35597: the failure was counted in what the failed log-in rolled back."""
+    for expected in ([401] * 3, [401, 401, 429]):
+        async with serving(test_settings, database) as running, running.client() as client:
+            assert await guess(Api(client, running.service), "nobody", count=3) == expected
+
+
+async def guess_forwarded(api: Api, addresses: Iterable[str]) -> list[int]:
+    return [
+        (await api.post("/v1/sessions", body, headers={"X-Forwarded-For": address.encode()})).status_code
+        for turn, address in enumerate(addresses)
+        for body in ({"login_id": f"name-{turn}", "password": WRONG},)
+    ]
+
+
+async def test_rotate_forwarded_addresses_changes_nothing_for_an_untrusted_peer(api: Api) -> None:
+    """Source: CVE-2025-59152."""
+    statuses = await guess_forwarded(api, (f"10.0.0.{turn}" for turn in range(22)))
+    assert statuses == [401] * 20 + [429] * 2
+
+
+async def test_rotate_forwarded_addresses_behind_a_trusted_proxy_counts_the_last_untrusted_hop(
+    database: str,
+) -> None:
+    settings = settings_for_tests(http=HttpSettings(trusted_proxies=(ip_network("127.0.0.1/32"),)))
+    async with serving(settings, database) as running, running.client() as client:
+        api = Api(client, running.service)
+        made_up = await guess_forwarded(api, (f"10.0.0.{turn}, {ABROAD}" for turn in range(21)))
+        assert made_up == [401] * 20 + [429]
+        assert await guess_forwarded(api, [HOME]) == [401]
+        garbage = await guess_forwarded(api, ["a", "unknown", "1.2.3", "::g", "\u00e9"] * 5)
+        assert garbage == [401] * 20 + [429] * 5
