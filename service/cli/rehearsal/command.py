@@ -9,6 +9,8 @@ from tempfile import mkdtemp
 from time import monotonic
 
 import click
+from alembic.util import CommandError
+from sqlalchemy.exc import DBAPIError
 
 from service.cli.console import note, say
 from service.cli.place import Place, configured_place
@@ -107,7 +109,11 @@ async def _under_load(
                 if monotonic() > course.ends_at:
                     note("out of time")
                     break
-                await _cycle(place, aim, dsn, course)
+                try:
+                    await _cycle(place, aim, dsn, course)
+                except (CommandError, DBAPIError) as error:
+                    note("a change failed: " + str(error).partition("\n")[0])
+                    break
                 note(f"cycle {course.cycles}: {tally.requests} requests, {tally.failed} failed")
         finally:
             stop.set()

@@ -45,13 +45,14 @@ def upgrade() -> None:
 
 def downgrade() -> None:
     op.restore_columns("users", sa.Column("nickname", sa.Text(), nullable=True))
+    # First let writers write both, then fill in what they wrote before.
+    op.execute(FOLLOW_NAME_BEFORE)
+    op.execute(FOLLOW_NICKNAME)
+    op.execute(
+        "CREATE OR REPLACE TRIGGER follow_nickname BEFORE INSERT OR UPDATE ON users"
+        " FOR EACH ROW EXECUTE FUNCTION follow_nickname()"
+    )
     op.update_in_batches("users", "nickname = home.alias", "home.nickname IS DISTINCT FROM home.alias")
     op.build_index("ix_users_nickname", "users", [sa.text("lower(nickname)")])
     op.add_check("ck_users_nickname", "users", "length(nickname) <= 200")
     op.set_not_null("users", "nickname")
-    op.execute(FOLLOW_NAME_BEFORE)
-    op.execute(FOLLOW_NICKNAME)
-    op.execute(
-        "CREATE TRIGGER follow_nickname BEFORE INSERT OR UPDATE ON users"
-        " FOR EACH ROW EXECUTE FUNCTION follow_nickname()"
-    )
