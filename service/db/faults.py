@@ -9,7 +9,8 @@ from sqlalchemy import exc as sa
 
 from service.domain.errors import DatabaseUnavailable, OutcomeUnknown, RollcallError
 
-_UNAVAILABLE_CLASSES = ("08", "28", "53")  # connection, authorization (only ever at connect), resources
+_UNAVAILABLE_CLASSES = ("08", "28", "53", "58")
+"""Connection, authorization (only ever at connect), resources, input and output of the server's system."""
 _READ_ONLY = "25006"
 _UNAVAILABLE = frozenset({
     _READ_ONLY,  # read-only: a standby, or a primary that is being handed over

@@ -1,0 +1,174 @@
+import asyncio
+import shutil
+import tempfile
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+import pytest_asyncio
+from sqlalchemy import text
+from sqlalchemy.pool import QueuePool
+
+from service.cli.storm.proxy import Proxy, dsn_through, socket_directory_of
+from service.db.embedded import EmbeddedPostgres
+from service.db.engine import create_engine
+from service.db.migrations.running import upgrade
+from settings import Settings
+from settings.database import DatabaseSettings
+from settings.http import HttpSettings
+from tests.support.api import Api, Running, serving
+from tests.support.databases import empty_all_tables
+from tests.support.settings import settings_for_tests
+
+LANE_SIZE = 2
+POOL_SIZE = 4
+
+
+def milliseconds(number: int) -> timedelta:
+    return timedelta(milliseconds=number)
+
+
+def impatient(**database: Any) -> Settings:
+    """Settings whose limits are a tenth of the real ones, in the same order."""
+    return settings_for_tests(
+        database=DatabaseSettings(
+            **{
+                "pool_size": POOL_SIZE,
+                "read_lane_size": LANE_SIZE,
+                "pool_timeout": milliseconds(200),
+                "connect_timeout": milliseconds(300),
+                "lock_timeout": milliseconds(200),
+                "statement_timeout": milliseconds(400),
+                "command_timeout": milliseconds(500),
+                **database,
+            }
+        ),
+        http=HttpSettings(request_timeout=milliseconds(900), body_timeout=milliseconds(1000)),
+    )
+
+
+LONGEST_S = 1.5
+"""What a request may take under `impatient` settings: the request's limit, its tick, the farewell."""
+
+
+def is_clear(answer: httpx.Response, code: str) -> bool:
+    """Whether an answer is a 503 of that code, in time and with the advice to come back."""
+    return (
+        (answer.status_code, answer.json()["code"]) == (503, code)
+        and int(answer.headers["Retry-After"]) > 0
+        and answer.elapsed.total_seconds() < LONGEST_S
+    )
+
+
+@dataclass(frozen=True)
+class Seen:
+    """What stands in the database, past the application."""
+
+    dsn: str
+
+    async def fetch(self, statement: str) -> list[tuple[Any, ...]]:
+        engine = create_engine(self.dsn, pool_size=1)
+        try:
+            async with engine.connect() as connection:
+                return [tuple(row) for row in await connection.execute(text(statement))]
+        finally:
+            await engine.dispose()
+
+    async def run(self, *statements: str) -> None:
+        engine = create_engine(self.dsn, pool_size=1)
+        try:
+            async with engine.connect() as connection:
+                await connection.execution_options(isolation_level="AUTOCOMMIT")
+                for statement in statements:
+                    await connection.execute(text(statement))
+        finally:
+            await engine.dispose()
+
+    async def is_whole(self, login_id: str) -> bool | None:
+        """Whether an account and its event are both there; None when only one of them is."""
+        users = await self.fetch(f"SELECT id FROM users WHERE login_id = '{login_id}'")
+        told = await self.fetch(
+            "SELECT subject_id FROM events WHERE action = 'user.created'"
+            f" AND subject_id NOT IN (SELECT id FROM users WHERE login_id <> '{login_id}')"
+        )
+        if not users:
+            return False if not told else None
+        return True if told == users else None
+
+
+@dataclass(frozen=True)
+class Stage:
+    """An application with short patience, the proxy between it and its database, and a look behind both."""
+
+    api: Api
+    proxy: Proxy
+    seen: Seen
+    running: Running
+    postgres: EmbeddedPostgres
+    server_directory: Path
+
+    @property
+    def connections_in_use(self) -> int:
+        """How many connections are not in the pool; the read lane keeps its own."""
+        pool = self.running.service.engine.pool
+        assert isinstance(pool, QueuePool)
+        return pool.checkedout()
+
+    async def turn_read_only(self, state: str) -> None:
+        """Have the server refuse writes to everybody, or not."""
+        await self.seen.run(
+            f"ALTER SYSTEM SET default_transaction_read_only = {state}", "SELECT pg_reload_conf()"
+        )
+        async with asyncio.timeout(5):
+            while await self.seen.fetch("SHOW default_transaction_read_only") != [(state,)]:
+                pass
+
+    async def admin(self) -> Api:
+        """A client with an administrator's token."""
+        return self.api.by(await self.api.admin())
+
+
+@asynccontextmanager
+async def staged(postgres: EmbeddedPostgres, server_directory: Path, dsn: str) -> AsyncIterator[Stage]:
+    directory = Path(tempfile.mkdtemp(prefix="rollcall-faults-"))
+    async with (
+        Proxy(directory, socket_directory_of(dsn)) as proxy,
+        serving(impatient(), dsn_through(dsn, directory)) as running,
+        running.client() as client,
+    ):
+        await empty_all_tables(running.service.engine)
+        api = Api(client, running.service)
+        yield Stage(api, proxy, Seen(dsn), running, postgres, server_directory)
+    shutil.rmtree(directory)
+
+
+@pytest_asyncio.fixture
+async def stage(postgres: EmbeddedPostgres, shared_database: str) -> AsyncIterator[Stage]:
+    """An application on empty tables of the shared server, which stays as it is."""
+    async with staged(postgres, Path(), shared_database) as stage:
+        yield stage
+
+
+@pytest.fixture(scope="session")
+def own_directory(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("postgres")
+
+
+@pytest_asyncio.fixture(scope="session")
+async def own_postgres(own_directory: Path) -> AsyncIterator[EmbeddedPostgres]:
+    """A server of its own, to be broken; durable, as a forgetful one loses what it acknowledged."""
+    with EmbeddedPostgres(own_directory) as postgres:
+        await upgrade(postgres.dsn)
+        yield postgres
+
+
+@pytest_asyncio.fixture
+async def own_stage(own_postgres: EmbeddedPostgres, own_directory: Path) -> AsyncIterator[Stage]:
+    """An application on empty tables of a server that the test may break."""
+    async with staged(own_postgres, own_directory, own_postgres.dsn) as stage:
+        yield stage
