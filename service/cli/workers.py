@@ -1,8 +1,10 @@
 """Several worker processes behind one socket: one that dies is replaced, and all end together."""
 
 import multiprocessing
+import os
 import signal
 import socket
+import threading
 import time
 from collections.abc import Callable
 from multiprocessing.context import SpawnProcess
@@ -57,7 +59,7 @@ class Workers:
                 signal.signal(number, handler)
 
     def _start(self) -> SpawnProcess:
-        process = self._context.Process(target=self._work, args=self._arguments)
+        process = self._context.Process(target=_work_beside_parent, args=(self._work, *self._arguments))
         process.start()
         _log.info("worker_started", worker=process.pid)
         return process
@@ -90,3 +92,17 @@ class Workers:
                 _log.error("worker_killed", worker=process.pid)
                 process.kill()
                 process.join()
+
+
+def _work_beside_parent(work: Work, dsn: str, listening: socket.socket) -> None:
+    """Work, and end in order when the parent is killed: otherwise its port would stay taken."""
+    threading.Thread(target=_end_after_parent, daemon=True).start()
+    work(dsn, listening)
+
+
+def _end_after_parent() -> None:
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        parent.join()
+        _log.error("parent_died")
+        os.kill(os.getpid(), signal.SIGTERM)
