@@ -12,6 +12,7 @@ import pytest
 import pytest_asyncio
 from prometheus_client.parser import text_string_to_metric_families
 
+from service.db.transaction import Tx
 from service.domain.callers import OPERATOR
 from service.domain.errors import NotFound
 from service.domain.events import Action, Origin
@@ -88,12 +89,16 @@ async def test_count_logins_by_outcome(fresh: Api) -> None:
 
 
 async def test_roll_back_an_action_leaves_it_uncounted(fresh: Api) -> None:
-    async with fresh.service.uow() as tx:
+    async def tell(tx: Tx) -> None:
         await tx.events.add(Origin(OPERATOR), Action.KEY_CREATED, None)
+
+    async def tell_and_fail(tx: Tx) -> None:
+        await tell(tx)
+        raise NotFound
+
+    await fresh.service.uow().run(tell)
     with pytest.raises(NotFound):
-        async with fresh.service.uow() as tx:
-            await tx.events.add(Origin(OPERATOR), Action.KEY_CREATED, None)
-            raise NotFound
+        await fresh.service.uow().run(tell_and_fail)
 
     assert _only((await _samples(fresh))["rollcall_events_total"])["key.created"] == 1
 
