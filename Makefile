@@ -25,14 +25,14 @@ $(BIN)/python:
 
 $(VENV)/.%: requirements/%.txt | $(BIN)/python
 	@echo "Installing requirements/$*.txt …" >&2
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r $<
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --cache-dir var/pip --no-compile --require-hashes -r $<
 	@touch $@
 
 run: $(VENV)/.runtime ## serve; on an embedded PostgreSQL unless DATABASE_URL is set
 	@exec $(SERVICE) serve
 
 test: $(VENV)/.test ## run the test suite; T=tests/api/test_users.py runs a part
-	@$(BIN)/python -m pytest $(T) $(if $(filter tests,$(T)),-n $(PYTEST_WORKERS),)
+	@mkdir -p var/tmp && PYTEST_DEBUG_TEMPROOT=var/tmp $(BIN)/python -m pytest $(T) $(if $(filter tests,$(T)),-n $(PYTEST_WORKERS),)
 
 check: $(VENV)/.lint ## format, lint, types, floors, migrations and documents in step
 	@$(BIN)/ruff format --check --quiet . || { echo "Run: make format" >&2; exit 1; }
@@ -95,4 +95,4 @@ lock: $(VENV)/.lint ## resolve the dependencies anew and pin them with hashes
 			--generate-hashes --no-emit-index-url --no-emit-find-links --no-header --quiet --upgrade || exit 1; done
 
 clean: ## remove the environment and caches; the embedded database stays
-	@rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache var/test-postgres var/pytest
+	@rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache var/test-postgres var/tmp
