@@ -1,0 +1,248 @@
+"""Setting, changing and resetting passwords over HTTP."""
+
+import asyncio
+
+import httpx
+import pytest
+
+from service.app import Service
+from service.domain.keys import Scope
+from service.security.blocklist import _common_passwords
+from tests.support.api import OTHER_PASSWORD, PASSWORD, Account, Api
+from tests.support.databases import execute, fetch_values
+
+THIRD_PASSWORD = "an entirely different phrase"
+
+
+def codes(answer: httpx.Response) -> list[str]:
+    assert answer.status_code == 422, answer.text
+    return [error["code"] for error in answer.json()["errors"]]
+
+
+async def change(
+    api: Api, who: Account | str, new: str = OTHER_PASSWORD, current: str = PASSWORD
+) -> httpx.Response:
+    body = {"current_password": current, "new_password": new}
+    return await api.by(who).put("/v1/users/me/password", body)
+
+
+async def status(api: Api, who: Account | str) -> int:
+    return (await api.by(who).get("/v1/users/me")).status_code
+
+
+@pytest.mark.parametrize(
+    ("password", "code"),
+    [
+        ("a7!kd92mcQ_z_4", "password_too_short"),
+        ("😀🦊" * 7, "password_too_short"),
+        ("xy" * 512 + "z", "password_too_long"),
+        ("\U0001f600" * 1024 + "\U0001f600", "password_too_long"),
+        ("mauve otter\u0000sings at dawn", "password_invalid_characters"),
+        ("mauve otter\nsings at dawn", "password_invalid_characters"),
+        ("passwordpassword", "password_blocked"),
+        ("123456789012345", "password_blocked"),
+        ("zzzzzzzzzzzzzzzzzz", "password_blocked"),
+        ("qwertyuiopasdfghjkl", "password_blocked"),
+        ("ada.lovelaceada.lovelace", "password_blocked"),
+        ("Lovelace-ada-2026-ada", "password_blocked"),
+        ("rollcallrollcall", "password_blocked"),
+    ],
+)
+async def test_set_a_bad_password_anywhere_names_the_rule_and_repeats_nothing(
+    api: Api, password: str, code: str
+) -> None:
+    admin, ada = api.by(await api.admin()), await api.account("ada.lovelace", name="Ada Lovelace")
+    reset = (await admin.post(f"/v1/users/{ada.id}/reset-tokens")).json()["token"]
+    answers = [
+        await change(api, ada, password),
+        await admin.put(f"/v1/users/{ada.id}/password", {"new_password": password}),
+        await api.post("/v1/reset-tokens/redeem", {"token": reset, "new_password": password}),
+    ]
+    registration = {"login_id": "ada.lovelace", "name": "Ada Lovelace", "password": password}
+    answers.append(await admin.post("/v1/users", registration))
+    for answer in answers:
+        assert code in codes(answer)
+        assert password not in answer.text
+    assert (await api.log_in("ada.lovelace")).status_code == 201
+
+
+@pytest.mark.parametrize(
+    "password",
+    ["fifteen chars ok"[:15], "😀" * 7 + "🦊🐙🦦🌅🎶🎹🎺🎻", "xyz!ab" * 10 + "okay", "né " * 341 + "!"],
+)
+async def test_set_a_good_password_takes_it_whole(api: Api, password: str) -> None:
+    ada = await api.account("ada")
+    assert (await change(api, ada, password)).status_code == 204
+    assert (await api.log_in("ada", password[:-1])).status_code == 401
+    assert (await api.log_in("ada", password)).status_code == 201
+
+
+async def test_send_a_password_beyond_all_bounds_costs_no_hashing(api: Api, service: Service) -> None:
+    """Source: CVE-2013-1443."""
+    ada = await api.account("ada")
+    before = service.hasher.stats().done_total
+    assert codes(await change(api, ada, "\u0301" * 30_000)) == ["password_too_long"]
+    assert service.hasher.stats().done_total == before
+
+
+def test_blocklist_holds_three_thousand_passwords_that_are_long_enough() -> None:
+    assert sum(len(password) >= 15 for password in _common_passwords()) >= 3000
+
+
+async def test_change_the_password_ends_every_other_session_and_the_reset_token(api: Api) -> None:
+    admin, ada = api.by(await api.admin()), await api.account("ada")
+    other = (await api.log_in("ada")).json()["token"]
+    reset = (await admin.post(f"/v1/users/{ada.id}/reset-tokens")).json()["token"]
+    assert (await change(api, ada)).status_code == 204
+    assert (await status(api, ada), await status(api, other)) == (200, 401)
+    redeemed = await api.post("/v1/reset-tokens/redeem", {"token": reset, "new_password": THIRD_PASSWORD})
+    assert (redeemed.status_code, redeemed.json()["code"]) == (401, "invalid_token")
+    assert (await api.log_in("ada")).status_code == 401
+    assert (await api.log_in("ada", OTHER_PASSWORD)).status_code == 201
+
+
+async def test_change_the_password_without_the_right_current_one_changes_nothing(api: Api) -> None:
+    ada = await api.account("ada")
+    other = (await api.log_in("ada")).json()["token"]
+    assert codes(await change(api, ada, current=THIRD_PASSWORD)) == ["wrong_password"]
+    missing = await api.by(ada).put("/v1/users/me/password", {"new_password": OTHER_PASSWORD})
+    assert missing.status_code == 422
+    assert (await status(api, ada), await status(api, other)) == (200, 200)
+    assert (await api.log_in("ada")).status_code == 201
+
+
+async def set_by_another(api: Api) -> str:
+    """Let an administrator set ada's password; give the token of her next log-in."""
+    admin, ada = api.by(await api.admin()), await api.account("ada")
+    answer = await admin.put(f"/v1/users/{ada.id}/password", {"new_password": OTHER_PASSWORD})
+    assert answer.status_code == 204
+    assert await status(api, ada) == 401
+    return str((await api.log_in("ada", OTHER_PASSWORD)).json()["token"])
+
+
+async def test_log_in_with_a_password_set_by_another_allows_only_to_change_it_or_log_out(api: Api) -> None:
+    """Source: OWASP ASVS 5.0 6.4.1, 6.4.6."""
+    token = await set_by_another(api)
+    session = api.by(token)
+    attempts = [
+        await session.get("/v1/users/me"),
+        await session.patch("/v1/users/me", {"name": "Mallory"}),
+        await session.delete("/v1/users/me"),
+        await session.get("/v1/sessions/current"),
+        await session.get("/v1/users/me/sessions"),
+        await session.delete("/v1/users/me/sessions"),
+        await session.get("/v1/users"),
+    ]
+    assert [answer.status_code for answer in attempts] == [403] * len(attempts)
+    assert {answer.json()["code"] for answer in attempts} == {"password_change_required"}
+    key = await api.key(Scope.SESSIONS_INTROSPECT)
+    assert (await api.by(key).post("/v1/introspect", {"token": token})).json() == {"active": False}
+    assert (await change(api, token, PASSWORD, OTHER_PASSWORD)).status_code == 204
+    assert await status(api, token) == 200
+    assert (await api.by(key).post("/v1/introspect", {"token": token})).json()["active"]
+
+
+async def test_keep_a_password_set_by_another_is_refused(api: Api) -> None:
+    token = await set_by_another(api)
+    assert codes(await change(api, token, OTHER_PASSWORD, OTHER_PASSWORD)) == ["password_blocked"]
+    assert await status(api, token) == 403
+    assert (await api.by(token).delete("/v1/sessions/current")).status_code == 204
+
+
+async def test_set_a_password_for_good_leaves_the_account_as_usable_as_before(api: Api) -> None:
+    key, ada = await api.key(Scope.USERS_WRITE), await api.account("ada")
+    body = {"new_password": OTHER_PASSWORD, "must_change": False}
+    assert (await api.by(key).put(f"/v1/users/{ada.id}/password", body)).status_code == 204
+    assert await status(api, (await api.log_in("ada", OTHER_PASSWORD)).json()["token"]) == 200
+
+
+async def test_administrate_while_a_password_change_is_due_is_refused(api: Api) -> None:
+    root, other = api.by(await api.admin()), await api.admin("other")
+    victim = await api.account("victim")
+    body = {"new_password": OTHER_PASSWORD}
+    assert (await root.put(f"/v1/users/{other.id}/password", body)).status_code == 204
+    due = api.by((await api.log_in("other", OTHER_PASSWORD)).json()["token"])
+    set_ = await due.put(f"/v1/users/{victim.id}/password", {"new_password": THIRD_PASSWORD})
+    assert (set_.status_code, set_.json()["code"]) == (403, "password_change_required")
+    assert (await due.post(f"/v1/users/{victim.id}/reset-tokens")).status_code == 403
+    assert await status(api, victim) == 200
+
+
+async def reset_token(api: Api, ada: Account) -> str:
+    key = await api.key(Scope.USERS_WRITE)
+    answer = await api.by(key).post(f"/v1/users/{ada.id}/reset-tokens")
+    assert answer.status_code == 201
+    return str(answer.json()["token"])
+
+
+async def redeem(api: Api, token: str, password: str = OTHER_PASSWORD) -> httpx.Response:
+    return await api.post("/v1/reset-tokens/redeem", {"token": token, "new_password": password})
+
+
+async def test_redeem_a_reset_token_works_once_and_ends_all_sessions(api: Api, service: Service) -> None:
+    ada = await api.account("ada")
+    known = (await api.log_in("ada")).json()
+    token = await reset_token(api, ada)
+    assert (await redeem(api, token)).status_code == 204
+    assert (await status(api, ada), await status(api, known["token"])) == (401, 401)
+    again = await redeem(api, token, THIRD_PASSWORD)
+    assert (again.status_code, again.json()["code"]) == (401, "invalid_token")
+    assert await fetch_values(service.engine, "SELECT count(*) FROM devices") == [(0,)]
+    assert (await api.log_in("ada", OTHER_PASSWORD)).status_code == 201
+
+
+async def test_redeem_every_bad_reset_token_gets_the_same_answer_and_no_hashing(
+    api: Api, service: Service
+) -> None:
+    """Source: Keycloak CVE-2026-18963; Vikunja CVE-2026-28268."""
+    ada, bo, cy = await api.account("ada"), await api.account("bo"), await api.account("cy")
+    used, replaced, expired, orphaned = [await reset_token(api, who) for who in (ada, bo, cy, ada)]
+    assert (await redeem(api, orphaned)).status_code == 204
+    await reset_token(api, bo)
+    await execute(service.engine, "UPDATE reset_tokens SET expires_at = now() WHERE user_id = :id", id=cy.id)
+    gone = await api.account("gone")
+    deleted = await reset_token(api, gone)
+    await execute(service.engine, "DELETE FROM users WHERE id = :id", id=gone.id)
+    before = service.hasher.stats().done_total
+    bad = [
+        used,
+        replaced,
+        expired,
+        orphaned,
+        deleted,
+        "",
+        "rcr_",
+        "rcr_" + "A" * 43,
+        cy.token,
+        "é",
+        "x" * 500,
+    ]
+    answers = [await redeem(api, token) for token in bad]
+    bodies = {answer.text.replace(answer.headers["X-Request-Id"], "") for answer in answers}
+    assert {answer.status_code for answer in answers} == {401}
+    assert len(bodies) == 1
+    assert service.hasher.stats().done_total == before
+    assert (await api.log_in("cy")).status_code == 201
+
+
+async def test_redeem_with_a_refused_password_does_not_cost_the_token(api: Api) -> None:
+    token = await reset_token(api, await api.account("ada"))
+    assert codes(await redeem(api, token, "short")) == ["password_too_short"]
+    assert (await redeem(api, token)).status_code == 204
+
+
+async def test_redeem_a_reset_token_twenty_times_at_once_succeeds_exactly_once(api: Api) -> None:
+    """Source: OWASP ASVS 5.0 6.5.1; CVE-2026-107276."""
+    token = await reset_token(api, await api.account("ada"))
+    passwords = [f"phrase of attempt number {turn}" for turn in range(20)]
+    answers = await asyncio.gather(*(redeem(api, token, password) for password in passwords))
+    statuses = [answer.status_code for answer in answers]
+    assert sorted(statuses) == [204] + [401] * 19
+    assert (await api.log_in("ada", passwords[statuses.index(204)])).status_code == 201
+
+
+async def test_reset_the_password_of_a_disabled_account_does_not_let_it_in(api: Api) -> None:
+    admin, ada = api.by(await api.admin()), await api.account("ada")
+    await admin.patch(f"/v1/users/{ada.id}", {"state": "disabled"})
+    assert (await redeem(api, await reset_token(api, ada))).status_code == 204
+    assert (await api.log_in("ada", OTHER_PASSWORD)).status_code == 401

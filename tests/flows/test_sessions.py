@@ -1,0 +1,291 @@
+"""How long a session lives, and how soon its end shows. Rows are aged, as the database's clock decides."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from uuid import UUID
+
+import pytest
+import pytest_asyncio
+
+from service.app import Service
+from service.domain.keys import Scope
+from service.domain.users import Role
+from service.usecases.housekeeping import purge_expired
+from settings import Settings
+from settings.retention import RetentionSettings
+from tests.support.api import OTHER_PASSWORD, PASSWORD, Account, Api, Running, serving
+from tests.support.databases import execute, fetch_values
+from tests.support.settings import settings_for_tests
+
+_AGE = " - CAST(CAST(:span AS text) AS interval)"
+
+
+async def lie_unused(service: Service, session_id: UUID, span: str) -> None:
+    """Let a session lie unused for a while."""
+    await execute(
+        service.engine,
+        f"UPDATE sessions SET last_used_at = last_used_at {_AGE}, idle_expires_at = idle_expires_at {_AGE}"
+        " WHERE id = :id",
+        span=span,
+        id=session_id,
+    )
+
+
+async def grow_old(service: Service, session_id: UUID, span: str) -> None:
+    """Let a session that is in use grow old."""
+    await execute(
+        service.engine,
+        f"UPDATE sessions SET created_at = created_at {_AGE}, expires_at = expires_at {_AGE} WHERE id = :id",
+        span=span,
+        id=session_id,
+    )
+
+
+async def status(api: Api, account: Account | str) -> int:
+    return (await api.by(account).get("/v1/users/me")).status_code
+
+
+@pytest.mark.parametrize(
+    ("role", "within", "beyond"),
+    [(Role.USER, "6 days 23:59", "7 days"), (Role.ADMIN, "29 minutes", "30 minutes")],
+)
+async def test_leave_a_session_unused_too_long_ends_it(
+    api: Api, service: Service, role: Role, within: str, beyond: str
+) -> None:
+    fresh, stale = await api.account("fresh", role=role), await api.account("stale", role=role)
+    await lie_unused(service, fresh.session_id, within)
+    await lie_unused(service, stale.session_id, beyond)
+    assert (await status(api, fresh), await status(api, stale)) == (200, 401)
+
+
+@pytest.mark.parametrize(
+    ("role", "within", "beyond"),
+    [(Role.USER, "29 days 23:59", "30 days"), (Role.ADMIN, "11:59", "12:00")],
+)
+async def test_use_a_session_beyond_its_life_ends_it(
+    api: Api, service: Service, role: Role, within: str, beyond: str
+) -> None:
+    young, old = await api.account("young", role=role), await api.account("old", role=role)
+    await grow_old(service, young.session_id, within)
+    await grow_old(service, old.session_id, beyond)
+    assert (await status(api, young), await status(api, old)) == (200, 401)
+
+
+async def test_use_a_session_moves_its_idle_end_but_never_its_last(api: Api, service: Service) -> None:
+    ada = await api.account("ada")
+    await lie_unused(service, ada.session_id, "6 days")
+    await grow_old(service, ada.session_id, "29 days")
+    assert await status(api, ada) == 200
+    await service.touches.write(service.uow())
+    ((idle_days, days),) = await fetch_values(
+        service.engine,
+        "SELECT round(extract(epoch FROM idle_expires_at - now()) / 86400)::int,"
+        " round(extract(epoch FROM expires_at - now()) / 86400)::int FROM sessions",
+    )
+    assert (idle_days, days) == (7, 1)
+
+
+async def test_touch_a_session_that_has_ended_leaves_it_ended(api: Api, service: Service) -> None:
+    """Source: Keycloak CVE-2026-9802; better-auth #8708: what was revoked came back."""
+    ada = await api.account("ada")
+    await lie_unused(service, ada.session_id, "2 hours")
+    assert await status(api, ada) == 200
+    assert (await api.by(ada).delete("/v1/sessions/current")).status_code == 204
+    await service.touches.write(service.uow())
+    assert await status(api, ada) == 401
+    assert await fetch_values(service.engine, "SELECT count(*) FROM sessions") == [(0,)]
+
+
+async def test_touch_a_session_that_has_expired_leaves_it_expired(api: Api, service: Service) -> None:
+    ada = await api.account("ada")
+    await lie_unused(service, ada.session_id, "2 hours")
+    assert await status(api, ada) == 200
+    await lie_unused(service, ada.session_id, "7 days")
+    await service.touches.write(service.uow())
+    assert await status(api, ada) == 401
+
+
+async def test_delete_oneself_needs_a_log_in_of_the_last_ten_minutes(api: Api, service: Service) -> None:
+    ada = await api.account("ada")
+    await grow_old(service, ada.session_id, "10 minutes")
+    refused = await api.by(ada).delete("/v1/users/me")
+    assert (refused.status_code, refused.json()["code"]) == (403, "reauthentication_required")
+    again = (await api.log_in("ada")).json()["token"]
+    assert (await api.by(again).delete("/v1/users/me")).status_code == 204
+    assert await status(api, ada) == 401
+
+
+async def test_become_an_administrator_holds_old_sessions_to_the_shorter_life(
+    api: Api, service: Service
+) -> None:
+    admin, ada = api.by(await api.admin()), await api.account("ada")
+    fresh = (await api.log_in("ada")).json()["token"]
+    await grow_old(service, ada.session_id, "12 hours")
+    assert (await admin.patch(f"/v1/users/{ada.id}", {"role": "admin"})).status_code == 200
+    assert (await status(api, ada), await status(api, fresh)) == (401, 200)
+    ((longest,),) = await fetch_values(
+        service.engine, "SELECT max(idle_expires_at) <= now() + interval '30 minutes' FROM sessions"
+    )
+    assert longest
+
+
+async def test_log_in_more_than_fifty_times_ends_the_longest_unused(api: Api, service: Service) -> None:
+    ada = await api.account("ada")
+    await lie_unused(service, ada.session_id, "1 hour")
+    await execute(
+        service.engine,
+        "INSERT INTO sessions (id, user_id, token_digest, expires_at, idle_expires_at)"
+        " SELECT gen_random_uuid(), :user_id, sha256(n::text::bytea), now() + interval '1 day',"
+        " now() + interval '1 day' FROM generate_series(1, 48) n",
+        user_id=ada.id,
+    )
+    first = (await api.log_in("ada")).json()["token"]
+    assert (await status(api, ada), await status(api, first)) == (200, 200)
+    second = (await api.log_in("ada")).json()["token"]
+    assert [await status(api, token) for token in (ada, first, second)] == [401, 200, 200]
+    assert await fetch_values(service.engine, "SELECT count(*) FROM sessions") == [(50,)]
+
+
+async def test_end_another_users_session_is_not_found_and_changes_nothing(api: Api) -> None:
+    ada, mallory = await api.account("ada"), await api.account("mallory")
+    foreign = await api.by(mallory).delete(f"/v1/sessions/{ada.session_id}")
+    never = await api.by(mallory).delete("/v1/sessions/01890000-0000-7000-8000-000000000000")
+    assert foreign.status_code == never.status_code == 404
+    assert {**foreign.json(), "instance": ""} == {**never.json(), "instance": ""}
+    assert await status(api, ada) == 200
+    admin = api.by(await api.admin())
+    assert (await admin.delete(f"/v1/sessions/{ada.session_id}")).status_code == 204
+    assert await status(api, ada) == 401
+
+
+async def test_end_all_other_sessions_keeps_the_one_that_asks(api: Api) -> None:
+    ada = await api.account("ada")
+    others = [(await api.log_in("ada")).json()["token"] for _ in range(3)]
+    assert len((await api.by(ada).get("/v1/users/me/sessions")).json()["items"]) == 4
+    assert (await api.by(ada).delete("/v1/users/me/sessions?keep=current")).status_code == 204
+    assert [await status(api, token) for token in (ada, *others)] == [200, 401, 401, 401]
+    assert (await api.by(ada).delete("/v1/users/me/sessions")).status_code == 204
+    assert await status(api, ada) == 401
+
+
+async def test_list_sessions_shows_no_token_material(api: Api) -> None:
+    await api.account("ada")
+    token = (await api.log_in("ada")).json()["token"]
+    listed = await api.by(token).get("/v1/users/me/sessions")
+    assert token[4:] not in listed.text
+    fields = {name for item in listed.json()["items"] for name in item}
+    assert fields == {
+        "id", "user_id", "created_at", "last_used_at", "expires_at", "idle_expires_at", "user_agent", "ip",
+        "current",
+    }  # fmt: skip
+
+
+@pytest_asyncio.fixture
+async def replica(test_settings: Settings, shared_database: str, service: Service) -> AsyncIterator[Running]:
+    """A second instance of the application on the same database."""
+    async with serving(test_settings, shared_database) as second:
+        yield second
+
+
+async def revoke(api: Api, ada: Account, way: str) -> int:
+    """Take a session's right away in one of the ways there are."""
+    admin, path = api.by(await api.admin()), f"/v1/users/{ada.id}"
+    ways = {
+        "log out": lambda: api.by(ada).delete("/v1/sessions/current"),
+        "end": lambda: admin.delete(f"/v1/sessions/{ada.session_id}"),
+        "end all": lambda: admin.delete(f"{path}/sessions"),
+        "disable": lambda: admin.patch(path, {"state": "disabled"}),
+        "delete": lambda: admin.delete(path),
+        "set password": lambda: admin.put(f"{path}/password", {"new_password": OTHER_PASSWORD}),
+    }
+    return (await ways[way]()).status_code
+
+
+@pytest.mark.parametrize("way", ["log out", "end", "end all", "disable", "delete", "set password"])
+async def test_revoke_at_one_replica_shows_at_the_very_next_request_at_the_other(
+    api: Api, replica: Running, test_settings: Settings, shared_database: str, way: str
+) -> None:
+    """Source: OWASP ASVS 5.0 7.4.1, 7.4.2; CVE-2023-22492, CVE-2024-46999."""
+    ada = await api.account("ada")
+    async with replica.client() as client:
+        there = Api(client, replica.service)
+        assert await status(there, ada) == 200
+        assert await revoke(api, ada, way) in {200, 204}
+        assert await status(there, ada) == 401
+        key = await api.key(Scope.SESSIONS_INTROSPECT)
+        answer = await there.by(key).post("/v1/introspect", {"token": ada.token})
+        assert answer.json() == {"active": False}
+    async with serving(test_settings, shared_database) as restarted, restarted.client() as client:
+        assert await status(Api(client, restarted.service), ada) == 401
+
+
+async def test_lose_the_role_at_one_replica_shows_at_the_very_next_request_at_the_other(
+    api: Api, replica: Running
+) -> None:
+    admin, other = await api.admin(), await api.admin("other")
+    async with replica.client() as client:
+        there = Api(client, replica.service).by(other)
+        assert (await there.get("/v1/users")).status_code == 200
+        demoted = await api.by(admin).patch(f"/v1/users/{other.id}", {"role": "user"})
+        assert demoted.status_code == 200
+        assert (await there.get("/v1/users")).status_code == 403
+
+
+async def test_enable_a_disabled_account_does_not_bring_its_sessions_back(api: Api) -> None:
+    admin, ada = api.by(await api.admin()), await api.account("ada")
+    for state in ("disabled", "active"):
+        assert (await admin.patch(f"/v1/users/{ada.id}", {"state": state})).status_code == 200
+    assert await status(api, ada) == 401
+    assert (await api.log_in("ada")).status_code == 201
+
+
+async def test_make_a_deleted_account_anew_gives_it_nothing_of_the_old(api: Api) -> None:
+    """Source: Zitadel CVE-2026-55670."""
+    admin, old = api.by(await api.admin()), await api.account("ada")
+    assert (await admin.delete(f"/v1/users/{old.id}")).status_code == 204
+    new = await admin.post("/v1/users", {"login_id": "ada", "name": "A", "password": OTHER_PASSWORD})
+    assert new.status_code == 201
+    assert new.json()["id"] != str(old.id)
+    assert await status(api, old) == 401
+    assert (await admin.get(f"/v1/users/{old.id}")).status_code == 404
+    assert (await api.log_in("ada", PASSWORD)).status_code == 401
+
+
+async def test_run_the_service_clears_away_what_has_expired(database: str) -> None:
+    settings = settings_for_tests(retention=RetentionSettings(purge_batch=2))
+    async with serving(settings, database) as running, running.client() as client:
+        api, service = Api(client, running.service), running.service
+        kept = await api.account("kept")
+        for turn in range(5):
+            ended = await api.account(f"ended-{turn}")
+            await lie_unused(service, ended.session_id, "8 days")
+        await execute(
+            service.engine,
+            "INSERT INTO reset_tokens (user_id, token_digest, expires_at) VALUES (:id, 'x', now())",
+            id=kept.id,
+        )
+        await execute(
+            service.engine,
+            "INSERT INTO events (id, actor_kind, action, at) VALUES"
+            " (gen_random_uuid(), 'operator', 'user.created', now() - interval '366 days'),"
+            " (gen_random_uuid(), 'operator', 'user.created', now() - interval '364 days')",
+        )
+        assert await purge_expired(service.chore_uow(), service.rules.retention) == 7
+        assert await fetch_values(service.engine, "SELECT user_id FROM sessions") == [(kept.id,)]
+        assert await purge_expired(service.chore_uow(), service.rules.retention) == 0
+
+
+async def test_leave_the_service_alone_purges_by_itself(
+    database: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    purged = asyncio.Event()
+
+    async def note(*_: object) -> int:
+        purged.set()
+        return 0
+
+    monkeypatch.setattr("service.app.purge_expired", note)
+    monkeypatch.setattr("service.usecases.chores.random.uniform", lambda *_: 0)
+    async with serving(settings_for_tests(), database):
+        async with asyncio.timeout(30):
+            await purged.wait()
