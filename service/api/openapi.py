@@ -152,7 +152,7 @@ def refusals_of(method: str, operation: Operation) -> list[type[RollcallError]]:
     """Give every refusal an operation can utter: its own, and those that follow from what it declares."""
     found: list[type[RollcallError]] = [MalformedRequest, NotAcceptable, InternalError, DatabaseUnavailable]
     access = operation.access
-    if not access.public:
+    if not access.public or access.optional:
         found += [Unauthenticated, InvalidToken, Forbidden]
         if (access.self_ or access.admin) and not access.while_password_change_is_due:
             found.append(PasswordChangeRequired)

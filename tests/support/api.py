@@ -19,6 +19,7 @@ from service.domain.keys import Scope
 from service.domain.users import Role, State
 from service.security.tokens import API_KEY_PREFIX, SESSION_PREFIX, new_token
 from settings import Settings
+from tests.support.contract import Contract
 
 PASSWORD = "mauve otter sings at dawn"
 OTHER_PASSWORD = "crimson kettle drums loudly"
@@ -35,7 +36,18 @@ class Running:
         """Make a client from some address."""
         app = cast(Any, self.app)  # httpx and Litestar spell ASGI's types differently
         transport = httpx.ASGITransport(app=app, client=(ip, 50000), raise_app_exceptions=False)
-        return httpx.AsyncClient(transport=transport, base_url="http://rollcall.test", **options)
+        hooks = {"response": [contract_of(self.app).check]}
+        return httpx.AsyncClient(
+            transport=transport, base_url="http://rollcall.test", event_hooks=hooks, **options
+        )
+
+
+def contract_of(app: Litestar) -> Contract:
+    """Give the contract that every answer of an application is held against."""
+    if "contract" not in app.state:
+        app.state["contract"] = Contract(app)
+    contract: Contract = app.state["contract"]
+    return contract
 
 
 @asynccontextmanager
@@ -152,3 +164,14 @@ class Api:
         async with self.service.uow() as tx:
             await tx.keys.add(NewApiKey(new_id(), "test", scopes, token.value[:8], token.digest, None))
         return token.value
+
+
+def refusal_of(response: httpx.Response) -> tuple[int, str]:
+    """Give status and code of a refusal."""
+    return response.status_code, response.json()["code"]
+
+
+def faults_of(response: httpx.Response) -> list[tuple[str, str]]:
+    """Give pointer and code of each fault of a failed validation."""
+    assert refusal_of(response) == (422, "validation_failed")
+    return [(fault["pointer"], fault["code"]) for fault in response.json()["errors"]]

@@ -116,6 +116,13 @@ async def execute(engine: AsyncEngine, statement: str, **values: object) -> None
         await connection.execute(text(statement), values)
 
 
+async def fingerprint(engine: AsyncEngine) -> list[tuple[object, ...]]:
+    """Give something that differs as soon as an account, or anything that hangs on one, does."""
+    tables = ("users", "sessions", "devices", "api_keys", "reset_tokens", "idempotency_keys")
+    digests = (f"(SELECT md5(string_agg(t::text, ',' ORDER BY t::text)) FROM {name} t)" for name in tables)
+    return await fetch_values(engine, f"SELECT {', '.join(digests)}")
+
+
 def _database_in(dsn: str) -> str:
     return dsn.partition("?")[0].rsplit("/", 1)[1]
 

@@ -51,6 +51,11 @@ class PageQuery(Input, frozen=True):
     cursor: Cursor | None = None
 
 
+# The database driver takes the two ends of what Python can tell for infinity.
+_ALWAYS = datetime.min.replace(tzinfo=UTC)
+_NEVER = datetime.max.replace(tzinfo=UTC)
+
+
 def in_utc(at: datetime, pointer: str) -> datetime:
     """Bring a point in time to UTC.
 
@@ -58,9 +63,12 @@ def in_utc(at: datetime, pointer: str) -> datetime:
         ValidationFailed: there it falls outside the years 1 to 9999; the fault is at `pointer`.
     """
     try:
-        return at.astimezone(UTC)
+        moment = at.astimezone(UTC)
     except OverflowError:
-        raise ValidationFailed(FieldFault(pointer, "out_of_range", "The year must be 1 to 9999.")) from None
+        moment = _NEVER
+    if moment in (_NEVER, _ALWAYS):
+        raise ValidationFailed(FieldFault(pointer, "out_of_range", "The year must be 1 to 9999."))
+    return moment
 
 
 def timestamp(at: datetime) -> str:

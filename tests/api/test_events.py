@@ -1,0 +1,51 @@
+"""The audit trail over HTTP."""
+
+from service.domain.events import Action
+from service.domain.keys import Scope
+from tests.support.api import PASSWORD, Api, refusal_of
+
+REQUEST_ID = "01890a5d-ac96-774b-bcce-b302099a8057"
+
+
+async def test_list_events_tells_who_did_what_in_ids_only(api: Api) -> None:
+    root = await api.admin()
+    admin = api.by(root)
+    created = await admin.post(
+        "/v1/users",
+        {"login_id": "grace", "name": "Hopper", "password": PASSWORD},
+        headers={"X-Request-Id": REQUEST_ID},
+    )
+    await api.log_in("grace")
+    await api.log_in("grace", "wrong" * 5)
+
+    listed = await admin.get("/v1/events")
+    actions = [event["action"] for event in listed.json()["items"]]
+    first = listed.json()["items"][-1]
+    assert len(set(actions)) == 3
+    assert first["action"] == Action.USER_CREATED
+    assert first["actor_id"] == str(root.id)
+    assert first["actor_kind"] == "user"
+    assert first["subject_id"] == created.json()["id"]
+    assert first["request_id"] == REQUEST_ID
+    assert first["ip"] == "127.0.0.1"
+    assert not any(word in listed.text for word in ("grace", "Hopper", PASSWORD, "rcs_"))
+
+
+async def test_list_events_tells_the_newest_first_page_by_page(api: Api) -> None:
+    admin = api.by(await api.admin())
+    for number in range(5):
+        await admin.post("/v1/users", {"login_id": f"u{number}", "name": "U"})
+
+    times, path = [], "/v1/events?limit=2"
+    while path:
+        page = await admin.get(path)
+        times += [event["at"] for event in page.json()["items"]]
+        path = page.links.get("next", {}).get("url", "")
+
+    assert len(times) == 5
+    assert times == sorted(times, reverse=True)
+
+
+async def test_list_events_by_anybody_but_an_administrator_is_refused(api: Api) -> None:
+    for caller in ((await api.account("ada")).token, await api.key(*Scope)):
+        assert refusal_of(await api.by(caller).get("/v1/events")) == (403, "forbidden")

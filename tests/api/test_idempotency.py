@@ -1,0 +1,154 @@
+"""`Idempotency-Key`: the same request again happens once."""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+import pytest
+
+from service.domain.keys import Scope
+from tests.support.api import PASSWORD, Api, refusal_of, serving
+from tests.support.databases import fetch_values
+from tests.support.settings import settings_for_tests
+
+NEW = {"login_id": "grace", "name": "Grace", "password": PASSWORD}
+KEY = {"Idempotency-Key": "7f1c-once"}
+
+
+async def until(holds: Callable[[], Awaitable[object]]) -> None:
+    for _ in range(10_000):
+        if await holds():
+            return
+    raise TimeoutError
+
+
+async def count(api: Api, table: str) -> object:
+    return await one_value(api, f"SELECT count(*) FROM {table}")
+
+
+async def one_value(api: Api, statement: str) -> object:
+    return (await fetch_values(api.service.chore_engine, statement))[0][0]
+
+
+async def test_repeat_create_user_gives_the_stored_answer(api: Api) -> None:
+    admin = api.by(await api.admin())
+
+    first = await admin.post("/v1/users", NEW, headers=KEY)
+    again = await admin.post("/v1/users", NEW, headers=KEY)
+
+    assert (first.status_code, again.status_code) == (201, 201)
+    assert first.content == again.content
+    assert "Idempotent-Replayed" not in first.headers
+    assert again.headers["Idempotent-Replayed"] == "true"
+    for name in ("Location", "ETag"):
+        assert again.headers[name] == first.headers[name]
+
+
+async def test_create_users_at_once_under_one_key_makes_one_and_gives_one_answer(api: Api) -> None:
+    admin = api.by(await api.admin())
+
+    async def create() -> Any:
+        while (answer := await admin.post("/v1/users", NEW, headers=KEY)).status_code == 409:
+            assert refusal_of(answer) == (409, "request_in_progress")
+            await asyncio.sleep(0)
+        return answer
+
+    answers = await asyncio.gather(*(create() for _ in range(20)))
+
+    assert {(answer.status_code, answer.content) for answer in answers} == {(201, answers[0].content)}
+    assert sum("Idempotent-Replayed" not in answer.headers for answer in answers) == 1
+    assert await count(api, "users") == 2
+
+
+async def test_repeat_create_user_after_a_restart_gives_the_stored_answer(
+    api: Api, shared_database: str
+) -> None:
+    root = await api.admin()
+    first = await api.by(root).post("/v1/users", NEW, headers=KEY)
+
+    async with serving(settings_for_tests(), shared_database) as restarted, restarted.client() as client:
+        again = await Api(client, restarted.service).by(root).post("/v1/users", NEW, headers=KEY)
+
+    assert again.content == first.content
+    assert again.headers["Idempotent-Replayed"] == "true"
+
+
+async def test_repeat_create_user_while_it_runs_is_told_so(api: Api) -> None:
+    admin = api.by(await api.admin())
+    async with api.service.engine.begin() as blocker:
+        await blocker.exec_driver_sql("LOCK TABLE users IN SHARE ROW EXCLUSIVE MODE")
+        running = asyncio.create_task(admin.post("/v1/users", NEW, headers=KEY))
+        waiting = "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND granted"
+        await until(lambda: one_value(api, waiting))
+        refused = await admin.post("/v1/users", NEW, headers=KEY)
+
+    assert refusal_of(refused) == (409, "request_in_progress")
+    assert refused.headers["Retry-After"] == "1"
+    assert (await running).status_code == 201
+
+
+@pytest.mark.parametrize("other", [{**NEW, "name": "G"}, {**NEW, "login_id": "other"}])
+async def test_use_an_idempotency_key_for_another_request_is_refused(api: Api, other: dict[str, str]) -> None:
+    admin = api.by(await api.admin())
+    assert (await admin.post("/v1/users", NEW, headers=KEY)).status_code == 201
+
+    refused = await admin.post("/v1/users", other, headers=KEY)
+
+    assert refusal_of(refused) == (422, "idempotency_key_reused")
+    assert await count(api, "users") == 2
+
+
+async def test_use_an_idempotency_key_of_another_caller_is_no_repetition(api: Api) -> None:
+    admin, key = api.by(await api.admin()), api.by(await api.key(Scope.USERS_WRITE))
+    assert (await admin.post("/v1/users", NEW, headers=KEY)).status_code == 201
+
+    assert refusal_of(await key.post("/v1/users", NEW, headers=KEY)) == (409, "login_id_taken")
+
+
+async def test_repeat_a_refused_request_is_tried_again(api: Api) -> None:
+    admin = api.by(await api.admin())
+    taken = await api.account("grace")
+    assert refusal_of(await admin.post("/v1/users", NEW, headers=KEY)) == (409, "login_id_taken")
+
+    await admin.delete(f"/v1/users/{taken.id}")
+
+    assert (await admin.post("/v1/users", NEW, headers=KEY)).status_code == 201
+
+
+async def test_repeat_create_key_shows_the_key_no_more(api: Api) -> None:
+    admin = api.by(await api.admin())
+    body = {"name": "gateway", "scopes": ["users:read"]}
+
+    first = (await admin.post("/v1/keys", body, headers=KEY)).json()
+    again = await admin.post("/v1/keys", body, headers=KEY)
+
+    assert again.status_code == 201
+    assert again.json() == {"key": None, "api_key": first["api_key"]}
+    assert again.headers["Idempotent-Replayed"] == "true"
+    stored = await fetch_values(api.service.engine, "SELECT convert_from(body, 'UTF8') FROM idempotency_keys")
+    assert first["key"][8:] not in str(stored)
+    assert await count(api, "api_keys") == 1
+
+
+async def test_keep_an_answer_stores_no_password_in_any_readable_form(api: Api) -> None:
+    admin = api.by(await api.admin())
+    await admin.post("/v1/users", NEW, headers=KEY)
+
+    stored = await fetch_values(
+        api.service.engine, "SELECT digest, request_digest, headers::text, body FROM idempotency_keys"
+    )
+
+    assert len(stored) == 1
+    assert PASSWORD not in str(stored)
+
+
+@pytest.mark.parametrize("key", [b"", b"a" * 256, b"a b", b"caf\xc3\xa9", b"a\tb"])
+async def test_use_a_malformed_idempotency_key_is_refused(api: Api, key: bytes) -> None:
+    admin = api.by(await api.admin())
+
+    refused = await admin.post("/v1/users", NEW, headers={"Idempotency-Key": key})
+
+    assert refusal_of(refused) == (400, "malformed_request")
+    assert await count(api, "users") == 1
+    longest = {"Idempotency-Key": "a" * 255}
+    assert (await admin.post("/v1/users", NEW, headers=longest)).status_code == 201

@@ -1,0 +1,94 @@
+"""API keys over HTTP."""
+
+from typing import Any
+
+import pytest
+
+from service.domain.keys import Scope
+from tests.support.api import Api, faults_of, refusal_of
+from tests.support.databases import execute, fetch_values, fingerprint
+
+NEW = {"name": "gateway", "scopes": ["users:read"]}
+
+
+async def test_create_key_shows_it_once_and_it_works_at_once(api: Api) -> None:
+    admin = api.by(await api.admin())
+
+    created = await admin.post("/v1/keys", NEW)
+    key, shown = created.json()["key"], created.json()["api_key"]
+
+    assert created.status_code == 201
+    assert key.startswith(shown["prefix"])
+    assert shown["prefix"] == key[:8]
+    assert shown["scopes"] == ["users:read"]
+    assert (shown["last_used_at"], shown["expires_at"]) == (None, None)
+    assert (await api.by(key).get("/v1/users")).status_code == 200
+    listed = await admin.get("/v1/keys")
+    assert [item["id"] for item in listed.json()["items"]] == [shown["id"]]
+    assert key[8:] not in listed.text
+    assert key[8:] not in str(await fetch_values(api.service.engine, "SELECT k::text FROM api_keys k"))
+
+
+@pytest.mark.parametrize(
+    ("change", "pointer"),
+    [
+        ({"name": ""}, "/name"),
+        ({"name": "a" * 101}, "/name"),
+        ({"name": "a\x00b"}, "/name"),
+        ({"name": "a\u202eb"}, "/name"),
+        ({"scopes": []}, "/scopes"),
+        ({"scopes": ["users:read", "users:read"]}, "/scopes"),
+        ({"scopes": ["users:delete"]}, "/scopes/0"),
+        ({"scopes": "users:read"}, "/scopes"),
+        ({"expires_at": None}, "/expires_at"),
+        ({"expires_at": 1795000000}, "/expires_at"),
+        ({"expires_at": "2020-01-01T00:00:00Z"}, "/expires_at"),
+        ({"expires_at": "2036-01-01"}, "/expires_at"),
+        ({"expires_at": "2036-01-01T00:00:00"}, "/expires_at"),
+        ({"expires_at": "0001-01-01T00:00:00+14:00"}, "/expires_at"),
+        ({"expires_at": "9999-12-31T23:59:59-14:00"}, "/expires_at"),
+        ({"expires_at": "9999-12-31T23:59:59.999999Z"}, "/expires_at"),
+    ],
+)
+async def test_create_key_with_a_bad_body_names_the_fault(
+    api: Api, change: dict[str, Any], pointer: str
+) -> None:
+    admin = api.by(await api.admin())
+    before = await fingerprint(api.service.engine)
+
+    refused = await admin.post("/v1/keys", {**NEW, **change})
+
+    assert [place for place, _ in faults_of(refused)] == [pointer]
+    assert await fingerprint(api.service.engine) == before
+
+
+async def test_use_key_after_its_end_is_refused(api: Api) -> None:
+    admin = api.by(await api.admin())
+    created = await admin.post("/v1/keys", {**NEW, "expires_at": "9999-12-31T23:59:59.999998Z"})
+    key = api.by(created.json()["key"])
+    assert created.json()["api_key"]["expires_at"] == "9999-12-31T23:59:59.999998Z"
+    assert (await key.get("/v1/users")).status_code == 200
+
+    await execute(api.service.engine, "UPDATE api_keys SET expires_at = now()")
+
+    assert refusal_of(await key.get("/v1/users")) == (401, "invalid_token")
+
+
+async def test_revoke_key_ends_it_for_good(api: Api) -> None:
+    admin = api.by(await api.admin())
+    created = (await admin.post("/v1/keys", NEW)).json()
+    path = f"/v1/keys/{created['api_key']['id']}"
+
+    assert (await admin.delete(path)).status_code == 204
+
+    assert refusal_of(await api.by(created["key"]).get("/v1/users")) == (401, "invalid_token")
+    assert refusal_of(await admin.delete(path)) == (404, "not_found")
+    assert (await admin.get("/v1/keys")).json()["items"] == []
+
+
+async def test_manage_keys_by_anybody_but_an_administrator_is_refused(api: Api) -> None:
+    callers = [(await api.account("ada")).token, await api.key(*Scope)]
+
+    for caller in callers:
+        assert refusal_of(await api.by(caller).post("/v1/keys", NEW)) == (403, "forbidden")
+        assert refusal_of(await api.by(caller).get("/v1/keys")) == (403, "forbidden")

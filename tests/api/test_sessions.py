@@ -1,0 +1,216 @@
+"""Log-ins and sessions over HTTP."""
+
+from datetime import datetime
+
+import pytest
+
+from service.domain.keys import Scope
+from service.domain.users import State
+from tests.support.api import OTHER_PASSWORD, PASSWORD, Api, refusal_of
+from tests.support.databases import execute, fetch_values
+
+NOBODY = "0198c5a4-7d1e-7c3b-9f60-2b1f3a5c7d9e"
+
+
+async def test_log_in_answers_session_user_and_tokens(api: Api) -> None:
+    await api.account("ada")
+
+    answer = await api.post(
+        "/v1/sessions",
+        {"login_id": "ADA", "password": PASSWORD},
+        headers={"User-Agent": "proof/1\x00\xe9".encode("latin-1")},
+    )
+    body = answer.json()
+
+    assert answer.status_code == 201
+    assert body["token"].startswith("rcs_")
+    assert body["device_token"].startswith("rcd_")
+    assert len(body["token"]) == len("rcs_") + 43
+    assert body["user"]["login_id"] == "ada"
+    assert body["user"]["last_login_at"] == body["session"]["created_at"]
+    assert body["session"]["current"] is True
+    assert body["session"]["user_agent"] == "proof/1"
+    assert body["session"]["ip"] == "127.0.0.1"
+    mine = await api.by(body["token"]).get("/v1/sessions/current")
+    assert mine.json()["session"]["id"] == body["session"]["id"]
+
+
+async def test_log_in_stores_no_token(api: Api) -> None:
+    await api.account("ada")
+    body = (await api.log_in("ada")).json()
+
+    for table in ("sessions", "devices"):
+        for row in await fetch_values(api.service.engine, f"SELECT t::text FROM {table} t"):
+            assert not any(body[name][4:] in str(row) for name in ("token", "device_token"))
+
+
+async def test_log_in_fails_in_one_way_whatever_the_reason(api: Api) -> None:
+    await api.account("ada")
+    await api.account("off", state=State.DISABLED)
+    await api.account("bare", password=None)
+    request_id = "01890a5d-ac96-774b-bcce-b302099a8057"
+    attempts = {
+        "ada": OTHER_PASSWORD,
+        "nobody": PASSWORD,
+        "off": PASSWORD,
+        "bare": "",
+        "not a login id": PASSWORD,
+        "": "",
+        "a" * 1000: "\x00",
+    }
+
+    answers = [
+        await api.post(
+            "/v1/sessions",
+            {"login_id": login_id, "password": password},
+            headers={"X-Request-Id": request_id},
+        )
+        for login_id, password in attempts.items()
+    ]
+
+    assert {(answer.status_code, answer.content) for answer in answers} == {(401, answers[0].content)}
+    assert len({str(answer.headers.raw) for answer in answers}) == 1
+    assert refusal_of(answers[0]) == (401, "invalid_credentials")
+    assert (await api.log_in("ada")).status_code == 201
+
+
+async def test_log_in_with_a_known_device_gets_its_token_again(api: Api) -> None:
+    await api.account("ada")
+    first = (await api.log_in("ada")).json()["device_token"]
+
+    assert (await api.log_in("ada", device_token=first)).json()["device_token"] == first
+    assert (await api.log_in("ada", device_token="rcd_" + "A" * 43)).json()["device_token"] != first
+
+
+async def test_log_in_with_too_long_a_body_is_refused_before_reading_it(api: Api) -> None:
+    assert refusal_of(await api.log_in("ada", "p" * 8 * 1024)) == (413, "body_too_large")
+
+
+async def test_log_out_ends_the_session_that_asks_alone(api: Api) -> None:
+    ada = await api.account("ada")
+    other = (await api.log_in("ada")).json()["token"]
+
+    assert (await api.by(ada).delete("/v1/sessions/current")).status_code == 204
+
+    assert refusal_of(await api.by(ada).get("/v1/sessions/current")) == (401, "invalid_token")
+    assert (await api.by(other).get("/v1/sessions/current")).status_code == 200
+
+
+@pytest.mark.parametrize("column", ["expires_at", "idle_expires_at"])
+async def test_use_session_after_its_end_is_refused(api: Api, column: str) -> None:
+    ada = await api.account("ada")
+    assert (await api.by(ada).get("/v1/sessions/current")).status_code == 200
+
+    ended = f"UPDATE sessions SET {column} = now() - interval '1 second' WHERE id = :id"
+    await execute(api.service.engine, ended, id=ada.session_id)
+
+    assert refusal_of(await api.by(ada).get("/v1/sessions/current")) == (401, "invalid_token")
+    assert (await api.by(await api.admin()).get(f"/v1/users/{ada.id}/sessions")).json()["items"] == []
+
+
+async def test_list_sessions_shows_the_own_ones_without_tokens(api: Api) -> None:
+    ada, bob = await api.account("ada"), await api.account("bob")
+    token = (await api.log_in("ada")).json()["token"]
+
+    listed = await api.by(token).get("/v1/users/me/sessions")
+    items = listed.json()["items"]
+
+    assert [item["current"] for item in items] == [False, True]
+    assert {item["user_id"] for item in items} == {str(ada.id)}
+    assert items == sorted(items, key=lambda item: item["created_at"])
+    assert "rcs_" not in listed.text
+    assert refusal_of(await api.by(bob).get(f"/v1/users/{ada.id}/sessions")) == (404, "not_found")
+    as_admin = api.by(await api.admin())
+    assert len((await as_admin.get(f"/v1/users/{ada.id}/sessions")).json()["items"]) == 2
+    assert refusal_of(await as_admin.get(f"/v1/users/{NOBODY}/sessions")) == (404, "not_found")
+
+
+async def test_end_session_of_another_is_the_same_404_as_of_nobody(api: Api) -> None:
+    ada, bob = await api.account("ada"), await api.account("bob")
+
+    other = await api.by(bob).delete(f"/v1/sessions/{ada.session_id}")
+    nobody = await api.by(bob).delete(f"/v1/sessions/{NOBODY}")
+
+    assert {**other.json(), "instance": ""} == {**nobody.json(), "instance": ""}
+    assert refusal_of(other) == (404, "not_found")
+    assert (await api.by(ada).delete(f"/v1/sessions/{ada.session_id}")).status_code == 204
+    assert (await api.by(await api.admin()).delete(f"/v1/sessions/{bob.session_id}")).status_code == 204
+    assert refusal_of(await api.by(bob).get("/v1/users/me")) == (401, "invalid_token")
+
+
+async def test_end_sessions_ends_all_or_all_others(api: Api) -> None:
+    ada = await api.account("ada")
+    others = [(await api.log_in("ada")).json()["token"] for _ in range(2)]
+
+    assert (await api.by(ada).delete("/v1/users/me/sessions?keep=current")).status_code == 204
+    assert [(await api.by(token).get("/v1/users/me")).status_code for token in others] == [401, 401]
+    assert (await api.by(ada).get("/v1/users/me")).status_code == 200
+
+    assert (await api.by(ada).delete("/v1/users/me/sessions")).status_code == 204
+    assert refusal_of(await api.by(ada).get("/v1/users/me")) == (401, "invalid_token")
+
+
+async def test_end_sessions_by_a_key_ends_all_of_an_account(api: Api) -> None:
+    ada = await api.account("ada")
+    key = api.by(await api.key(Scope.USERS_WRITE))
+
+    assert (await key.delete(f"/v1/users/{ada.id}/sessions?keep=current")).status_code == 204
+    assert refusal_of(await api.by(ada).get("/v1/users/me")) == (401, "invalid_token")
+    assert refusal_of(await key.delete(f"/v1/users/{NOBODY}/sessions")) == (404, "not_found")
+
+
+@pytest.mark.parametrize("keep", ["null", "all", "", "Current"])
+async def test_end_sessions_with_a_misspelt_keep_ends_none(api: Api, keep: str) -> None:
+    ada = await api.account("ada")
+
+    assert (await api.by(ada).delete(f"/v1/users/me/sessions?keep={keep}")).status_code == 422
+    assert (await api.by(ada).get("/v1/users/me")).status_code == 200
+
+
+async def test_log_in_beyond_fifty_sessions_ends_the_longest_unused(api: Api) -> None:
+    ada = await api.account("ada")
+    more = """
+        INSERT INTO sessions (id, user_id, token_digest, last_used_at, expires_at, idle_expires_at)
+        SELECT gen_random_uuid(), :id, sha256(n::text::bytea), now() - n * interval '1 second',
+               now() + interval '1 day', now() + interval '1 day'
+        FROM generate_series(1, 49) n
+        """
+    await execute(api.service.engine, more, id=ada.id)
+
+    assert (await api.log_in("ada")).status_code == 201
+
+    left = await fetch_values(
+        api.service.engine, "SELECT count(*), max(now() - last_used_at) < interval '49 s' FROM sessions"
+    )
+    assert left == [(50, True)]
+    assert (await api.by(ada).get("/v1/users/me")).status_code == 200
+
+
+async def test_use_session_with_a_password_to_change_allows_only_that(api: Api) -> None:
+    ada = await api.account("ada", must_change=True)
+    as_ada = api.by(ada)
+    due = (403, "password_change_required")
+
+    for path in ("/v1/users/me", "/v1/sessions/current", "/v1/users/me/sessions", f"/v1/users/{NOBODY}"):
+        assert refusal_of(await as_ada.get(path)) == due
+    assert refusal_of(await as_ada.delete("/v1/users/me")) == due
+    assert refusal_of(await as_ada.patch("/v1/users/me", {"name": "A"})) == due
+    passwords = {"current_password": PASSWORD, "new_password": OTHER_PASSWORD}
+    assert (await as_ada.put("/v1/users/me/password", passwords)).status_code == 204
+    assert (await as_ada.get("/v1/users/me")).status_code == 200
+
+
+async def test_log_out_with_a_password_to_change_is_allowed(api: Api) -> None:
+    ada = await api.account("ada", must_change=True)
+
+    assert (await api.by(ada).delete("/v1/sessions/current")).status_code == 204
+
+
+async def test_session_of_an_administrator_lasts_shorter(api: Api) -> None:
+    spans = []
+    for account in (await api.account("ada"), await api.admin()):
+        session = (await api.by(account).get("/v1/sessions/current")).json()["session"]
+        starts, ends = (datetime.fromisoformat(session[name]) for name in ("created_at", "expires_at"))
+        spans.append((ends - starts).total_seconds() / 3600)
+
+    assert [round(span) for span in spans] == [30 * 24, 12]

@@ -1,0 +1,124 @@
+"""Holds every answer that any test sees against the OpenAPI document and the rules for all answers."""
+
+import json
+import re
+from collections.abc import Iterator
+from functools import cached_property
+from typing import Any
+from uuid import UUID
+
+import httpx
+from jsonschema import Draft202012Validator
+from litestar import Litestar
+
+from service.api.openapi import document, endpoints_of
+from service.api.problems import FIELD_CODES
+
+PROBLEM = "application/problem+json"
+_ALWAYS = {
+    "cache-control": "no-store",
+    "x-content-type-options": "nosniff",
+    "referrer-policy": "no-referrer",
+}
+_TOLD = frozenset({"etag", "idempotent-replayed", "link", "location", "retry-after", "www-authenticate"})
+_UNROUTED = {400, 404, 405}
+
+
+class Contract:
+    """The OpenAPI document of an application, as a judge of its answers."""
+
+    def __init__(self, app: Litestar) -> None:
+        self.document = json.loads(json.dumps(document(endpoints_of(app))))
+        self._validators: dict[str, Draft202012Validator] = {}
+
+    async def check(self, response: httpx.Response) -> None:
+        """Fail when an answer is one that the document does not allow."""
+        await response.aread()
+        _check_headers(response)
+        if response.request.method == "OPTIONS":
+            return
+        found = self._operation_of(response.request)
+        if found is None:
+            self._check_unrouted(response)
+        elif str(response.status_code) not in found["responses"]:
+            raise AssertionError(f"{found['operationId']} does not document {_shown(response)}")
+        else:
+            self._check_documented(response, found["responses"][str(response.status_code)])
+
+    @cached_property
+    def _templates(self) -> list[tuple[re.Pattern[str], dict[str, Any]]]:
+        paths = sorted(self.document["paths"].items(), key=lambda item: item[0].count("{"))
+        return [(re.compile(re.sub(r"\{\w+\}", "[^/]+", path)), item) for path, item in paths]
+
+    def _operation_of(self, request: httpx.Request) -> dict[str, Any] | None:
+        path = request.url.raw_path.decode().partition("?")[0]
+        method = {"HEAD": "get"}.get(request.method, request.method.lower())
+        item = next((item for pattern, item in self._templates if pattern.fullmatch(path)), {})
+        operation: dict[str, Any] | None = item.get(method)
+        return operation
+
+    def _check_unrouted(self, response: httpx.Response) -> None:
+        if response.request.url.path.startswith("/docs/") and response.status_code == 200:
+            return
+        assert response.status_code in _UNROUTED, f"nothing documents {_shown(response)}"
+        assert (response.status_code == 405) == ("allow" in response.headers)
+        if response.request.method != "HEAD":
+            self._check_problem(response)
+
+    def _check_documented(self, response: httpx.Response, described: dict[str, Any]) -> None:
+        told = _TOLD.intersection(response.headers)
+        documented = {name.lower() for name in described["headers"]}
+        assert told <= documented, f"{told - documented} is not documented for {_shown(response)}"
+        if "content" not in described or response.request.method == "HEAD":
+            assert not response.content
+            return
+        media_type = response.headers["content-type"].partition(";")[0]
+        assert media_type in described["content"], f"{media_type} of {_shown(response)}"
+        if media_type.endswith("json"):
+            content = described["content"][media_type]
+            self._check_schema(response.json(), content["schema"])
+            if media_type == PROBLEM:
+                self._check_problem(response)
+                assert response.json()["code"] in content["examples"], f"undocumented: {_shown(response)}"
+
+    def _check_problem(self, response: httpx.Response) -> None:
+        problem = response.json()
+        assert response.headers["content-type"] == PROBLEM
+        self._check_schema(problem, {"$ref": "#/components/schemas/Problem"})
+        assert problem["status"] == response.status_code
+        assert problem["type"] == f"urn:rollcall:problem:{problem['code']}"
+        assert problem["instance"] == f"urn:uuid:{response.headers['x-request-id']}"
+        assert ("errors" in problem) == (problem["code"] == "validation_failed")
+        assert all(fault["code"] in FIELD_CODES for fault in problem.get("errors", ()))
+        assert (response.status_code == 401) == ("www-authenticate" in response.headers)
+        if response.status_code in (429, 503):
+            assert int(response.headers["retry-after"]) >= 1
+
+    def _check_schema(self, value: Any, schema: dict[str, Any]) -> None:
+        key = json.dumps(schema)
+        if key not in self._validators:
+            components = {"schemas": dict(_closed(self.document["components"]["schemas"]))}
+            self._validators[key] = Draft202012Validator({**schema, "components": components})
+        errors = [f"{error.json_path}: {error.message}" for error in self._validators[key].iter_errors(value)]
+        assert not errors, errors
+
+
+def _check_headers(response: httpx.Response) -> None:
+    headers = response.headers
+    assert {name: headers.get(name) for name in _ALWAYS} == _ALWAYS
+    assert headers["content-security-policy"].startswith("default-src 'none'")
+    assert str(UUID(headers["x-request-id"])) == headers["x-request-id"]
+    assert "server" not in headers
+
+
+def _closed(schemas: dict[str, Any]) -> Iterator[tuple[str, Any]]:
+    """Allow only what is documented: an answer with a field more would tell what nobody meant to tell."""
+    for name, schema in schemas.items():
+        closes = schema.get("type") == "object" and schema.get("properties")
+        yield name, {**schema, "additionalProperties": False} if closes else schema
+
+
+def _shown(response: httpx.Response) -> str:
+    return (
+        f"{response.status_code} to {response.request.method} {response.request.url}: {response.text[:300]}"
+    )
