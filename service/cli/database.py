@@ -165,7 +165,8 @@ async def _refuse_unserved(engine: AsyncEngine, settings: Settings, end: str) ->
     number = number_of(end) if end != "base" else 0
     live = await instances.list_live(engine)
     if live is None:
-        connections = await instances.count_connections(engine, settings.service_name)
+        names = [settings.service_name, f"{settings.service_name}-chores"]
+        connections = await instances.count_connections(engine, names)
         if connections and number not in SERVED:
             raise click.ClickException(
                 f"{connections} connections of a running service, which gives no heartbeat at this revision, "

@@ -47,13 +47,22 @@ class Place:
 def configured_place() -> Iterator[Place]:
     """Give the configured database, and tell in one sentence what goes wrong with it."""
     settings = get_settings()
-    signal.signal(signal.SIGTERM, lambda *_: signal.raise_signal(signal.SIGINT))
-    with _telling_failures(settings):
+    with _terminable(), _telling_failures(settings):
         if settings.migrations_dsn is not None:
             yield Place(settings.migrations_dsn, settings)
             return
         with EmbeddedPostgres(settings.database.embedded_dir) as postgres:
             yield Place(postgres.dsn, settings)
+
+
+@contextmanager
+def _terminable() -> Iterator[None]:
+    """Let SIGTERM interrupt like Ctrl-C: what is under way is taken back."""
+    previous = signal.signal(signal.SIGTERM, lambda *_: signal.raise_signal(signal.SIGINT))
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, previous)
 
 
 @contextmanager

@@ -5,7 +5,7 @@ All of it tolerates that the table is missing: the service works without it, one
 
 import os
 import socket
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import timedelta
 from typing import Any
@@ -81,13 +81,13 @@ async def list_live(engine: AsyncEngine) -> list[Instance] | None:
     return None if rows is None else [Instance(*tuple(row)) for row in rows]
 
 
-async def count_connections(engine: AsyncEngine, application_name: str) -> int:
-    """Return how many connections of that name this database has: signs of life without a heartbeat."""
+async def count_connections(engine: AsyncEngine, application_names: Sequence[str]) -> int:
+    """Return how many connections of these names this database has: signs of life without a heartbeat."""
     statement = text(
         "SELECT count(*) FROM pg_stat_activity"
-        " WHERE datname = current_database() AND application_name = :name AND pid <> pg_backend_pid()"
+        " WHERE datname = current_database() AND application_name = ANY(:names) AND pid <> pg_backend_pid()"
     )
-    rows = await _fetch(engine, statement, {"name": application_name})
+    rows = await _fetch(engine, statement, {"names": list(application_names)})
     return int(rows[0][0]) if rows else 0
 
 

@@ -16,9 +16,12 @@ lossless = True
 FOLLOW = """
 CREATE OR REPLACE FUNCTION follow_nickname() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN
-    IF TG_OP = 'UPDATE' AND NEW.alias IS DISTINCT FROM OLD.alias THEN
+    IF TG_OP = 'INSERT' THEN
+        NEW.alias := coalesce(NEW.alias, NEW.nickname);
         NEW.nickname := NEW.alias;
-    ELSE
+    ELSIF NEW.alias IS DISTINCT FROM OLD.alias THEN
+        NEW.nickname := NEW.alias;
+    ELSIF NEW.nickname IS DISTINCT FROM OLD.nickname THEN
         NEW.alias := NEW.nickname;
     END IF;
     RETURN NEW;

@@ -13,7 +13,7 @@ lossless = True
 
 
 def upgrade() -> None:
-    op.update_in_batches("users", "alias = home.nickname", "home.alias IS NULL")
+    op.update_in_batches("users", "alias = home.nickname", "home.alias IS DISTINCT FROM home.nickname")
 
 
 def downgrade() -> None:

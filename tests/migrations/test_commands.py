@@ -1,0 +1,162 @@
+"""The `database` commands as an operator types them."""
+
+import asyncio
+import json
+from collections.abc import Callable, Iterator
+from uuid import uuid4
+
+import asyncpg
+import pytest
+from click.testing import CliRunner, Result
+
+from service.cli.database import database as group
+from service.db.instances import Instance, beat
+from service.db.migrations.running import migration_engine
+from settings import get_settings
+from tests.migrations.rows import execute, fill
+
+Command = Callable[..., Result]
+
+
+@pytest.fixture
+def command(database: str, monkeypatch: pytest.MonkeyPatch) -> Command:
+    """Run a command in this process, on the test's database."""
+    monkeypatch.setenv("DATABASE_URL", database)
+    get_settings.cache_clear()
+    return lambda *words, **options: CliRunner().invoke(group, words, **options)
+
+
+@pytest.fixture(autouse=True)
+def _forget_settings() -> Iterator[None]:
+    yield
+    get_settings.cache_clear()
+
+
+@pytest.fixture
+async def filled(database: str) -> str:
+    await fill(database, last=9)
+    return database
+
+
+@pytest.fixture
+async def live(database: str) -> Instance:
+    """A process of this release that gave a heartbeat just now."""
+    instance, engine = Instance.here(uuid4(), "0.1.0"), migration_engine(database)
+    await beat(engine, instance)
+    await engine.dispose()
+    return instance
+
+
+def test_migrate_at_head_says_that_there_is_nothing_to_do(command: Command) -> None:
+    done = command("migrate")
+    assert (done.exit_code, done.stdout) == (0, "Nothing to do: the schema is at 0010_create_instances.\n")
+
+
+def test_rollback_and_migrate_move_one_step_and_back(command: Command) -> None:
+    down = command("rollback")
+    assert (down.exit_code, down.stdout) == (0, "The schema is at 0009_create_events.\n")
+    assert down.stderr == "taking back 0010_create_instances\n"
+    up = command("migrate")
+    assert (up.exit_code, up.stdout) == (0, "The schema is at 0010_create_instances.\n")
+
+
+def test_rollback_at_base_says_that_there_is_nothing_to_do(command: Command) -> None:
+    assert command("rollback", "--to", "base").exit_code == 0
+    done = command("rollback")
+    assert (done.exit_code, done.stdout) == (0, "Nothing to do: the schema is at base.\n")
+
+
+def test_move_the_wrong_way_says_which_command_goes_there(command: Command) -> None:
+    assert command("rollback", "--to", "5").exit_code == 0
+    assert "rollback goes down" in command("migrate", "--to", "4").stdout
+    assert "migrate goes up" in command("rollback", "--to", "7").stdout
+    assert command("migrate", "--to", "0007").stdout == "The schema is at 0007_create_login_buckets.\n"
+
+
+def test_move_to_no_revision_is_wrong_usage(command: Command) -> None:
+    done = command("migrate", "--to", "0099")
+    assert done.exit_code == 2
+    assert "There is no revision 0099." in done.stderr
+
+
+def test_move_past_a_live_process_names_it_and_is_refused_unless_forced(
+    command: Command, live: Instance
+) -> None:
+    assert command("rollback", "--to", "9").exit_code == 0
+    assert command("migrate").exit_code == 0
+    refused = command("rollback", "--to", "8")
+    assert refused.exit_code == 1
+    assert f"{live.host} process {live.pid} (release 0.1.0, serves 0009 to 0011)" in refused.stderr
+    assert "schema     0010_create_instances" in command("status").stdout
+    assert command("rollback", "--to", "8", "--force").exit_code == 0
+
+
+def test_move_without_heartbeats_is_refused_while_a_service_is_connected(
+    command: Command, database: str
+) -> None:
+    assert command("rollback").exit_code == 0
+    named = {"application_name": "rollcall"}
+    with asyncio.Runner() as runner:
+        connection = runner.run(asyncpg.connect(database, server_settings=named))
+        refused = command("rollback")
+        assert refused.exit_code == 1
+        assert "1 connections of a running service" in refused.stderr
+        assert command("migrate").exit_code == 0
+        runner.run(connection.close())
+
+
+def test_migrate_a_schema_of_a_later_release_says_whose_it_is(command: Command, database: str) -> None:
+    asyncio.run(execute(database, "UPDATE alembic_version SET version_num = '0012_of_later'"))
+    done = command("migrate")
+    assert done.exit_code == 1
+    assert "0012_of_later, which this release does not know" in done.stderr
+    assert json.loads(command("status", "--json").stdout)["standing"] == "ahead"
+
+
+def test_status_tells_what_is_parked_pending_and_live(command: Command, filled: str, live: Instance) -> None:
+    command("rollback", "--to", "0009")
+    command("migrate")
+    found = json.loads(command("status", "--json").stdout)
+    assert (found["standing"], found["pending"], found["parked"]) == ("inside", [], [])
+    assert found["instances"][0]["pid"] == live.pid
+    command("rollback", "--to", "0002", "--force")
+    told = command("status").stdout
+    assert "pending    0003_add_roles_and_states, 0004_create_sessions" in told
+    assert "users.role" in told
+    assert "too old for this release; migrate" in told
+    assert "this revision has no heartbeats" in told
+
+
+def test_plan_tells_the_steps_and_their_sql(command: Command) -> None:
+    done = command("plan", "--to", "-1")
+    assert done.exit_code == 0
+    assert "↓ 0010_create_instances" in done.stdout
+    assert 'ALTER TABLE "instances" SET SCHEMA rollcall_parked' in done.stdout
+    assert command("plan").stdout == "Nothing to do.\n"
+    assert json.loads(command("plan", "--json").stdout) == []
+
+
+def test_purge_parked_asks_and_then_removes_for_good(command: Command, filled: str) -> None:
+    assert command("purge-parked", "--yes").stdout == "Nothing to do: nothing is parked.\n"
+    command("rollback", "--to", "0008")
+    assert command("purge-parked", input="n\n").exit_code == 1
+    assert command("purge-parked", "--yes").stdout == "Removed 2 parked tables and columns.\n"
+    assert command("migrate").exit_code == 0
+
+
+def test_check_of_this_release_is_in_step(command: Command) -> None:
+    done = command("check")
+    assert (done.exit_code, done.stdout) == (
+        0,
+        "In step: 10 revisions in one line make the declared schema.\n",
+    )
+
+
+def test_command_without_a_database_says_so_in_one_sentence(
+    command: Command, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("DATABASE_URL", "postgresql://u:secret@127.0.0.1:1/db")
+    get_settings.cache_clear()
+    done = command("status")
+    assert done.exit_code == 1
+    assert done.stderr == "Error: The database does not answer: postgresql://u:***@127.0.0.1:1/db.\n"
