@@ -20,15 +20,15 @@ from service.api.calls import Admission
 from service.api.events import EventController
 from service.api.health import HealthController
 from service.api.injection import providers
-from service.api.introspection import IntrospectionController
+from service.api.introspection import introspect_token
 from service.api.keys import KeyController
 from service.api.metrics import MetricsController, Observer, Readings
 from service.api.operations import Operation
 from service.api.passwords import PasswordController
 from service.api.problems import exception_handlers
 from service.api.reference import ReferenceController, asset_handlers
-from service.api.sessions import SessionController
-from service.api.users import CREATE_USER, UserController
+from service.api.sessions import SessionController, get_current_session
+from service.api.users import CREATE_USER, UserController, get_user
 from service.db import faults, instances
 from service.db.engine import create_engine, pool_stats
 from service.db.migrations.window import SERVED, Standing, number_of, read_revision
@@ -95,7 +95,7 @@ def create_app(settings: Settings, *, dsn: str | None = None) -> Litestar:
     observer, overridden = Observer(partial(readings_of, service)), _overridden(service.rules)
     app = Litestar(
         route_handlers=_routes(settings),
-        middleware=[Admission(Authenticator(service.reads, service.touches), overridden)],
+        middleware=[Admission(Authenticator(service.reads, service.touches), service.reads, overridden)],
         dependencies={
             **providers(service.uow, service.reads, service.hasher, service.rules),
             "observer": Provide(lambda: observer, use_cache=True, sync_to_thread=False),
@@ -242,10 +242,12 @@ async def running(service: Service, observer: Observer) -> AsyncIterator[None]:
 def _routes(settings: Settings) -> list[ControllerRouterHandler]:
     routes: list[ControllerRouterHandler] = [
         UserController,
+        get_user,
         PasswordController,
         SessionController,
+        get_current_session,
         KeyController,
-        IntrospectionController,
+        introspect_token,
         EventController,
         HealthController,
     ]

@@ -5,16 +5,18 @@ from base64 import urlsafe_b64encode
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from hashlib import sha256
-from typing import Any
 
 import msgspec
 from litestar import Response
 from litestar.datastructures import Headers
+from litestar.types import Send
 
+from service.api.request_syntax import Fields
 from service.api.wire.users import UserView
 from service.domain.errors import MalformedRequest, PreconditionFailed
 from service.domain.users import User
 
+_NOT_MODIFIED = 304
 _encode = msgspec.json.Encoder().encode
 _TAGS = re.compile(r'\s*(?:W/)?"[\x21\x23-\x7e]*"\s*(?:,\s*(?:W/)?"[\x21\x23-\x7e]*"\s*)*')
 _TAG = re.compile(r'(W/)?("[\x21\x23-\x7e]*")')
@@ -33,6 +35,15 @@ class Answer:
         return Response(
             self.body, status_code=self.status, headers=self.headers, media_type="application/json"
         )
+
+    async def send(self, send: Send) -> None:
+        """Send it, without the framework's response around it."""
+        headers = [(name.lower().encode(), value.encode("latin-1")) for name, value in self.headers.items()]
+        if self.status != _NOT_MODIFIED:
+            headers.append((b"content-type", b"application/json"))
+            headers.append((b"content-length", b"%d" % len(self.body)))
+        await send({"type": "http.response.start", "status": self.status, "headers": headers})
+        await send({"type": "http.response.body", "body": self.body, "more_body": False})
 
 
 def answer(
@@ -60,21 +71,26 @@ def tagged(view: msgspec.Struct, *, status: int = 200, headers: Mapping[str, str
     return Answer(status, body, {"ETag": entity_tag(body), **(headers or {})})
 
 
+def shown(view: msgspec.Struct) -> Answer:
+    """Answer with a view."""
+    return Answer(200, _encode(view))
+
+
 def created(view: msgspec.Struct) -> Answer:
     """Answer that something new is there, which is no resource that could be read again."""
     return Answer(201, _encode(view))
 
 
-def resource(view: msgspec.Struct, request_headers: Headers) -> Response[Any]:
+def resource(view: msgspec.Struct, fields: Fields) -> Answer:
     """Answer a read with a resource under its entity tag, or with 304 when the caller has it already.
 
     Source: RFC 9110 13.1.2.
     """
     found = tagged(view)
-    known = request_headers.get("if-none-match")
-    if known is not None and _names(known, found.headers["ETag"], is_weak_enough=True):
-        return Response(None, status_code=304, headers={"ETag": found.headers["ETag"]})
-    return found.response()
+    known = fields.get(b"if-none-match")
+    if known is not None and _names(known.decode("latin-1"), found.headers["ETag"], is_weak_enough=True):
+        return Answer(_NOT_MODIFIED, b"", found.headers)
+    return found
 
 
 def user_precondition(request_headers: Headers) -> Callable[[User], bool]:

@@ -68,10 +68,11 @@ def ignore_record(_record: RequestRecord) -> None:
 class Boundary:
     """The outermost ASGI application around another one.
 
-    For every HTTP request: `X-Request-Id` is kept or made, and left with the client's address in the state of
-    the scope (`request_id`, `client_ip`); malformed requests are refused before routing; the time is limited;
-    HEAD is served as GET without its body; whatever escapes becomes a problem document; the fixed header
-    fields are set; `observe` is called once, after the answer, and must not raise.
+    For every HTTP request: `X-Request-Id` is kept or made, and left with the client's address and the header
+    fields in the state of the scope (`request_id`, `client_ip`, `fields`); malformed requests are refused
+    before routing; the time is limited; HEAD is served as GET without its body; whatever escapes becomes a
+    problem document; the fixed header fields are set; `observe` is called once, after the answer, and must
+    not raise.
 
     `cors_origins` are compared as whole strings; with none, no CORS header is ever sent. `body_timeout` runs
     from the start of a request until its body was read, `request_timeout` from then on.
@@ -137,6 +138,7 @@ class Boundary:
             # How far such a request reaches is anybody's guess, so nothing may follow it.
             await exchange.refuse(error, close=True)
             return
+        state["fields"] = fields
         state["request_id"] = _request_id_of(fields)
         if (origin := fields.get(b"origin")) in self._origins:
             exchange.headers += ((b"access-control-allow-origin", origin), _EXPOSED)

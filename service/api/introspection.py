@@ -1,14 +1,12 @@
 """Introspection of tokens for other services. Source: RFC 7662."""
 
-from typing import Any
+from litestar import HttpMethod
 
-from litestar import Controller, HttpMethod, Request, Response
-
-from service.api.answers import answer
-from service.api.calls import call_of
-from service.api.injection import GivenReads
-from service.api.operations import FORM, JSON, Operation, Success, endpoint
+from service.api.answers import Answer, shown
+from service.api.calls import Call, direct_endpoint
+from service.api.operations import FORM, JSON, Operation, Success
 from service.api.wire.introspection import IntrospectBody, IntrospectionView
+from service.db.reads import Reads
 from service.domain.callers import Access
 from service.domain.keys import Scope
 from service.usecases.introspection import introspect
@@ -25,13 +23,7 @@ INTROSPECT = Operation(
 )
 
 
-class IntrospectionController(Controller):
-    """`/v1/introspect`."""
-
-    path = "/v1/introspect"
-
-    @endpoint(HttpMethod.POST, "", INTROSPECT)
-    async def introspect(self, request: Request[Any, Any, Any], reads: GivenReads) -> Response[bytes]:
-        """Tell what a token stands for."""
-        body = call_of(request).body(IntrospectBody)
-        return answer(IntrospectionView.of(await introspect(reads, body.token)))
+@direct_endpoint(HttpMethod.POST, "/v1/introspect", INTROSPECT)
+async def introspect_token(call: Call, reads: Reads) -> Answer:
+    """Tell what a token stands for."""
+    return shown(IntrospectionView.of(await introspect(reads, call.body(IntrospectBody).token)))

@@ -61,14 +61,19 @@ class Operation:
     is_documented: bool = True
 
 
-def endpoint(method: HttpMethod, path: str, operation: Operation) -> Callable[[HandlerT], HTTPRouteHandler]:
-    """Make a method the endpoint of an operation; GET answers HEAD too. Source: RFC 9110 9.3.2."""
+def endpoint(
+    method: HttpMethod, path: str, operation: Operation, **opt: object
+) -> Callable[[HandlerT], HTTPRouteHandler]:
+    """Make a method the endpoint of an operation; GET answers HEAD too. Source: RFC 9110 9.3.2.
+
+    `opt` is for the middleware, beside the operation itself.
+    """
     methods = [HttpMethod.GET, HttpMethod.HEAD] if method is HttpMethod.GET else [method]
     return route(
         path,
         http_method=methods,
         operation_id=operation.id,
-        opt={"operation": operation},
+        opt={"operation": operation, **opt},
         include_in_schema=False,
         status_code=min(operation.answers),
     )

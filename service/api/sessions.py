@@ -5,8 +5,8 @@ from typing import Any
 from litestar import Controller, HttpMethod, Request, Response
 from msgspec import UNSET
 
-from service.api.answers import answer, check_unchanged, nothing, resource
-from service.api.calls import Call, call_of
+from service.api.answers import Answer, answer, check_unchanged, nothing, resource
+from service.api.calls import Call, call_of, direct_endpoint
 from service.api.cursors import read_cursor, write_cursor
 from service.api.injection import GivenHasher, GivenReads, GivenRules, GivenUow
 from service.api.operations import LOGIN_BODY_LIMIT_BYTES, Operation, Success, endpoint
@@ -21,6 +21,7 @@ from service.api.wire.sessions import (
     SessionView,
 )
 from service.api.wire.users import UserView
+from service.db.reads import Reads
 from service.domain.callers import Access
 from service.domain.errors import (
     Forbidden,
@@ -115,12 +116,6 @@ class SessionController(Controller):
         view = LoggedInView(opened.token, session, UserView.of(opened.user), opened.device_token)
         return answer(view, status=201)
 
-    @endpoint(HttpMethod.GET, "/sessions/current", GET_CURRENT_SESSION)
-    async def get_current_session(self, request: Request[Any, Any, Any]) -> Response[Any]:
-        """Show the session that asks; authentication has read it already."""
-        call = call_of(request)
-        return resource(_current(_own(call)), call.headers)
-
     @endpoint(HttpMethod.DELETE, "/sessions/current", LOG_OUT)
     async def log_out(self, request: Request[Any, Any, Any], uow: GivenUow) -> Response[None]:
         """End the session that asks."""
@@ -163,6 +158,12 @@ class SessionController(Controller):
         kept_id = own.session.id if own is not None and query.keep == "current" else None
         await uow.run(lambda tx: end_sessions(tx, user_id, kept_id=kept_id, origin=call.origin))
         return nothing()
+
+
+@direct_endpoint(HttpMethod.GET, "/v1/sessions/current", GET_CURRENT_SESSION)
+async def get_current_session(call: Call, _reads: Reads) -> Answer:
+    """Show the session that asks; authentication has read it already."""
+    return resource(_current(_own(call)), call.fields)
 
 
 def _own(call: Call) -> OpenSession:

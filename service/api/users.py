@@ -8,7 +8,7 @@ from litestar import Controller, HttpMethod, Request, Response
 from msgspec import UNSET
 
 from service.api.answers import Answer, nothing, resource, tagged, user_precondition
-from service.api.calls import call_of
+from service.api.calls import Call, call_of, direct_endpoint
 from service.api.cursors import read_cursor, write_cursor
 from service.api.idempotency import claim_of, once, replay
 from service.api.injection import GivenHasher, GivenReads, GivenRules, GivenUow
@@ -16,6 +16,7 @@ from service.api.operations import JSON, MERGE_PATCH, Operation, Success, endpoi
 from service.api.paging import listing_of, page_answer
 from service.api.wire.common import in_utc
 from service.api.wire.users import CreateUserBody, ListUsersQuery, UpdateUserBody, UserPage, UserView
+from service.db.reads import Reads
 from service.db.transaction import Tx
 from service.domain.callers import Access
 from service.domain.errors import (
@@ -140,17 +141,6 @@ class UserController(Controller):
         next_cursor = write_cursor(page.next, listing)
         return page_answer(call, UserPage(list(map(UserView.of, page.items)), next_cursor), next_cursor)
 
-    @endpoint(HttpMethod.GET, "/{user_id:str}", GET_USER)
-    async def get_user(self, request: Request[Any, Any, Any], reads: GivenReads) -> Response[Any]:
-        """Get an account; one's own is already there from authentication."""
-        call = call_of(request)
-        user_id = call.subject_id()
-        own = call.caller.open_session
-        user = own.user if own is not None and own.user.id == user_id else await reads.users.get(user_id)
-        if user is None:
-            raise NotFound
-        return resource(UserView.of(user), call.headers)
-
     @endpoint(HttpMethod.PATCH, "/{user_id:str}", UPDATE_USER)
     async def update_user(
         self, request: Request[Any, Any, Any], uow: GivenUow, rules: GivenRules
@@ -177,6 +167,17 @@ class UserController(Controller):
             lambda tx: delete_user(tx, user_id, origin=call.origin, rules=rules, precondition=precondition)
         )
         return nothing()
+
+
+@direct_endpoint(HttpMethod.GET, "/v1/users/{user_id:str}", GET_USER)
+async def get_user(call: Call, reads: Reads) -> Answer:
+    """Get an account; one's own is already there from authentication."""
+    user_id = call.subject_id()
+    own = call.caller.open_session
+    user = own.user if own is not None and own.user.id == user_id else await reads.users.get(user_id)
+    if user is None:
+        raise NotFound
+    return resource(UserView.of(user), call.fields)
 
 
 def _registration(body: CreateUserBody) -> Registration:
