@@ -3,7 +3,6 @@
 import asyncio
 import json
 from io import StringIO
-from typing import TypeVar
 
 import click
 from alembic import command
@@ -28,8 +27,6 @@ from service.db.migrations.scratch import scratch_database
 from service.db.migrations.window import HEAD, SERVED, number_of, read_revision
 from settings import Settings
 
-T = TypeVar("T")
-
 
 @click.group()
 def database() -> None:
@@ -45,7 +42,7 @@ database.add_command(rehearse)
 def migrate(target: str, force: bool) -> None:
     """Bring the schema up; what a rollback parked comes back."""
     with configured_place() as place:
-        asyncio.run(running.tidy(place.dsn, place.patience))
+        asyncio.run(running.tidy(place.dsn, place.patience, note))
         _move(place, target, upward=True, force=force)
 
 

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+from contextlib import suppress
 from dataclasses import dataclass
 from types import TracebackType
 from typing import Any, Self
@@ -29,7 +30,11 @@ class Client:
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        writer = self._writer
         self._close()
+        if writer is not None:
+            with suppress(OSError):
+                await writer.wait_closed()
 
     async def ask(self, method: str, path: str, token: str | None = None, body: Any = None) -> Answer:
         """Send one request and read its answer.

@@ -1,13 +1,16 @@
 """How `alembic revision` drafts a revision."""
 
 import re
+import subprocess
+import sys
 from collections.abc import Callable, Iterable, Iterator
+from importlib.util import find_spec
 from typing import Any
 
 from alembic.autogenerate import render_op_text, renderers
 from alembic.autogenerate.rewriter import Rewriter
 from alembic.operations import MigrateOperation, ops
-from alembic.script import ScriptDirectory
+from alembic.script import ScriptDirectory, write_hooks
 from sqlalchemy import make_url
 from sqlalchemy.schema import CreateIndex
 
@@ -36,6 +39,16 @@ def draft(context: Any, revision: Any, directives: list[Any]) -> None:
             _mark_new_tables(container)
             _order(container)
     _rewriter(context, revision, directives)
+
+
+@write_hooks.register("ruff_if_installed")
+def tidy(path: str, _options: dict[str, Any]) -> None:
+    """Give a new revision the house style, where the tool for it is there."""
+    if find_spec("ruff") is None:
+        return
+    for words in (["check", "--fix-only"], ["format"]):
+        command = [sys.executable, "-m", "ruff", *words, "--quiet", path]
+        subprocess.run(command, check=False)  # noqa: S603 -- our own interpreter and a file that we wrote
 
 
 def slug(message: str) -> str:

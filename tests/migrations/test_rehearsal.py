@@ -1,0 +1,109 @@
+"""The rehearsal counts what fails: otherwise its verdict is worth nothing."""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager, suppress
+
+import pytest
+from click.testing import CliRunner
+
+from service.cli.database import database as group
+from service.cli.rehearsal.client import Client
+from service.cli.rehearsal.load import Failed, Tally, read_back
+from service.cli.rehearsal.stage import checksum, fill
+from settings import get_settings
+from tests.migrations.rows import execute
+
+OK = b"HTTP/1.1 200 OK\r\nContent-Length: 16\r\n\r\n" + b'{"name": "Kept"}'
+BROKEN = b'HTTP/1.1 500 Oh\r\nContent-Length: 14\r\nConnection: close\r\n\r\n{"code": "no"}'
+GONE = b"HTTP/1.1 404 Not Found\r\nContent-Length: 2\r\n\r\n{}"
+
+
+@asynccontextmanager
+async def answering(answer: bytes) -> AsyncIterator[int]:
+    """A server that answers every request with the same bytes, and hangs up when there are none."""
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        with suppress(asyncio.IncompleteReadError):
+            while answer and await reader.readuntil(b"\r\n\r\n"):
+                writer.write(answer)
+        writer.close()
+        await writer.wait_closed()
+        ended.release()
+
+    ended = asyncio.Semaphore(0)
+    server = await asyncio.start_server(serve, "127.0.0.1", 0)
+    async with server:
+        yield server.sockets[0].getsockname()[1]
+        await ended.acquire()
+
+
+def never() -> bool:
+    return False
+
+
+@pytest.mark.parametrize(
+    ("answer", "unexpected", "resets"),
+    [(BROKEN, {"GET /v1/users/me: 500 no": 1}, 0), (GONE, {"GET /v1/users/me: 404 ": 1}, 0), (b"", {}, 1)],
+    ids=["500", "404", "reset"],
+)
+async def test_ask_with_another_answer_than_expected_counts_a_failure(
+    answer: bytes, unexpected: dict[str, int], resets: int
+) -> None:
+    tally = Tally(never)
+    async with answering(answer) as port, Client(port) as client:
+        with pytest.raises(Failed):
+            await tally.ask(client, ("GET", "/v1/users/me"), 200, "token")
+    assert (tally.unexpected, tally.resets, tally.requests, tally.failed) == (unexpected, resets, 1, 1)
+
+
+async def test_ask_with_the_expected_answer_counts_no_failure() -> None:
+    tally = Tally(never)
+    async with answering(OK) as port, Client(port) as client:
+        for _ in range(2):
+            assert await tally.ask(client, ("GET", "/v1/users/me"), 200, "token") == {"name": "Kept"}
+    assert (tally.requests, tally.failed) == (2, 0)
+
+
+async def test_ask_during_a_change_is_measured_apart() -> None:
+    changing: Callable[[], bool] = iter([False, True]).__next__
+    tally = Tally(changing)
+    async with answering(OK) as port, Client(port) as client:
+        await tally.ask(client, ("GET", "/"), 200, "token")
+    assert (len(tally.during_s), len(tally.outside_s)) == (1, 0)
+
+
+@pytest.mark.parametrize(
+    ("answer", "promised", "lost"),
+    [(OK, "Kept", 0), (OK, "Other", 1), (OK, None, 1), (GONE, None, 0), (GONE, "x", 1)],
+)
+async def test_read_back_counts_accounts_that_are_not_as_promised(
+    answer: bytes, promised: str | None, lost: int
+) -> None:
+    async with answering(answer) as port:
+        assert await read_back(port, "key", {"id": promised}) == lost
+
+
+@pytest.mark.parametrize(
+    "loss",
+    [
+        "DELETE FROM users WHERE login_id = 'filled-7'",
+        "UPDATE users SET updated_at = now() WHERE login_id = 'filled-7'",
+        "DELETE FROM sessions WHERE user_id = (SELECT id FROM users WHERE login_id = 'filled-10')",
+    ],
+)
+async def test_checksum_shows_a_lost_or_changed_row(database: str, loss: str) -> None:
+    await fill(database, 20)
+    before = await checksum(database)
+    assert await checksum(database) == before
+    await execute(database, loss)
+    assert await checksum(database) != before
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(300)
+def test_rehearse_of_this_release_is_clean(database: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("DATABASE_URL", database)
+    get_settings.cache_clear()
+    done = CliRunner().invoke(group, ["rehearse", "--rows", "100", "--cycles", "2", "--requests", "200"])
+    assert (done.exit_code, done.stdout.splitlines()[-1]) == (0, "verdict    clean"), done.output
