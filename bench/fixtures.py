@@ -53,7 +53,9 @@ def database_server() -> Iterator[EmbeddedPostgres]:
 
 def fresh_database(server: EmbeddedPostgres, name: str, *, accounts: int, with_sessions: bool = True) -> str:
     """Make a migrated database with that many accounts, and give its DSN."""
-    statements(server.dsn_for("postgres"), f"DROP DATABASE IF EXISTS {name} WITH (FORCE)", f"CREATE DATABASE {name}")
+    statements(
+        server.dsn_for("postgres"), f"DROP DATABASE IF EXISTS {name} WITH (FORCE)", f"CREATE DATABASE {name}"
+    )
     dsn = server.dsn_for(name)
     migrate(dsn)
     asyncio.run(_fill(dsn, accounts, with_sessions))
@@ -124,7 +126,9 @@ def reads(path: str, count: int = 1000) -> list[bytes]:
 def introspections(count: int = 1000) -> list[bytes]:
     step = ACCOUNTS // count
     return [
-        _post("/v1/introspect", f"token={session_token(number)}".encode(), "application/x-www-form-urlencoded")
+        _post(
+            "/v1/introspect", f"token={session_token(number)}".encode(), "application/x-www-form-urlencoded"
+        )
         for number in range(step, ACCOUNTS + 1, step)
     ]
 
@@ -132,7 +136,8 @@ def introspections(count: int = 1000) -> list[bytes]:
 def logins() -> list[bytes]:
     """A log-in of every account that has a password."""
     return [
-        _json("/v1/sessions", {"login_id": login_id(number), "password": PASSWORD}) for number in range(1, LOGINS + 1)
+        _json("/v1/sessions", {"login_id": login_id(number), "password": PASSWORD})
+        for number in range(1, LOGINS + 1)
     ]
 
 

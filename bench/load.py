@@ -17,6 +17,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from itertools import cycle
 from pathlib import Path
+from typing import cast
 
 import uvloop
 
@@ -122,7 +123,9 @@ class _Clients:
         ]
         for client in clients:
             self.free(client)
-        await (asyncio.sleep(self.outcome.seconds) if self.source.rate is None else self._pace(self.source.rate))
+        await (
+            asyncio.sleep(self.outcome.seconds) if self.source.rate is None else self._pace(self.source.rate)
+        )
         self.is_over = True
         for client in clients:
             client.close()
@@ -166,7 +169,7 @@ class _Client(asyncio.Protocol):
         self._received = b""
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        self._transport: asyncio.Transport = transport  # type: ignore[assignment] - TCP is one
+        self._transport = cast(asyncio.Transport, transport)
 
     def ask(self, request: bytes, asked_at: float) -> None:
         self._asked_at = asked_at

@@ -63,7 +63,7 @@ class Server:
             if self.process.poll() is not None:
                 raise RuntimeError(f"{self.name} ended at its start; see {self._log.name}")
             try:
-                with urlopen(f"http://127.0.0.1:{self.port}/health/ready", timeout=5) as answer:  # noqa: S310
+                with urlopen(f"http://127.0.0.1:{self.port}/health/ready", timeout=5) as answer:
                     if answer.status == 200:
                         return
             except (URLError, OSError):

@@ -63,7 +63,9 @@ async def current_session(
     db: Db, credentials: Annotated[HTTPAuthorizationCredentials, Depends(HTTPBearer())]
 ) -> orm.Session:
     digest = sha256(credentials.credentials.encode()).digest()
-    found = (await db.execute(select(orm.Session).where(orm.Session.token_digest == digest))).scalar_one_or_none()
+    found = (
+        await db.execute(select(orm.Session).where(orm.Session.token_digest == digest))
+    ).scalar_one_or_none()
     if found is None or min(found.expires_at, found.idle_expires_at) <= datetime.now(UTC):
         raise HTTPException(401)
     return found

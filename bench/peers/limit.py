@@ -1,4 +1,4 @@
-"""The limit: bare Litestar routes on a raw asyncpg pool, one prepared statement, no reset, nothing checked."""
+"""The limit: bare Litestar routes on a raw asyncpg pool, one prepared statement, no reset, no checks."""
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -109,7 +109,9 @@ async def with_pool(app: Litestar) -> AsyncIterator[None]:
         yield
 
 
-app = Litestar([me, current, introspect, ready], lifespan=[with_pool], openapi_config=None, logging_config=None)
+app = Litestar(
+    [me, current, introspect, ready], lifespan=[with_pool], openapi_config=None, logging_config=None
+)
 
 if __name__ == "__main__":
     serve(app)

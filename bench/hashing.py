@@ -1,0 +1,135 @@
+"""What is bounded by argon2: logging in, creating accounts, and reading while a storm of log-ins goes on."""
+
+import os
+import secrets
+import threading
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+
+from bench import fixtures, load, servers
+from bench.figures import Figure, Plan, interleaved, say
+
+CORES = len(os.sched_getaffinity(0))
+CLIENTS = 64
+STORM_CLIENTS = 200
+STEADY_RATE = 200
+MEMORY_KIB = 19456
+
+
+def measure(dsn: str, plan: Plan) -> list[Figure]:
+    with servers.rollcall(dsn) as server:
+        return [*_rates(server, plan), *_storm(server, plan)]
+
+
+def argon2_limit(work: Callable[[], object], seconds: float) -> float:
+    """How often a second `work` can be done on all cores, in bare threads."""
+    stop = threading.Event()
+
+    def repeat() -> int:
+        done = 0
+        while not stop.is_set():
+            work()
+            done += 1
+        return done
+
+    with ThreadPoolExecutor(CORES) as pool:
+        started_at = time.perf_counter()
+        counts = [pool.submit(repeat) for _ in range(CORES)]
+        time.sleep(seconds)
+        stop.set()
+        total = sum(count.result() for count in counts)
+        return total / (time.perf_counter() - started_at)
+
+
+def verify() -> object:
+    return fixtures.HASHER.verify(fixtures.PASSWORD_HASH, fixtures.PASSWORD)
+
+
+def _rates(server: servers.Server, plan: Plan) -> list[Figure]:
+    login = Figure(f"log in, {CLIENTS} clients", "argon2 verify in bare threads on all cores", "/s", 0.95)
+    create = Figure(f"create user, {CLIENTS} clients", "argon2 hash in bare threads on all cores", "/s", 0.95)
+    logins = _Turns(fixtures.logins())
+    measures: dict[str, Callable[[], float]] = {
+        "log in": lambda: _rate(server, logins.next(), plan.seconds),
+        "verify": lambda: argon2_limit(verify, plan.seconds),
+        "create": lambda: _rate(server, _new_accounts(plan), plan.seconds),
+        "hash": lambda: argon2_limit(lambda: fixtures.HASHER.hash(fixtures.PASSWORD), plan.seconds),
+    }
+    for seen in interleaved(plan.rounds, "passwords", measures):
+        login.add(seen["log in"], seen["verify"])
+        create.add(seen["create"], seen["hash"])
+    return [login, create]
+
+
+def _storm(server: servers.Server, plan: Plan) -> list[Figure]:
+    steady = Figure(
+        f"reads at {STEADY_RATE}/s while {STORM_CLIENTS} clients log in: p99",
+        "the same without",
+        "ms",
+        3.0,
+        at_least=False,
+    )
+    logins = Figure("logins in that storm", "argon2 verify in bare threads on all cores", "/s", 0.85)
+    reads = Figure("16 readers at full speed in the storm", "the same without", "/s", 0.5)
+    reads_p99 = Figure(
+        "16 readers at full speed in the storm: p99", "the same without", "ms", 3.0, at_least=False
+    )
+    memory = Figure(
+        "resident memory in the storm",
+        "idle + workers × memory of a hash",
+        "MiB",
+        100,
+        at_least=False,
+        is_difference=True,
+    )
+    idle_mib = server.resident_mib() + CORES * MEMORY_KIB / 1024
+    paced = load.Source(server.port, fixtures.reads("/v1/users/me"), 64, STEADY_RATE)
+    eager = load.Source(server.port, fixtures.reads("/v1/users/me"), 16)
+    turns = _Turns(fixtures.logins())
+    for number in range(plan.rounds):
+        limit = argon2_limit(verify, plan.seconds)
+        quiet = load.run(paced, seconds=plan.seconds)[0]
+        stormy, logging_in = load.run(paced, _storm_of(server, turns), seconds=2 * plan.seconds)
+        memory.add(server.resident_mib(), idle_mib)
+        steady.add(stormy.p99_ms, quiet.p99_ms)
+        logins.add(logging_in.rate, limit)
+        fast_quiet = load.run(eager, seconds=plan.seconds)[0]
+        fast_stormy, also = load.run(eager, _storm_of(server, turns), seconds=2 * plan.seconds)
+        reads.add(fast_stormy.rate, fast_quiet.rate)
+        reads_p99.add(fast_stormy.p99_ms, fast_quiet.p99_ms)
+        say(
+            f"  storm, round {number + 1} of {plan.rounds}: "
+            f"steady p99 {quiet.p99_ms:.1f} → {stormy.p99_ms:.1f} ms, "
+            f"logins {logging_in.rate:.1f}/s of {limit:.1f}/s ({logging_in.refused} refused), "
+            f"full speed {fast_quiet.rate:.0f} → {fast_stormy.rate:.0f}/s, p99 {fast_quiet.p99_ms:.1f} → "
+            f"{fast_stormy.p99_ms:.1f} ms beside {also.rate:.1f} logins/s"
+        )
+    return [steady, logins, reads, reads_p99, memory]
+
+
+def _storm_of(server: servers.Server, turns: "_Turns") -> load.Source:
+    return load.Source(server.port, turns.next(), STORM_CLIENTS)
+
+
+class _Turns:
+    """The same requests from another beginning each time, so that no account logs in twice at once."""
+
+    def __init__(self, requests: list[bytes]) -> None:
+        self._requests = requests
+        self._offset = 0
+
+    def next(self) -> list[bytes]:
+        self._offset += 1371
+        return fixtures.in_turn(self._requests, self._offset)
+
+
+def _new_accounts(plan: Plan) -> list[bytes]:
+    return fixtures.creations(f"new{secrets.token_hex(4)}x", round(1000 * plan.seconds))
+
+
+def _rate(server: servers.Server, requests: list[bytes], seconds: float) -> float:
+    outcome = load.run(load.Source(server.port, requests, CLIENTS), seconds=seconds)[0]
+    if outcome.refused:
+        say(f"  {outcome.refused} of {outcome.answers} requests were refused")
+    return outcome.rate

@@ -1,0 +1,126 @@
+"""The results as JSON for programs, as a table and a plot for people."""
+
+import json
+import os
+import platform
+import subprocess
+from collections.abc import Iterable
+from dataclasses import asdict
+from datetime import UTC, datetime
+from importlib.metadata import version
+from math import log10
+from pathlib import Path
+from statistics import median
+from xml.sax.saxutils import escape
+
+from bench import load
+from bench.figures import Figure, Plan
+
+RESULTS = Path(__file__).with_name("results")
+PACKAGES = ("litestar", "uvicorn", "uvloop", "httptools", "sqlalchemy", "asyncpg", "msgspec", "argon2-cffi")
+PEER_PACKAGES = ("fastapi", "advanced-alchemy", "litestar", "sqlalchemy", "asyncpg", "uvicorn")
+
+
+def write(figures: list[Figure], plan: Plan, postgres: str, peers_python: Path) -> None:
+    """Write everything that was measured, the goals that were missed too."""
+    RESULTS.mkdir(exist_ok=True)
+    about = _machine(plan, postgres, peers_python)
+    told = [{**asdict(figure), "ratio": figure.ratio, "is_met": figure.is_met} for figure in figures]
+    (RESULTS / "results.json").write_text(json.dumps({"about": about, "figures": told}, indent=1) + "\n")
+    (RESULTS / "results.md").write_text(_markdown(figures, about))
+    (RESULTS / "results.svg").write_text(_svg(figures))
+
+
+def table(figures: Iterable[Figure]) -> str:
+    lines = [
+        "| figure | Rollcall | measured against | theirs | ratio | goal | |",
+        "|---|---|---|---|---|---|---|",
+    ]
+    lines += [
+        f"| {figure.name} | {_number(median(figure.ours))} {figure.unit} | {figure.against} "
+        f"| {_number(median(figure.theirs))} {figure.unit} | {figure.ratio_text} | {figure.goal_text} "
+        f"| {'met' if figure.is_met else '**missed**'} |"
+        for figure in figures
+    ]
+    return "\n".join(lines)
+
+
+def _machine(plan: Plan, postgres: str, peers_python: Path) -> dict[str, object]:
+    return {
+        "measured_at": datetime.now(UTC).isoformat(timespec="seconds"),
+        "cores": len(os.sched_getaffinity(0)),
+        "processor": _processor(),
+        "memory_gib": round(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30),
+        "kernel": platform.release(),
+        "load_average_at_the_end": [round(value, 2) for value in os.getloadavg()],
+        "load_generator": "wrk, and bench/load.py" if load.WRK else "bench/load.py",
+        "rounds": plan.rounds,
+        "seconds_a_round": plan.seconds,
+        "python": platform.python_version(),
+        "postgresql": postgres,
+        "versions": {name: version(name) for name in PACKAGES},
+        "versions_of_peers": _versions_in(peers_python),
+    }
+
+
+def _versions_in(python: Path) -> dict[str, str]:
+    asked = f"from importlib.metadata import version; print(*map(version, {PEER_PACKAGES!r}))"
+    told = subprocess.run([str(python), "-c", asked], check=True, capture_output=True, text=True).stdout
+    return dict(zip(PEER_PACKAGES, told.split(), strict=True))
+
+
+def _processor() -> str:
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+    except OSError:
+        return platform.processor()
+    return next(
+        (line.partition(":")[2].strip() for line in lines if line.startswith("model name")), "unknown"
+    )
+
+
+def _markdown(figures: list[Figure], about: dict[str, object]) -> str:
+    missed = sum(not figure.is_met for figure in figures)
+    facts = "\n".join(f"- {name.replace('_', ' ')}: {_fact(value)}" for name, value in about.items())
+    return (
+        f"# Measured\n\nMedians of interleaved rounds; a ratio is taken within each round. "
+        f"{len(figures)} goals, {missed} missed.\n\n![ratios](results.svg)\n\n{table(figures)}\n\n## Where\n\n{facts}\n"
+    )
+
+
+def _fact(value: object) -> str:
+    return (
+        ", ".join(f"{name} {text}" for name, text in value.items()) if isinstance(value, dict) else str(value)
+    )
+
+
+def _number(value: float) -> str:
+    return f"{value:,.0f}" if value >= 100 else f"{value:.3g}"
+
+
+def _svg(figures: list[Figure]) -> str:
+    """Draw each ratio as a bar from its goal: to the right is better, whatever the goal asks for."""
+    drawn = [figure for figure in figures if not figure.is_difference]
+    row, label, middle, width = 20, 560, 800, 1040
+    height = row * len(drawn) + 50
+    parts = [
+        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width} {height}" font-size="11" ',
+        'font-family="sans-serif">',
+        f'<rect width="{width}" height="{height}" fill="white"/>',
+        f'<text x="{middle}" y="16" text-anchor="middle">the goal; right is better; 60 px are a factor of two</text>',
+    ]
+    for number, figure in enumerate(drawn):
+        y = 30 + number * row
+        better = figure.ratio / figure.goal if figure.at_least else figure.goal / max(figure.ratio, 1e-9)
+        length = max(-220.0, min(220.0, 60 * log10(max(better, 1e-9)) / log10(2)))
+        colour = "#2a7f4f" if figure.is_met else "#b3402a"
+        x = middle + min(0.0, length)
+        parts.append(f'<text x="{label}" y="{y + 11}" text-anchor="end">{escape(_label(figure))}</text>')
+        parts.append(f'<rect x="{x:.0f}" y="{y}" width="{abs(length):.0f}" height="14" fill="{colour}"/>')
+    parts.append(f'<line x1="{middle}" y1="24" x2="{middle}" y2="{height - 20}" stroke="black"/></svg>')
+    return "\n".join(parts) + "\n"
+
+
+def _label(figure: Figure) -> str:
+    against = "limit" if "raw asyncpg" in figure.against else figure.against
+    return f"{figure.name} ÷ {against}: {figure.ratio_text} (goal {figure.goal_text})"[:110]
