@@ -1,0 +1,199 @@
+"""Who may call what: the contract's own table against every route there is. Deny by default."""
+
+import pytest
+from litestar.routes import HTTPRoute
+
+from service.app import Service
+from service.domain.keys import Scope
+from tests.support.api import OTHER_PASSWORD, PASSWORD, Account, Api, Running
+from tests.support.databases import fetch_values
+
+READ, WRITE, INTROSPECT = Scope.USERS_READ.value, Scope.USERS_WRITE.value, Scope.SESSIONS_INTROSPECT.value
+CALLERS = ("nobody", "owner", "stranger", "admin", READ, WRITE, INTROSPECT)
+ANYBODY = frozenset(CALLERS)
+ALLOWED = {
+    ("POST", "/v1/users"): {"admin", WRITE},
+    ("GET", "/v1/users"): {"admin", READ},
+    ("GET", "/v1/users/{user_id}"): {"owner", "admin", READ},
+    ("PATCH", "/v1/users/{user_id}"): {"owner", "admin", WRITE},
+    ("DELETE", "/v1/users/{user_id}"): {"owner", "admin", WRITE},
+    ("PUT", "/v1/users/{user_id}/password"): {"owner", "admin", WRITE},
+    ("POST", "/v1/users/{user_id}/reset-tokens"): {"admin", WRITE},
+    ("POST", "/v1/reset-tokens/redeem"): ANYBODY,
+    ("POST", "/v1/sessions"): ANYBODY,
+    ("GET", "/v1/sessions/current"): {"owner", "stranger", "admin"},
+    ("DELETE", "/v1/sessions/current"): {"owner", "stranger", "admin"},
+    ("DELETE", "/v1/sessions/{session_id}"): {"owner", "admin"},
+    ("GET", "/v1/users/{user_id}/sessions"): {"owner", "admin"},
+    ("DELETE", "/v1/users/{user_id}/sessions"): {"owner", "admin", WRITE},
+    ("POST", "/v1/introspect"): {INTROSPECT},
+    ("POST", "/v1/keys"): {"admin"},
+    ("GET", "/v1/keys"): {"admin"},
+    ("DELETE", "/v1/keys/{key_id}"): {"admin"},
+    ("GET", "/v1/events"): {"admin"},
+}
+BODIES = {"PATCH": {"name": "Same"}, "PUT": {"current_password": "", "new_password": ""}}
+
+
+@pytest.fixture
+def operations(running: Running) -> set[tuple[str, str]]:
+    """Every method and path of the API that the application routes."""
+    found = set()
+    for route in running.app.routes:
+        if isinstance(route, HTTPRoute) and route.path_format.startswith("/v1"):
+            methods = {str(method) for handler in route.route_handlers for method in handler.http_methods}
+            found |= {(method, route.path_format) for method in methods - {"HEAD", "OPTIONS"}}
+    return found
+
+
+def test_list_the_routes_finds_each_in_the_contract(operations: set[tuple[str, str]]) -> None:
+    assert operations == set(ALLOWED)
+
+
+async def tokens_of(api: Api, owner: Account) -> dict[str, str | None]:
+    stranger, admin = await api.account("stranger"), await api.admin()
+    keys = {scope.value: await api.key(scope) for scope in Scope}
+    return {"nobody": None, "owner": owner.token, "stranger": stranger.token, "admin": admin.token, **keys}
+
+
+@pytest.mark.parametrize(("method", "path"), ALLOWED)
+async def test_call_an_operation_is_granted_to_those_of_the_contract_and_to_nobody_else(
+    api: Api, method: str, path: str
+) -> None:
+    """No body here does anything that the next one who asks would notice."""
+    allowed = ALLOWED[method, path]
+    owner = await api.account("owner")
+    tokens = await tokens_of(api, owner)
+    for caller in sorted(CALLERS, key=lambda caller: caller in allowed):
+        filled = path.format(user_id=owner.id, session_id=owner.session_id, key_id=owner.id)
+        answer = await api.by(tokens[caller]).request(method, filled, json=BODIES.get(method))
+        is_gone = method == "DELETE" and answer.status_code in {401, 404}
+        if caller in allowed:
+            assert is_gone or answer.status_code not in {401, 403, 404}, caller
+        elif caller == "nobody":
+            assert answer.status_code == 401
+            assert answer.headers["WWW-Authenticate"] == "Bearer"
+        else:
+            is_anothers = caller == "stranger" and "owner" in allowed
+            assert answer.status_code == (404 if is_anothers else 403), caller
+
+
+@pytest.mark.parametrize(
+    "trick",
+    ["/v1/users/", "//v1/users", "/v1//users", "/v1/users%2F", "/%2Fv1/users", "/v1/./users", "/V1/users",
+     "/v1/users;x", "/v1/health/../users", "/v1/users/%2e%2e/keys"],
+)  # fmt: skip
+async def test_spell_a_path_otherwise_reaches_no_more_than_the_plain_one(api: Api, trick: str) -> None:
+    stranger = await api.account("stranger")
+    for token in (None, stranger.token):
+        for method in ("GET", "HEAD", "POST", "OPTIONS"):
+            answer = await api.by(token).request(method, trick)
+            assert answer.status_code in {204, 400, 401, 403, 404, 405}, (method, answer.status_code)
+            assert "items" not in answer.text
+
+
+@pytest.mark.parametrize("headers", [
+    {"X-HTTP-Method-Override": "GET"}, {"X-Original-URL": "/health/live"}, {"X-User-Id": "{admin}"},
+    {"Host": "a/health/live?"}, {"Forwarded": "for=127.0.0.1"}, {"Cookie": "token={token}"},
+    {"X-Api-Key": "{token}"}, {"Authorization": "Basic {token}"}, {"Authorization": "Bearer"},
+    {"Authorization": "{token}"}, {"Authorization": "Bearer {token}x"}, {"Authorization": "Bearer a b"},
+])  # fmt: skip
+async def test_send_other_headers_instead_of_a_token_gets_nowhere(api: Api, headers: dict[str, str]) -> None:
+    """Source: RFC 6750 2; CVE-2026-48710."""
+    admin = await api.admin()
+    filled = {name: value.format(admin=admin.id, token=admin.token) for name, value in headers.items()}
+    answer = await api.get("/v1/users", headers=filled)
+    assert answer.status_code in {400, 401}
+    assert "items" not in answer.text
+
+
+async def test_send_a_token_anywhere_but_in_the_header_is_refused(api: Api) -> None:
+    admin = await api.admin()
+    in_query = await api.get(f"/v1/users?access_token={admin.token}")
+    assert in_query.status_code == 401
+    assert admin.token not in in_query.text
+    twice = await api.client.get("/v1/users", headers=[("Authorization", f"Bearer {admin.token}")] * 2)
+    assert twice.status_code in {400, 401}
+    lower = await api.get("/v1/users", headers={"Authorization": f"bEaReR {admin.token}"})
+    assert lower.status_code == 200
+
+
+async def test_refuse_a_bad_token_names_the_error_in_the_challenge(api: Api) -> None:
+    """Source: RFC 6750 3.1."""
+    for token in ("rcs_" + "A" * 43, "rck_" + "A" * 43, "nonsense", "rcs_", "x" * 9000):
+        answer = await api.by(token).get("/v1/users/me")
+        assert answer.status_code in {400, 401, 431}, answer.status_code
+        if answer.status_code == 401:
+            assert answer.headers["WWW-Authenticate"] == 'Bearer error="invalid_token"'
+
+
+async def test_look_at_another_account_reads_as_one_that_never_was(api: Api) -> None:
+    """Source: OWASP ASVS 5.0 8.2.2."""
+    victim, mallory = await api.account("victim"), api.by(await api.account("mallory"))
+    never = "01890000-0000-7000-8000-000000000000"
+    for method, path, body in (
+        ("GET", "/v1/users/{}", None),
+        ("PATCH", "/v1/users/{}", {"name": "M"}),
+        ("DELETE", "/v1/users/{}", None),
+        ("PUT", "/v1/users/{}/password", {"current_password": PASSWORD, "new_password": OTHER_PASSWORD}),
+        ("GET", "/v1/users/{}/sessions", None),
+        ("DELETE", "/v1/users/{}/sessions", None),
+    ):
+        answers = [
+            await mallory.request(method, path.format(id_), **({"json": body} if body else {}))
+            for id_ in (victim.id, never)
+        ]
+        bodies = [{**answer.json(), "instance": ""} for answer in answers]
+        assert bodies[0] == bodies[1]
+        assert bodies[0]["status"] == 404
+    assert (await api.by(victim).get("/v1/users/me")).status_code == 200
+
+
+@pytest.mark.parametrize("field", [
+    "id", "role", "roles", "is_admin", "state", "login_id", "password", "password_hash", "must_change",
+    "created_at", "updated_at", "verified", "user_id", "__class__",
+])  # fmt: skip
+async def test_change_a_field_of_oneself_that_is_not_ones_own_is_refused_whole(
+    api: Api, service: Service, field: str
+) -> None:
+    """Source: OWASP ASVS 5.0 8.2.3; CVE-2026-27946."""
+    ada = await api.account("ada")
+    value = {"role": "admin", "state": "active", "login_id": "root"}.get(field, "admin")
+    before = await fetch_values(service.engine, "SELECT u::text FROM users u")
+    answer = await api.by(ada).patch("/v1/users/me", {"name": "Mallory", field: value})
+    assert answer.status_code in {403, 422}
+    assert await fetch_values(service.engine, "SELECT u::text FROM users u") == before
+
+
+async def test_act_in_the_name_of_another_by_body_is_refused(api: Api) -> None:
+    """Source: CVE-2025-61928."""
+    victim, mallory = await api.account("victim"), await api.account("mallory")
+    body = {"user_id": str(victim.id), "current_password": PASSWORD, "new_password": OTHER_PASSWORD}
+    assert (await api.by(mallory).put("/v1/users/me/password", body)).status_code == 422
+    login = {"user_id": str(victim.id), "login_id": "mallory", "password": PASSWORD}
+    assert (await api.post("/v1/sessions", login)).status_code == 422
+    assert (await api.log_in("victim")).status_code == 201
+
+
+async def test_make_an_administrator_needs_one_or_a_key_that_writes(api: Api, service: Service) -> None:
+    """Source: Keycloak CVE-2026-94000: no way up for a lesser right."""
+    ada, reader = await api.account("ada"), await api.key(Scope.USERS_READ)
+    wanted = {"login_id": "eve", "name": "E", "role": "admin", "password": OTHER_PASSWORD}
+    for token in (None, ada.token, reader, await api.key(Scope.SESSIONS_INTROSPECT)):
+        assert (await api.by(token).post("/v1/users", wanted)).status_code in {401, 403}
+    assert await fetch_values(service.engine, "SELECT count(*) FROM users WHERE role = 'admin'") == [(0,)]
+
+
+async def test_spell_an_id_otherwise_is_not_found(api: Api) -> None:
+    ada = await api.account("ada")
+    plain = str(ada.id)
+    for spelling in (
+        plain.upper(),
+        f"{{{plain}}}",
+        f"urn:uuid:{plain}",
+        plain.replace("-", ""),
+        f" {plain}",
+        "1",
+    ):
+        assert (await api.by(ada).get(f"/v1/users/{spelling}")).status_code == 404, spelling
+    assert (await api.by(ada).get(f"/v1/users/{plain}")).status_code == 200
