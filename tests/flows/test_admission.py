@@ -1,0 +1,112 @@
+"""Admission to hashing, end to end: refused in time, by turns, and taken back by nobody who hangs up."""
+
+import asyncio
+import threading
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from datetime import timedelta
+
+import httpx
+import pytest
+import pytest_asyncio
+
+from service.security.hashing import HashingStats, PasswordHasher
+from settings import Settings
+from settings.passwords import PasswordSettings
+from tests.support.api import OTHER_PASSWORD, Api, Running, serving
+from tests.support.databases import fetch_values
+
+
+@dataclass
+class Hall:
+    """A service with one hashing thread, which stands still until it is let go."""
+
+    running: Running
+    let_go: threading.Event
+
+    def at(self, ip: str) -> Api:
+        return Api(self.running.client(ip=ip), self.running.service)
+
+    def knock(self, ip: str, login_id: str) -> asyncio.Task[httpx.Response]:
+        return asyncio.create_task(self.at(ip).log_in(login_id, OTHER_PASSWORD))
+
+    async def until(self, *, running: int = 1, queued: int) -> None:
+        async with asyncio.timeout(30):
+            while (self.stats.running, self.stats.queued) != (running, queued):  # noqa: ASYNC110 - the pool tells nobody
+                await asyncio.sleep(0.005)
+
+    @property
+    def stats(self) -> HashingStats:
+        return self.running.service.hasher.stats()
+
+
+@pytest_asyncio.fixture
+async def hall(database: str, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Hall]:
+    passwords = PasswordSettings(
+        memory_kib=8, iterations=1, workers=1, queue_limit=4, queue_wait=timedelta(seconds=30)
+    )
+    let_go, check = threading.Event(), PasswordHasher._check
+
+    def stand_still(self: PasswordHasher, password_hash: str | None, password: str | None) -> bool:
+        assert let_go.wait(60)
+        return check(self, password_hash, password)
+
+    monkeypatch.setattr(PasswordHasher, "_check", stand_still)
+    async with serving(Settings(profile="test", passwords=passwords), database) as running:
+        yield Hall(running, let_go)
+        let_go.set()
+
+
+async def test_log_in_beyond_the_queue_is_refused_at_once_and_costs_nothing(hall: Hall) -> None:
+    waiting = [hall.knock("192.0.2.1", f"name-{turn}") for turn in range(5)]
+    await hall.until(queued=4)
+    refused = await hall.at("192.0.2.1").log_in("refused", OTHER_PASSWORD)
+    assert (refused.status_code, refused.json()["code"]) == (503, "hashing_busy")
+    assert int(refused.headers["Retry-After"]) >= 1
+    engine = hall.running.service.engine
+    assert await fetch_values(engine, "SELECT max(failures), count(*) FROM login_buckets") == [(1, 6)]
+    assert await fetch_values(engine, "SELECT count(*) FROM login_buckets WHERE failures = 0") == [(1,)]
+    metrics = (await hall.at("192.0.2.1").get("/metrics")).text
+    assert _metric(metrics, "rollcall_hashing_queued") == 4
+    assert _metric(metrics, "rollcall_hashing_running") == 1
+    assert _metric(metrics, "rollcall_hashing_oldest_wait_seconds") > 0
+    assert (await hall.at("192.0.2.1").get("/health/live")).status_code == 200
+    hall.let_go.set()
+    assert [(await task).status_code for task in waiting] == [401] * 5
+
+
+async def test_flood_from_one_network_leaves_room_for_another(hall: Hall) -> None:
+    flood = [hall.knock("192.0.2.1", f"name-{turn}") for turn in range(5)]
+    await hall.until(queued=4)
+    other = hall.knock("198.51.100.1", "other")
+    done, _ = await asyncio.wait({*flood, other}, timeout=30, return_when=asyncio.FIRST_COMPLETED)
+    assert {task.result().status_code for task in done} == {503}
+    assert other not in done
+    hall.let_go.set()
+    assert (await other).status_code == 401
+    assert sorted([(await task).status_code for task in flood]) == [401] * 4 + [503]
+
+
+async def test_hang_up_while_hashing_keeps_the_thread_taken_and_while_waiting_leaves_the_queue(
+    hall: Hall,
+) -> None:
+    """Source: argon2-cffi #53; Keycloak #28477: hanging up must not buy more hashes at once."""
+    hashing = hall.knock("192.0.2.1", "hashing")
+    await hall.until(queued=0)
+    waiting = hall.knock("192.0.2.2", "waiting")
+    await hall.until(queued=1)
+    for task in (hashing, waiting):
+        task.cancel()
+    await hall.until(queued=0)
+    later = hall.knock("192.0.2.3", "later")
+    await hall.until(queued=1)
+    hall.let_go.set()
+    assert (await later).status_code == 401
+    await hall.until(running=0, queued=0)
+    assert hall.stats.done_total == 2
+    counts = await fetch_values(hall.running.service.engine, "SELECT failures FROM login_buckets")
+    assert counts == [(1,)] * 3, "who hangs up has made an attempt"
+
+
+def _metric(text: str, name: str) -> float:
+    return float(next(line.split()[-1] for line in text.splitlines() if line.startswith(name)))

@@ -1,0 +1,141 @@
+"""The audit trail and the log beside it: who did what to whom, in ids only, in the same transaction."""
+
+from contextlib import suppress
+from typing import Any
+
+import pytest
+import structlog
+
+from service.app import Service
+from service.domain.callers import OPERATOR
+from service.domain.events import Action, Origin
+from service.domain.keys import Scope
+from service.usecases.admins import grant_admin
+from tests.flows.conftest import At
+from tests.support.api import OTHER_PASSWORD, PASSWORD, Api
+from tests.support.databases import execute, fetch_values
+
+IP = "198.51.100.7"
+
+
+async def story(api: Api, at: At, service: Service) -> dict[str, str]:
+    """Do everything that is told of, once; give the ids of those who took part."""
+    root = await api.admin()
+    admin = at(IP).by(root)
+    made = await admin.post("/v1/users", {"login_id": "canary-login", "name": "Canary", "password": PASSWORD})
+    ada = made.json()["id"]
+    path = f"/v1/users/{ada}"
+    await at(IP).log_in("canary-login", OTHER_PASSWORD)
+    tokens = [(await at(IP).log_in("canary-login")).json()["token"] for _ in range(2)]
+    session = at(IP).by(tokens[0])
+    wrong = {"current_password": OTHER_PASSWORD, "new_password": "a phrase nobody uses twice"}
+    await session.put("/v1/users/me/password", wrong)
+    right = {"current_password": PASSWORD, "new_password": OTHER_PASSWORD}
+    await session.put("/v1/users/me/password", right)
+    await session.delete("/v1/sessions/current")
+    await admin.put(f"{path}/password", {"new_password": PASSWORD})
+    reset = (await admin.post(f"{path}/reset-tokens")).json()["token"]
+    redeemed = {"token": reset, "new_password": OTHER_PASSWORD}
+    await at(IP).post("/v1/reset-tokens/redeem", redeemed)
+    await admin.delete(f"{path}/sessions")
+    for change in ({"name": "C"}, {"role": "admin"}, {"state": "disabled"}, {"state": "active"}):
+        await admin.patch(path, change)
+    key = (await admin.post("/v1/keys", {"name": "gateway", "scopes": ["users:read"]})).json()
+    await admin.delete(
+        f"/v1/keys/{key['key']['id'] if isinstance(key['key'], dict) else key['api_key']['id']}"
+    )
+    await admin.delete(path)
+    return {"root": str(root.id), "ada": ada}
+
+
+TOLD = [
+    ("user.created", "root", "ada"), ("login.failed", None, "ada"), ("login.succeeded", None, "ada"),
+    ("login.succeeded", None, "ada"), ("password.rejected", "ada", "ada"), ("password.changed", "ada", "ada"),
+    ("session.ended", "ada", "ada"), ("password.set", "root", "ada"), ("reset_token.created", "root", "ada"),
+    ("password.reset", None, "ada"), ("sessions.ended", "root", "ada"), ("user.updated", "root", "ada"),
+    ("user.role_changed", "root", "ada"), ("user.disabled", "root", "ada"), ("user.enabled", "root", "ada"),
+    ("key.created", "root", "key"), ("key.revoked", "root", "key"), ("user.deleted", "root", "ada"),
+]  # fmt: skip
+
+
+async def test_do_anything_that_matters_is_told_of_by_ids_alone(api: Api, at: At, service: Service) -> None:
+    who = await story(api, at, service)
+    names = {id_: name for name, id_ in who.items()}
+    admin = api.by((await api.log_in("root")).json()["token"])
+    items: list[dict[str, Any]] = (await admin.get("/v1/events?limit=100")).json()["items"][1:][::-1]
+    told = [
+        (item["action"], names.get(item["actor_id"]), names.get(item["subject_id"], "key")) for item in items
+    ]
+    assert told == TOLD
+    assert {action for action, _, _ in TOLD} == set(Action)
+    assert {item["ip"] for item in items} == {IP}
+    assert {item["actor_kind"] for item in items} == {"anonymous", "user"}
+    assert len({item["request_id"] for item in items}) == len(items)
+    assert all(item["at"].endswith("Z") for item in items)
+    rows = await fetch_values(service.engine, "SELECT e::text FROM events e")
+    assert not any("canary" in str(row).lower() for row in rows)
+
+
+async def test_do_anything_that_matters_is_logged_once_it_is_done(api: Api, at: At, service: Service) -> None:
+    """Source: OWASP ASVS 5.0 16.2.1, 16.3.1, 16.3.2."""
+    with structlog.testing.capture_logs() as lines:
+        who = await story(api, at, service)
+        await at("203.0.113.1").log_in("nobody", PASSWORD)
+        for _ in range(6):
+            await at("203.0.113.1").log_in("canary-nobody", PASSWORD)
+    events = {action.value for action in Action} | {"login.throttled"}
+    audit = [line for line in lines if line["event"] in events]
+    assert {line["event"] for line in audit} == events
+    assert all(line["network"] and line["request_id"] for line in audit)
+    by_event = {line["event"]: line for line in audit}
+    assert by_event["login.succeeded"]["subject_id"] == who["ada"]
+    assert by_event["session.ended"]["session_id"] in {
+        line["session_id"] for line in audit if line["event"] == "login.succeeded"
+    }
+    assert "canary" not in str(lines).lower()
+    assert OTHER_PASSWORD not in str(lines)
+
+
+async def test_fail_to_write_the_trail_undoes_what_it_would_have_told(api: Api, service: Service) -> None:
+    """The event is in the same transaction, so nothing happens untold; nor is it logged."""
+    admin = api.by(await api.admin())
+    ada = await api.account("ada")
+    await execute(service.engine, "ALTER TABLE events ADD CONSTRAINT untold CHECK (false) NOT VALID")
+    try:
+        with structlog.testing.capture_logs() as lines:
+            answers = [
+                await admin.post("/v1/users", {"login_id": "eve", "name": "E"}),
+                await admin.patch(f"/v1/users/{ada.id}", {"role": "admin"}),
+                await admin.delete(f"/v1/users/{ada.id}"),
+                await api.log_in("ada"),
+            ]
+    finally:
+        await execute(service.engine, "ALTER TABLE events DROP CONSTRAINT untold")
+    assert [answer.status_code for answer in answers] == [500] * 4
+    assert await fetch_values(service.engine, "SELECT login_id, role FROM users ORDER BY 1") == [
+        ("ada", "user"),
+        ("root", "admin"),
+    ]
+    assert await fetch_values(service.engine, "SELECT count(*) FROM sessions") == [(2,)]
+    assert not {line["event"] for line in lines} & set(Action)
+
+
+async def test_roll_back_leaves_neither_event_nor_line(api: Api, service: Service) -> None:
+    ada = await api.account("ada")
+    with structlog.testing.capture_logs() as lines, suppress(RuntimeError):
+        async with service.uow() as tx:
+            await grant_admin(tx, "ada", origin=Origin(OPERATOR), rules=service.rules)
+            raise RuntimeError
+    assert await fetch_values(service.engine, "SELECT count(*) FROM events") == [(0,)]
+    assert not lines
+    async with service.uow() as tx:
+        await grant_admin(tx, "ADA", origin=Origin(OPERATOR), rules=service.rules)
+    kinds = await fetch_values(service.engine, "SELECT actor_kind, action, subject_id FROM events")
+    assert kinds == [("operator", "user.role_changed", ada.id)]
+
+
+@pytest.mark.parametrize("scope", Scope)
+async def test_read_the_trail_is_for_administrators(api: Api, scope: Scope) -> None:
+    ada = await api.account("ada")
+    assert (await api.by(ada).get("/v1/events")).status_code == 403
+    assert (await api.by(await api.key(scope)).get("/v1/events")).status_code == 403
