@@ -85,8 +85,8 @@ def purge_parked(yes: bool) -> None:
             say("Nothing to do: nothing is parked.")
             return
         note(schema_report.parked_in_words(parked))
-        if not yes:
-            click.confirm("Remove all of it, for good?", abort=True, err=True)
+        if not yes and not _is_confirmed():
+            raise click.ClickException("Nothing was removed: that takes a yes, or --yes.")
         asyncio.run(running.purge(place.dsn, place.patience, note))
         say(f"Removed {len(parked)} parked tables and columns.")
 
@@ -112,6 +112,13 @@ def check() -> None:
             raise click.ClickException(f"The revisions are not numbered 1 to {HEAD}, which window.HEAD says.")
         asyncio.run(_check_drift(place))
         say(f"In step: {len(revisions)} revisions in one line make the declared schema.")
+
+
+def _is_confirmed() -> bool:
+    try:
+        return click.confirm("Remove all of it, for good?", err=True)
+    except click.Abort:
+        return False  # there is nobody to ask
 
 
 async def _check_drift(place: Place) -> None:

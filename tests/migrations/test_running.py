@@ -98,8 +98,9 @@ async def test_upgrade_of_a_table_in_use_waits_until_it_is_free(database: str) -
 async def test_upgrade_of_a_table_in_use_for_too_long_stops_and_changes_nothing(database: str) -> None:
     before = dump(database)
     async with connected(database) as other:
+        pid = other.get_server_pid()
         await other.execute("BEGIN; LOCK TABLE users IN ACCESS SHARE MODE")
-        with pytest.raises(StillLocked):
+        with pytest.raises(StillLocked, match=rf"process {pid} \(no name, idle in transaction for 0 s\)"):
             await upgrade(database, "0011_add_nickname", more_versions=NEXT, patience=HASTY)
     assert dump(database) == before
 

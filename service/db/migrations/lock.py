@@ -16,6 +16,13 @@ LOCK_ID = int.from_bytes(b"rollcall")
 
 _POLL_S = 0.2
 
+_OLDEST = """
+SELECT pid, application_name AS name, state, round(extract(epoch FROM now() - xact_start)) AS seconds
+FROM pg_stat_activity
+WHERE datname = current_database() AND xact_start < now() AND pid <> pg_backend_pid()
+ORDER BY xact_start LIMIT 3
+"""
+
 
 class LockHeld(CommandError):
     """Another migration ran until the deadline."""
@@ -40,6 +47,14 @@ async def exclusively(
             yield
         finally:
             await connection.execute(text("SELECT pg_advisory_unlock(:id)"), {"id": LOCK_ID})
+
+
+async def who_is_in_the_way(engine: AsyncEngine) -> str:
+    """Return the oldest open transactions of this database, in words."""
+    async with engine.connect() as connection:
+        found = (await connection.execute(text(_OLDEST))).all()
+    words = [f"process {row.pid} ({row.name or 'no name'}, {row.state} for {row.seconds} s)" for row in found]
+    return ", ".join(words) or "others"
 
 
 async def _acquire(connection: AsyncConnection, patience: Patience, report: Callable[[str], None]) -> None:

@@ -46,7 +46,7 @@ class Attempts:
     ends_at: float
     made: int = field(default=0)
 
-    def next_pause_s(self, error: DBAPIError) -> float:
+    def next_pause_s(self, error: DBAPIError, in_the_way: str = "others") -> float:
         """Return how long to stay away after a failed attempt.
 
         Raises:
@@ -56,7 +56,9 @@ class Attempts:
         if sqlstate(error) not in {_LOCK_NOT_AVAILABLE, _DEADLOCK, _SERIALIZATION}:
             raise error
         if monotonic() > self.ends_at:
-            raise StillLocked("others hold what this change needs; end them, or try again later") from error
+            raise StillLocked(
+                f"{in_the_way} held what this change needs until the deadline: end that, or try again later"
+            ) from error
         self.made += 1
         pause = min(_FIRST_PAUSE_S * 2.0 ** (self.made - 1), _LONGEST_PAUSE_S)
         return pause * random.uniform(0.5, 1.5)  # noqa: S311 -- spreads the tries, keeps no secret

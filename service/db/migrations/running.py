@@ -18,7 +18,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 from service.db.engine import create_engine
 from service.db.migrations import parking
 from service.db.migrations.history import alembic_config
-from service.db.migrations.lock import exclusively
+from service.db.migrations.lock import exclusively, who_is_in_the_way
 from service.db.migrations.patience import Patience
 
 Report = Callable[[str], None]
@@ -154,8 +154,9 @@ async def _persist(
             async with engine.connect() as connection:
                 return await connection.run_sync(take)
         except DBAPIError as error:
-            pause_s = attempts.next_pause_s(error)
-        report(f"in use by others; trying again in {pause_s:.1f} s")
+            in_the_way = await who_is_in_the_way(engine)
+            pause_s = attempts.next_pause_s(error, in_the_way)
+        report(f"in use by {in_the_way}; trying again in {pause_s:.1f} s")
         await asyncio.sleep(pause_s)
 
 
@@ -196,5 +197,11 @@ def _revision(step: Any) -> str:
 def _limit_waits(connection: Connection, patience: Patience) -> None:
     connection.execute(text(f"SET lock_timeout = {patience.lock_timeout_ms}"))
     # A backend whose client was killed must not go on changing things after its lock is gone.
-    connection.execute(text("SET client_connection_check_interval = 1000"))
+    # (PostgreSQL before 14 cannot.)
+    connection.execute(
+        text(
+            "SELECT set_config(name, '1000', false) FROM pg_settings"
+            " WHERE name = 'client_connection_check_interval'"
+        )
+    )
     connection.commit()
