@@ -17,10 +17,8 @@ operations.register()
 OPTIONS: dict[str, Any] = {
     "target_metadata": Base.metadata,
     "transaction_per_migration": True,
-    "compare_server_default": True,
-    "autogenerate_plugins": ["alembic.autogenerate.*", "alembic.ext.checkconstraint_byname"],
     "process_revision_directives": drafting.draft,
-    "include_object": drafting.is_compared,
+    **drafting.COMPARISON,
 }
 
 

@@ -1,16 +1,24 @@
 """API keys from the command line."""
 
+from datetime import UTC, datetime, timedelta
+from uuid import UUID
+
 import click
 
+from service.api.wire.keys import ApiKeyView
 from service.app import Service
-from service.cli.connection import database_of, with_service
+from service.cli.connection import perform
 from service.cli.console import note, say
-from service.cli.logs import configure_logs
+from service.cli.tables import json_option, show_json, show_table
 from service.domain.callers import OPERATOR
 from service.domain.events import Origin
-from service.domain.keys import KEY_NAME_MAX, Scope
-from service.usecases.keys import create_key
-from settings import get_settings
+from service.domain.ids import parse_id
+from service.domain.keys import ApiKey, Scope
+from service.domain.pages import PAGE_MAX, Position
+from service.usecases.keys import create_key, revoke_key
+
+_OPERATOR = Origin(OPERATOR)
+_COLUMNS = ("id", "name", "scopes", "starts", "created", "last used", "ends")
 
 
 @click.group()
@@ -21,23 +29,84 @@ def keys() -> None:
 @keys.command()
 @click.argument("name")
 @click.option("--scopes", required=True, help=f"Comma-separated: {', '.join(Scope)}.")
-def create(name: str, scopes: str) -> None:
+@click.option("--days", type=click.IntRange(1, 3650), help="When it ends. Default: never.")
+@json_option
+def create(name: str, scopes: str, days: int | None, is_json: bool) -> None:
     """Create an API key, and print it on standard output, this once."""
     wanted = _scopes_of(scopes)
-    if not 1 <= len(name) <= KEY_NAME_MAX:
-        raise click.UsageError(f"A key's name has 1 to {KEY_NAME_MAX} characters.")
-    settings = get_settings()
-    configure_logs(settings)
-
-    async def make(service: Service) -> str:
-        token, _ = await service.uow().run(
-            lambda tx: create_key(tx, name=name, scopes=wanted, expires_at=None, origin=Origin(OPERATOR))
-        )
-        return token.value
-
-    with database_of(settings) as dsn:
-        say(with_service(settings, dsn, make))
+    ends_at = datetime.now(UTC) + timedelta(days=days) if days else None
+    token, key = perform(lambda service: _create(service, name, wanted, ends_at))
+    if is_json:
+        show_json({"key": token, "api_key": ApiKeyView.of(key)})
+        return
+    say(token)
     note("This key is shown once. Only its digest is kept.")
+
+
+@keys.command("list")
+@json_option
+def list_(is_json: bool) -> None:
+    """List the API keys, oldest first; never the keys themselves."""
+    found = perform(_list)
+    if is_json:
+        show_json(*map(ApiKeyView.of, found))
+    else:
+        show_table(_COLUMNS, [_row(key) for key in found])
+
+
+@keys.command()
+@click.argument("key_id")
+@json_option
+def revoke(key_id: str, is_json: bool) -> None:
+    """Revoke the API key of an id, for good and at once."""
+    parsed = parse_id(key_id)
+    if parsed is None:
+        raise click.UsageError("This is no id of a key; `keys list` shows them.")
+    perform(lambda service: _revoke(service, parsed))
+    if is_json:
+        show_json({"id": key_id, "revoked": True})
+    else:
+        say("The key is revoked.")
+
+
+async def _create(
+    service: Service, name: str, scopes: tuple[Scope, ...], ends_at: datetime | None
+) -> tuple[str, ApiKey]:
+    token, key = await service.uow().run(
+        lambda tx: create_key(tx, name=name, scopes=scopes, expires_at=ends_at, origin=_OPERATOR)
+    )
+    return token.value, key
+
+
+async def _list(service: Service) -> list[ApiKey]:
+    found: list[ApiKey] = []
+    after: Position | None = None
+    while True:
+        page = await service.reads.keys.list_page(after=after, limit=PAGE_MAX)
+        found += page.items
+        if page.next is None:
+            return found
+        after = page.next
+
+
+async def _revoke(service: Service, key_id: UUID) -> None:
+    await service.uow().run(lambda tx: revoke_key(tx, key_id, origin=_OPERATOR))
+
+
+def _row(key: ApiKey) -> tuple[str, ...]:
+    return (
+        str(key.id),
+        key.name,
+        " ".join(key.scopes),
+        key.prefix,
+        _day(key.created_at),
+        _day(key.last_used_at),
+        _day(key.expires_at),
+    )
+
+
+def _day(at: datetime | None) -> str:
+    return f"{at:%Y-%m-%d}" if at else ""
 
 
 def _scopes_of(text: str) -> tuple[Scope, ...]:

@@ -16,8 +16,11 @@ from settings import Settings
 _QUIET = ("asyncio", "uvicorn", "uvicorn.error", "uvicorn.access", "alembic", "sqlalchemy")
 
 
-def configure_logs(settings: Settings) -> None:
-    """Make every log line of this process, the libraries' too, come out in the chosen form."""
+def configure_logs(settings: Settings, *, is_command: bool = False) -> None:
+    """Make every log line of this process, the libraries' too, come out in the chosen form.
+
+    A command that ends by itself tells its result; only its warnings are logged, unless debugging was chosen.
+    """
     is_console = settings.log.format == "console" or (settings.log.format == "auto" and sys.stderr.isatty())
     shared: list[Processor] = [
         structlog.contextvars.merge_contextvars,
@@ -25,7 +28,9 @@ def configure_logs(settings: Settings) -> None:
         structlog.processors.TimeStamper(fmt="iso", utc=True, key="at"),
     ]
     renderer: Processor = structlog.dev.ConsoleRenderer() if is_console else _as_json
-    level = logging.getLevelName(settings.log.level.upper())
+    level: int = logging.getLevelName(settings.log.level.upper())
+    if is_command and level > logging.DEBUG:
+        level = max(level, logging.WARNING)
     structlog.configure(
         processors=[*shared, renderer],
         wrapper_class=structlog.make_filtering_bound_logger(level),

@@ -1,6 +1,6 @@
 """Making, changing and deleting accounts."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from uuid import UUID
 
@@ -81,6 +81,14 @@ async def create_user(tx: Tx, new: NewUser, *, origin: Origin) -> User:
     user = await tx.users.add(new)
     await tx.events.add(origin, Action.USER_CREATED, user.id)
     return user
+
+
+async def import_users(tx: Tx, batch: Sequence[NewUser], *, origin: Origin) -> int:
+    """Add prepared accounts but for those whose id or login id is taken; give how many were added."""
+    added = await tx.users.add_many(batch)
+    if added:
+        await tx.events.add_many(origin, Action.USER_CREATED, added)
+    return len(added)
 
 
 def check_change(change: UserChange, *, caller: Caller) -> UserChange:

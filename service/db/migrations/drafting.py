@@ -29,6 +29,14 @@ def is_compared(item: Any, _name: str, kind: str, _reflected: bool, counterpart:
     )
 
 
+COMPARISON: dict[str, Any] = {
+    "compare_server_default": True,
+    "autogenerate_plugins": ["alembic.autogenerate.*", "alembic.ext.checkconstraint_byname"],
+    "include_object": is_compared,
+}
+"""How the declared tables are compared with a schema."""
+
+
 def draft(context: Any, revision: Any, directives: list[Any]) -> None:
     """Number a new revision, and write it with the operations that park, restore and build online."""
     script = ScriptDirectory.from_config(context.config)

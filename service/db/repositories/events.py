@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import bindparam, insert, select, tuple_
+from sqlalchemy import ARRAY, Text, Uuid, bindparam, func, insert, select, tuple_
 
 from service.db.read_lane import ReadLane, ReadQuery
 from service.db.repositories.base import Executor, Repository, page_of
@@ -33,6 +33,13 @@ def event_from(values: Sequence[Any]) -> Event:
 
 
 _ADD = insert(EventRow)
+_ADD_MANY = insert(EventRow).from_select(
+    ("id", "subject_id", "actor_kind", "action"),
+    select(
+        *(func.unnest(bindparam(name, type_=ARRAY(Uuid()))) for name in ("ids", "subject_ids")),
+        *(bindparam(name, type_=Text()) for name in ("actor_kind", "action")),
+    ),
+)
 _LATEST = (
     select(*EVENT_COLUMNS).order_by(EventRow.at.desc(), EventRow.id.desc()).limit(bindparam("row_limit"))
 )
@@ -64,6 +71,13 @@ class EventRepository(Repository):
         session_id = session_id or origin.caller.session_id
         facts = {"event": event.pop("action"), **event, "session_id": session_id, "network": origin.network}
         self._told.append({name: str(value) for name, value in facts.items() if value is not None})
+
+    async def add_many(self, origin: Origin, action: Action, subject_ids: Sequence[UUID]) -> None:
+        """Tell that the same happened to many; the log gets their number alone."""
+        ids = [new_id() for _ in subject_ids]
+        told = {"actor_kind": origin.caller.kind.value, "action": action.value}
+        await self._db.execute(_ADD_MANY, {"ids": ids, "subject_ids": list(subject_ids), **told})
+        self._told.append({"event": action.value, "actor_kind": told["actor_kind"], "count": str(len(ids))})
 
 
 class EventReads:

@@ -7,6 +7,7 @@ from typing import Any
 from uuid import UUID
 
 from sqlalchemy import (
+    ARRAY,
     ColumnElement,
     Integer,
     Select,
@@ -24,6 +25,7 @@ from sqlalchemy import (
     tuple_,
     update,
 )
+from sqlalchemy.dialects.postgresql import insert as pg_insert
 from sqlalchemy.orm import InstrumentedAttribute
 
 from service.db.read_lane import ReadLane, ReadQuery
@@ -87,6 +89,12 @@ _WITH_HASH_LOCKED = (
     .with_for_update(key_share=True)
 )
 _BY_LOGIN_ID = select(*USER_COLUMNS).where(UserRow.login_id == bindparam("login_id"))
+_CREDENTIALS = (
+    select(*USER_COLUMNS, UserRow.password_hash)
+    .where(UserRow.id > bindparam("after_id"))
+    .order_by(UserRow.id)
+    .limit(bindparam("row_limit"))
+)
 _ACTIVE_ADMINS = (
     select(UserRow.id)
     .where(UserRow.role == literal_column("'admin'"), UserRow.state == literal_column("'active'"))
@@ -106,6 +114,16 @@ _CREDENTIAL = (
     .correlate(None)
 )
 _ADD = insert(UserRow).returning(*USER_COLUMNS)
+_NEW = ("id", "login_id", "name", "password_hash", "role", "state", "must_change")
+_ADD_MANY = (
+    pg_insert(UserRow)
+    .from_select(
+        _NEW,
+        select(*(func.unnest(bindparam(name, type_=ARRAY(UserRow.__table__.c[name].type))) for name in _NEW)),
+    )
+    .on_conflict_do_nothing()
+    .returning(UserRow.id)
+)
 _DELETE = delete(UserRow).where(UserRow.id == bindparam("user_id"))
 _SET_PASSWORD = (
     update(UserRow)
@@ -151,6 +169,11 @@ class UserRepository(Repository):
             },
         )
         return user_from(_found(row))
+
+    async def add_many(self, users: Sequence[NewUser]) -> list[UUID]:
+        """Add those accounts whose id and login id nobody has, and give their ids."""
+        values: dict[str, list[Any]] = {name: [getattr(user, name) for user in users] for name in _NEW}
+        return [row[0] for row in await self._db.all(_ADD_MANY, values)]
 
     async def get(self, user_id: UUID) -> User | None:
         """Get an account."""
@@ -244,6 +267,7 @@ class UserReads:
     """Accounts, read in one statement without a transaction."""
 
     _GET = ReadQuery(_BY_ID)
+    _CREDENTIALS = ReadQuery(_CREDENTIALS)
 
     def __init__(self, lane: ReadLane) -> None:
         self._lane = lane
@@ -252,6 +276,14 @@ class UserReads:
         """Get an account."""
         row = await self._lane.fetch_one(self._GET, id=user_id)
         return user_from(tuple(row)) if row is not None else None
+
+    async def list_credentials(self, *, after_id: UUID, limit: int) -> list[tuple[User, str | None]]:
+        """List accounts with their password hashes in the order of their ids, from after one on."""
+        rows = [
+            tuple(row)
+            for row in await self._lane.fetch_all(self._CREDENTIALS, after_id=after_id, row_limit=limit)
+        ]
+        return [(user_from(row[:USER_WIDTH]), row[USER_WIDTH]) for row in rows]
 
     async def list_page(
         self, wanted: UserFilter, *, sort: UserSort, after: Position | None, limit: int

@@ -1,0 +1,26 @@
+"""The settings as this process would use them."""
+
+import click
+
+from service.cli.tables import json_option, show_json, show_table
+from settings import Settings, get_settings, masked
+
+
+@click.group()
+def config() -> None:
+    """Settings."""
+
+
+@config.command()
+@click.option("--changed", is_flag=True, help="Only what differs from the defaults.")
+@json_option
+def show(changed: bool, is_json: bool) -> None:
+    """Show every setting and its value; passwords are masked."""
+    values = masked(get_settings())
+    if changed:
+        defaults = masked(Settings.model_construct())
+        values = {name: value for name, value in values.items() if value != defaults[name]}
+    if is_json:
+        show_json(values)
+    else:
+        show_table(("variable", "value"), list(values.items()))
