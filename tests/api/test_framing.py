@@ -1,15 +1,13 @@
 """What is wrong on the wire itself, told to a real server on a real socket."""
 
 import asyncio
-import socket
 from collections.abc import AsyncIterator
 
 import pytest
 import pytest_asyncio
-import uvicorn
 
-from service.cli.serve import _config
 from tests.support.api import Api, Running
+from tests.support.servers import listening
 
 BODY = b'{"login_id":"ada","password":"x"}'
 JSON = b"Content-Type: application/json\r\n"
@@ -24,16 +22,8 @@ LAST = GET + HOST + CLOSE
 @pytest_asyncio.fixture(scope="module")
 async def address(running: Running) -> AsyncIterator[tuple[str, int]]:
     """Where a server of its own serves the application; the configuration is that of `serve`."""
-    listener = socket.socket()
-    listener.bind(("127.0.0.1", 0))
-    config = _config(running.service.settings, running.app)
-    config.lifespan, config.log_config = "off", None
-    config.load()
-    server = uvicorn.Server(config)
-    server.lifespan = config.lifespan_class(config)
-    await server.startup(sockets=[listener])
-    yield listener.getsockname()
-    await server.shutdown(sockets=[listener])
+    async with listening(running) as (host, port):
+        yield host, port
 
 
 async def tell(address: tuple[str, int], *parts: bytes, ends: bool = False) -> list[int]:

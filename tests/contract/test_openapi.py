@@ -1,0 +1,166 @@
+"""The OpenAPI document is exact, whole and current."""
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from jsonschema import Draft202012Validator, FormatChecker
+
+from service.api.problems import all_errors
+from service.cli.documents import _documents
+from service.domain.keys import Scope
+
+ROOT = Path(__file__).resolve().parents[2]
+DOCUMENT: dict[str, Any] = json.loads((ROOT / "docs/openapi.json").read_text())
+OPERATIONS: dict[str, dict[str, Any]] = {
+    operation["operationId"]: {**operation, "path": path, "method": method}
+    for path, item in DOCUMENT["paths"].items()
+    for method, operation in item.items()
+}
+ANYBODY: list[dict[str, list[str]]] = [{}]
+SESSION: dict[str, list[str]] = {"session": []}
+# Who may call what, written a second time by hand: the contract, not the code, decides.
+CALLERS = {
+    "create_user": [SESSION, {"api_key": ["users:write"]}],
+    "list_users": [SESSION, {"api_key": ["users:read"]}],
+    "get_user": [SESSION, {"api_key": ["users:read"]}],
+    "update_user": [SESSION, {"api_key": ["users:write"]}],
+    "delete_user": [SESSION, {"api_key": ["users:write"]}],
+    "change_password": [SESSION, {"api_key": ["users:write"]}],
+    "create_reset_token": [SESSION, {"api_key": ["users:write"]}],
+    "redeem_reset_token": ANYBODY,
+    "log_in": ANYBODY,
+    "get_current_session": [SESSION],
+    "log_out": [SESSION],
+    "list_sessions": [SESSION],
+    "end_sessions": [SESSION, {"api_key": ["users:write"]}],
+    "end_session": [SESSION],
+    "introspect": [{"api_key": ["sessions:introspect"]}],
+    "create_key": [SESSION],
+    "list_keys": [SESSION],
+    "revoke_key": [SESSION],
+    "list_events": [SESSION],
+    "live": ANYBODY,
+    "ready": ANYBODY,
+    "metrics": ANYBODY,
+    "schema": ANYBODY,
+    "docs": ANYBODY,
+}
+UNDOCUMENTED_CODES = {
+    "method_not_allowed",  # belongs to what is no operation
+    "rate_limited",  # kept for a limit in front of the service
+}
+
+
+def test_documents_in_the_repository_are_current() -> None:
+    for path, text in _documents().items():
+        assert path.read_text() == text, f"{path.name} is not current; run: make documents"
+
+
+def test_operations_are_those_of_the_contract_for_those_callers() -> None:
+    assert {id_: operation["security"] for id_, operation in OPERATIONS.items()} == CALLERS
+
+
+def references_in(value: Any) -> Iterator[str]:
+    if isinstance(value, dict):
+        if isinstance(value.get("$ref"), str):
+            yield value["$ref"]
+        for member in value.values():
+            yield from references_in(member)
+    elif isinstance(value, list):
+        for member in value:
+            yield from references_in(member)
+
+
+def test_references_all_lead_somewhere_and_nothing_is_left_over() -> None:
+    used = set(references_in(DOCUMENT))
+    there = {
+        f"#/components/{kind}/{name}"
+        for kind in ("schemas", "headers")
+        for name in DOCUMENT["components"][kind]
+    }
+    assert used == there
+
+
+def validator_of(schema: dict[str, Any]) -> Draft202012Validator:
+    whole = {**schema, "components": DOCUMENT["components"]}
+    return Draft202012Validator(whole, format_checker=FormatChecker())
+
+
+def contents_of(operation: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    bodies = [operation.get("requestBody", {}), *operation["responses"].values()]
+    for body in bodies:
+        for media_type, content in body.get("content", {}).items():
+            if media_type.endswith("json"):
+                yield content
+
+
+@pytest.mark.parametrize("operation", OPERATIONS)
+def test_examples_of_an_operation_are_what_their_schemas_say(operation: str) -> None:
+    for content in contents_of(OPERATIONS[operation]):
+        examples = [content["example"]] if "example" in content else []
+        examples += [example["value"] for example in content.get("examples", {}).values()]
+        assert examples or content["schema"] == {"type": "object"}
+        for example in examples:
+            assert list(validator_of(content["schema"]).iter_errors(example)) == []
+
+
+def test_schemas_are_valid_and_inputs_are_closed() -> None:
+    for name, schema in DOCUMENT["components"]["schemas"].items():
+        Draft202012Validator.check_schema(schema)
+        assert schema.get("additionalProperties", None) is (False if name.endswith("Body") else None), name
+
+
+def test_parameters_are_described_and_typed() -> None:
+    for id_, operation in OPERATIONS.items():
+        names = [parameter["name"] for parameter in operation["parameters"]]
+        assert len(names) == len(set(names))
+        for parameter in operation["parameters"]:
+            assert parameter["schema"]
+            assert parameter.get("description") or parameter["in"] == "query", (id_, parameter["name"])
+        for part in operation["path"].split("/"):
+            assert not part.startswith("{") or part.strip("{}") in names
+
+
+def test_every_answer_names_its_headers() -> None:
+    for operation in OPERATIONS.values():
+        for status, response in operation["responses"].items():
+            headers = response["headers"]
+            assert "X-Request-Id" in headers
+            assert ("WWW-Authenticate" in headers) == (status == "401")
+            assert status not in ("429", "503") or "Retry-After" in headers
+
+
+def test_every_problem_code_stands_on_an_operation_under_its_status() -> None:
+    documented = set()
+    for operation in OPERATIONS.values():
+        for status, response in operation["responses"].items():
+            problems = response.get("content", {}).get("application/problem+json", {"examples": {}})
+            documented |= set(problems["examples"])
+            statuses = {example["value"]["status"] for example in problems["examples"].values()}
+            assert statuses <= {int(status)}
+
+    assert documented == {error.code for error in all_errors()} - UNDOCUMENTED_CODES
+
+
+def test_links_lead_to_operations_and_their_parameters() -> None:
+    links = [
+        (link["operationId"], name)
+        for operation in OPERATIONS.values()
+        for response in operation["responses"].values()
+        for link in response.get("links", {}).values()
+        for name in link["parameters"]
+    ]
+
+    assert len(links) > 10
+    for id_, name in links:
+        assert name in {parameter["name"] for parameter in OPERATIONS[id_]["parameters"]}
+
+
+def test_security_schemes_tell_every_scope() -> None:
+    schemes = DOCUMENT["components"]["securitySchemes"]
+
+    assert all(scheme["scheme"] == "bearer" for scheme in schemes.values())
+    assert all(f"`{scope}`" in schemes["api_key"]["description"] for scope in Scope)
