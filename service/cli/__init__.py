@@ -19,7 +19,10 @@ _COMMANDS = {
     "database": ("service.cli.database", "database"),
     "users": ("service.cli.users", "users"),
     "keys": ("service.cli.keys", "keys"),
+    "doctor": ("service.cli.doctor", "doctor"),
+    "config": ("service.cli.config", "config"),
     "documents": ("service.cli.documents", "documents"),
+    "storm": ("service.cli.storm.command", "storm"),
 }
 """Command → module and function. Only the module of the command that is called is imported."""
 
@@ -49,7 +52,7 @@ def main() -> None:
     """Run the command line, and tell a failure in one sentence."""
     is_debug = "--debug" in sys.argv[1:]
     try:
-        cli.main(prog_name="python -m service", standalone_mode=False)
+        sys.exit(cli.main(prog_name="python -m service", standalone_mode=False))
     except click.exceptions.Exit as exit_:
         sys.exit(exit_.exit_code)
     except (click.Abort, KeyboardInterrupt):

@@ -181,8 +181,13 @@ async def _create_first_admin(service: Service, *, password: str) -> bool:
 def _terminable() -> Iterator[None]:
     """Let SIGTERM unwind the block like Ctrl-C, so that an embedded database is never left running."""
 
-    def interrupt(_signal: int, _frame: FrameType | None) -> None:
-        raise KeyboardInterrupt
+    def interrupt(_signal: int, frame: FrameType | None) -> None:
+        # Inside asyncio Ctrl-C has a handler that waits for a safe moment: elsewhere an exception may fall
+        # between the taking of a lock and the block that gives it back.
+        of_ctrl_c = signal.getsignal(signal.SIGINT)
+        if not callable(of_ctrl_c):
+            raise KeyboardInterrupt
+        of_ctrl_c(signal.SIGINT, frame)
 
     previous = signal.signal(signal.SIGTERM, interrupt)
     try:

@@ -26,6 +26,11 @@ def family_of(pid: int) -> list[int]:
     return [pid, *(member for child in children_of(pid) for member in family_of(child))]
 
 
+def open_files_of(pid: int) -> int:
+    """Give how many file descriptors a process has."""
+    return sum(1 for _ in Path(f"/proc/{pid}/fd").iterdir())
+
+
 def signal_all(pids: list[int], number: signal.Signals) -> None:
     """Send a signal to those that still live."""
     for pid in pids:
