@@ -22,6 +22,8 @@ from service.usecases.users import Registration, create_user, prepare_user, upda
 from settings import get_settings
 
 _OPERATOR = Origin(OPERATOR)
+_ROLES = click.Choice([role.value for role in Role])
+_STATES = click.Choice([state.value for state in State])
 _COLUMNS = ("login id", "name", "role", "state", "created", "last log-in")
 
 
@@ -57,7 +59,7 @@ def admin(login_id: str, name: str | None) -> None:
 @users.command()
 @click.argument("login_id")
 @click.option("--name", help="The display name; the login id when left out.")
-@click.option("--role", type=click.Choice([*Role]), default=Role.USER, show_default=True)
+@click.option("--role", type=_ROLES, default=Role.USER.value, show_default=True)
 @click.option("--no-password", is_flag=True, help="Nobody can log in before a password reset.")
 @json_option
 def create(login_id: str, name: str | None, role: str, no_password: bool, is_json: bool) -> None:
@@ -73,8 +75,8 @@ def create(login_id: str, name: str | None, role: str, no_password: bool, is_jso
 
 @users.command("list")
 @click.option("--prefix", help="Of the login id or the name, in any case.")
-@click.option("--state", type=click.Choice([*State]))
-@click.option("--role", type=click.Choice([*Role]))
+@click.option("--state", type=_STATES)
+@click.option("--role", type=_ROLES)
 @click.option("--limit", type=click.IntRange(1), default=PAGE_MAX, show_default=True)
 @json_option
 def list_(prefix: str | None, state: str | None, role: str | None, limit: int, is_json: bool) -> None:

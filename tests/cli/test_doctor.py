@@ -1,0 +1,125 @@
+"""What the doctor finds, and that each finding has a cure."""
+
+import json
+from collections.abc import Iterable
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+
+from service.cli.doctor import Finding, Level, check_database, check_facts, check_machine, check_settings
+from service.db.examination import Facts
+from service.db.migrations.history import list_revisions
+from settings.http import HttpSettings
+from settings.passwords import PasswordSettings
+from tests.cli.conftest import Command
+from tests.support.api import serving
+from tests.support.databases import execute
+from tests.support.settings import settings_for_tests
+
+HEALTHY = Facts(
+    version=18,
+    role="rollcall_app",
+    is_superuser=False,
+    may_create=False,
+    is_standby=False,
+    clock=datetime.now(UTC),
+    encoding="UTF8",
+    is_encrypted=True,
+    is_local=False,
+    is_durable=True,
+    connection_limit=97,
+    revision=list_revisions()[-1].id,
+    invalid_indexes=(),
+    denied_tables=(),
+    public_tables=(),
+)
+CONFIGURED = settings_for_tests(database={"url": "postgresql://rollcall_app@db/rollcall"})
+
+
+@pytest.mark.parametrize(
+    ("change", "check", "level"),
+    [
+        ({"version": 16}, "version", Level.WARNING),
+        ({"is_superuser": True}, "privileges", Level.WARNING),
+        ({"may_create": True}, "privileges", Level.WARNING),
+        ({"denied_tables": ("users",)}, "privileges", Level.PROBLEM),
+        ({"public_tables": ("users",)}, "privileges", Level.PROBLEM),
+        ({"is_standby": True}, "role", Level.PROBLEM),
+        ({"encoding": "SQL_ASCII"}, "encoding", Level.PROBLEM),
+        ({"is_encrypted": False}, "encryption", Level.WARNING),
+        ({"is_durable": False}, "durability", Level.PROBLEM),
+        ({"clock": datetime.now(UTC) - timedelta(minutes=1)}, "clock", Level.WARNING),
+        ({"connection_limit": 5}, "connections", Level.WARNING),
+        ({"revision": None}, "schema", Level.PROBLEM),
+        ({"revision": "0001_create_users"}, "schema", Level.PROBLEM),
+        ({"revision": "9999_from_the_future"}, "schema", Level.PROBLEM),
+        ({"revision": "b0b1e5"}, "schema", Level.PROBLEM),
+        ({"invalid_indexes": ("ix_users_name",)}, "indexes", Level.PROBLEM),
+    ],
+)
+def test_examine_an_unwell_database_finds_that_alone_and_a_cure(
+    change: dict[str, Any], check: str, level: Level
+) -> None:
+    healthy = replace(HEALTHY, clock=datetime.now(UTC))
+    assert _unwell(check_facts(healthy, CONFIGURED)) == []
+    (finding,) = _unwell(check_facts(replace(healthy, **change), CONFIGURED))
+    assert (finding.check, finding.level) == (check, level)
+    assert finding.cure
+
+
+def test_examine_settings_open_to_the_network_warns_of_proxies_and_metrics() -> None:
+    exposed = settings_for_tests(
+        profile="production", passwords=PasswordSettings(), http=HttpSettings(host="0.0.0.0")
+    )
+    assert [finding.check for finding in _unwell(check_settings(exposed))] == ["proxies", "metrics"]
+
+
+def test_examine_a_machine_too_small_for_its_hashes_is_a_problem() -> None:
+    greedy = settings_for_tests(
+        http=HttpSettings(workers=64), passwords=PasswordSettings(memory_kib=262144, workers=64)
+    )
+    assert "memory" in [f.check for f in check_machine(greedy) if f.level is Level.PROBLEM]
+
+
+async def test_examine_a_schema_changed_by_hand_tells_what_differs(database: str) -> None:
+    async with serving(settings_for_tests(), database) as running:
+        # The tests' own server forgets in a crash, and the doctor is right about it.
+        assert [finding.check for finding in _unwell(await check_database(running.service))] == ["durability"]
+        await execute(running.service.engine, "ALTER TABLE users ADD COLUMN shoe_size int")
+        await execute(running.service.engine, "DROP INDEX ix_users_admins")
+        found = _unwell(await check_database(running.service))
+    assert [finding.check for finding in found] == ["durability", "drift", "drift"]
+    assert any("shoe_size" in finding.seen for finding in found)
+    assert any("ix_users_admins" in finding.seen for finding in found)
+
+
+async def test_examine_invalid_indexes_and_missing_rights_sees_them(database: str) -> None:
+    async with serving(settings_for_tests(), database) as running:
+        engine = running.service.engine
+        await execute(
+            engine,
+            "UPDATE pg_index SET indisvalid = false WHERE indexrelid = 'ix_users_disabled'::regclass",
+        )
+        await execute(engine, "GRANT SELECT ON users TO PUBLIC")
+        found = {finding.check: finding.seen for finding in await check_database(running.service)}
+    assert found["indexes"] == "Invalid: ix_users_disabled"
+
+
+@pytest.mark.parametrize(
+    ("place", "word"),
+    [("localhost:1", "Nothing listens"), ("host.invalid:5432", "cannot be reached")],
+)
+async def test_examine_a_database_out_of_reach_tells_why_and_never_the_password(
+    command: Command, place: str, word: str
+) -> None:
+    done = await command("doctor", "--json", DATABASE_URL=f"postgresql://ada:hunter22@{place}/accounts")
+    last = json.loads(done.stdout.splitlines()[-1])
+    assert (done.returncode, last["check"], last["level"]) == (1, "connection", "problem")
+    assert word in last["cure"]
+    assert "hunter22" not in done.stdout + done.stderr
+
+
+def _unwell(findings: Iterable[Finding]) -> list[Finding]:
+    return [each for each in findings if each.level is not Level.OK]

@@ -1,0 +1,30 @@
+"""API keys from the command line."""
+
+import json
+
+from tests.cli.conftest import Command
+from tests.support.api import Api
+
+
+async def test_create_and_revoke_a_key_works_until_it_is_revoked(
+    api: Api, command: Command, shared_database: str
+) -> None:
+    made = await command("keys", "create", "gateway", "--scopes", "users:read", DATABASE_URL=shared_database)
+    key = made.stdout.strip()
+    assert key.startswith("rck_")
+    assert key not in made.stderr
+    assert (await api.by(key).get("/v1/users")).status_code == 200
+
+    listed = (await command("keys", "list", "--json", DATABASE_URL=shared_database)).stdout
+    assert key not in listed
+    (found,) = map(json.loads, listed.splitlines())
+    assert (found["name"], found["scopes"], found["prefix"]) == ("gateway", ["users:read"], key[:8])
+
+    assert (await command("keys", "revoke", found["id"], DATABASE_URL=shared_database)).returncode == 0
+    assert (await api.by(key).get("/v1/users")).status_code == 401
+
+
+async def test_create_a_key_with_an_unknown_scope_is_wrong_usage(command: Command) -> None:
+    refused = await command("keys", "create", "gateway", "--scopes", "users:rule")
+    assert (refused.returncode, refused.stdout) == (2, "")
+    assert "users:read" in refused.stderr

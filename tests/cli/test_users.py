@@ -1,0 +1,129 @@
+"""Accounts from the command line, one by one and in bulk."""
+
+import io
+import json
+
+import bcrypt
+
+from service.app import Service
+from service.cli.transfer import Tally, export_lines, import_lines
+from tests.cli.conftest import Command
+from tests.support.api import OTHER_PASSWORD, PASSWORD, Api
+from tests.support.databases import fetch_values
+
+HASH = bcrypt.hashpw(PASSWORD.encode(), bcrypt.gensalt(4)).decode()
+
+
+async def test_manage_an_account_from_the_command_line_works_as_over_the_api(
+    api: Api, command: Command, shared_database: str
+) -> None:
+    made = await command(
+        "users", "create", "Ada", "--name", "Ada L", stdin=f"{PASSWORD}\n", DATABASE_URL=shared_database
+    )
+    assert (made.returncode, made.stdout) == (0, "The account ada was created.\n")
+    assert (await api.log_in("ada")).status_code == 201
+    assert PASSWORD not in made.stderr
+
+    assert (await command("users", "disable", "ada", "--json", DATABASE_URL=shared_database)).returncode == 0
+    assert (await api.log_in("ada")).status_code == 401
+    listed = await command("users", "list", "--state", "disabled", "--json", DATABASE_URL=shared_database)
+    assert [json.loads(line)["login_id"] for line in listed.stdout.splitlines()] == ["ada"]
+
+
+async def test_reset_a_password_gives_a_token_that_sets_a_new_one(
+    api: Api, command: Command, shared_database: str
+) -> None:
+    await api.account("ada")
+    token = (await command("users", "reset-password", "ada", DATABASE_URL=shared_database)).stdout.strip()
+    wanted = {"token": token, "new_password": OTHER_PASSWORD}
+    assert (await api.post("/v1/reset-tokens/redeem", wanted)).status_code == 204
+    assert (await api.log_in("ada", OTHER_PASSWORD)).status_code == 201
+
+
+async def test_fail_a_command_exits_with_one_sentence_and_status_one(
+    api: Api, command: Command, shared_database: str
+) -> None:
+    absent = await command("users", "enable", "nobody", DATABASE_URL=shared_database)
+    assert (absent.returncode, absent.stdout, absent.stderr) == (1, "", "There is no such account.\n")
+    refused = await command("users", "import", "-", stdin="no json\n", DATABASE_URL=shared_database)
+    assert (refused.returncode, refused.stdout) == (1, "0 added, 0 already there, 1 refused.\n")
+
+
+async def test_import_accounts_lets_them_log_in_with_their_foreign_hashes(api: Api) -> None:
+    tally = await _import(
+        api.service,
+        {"login_id": "Ada", "name": "Ada", "password_hash": HASH, "role": "admin"},
+        {"login_id": "bob", "name": "Bob", "password_hash": HASH, "state": "disabled"},
+        {"login_id": "eve", "name": "Eve"},
+    )
+
+    assert (tally.added, tally.present, tally.refused) == (3, 0, 0)
+    assert (await api.log_in("ada")).json()["user"]["role"] == "admin"
+    assert (await api.log_in("bob")).status_code == 401
+    assert (await api.log_in("eve")).status_code == 401
+
+
+async def test_repeat_an_import_leaves_accounts_as_they_are(service: Service) -> None:
+    await _import(service, {"login_id": "ada", "name": "Ada"})
+    tally = await _import(
+        service,
+        {"login_id": "ADA", "name": "Somebody else", "role": "admin"},
+        {"login_id": "bob", "name": "Bob"},
+        {"login_id": "bob", "name": "Bob again"},
+    )
+
+    assert (tally.added, tally.present) == (1, 2)
+    rows = await fetch_values(service.engine, "SELECT login_id, name, role FROM users ORDER BY 1")
+    assert rows == [("ada", "Ada", "user"), ("bob", "Bob", "user")]
+    events = await fetch_values(
+        service.engine, "SELECT action, actor_kind, count(*) FROM events GROUP BY 1, 2"
+    )
+    assert events == [("user.created", "operator", 2)]
+
+
+async def test_import_lines_that_break_a_rule_are_refused_alone(service: Service) -> None:
+    tally = await _import(
+        service,
+        {"login_id": "me", "name": "reserved"},
+        {"login_id": "a b", "name": "bad"},
+        {
+            "login_id": "x",
+            "name": "x",
+            "password_hash": "$argon2id$v=19$m=99999999,t=1,p=1$c2FsdHNhbHQ$aGFzaA",
+        },
+        {"login_id": "x", "name": "x", "unknown": 1},
+        {"login_id": 7, "name": "x"},
+        ["no object"],
+        {"login_id": "ada", "name": "Ada"},
+    )
+
+    assert (tally.added, tally.refused) == (1, 6)
+
+
+async def test_export_and_import_elsewhere_makes_the_same_accounts(api: Api) -> None:
+    service, out = api.service, io.BytesIO()
+    ada = await api.account("ada", must_change=True)
+    before = await fetch_values(
+        service.engine, "SELECT id, login_id, name, password_hash, must_change FROM users"
+    )
+    assert await export_lines(service, out, with_hashes=True) == 1
+    await api.by(await api.admin()).delete(f"/v1/users/{ada.id}")
+
+    out.seek(0)
+    assert (await import_lines(service, out)).added == 1
+    after = "SELECT id, login_id, name, password_hash, must_change FROM users WHERE login_id = 'ada'"
+    assert await fetch_values(service.engine, after) == before
+
+
+async def test_export_without_asking_for_hashes_tells_none(api: Api) -> None:
+    out = io.BytesIO()
+    await api.account("ada")
+    await export_lines(api.service, out, with_hashes=False)
+    assert b"password_hash" not in out.getvalue()
+    assert b"$argon2" not in out.getvalue()
+
+
+async def _import(service: Service, *lines: object) -> Tally:
+    return await import_lines(
+        service, io.BytesIO(b"".join(json.dumps(line).encode() + b"\n" for line in lines))
+    )
