@@ -135,10 +135,7 @@ async def test_tidy_after_an_interrupted_rollback_leaves_the_schema_as_it_was(da
     assert (dump(database), await picture(database)) == (before, rows)
 
 
-@pytest.mark.parametrize("round_", range(2))
-async def test_kill_of_a_migrating_process_leaves_what_the_next_run_completes(
-    database: str, round_: int
-) -> None:
+async def test_kill_of_a_migrating_process_leaves_what_the_next_run_completes(database: str) -> None:
     await fill(database, count=300)
     schema, rows = dump(database), await picture(database)
     await killed_at_random(database)
