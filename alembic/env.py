@@ -5,12 +5,14 @@ import sys
 from typing import Any
 
 from alembic import context
+from alembic.util import CommandError
 
 from service.db.embedded import EmbeddedPostgres
 from service.db.migrations import drafting, operations, running
 from service.db.migrations.patience import Patience
+from service.db.postgres_wheel import EmbeddedUnavailable
 from service.db.tables import Base
-from settings import Settings, get_settings
+from settings import Settings, SettingsError, get_settings
 
 operations.register()
 
@@ -34,21 +36,26 @@ def run_online() -> None:
     if "dsn" in given:
         run_on(given["dsn"], given["patience"], given["report"])
         return
-    settings = get_settings()
+    try:
+        run_configured(get_settings())
+    except SettingsError as error:
+        raise CommandError("; ".join(error.problems)) from error
+    except EmbeddedUnavailable as error:
+        raise CommandError(str(error)) from error
+
+
+def run_configured(settings: Settings) -> None:
+    patience = Patience(settings.migrations.lock_timeout, settings.migrations.deadline)
     dsn = settings.migrations_dsn
     if dsn is not None:
-        run_on(dsn, patience_of(settings), say)
+        run_on(dsn, patience, say)
         return
     with EmbeddedPostgres(settings.database.embedded_dir) as postgres:
-        run_on(postgres.dsn, patience_of(settings), say)
+        run_on(postgres.dsn, patience, say)
 
 
 def run_on(dsn: str, patience: Patience, report: running.Report) -> None:
     asyncio.run(running.run(dsn, context, OPTIONS, patience, report))
-
-
-def patience_of(settings: Settings) -> Patience:
-    return Patience(settings.migrations.lock_timeout, settings.migrations.deadline)
 
 
 def say(line: str) -> None:
