@@ -1,0 +1,195 @@
+"""Who may do what: every operation of the document, by every kind of caller, held against the contract."""
+
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from uuid import UUID
+
+import httpx
+import pytest
+
+from service.domain.keys import Scope
+from tests.support.api import OTHER_PASSWORD, PASSWORD, Api, refusal_of
+from tests.support.databases import execute, fingerprint
+
+ROOT = Path(__file__).resolve().parents[2]
+DOCUMENT: dict[str, Any] = json.loads((ROOT / "docs/openapi.json").read_text())
+OPERATIONS: dict[str, tuple[str, str, dict[str, Any]]] = {
+    operation["operationId"]: (method.upper(), path, operation)
+    for path, item in DOCUMENT["paths"].items()
+    for method, operation in item.items()
+}
+
+OK = "ok"
+FORBIDDEN = (403, "forbidden")
+HIDDEN = (404, "not_found")
+NO_TOKEN = (401, "unauthenticated")
+BAD_TOKEN = (401, "invalid_token")
+
+# What the contract says, by hand. The subject of a path is always Ada; `self` is Ada, `other` another plain
+# user; a key has exactly the scope of the column, `no key` is any other one.
+ADMIN_ONLY = {"self": FORBIDDEN, "other": FORBIDDEN, "admin": OK, "scope": None}
+EXPECTED: dict[str, dict[str, Any]] = {
+    "create_user": {**ADMIN_ONLY, "scope": Scope.USERS_WRITE},
+    "list_users": {**ADMIN_ONLY, "scope": Scope.USERS_READ},
+    "get_user": {"self": OK, "other": HIDDEN, "admin": OK, "scope": Scope.USERS_READ},
+    "update_user": {"self": OK, "other": HIDDEN, "admin": OK, "scope": Scope.USERS_WRITE},
+    "delete_user": {"self": OK, "other": HIDDEN, "admin": OK, "scope": Scope.USERS_WRITE},
+    "change_password": {"self": OK, "other": HIDDEN, "admin": OK, "scope": Scope.USERS_WRITE},
+    "create_reset_token": {**ADMIN_ONLY, "scope": Scope.USERS_WRITE},
+    "get_current_session": {"self": OK, "other": OK, "admin": OK, "scope": None},
+    "log_out": {"self": OK, "other": OK, "admin": OK, "scope": None},
+    "list_sessions": {"self": OK, "other": HIDDEN, "admin": OK, "scope": None},
+    "end_sessions": {"self": OK, "other": HIDDEN, "admin": OK, "scope": Scope.USERS_WRITE},
+    "end_session": {"self": OK, "other": HIDDEN, "admin": OK, "scope": None},
+    "introspect": {**ADMIN_ONLY, "admin": FORBIDDEN, "scope": Scope.SESSIONS_INTROSPECT},
+    "create_key": ADMIN_ONLY,
+    "list_keys": ADMIN_ONLY,
+    "revoke_key": ADMIN_ONLY,
+    "list_events": ADMIN_ONLY,
+}
+PUBLIC = {"log_in", "redeem_reset_token", "live", "ready", "metrics", "schema", "docs"}
+
+
+@dataclass
+class World:
+    """Callers of every kind, and what the operations are tried on."""
+
+    tokens: dict[str, str | None]
+    ids: dict[str, UUID]
+
+    def path(self, template: str) -> str:
+        return template.format(**self.ids)
+
+
+async def world_of(api: Api) -> World:
+    ada, bob, root = await api.account("ada"), await api.account("bob"), await api.admin()
+    gone = await api.account("gone")
+    ended = "UPDATE sessions SET expires_at = now() WHERE id = :id"
+    await execute(api.service.engine, ended, id=gone.session_id)
+    made = await api.by(root).post("/v1/keys", {"name": "spare", "scopes": ["users:read"]})
+    tokens: dict[str, str | None] = {
+        "nobody": None,
+        "garbage": "rcs_" + "A" * 43,
+        "expired": gone.token,
+        "self": ada.token,
+        "other": bob.token,
+        "admin": root.token,
+    }
+    for scope in Scope:
+        tokens[f"key {scope}"] = await api.key(scope)
+    key_id = UUID(made.json()["api_key"]["id"])
+    return World(tokens, {"user_id": ada.id, "session_id": ada.session_id, "key_id": key_id})
+
+
+def body_for(operation: str, caller: str) -> Any:
+    if operation == "change_password":
+        own = {"current_password": PASSWORD} if caller == "self" else {}
+        return {"new_password": OTHER_PASSWORD, **own}
+    if operation == "update_user":
+        return {"name": "Changed"}
+    if operation == "create_user":
+        return {"login_id": "new", "name": "New"}
+    return {
+        "create_key": {"name": "new", "scopes": ["users:read"]},
+        "introspect": {"token": "rcs_x"},
+        "log_in": {"login_id": "ada", "password": PASSWORD},
+        "redeem_reset_token": {"token": "rcr_x", "new_password": OTHER_PASSWORD},
+    }.get(operation)
+
+
+def expectation(operation: str, caller: str) -> Any:
+    if caller == "nobody":
+        return NO_TOKEN
+    if caller in ("garbage", "expired"):
+        return BAD_TOKEN
+    if caller.startswith("key "):
+        return OK if caller == f"key {EXPECTED[operation]['scope']}" else FORBIDDEN
+    return EXPECTED[operation][caller]
+
+
+async def call(api: Api, world: World, operation: str, caller: str) -> httpx.Response:
+    method, template, _ = OPERATIONS[operation]
+    return await api.by(world.tokens[caller]).request(
+        method, world.path(template), json=body_for(operation, caller)
+    )
+
+
+def test_matrix_covers_every_operation_of_the_document() -> None:
+    assert set(EXPECTED) | PUBLIC == set(OPERATIONS)
+
+
+@pytest.mark.parametrize("operation", EXPECTED)
+async def test_call_operation_as_anybody_is_answered_as_the_contract_says(api: Api, operation: str) -> None:
+    world = await world_of(api)
+    before = await fingerprint(api.service.engine)
+    expected = {caller: expectation(operation, caller) for caller in world.tokens}
+
+    for caller in (caller for caller in expected if expected[caller] != OK):
+        answer = await call(api, world, operation, caller)
+        assert (caller, *refusal_of(answer)) == (caller, *expected[caller])
+    assert await fingerprint(api.service.engine) == before
+
+    for caller in (caller for caller in expected if expected[caller] == OK):
+        answer = await call(api, world, operation, caller)
+        assert (caller, answer.is_success) == (caller, True), answer.text
+        await execute(api.service.engine, "DELETE FROM users")
+        await execute(api.service.engine, "DELETE FROM api_keys")
+        world = await world_of(api)
+
+
+@pytest.mark.parametrize("operation", sorted(PUBLIC))
+async def test_call_public_operation_looks_at_no_token(api: Api, operation: str) -> None:
+    world = await world_of(api)
+
+    statuses = {
+        caller: (await call(api, world, operation, caller)).status_code
+        for caller in ("nobody", "garbage", "admin")
+    }
+
+    assert len(set(statuses.values())) == 1
+    assert statuses["nobody"] == {"log_in": 201, "redeem_reset_token": 401}.get(operation, 200)
+
+
+def other_spellings(path: str) -> Iterator[str]:
+    yield f"{path}/"
+    yield path.replace("/", "//", 1)
+    yield "/" + path[1:].replace("/", "//", 1) if path.count("/") > 1 else f"{path}//"
+    yield f"{path}%2F"
+    yield f"{path}%2Fx"
+    yield path[:1] + path[1:].replace("/", "%2F", 1) if path.count("/") > 1 else f"/%2F{path[1:]}"
+    yield f"{path}/%2e%2e{path}"
+
+
+@pytest.mark.parametrize("operation", OPERATIONS)
+async def test_call_operation_under_another_spelling_reaches_nothing(api: Api, operation: str) -> None:
+    world = await world_of(api)
+    before = await fingerprint(api.service.engine)
+    method, template, _ = OPERATIONS[operation]
+
+    for path in other_spellings(world.path(template)):
+        for caller in ("nobody", "admin"):
+            refused = await api.by(world.tokens[caller]).request(
+                method, path, json=body_for(operation, caller)
+            )
+            assert (path, *refusal_of(refused)) == (path, *HIDDEN)
+
+    assert await fingerprint(api.service.engine) == before
+
+
+@pytest.mark.parametrize("operation", OPERATIONS)
+async def test_call_another_method_reaches_nothing(api: Api, operation: str) -> None:
+    world = await world_of(api)
+    before = await fingerprint(api.service.engine)
+    _, template, _ = OPERATIONS[operation]
+    documented = {method.upper() for method in DOCUMENT["paths"][template]} | {"HEAD", "OPTIONS"}
+    documented -= set() if "get" in DOCUMENT["paths"][template] else {"HEAD"}
+
+    for method in {"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "TRACE", "QUERY"} - documented:
+        refused = await api.by(world.tokens["admin"]).request(method, world.path(template), json={})
+        assert (method, refused.status_code) == (method, 405)
+        assert "Allow" in refused.headers
+
+    assert await fingerprint(api.service.engine) == before
