@@ -112,7 +112,7 @@ def serve_as_worker(dsn: str, listening: socket.socket) -> None:
 
 
 def _listen(settings: Settings) -> socket.socket:
-    """Open the listening socket, as TCP by name: without that, asyncio leaves Nagle's algorithm on."""
+    """Bind the listening socket, as TCP by name: without that, asyncio leaves Nagle's algorithm on."""
     http = settings.http
     family = socket.AF_INET6 if ":" in http.host else socket.AF_INET
     listening = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
@@ -122,7 +122,7 @@ def _listen(settings: Settings) -> socket.socket:
     except OSError:
         listening.close()
         raise click.ClickException(_CANNOT_LISTEN.format(address=_address_of(settings))) from None
-    listening.listen(BACKLOG)
+    # Each server process begins to listen when it can serve: until then callers are refused instead of kept.
     listening.set_inheritable(True)
     return listening
 
