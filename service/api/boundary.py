@@ -4,6 +4,7 @@ The boundary is outermost, so that it also covers what the router refuses and wh
 """
 
 import asyncio
+import re
 from collections.abc import Callable, Collection
 from datetime import timedelta
 from time import perf_counter
@@ -12,6 +13,7 @@ from typing import Final, NamedTuple
 import structlog
 from litestar.enums import ScopeType
 from litestar.types import ASGIApp, HTTPScope, Receive, ReceiveMessage, Scope, Send
+from structlog.contextvars import bind_contextvars
 
 from service.api.clients import Networks, client_of
 from service.api.deadlines import Deadline, Deadlines
@@ -43,6 +45,8 @@ _EXPOSED: Final = (
     b"etag, link, location, retry-after, x-request-id, idempotent-replayed",
 )
 _LONGEST_LENGTH: Final = 15
+_TRACEPARENT: Final = re.compile(rb"[0-9a-f]{2}-(?P<trace>(?!0{32})[0-9a-f]{32})-[0-9a-f]{16}-[0-9a-f]{2}.*")
+"""Source: W3C Trace Context 3.2.2."""
 
 
 class RequestRecord(NamedTuple):
@@ -139,7 +143,10 @@ class Boundary:
             await exchange.refuse(error, close=True)
             return
         state["fields"] = fields
-        state["request_id"] = _request_id_of(fields)
+        state["request_id"] = request_id = _request_id_of(fields)
+        bind_contextvars(request_id=request_id)
+        if (traceparent := _TRACEPARENT.fullmatch(fields.get(b"traceparent", b""))) is not None:
+            bind_contextvars(trace_id=traceparent["trace"].decode())
         if (origin := fields.get(b"origin")) in self._origins:
             exchange.headers += ((b"access-control-allow-origin", origin), _EXPOSED)
         try:
