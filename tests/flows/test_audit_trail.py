@@ -41,9 +41,7 @@ async def story(api: Api, at: At, service: Service) -> dict[str, str]:
     for change in ({"name": "C"}, {"role": "admin"}, {"state": "disabled"}, {"state": "active"}):
         await admin.patch(path, change)
     key = (await admin.post("/v1/keys", {"name": "gateway", "scopes": ["users:read"]})).json()
-    await admin.delete(
-        f"/v1/keys/{key['key']['id'] if isinstance(key['key'], dict) else key['api_key']['id']}"
-    )
+    await admin.delete(f"/v1/keys/{key['api_key']['id']}")
     await admin.delete(path)
     return {"root": str(root.id), "ada": ada}
 
