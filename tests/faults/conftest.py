@@ -25,6 +25,7 @@ from tests.support.api import Api, Running, serving
 from tests.support.databases import empty_all_tables
 from tests.support.settings import settings_for_tests
 
+ROOT = Path(__file__).resolve().parents[2]
 LANE_SIZE = 2
 POOL_SIZE = 4
 

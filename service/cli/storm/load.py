@@ -12,8 +12,8 @@ from service.cli.storm.http import Answer, Client
 from service.cli.storm.journal import Entry, Journal, Outcome
 
 PASSWORD = "storm canary password"
-CLIENTS = 12
-_LONGEST_PAUSE_S = 0.12
+CLIENTS = 16
+_LONGEST_PAUSE_S = 0.08
 _PAUSE_AFTER_NO_S = 0.1
 _MOST_ACCOUNTS = 20
 _TRIES_TO_LEARN = 200

@@ -1,0 +1,99 @@
+"""Several service processes on one database behave as one."""
+
+import asyncio
+from collections.abc import AsyncIterator, Iterable
+from dataclasses import dataclass
+
+import httpx
+import pytest_asyncio
+
+from service.usecases.housekeeping import purge_expired
+from settings import Settings
+from tests.support.api import Api, serving
+from tests.support.databases import empty_all_tables, execute, fetch_values
+
+
+@dataclass(frozen=True)
+class Replicas:
+    """Clients of two applications that have nothing but the database in common."""
+
+    first: Api
+    second: Api
+
+    def by(self, token: str) -> "Replicas":
+        return Replicas(self.first.by(token), self.second.by(token))
+
+
+@pytest_asyncio.fixture
+async def replicas(test_settings: Settings, shared_database: str) -> AsyncIterator[Replicas]:
+    async with (
+        serving(test_settings, shared_database) as one,
+        serving(test_settings, shared_database) as other,
+        one.client() as first,
+        other.client() as second,
+    ):
+        await empty_all_tables(one.service.engine)
+        yield Replicas(Api(first, one.service), Api(second, other.service))
+
+
+def statuses_of(answers: Iterable[httpx.Response]) -> list[int]:
+    return [answer.status_code for answer in answers]
+
+
+async def test_failed_log_ins_on_one_replica_count_on_the_other(replicas: Replicas) -> None:
+    await replicas.first.account("ada")
+    failures = [
+        await api.log_in("ada", "a wrong password of length")
+        for _ in range(3)
+        for api in (replicas.first, replicas.second)
+    ]
+    assert statuses_of(failures) == [401] * 5 + [429]
+    assert statuses_of([await replicas.first.log_in("ada"), await replicas.second.log_in("ada")]) == [429] * 2
+
+
+async def test_session_ended_on_one_replica_is_over_on_the_other_at_once(replicas: Replicas) -> None:
+    ada = replicas.by((await replicas.first.account("ada")).token)
+    assert (
+        statuses_of([await ada.first.get("/v1/users/me"), await ada.second.get("/v1/users/me")]) == [200] * 2
+    )
+    assert (await ada.first.delete("/v1/sessions/current")).status_code == 204
+    assert (await ada.second.get("/v1/users/me")).status_code == 401
+
+
+async def test_account_disabled_on_one_replica_is_out_on_the_other_at_once(replicas: Replicas) -> None:
+    ada = await replicas.first.account("ada")
+    root = replicas.by((await replicas.first.admin()).token)
+    assert (await replicas.second.by(ada).get("/v1/users/me")).status_code == 200
+    disabled = await root.first.patch(f"/v1/users/{ada.id}", {"state": "disabled"})
+    assert disabled.status_code == 200
+    assert (await replicas.second.by(ada).get("/v1/users/me")).status_code == 401
+
+
+async def test_idempotency_key_used_on_both_replicas_at_once_acts_once(replicas: Replicas) -> None:
+    root = replicas.by((await replicas.first.admin()).token)
+    options = {"headers": {"Idempotency-Key": "one"}}
+    body = {"login_id": "ada", "name": "Ada"}
+    answers = await asyncio.gather(
+        *(api.post("/v1/users", body, **options) for api in (root.first, root.second) * 4)
+    )
+    assert set(statuses_of(answers)) <= {201, 409}
+    assert len({answer.json()["id"] for answer in answers if answer.status_code == 201}) == 1
+    engine = replicas.first.service.engine
+    assert await fetch_values(engine, "SELECT count(*) FROM users WHERE login_id = 'ada'") == [(1,)]
+    again = await root.second.post("/v1/users", body, **options)
+    assert (again.status_code, again.headers["Idempotent-Replayed"]) == (201, "true")
+
+
+async def test_purge_on_both_replicas_at_once_removes_everything_once(replicas: Replicas) -> None:
+    for number in range(5):
+        await replicas.first.account(f"user{number}")
+    engine = replicas.first.service.engine
+    await execute(
+        engine, "UPDATE sessions SET idle_expires_at = now() WHERE user_id IN (SELECT id FROM users)"
+    )
+    services = (replicas.first.service, replicas.second.service)
+    removed = await asyncio.gather(
+        *(purge_expired(service.chore_uow(), service.rules.retention) for service in services)
+    )
+    assert sum(removed) == 5
+    assert await fetch_values(engine, "SELECT count(*) FROM sessions") == [(0,)]

@@ -1,0 +1,70 @@
+"""Faults inside the service, and of those who call it."""
+
+import ast
+import asyncio
+
+import pytest
+
+from tests.faults.conftest import LANE_SIZE, ROOT, Stage
+
+_OF_THE_CLOCK = {("datetime", "now"), ("datetime", "utcnow"), ("date", "today"), ("time", "time")}
+_MAY_READ_IT = {"service/domain/ids.py"}
+
+
+async def test_requests_during_schema_changes_see_nothing_of_them(own_stage: Stage) -> None:
+    root = await own_stage.admin()
+    done = asyncio.Event()
+
+    async def use(number: int) -> list[int]:
+        statuses = []
+        while not done.is_set():
+            body = {"login_id": f"u{number}-{len(statuses)}", "name": "U"}
+            statuses.append((await root.post("/v1/users", body)).status_code)
+            statuses.append((await root.get("/v1/users")).status_code)
+        return statuses
+
+    users = [asyncio.create_task(use(number)) for number in range(3)]
+    for _ in range(3):
+        await own_stage.seen.run(
+            "ALTER TABLE users ADD COLUMN more int", "ALTER TABLE users DROP COLUMN more"
+        )
+    done.set()
+    statuses = [status for user in users for status in await user]
+    assert len(statuses) >= 6
+    assert set(statuses) == {200, 201}
+
+
+async def test_requests_cancelled_anywhere_leave_all_or_nothing_and_no_connection_behind(
+    stage: Stage,
+) -> None:
+    root = await stage.admin()
+    outcomes = set()
+    for number in range(30):
+        request = root.post("/v1/users", {"login_id": f"u{number}", "name": "U"})
+        try:
+            answer = await asyncio.wait_for(request, 0.0008 * number)
+        except TimeoutError:
+            outcomes.add("cancelled")
+        else:
+            outcomes.add(str(answer.status_code))
+        assert stage.connections_in_use <= LANE_SIZE
+    assert "cancelled" in outcomes
+    [(users,), (events,)] = await stage.seen.fetch(
+        "SELECT count(*) FROM users WHERE login_id <> 'root' UNION ALL SELECT count(*) FROM events"
+    )
+    assert users == events
+    assert (await root.get("/v1/users/me")).status_code == 200
+
+
+@pytest.mark.parametrize("floor", ["domain", "db", "security", "usecases", "api"])
+def test_no_decision_is_made_by_the_clock_of_the_process(floor: str) -> None:
+    """A step of the service's clock changes nothing, because what has an end is compared in the database."""
+    readers = [
+        path.relative_to(ROOT).as_posix()
+        for path in (ROOT / "service" / floor).rglob("*.py")
+        for node in ast.walk(ast.parse(path.read_text()))
+        if isinstance(node, ast.Attribute)
+        and isinstance(node.value, ast.Name)
+        and (node.value.id, node.attr) in _OF_THE_CLOCK
+    ]
+    assert set(readers) <= _MAY_READ_IT
