@@ -13,7 +13,7 @@ ENGINE ?= docker
 IMAGE ?= rollcall:dev
 
 .PHONY: help run test check format lint types floors documents migrate rollback revision status plan rehearse \
-	purge-parked admin key image up down doctor lock clean
+	purge-parked admin key image up down doctor prove-timing prove-defences lock clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -85,6 +85,12 @@ up: ## start PostgreSQL, migrate and serve in containers; PROFILES="monitoring p
 
 down: ## stop these containers; the data stay
 	@$(ENGINE) compose --profile '*' down
+
+prove-timing: $(VENV)/.runtime ## prove that the time of a refused log-in tells nothing: SAMPLES=300
+	@$(SERVICE) prove-timing $(if $(SAMPLES),--samples $(SAMPLES))
+
+prove-defences: $(VENV)/.test ## break each defence once, and see a test fail
+	@$(BIN)/python -m pytest tests/security/test_mutations.py -m slow -q
 
 doctor: $(VENV)/.runtime ## examine settings, database, schema and machine, and tell what to mend
 	@$(SERVICE) doctor

@@ -21,6 +21,7 @@ _COMMANDS = {
     "keys": ("service.cli.keys", "keys"),
     "doctor": ("service.cli.doctor", "doctor"),
     "config": ("service.cli.config", "config"),
+    "prove-timing": ("service.cli.timing", "prove_timing"),
     "documents": ("service.cli.documents", "documents"),
     "storm": ("service.cli.storm.command", "storm"),
 }
