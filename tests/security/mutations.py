@@ -1,0 +1,288 @@
+"""Defences, how each is broken for a moment, and the test that has to notice. docs/security.md lists them."""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Mutation:
+    """One defence, taken out by replacing one piece of one file."""
+
+    defence: str
+    file: str
+    old: str
+    new: str
+    test: str
+
+
+_FLOWS = "tests/flows"
+_SESSIONS, _THROTTLE = "service/usecases/sessions.py", "service/usecases/throttle.py"
+_THROTTLE_SQL, _SESSIONS_SQL = "service/db/repositories/throttle.py", "service/db/repositories/sessions.py"
+_USERS_SQL, _PASSWORDS = "service/db/repositories/users.py", "service/usecases/passwords.py"
+
+MUTATIONS = (
+    Mutation(
+        "A disabled account is refused like a wrong password",
+        _SESSIONS,
+        "if self.credential is None or self.credential.user.state is State.DISABLED:",
+        "if self.credential is None:",
+        f"{_FLOWS}/test_races.py::test_disable_beside_log_ins_leaves_no_session_behind"
+        f" {_FLOWS}/test_log_in.py::test_log_in_in_vain_verifies_against_the_parameters_of_the_day",
+    ),
+    Mutation(
+        "A name without account costs a verification",
+        "service/security/hashing.py",
+        "            self._do_usual_work()\n            return False",
+        "            return False",
+        "tests/security/test_hashing.py",
+    ),
+    Mutation(
+        "Guesses at once cost as much as guesses in a row",
+        _THROTTLE_SQL,
+        "where=not_(or_(_is_waiting, _hour_is_full, _in_a_row_is_full)),",
+        "where=not_(literal(False)),",
+        f"{_FLOWS}/test_throttle.py::test_guess_three_hundred_times_at_once_verifies_no_more_than_in_a_row",
+    ),
+    Mutation(
+        "Guesses beyond the limit of a network tell nothing",
+        _THROTTLE,
+        "    if is_within or not bucket.heeds_network:",
+        "    if is_within is not None or not bucket.heeds_network:",
+        f"{_FLOWS}/test_throttle.py"
+        "::test_guess_at_many_names_at_once_tells_no_more_than_the_limit_of_the_network",
+    ),
+    Mutation(
+        "A right guess beyond the limit of a network tells nothing either",
+        _SESSIONS,
+        "if await network_refusal(tx, login.bucket, origin=origin, rules=rules) is not None:",
+        "if False:",
+        f"{_FLOWS}/test_throttle.py"
+        "::test_log_in_from_a_network_at_its_limit_is_not_told_that_the_password_was_right",
+    ),
+    Mutation(
+        "Strangers do not lock out the owner's device",
+        _SESSIONS,
+        "    if credential.device_id is not None:\n        return",
+        "    if False:\n        return",
+        f"{_FLOWS}/test_throttle.py::test_guess_by_strangers_does_not_lock_out_the_owner",
+    ),
+    Mutation(
+        "Neighbours do not lock out the owner's device",
+        _THROTTLE,
+        'return Bucket(_digest("device", str(device_id)), user_id)',
+        'return Bucket(_digest("device", str(device_id)), user_id, heeds_network=True)',
+        f"{_FLOWS}/test_throttle.py::test_guess_by_neighbours_does_not_lock_out_the_owner_on_a_known_device",
+    ),
+    Mutation(
+        "A success clears its own bucket only",
+        _THROTTLE_SQL,
+        '_CLEAR = delete(_Bucket).where(_Bucket.digest == bindparam("bucket"))',
+        "_CLEAR = delete(_Bucket)",
+        f"{_FLOWS}/test_throttle.py::test_log_in_clears_its_own_bucket_and_no_other",
+    ),
+    Mutation(
+        "At most a hundred failures in a row",
+        _THROTTLE_SQL,
+        '_Bucket.failures >= bindparam("failures_in_a_row", type_=Integer)',
+        '_Bucket.failures >= 1000 * bindparam("failures_in_a_row", type_=Integer)',
+        f"{_FLOWS}/test_throttle.py"
+        "::test_guess_a_hundred_times_in_a_row_closes_the_account_to_strangers_for_good",
+    ),
+    Mutation(
+        "What was not verified is given back",
+        _THROTTLE,
+        "        await uow.run(lambda tx: tx.throttle.refund(bucket.digest))\n",
+        "",
+        f"{_FLOWS}/test_admission.py::test_log_in_beyond_the_queue_is_refused_at_once_and_costs_nothing",
+    ),
+    Mutation(
+        "A changed current password is throttled",
+        _PASSWORDS,
+        "    if refusal is not None:\n        raise refusal\n",
+        "",
+        f"{_FLOWS}/test_throttle.py::test_change_the_password_wrongly_again_and_again_is_throttled",
+    ),
+    Mutation(
+        "Forwarded addresses of anybody are not believed",
+        "service/api/clients.py",
+        "if not trusted or (host and not _is_within(host, trusted)):",
+        "if False:",
+        f"{_FLOWS}/test_throttle.py::test_rotate_forwarded_addresses_changes_nothing_for_an_untrusted_peer",
+    ),
+    Mutation(
+        "An IPv6 client counts by its /64",
+        "service/api/clients.py",
+        "32 if parsed.version == 4 else 64",
+        "32 if parsed.version == 4 else 128",
+        f"{_FLOWS}/test_throttle.py::test_guess_from_one_network_more_than_twenty_times_a_minute_waits",
+    ),
+    Mutation(
+        "Imported hashes are bounded in cost",
+        "service/security/foreign.py",
+        "    _require_affordable(memory_kib <= MAX_MEMORY_KIB)\n",
+        "",
+        f"{_FLOWS}/test_log_in.py::test_log_in_on_a_hash_that_costs_too_much_fails_like_any_other",
+    ),
+    Mutation(
+        "A hash of other parameters is replaced",
+        _SESSIONS,
+        "or not hasher.needs_rehash(old_hash)",
+        "or old_hash",
+        f"{_FLOWS}/test_log_in.py::test_log_in_on_an_imported_hash_replaces_it_by_ours",
+    ),
+    Mutation(
+        "A session that lies unused ends",
+        _SESSIONS_SQL,
+        "(SessionRow.expires_at > func.now()) & (SessionRow.idle_expires_at > func.now())",
+        "(SessionRow.expires_at > func.now())",
+        f"{_FLOWS}/test_sessions.py::test_leave_a_session_unused_too_long_ends_it",
+    ),
+    Mutation(
+        "A session ends, used or not",
+        _SESSIONS_SQL,
+        "(SessionRow.expires_at > func.now()) & (SessionRow.idle_expires_at > func.now())",
+        "(SessionRow.idle_expires_at > func.now())",
+        f"{_FLOWS}/test_sessions.py::test_use_a_session_beyond_its_life_ends_it",
+    ),
+    Mutation(
+        "A use noted late does not revive a session",
+        _SESSIONS_SQL,
+        '        SessionRow.last_used_at < func.now() - bindparam("touch_interval", type_=Interval),\n'
+        "        is_live(),\n",
+        '        SessionRow.last_used_at < func.now() - bindparam("touch_interval", type_=Interval),\n',
+        f"{_FLOWS}/test_sessions.py::test_touch_a_session_that_has_expired_leaves_it_expired",
+    ),
+    Mutation(
+        "At most fifty sessions an account",
+        _SESSIONS,
+        "kept_count=rules.sessions.per_user",
+        "kept_count=1000",
+        f"{_FLOWS}/test_sessions.py::test_log_in_more_than_fifty_times_ends_the_longest_unused",
+    ),
+    Mutation(
+        "A new role holds old sessions to its life",
+        "service/usecases/users.py",
+        "    if changed.role is not user.role:\n",
+        "    if False:\n",
+        f"{_FLOWS}/test_sessions.py::test_become_an_administrator_holds_old_sessions_to_the_shorter_life",
+    ),
+    Mutation(
+        "Disabling ends sessions for good",
+        "service/usecases/users.py",
+        "    if changed.state is State.DISABLED and user.state is State.ACTIVE:\n",
+        "    if False:\n",
+        f"{_FLOWS}/test_sessions.py::test_enable_a_disabled_account_does_not_bring_its_sessions_back",
+    ),
+    Mutation(
+        "Deleting oneself needs a recent log-in",
+        "service/usecases/users.py",
+        "        raise ReauthenticationRequired\n",
+        "        pass\n",
+        f"{_FLOWS}/test_sessions.py::test_delete_oneself_needs_a_log_in_of_the_last_ten_minutes",
+    ),
+    Mutation(
+        "A log-in counts only while the password is the one that was verified",
+        _USERS_SQL,
+        '        UserRow.id == bindparam("user_id"),\n'
+        '        UserRow.password_hash == bindparam("verified_hash"),\n'
+        "        UserRow.state",
+        '        UserRow.id == bindparam("user_id"),\n'
+        '        func.coalesce(bindparam("verified_hash"), "") != "",\n'
+        "        UserRow.state",
+        f"{_FLOWS}/test_races.py"
+        "::test_change_the_password_beside_log_ins_with_the_old_one_leaves_no_session_of_theirs",
+    ),
+    Mutation(
+        "A log-in counts only while the account is active",
+        _USERS_SQL,
+        '        UserRow.password_hash == bindparam("verified_hash"),\n'
+        "        UserRow.state == literal_column(\"'active'\"),\n",
+        '        UserRow.password_hash == bindparam("verified_hash"),\n',
+        f"{_FLOWS}/test_races.py::test_disable_beside_log_ins_leaves_no_session_behind",
+    ),
+    Mutation(
+        "The last administrator survives two demotions at once",
+        _USERS_SQL,
+        "    .order_by(UserRow.id)\n    .with_for_update(key_share=True)\n",
+        "    .order_by(UserRow.id)\n",
+        f"{_FLOWS}/test_races.py::test_demote_each_other_at_once_leaves_one_administrator",
+    ),
+    Mutation(
+        "A log-in beside the deletion of its account is refused, not failed",
+        _THROTTLE_SQL,
+        "    user_id=_owner,\n",
+        '    user_id=bindparam("of_user"),\n',
+        f"{_FLOWS}/test_races.py::test_delete_beside_log_ins_leaves_nothing_and_fails_nothing",
+    ),
+    Mutation(
+        "A reset token works once",
+        "service/db/repositories/reset_tokens.py",
+        'row = await self._db.one(_TAKE, {"digest": token_digest})',
+        'row = await self._db.one(_FIND, {"digest": token_digest})',
+        f"{_FLOWS}/test_passwords.py::test_redeem_a_reset_token_twenty_times_at_once_succeeds_exactly_once",
+    ),
+    Mutation(
+        "A changed password ends the other sessions",
+        _PASSWORDS,
+        "    await tx.sessions.end_all(user_id, kept_id=session.session.id if session else None)\n",
+        "",
+        f"{_FLOWS}/test_passwords.py::test_change_the_password_ends_every_other_session_and_the_reset_token",
+    ),
+    Mutation(
+        "A password set by another allows nothing but its change",
+        "service/domain/callers.py",
+        "        if caller.must_change_password and not self.while_password_change_is_due:\n",
+        "        if False:\n",
+        f"{_FLOWS}/test_passwords.py"
+        "::test_log_in_with_a_password_set_by_another_allows_only_to_change_it_or_log_out",
+    ),
+    Mutation(
+        "A password set by another cannot be kept",
+        _PASSWORDS,
+        "        raise ValidationFailed(_GIVEN)\n",
+        "        pass\n",
+        f"{_FLOWS}/test_passwords.py::test_keep_a_password_set_by_another_is_refused",
+    ),
+    Mutation(
+        "Another's account reads as one that never was",
+        "service/domain/callers.py",
+        "            raise NotFound\n",
+        "            pass\n",
+        f"{_FLOWS}/test_access.py::test_look_at_another_account_reads_as_one_that_never_was",
+    ),
+    Mutation(
+        "The database holds digests of tokens only",
+        _SESSIONS,
+        "token_digest=token.digest,",
+        "token_digest=token.digest + token.value.encode(),",
+        f"{_FLOWS}/test_log_in.py::test_log_in_gives_tokens_that_the_database_does_not_hold",
+    ),
+    Mutation(
+        "What is logged of a failure repeats nothing",
+        "service/api/failures.py",
+        'facts: dict[str, Any] = {"error": _name_of(error)}',
+        'facts: dict[str, Any] = {"error": repr(chain)}',
+        f"{_FLOWS}/test_secrets.py",
+    ),
+    Mutation(
+        "Security events are logged",
+        "service/db/unit_of_work.py",
+        "        _audit.info(**line)\n",
+        "        pass\n",
+        f"{_FLOWS}/test_audit_trail.py::test_do_anything_that_matters_is_logged_once_it_is_done",
+    ),
+    Mutation(
+        "Who hangs up keeps the hashing thread taken, and leaves the queue",
+        "service/security/pool.py",
+        "                self._withdraw(job)\n",
+        "                pass\n",
+        f"{_FLOWS}/test_admission.py"
+        "::test_hang_up_while_hashing_keeps_the_thread_taken_and_while_waiting_leaves_the_queue",
+    ),
+    Mutation(
+        "A flood from one network leaves room for others",
+        "service/security/pool.py",
+        "        evicted = self._queue.evict_for(caller)\n",
+        "        evicted = None\n",
+        f"{_FLOWS}/test_admission.py::test_flood_from_one_network_leaves_room_for_another",
+    ),
+)
