@@ -16,7 +16,7 @@ async def test_requests_during_schema_changes_see_nothing_of_them(own_stage: Sta
     done = asyncio.Event()
 
     async def use(number: int) -> list[int]:
-        statuses = []
+        statuses: list[int] = []
         while not done.is_set():
             body = {"login_id": f"u{number}-{len(statuses)}", "name": "U"}
             statuses.append((await root.post("/v1/users", body)).status_code)

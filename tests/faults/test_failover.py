@@ -1,0 +1,146 @@
+"""A primary that dies under load, and the standby that takes its place."""
+
+import asyncio
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from time import perf_counter
+
+import pytest
+
+from service.cli.storm.processes import postmaster_in
+from service.cli.storm.proxy import socket_directory_of
+from service.db.embedded import EmbeddedPostgres, binary
+from service.db.migrations.running import upgrade
+from service.db.postgres_wheel import environment, server_command
+from tests.faults.conftest import Seen
+from tests.support.api import Api, serving
+from tests.support.settings import settings_for_tests
+
+pytestmark = pytest.mark.slow
+WRITERS = 8
+
+
+@dataclass
+class Writer:
+    """Creates accounts one after the other, and remembers what it was told."""
+
+    api: Api
+    number: int
+    acknowledged: dict[str, float] = field(default_factory=dict)
+    """When each account was acknowledged, by login id."""
+    refused: set[str] = field(default_factory=set)
+    longest_s: float = 0.0
+    is_done: bool = False
+
+    async def run(self) -> None:
+        count = 0
+        while not self.is_done:
+            count += 1
+            login_id = f"w{self.number}-{count}"
+            answer = await self.api.post("/v1/users", {"login_id": login_id, "name": "W"})
+            self.longest_s = max(self.longest_s, answer.elapsed.total_seconds())
+            if answer.status_code == 201:
+                self.acknowledged[login_id] = perf_counter()
+            else:
+                assert answer.status_code == 503, answer.text
+                if answer.json()["code"] == "database_unavailable":
+                    self.refused.add(login_id)
+                await asyncio.sleep(0.05)
+
+
+@contextmanager
+def standby_of(dsn: str, directory: Path) -> Iterator[str]:
+    """Run a hot standby of the server at a DSN; give the DSN of the same database in it."""
+    data = directory / "data"
+    copy = [
+        str(binary("pg_basebackup")),
+        "-D",
+        str(data),
+        "-R",
+        "-c",
+        "fast",
+        "-h",
+        str(socket_directory_of(dsn)),
+    ]
+    subprocess.run([*copy, "-U", "rollcall", "-p", "5432"], env=environment(), check=True)
+    options = ["-c", f"unix_socket_directories={directory}", "-c", "listen_addresses=", "-c", "port=5432"]
+    with (directory / "log").open("w") as log:
+        server = subprocess.Popen(
+            [*server_command("postgres"), "-D", str(data), *options],
+            env=environment(),
+            stdout=log,
+            stderr=log,
+        )
+        try:
+            yield dsn.replace(str(socket_directory_of(dsn)), str(directory))
+        finally:
+            server.send_signal(signal.SIGINT)
+            server.wait(30)
+
+
+@asynccontextmanager
+async def pair() -> AsyncIterator[tuple[Seen, Seen, int]]:
+    """A primary, its synchronous standby, and the primary's process id."""
+    directory = Path(tempfile.mkdtemp(prefix="rollcall-pair-"))  # short, for the paths of sockets
+    (directory / "standby").mkdir(mode=0o700)
+    try:
+        with EmbeddedPostgres(directory / "primary") as postgres:
+            await upgrade(postgres.dsn)
+            with standby_of(postgres.dsn, directory / "standby") as standby_dsn:
+                primary, standby = Seen(postgres.dsn), Seen(standby_dsn)
+                await primary.run(
+                    "ALTER SYSTEM SET synchronous_standby_names = '*'", "SELECT pg_reload_conf()"
+                )
+                async with asyncio.timeout(20):
+                    while ("sync",) not in await primary.fetch("SELECT sync_state FROM pg_stat_replication"):
+                        pass
+                yield primary, standby, postmaster_in(directory / "primary")
+    finally:
+        shutil.rmtree(directory)
+
+
+async def test_write_after_the_primary_was_killed_goes_to_the_promoted_standby() -> None:
+    async with pair() as (primary, standby, postmaster):
+        places = f"{socket_directory_of(primary.dsn)},{socket_directory_of(standby.dsn)}"
+        dsn = f"postgresql:///rollcall?host={places}&port=5432,5432&user=rollcall&target_session_attrs=read-write"
+        async with serving(settings_for_tests(), dsn) as running, running.client() as client:
+            root = Api(client, running.service)
+            root = root.by(await root.admin())
+            writers = [Writer(root, number) for number in range(WRITERS)]
+            tasks = [asyncio.create_task(writer.run()) for writer in writers]
+            await asyncio.sleep(2)
+            killed_at = perf_counter()
+            os.kill(postmaster, signal.SIGKILL)
+            await asyncio.sleep(1)  # what it takes somebody to notice
+            promoted_at = perf_counter()
+            await standby.run("SELECT pg_promote()")
+            while not any(at > promoted_at for writer in writers for at in writer.acknowledged.values()):
+                assert perf_counter() - killed_at < 10
+                await asyncio.sleep(0.02)
+            back_at = min(at for writer in writers for at in writer.acknowledged.values() if at > promoted_at)
+            await asyncio.sleep(1)
+            for writer in writers:
+                writer.is_done = True
+            await asyncio.gather(*tasks)
+            assert (await root.get("/v1/users/me")).status_code == 200
+            assert (await root.get("/health/ready")).status_code == 200
+
+        there = {login_id for (login_id,) in await standby.fetch("SELECT login_id FROM users")}
+    acknowledged = {login_id for writer in writers for login_id in writer.acknowledged}
+    refused = {login_id for writer in writers for login_id in writer.refused}
+    sys.stdout.write(
+        f"\n{len(acknowledged)} acknowledged, {len(acknowledged - there)} lost; acknowledged again "
+        f"{back_at - killed_at:.2f} s after the kill, {back_at - promoted_at:.2f} s after promotion began; "
+        f"longest request {max(writer.longest_s for writer in writers):.2f} s\n"
+    )
+    assert acknowledged <= there
+    assert not refused & there
+    assert max(writer.longest_s for writer in writers) < 10
