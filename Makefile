@@ -13,7 +13,8 @@ ENGINE ?= docker
 IMAGE ?= rollcall:dev
 
 .PHONY: help run test check format lint types floors documents migrate rollback revision status plan rehearse \
-	purge-parked admin key image up down doctor prove-timing prove-defences lock clean
+	purge-parked admin key image up down doctor fuzz prove-docs prove-search prove-timing \
+	prove-defences lock clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -85,6 +86,15 @@ up: ## start PostgreSQL, migrate and serve in containers; PROFILES="monitoring p
 
 down: ## stop these containers; the data stay
 	@$(ENGINE) compose --profile '*' down
+
+fuzz: $(VENV)/.test ## send whatever the OpenAPI document allows and forbids, in three roles: MINUTES=5
+	@$(BIN)/python -m tools.fuzz $(if $(MINUTES),--minutes $(MINUTES))
+
+prove-docs: $(VENV)/.test ## open the documentation page in a headless Chromium
+	@$(BIN)/python -m pytest -m slow tests/api/test_docs_page.py
+
+prove-search: $(VENV)/.test ## prove that no listing of a million accounts reads or sorts them all
+	@$(BIN)/python -m pytest -m slow tests/db/test_listings.py
 
 prove-timing: $(VENV)/.runtime ## prove that the time of a refused log-in tells nothing: SAMPLES=300
 	@$(SERVICE) prove-timing $(if $(SAMPLES),--samples $(SAMPLES))

@@ -1,0 +1,42 @@
+"""What schemathesis makes of the document gets documented answers; `make fuzz` goes on for longer."""
+
+import asyncio
+from asyncio.subprocess import PIPE, STDOUT
+
+from service.domain.keys import Scope
+from tests.support.api import Api, Running
+from tests.support.servers import listening
+from tools.fuzz import ROLES, command, environment
+
+FEW = ("--phases", "fuzzing,stateful", "--max-examples", "1", "--generation-deterministic", "--no-shrink")
+
+
+async def tokens_of(api: Api) -> dict[str, list[str]]:
+    await api.admin()
+    await api.account("ada")
+    sessions = {
+        role: [(await api.log_in(login_id)).json()["token"] for _ in range(10)]
+        for role, login_id in (("admin", "root"), ("user", "ada"))
+    }
+    return {**sessions, "key": [await api.key(*Scope)]}
+
+
+async def test_fuzz_in_every_role_meets_only_documented_answers(api: Api, running: Running) -> None:
+    tokens = await tokens_of(api)
+    assert set(tokens) == set(ROLES)
+
+    async with listening(running) as (host, port):
+        url = f"http://{host}:{port}"
+
+        async def fuzz(role: str) -> tuple[int, str]:
+            process = await asyncio.create_subprocess_exec(
+                *command(url, role, *FEW), env=environment(tokens[role]), stdout=PIPE, stderr=STDOUT
+            )
+            output, _ = await process.communicate()
+            return process.returncode or 0, output.decode()
+
+        results = dict(zip(ROLES, await asyncio.gather(*map(fuzz, ROLES)), strict=True))
+
+    for role, (status, output) in results.items():
+        assert status == 0, f"{role}: {output}"
+        assert "No test cases were generated" not in output

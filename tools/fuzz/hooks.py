@@ -1,0 +1,30 @@
+"""Loaded by schemathesis: authenticates its requests, with another token as soon as one has ended."""
+
+import json
+import os
+from typing import Any
+
+import schemathesis
+
+_tokens: list[str] = json.loads(os.environ["ROLLCALL_FUZZ_TOKENS"])
+
+
+@schemathesis.auth(refresh_interval=None)
+class Bearer:
+    """Gives the first token that still lives."""
+
+    def get(self, case: Any, context: Any) -> str:  # noqa: ARG002 - the signature is schemathesis'
+        """Give the token for a request."""
+        return _tokens[0]
+
+    def set(self, case: Any, data: str, context: Any) -> None:  # noqa: ARG002 - see above
+        """Put the token into a request."""
+        case.headers = {**(case.headers or {}), "Authorization": f"Bearer {data}"}
+
+
+@schemathesis.hook
+def after_call(context: Any, case: Any, response: Any) -> None:  # noqa: ARG001 - see above
+    """Drop a token that a request has ended, so that the next one is not refused for it."""
+    sent = response.request.headers.get("Authorization")
+    if response.status_code == 401 and sent == f"Bearer {_tokens[0]}" and len(_tokens) > 1:
+        del _tokens[0]
