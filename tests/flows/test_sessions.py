@@ -270,7 +270,21 @@ async def test_run_the_service_clears_away_what_has_expired(database: str) -> No
             " (gen_random_uuid(), 'operator', 'user.created', now() - interval '366 days'),"
             " (gen_random_uuid(), 'operator', 'user.created', now() - interval '364 days')",
         )
-        assert await purge_expired(service.chore_uow(), service.rules.retention) == 7
+        await execute(
+            service.engine,
+            "INSERT INTO login_buckets (digest, user_id, updated_at) VALUES"
+            " ('unknown, long ago', NULL, now() - interval '31 days'),"
+            " ('unknown', NULL, now() - interval '29 days'), ('known', :id, now() - interval '1 year')",
+            id=kept.id,
+        )
+        await execute(
+            service.engine,
+            "INSERT INTO network_buckets (network, hour_started_at) VALUES"
+            " ('192.0.2.1/32', now() - interval '25 hours'), ('192.0.2.2/32', now() - interval '23 hours')",
+        )
+        assert await purge_expired(service.chore_uow(), service.rules.retention) == 9
+        remembered = await fetch_values(service.engine, "SELECT encode(digest, 'escape') FROM login_buckets")
+        assert sorted(remembered) == [("known",), ("unknown",)]
         assert await fetch_values(service.engine, "SELECT user_id FROM sessions") == [(kept.id,)]
         assert await purge_expired(service.chore_uow(), service.rules.retention) == 0
 
