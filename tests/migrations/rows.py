@@ -94,6 +94,14 @@ async def _rows(connection: asyncpg.Connection, table: str) -> list[dict[str, An
     return [json.loads(row[0]) for row in found]
 
 
+async def sums(dsn: str) -> dict[str, str]:
+    """One sum over all rows of each table: for many rows, cheaper than the picture."""
+    async with connected(dsn) as connection:
+        names = await connection.fetch("SELECT tablename FROM pg_tables WHERE schemaname = 'public'")
+        query = "SELECT count(*) || ' ' || sum(hashtextextended(to_jsonb(t)::text, 0)) FROM \"{}\" AS t"
+        return {name: str(await connection.fetchval(query.format(name))) for (name,) in names}
+
+
 async def execute(dsn: str, sql: str) -> None:
     async with connected(dsn) as connection:
         await connection.execute(sql)
