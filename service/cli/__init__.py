@@ -3,6 +3,7 @@
 Exit status: 0 done, 1 failed, 2 wrong usage or configuration, 130 interrupted.
 """
 
+import os
 import sys
 from importlib import import_module
 
@@ -26,6 +27,8 @@ _COMMANDS = {
     "storm": ("service.cli.storm.command", "storm"),
 }
 """Command → module and function. Only the module of the command that is called is imported."""
+
+_COMPLETE = "_ROLLCALL_COMPLETE"
 
 
 class _Commands(click.Group):
@@ -53,7 +56,9 @@ def main() -> None:
     """Run the command line, and tell a failure in one sentence."""
     is_debug = "--debug" in sys.argv[1:]
     try:
-        sys.exit(cli.main(prog_name="python -m service", standalone_mode=False))
+        # Completion needs one word for what is completed; docs/operations.md gives the script of that name.
+        name = "rollcall" if _COMPLETE in os.environ else "python -m service"
+        sys.exit(cli.main(prog_name=name, complete_var=_COMPLETE, standalone_mode=False))
     except click.exceptions.Exit as exit_:
         sys.exit(exit_.exit_code)
     except (click.Abort, KeyboardInterrupt):
