@@ -1,0 +1,68 @@
+"""What the documents for operators and contributors say is there."""
+
+import re
+from pathlib import Path
+
+import click
+import pytest
+from prometheus_client import generate_latest
+
+from service.api.metrics import Observer, Readings
+from service.cli import cli
+from service.db.engine import PoolStats
+from service.domain.events import Action
+from service.security.hashing import HashingStats
+
+ROOT = Path(__file__).parents[2]
+OPERATIONS = (ROOT / "docs/operations.md").read_text()
+DOCUMENTS = ("docs/operations.md", "docs/architecture.md", "CONTRIBUTING.md", "examples/README.md")
+_LOG_CALL = re.compile(r"""_log\.(?:debug|info|warning|error)\(\s*"([a-z][a-z_.]+)\"""")
+
+
+@pytest.mark.parametrize("name", DOCUMENTS)
+def test_follow_links_of_a_document_leads_to_files(name: str) -> None:
+    document = ROOT / name
+    links = re.findall(r"\]\(([^)#]+)[^)]*\)", document.read_text())
+    files = [link for link in links if "://" not in link]
+    assert [link for link in files if not (document.parent / link).exists()] == []
+
+
+def test_name_code_in_the_architecture_names_files_that_exist() -> None:
+    text = (ROOT / "docs/architecture.md").read_text()
+    named = re.findall(
+        r"`((?:service/)?(?:api|app|cli|db|domain|security|usecases|alembic)/[a-z_/]+\.py)`", text
+    )
+    assert len(named) > 10
+    places = (ROOT, ROOT / "service")
+    assert [name for name in named if not any((place / name).exists() for place in places)] == []
+
+
+def test_log_an_event_has_a_row_in_the_operations_document() -> None:
+    sources = [
+        path.read_text()
+        for path in (ROOT / "service").rglob("*.py")
+        if not {"storm", "rehearsal"} & set(path.parts)
+    ]
+    events = {event for source in sources for event in _LOG_CALL.findall(source)} - set(Action)
+    assert "request_timed_out" in events
+    assert [event for event in sorted(events) if f"`{event}`" not in OPERATIONS] == []
+
+
+def test_expose_a_metric_has_a_row_in_the_operations_document() -> None:
+    observer = Observer(
+        lambda: Readings(HashingStats(1, 0, 0.0, 0, 0, 0), (PoolStats("lane", 0, 0, 1, 0),), 1)
+    )
+    names = re.findall(r"^# TYPE (\S+)", generate_latest(observer.registry).decode(), re.MULTILINE)
+    section = OPERATIONS.partition("## Metrics")[2].partition("## Logs")[0]
+    stems = re.findall(r"`_?([a-z_]+)\*?`", section)
+    missing = [
+        name for name in names if not any(name.endswith(stem) or name.startswith(stem) for stem in stems)
+    ]
+    assert missing == []
+
+
+def test_document_commands_names_every_command() -> None:
+    section = OPERATIONS.partition("## The command line")[2].partition("### Moving")[0]
+    names = cli.list_commands(click.Context(cli))
+    assert "doctor" in names
+    assert [name for name in names if f"`{name}" not in section] == []
