@@ -1,8 +1,11 @@
 """Serving: the database if it is ours, the schema if we may, then the workers."""
 
+import asyncio
+import os
 import secrets
 import signal
 import socket
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import partial
@@ -18,6 +21,7 @@ from service import __version__
 from service.api.metrics import registry_of_workers
 from service.app import Service, create_app
 from service.cli.connection import database_of, with_service
+from service.cli.connections import LOOK_EVERY_S, Idleness
 from service.cli.console import note
 from service.cli.logs import configure_logs
 from service.cli.metrics import adding_up, answering
@@ -75,11 +79,27 @@ class _Server(uvicorn.Server):
     def _stop_accepting(self) -> None:
         self.should_exit = True
 
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        """Finish what is in flight, and end."""
+        await super().shutdown(sockets=sockets)
+        self._watch.cancel()
+
+    async def _watch_connections(self) -> None:
+        idleness = Idleness(self.server_state.connections)
+        while True:
+            await asyncio.sleep(LOOK_EVERY_S)
+            if self.should_exit:
+                idleness.end_all()
+            else:
+                idleness.end_slow(time.monotonic())
+
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         """Start, and say where."""
         await super().startup(sockets=sockets)
+        self._watch = asyncio.create_task(self._watch_connections())
         if self.started:
-            _log.info("serving", release=__version__, address=_address_of(self._service.settings))
+            address = _address_of(self._service.settings)
+            _log.info("serving", release=__version__, address=address, worker=os.getpid())
 
 
 def _serve_here(settings: Settings, app: Litestar, listening: socket.socket) -> None:

@@ -38,6 +38,8 @@ class Workers:
     ) -> None:
         self._context = multiprocessing.get_context("spawn")
         self._arguments = (dsn, listening)
+        self._listening = listening
+        self._told: set[SpawnProcess] = set()
         self._work = work
         self._patience_s = patience_s
         self._forget = forget
@@ -80,12 +82,20 @@ class Workers:
         """Pass the signal on; a second one reaches the workers as their second, and ends the waiting."""
         self._is_ending = True
         for process in self._processes:
-            if process.is_alive() and process.pid is not None:
-                process.terminate()
+            self._tell(process)
         _log.info("draining", signal=signal.Signals(number).name, workers=len(self._processes))
+
+    def _tell(self, process: SpawnProcess) -> None:
+        if process.is_alive():
+            process.terminate()
+        self._told.add(process)
 
     def _drain(self) -> None:
         ends_at = time.monotonic() + self._patience_s
+        self._listening.close()  # or callers would go on connecting to what nobody accepts from any more
+        for process in self._processes:
+            if process not in self._told:  # it was being started when the signal came
+                self._tell(process)
         for process in self._processes:
             process.join(max(0.0, ends_at - time.monotonic()))
             if process.is_alive():

@@ -1,6 +1,7 @@
 """What the storm breaks over: PostgreSQL, a proxy, and the service with two workers."""
 
 import asyncio
+import json
 import os
 import shutil
 import signal
@@ -110,6 +111,17 @@ class Stage:
     async def _is_ready(self) -> bool:
         answer = await Client(self.port, "").request("GET", "/health/ready")
         return answer.status == 200 and len(self.workers) == WORKERS
+
+    async def until_complete(self) -> None:
+        """Wait until there are as many workers as there should be, and each of them serves."""
+        async with asyncio.timeout(_START_S):
+            while not (len(self.workers) == WORKERS and self._serving().issuperset(self.workers)):
+                await asyncio.sleep(0.1)
+
+    def _serving(self) -> set[int]:
+        """Give the process ids of all workers that ever came so far as to serve."""
+        lines = (self.directory / "service.log").read_text().splitlines()
+        return {int(json.loads(line)["worker"]) for line in lines if '"event":"serving"' in line}
 
     async def stop_service(self) -> int:
         """Ask the service to end; give its exit status."""

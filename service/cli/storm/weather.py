@@ -99,7 +99,8 @@ async def workers_rolled(sky: Sky) -> None:
     """Ask each worker to end, one after the other."""
     for worker in sky.stage.workers:
         os.kill(worker, signal.SIGTERM)
-        await asyncio.sleep(4)
+        await asyncio.sleep(1)
+        await sky.stage.until_complete()
 
 
 @fault(times=4)
