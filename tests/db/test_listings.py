@@ -1,0 +1,185 @@
+"""What a listing costs: it follows an index, whatever it filters and sorts by, however many there are."""
+
+import itertools
+import json
+from collections.abc import AsyncIterator, Iterator
+from datetime import UTC, datetime
+from typing import Any, cast
+from uuid import UUID
+
+import asyncpg
+import pytest
+import pytest_asyncio
+
+from service.db.read_lane import ReadLane, ReadQuery
+from service.db.repositories.events import EventReads
+from service.db.repositories.keys import ApiKeyReads
+from service.db.repositories.sessions import SessionReads
+from service.db.repositories.users import UserReads
+from service.domain.pages import Position, UserFilter, UserSort
+from service.domain.users import Role, State
+
+ID = UUID("0198c5a4-7d1e-7c3b-9f60-2b1f3a5c7d9e")
+START = datetime(2026, 1, 1, tzinfo=UTC)
+SOME = 2000
+MILLION = 1_000_000
+MOST_ROWS = 20_000
+"""What a page of fifty may read; a thirtieth of the rarest thing that takes reading all."""
+
+# One account each second; a few administrators, one in two hundred disabled, names of a thousand kinds.
+PEOPLE = """
+    INSERT INTO users (id, login_id, name, created_at, role, state)
+    SELECT gen_random_uuid(), 'user' || n, initcap(md5((n % 1000)::text)) || ' ' || n,
+           timestamptz '2026-01-01 UTC' + n * interval '1 s',
+           CASE WHEN n % 50000 = 0 THEN 'admin' ELSE 'user' END,
+           CASE WHEN n % 200 = 0 THEN 'disabled' ELSE 'active' END
+    FROM generate_series(1, $1::int) n
+    """
+EVENTS = """
+    INSERT INTO events (id, at, actor_kind, action)
+    SELECT gen_random_uuid(), timestamptz '2026-01-01 UTC' + n * interval '1 s', 'user', 'login_failed'
+    FROM generate_series(1, $1::int) n
+    """
+KEYS = """
+    INSERT INTO api_keys (id, name, scopes, prefix, token_digest, created_at)
+    SELECT gen_random_uuid(), 'key', '{users:read}', 'rck_0000', sha256(n::text::bytea),
+           timestamptz '2026-01-01 UTC' + n * interval '1 s'
+    FROM generate_series(1, $1::int) n
+    """
+SESSIONS = """
+    INSERT INTO sessions (id, user_id, token_digest, expires_at, idle_expires_at)
+    SELECT gen_random_uuid(), id, sha256(id::text::bytea), now() + interval '1 d', now() + interval '1 d'
+    FROM users
+    """
+
+
+class Statements:
+    """In the place of a read lane: keeps what it is asked, and finds nothing."""
+
+    def __init__(self) -> None:
+        self.last: tuple[ReadQuery, dict[str, Any]] | None = None
+
+    async def fetch_all(self, query: ReadQuery, **values: Any) -> list[Any]:
+        self.last = query, values
+        return []
+
+
+def nodes_of(plan: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    yield plan
+    for child in plan.get("Plans", ()):
+        yield from nodes_of(child)
+
+
+async def plan_of(connection: Any, statements: Statements) -> list[dict[str, Any]]:
+    assert statements.last is not None
+    query, values = statements.last
+    explained = await connection.fetchval(
+        f"EXPLAIN (ANALYZE, FORMAT JSON) {query.sql}", *query.arguments(values)
+    )
+    return list(nodes_of(json.loads(explained)[0]["Plan"]))
+
+
+def rows_read(nodes: list[dict[str, Any]]) -> int:
+    """Count what the scans at the bottom of a plan looked at."""
+    return sum(
+        int((node["Actual Rows"] + node.get("Rows Removed by Filter", 0)) * node["Actual Loops"])
+        for node in nodes
+        if "Scan" in node["Node Type"]
+    )
+
+
+FILTERS: dict[str, dict[str, Any]] = {
+    "none": {},
+    "common prefix": {"prefix": "us"},
+    "rare prefix": {"prefix": "user77777"},
+    "prefix of names": {"prefix": "c4ca"},
+    "missing prefix": {"prefix": "zzz"},
+    "login id": {"login_id": "user777"},
+    "missing login id": {"login_id": "nobody"},
+    "since late": {"created_after": datetime(2036, 1, 1, tzinfo=UTC)},
+    "until late": {"created_before": datetime(2036, 1, 1, tzinfo=UTC)},
+}
+STATES: list[State | None] = [None, *State]
+ROLES: list[Role | None] = [None, *Role]
+COMBINATIONS = list(itertools.product(FILTERS, STATES, ROLES, UserSort, [False, True]))
+
+
+def position(sort: UserSort) -> Position:
+    return Position(ID, text="user5") if sort is UserSort.LOGIN_ID else Position(ID, at=START)
+
+
+async def ask(reads: UserReads, combination: tuple[Any, ...]) -> None:
+    name, state, role, sort, is_continued = combination
+    wanted = UserFilter(**FILTERS[name], state=state, role=role)
+    await reads.list_page(wanted, sort=sort, after=position(sort) if is_continued else None, limit=50)
+
+
+async def ask_others(lane: Any, number: int) -> None:
+    after = Position(ID, at=START)
+    where = after if number % 2 else None
+    if number // 2 == 0:
+        await EventReads(lane).list_page(after=where, limit=50)
+    elif number // 2 == 1:
+        await ApiKeyReads(lane).list_page(after=where, limit=50)
+    else:
+        await SessionReads(lane).list_page(ID, after=where, limit=50)
+
+
+@pytest_asyncio.fixture
+async def connection(database: str) -> AsyncIterator[Any]:
+    connection = await asyncpg.connect(database)
+    yield connection
+    await connection.close()
+
+
+async def test_list_along_the_created_order_needs_no_sort(connection: Any) -> None:
+    """With few rows the planner may well sort; here it is told not to if it can help it."""
+    await connection.execute(PEOPLE.replace("$1", str(SOME)))
+    await connection.execute("ANALYZE users; SET enable_seqscan = off; SET enable_sort = off")
+    statements = Statements()
+    reads = UserReads(cast(ReadLane, statements))
+
+    for combination in COMBINATIONS:
+        if "prefix" in combination[0]:
+            continue
+        await ask(reads, combination)
+        kinds = {node["Node Type"] for node in await plan_of(connection, statements)}
+        assert not kinds & {"Seq Scan", "Sort"}, (combination, kinds)
+    for number in range(6):
+        await ask_others(statements, number)
+        kinds = {node["Node Type"] for node in await plan_of(connection, statements)}
+        assert not kinds & {"Seq Scan", "Sort"}, (number, kinds)
+
+
+async def test_list_by_a_rare_prefix_asks_both_indexes(connection: Any) -> None:
+    await connection.execute(PEOPLE.replace("$1", str(SOME)))
+    await connection.execute("ANALYZE users; SET enable_seqscan = off")
+    statements = Statements()
+
+    await ask(UserReads(cast(ReadLane, statements)), ("missing prefix", None, None, UserSort.CREATED, False))
+
+    indexes = {node.get("Index Name") for node in await plan_of(connection, statements)}
+    assert {"uq_users_login_id", "ix_users_name_prefix"} <= indexes
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(900)
+async def test_list_a_million_accounts_reads_but_a_few_of_them(connection: Any) -> None:
+    statements = Statements()
+    reads = UserReads(cast(ReadLane, statements))
+    for statement in (PEOPLE, EVENTS, KEYS, SESSIONS):
+        await connection.execute(statement.replace("$1", str(MILLION)), timeout=600)
+    await connection.execute("VACUUM ANALYZE users, events, api_keys, sessions", timeout=600)
+    found = []
+
+    for combination in [*COMBINATIONS, *range(6)]:
+        if isinstance(combination, int):
+            await ask_others(statements, combination)
+        else:
+            await ask(reads, combination)
+        nodes = await plan_of(connection, statements)
+        kinds = {node["Node Type"] for node in nodes}
+        if "Seq Scan" in kinds or rows_read(nodes) > MOST_ROWS:
+            found.append((combination, kinds, rows_read(nodes)))
+
+    assert found == []
