@@ -109,7 +109,7 @@ async def _let_break(name: str, sky: Sky, log: Log) -> None:
         log.broken.append(Finding(name, f"no write was acknowledged within {_RECOVERS_WITHIN_S:.0f} s"))
     sky.load.fault = _CALM
     await sky.stage.until_complete()
-    await sky.for_a_while(0, 0.5)
+    await sky.for_a_while(0.2, 1)
 
 
 def _names(rng: random.Random) -> Iterator[str]:

@@ -31,6 +31,7 @@ ROLE = "storm"
 
 WORKERS = 2
 _START_S = 60.0
+_LOOK_EVERY_S = 0.1
 _ROLE_FOR_SERVICE = (
     f"CREATE ROLE {ROLE} LOGIN",
     f"GRANT ALL ON ALL TABLES IN SCHEMA public TO {ROLE}",
@@ -49,6 +50,8 @@ class Stage:
         self._postgres = EmbeddedPostgres(self.server_directory)
         self._service: subprocess.Popen[bytes] | None = None
         self._service_log = (self.directory / "service.log").open("ab")
+        self._read_bytes = 0
+        self._served: set[int] = set()
         self.proxy: Proxy
         self.engine: AsyncEngine
 
@@ -106,22 +109,31 @@ class Stage:
             while not await self._is_ready():
                 if self._service is not None and self._service.poll() is not None:
                     self._launch()
-                await asyncio.sleep(0.1)
+                await asyncio.sleep(_LOOK_EVERY_S)
 
     async def _is_ready(self) -> bool:
         answer = await Client(self.port, "").request("GET", "/health/ready")
         return answer.status == 200 and len(self.workers) == WORKERS
 
-    async def until_complete(self) -> None:
-        """Wait until there are as many workers as there should be, and each of them serves."""
+    async def until_complete(self, *, without: int = 0) -> None:
+        """Wait until there are as many workers as there should be, each of them serves, and one is gone."""
         async with asyncio.timeout(_START_S):
-            while not (len(self.workers) == WORKERS and self._serving().issuperset(self.workers)):
-                await asyncio.sleep(0.1)
+            # Nothing tells of it, so it is looked for.
+            while not self._is_complete(without):  # noqa: ASYNC110
+                await asyncio.sleep(_LOOK_EVERY_S)
+
+    def _is_complete(self, without: int) -> bool:
+        workers = set(self.workers)
+        return len(workers) == WORKERS and without not in workers and workers <= self._serving()
 
     def _serving(self) -> set[int]:
         """Give the process ids of all workers that ever came so far as to serve."""
-        lines = (self.directory / "service.log").read_text().splitlines()
-        return {int(json.loads(line)["worker"]) for line in lines if '"event":"serving"' in line}
+        with (self.directory / "service.log").open("rb") as log:
+            log.seek(self._read_bytes)
+            lines = [line for line in log if line.endswith(b"\n")]
+        self._read_bytes += sum(map(len, lines))
+        self._served |= {int(json.loads(line)["worker"]) for line in lines if b'"event":"serving"' in line}
+        return self._served
 
     async def stop_service(self) -> int:
         """Ask the service to end; give its exit status."""

@@ -99,8 +99,7 @@ async def workers_rolled(sky: Sky) -> None:
     """Ask each worker to end, one after the other."""
     for worker in sky.stage.workers:
         os.kill(worker, signal.SIGTERM)
-        await asyncio.sleep(1)
-        await sky.stage.until_complete()
+        await sky.stage.until_complete(without=worker)
 
 
 @fault(times=4)
