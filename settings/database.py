@@ -41,10 +41,6 @@ class DatabaseSettings(Section):
         default=ROOT / "var/postgres",
         description="Where the embedded PostgreSQL keeps its data.",
     )
-    replica_url: Dsn | None = Field(
-        default=None,
-        description="A hot standby for reads that may lag; unset: every read goes to the one database.",
-    )
     pool_size: int = Field(default=10, ge=1, le=200, description="Connections per worker process, at most.")
     pool_timeout: Duration = Field(
         default=timedelta(seconds=2),
@@ -104,11 +100,6 @@ class DatabaseSettings(Section):
     def dsn(self) -> str | None:
         """The normalised URL with its password, or None for the embedded database."""
         return self.url.get_secret_value() if self.url else None
-
-    @property
-    def replica_dsn(self) -> str | None:
-        """The normalised URL of the standby with its password, or None when there is none."""
-        return self.replica_url.get_secret_value() if self.replica_url else None
 
     @property
     def masked_dsn(self) -> str:

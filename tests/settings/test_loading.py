@@ -118,13 +118,13 @@ def test_settings_with_a_wrong_secret_keep_it_out_of_the_plain_error(variables: 
 
 def test_settings_with_secrets_never_print_them(variables: Variables) -> None:
     url = f"postgresql://u:{SECRET}@db/x?sslpassword={SECRET}"
-    variables.set(DATABASE_URL=url, ROLLCALL_DATABASE__REPLICA_URL=url, ROLLCALL_MIGRATIONS__DATABASE_URL=url)
+    variables.set(DATABASE_URL=url, ROLLCALL_MIGRATIONS__DATABASE_URL=url)
     settings = get_settings()
     printed = (
         f"{settings} {settings!r} {settings.model_dump()} {settings.model_dump_json()} {masked(settings)}"
     )
     assert SECRET not in printed
-    assert settings.database.dsn == settings.database.replica_dsn == settings.migrations_dsn == url
+    assert settings.database.dsn == settings.migrations_dsn == url
     shown = "postgresql://u:***@db/x?sslpassword=***"
     assert settings.database.masked_dsn == masked(settings)["DATABASE_URL"] == shown
 
