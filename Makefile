@@ -13,7 +13,7 @@ ENGINE ?= docker
 IMAGE ?= rollcall:dev
 
 .PHONY: help run test check format lint types floors documents migrate rollback revision status plan rehearse \
-	purge-parked admin key image up down doctor fuzz prove-docs prove-search prove-timing \
+	purge-parked admin key image up down doctor fuzz storm prove-failover prove-docs prove-search prove-timing \
 	prove-defences lock clean
 
 help: ## list the targets
@@ -89,6 +89,12 @@ down: ## stop these containers; the data stay
 
 fuzz: $(VENV)/.test ## send whatever the OpenAPI document allows and forbids, in three roles: MINUTES=5
 	@$(BIN)/python -m tools.fuzz $(if $(MINUTES),--minutes $(MINUTES))
+
+storm: $(VENV)/.runtime ## break everything at random under load, and prove that nothing is lost: MINUTES=10 SEED=1
+	@$(SERVICE) storm $(if $(MINUTES),--minutes $(MINUTES)) $(if $(SEED),--seed $(SEED))
+
+prove-failover: $(VENV)/.test ## kill a primary under load and go on with its standby; serve through PgBouncer, which has to be installed
+	@$(BIN)/python -m pytest -m slow -s tests/faults
 
 prove-docs: $(VENV)/.test ## open the documentation page in a headless Chromium
 	@$(BIN)/python -m pytest -m slow tests/api/test_docs_page.py
