@@ -5,8 +5,10 @@ from litestar.routes import HTTPRoute
 
 from service.app import Service
 from service.domain.keys import Scope
-from tests.support.api import OTHER_PASSWORD, PASSWORD, Account, Api, Running
+from service.domain.users import Role
+from tests.support.api import OTHER_PASSWORD, PASSWORD, Account, Api, Running, serving
 from tests.support.databases import fetch_values
+from tests.support.settings import settings_for_tests
 
 READ, WRITE, INTROSPECT = Scope.USERS_READ.value, Scope.USERS_WRITE.value, Scope.SESSIONS_INTROSPECT.value
 CALLERS = ("nobody", "owner", "stranger", "admin", READ, WRITE, INTROSPECT)
@@ -197,3 +199,18 @@ async def test_spell_an_id_otherwise_is_not_found(api: Api) -> None:
     ):
         assert (await api.by(ada).get(f"/v1/users/{spelling}")).status_code == 404, spelling
     assert (await api.by(ada).get(f"/v1/users/{plain}")).status_code == 200
+
+
+async def test_register_openly_gives_no_rights_and_no_way_around_a_due_password_change(database: str) -> None:
+    """Source: Zitadel CVE-2024-49757; OWASP ASVS 5.0 6.4.1."""
+    settings = settings_for_tests(registration="open")
+    async with serving(settings, database) as running, running.client() as client:
+        api = Api(client, running.service)
+        plain = {"login_id": "eve", "name": "E", "password": OTHER_PASSWORD}
+        for more in ({"role": "admin"}, {"state": "active"}, {"password_hash": "$2b$04$x"}):
+            assert (await api.post("/v1/users", {**plain, **more})).status_code == 422
+        due = await api.account("due", role=Role.ADMIN, must_change=True)
+        made = await api.by(due).post("/v1/users", {**plain, "role": "admin"})
+        assert (made.status_code, made.json()["code"]) == (403, "password_change_required")
+        made = await api.post("/v1/users", plain)
+        assert (made.status_code, made.json()["role"]) == (201, "user")

@@ -215,9 +215,9 @@ MUTATIONS = (
     ),
     Mutation(
         "A reset token works once",
-        "service/db/repositories/reset_tokens.py",
-        'row = await self._db.one(_TAKE, {"digest": token_digest})',
-        'row = await self._db.one(_FIND, {"digest": token_digest})',
+        _PASSWORDS,
+        "if owner is None or await tx.reset_tokens.take(digest) != user.id:",
+        "if owner is None:",
         f"{_FLOWS}/test_passwords.py::test_redeem_a_reset_token_twenty_times_at_once_succeeds_exactly_once",
     ),
     Mutation(
