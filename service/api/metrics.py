@@ -41,7 +41,8 @@ SHARED_DIR: Final = "PROMETHEUS_MULTIPROC_DIR"
 cast(Any, disable_created_metrics)()  # a third of all lines, and nobody asks for them
 
 _log = structlog.get_logger("rollcall.access")
-_BUCKETS: Final = (0.005, 0.01, 0.025, 0.05, 0.075, 0.1, 0.25, 0.5, 0.75, 1, 2.5, 5, 7.5, 10)
+_BUCKETS: Final = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.075, 0.1, 0.25, 0.5, 0.75, 1, 2.5, 5, 7.5, 10)
+"""Those of the conventions, and two for reads, which are faster than their first."""
 _METHODS: Final = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
 _UNLOGGED: Final = frozenset({"/health/live", "/health/ready", "/metrics"})
 _LOGIN: Final = ("POST", "/v1/sessions")
