@@ -214,7 +214,7 @@ def _log_request(record: RequestRecord, method: str, route: str) -> None:
 METRICS = Operation(
     id="metrics",
     summary="Metrics in Prometheus' text format",
-    tag="operations",
+    tag="metrics",
     access=Access(public=True),
     answers={200: Success("The metrics.", media_type="text/plain")},
 )

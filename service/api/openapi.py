@@ -74,21 +74,40 @@ _IDEMPOTENCY_KEY = {
     "description": "Makes the request safe to repeat for 24 hours.",
     "schema": {"type": "string", "minLength": 1, "maxLength": 255, "pattern": "^[!-~]+$"},
 }
-_TAGS = r'^(\*|(W/)?"[!#-~]*"(, ?(W/)?"[!#-~]*")*)$'
+_ENTITY_TAGS = r'^(\*|(W/)?"[!#-~]*"(, ?(W/)?"[!#-~]*")*)$'
 _IF_MATCH = {
     "name": "If-Match",
     "in": "header",
     "required": False,
     "description": "Only if the resource still has one of these entity tags. Weak ones never match.",
-    "schema": {"type": "string", "pattern": _TAGS},
+    "schema": {"type": "string", "pattern": _ENTITY_TAGS},
 }
 _IF_NONE_MATCH = {
     "name": "If-None-Match",
     "in": "header",
     "required": False,
     "description": "Only if the resource has none of these entity tags any more; else the answer is 304.",
-    "schema": {"type": "string", "pattern": _TAGS},
+    "schema": {"type": "string", "pattern": _ENTITY_TAGS},
 }
+
+_TAGS: Mapping[str, str] = {
+    "users": "Accounts. In a path, `me` stands for the caller's own id.",
+    "passwords": "Changing, setting and resetting passwords.",
+    "sessions": "Log-ins: what they open, and how it ends.",
+    "introspection": "What a token stands for, told to other services (RFC 7662).",
+    "keys": "API keys of other services.",
+    "events": "The audit trail.",
+    "health": "For orchestrators.",
+    "metrics": "For monitoring.",
+    "reference": "This document.",
+}
+"""What operations are about, in the order in which somebody new reads them."""
+
+_ABOUT = """\
+Send `Authorization: Bearer TOKEN` with a session token or an API key. Bodies are JSON; whatever is not
+documented here is refused, never ignored. Every refusal is a problem document (RFC 9457): decide by its
+`code`. Listings come in pages: go on with `next_cursor` or the `Link` header. Every answer carries
+`X-Request-Id`."""
 
 Schemas = Mapping[str, Any]
 Endpoints = Iterable[tuple[str, str, Operation]]
@@ -123,10 +142,15 @@ def document(endpoints: Endpoints) -> dict[str, Any]:
             "title": "Rollcall",
             "version": __version__,
             "summary": "Accounts, log-ins, sessions and introspection.",
+            "description": _ABOUT,
             "license": {"name": "Apache-2.0", "identifier": "Apache-2.0"},
         },
         "servers": [{"url": "/"}],
-        "tags": [{"name": tag} for tag in sorted({operation.tag for _, _, operation in endpoints})],
+        "tags": [
+            {"name": tag, "description": about}
+            for tag, about in _TAGS.items()
+            if tag in {operation.tag for _, _, operation in endpoints}
+        ],
         "paths": paths,
         "components": {
             "schemas": schemas,

@@ -1,6 +1,10 @@
 """The documentation page works without a network and under its own policy."""
 
+import asyncio
+import json
 import re
+import shutil
+from asyncio.subprocess import DEVNULL, PIPE
 from html.parser import HTMLParser
 from pathlib import Path
 
@@ -8,6 +12,8 @@ import pytest
 
 import service.api
 from service.api.docs_page import ASSETS, DOCS_POLICY, docs_page, init_script
+from tests.support.api import Api, Running, contract_of
+from tests.support.servers import listening
 
 DIRECTORY = Path(service.api.__file__ or "").with_name("assets")
 CSS_ADDRESS = re.compile(rb"""url\(\s*["']?([^"')]{0,40})|@import[^;]{0,80}""")
@@ -84,3 +90,35 @@ def test_assets_come_with_their_licence_and_release() -> None:
     assert "SmartBear" in (DIRECTORY / "NOTICE").read_text()
     version = (DIRECTORY / "VERSION").read_text().strip()
     assert version.encode() in (DIRECTORY / "swagger-ui-bundle.js").read_bytes()
+
+
+@pytest.mark.slow
+async def test_page_in_a_browser_shows_every_operation_and_asks_nobody_else(
+    api: Api, running: Running, tmp_path: Path
+) -> None:
+    chromium = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
+    assert chromium, "this proof needs Chromium: apt-get install chromium"
+    requests = tmp_path / "requests.json"
+
+    async with listening(running) as (host, port):
+        process = await asyncio.create_subprocess_exec(
+            *(chromium, "--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run"),
+            *("--disable-background-networking", "--disable-component-update", "--disable-sync"),
+            *(f"--user-data-dir={tmp_path / 'profile'}", f"--log-net-log={requests}"),
+            *(f"--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE {host}", "--virtual-time-budget=10000"),
+            *("--dump-dom", f"http://{host}:{port}/docs"),
+            stdout=PIPE,
+            stderr=DEVNULL,
+        )
+        output, _ = await process.communicate()
+
+    shown = output.decode()
+    for operation in re.findall(r'"operationId": "(\w+)"', json.dumps(contract_of(running.app).document)):
+        assert re.search(rf'id="operations-\w+-{operation}"', shown), operation
+    own = f"http://{host}:{port}"
+    # What the page asks for; what the browser asks for itself is no business of ours, and got nowhere.
+    events = [event.get("params", {}) for event in json.loads(requests.read_text())["events"]]
+    asked = {event["url"] for event in events if event.get("initiator") == own and "url" in event}
+    asked = {url for url in asked if not url.startswith("data:")}
+    assert asked >= {f"{own}{path}" for path in ("/openapi.json", *ASSETS)}
+    assert {url for url in asked if not url.startswith(f"{own}/")} == set()
