@@ -28,6 +28,7 @@ from service.api.passwords import PasswordController
 from service.api.problems import exception_handlers
 from service.api.reference import ReferenceController, asset_handlers
 from service.api.sessions import SessionController, get_current_session
+from service.api.short_ways import ShortWays
 from service.api.users import CREATE_USER, UserController, get_user
 from service.db import faults, instances
 from service.db.engine import create_engine, pool_stats
@@ -52,6 +53,7 @@ READY_WITHIN = timedelta(seconds=1)
 TOUCH_EVERY = timedelta(seconds=5)
 FIGURES_EVERY = timedelta(seconds=5)
 CHORE_CONNECTIONS = 2
+DIRECT = (get_user, get_current_session, introspect_token)
 
 
 @dataclass(slots=True)
@@ -93,9 +95,10 @@ def create_app(settings: Settings, *, dsn: str | None = None) -> Litestar:
     """
     service = create_service(settings, dsn or settings.database.dsn or "")
     observer, overridden = Observer(partial(readings_of, service)), _overridden(service.rules)
+    admission = Admission(Authenticator(service.reads, service.touches), service.reads, overridden)
     app = Litestar(
         route_handlers=_routes(settings),
-        middleware=[Admission(Authenticator(service.reads, service.touches), service.reads, overridden)],
+        middleware=[admission],
         dependencies={
             **providers(service.uow, service.reads, service.hasher, service.rules),
             "observer": Provide(lambda: observer, use_cache=True, sync_to_thread=False),
@@ -112,7 +115,7 @@ def create_app(settings: Settings, *, dsn: str | None = None) -> Litestar:
     app.state["observer"] = observer
     app.state["overridden"] = overridden
     app.asgi_handler = Boundary(
-        app.asgi_handler,
+        ShortWays(app.asgi_handler, admission, DIRECT),
         observe=observer.observe,
         trusted_proxies=settings.http.trusted_proxies,
         cors_origins=settings.http.cors_origins,
@@ -242,14 +245,12 @@ async def running(service: Service, observer: Observer) -> AsyncIterator[None]:
 def _routes(settings: Settings) -> list[ControllerRouterHandler]:
     routes: list[ControllerRouterHandler] = [
         UserController,
-        get_user,
         PasswordController,
         SessionController,
-        get_current_session,
         KeyController,
-        introspect_token,
         EventController,
         HealthController,
+        *DIRECT,
     ]
     if settings.http.docs:
         routes += [ReferenceController, *asset_handlers()]

@@ -28,7 +28,7 @@ from service.domain.errors import (
     MalformedRequest,
     RollcallError,
 )
-from service.domain.ids import new_id, parse_id
+from service.domain.ids import new_id_text, parse_id
 
 _log = structlog.get_logger("rollcall.api")
 
@@ -138,7 +138,7 @@ class Boundary:
         try:
             fields = check_headers(scope)
         except MalformedRequest as error:
-            state["request_id"] = str(new_id())
+            state["request_id"] = new_id_text()
             # How far such a request reaches is anybody's guess, so nothing may follow it.
             await exchange.refuse(error, close=True)
             return
@@ -221,7 +221,7 @@ async def _give_up(exchange: Exchange) -> None:
 def _request_id_of(fields: Fields) -> str:
     """Keep a request id that came along if it is a UUID in canonical form, else make one."""
     given = fields.get(b"x-request-id", b"").decode("latin-1")
-    return given if given and parse_id(given) else str(new_id())
+    return given if given and parse_id(given) else new_id_text()
 
 
 def _is_preflight(scope: HTTPScope, fields: Fields) -> bool:

@@ -170,17 +170,24 @@ class Admission(ASGIMiddleware):
         opt = http["route_handler"].opt
         operation = opt.get("operation")
         if isinstance(operation, Operation):
-            operation = self._overridden.get(operation.id, operation)
-            http["state"]["call"] = call = await self._call(http, receive, operation)
             if (direct := opt.get("direct")) is not None:
-                await (await direct(call, self._reads)).send(send)
+                await self.answer_directly(http, receive, send, operation, direct)
                 return
+            operation = self._overridden.get(operation.id, operation)
+            http["state"]["call"] = await self._call(http, receive, operation)
         elif http["method"] == "OPTIONS":
             await _tell_methods(http, send)
             return
         else:
             raise NotFound
         await next_app(scope, receive, send)
+
+    async def answer_directly(
+        self, scope: HTTPScope, receive: Receive, send: Send, operation: Operation, direct: DirectEndpoint
+    ) -> None:
+        """Make the call of a direct endpoint and answer it, or refuse it."""
+        call = await self._call(scope, receive, self._overridden.get(operation.id, operation))
+        await (await direct(call, self._reads)).send(send)
 
     async def _call(self, scope: HTTPScope, receive: Receive, operation: Operation) -> Call:
         fields: Fields = scope["state"]["fields"]

@@ -13,6 +13,7 @@ from structlog.typing import EventDict, Processor
 
 from settings import Settings
 
+_encode = msgspec.json.Encoder(enc_hook=str).encode
 _QUIET = ("asyncio", "uvicorn", "uvicorn.error", "uvicorn.access", "alembic", "sqlalchemy")
 
 
@@ -51,7 +52,7 @@ def configure_logs(settings: Settings, *, is_command: bool = False) -> None:
 
 
 def _as_json(_logger: Any, _method: str, event: EventDict) -> str:
-    return msgspec.json.encode(event, enc_hook=str).decode()
+    return _encode(event).decode()
 
 
 def _without_internals(_logger: Any, _method: str, event: EventDict) -> EventDict:

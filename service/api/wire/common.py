@@ -9,6 +9,7 @@ from msgspec import Meta
 from service.domain.errors import FieldFault, ValidationFailed
 from service.domain.pages import PAGE_DEFAULT, PAGE_MAX
 
+_WITHOUT_OFFSET = len("2026-11-23T09:30:00.000000")
 ID_PATTERN = "^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$"
 
 Id = Annotated[
@@ -73,7 +74,9 @@ def in_utc(at: datetime, pointer: str) -> datetime:
 
 def timestamp(at: datetime) -> str:
     """Write a point in time in the one form that the wire knows."""
-    return at.astimezone(UTC).replace(tzinfo=None).isoformat(timespec="microseconds") + "Z"
+    if at.tzinfo is not UTC:
+        at = at.astimezone(UTC)
+    return at.isoformat(timespec="microseconds")[:_WITHOUT_OFFSET] + "Z"
 
 
 def timestamp_or_none(at: datetime | None) -> str | None:

@@ -46,6 +46,8 @@ USER_COLUMNS: tuple[Any, ...] = (
     UserRow.last_login_at,
 )
 USER_WIDTH = len(USER_COLUMNS)
+_ROLES = {role.value: role for role in Role}
+_STATES = {state.value: state for state in State}
 _LAST_CODE_POINT = 0x10FFFF
 
 
@@ -76,7 +78,7 @@ def user_from(values: Sequence[Any]) -> User:
     """Make the entity from the values of `USER_COLUMNS`."""
     id_, login_id, name, role, state, must_change, created_at, updated_at, last_login_at = values
     return User(
-        id_, login_id, name, Role(role), State(state), must_change, created_at, updated_at, last_login_at
+        id_, login_id, name, _ROLES[role], _STATES[state], must_change, created_at, updated_at, last_login_at
     )
 
 
