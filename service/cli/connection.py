@@ -1,8 +1,8 @@
 """The database that a command works on."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from typing import TypeVar
 
 import click
@@ -10,12 +10,12 @@ import click
 from service.app import Service, create_service
 from service.cli.logs import configure_logs
 from service.db.embedded import EmbeddedPostgres
-from service.db.faults import sqlstate_of
+from service.db.faults import translate
+from service.db.migrations.window import SERVED, Standing, read_revision
 from service.domain.errors import DatabaseUnavailable, ValidationFailed
 from settings import Settings, get_settings
 
 ResultT = TypeVar("ResultT")
-_NO_SUCH_SCHEMA = frozenset({"42P01", "42703"})  # no such table, no such column
 
 
 @contextmanager
@@ -42,7 +42,7 @@ def with_service(settings: Settings, dsn: str, work: Callable[[Service], Awaitab
     async def run() -> ResultT:
         service = create_service(settings, dsn)
         try:
-            with _telling_failures(settings):
+            async with _telling_failures(service):
                 return await work(service)
         finally:
             await service.lane.close()
@@ -53,16 +53,24 @@ def with_service(settings: Settings, dsn: str, work: Callable[[Service], Awaitab
     return asyncio.run(run())
 
 
-@contextmanager
-def _telling_failures(settings: Settings) -> Iterator[None]:
+@asynccontextmanager
+async def _telling_failures(service: Service) -> AsyncIterator[None]:
     try:
         yield
     except ValidationFailed as error:
         raise click.ClickException(" ".join(fault.detail for fault in error.faults)) from None
     except DatabaseUnavailable as error:
-        where = settings.database.masked_dsn
-        raise click.ClickException(f"The database does not answer: {where}.") from error
+        raise click.ClickException(await _reason(service)) from error
+
+
+async def _reason(service: Service) -> str:
+    """Tell a database that does not answer from one whose schema is another release's."""
+    try:
+        standing = SERVED.place(await read_revision(service.chore_engine))
     except Exception as error:
-        if sqlstate_of(error) not in _NO_SUCH_SCHEMA:
+        if translate(error) is None:
             raise
-        raise click.ClickException("The schema is missing or old: run `database migrate` first.") from error
+        standing = Standing.INSIDE
+    if standing in (Standing.BEHIND, Standing.UNMIGRATED):
+        return "The schema is missing or old: run `database migrate` first."
+    return f"The database does not answer: {service.settings.database.masked_dsn}."

@@ -1,6 +1,5 @@
 """The doctor: looks at settings, machine and database, and tells what to mend and how."""
 
-import asyncio
 import os
 import platform
 import stat
@@ -126,7 +125,7 @@ async def check_database(service: Service) -> list[Finding]:
     where, engine = service.settings.database.masked_dsn, service.chore_engine
     try:
         facts = await examine(engine)
-    except (Exception, asyncio.CancelledError) as error:
+    except Exception as error:
         if (reason := reason_of(error)) is None:
             raise
         return [_problem("connection", where, reason)]

@@ -49,6 +49,18 @@ async def test_fail_a_command_exits_with_one_sentence_and_status_one(
     assert (refused.returncode, refused.stdout) == (1, "0 added, 0 already there, 1 refused.\n")
 
 
+async def test_use_a_database_without_schema_says_to_migrate(command: Command, empty_database: str) -> None:
+    done = await command("users", "list", DATABASE_URL=empty_database)
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr == "The schema is missing or old: run `database migrate` first.\n"
+
+
+async def test_use_a_database_that_is_away_tells_where_without_the_password(command: Command) -> None:
+    done = await command("users", "list", DATABASE_URL="postgresql://ada:hunter22@127.0.0.1:1/accounts")
+    assert done.returncode == 1
+    assert done.stderr == "The database does not answer: postgresql://ada:***@127.0.0.1:1/accounts.\n"
+
+
 async def test_import_accounts_lets_them_log_in_with_their_foreign_hashes(api: Api) -> None:
     tally = await _import(
         api.service,
