@@ -1,6 +1,7 @@
 """Serving: the database if it is ours, the schema if we may, then the workers."""
 
 import asyncio
+import gc
 import os
 import secrets
 import signal
@@ -38,6 +39,7 @@ FIRST_ADMIN = "root"
 KEEP_ALIVE_SECONDS = 65
 BACKLOG = 2048
 SPARE_SECONDS = 5
+COLLECT_AFTER = 20_000
 _CANNOT_LISTEN = "Cannot listen on {address}: the address is in use or not of this machine."
 _log = structlog.get_logger("rollcall")
 
@@ -97,9 +99,20 @@ class _Server(uvicorn.Server):
         """Start, and say where."""
         await super().startup(sockets=sockets)
         self._watch = asyncio.create_task(self._watch_connections())
+        _spare_collector()
         if self.started:
             address = _address_of(self._service.settings)
             _log.info("serving", release=__version__, address=address, worker=os.getpid())
+
+
+def _spare_collector() -> None:
+    """Keep the garbage collector from walking what lives as long as the process, and from running so often.
+
+    Its pauses are most of what the slowest percent of requests waits for.
+    """
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(COLLECT_AFTER)
 
 
 def _serve_here(settings: Settings, app: Litestar, listening: socket.socket) -> None:
