@@ -83,8 +83,9 @@ def _markdown(figures: list[Figure], about: dict[str, object]) -> str:
     missed = sum(not figure.is_met for figure in figures)
     facts = "\n".join(f"- {name.replace('_', ' ')}: {_fact(value)}" for name, value in about.items())
     return (
-        f"# Measured\n\nMedians of interleaved rounds; a ratio is taken within each round. "
-        f"{len(figures)} goals, {missed} missed.\n\n![ratios](results.svg)\n\n{table(figures)}\n\n## Where\n\n{facts}\n"
+        "# Measured\n\nMedians of interleaved rounds; a ratio is taken within each round. "
+        f"{len(figures)} goals, {missed} missed.\n\n![ratios](results.svg)\n\n{table(figures)}\n\n"
+        f"## Where\n\n{facts}\n"
     )
 
 
@@ -107,7 +108,7 @@ def _svg(figures: list[Figure]) -> str:
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width} {height}" font-size="11" ',
         'font-family="sans-serif">',
         f'<rect width="{width}" height="{height}" fill="white"/>',
-        f'<text x="{middle}" y="16" text-anchor="middle">the goal; right is better; 60 px are a factor of two</text>',
+        f'<text x="{middle}" y="16" text-anchor="middle">the goal; right is better, 60 px a factor of 2</text>',
     ]
     for number, figure in enumerate(drawn):
         y = 30 + number * row
