@@ -1,0 +1,93 @@
+"""Who may call an operation is decided by its declaration alone, and denied where nothing is declared."""
+
+from datetime import UTC, datetime, timedelta
+from uuid import UUID
+
+import pytest
+
+from service.domain.callers import ANONYMOUS, Access, Caller, CallerKind
+from service.domain.errors import (
+    Forbidden,
+    NotFound,
+    PasswordChangeRequired,
+    RollcallError,
+    Unauthenticated,
+)
+from service.domain.ids import new_id
+from service.domain.keys import ApiKey, Scope
+from service.domain.sessions import OpenSession, Session
+from service.domain.users import Role, State, User
+
+NOW = datetime(2026, 1, 1, tzinfo=UTC)
+OTHER = new_id()
+
+
+def person(role: Role = Role.USER, *, must_change: bool = False) -> Caller:
+    user = User(new_id(), "ada", "Ada", role, State.ACTIVE, must_change, NOW, NOW, None)
+    session = Session(new_id(), user.id, NOW, NOW, NOW, NOW, None, None)
+    open_session = OpenSession(session, user, timedelta(minutes=1), timedelta())
+    return Caller(CallerKind.USER, open_session=open_session)
+
+
+def key(*scopes: Scope) -> Caller:
+    return Caller(CallerKind.KEY, key=ApiKey(new_id(), "key", scopes, NOW, None, None, "rck_0000"))
+
+
+USER, ADMIN, DUE = person(), person(Role.ADMIN), person(Role.ADMIN, must_change=True)
+READER = key(Scope.USERS_READ)
+CASES: list[tuple[Access, Caller, type[RollcallError] | None]] = [
+    (Access(), ANONYMOUS, Unauthenticated),
+    (Access(), USER, Forbidden),
+    (Access(), ADMIN, Forbidden),
+    (Access(), key(*Scope), Forbidden),
+    (Access(public=True), ANONYMOUS, None),
+    (Access(public=True), DUE, None),
+    (Access(public=True, optional=True), ANONYMOUS, None),
+    (Access(public=True, optional=True), USER, None),
+    (Access(public=True, optional=True), DUE, PasswordChangeRequired),
+    (Access(self_=True), USER, None),
+    (Access(self_=True), ANONYMOUS, Unauthenticated),
+    (Access(self_=True), READER, Forbidden),
+    (Access(self_=True), DUE, PasswordChangeRequired),
+    (Access(self_=True, while_password_change_is_due=True), DUE, None),
+    (Access(admin=True), ADMIN, None),
+    (Access(admin=True), USER, Forbidden),
+    (Access(admin=True), key(*Scope), Forbidden),
+    (Access(scope=Scope.USERS_READ), READER, None),
+    (Access(scope=Scope.USERS_WRITE), READER, Forbidden),
+    (Access(scope=Scope.USERS_READ), ADMIN, Forbidden),
+]
+
+
+@pytest.mark.parametrize(("access", "caller", "error"), CASES)
+def test_admit_a_caller_follows_the_declaration(
+    access: Access, caller: Caller, error: type[RollcallError] | None
+) -> None:
+    if error is None:
+        access.admit(caller)
+        return
+    with pytest.raises(error):
+        access.admit(caller)
+
+
+@pytest.mark.parametrize(
+    ("access", "caller", "subject_id", "error"),
+    [
+        (Access(self_=True), USER, USER.user_id, None),
+        (Access(self_=True), USER, OTHER, NotFound),
+        (Access(self_=True), ADMIN, OTHER, NotFound),
+        (Access(self_=True, admin=True), ADMIN, OTHER, None),
+        (Access(self_=True, admin=True), DUE, DUE.user_id, None),
+        (Access(self_=True, admin=True), DUE, OTHER, PasswordChangeRequired),
+        (Access(self_=True, scope=Scope.USERS_READ), READER, OTHER, None),
+        (Access(self_=True, scope=Scope.USERS_WRITE), READER, OTHER, NotFound),
+    ],
+)
+def test_admit_to_an_account_hides_it_from_who_may_not(
+    access: Access, caller: Caller, subject_id: UUID, error: type[RollcallError] | None
+) -> None:
+    if error is None:
+        access.admit_to(caller, subject_id)
+        return
+    with pytest.raises(error):
+        access.admit_to(caller, subject_id)
