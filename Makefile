@@ -14,7 +14,7 @@ IMAGE ?= rollcall:dev
 
 .PHONY: help run test check format lint types floors documents migrate rollback revision status plan rehearse \
 	purge-parked admin key image up down doctor fuzz storm prove-failover prove-docs prove-search prove-timing \
-	prove-defences lock clean
+	prove-defences bench lock clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -110,6 +110,15 @@ prove-defences: $(VENV)/.test ## break each defence once, and see a test fail
 
 doctor: $(VENV)/.runtime ## examine settings, database, schema and machine, and tell what to mend
 	@$(SERVICE) doctor
+
+bench/.venv/.installed: bench/requirements.txt
+	@echo "Installing bench/requirements.txt …" >&2
+	@$(PYTHON) -m venv bench/.venv
+	@bench/.venv/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes -r $<
+	@touch $@
+
+bench: $(VENV)/.runtime bench/.venv/.installed ## measure against limits and peers, about 25 minutes: ONLY=reading
+	@$(BIN)/python -m bench $(if $(ONLY),--only $(ONLY))
 
 lock: $(VENV)/.lint ## resolve the dependencies anew and pin them with hashes
 	@for part in "runtime:" "test:--group test -c requirements/runtime.txt" "lint:--group test --group lint -c requirements/test.txt"; do \

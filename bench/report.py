@@ -108,7 +108,7 @@ def _svg(figures: list[Figure]) -> str:
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width} {height}" font-size="11" ',
         'font-family="sans-serif">',
         f'<rect width="{width}" height="{height}" fill="white"/>',
-        f'<text x="{middle}" y="16" text-anchor="middle">the goal; right is better, 60 px a factor of 2</text>',
+        f'<text x="{middle}" y="16" text-anchor="middle">the goal; right is better</text>',
     ]
     for number, figure in enumerate(drawn):
         y = 30 + number * row
