@@ -21,8 +21,8 @@ def measure(server: EmbeddedPostgres, plan: Plan) -> list[Figure]:
     sizes = {"small": SMALL, "large": plan.rows}
     dsns = {}
     for name, rows in sizes.items():
-        say(f"  filling a table of {rows} accounts")
-        dsns[name] = fixtures.fresh_database(server, f"bench_{name}", accounts=rows, with_sessions=False)
+        say(f"  a table of {rows:,} accounts")
+        dsns[name] = fixtures.kept_database(server, f"bench_{name}", accounts=rows)
     with ExitStack() as stack:
         running = {name: stack.enter_context(servers.rollcall(dsn, name)) for name, dsn in dsns.items()}
         asked = {name: _questions(running[name], rows) for name, rows in sizes.items()}
