@@ -12,7 +12,7 @@ from service.cli.logs import configure_logs
 from service.db.embedded import EmbeddedPostgres
 from service.db.faults import translate
 from service.db.migrations.window import SERVED, Standing, read_revision
-from service.domain.errors import DatabaseUnavailable, ValidationFailed
+from service.domain.errors import DatabaseUnavailable, OutcomeUnknown, ValidationFailed
 from settings import Settings, get_settings
 
 ResultT = TypeVar("ResultT")
@@ -61,6 +61,11 @@ async def _telling_failures(service: Service) -> AsyncIterator[None]:
         raise click.ClickException(" ".join(fault.detail for fault in error.faults)) from None
     except DatabaseUnavailable as error:
         raise click.ClickException(await _reason(service)) from error
+    except OutcomeUnknown:
+        task = asyncio.current_task()
+        if task is not None and task.cancelling():  # Ctrl-C met a COMMIT
+            raise asyncio.CancelledError from None
+        raise
 
 
 async def _reason(service: Service) -> str:
