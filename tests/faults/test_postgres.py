@@ -15,7 +15,7 @@ from service.db.engine import create_engine
 from service.db.transaction import Tx
 from service.db.unit_of_work import UnitOfWork
 from service.domain.errors import DatabaseUnavailable, OutcomeUnknown
-from tests.faults.conftest import LANE_SIZE, POOL_SIZE, Stage, impatient, is_clear
+from tests.faults.conftest import POOL_SIZE, Stage, impatient, is_clear
 from tests.support.api import Api, serving
 
 ADA = {"login_id": "ada", "name": "Ada"}
@@ -113,10 +113,10 @@ async def test_requests_while_postgresql_is_frozen_end_in_time(own_stage: Stage)
     assert await own_stage.seen.fetch("SELECT 1 FROM users WHERE login_id LIKE 'u%'") == []
 
 
-async def test_requests_after_idle_backends_were_ended_see_nothing_of_it(stage: Stage) -> None:
-    root = await stage.admin()
+async def test_requests_after_idle_backends_were_ended_see_nothing_of_it(patient_stage: Stage) -> None:
+    root = await patient_stage.admin()
     await asyncio.gather(*(root.post("/v1/users", {"login_id": f"u{n}", "name": "U"}) for n in range(8)))
-    await stage.seen.fetch(
+    await patient_stage.seen.fetch(
         "SELECT pg_terminate_backend(pid, 1000) FROM pg_stat_activity"
         " WHERE datname = current_database() AND pid <> pg_backend_pid()"
     )
@@ -136,7 +136,7 @@ async def test_writes_when_the_pool_is_exhausted_are_refused_soon_and_reads_are_
     assert all(is_clear(answer, "database_unavailable") for answer in answers)
     assert await recovers(root)
     assert await stage.seen.fetch("SELECT 1 FROM users WHERE login_id LIKE 'u%'") == []
-    assert stage.connections_in_use <= LANE_SIZE
+    assert not stage.misses_connections
 
 
 async def test_requests_beyond_the_connections_of_the_role_are_refused(own_stage: Stage) -> None:
@@ -173,41 +173,43 @@ async def test_write_that_waits_for_a_row_is_refused_after_the_lock_timeout(stag
 
 @pytest.mark.parametrize("sqlstate", ["40001", "40P01"])
 async def test_write_that_loses_against_another_is_repeated_and_applied_once(
-    stage: Stage, sqlstate: str
+    patient_stage: Stage, sqlstate: str
 ) -> None:
-    root = await stage.admin()
-    async with raising(stage, sqlstate, times=2):
+    root = await patient_stage.admin()
+    async with raising(patient_stage, sqlstate, times=2):
         assert (await root.post("/v1/users", ADA)).status_code == 201
-    assert await stage.seen.is_whole("ada") is True
+    assert await patient_stage.seen.is_whole("ada") is True
 
 
-async def test_write_that_loses_for_ever_is_refused(stage: Stage) -> None:
-    root = await stage.admin()
-    async with raising(stage, "40001"):
+async def test_write_that_loses_for_ever_is_refused(patient_stage: Stage) -> None:
+    root = await patient_stage.admin()
+    async with raising(patient_stage, "40001"):
         assert is_clear(await root.post("/v1/users", ADA), "database_unavailable")
-        assert await stage.seen.fetch("SELECT last_value FROM raised") == [(3,)]
-    assert await stage.seen.is_whole("ada") is False
+        assert await patient_stage.seen.fetch("SELECT last_value FROM raised") == [(3,)]
+    assert await patient_stage.seen.is_whole("ada") is False
 
 
 @pytest.mark.parametrize(("sqlstate", "status"), [("P0001", 500), ("40001", 503), ("23514", 500)])
 async def test_write_whose_commit_is_refused_is_not_acknowledged(
-    stage: Stage, sqlstate: str, status: int
+    patient_stage: Stage, sqlstate: str, status: int
 ) -> None:
-    root = await stage.admin()
-    async with raising(stage, sqlstate, at_commit=True):
+    root = await patient_stage.admin()
+    async with raising(patient_stage, sqlstate, at_commit=True):
         answer = await root.post("/v1/users", ADA)
     assert answer.status_code == status
     assert "secret" not in answer.text
-    assert await stage.seen.is_whole("ada") is False
+    assert await patient_stage.seen.is_whole("ada") is False
 
 
 @pytest.mark.parametrize("sqlstate", ["53100", "53200", "58030"])
-async def test_writes_on_a_full_disk_are_refused_and_reads_are_not(stage: Stage, sqlstate: str) -> None:
-    root = await stage.admin()
-    async with raising(stage, sqlstate):
+async def test_writes_on_a_full_disk_are_refused_and_reads_are_not(
+    patient_stage: Stage, sqlstate: str
+) -> None:
+    root = await patient_stage.admin()
+    async with raising(patient_stage, sqlstate):
         assert is_clear(await root.post("/v1/users", ADA), "database_unavailable")
         assert (await root.get("/v1/users/me")).status_code == 200
-    assert await stage.seen.is_whole("ada") is False
+    assert await patient_stage.seen.is_whole("ada") is False
     assert (await root.post("/v1/users", ADA)).status_code == 201
 
 
@@ -219,17 +221,17 @@ async def noted(stage: Stage) -> int:
     return len(await stage.seen.fetch("SELECT 1 FROM network_buckets"))
 
 
-async def test_transaction_that_idles_too_long_is_refused_and_leaves_nothing(stage: Stage) -> None:
+async def test_transaction_that_idles_too_long_is_refused_and_leaves_nothing(patient_stage: Stage) -> None:
     async def work(tx: Tx) -> None:
         await note(tx, "one")
         await asyncio.sleep(0.2)
         await note(tx, "two")
 
-    engine = create_engine(f"{stage.seen.dsn}&idle_in_transaction_session_timeout=50")
+    engine = create_engine(f"{patient_stage.seen.dsn}&idle_in_transaction_session_timeout=50")
     with pytest.raises(DatabaseUnavailable):
         await UnitOfWork(engine).run(work)
     await engine.dispose()
-    assert await noted(stage) == 0
+    assert await noted(patient_stage) == 0
 
 
 async def test_transaction_cancelled_in_a_statement_leaves_nothing_and_no_connection_behind(
@@ -241,7 +243,7 @@ async def test_transaction_cancelled_in_a_statement_leaves_nothing_and_no_connec
 
     with pytest.raises(TimeoutError):
         await asyncio.wait_for(stage.running.service.uow().run(work), 0.1)
-    assert stage.connections_in_use <= LANE_SIZE
+    assert not stage.misses_connections
     assert await noted(stage) == 0
 
 
@@ -251,26 +253,26 @@ async def test_transaction_cancelled_in_its_commit_is_told_as_unknown(stage: Sta
         await asyncio.wait_for(stage.running.service.uow().run(lambda tx: note(tx, "one")), 0.2)
     stage.proxy.lost_commits = None
     assert await noted(stage) == 1
-    assert stage.connections_in_use <= LANE_SIZE
+    assert not stage.misses_connections
 
 
-async def test_transaction_after_a_swallowed_failure_is_not_committed(stage: Stage) -> None:
+async def test_transaction_after_a_swallowed_failure_is_not_committed(patient_stage: Stage) -> None:
     async def work(tx: Tx) -> None:
         await note(tx, "one")
         with pytest.raises(Exception, match="division"):
             await tx.execute(text("SELECT 1/0"))
 
     with pytest.raises(RuntimeError, match="swallowed"):
-        await stage.running.service.uow().run(work)
-    assert await noted(stage) == 0
+        await patient_stage.running.service.uow().run(work)
+    assert await noted(patient_stage) == 0
 
 
-async def test_unit_of_work_on_connections_that_all_died_unnoticed_is_repeated(stage: Stage) -> None:
-    uow = stage.running.service.uow()
+async def test_unit_of_work_on_connections_that_all_died_unnoticed_is_repeated(patient_stage: Stage) -> None:
+    uow = patient_stage.running.service.uow()
     for _ in range(POOL_SIZE):
-        stage.proxy.cut()
+        patient_stage.proxy.cut()
         await uow.run(lambda tx: note(tx, os.urandom(4).hex()))
-    assert await noted(stage) == POOL_SIZE
+    assert await noted(patient_stage) == POOL_SIZE
 
 
 async def test_unit_of_work_whose_connection_is_lost_in_the_middle_is_not_repeated(stage: Stage) -> None:
