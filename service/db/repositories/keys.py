@@ -6,7 +6,7 @@ from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import Interval, bindparam, delete, func, insert, or_, select, update
+from sqlalchemy import Interval, bindparam, delete, func, insert, or_, select, tuple_, update
 
 from service.db.read_lane import ReadLane, ReadQuery
 from service.db.repositories.base import Repository, page_of
@@ -62,8 +62,11 @@ _LIVE_BY_DIGEST = select(*API_KEY_COLUMNS).where(
 )
 _ALL = select(*API_KEY_COLUMNS).order_by(ApiKeyRow.created_at, ApiKeyRow.id).limit(bindparam("row_limit"))
 _ALL_CONTINUED = _ALL.where(
-    (ApiKeyRow.created_at > bindparam("after_at"))
-    | ((ApiKeyRow.created_at == bindparam("after_at")) & (ApiKeyRow.id > bindparam("after_id")))
+    tuple_(ApiKeyRow.created_at, ApiKeyRow.id)
+    > tuple_(
+        bindparam("after_at", type_=ApiKeyRow.created_at.type),
+        bindparam("after_id", type_=ApiKeyRow.id.type),
+    )
 )
 
 
