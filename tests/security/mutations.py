@@ -260,7 +260,7 @@ MUTATIONS = (
         "What is logged of a failure repeats nothing",
         "service/api/failures.py",
         'facts: dict[str, Any] = {"error": _name_of(error)}',
-        'facts: dict[str, Any] = {"error": repr(chain)}',
+        'facts: dict[str, Any] = {"error": " ".join(map(str, chain))}',
         f"{_FLOWS}/test_secrets.py",
     ),
     Mutation(
