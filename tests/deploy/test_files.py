@@ -38,6 +38,12 @@ def test_read_compose_file_names_only_settings_that_exist() -> None:
     assert set(environment) - {"<<"} <= known
 
 
+def test_read_compose_file_asks_for_no_variable_that_the_service_would_refuse() -> None:
+    """Compose reads `.env` as the service does, which refuses what looks like a setting and is none."""
+    asked = set(re.findall(r"\$\{([A-Z_]+)", (ROOT / "compose.yaml").read_text()))
+    assert {name for name in asked if name.startswith("ROLLCALL_")} <= set(setting_variables(Settings))
+
+
 def test_read_manifests_names_only_settings_that_exist() -> None:
     known = setting_variables(Settings)
     names = {each["name"] for pod in _pods() for each in pod["containers"][0].get("env", [])}
