@@ -19,6 +19,7 @@ from tests.faults.conftest import POOL_SIZE, Stage, impatient, is_clear
 from tests.support.api import Api, serving
 
 ADA = {"login_id": "ada", "name": "Ada"}
+FAIL = "DO $$ BEGIN RAISE EXCEPTION 'x' USING ERRCODE = '{sqlstate}'; END $$"
 NOTE = text("INSERT INTO network_buckets (network) VALUES (:network)")
 RAISING = """
 CREATE FUNCTION raise_it() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
@@ -288,3 +289,32 @@ async def test_unit_of_work_whose_connection_is_lost_in_the_middle_is_not_repeat
     with pytest.raises(DatabaseUnavailable):
         await stage.running.service.uow().run(work)
     assert (runs, await noted(stage)) == (1, 0)
+
+
+async def test_connection_that_the_server_has_closed_is_replaced_when_it_is_taken(stage: Stage) -> None:
+    engine = stage.running.service.engine
+    for _ in range(3):
+        is_closed = asyncio.Event()
+        async with engine.connect() as connection:
+            await connection.execute(text("SELECT 1"))
+            driver = (await connection.get_raw_connection()).driver_connection
+            assert driver is not None
+            driver.add_termination_listener(lambda _, told=is_closed: told.set())
+        stage.proxy.cut()
+        await asyncio.wait_for(is_closed.wait(), 5)
+
+
+@pytest.mark.parametrize(("sqlstate", "is_kept"), [("25006", False), ("40001", True), ("53100", True)])
+async def test_connection_to_a_server_that_only_reads_is_dropped(
+    patient_stage: Stage, sqlstate: str, is_kept: bool
+) -> None:
+    async def which(tx: Tx) -> int:
+        return int((await tx.all(text("SELECT pg_backend_pid()")))[0][0])
+
+    engine = create_engine(patient_stage.seen.dsn, pool_size=1)
+    uow = UnitOfWork(engine)
+    before = await uow.run(which)
+    with pytest.raises(DatabaseUnavailable):
+        await uow.run(lambda tx: tx.execute(text(FAIL.format(sqlstate=sqlstate))))
+    assert (await uow.run(which) == before) is is_kept
+    await engine.dispose()

@@ -46,13 +46,17 @@ class Journal:
         self._flushing: asyncio.Task[None] | None = None
 
     async def add(self, entry: Entry) -> None:
-        """Write an entry; those of the same moment share one flush."""
-        self._file.write(json.dumps(asdict(entry)) + "\n")
+        """Write an entry and flush it; those of the same moment share one flush."""
+        self.write(entry)
         done = asyncio.get_running_loop().create_future()
         self._waiting.append(done)
         if self._flushing is None or self._flushing.done():
             self._flushing = asyncio.create_task(self._flush())
         await done
+
+    def write(self, entry: Entry) -> None:
+        """Write an entry, which is on the disk when the journal is read or a later `add` returns."""
+        self._file.write(json.dumps(asdict(entry)) + "\n")
 
     async def _flush(self) -> None:
         while self._waiting:
@@ -71,6 +75,7 @@ class Journal:
 
     def entries(self) -> Iterator[Entry]:
         """Read everything back."""
+        self._file.flush()
         with self._path.open(encoding="utf-8") as lines:
             for line in lines:
                 fields = json.loads(line)
