@@ -262,7 +262,10 @@ def _form_of(body: bytes, type_: type[StructT]) -> StructT:
     if len(values) != len(pairs):
         raise MalformedRequest("A form field is repeated.")
     known = {name: value for name, value in values.items() if name in type_.__struct_fields__}
-    return decode(msgspec.json.encode(known), type_)
+    try:
+        return msgspec.convert(known, type_)
+    except msgspec.ValidationError:
+        return decode(msgspec.json.encode(known), type_)  # tells the fault
 
 
 def _check_accept(scope: HTTPScope, fields: Fields, operation: Operation) -> None:

@@ -23,6 +23,7 @@ API_KEY_COLUMNS: tuple[Any, ...] = (
     ApiKeyRow.expires_at,
     ApiKeyRow.prefix,
 )
+_SCOPES = {scope.value: scope for scope in Scope}
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +41,9 @@ class NewApiKey:
 def api_key_from(values: Sequence[Any]) -> ApiKey:
     """Make the entity from the values of `API_KEY_COLUMNS`."""
     id_, name, scopes, created_at, last_used_at, expires_at, prefix = values
-    return ApiKey(id_, name, tuple(map(Scope, scopes)), created_at, last_used_at, expires_at, prefix)
+    return ApiKey(
+        id_, name, tuple(_SCOPES[scope] for scope in scopes), created_at, last_used_at, expires_at, prefix
+    )
 
 
 _ADD = insert(ApiKeyRow).returning(*API_KEY_COLUMNS)
