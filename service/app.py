@@ -29,6 +29,7 @@ from service.api.problems import exception_handlers
 from service.api.reference import ReferenceController, asset_handlers
 from service.api.sessions import SessionController, get_current_session
 from service.api.short_ways import ShortWays
+from service.api.traces import Traces
 from service.api.users import CREATE_USER, UserController, get_user
 from service.db import faults, instances
 from service.db.engine import create_engine, pool_stats
@@ -94,7 +95,8 @@ def create_app(settings: Settings, *, dsn: str | None = None) -> Litestar:
     `dsn` is the database when the settings name none: the embedded one, which somebody else starts and stops.
     """
     service = create_service(settings, dsn or settings.database.dsn or "")
-    observer, overridden = Observer(partial(readings_of, service)), _overridden(service.rules)
+    observer = Observer(partial(readings_of, service), Traces.configured(settings.service_name))
+    overridden = _overridden(service.rules)
     admission = Admission(Authenticator(service.reads, service.touches), service.reads, overridden)
     app = Litestar(
         route_handlers=_routes(settings),
@@ -237,6 +239,7 @@ async def running(service: Service, observer: Observer) -> AsyncIterator[None]:
         await attempt("touches", write_touches)
         await attempt("heartbeat", leave)
         await asyncio.to_thread(service.hasher.close)
+        await asyncio.to_thread(observer.close)
         await service.lane.close()
         await service.engine.dispose()
         await service.chore_engine.dispose()

@@ -53,7 +53,7 @@ class RequestRecord(NamedTuple):
     """What is known of a request once it is over; neither its path nor its query, which may hold secrets.
 
     `route` is the path template, None when no route matched; `caller_id` is what authentication left in the
-    state of the scope under that name.
+    state of the scope under that name; `traceparent` is the caller's, if it is well-formed.
     """
 
     method: str
@@ -63,6 +63,7 @@ class RequestRecord(NamedTuple):
     request_id: str
     client_ip: str | None
     caller_id: object | None
+    traceparent: str | None = None
 
 
 def ignore_record(_record: RequestRecord) -> None:
@@ -128,6 +129,7 @@ class Boundary:
                 request_id=state["request_id"],
                 client_ip=client_ip,
                 caller_id=state.get("caller_id"),
+                traceparent=state.get("traceparent"),
             )
             self._observe(record)
 
@@ -146,6 +148,7 @@ class Boundary:
         state["request_id"] = request_id = _request_id_of(fields)
         bind_contextvars(request_id=request_id)
         if (traceparent := _TRACEPARENT.fullmatch(fields.get(b"traceparent", b""))) is not None:
+            state["traceparent"] = traceparent[0].decode()
             bind_contextvars(trace_id=traceparent["trace"].decode())
         if (origin := fields.get(b"origin")) in self._origins:
             exchange.headers += ((b"access-control-allow-origin", origin), _EXPOSED)

@@ -30,6 +30,7 @@ from prometheus_client.registry import Collector
 from service import __version__
 from service.api.boundary import RequestRecord
 from service.api.operations import Operation, Success, endpoint
+from service.api.traces import Traces
 from service.db.engine import PoolStats
 from service.domain.callers import Access
 from service.domain.events import Action
@@ -65,10 +66,13 @@ class Observer:
     `read` is called for the figures of the moment: whenever somebody asks, and by `refresh`. Worker processes
     that share a directory add up; then each has to `refresh` every few seconds, as only the one that answers
     is read at that moment.
+
+    With `traces`, each request makes a span, too.
     """
 
-    def __init__(self, read: Callable[[], Readings]) -> None:
+    def __init__(self, read: Callable[[], Readings], traces: Traces | None = None) -> None:
         self._read = read
+        self._traces = traces
         self._lock = Lock()
         is_shared = SHARED_DIR in os.environ
         own = CollectorRegistry() if is_shared else _registry_with(_Release(self.refresh))
@@ -101,12 +105,20 @@ class Observer:
         self._requests.labels(method, route, str(record.status)).observe(record.duration_s)
         if (method, route) == _LOGIN and record.status in _LOGIN_OUTCOMES:
             self._logins.labels(_LOGIN_OUTCOMES[record.status]).inc()
-        if route not in _UNLOGGED:
-            _log_request(record, method, route)
+        if route in _UNLOGGED:
+            return
+        _log_request(record, method, route)
+        if self._traces is not None:
+            self._traces.observe(record)
 
     def count(self, action: str) -> None:
         """Take note of an action of the audit trail, once it is committed."""
         self._events.labels(action).inc()
+
+    def close(self) -> None:
+        """Send the spans that are left; blocks."""
+        if self._traces is not None:
+            self._traces.close()
 
     def refresh(self) -> None:
         """Take the figures of this moment; any thread may."""
