@@ -5,7 +5,8 @@ Source: OWASP ASVS 5.0 16.2.1, 16.4.1: UTC, structured, and nothing an input say
 
 import logging
 import sys
-from typing import Any
+from contextlib import suppress
+from typing import Any, TextIO, cast
 
 import msgspec
 import structlog
@@ -15,6 +16,23 @@ from settings import Settings
 
 _encode = msgspec.json.Encoder(enc_hook=str).encode
 _QUIET = ("asyncio", "uvicorn", "uvicorn.error", "uvicorn.access", "alembic", "sqlalchemy")
+
+
+class Forgiving:
+    """A stream on which what cannot be written is lost: a full disk under the log must not stop all else."""
+
+    def __init__(self, stream: TextIO) -> None:
+        self._stream = stream
+
+    def write(self, text: str) -> None:
+        """Write, if it can be."""
+        with suppress(OSError):
+            self._stream.write(text)
+
+    def flush(self) -> None:
+        """Flush, if it can be."""
+        with suppress(OSError):
+            self._stream.flush()
 
 
 def configure_logs(settings: Settings, *, is_command: bool = False) -> None:
@@ -35,7 +53,7 @@ def configure_logs(settings: Settings, *, is_command: bool = False) -> None:
     structlog.configure(
         processors=[*shared, renderer],
         wrapper_class=structlog.make_filtering_bound_logger(level),
-        logger_factory=structlog.WriteLoggerFactory(sys.stderr),
+        logger_factory=structlog.WriteLoggerFactory(cast(TextIO, Forgiving(sys.stderr))),
         cache_logger_on_first_use=True,
     )
     handler = logging.StreamHandler(sys.stderr)

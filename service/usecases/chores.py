@@ -8,6 +8,7 @@ from datetime import timedelta
 
 import structlog
 
+from service.db.faults import translate
 from service.domain.errors import RollcallError
 
 _log = structlog.get_logger(__name__)
@@ -43,4 +44,7 @@ async def attempt(name: str, chore: Chore) -> None:
     except RollcallError as error:
         _log.warning("chore_postponed", chore=name, code=error.code)
     except Exception as error:  # noqa: BLE001 - a chore must not end the process. Source: PocketBase #7762
+        if (refusal := translate(error)) is not None:
+            _log.warning("chore_postponed", chore=name, code=refusal.code)
+            return
         _log.error("chore_failed", chore=name, error=type(error).__name__)

@@ -2,9 +2,16 @@
 
 import ast
 import asyncio
+import os
+from contextlib import suppress
+from pathlib import Path
+from typing import TextIO, cast
 
 import pytest
+import structlog
 
+from service.cli.logs import Forgiving
+from service.usecases.chores import attempt
 from tests.faults.conftest import ROOT, Stage
 
 _OF_THE_CLOCK = {("datetime", "now"), ("datetime", "utcnow"), ("date", "today"), ("time", "time")}
@@ -68,3 +75,26 @@ def test_no_decision_is_made_by_the_clock_of_the_process(floor: str) -> None:
         and (node.value.id, node.attr) in _OF_THE_CLOCK
     ]
     assert set(readers) <= _MAY_READ_IT
+
+
+def test_log_on_a_full_disk_is_lost_and_nothing_else() -> None:
+    with Path("/dev/full").open("w", buffering=1) as full:
+        log = structlog.WriteLogger(cast(TextIO, Forgiving(full)))
+        for _ in range(3):
+            log.info("a line that does not fit")
+        with suppress(OSError):
+            full.flush()
+        os.dup2(os.open(os.devnull, os.O_WRONLY), full.fileno())  # so that closing does not complain
+
+
+async def test_chore_in_an_outage_is_postponed_and_a_broken_one_is_told() -> None:
+    async def fail(error: Exception) -> None:
+        raise error
+
+    with structlog.testing.capture_logs() as lines:
+        await attempt("one", lambda: fail(ConnectionRefusedError()))
+        await attempt("two", lambda: fail(ZeroDivisionError()))
+    assert [(line["event"], line["chore"]) for line in lines] == [
+        ("chore_postponed", "one"),
+        ("chore_failed", "two"),
+    ]
