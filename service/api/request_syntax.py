@@ -25,6 +25,8 @@ _ONCE_ONLY: Final = frozenset(
         b"content-type",
         b"host",
         b"idempotency-key",
+        b"if-match",
+        b"if-none-match",
         b"origin",
         b"transfer-encoding",
     }

@@ -142,3 +142,13 @@ async def test_updates_at_once_with_one_tag_make_one_change(api: Api) -> None:
     statuses = sorted([answer.status_code for answer in await asyncio.gather(*changes)])
 
     assert statuses == [200, *[412] * 9]
+
+
+@pytest.mark.parametrize("name", ["If-Match", "If-None-Match"])
+async def test_send_a_condition_twice_is_refused_instead_of_half_read(api: Api, name: str) -> None:
+    ada = await api.account("ada")
+    headers = [("Authorization", f"Bearer {ada.token}"), (name, STALE), (name, "*")]
+
+    refused = await api.client.request("PATCH", "/v1/users/me", json={"name": "A"}, headers=headers)
+
+    assert refusal_of(refused) == (400, "malformed_request")

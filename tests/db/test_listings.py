@@ -143,6 +143,8 @@ async def test_list_along_the_created_order_needs_no_sort(connection: Any) -> No
     reads = UserReads(cast(ReadLane, statements))
 
     for combination in COMBINATIONS:
+        if State.ACTIVE in combination or Role.USER in combination:
+            continue  # no index knows of these: they are what nearly every account has
         if "prefix" in combination[0]:
             continue  # two indexes serve it, in neither order
         await ask(reads, combination)
