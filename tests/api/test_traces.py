@@ -3,6 +3,9 @@
 from typing import Any
 
 import pytest
+from opentelemetry.sdk.trace import TracerProvider
+from opentelemetry.sdk.trace.export import SimpleSpanProcessor
+from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 
 from service.api.boundary import RequestRecord
 from service.api.traces import Traces
@@ -28,19 +31,16 @@ async def test_ask_for_traces_without_the_extra_serves_all_the_same(
 
 
 def test_observe_a_request_makes_a_span_under_the_callers() -> None:
-    sdk = pytest.importorskip("opentelemetry.sdk.trace")
-    export = pytest.importorskip("opentelemetry.sdk.trace.export")
-    memory = pytest.importorskip(
-        "opentelemetry.sdk.trace.export.in_memory_span_exporter"
-    ).InMemorySpanExporter()
-    provider = sdk.TracerProvider()
-    provider.add_span_processor(export.SimpleSpanProcessor(memory))
+    memory = InMemorySpanExporter()
+    provider = TracerProvider()
+    provider.add_span_processor(SimpleSpanProcessor(memory))
     traces = Traces(provider)
 
     traces.observe(RECORD)
     traces.observe(RECORD._replace(traceparent=None, status=200, route=None))
 
-    span, alone = memory.get_finished_spans()
+    spans: tuple[Any, ...] = memory.get_finished_spans()
+    span, alone = spans
     assert (f"{span.context.trace_id:032x}", f"{span.parent.span_id:016x}") == (TRACE, PARENT)
     assert (span.name, span.kind.name, span.status.status_code.name) == ("GET /v1/users", "SERVER", "ERROR")
     assert span.end_time - span.start_time == 250_000_000
