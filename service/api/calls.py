@@ -199,6 +199,8 @@ class Admission(ASGIMiddleware):
             refuse_entity_tags(Headers.from_scope(scope))
         query_value = _query_of(scope["query_string"], operation)
         if operation.body is None:
+            if scope["method"] != "GET":
+                await _refuse_body(scope, receive, fields)
             return Call(operation, caller, scope, fields, query_value)
         body = await read_body(scope, receive, limit_bytes=operation.body_limit_bytes)
         return Call(operation, caller, scope, fields, query_value, _body_of(body, fields, operation), body)
@@ -238,6 +240,14 @@ def _query_of(query_string: bytes, operation: Operation) -> msgspec.Struct | Non
         refuse_query(query_string)
         return None
     return read_query(query_string, operation.query)
+
+
+async def _refuse_body(scope: HTTPScope, receive: Receive, fields: Fields) -> None:
+    """Refuse a body where none is taken, as nothing is ever ignored; a client that always sends `{}` may."""
+    length = fields.get(b"content-length", b"0")
+    is_empty = length == b"0" and b"transfer-encoding" not in fields
+    if not is_empty and (length != b"2" or await read_body(scope, receive, limit_bytes=2) != b"{}"):
+        raise MalformedRequest("This operation takes no body.")
 
 
 def _body_of(body: bytes, fields: Fields, operation: Operation) -> msgspec.Struct | None:

@@ -1,7 +1,7 @@
 """What is malformed or breaks a rule gets a clear 4xx, and nothing is changed by it."""
 
 import json
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
 from typing import Any
 
 import pytest
@@ -191,6 +191,35 @@ async def test_send_too_long_a_body_is_refused(callers: Callers, operation: str)
 
     assert refusal_of(at_limit) == (422, "validation_failed")
     assert refusal_of(over) == (413, "body_too_large")
+
+
+BODILESS = [
+    ("POST", "/v1/users/me/reset-tokens"),
+    ("DELETE", "/v1/users/me"),
+    ("DELETE", "/v1/users/me/sessions"),
+    ("DELETE", "/v1/sessions/current"),
+    ("DELETE", f"/v1/keys/{NOBODY}"),
+]
+
+
+async def chunks() -> AsyncIterator[bytes]:
+    yield b"{}"
+
+
+@pytest.mark.parametrize(("method", "path"), BODILESS)
+async def test_send_a_body_where_none_is_taken_is_refused_and_changes_nothing(
+    api: Api, method: str, path: str
+) -> None:
+    await api.admin("other")
+    admin = api.by(await api.admin())
+    before = await fingerprint(api.service.engine)
+
+    for content in (b'{"keep":"current"}', b"[]", b"x" * 100_000, chunks()):
+        refused = await admin.request(method, path, content=content)
+        assert refusal_of(refused) == (400, "malformed_request")
+
+    assert await fingerprint(api.service.engine) == before
+    assert (await admin.request(method, path, json={})).status_code in (201, 204, 404)
 
 
 IDS = [
