@@ -62,7 +62,7 @@ def fault(times: int = 1) -> Callable[[Fault], Fault]:
     return note
 
 
-@fault(times=4)
+@fault(times=10)
 async def worker_killed(sky: Sky) -> None:
     """Kill one worker; the service replaces it."""
     if workers := sky.stage.workers:
@@ -102,7 +102,7 @@ async def workers_rolled(sky: Sky) -> None:
         await sky.stage.until_complete(without=worker)
 
 
-@fault(times=4)
+@fault(times=10)
 async def postgresql_killed(sky: Sky) -> None:
     """Kill the database server, and start it again."""
     os.kill(sky.stage.postmaster, signal.SIGKILL)
