@@ -105,7 +105,8 @@ prove-search: $(VENV)/.test ## prove that no listing of a million accounts reads
 prove-timing: $(VENV)/.runtime ## prove that the time of a refused log-in tells nothing: SAMPLES=300
 	@$(SERVICE) prove-timing $(if $(SAMPLES),--samples $(SAMPLES))
 
-prove-defences: $(VENV)/.test ## break each defence once, and see a test fail
+prove-defences: $(VENV)/.test ## break each defence once, and see a test fail; run each race a hundred times
+	@ROUNDS=100 $(BIN)/python -m pytest tests/flows/test_login_races.py -q
 	@$(BIN)/python -m pytest tests/security/test_mutations.py -m slow -q
 
 doctor: $(VENV)/.runtime ## examine settings, database, schema and machine, and tell what to mend

@@ -43,7 +43,7 @@ def test_break_a_defence_is_noticed(copy: Path, mutation: Mutation) -> None:
     code = broken.read_text(encoding="utf-8")
     broken.write_text(code.replace(mutation.old, mutation.new), encoding="utf-8")
     command = [sys.executable, "-m", "pytest", "-q", "-x", "-p", "no:cacheprovider", *mutation.test.split()]
-    environment = {**os.environ, "PYTHONPATH": str(copy)}
+    environment = {**os.environ, "PYTHONPATH": str(copy), "ROUNDS": "100"}
     run = subprocess.run(command, cwd=copy, env=environment, capture_output=True, text=True, check=False)
     assert run.returncode == 1, run.stdout[-3000:] + run.stderr[-1000:]
     assert " failed" in run.stdout

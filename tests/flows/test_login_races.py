@@ -1,0 +1,232 @@
+"""Races that would let somebody in. Each is run `ROUNDS` times: 30, and 100 by `make prove-defences`."""
+
+import asyncio
+import os
+from collections.abc import Awaitable
+from typing import TypeVar
+
+import httpx
+
+from service.app import Service
+from service.domain.users import Role, State
+from tests.support.api import OTHER_PASSWORD, PASSWORD, Account, Api
+from tests.support.databases import execute, fetch_values
+
+Item = TypeVar("Item")
+
+ROUNDS = int(os.environ.get("ROUNDS", "30"))
+THIRD_PASSWORD = "an entirely different phrase"
+SPELLINGS = ["race", "RACE", "Race", "rAce", "raCe", "racE", "RAce", "raCE", "RaCe", "rAcE"]
+
+
+async def at_once(*requests: Awaitable[httpx.Response]) -> list[httpx.Response]:
+    answers = await asyncio.gather(*requests)
+    assert all(answer.status_code < 500 for answer in answers), [answer.text for answer in answers]
+    return list(answers)
+
+
+async def status(api: Api, token: str) -> int:
+    return (await api.by(token).get("/v1/users/me")).status_code
+
+
+async def clear_throttle(service: Service) -> None:
+    await execute(service.engine, "DELETE FROM network_buckets")
+    await execute(service.engine, "DELETE FROM login_buckets")
+
+
+async def test_disable_beside_log_ins_leaves_no_session_behind(api: Api, service: Service) -> None:
+    admin, ada = api.by(await api.admin()), await api.account("ada")
+    outcomes = set()
+    for turn in range(ROUNDS):
+        logins = [api.log_in("ada") for _ in range(2)]
+        disabling = admin.patch(f"/v1/users/{ada.id}", {"state": "disabled"})
+        *logged_in, disabled = await at_once(*_turned(turn, logins), disabling)
+        assert disabled.status_code == 200
+        for answer in logged_in:
+            outcomes.add(answer.status_code)
+            if answer.status_code == 201:
+                assert await status(api, answer.json()["token"]) == 401
+        assert await _sessions_of(service, ada) == 0
+        await execute(service.engine, "UPDATE users SET state = 'active' WHERE id = :id", id=ada.id)
+        await clear_throttle(service)
+    assert outcomes <= {201, 401}
+
+
+async def test_change_the_password_beside_log_ins_with_the_old_one_leaves_no_session_of_theirs(
+    api: Api, service: Service
+) -> None:
+    ada = await api.account("ada")
+    old, new = PASSWORD, OTHER_PASSWORD
+    for turn in range(ROUNDS):
+        body = {"current_password": old, "new_password": new}
+        changing = api.by(ada).put("/v1/users/me/password", body)
+        logins = [api.log_in("ada", old) for _ in range(2)]
+        *logged_in, changed = await at_once(*_turned(turn, logins), changing)
+        assert changed.status_code == 204, changed.text
+        assert {answer.status_code for answer in logged_in} <= {201, 401}
+        tokens = [answer.json()["token"] for answer in logged_in if answer.status_code == 201]
+        assert [await status(api, token) for token in tokens] == [401] * len(tokens)
+        assert await _sessions_of(service, ada) == 1
+        old, new = new, old
+        await clear_throttle(service)
+
+
+async def test_demote_each_other_at_once_leaves_one_administrator(api: Api, service: Service) -> None:
+    """Source: OWASP ASVS 5.0 15.4.2."""
+    first, second = await api.admin("first"), await api.admin("second")
+    for turn in range(ROUNDS):
+        demotion: dict[str, str] = {"role": "user"} if turn % 10 else {"state": "disabled"}
+        pair = ((first, second), (second, first))
+        answers = await at_once(
+            *(api.by(one).patch(f"/v1/users/{other.id}", demotion) for one, other in pair)
+        )
+        assert min(answer.status_code for answer in answers) == 200
+        assert {answer.status_code for answer in answers} <= {200, 401, 404, 409}
+        assert await _active_admins(service) == 1
+        await execute(service.engine, "UPDATE users SET role = 'admin', state = 'active'")
+        first, second = [await _again(api, service, who) for who in (first, second)]
+
+
+async def test_delete_and_demote_two_administrators_at_once_leaves_one(api: Api, service: Service) -> None:
+    root = await api.admin("root")
+    for turn in range(ROUNDS // 2):
+        other = await api.admin(f"other-{turn}")
+        demoting = api.by(other).patch(f"/v1/users/{root.id}", {"role": "user"})
+        deleting = api.by(root).delete(f"/v1/users/{other.id}")
+        answers = await at_once(*_turned(turn, [demoting, deleting]))
+        assert {answer.status_code for answer in answers} <= {200, 204, 401, 404, 409}
+        assert await _active_admins(service) == 1
+        await execute(service.engine, "DELETE FROM users WHERE id = :id", id=other.id)
+        await execute(service.engine, "UPDATE users SET role = 'admin' WHERE id = :id", id=root.id)
+        root = await _again(api, service, root)
+
+
+async def test_remove_the_last_administrator_in_any_way_is_refused(api: Api, service: Service) -> None:
+    root = await api.admin()
+    await api.account("disabled", role=Role.ADMIN, state=State.DISABLED)
+    path = f"/v1/users/{root.id}"
+    for refused in (
+        await api.by(root).patch(path, {"role": "user"}),
+        await api.by(root).patch(path, {"state": "disabled"}),
+        await api.by(root).delete(path),
+        await api.by(root).delete("/v1/users/me"),
+    ):
+        assert (refused.status_code, refused.json()["code"]) == (409, "last_admin")
+    assert await _active_admins(service) == 1
+
+
+async def test_create_one_login_id_fifty_times_at_once_makes_one_account(api: Api, service: Service) -> None:
+    """Source: CVE-2019-19844."""
+    admin = api.by(await api.admin())
+    for turn in range(4):
+        answers = await at_once(
+            *(
+                admin.post("/v1/users", {"login_id": f"{SPELLINGS[place % 10]}-{turn}", "name": "R"})
+                for place in range(50)
+            )
+        )
+        assert sorted(answer.status_code for answer in answers) == [201] + [409] * 49
+    assert await fetch_values(
+        service.engine, "SELECT login_id FROM users WHERE name = 'R' ORDER BY login_id"
+    ) == [(f"race-{turn}",) for turn in range(4)]
+
+
+async def test_rename_two_accounts_to_one_login_id_at_once_gives_it_to_one(api: Api) -> None:
+    admin = api.by(await api.admin())
+    pair = [await api.account(f"pair-{place}") for place in range(2)]
+    for turn in range(ROUNDS // 4):
+        answers = await at_once(
+            *(admin.patch(f"/v1/users/{who.id}", {"login_id": f"Wanted-{turn}"}) for who in pair)
+        )
+        assert sorted(answer.status_code for answer in answers) == [200, 409]
+
+
+async def test_log_out_beside_use_lets_nothing_through_afterwards(api: Api, service: Service) -> None:
+    await api.account("ada")
+    for _ in range(ROUNDS // 2):
+        token = (await api.log_in("ada")).json()["token"]
+        session = api.by(token)
+        used, ended, renamed = await at_once(
+            session.get("/v1/users/me"),
+            session.delete("/v1/sessions/current"),
+            session.patch("/v1/users/me", {"name": "Ada"}),
+        )
+        assert used.status_code in {200, 401}
+        assert renamed.status_code in {200, 401}
+        assert ended.status_code == 204
+        await service.touches.write(service.uow())
+        assert await status(api, token) == 401
+
+
+async def test_delete_beside_log_ins_leaves_nothing_and_fails_nothing(api: Api, service: Service) -> None:
+    admin = api.by(await api.admin())
+    for turn in range(ROUNDS // 2):
+        ada = await api.account("ada")
+        passwords = (PASSWORD, OTHER_PASSWORD)
+        logins = [api.log_in("ada", password) for password in passwords]
+        deleting = admin.delete(f"/v1/users/{ada.id}")
+        *logged_in, deleted = await at_once(*_turned(turn, logins), deleting)
+        assert deleted.status_code == 204
+        tokens = [answer.json()["token"] for answer in logged_in if answer.status_code == 201]
+        assert [await status(api, token) for token in tokens] == [401] * len(tokens)
+        assert await _sessions_of(service, ada) == 0
+        await clear_throttle(service)
+
+
+async def test_change_one_password_twice_at_once_keeps_one_that_is_known(api: Api, service: Service) -> None:
+    ada = await api.account("ada")
+    current = PASSWORD
+    for _ in range(ROUNDS // 4):
+        wanted = [word for word in (PASSWORD, OTHER_PASSWORD, THIRD_PASSWORD) if word != current]
+        answers = await at_once(
+            *(
+                api.by(ada).put("/v1/users/me/password", {"current_password": current, "new_password": new})
+                for new in wanted
+            )
+        )
+        assert sorted(answer.status_code for answer in answers) == [204, 422]
+        current = wanted[[answer.status_code for answer in answers].index(204)]
+        assert (await api.log_in("ada", current)).status_code == 201
+        await clear_throttle(service)
+
+
+async def test_log_in_sixty_times_at_once_keeps_fifty_sessions(api: Api, service: Service) -> None:
+    ada = await api.account("ada")
+    answers = await at_once(*(api.log_in("ada") for _ in range(15)))
+    assert {answer.status_code for answer in answers} <= {201, 429}
+    await execute(
+        service.engine,
+        "INSERT INTO sessions (id, user_id, token_digest, expires_at, idle_expires_at)"
+        " SELECT gen_random_uuid(), :user_id, sha256(n::text::bytea), now() + interval '1 day',"
+        " now() + interval '1 day' FROM generate_series(1, 45) n",
+        user_id=ada.id,
+    )
+    await at_once(*(api.log_in("ada") for _ in range(15)))
+    assert await _sessions_of(service, ada) == 50
+
+
+def _turned(turn: int, items: list[Item]) -> list[Item]:
+    return items if turn % 2 else items[::-1]
+
+
+async def _sessions_of(service: Service, account: Account) -> object:
+    rows = await fetch_values(
+        service.engine, "SELECT count(*) FROM sessions WHERE user_id = :id", id=account.id
+    )
+    return rows[0][0]
+
+
+async def _active_admins(service: Service) -> object:
+    rows = await fetch_values(
+        service.engine, "SELECT count(*) FROM users WHERE role = 'admin' AND state = 'active'"
+    )
+    return rows[0][0]
+
+
+async def _again(api: Api, service: Service, account: Account) -> Account:
+    """Give an account a live session, should it have lost its own."""
+    if await status(api, account.token) == 200:
+        return account
+    await clear_throttle(service)
+    opened = (await api.log_in(account.login_id)).json()
+    return Account(account.id, account.login_id, opened["token"], opened["session"]["id"])
