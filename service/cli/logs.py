@@ -12,6 +12,7 @@ import msgspec
 import structlog
 from structlog.typing import EventDict, Processor
 
+from service.cli.lines import Lines
 from settings import Settings
 
 _encode = msgspec.json.Encoder(enc_hook=str).encode
@@ -35,11 +36,15 @@ class Forgiving:
             self._stream.flush()
 
 
-def configure_logs(settings: Settings, *, is_command: bool = False) -> None:
+def configure_logs(settings: Settings, *, is_command: bool = False, is_server: bool = False) -> None:
     """Make every log line of this process, the libraries' too, come out in the chosen form.
 
-    A command that ends by itself tells its result; only its warnings are logged, unless debugging was chosen.
+    A command that ends by itself tells its result; only its warnings are logged, unless debugging was
+    chosen. A server's lines are written by a thread beside its event loop, a moment later.
     """
+    stream = cast(TextIO, Forgiving(sys.stderr))
+    if is_server:
+        stream = cast(TextIO, Lines(stream))
     is_console = settings.log.format == "console" or (settings.log.format == "auto" and sys.stderr.isatty())
     shared: list[Processor] = [
         structlog.contextvars.merge_contextvars,
@@ -53,10 +58,10 @@ def configure_logs(settings: Settings, *, is_command: bool = False) -> None:
     structlog.configure(
         processors=[*shared, renderer],
         wrapper_class=structlog.make_filtering_bound_logger(level),
-        logger_factory=structlog.WriteLoggerFactory(cast(TextIO, Forgiving(sys.stderr))),
+        logger_factory=structlog.WriteLoggerFactory(stream),
         cache_logger_on_first_use=True,
     )
-    handler = logging.StreamHandler(sys.stderr)
+    handler = logging.StreamHandler(stream)
     handler.setFormatter(
         structlog.stdlib.ProcessorFormatter(
             foreign_pre_chain=shared, processors=[_without_internals, renderer]

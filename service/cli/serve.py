@@ -48,7 +48,7 @@ _log = structlog.get_logger("rollcall")
 def serve() -> None:
     """Serve the API until SIGTERM or Ctrl-C; then finish what is in flight."""
     settings = get_settings()
-    configure_logs(settings)
+    configure_logs(settings, is_server=True)
     with _terminable(), database_of(settings) as dsn:
         if settings.migrates_on_start:
             _migrate(settings, settings.migrations_dsn or dsn)
@@ -139,7 +139,7 @@ def _serve_in_workers(settings: Settings, dsn: str) -> None:
 def serve_as_worker(dsn: str, listening: socket.socket) -> None:
     """Serve as one of several processes; the socket is shared by all of them."""
     settings = get_settings()
-    configure_logs(settings)
+    configure_logs(settings, is_server=True)
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the parent, which passes it on
     _serve_here(settings, create_app(settings, dsn=dsn), listening)
 
