@@ -1,0 +1,77 @@
+"""A disk that is really full, under PostgreSQL's data and its write-ahead log."""
+
+import asyncio
+import os
+import subprocess
+from collections.abc import Iterator
+from contextlib import suppress
+from pathlib import Path
+
+import pytest
+
+from service.db.embedded import EmbeddedPostgres
+from service.db.migrations.running import upgrade
+from tests.faults.conftest import Stage, staged
+from tests.support.settings import settings_for_tests
+
+pytestmark = pytest.mark.slow
+SIZE_MIB = 160
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    """A file system of its own, which only root may mount."""
+    if os.geteuid() != 0:
+        pytest.skip("mounting a small disk takes root")
+    subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={SIZE_MIB}m", "tmpfs", str(tmp_path)], check=True)
+    yield tmp_path
+    subprocess.run(["umount", "--lazy", str(tmp_path)], check=True)
+
+
+def fill(disk: Path) -> Path:
+    """Leave no byte free."""
+    filler = disk / "filler"
+    with suppress(OSError), filler.open("wb", buffering=0) as file:
+        while file.write(bytes(65536)):
+            pass
+    return filler
+
+
+async def write(stage: Stage, prefix: str, count: int) -> tuple[set[str], set[str]]:
+    """Create accounts; give those that were acknowledged, and those that were refused."""
+    root, told = stage.api, (set[str](), set[str]())
+    for number in range(count):
+        login_id = f"{prefix}{number}"
+        answer = await root.post("/v1/users", {"login_id": login_id, "name": "N" * 200})
+        assert answer.status_code in {201, 503}
+        if answer.status_code == 201:
+            told[0].add(login_id)
+        elif answer.json()["code"] == "database_unavailable":
+            told[1].add(login_id)
+    return told
+
+
+async def test_writes_on_a_disk_that_fills_up_lose_nothing_and_go_on_when_there_is_room(
+    small_disk: Path,
+) -> None:
+    with EmbeddedPostgres(small_disk / "server") as postgres:
+        await upgrade(postgres.dsn)
+        settings = settings_for_tests()
+        async with staged(postgres, small_disk / "server", postgres.dsn, settings) as stage:
+            stage.api.token = (await stage.api.admin()).token
+            before, _ = await write(stage, "before", 20)
+            filler = fill(small_disk)
+            during, refused = await write(stage, "during", 300)
+            assert refused, "the disk was not full"
+            assert (await stage.api.get("/health/live")).status_code == 200
+            filler.unlink()
+            await asyncio.to_thread(postgres.start)
+            after: set[str] = set()
+            async with asyncio.timeout(10):
+                while not after:
+                    after, _ = await write(stage, f"after{len(after)}", 1)
+            there = {login_id for (login_id,) in await stage.seen.fetch("SELECT login_id FROM users")}
+            told = await stage.seen.fetch("SELECT count(*) FROM events WHERE action = 'user.created'")
+    assert before | during | after <= there
+    assert not refused & there
+    assert told == [(len(there) - 1,)]  # the administrator was made past the API
