@@ -26,9 +26,9 @@ def main() -> int:
         for name in arguments.only or parts:
             say(f"Measuring: {name}")
             figures += parts[name]()
-    if not arguments.only:
-        report.write(figures, plan, _postgres(), servers.PEERS_PYTHON)
-        say(f"Written: {report.RESULTS.relative_to(servers.ROOT)}")
+            if not arguments.only:  # part by part, so that an interrupted run leaves what it has
+                report.write(figures, plan, _postgres(), servers.PEERS_PYTHON)
+                say(f"Written: {report.RESULTS.relative_to(servers.ROOT)}")
     print(report.table(figures))
     return 0
 

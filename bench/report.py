@@ -31,6 +31,13 @@ def write(figures: list[Figure], plan: Plan, postgres: str, peers_python: Path) 
     (RESULTS / "results.svg").write_text(_svg(figures))
 
 
+def _load_average() -> list[float]:
+    return [round(value, 2) for value in os.getloadavg()]
+
+
+LOAD_BEFORE = _load_average()
+
+
 def table(figures: Iterable[Figure]) -> str:
     lines = [
         "| figure | Rollcall | measured against | theirs | ratio | goal | |",
@@ -52,7 +59,8 @@ def _machine(plan: Plan, postgres: str, peers_python: Path) -> dict[str, object]
         "processor": _processor(),
         "memory_gib": round(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30),
         "kernel": platform.release(),
-        "load_average_at_the_end": [round(value, 2) for value in os.getloadavg()],
+        "load_average_at_the_start": LOAD_BEFORE,
+        "load_average_at_the_end": _load_average(),
         "load_generator": "wrk, and bench/load.py" if load.WRK else "bench/load.py",
         "rounds": plan.rounds,
         "seconds_a_round": plan.seconds,
