@@ -27,7 +27,7 @@ from service.usecases.throttle import (
     bucket_of_strangers,
     count_failure,
     give_back,
-    network_refusal,
+    network_wait,
 )
 
 _NOBODY = ""
@@ -180,7 +180,7 @@ async def _open(tx: Tx, *, login: _Login, rules: Rules) -> LoggedIn | LoginThrot
     credential, origin = login.credential, login.origin
     if credential is None or credential.password_hash is None:
         return None
-    if await network_refusal(tx, login.bucket, origin=origin, rules=rules) is not None:
+    if await network_wait(tx, login.bucket, origin=origin, rules=rules) is not None:
         return await _fail(tx, login=login, rules=rules)
     user = await tx.users.record_login(credential.user.id, verified_hash=credential.password_hash)
     if user is None:

@@ -62,11 +62,10 @@ async def admit_attempt(tx: Tx, bucket: Bucket, *, origin: Origin, rules: Rules)
 
     Locks: the account against deletion, then the bucket.
     """
-    policy = rules.throttle
-    wait = await tx.throttle.network_wait(origin.network, policy) if bucket.heeds_network else None
+    wait = await network_wait(tx, bucket, origin=origin, rules=rules)
     if wait is None:
         wait = await tx.throttle.reserve(
-            bucket.digest, user_id=bucket.user_id, is_stranger=bucket.is_stranger, policy=policy
+            bucket.digest, user_id=bucket.user_id, is_stranger=bucket.is_stranger, policy=rules.throttle
         )
     return _refusal(wait, bucket, origin) if wait is not None else None
 
@@ -80,15 +79,15 @@ async def count_failure(tx: Tx, bucket: Bucket, *, origin: Origin, rules: Rules)
     Locks: the network's count.
     """
     is_within = await tx.throttle.count_network(origin.network, rules.throttle)
-    if is_within or not bucket.heeds_network:
-        return None
-    return await network_refusal(tx, bucket, origin=origin, rules=rules)
-
-
-async def network_refusal(tx: Tx, bucket: Bucket, *, origin: Origin, rules: Rules) -> LoginThrottled | None:
-    """Give the refusal of an attempt whose network has reached its limit."""
-    wait = await tx.throttle.network_wait(origin.network, rules.throttle) if bucket.heeds_network else None
+    wait = None if is_within else await network_wait(tx, bucket, origin=origin, rules=rules)
     return _refusal(wait, bucket, origin) if wait is not None else None
+
+
+async def network_wait(tx: Tx, bucket: Bucket, *, origin: Origin, rules: Rules) -> timedelta | None:
+    """Give the wait of an attempt whose network has reached its limit, if that is its concern."""
+    if not bucket.heeds_network:
+        return None
+    return await tx.throttle.network_wait(origin.network, rules.throttle)
 
 
 @asynccontextmanager

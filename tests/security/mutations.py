@@ -45,15 +45,15 @@ MUTATIONS = (
     Mutation(
         "Guesses beyond the limit of a network tell nothing",
         _THROTTLE,
-        "    if is_within or not bucket.heeds_network:",
-        "    if is_within is not None or not bucket.heeds_network:",
+        "    wait = None if is_within else await network_wait(",
+        "    wait = None if is_within is not None else await network_wait(",
         f"{_FLOWS}/test_throttle.py"
         "::test_guess_at_many_names_at_once_tells_no_more_than_the_limit_of_the_network",
     ),
     Mutation(
         "A right guess beyond the limit of a network tells nothing either",
         _SESSIONS,
-        "if await network_refusal(tx, login.bucket, origin=origin, rules=rules) is not None:",
+        "if await network_wait(tx, login.bucket, origin=origin, rules=rules) is not None:",
         "if False:",
         f"{_FLOWS}/test_throttle.py"
         "::test_log_in_from_a_network_at_its_limit_is_not_told_that_the_password_was_right",
