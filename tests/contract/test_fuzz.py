@@ -8,7 +8,7 @@ from tests.support.api import Api, Running
 from tests.support.servers import listening
 from tools.fuzz import ROLES, command, environment
 
-FEW = ("--phases", "fuzzing,stateful", "--max-examples", "1", "--generation-deterministic", "--no-shrink")
+FEW = ("--phases", "fuzzing,stateful", "--max-examples", "4", "--generation-deterministic", "--no-shrink")
 
 
 async def tokens_of(api: Api) -> dict[str, list[str]]:
