@@ -68,8 +68,20 @@ class _Server(uvicorn.Server):
     def __init__(self, config: uvicorn.Config, service: Service) -> None:
         super().__init__(config)
         self._service = service
+        self._loop: asyncio.AbstractEventLoop | None = None
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:  # noqa: ARG002 - the signature is uvicorn's
+        """Leave the signal to the event loop.
+
+        A handler runs in the middle of anything, of the writing of a log line too: logging here would wait
+        for a lock that its own thread holds.
+        """
+        if self._loop is None:
+            self.should_exit = True
+        else:
+            self._loop.call_soon_threadsafe(self._begin_to_end, sig)
+
+    def _begin_to_end(self, sig: int) -> None:
         """Begin to drain at the first signal; at the second, stop waiting for requests in flight."""
         if self._service.is_draining:
             self.force_exit = True
@@ -97,6 +109,7 @@ class _Server(uvicorn.Server):
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         """Start, and say where."""
+        self._loop = asyncio.get_running_loop()
         await super().startup(sockets=sockets)
         self._watch = asyncio.create_task(self._watch_connections())
         _spare_collector()

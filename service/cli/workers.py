@@ -78,12 +78,14 @@ class Workers:
         alive = [process for process in self._processes if process not in dead]
         self._processes = alive + [self._start() for _ in dead if not self._is_ending]
 
-    def _end(self, number: int, _frame: FrameType | None) -> None:
-        """Pass the signal on; a second one reaches the workers as their second, and ends the waiting."""
+    def _end(self, _number: int, _frame: FrameType | None) -> None:
+        """Pass the signal on; a second one reaches the workers as their second, and ends the waiting.
+
+        Logs nothing: the line in whose middle the signal came may hold the logger's lock.
+        """
         self._is_ending = True
         for process in self._processes:
             self._tell(process)
-        _log.info("draining", signal=signal.Signals(number).name, workers=len(self._processes))
 
     def _tell(self, process: SpawnProcess) -> None:
         if process.is_alive():
@@ -92,6 +94,7 @@ class Workers:
 
     def _drain(self) -> None:
         ends_at = time.monotonic() + self._patience_s
+        _log.info("draining", workers=len(self._processes))
         self._listening.close()  # or callers would go on connecting to what nobody accepts from any more
         for process in self._processes:
             if process not in self._told:  # it was being started when the signal came
