@@ -24,19 +24,36 @@ def postgres_processes(directory: Path) -> list[psutil.Process]:
     ]
 
 
-def test_serve_in_a_bare_directory_makes_an_administrator_once_and_keeps_every_row(tmp_path: Path) -> None:
+def test_serve_in_a_bare_directory_makes_an_administrator_once_keeps_every_row_and_ends_in_order(
+    tmp_path: Path,
+) -> None:
     with service_process(tmp_path) as service:
         token = log_in(service, "root", service.first_password())
         created = service.request(
             "POST", "/v1/users", token, {"login_id": "ada", "name": "Ada", "password": PASSWORD}
         )
         assert created.status_code == 201
-        assert service.stop() == 0
+        refuse_a_second_one(service, tmp_path)
+        assert service.get("/health/ready").status_code == 200
+        assert service.stop(signal.SIGTERM) == 0
     assert postgres_processes(tmp_path) == []
 
     with service_process(tmp_path) as again:
         assert again.first_password() is None
         assert log_in(again, "ada", PASSWORD)
+        assert again.stop(signal.SIGINT) == 0  # as Ctrl-C sends it
+    assert postgres_processes(tmp_path) == []
+
+
+def refuse_a_second_one(service: ServiceProcess, directory: Path) -> None:
+    """Start another on the same port and database: it says so in one sentence, and the first goes on."""
+    second = run_command(
+        "serve",
+        ROLLCALL_HTTP__PORT=service.url.rpartition(":")[2],
+        ROLLCALL_DATABASE__EMBEDDED_DIR=str(directory / "postgres"),
+    )
+    assert second.returncode == 1
+    assert second.stderr.splitlines()[-1].startswith("Cannot listen on")
 
 
 def test_serve_after_kill_opens_the_database_with_all_acknowledged_rows(tmp_path: Path) -> None:
@@ -80,25 +97,6 @@ def test_serve_with_an_unreachable_database_lives_and_is_not_ready(tmp_path: Pat
         assert service.stop() == 0
         assert "not_ready" in service.output()
         assert "canary-password" not in service.output()
-
-
-def test_serve_interrupted_like_by_ctrl_c_ends_in_order(tmp_path: Path) -> None:
-    with service_process(tmp_path) as service:
-        assert service.stop(signal.SIGINT) == 0
-    assert postgres_processes(tmp_path) == []
-
-
-def test_serve_on_a_taken_port_says_so_in_one_sentence(tmp_path: Path) -> None:
-    with service_process(tmp_path) as service:
-        port = service.url.rpartition(":")[2]
-        second = run_command(
-            "serve",
-            ROLLCALL_HTTP__PORT=port,
-            ROLLCALL_DATABASE__EMBEDDED_DIR=str(tmp_path / "postgres"),
-        )
-        assert second.returncode == 1
-        assert second.stderr.splitlines()[-1].startswith("Cannot listen on")
-        assert service.get("/health/ready").status_code == 200
 
 
 def test_serve_with_wrong_settings_lists_all_of_them_and_exits_2(tmp_path: Path) -> None:
