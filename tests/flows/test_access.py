@@ -1,5 +1,7 @@
 """Who may call what: the contract's own table against every route there is. Deny by default."""
 
+import asyncio
+
 import pytest
 from litestar.routes import HTTPRoute
 
@@ -214,3 +216,11 @@ async def test_register_openly_gives_no_rights_and_no_way_around_a_due_password_
         assert (made.status_code, made.json()["code"]) == (403, "password_change_required")
         made = await api.post("/v1/users", plain)
         assert (made.status_code, made.json()["role"]) == (201, "user")
+
+
+async def test_read_by_many_callers_at_once_tells_each_of_itself(api: Api) -> None:
+    accounts = [await api.account(f"caller{number}", password=None) for number in range(40)]
+    tokens = [account.token for account in accounts] + ["rcs_" + "x" * 43]
+    answers = await asyncio.gather(*(api.by(token).get("/v1/users/me") for token in tokens * 2))
+    told = [answer.json()["id"] if answer.status_code == 200 else answer.status_code for answer in answers]
+    assert told == [*(str(account.id) for account in accounts), 401] * 2

@@ -6,8 +6,22 @@ from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import Interval, bindparam, delete, func, insert, or_, select, tuple_, update
+from sqlalchemy import (
+    ARRAY,
+    Interval,
+    LargeBinary,
+    any_,
+    bindparam,
+    delete,
+    func,
+    insert,
+    or_,
+    select,
+    tuple_,
+    update,
+)
 
+from service.db.keyed_read import KeyedRead
 from service.db.read_lane import ReadLane, ReadQuery
 from service.db.repositories.base import Repository, page_of
 from service.db.tables import ApiKeyRow
@@ -23,6 +37,7 @@ API_KEY_COLUMNS: tuple[Any, ...] = (
     ApiKeyRow.expires_at,
     ApiKeyRow.prefix,
 )
+API_KEY_WIDTH = len(API_KEY_COLUMNS)
 _SCOPES = {scope.value: scope for scope in Scope}
 
 
@@ -59,8 +74,8 @@ _TOUCH = (
     )
     .values(last_used_at=func.now())
 )
-_LIVE_BY_DIGEST = select(*API_KEY_COLUMNS).where(
-    ApiKeyRow.token_digest == bindparam("token_digest"),
+_LIVE_BY_DIGESTS = select(*API_KEY_COLUMNS, ApiKeyRow.token_digest).where(
+    ApiKeyRow.token_digest == any_(bindparam("keys", type_=ARRAY(LargeBinary))),
     or_(ApiKeyRow.expires_at.is_(None), ApiKeyRow.expires_at > func.now()),
 )
 _ALL = select(*API_KEY_COLUMNS).order_by(ApiKeyRow.created_at, ApiKeyRow.id).limit(bindparam("row_limit"))
@@ -105,17 +120,18 @@ class ApiKeyRepository(Repository):
 class ApiKeyReads:
     """API keys, read in one statement without a transaction."""
 
-    _LIVE = ReadQuery(_LIVE_BY_DIGEST)
+    _LIVE = ReadQuery(_LIVE_BY_DIGESTS)
     _FIRST_PAGE = ReadQuery(_ALL)
     _NEXT_PAGE = ReadQuery(_ALL_CONTINUED)
 
     def __init__(self, lane: ReadLane) -> None:
         self._lane = lane
+        self._live: KeyedRead[bytes] = KeyedRead(lane, self._LIVE)
 
     async def find_live(self, token_digest: bytes) -> ApiKey | None:
         """Find the key of a digest, unless it has expired."""
-        row = await self._lane.fetch_one(self._LIVE, token_digest=token_digest)
-        return api_key_from(tuple(row)) if row is not None else None
+        row = await self._live.get(token_digest)
+        return api_key_from(tuple(row)[:API_KEY_WIDTH]) if row is not None else None
 
     async def list_page(self, *, after: Position | None, limit: int) -> Page[ApiKey]:
         """List the keys, oldest first."""

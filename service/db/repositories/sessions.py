@@ -7,8 +7,11 @@ from typing import Any
 from uuid import UUID
 
 from sqlalchemy import (
+    ARRAY,
     ColumnElement,
     Interval,
+    LargeBinary,
+    any_,
     bindparam,
     case,
     delete,
@@ -21,6 +24,7 @@ from sqlalchemy import (
 )
 from sqlalchemy.dialects.postgresql import INTERVAL
 
+from service.db.keyed_read import KeyedRead
 from service.db.read_lane import ReadLane, ReadQuery
 from service.db.repositories.base import Repository, page_of
 from service.db.repositories.users import USER_COLUMNS, USER_WIDTH, user_from
@@ -61,7 +65,7 @@ def session_from(values: Sequence[Any]) -> Session:
 
 def open_session_from(values: Sequence[Any]) -> OpenSession:
     """Make the entity from the values of `OPEN_SESSION_COLUMNS`."""
-    age, idle_for = values[SESSION_WIDTH + USER_WIDTH :]
+    age, idle_for = values[SESSION_WIDTH + USER_WIDTH : SESSION_WIDTH + USER_WIDTH + 2]
     return OpenSession(
         session_from(values[:SESSION_WIDTH]),
         user_from(values[SESSION_WIDTH : SESSION_WIDTH + USER_WIDTH]),
@@ -83,11 +87,11 @@ def is_live() -> ColumnElement[bool]:
     return (SessionRow.expires_at > func.now()) & (SessionRow.idle_expires_at > func.now())
 
 
-_OPEN_BY_DIGEST = (
-    select(*OPEN_SESSION_COLUMNS)
+_OPEN_BY_DIGESTS = (
+    select(*OPEN_SESSION_COLUMNS, SessionRow.token_digest)
     .join(UserRow, UserRow.id == SessionRow.user_id)
     .where(
-        SessionRow.token_digest == bindparam("token_digest"),
+        SessionRow.token_digest == any_(bindparam("keys", type_=ARRAY(LargeBinary))),
         is_live(),
         UserRow.state == literal_column("'active'"),
     )
@@ -223,16 +227,17 @@ class SessionRepository(Repository):
 class SessionReads:
     """Sessions, read in one statement without a transaction."""
 
-    _OPEN = ReadQuery(_OPEN_BY_DIGEST)
+    _OPEN = ReadQuery(_OPEN_BY_DIGESTS)
     _FIRST_PAGE = ReadQuery(_OF_USER)
     _NEXT_PAGE = ReadQuery(_OF_USER_CONTINUED)
 
     def __init__(self, lane: ReadLane) -> None:
         self._lane = lane
+        self._open: KeyedRead[bytes] = KeyedRead(lane, self._OPEN)
 
     async def find_open(self, token_digest: bytes) -> OpenSession | None:
         """Find the live session of a token, with its active account."""
-        row = await self._lane.fetch_one(self._OPEN, token_digest=token_digest)
+        row = await self._open.get(token_digest)
         return open_session_from(tuple(row)) if row is not None else None
 
     async def list_page(self, user_id: UUID, *, after: Position | None, limit: int) -> Page[Session]:
