@@ -14,6 +14,7 @@ from litestar.types import ControllerRouterHandler
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from service import __version__
+from service.api.access_log import TellRequest, log_request
 from service.api.authentication import Authenticator
 from service.api.boundary import Boundary
 from service.api.calls import Admission
@@ -89,13 +90,16 @@ class Service:
         return UnitOfWork(self.chore_engine)
 
 
-def create_app(settings: Settings, *, dsn: str | None = None) -> Litestar:
+def create_app(
+    settings: Settings, *, dsn: str | None = None, tell_request: TellRequest = log_request
+) -> Litestar:
     """Make the application. It opens nothing before its lifespan starts.
 
     `dsn` is the database when the settings name none: the embedded one, which somebody else starts and stops.
+    `tell_request` takes the lines of the access log.
     """
     service = create_service(settings, dsn or settings.database.dsn or "")
-    observer = Observer(partial(readings_of, service), Traces.configured(settings.service_name))
+    observer = Observer(partial(readings_of, service), Traces.configured(settings.service_name), tell_request)
     overridden = _overridden(service.rules)
     admission = Admission(Authenticator(service.reads, service.touches), service.reads, overridden)
     app = Litestar(

@@ -9,6 +9,7 @@ from collections.abc import Callable, Collection
 from datetime import timedelta
 from time import perf_counter
 from typing import Final, NamedTuple
+from uuid import UUID
 
 import structlog
 from litestar.enums import ScopeType
@@ -28,7 +29,7 @@ from service.domain.errors import (
     MalformedRequest,
     RollcallError,
 )
-from service.domain.ids import new_id_text, parse_id
+from service.domain.ids import new_request_id, parse_id
 
 _log = structlog.get_logger("rollcall.api")
 
@@ -62,7 +63,7 @@ class RequestRecord(NamedTuple):
     duration_s: float
     request_id: str
     client_ip: str | None
-    caller_id: object | None
+    caller_id: UUID | None
     traceparent: str | None = None
 
 
@@ -140,7 +141,7 @@ class Boundary:
         try:
             fields = check_headers(scope)
         except MalformedRequest as error:
-            state["request_id"] = new_id_text()
+            state["request_id"] = new_request_id()
             # How far such a request reaches is anybody's guess, so nothing may follow it.
             await exchange.refuse(error, close=True)
             return
@@ -224,7 +225,7 @@ async def _give_up(exchange: Exchange) -> None:
 def _request_id_of(fields: Fields) -> str:
     """Keep a request id that came along if it is a UUID in canonical form, else make one."""
     given = fields.get(b"x-request-id", b"").decode("latin-1")
-    return given if given and parse_id(given) else new_id_text()
+    return given if given and parse_id(given) else new_request_id()
 
 
 def _is_preflight(scope: HTTPScope, fields: Fields) -> bool:

@@ -1,4 +1,4 @@
-"""Metrics and the access log: one record per request, bounded labels, no names and no paths.
+"""Metrics: one record per request, bounded labels, no names and no paths.
 
 Source: OpenTelemetry semantic conventions for HTTP and database clients; OWASP ASVS 5.0 16.2.5.
 """
@@ -10,7 +10,6 @@ from dataclasses import dataclass
 from threading import Lock
 from typing import Any, Final, cast
 
-import structlog
 from litestar import Controller, HttpMethod, Response
 from litestar.di import NamedDependency
 from litestar.params import SkipValidation
@@ -28,6 +27,7 @@ from prometheus_client.multiprocess import MultiProcessCollector
 from prometheus_client.registry import Collector
 
 from service import __version__
+from service.api.access_log import TellRequest, line_of, log_request
 from service.api.boundary import RequestRecord
 from service.api.operations import Operation, Success, endpoint
 from service.api.traces import Traces
@@ -41,7 +41,6 @@ SHARED_DIR: Final = "PROMETHEUS_MULTIPROC_DIR"
 
 cast(Any, disable_created_metrics)()  # a third of all lines, and nobody asks for them
 
-_log = structlog.get_logger("rollcall.access")
 _BUCKETS: Final = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.075, 0.1, 0.25, 0.5, 0.75, 1, 2.5, 5, 7.5, 10)
 """Those of the conventions, and two for reads, which are faster than their first."""
 _METHODS: Final = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
@@ -67,12 +66,16 @@ class Observer:
     that share a directory add up; then each has to `refresh` every few seconds, as only the one that answers
     is read at that moment.
 
-    With `traces`, each request makes a span, too.
+    `tell` takes the line of the access log. With `traces`, each request makes a span, too.
     """
 
-    def __init__(self, read: Callable[[], Readings], traces: Traces | None = None) -> None:
+    def __init__(
+        self, read: Callable[[], Readings], traces: Traces | None = None, tell: TellRequest = log_request
+    ) -> None:
         self._read = read
         self._traces = traces
+        self._tell = tell
+        self._durations: dict[tuple[str, str, int], Histogram] = {}
         self._lock = Lock()
         is_shared = SHARED_DIR in os.environ
         own = CollectorRegistry() if is_shared else _registry_with(_Release(self.refresh))
@@ -102,14 +105,22 @@ class Observer:
         """Take note of a request."""
         method = record.method if record.method in _METHODS else "_OTHER"
         route = record.route or ""
-        self._requests.labels(method, route, str(record.status)).observe(record.duration_s)
+        self._duration_of(method, route, record.status).observe(record.duration_s)
         if (method, route) == _LOGIN and record.status in _LOGIN_OUTCOMES:
             self._logins.labels(_LOGIN_OUTCOMES[record.status]).inc()
         if route in _UNLOGGED:
             return
-        _log_request(record, method, route)
+        self._tell(line_of(record, method))
         if self._traces is not None:
             self._traces.observe(record)
+
+    def _duration_of(self, method: str, route: str, status: int) -> Histogram:
+        """Give the series of a kind of request; the library takes longer to find it than to count in it."""
+        kind = (method, route, status)
+        found = self._durations.get(kind)
+        if found is None:
+            found = self._durations[kind] = self._requests.labels(method, route, str(status))
+        return found
 
     def count(self, action: str) -> None:
         """Take note of an action of the audit trail, once it is committed."""
@@ -208,19 +219,6 @@ def _registry_with(release: _Release) -> CollectorRegistry:
     registry = CollectorRegistry()
     registry.register(release)
     return registry
-
-
-def _log_request(record: RequestRecord, method: str, route: str) -> None:
-    tell = _log.warning if record.status >= 500 else _log.info
-    tell(
-        "request",
-        method=method,
-        route=route,
-        status=record.status,
-        duration_ms=round(record.duration_s * 1000, 2),
-        request_id=record.request_id,
-        caller_id=str(record.caller_id) if record.caller_id else None,
-    )
 
 
 METRICS = Operation(

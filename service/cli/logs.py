@@ -12,6 +12,7 @@ import msgspec
 import structlog
 from structlog.typing import EventDict, Processor
 
+from service.api.access_log import RequestLine, TellRequest, log_request
 from service.cli.lines import Lines
 from settings import Settings
 
@@ -36,25 +37,38 @@ class Forgiving:
             self._stream.flush()
 
 
-def configure_logs(settings: Settings, *, is_command: bool = False, is_server: bool = False) -> None:
+def configure_server_logs(settings: Settings) -> TellRequest:
+    """Configure the logs of a server, whose lines a thread beside its event loop writes a moment later.
+
+    Gives what takes the lines of the access log. In JSON they go past the logger, which would take ten times
+    as long for the same bytes: that was a fifth of what a read costs.
+    """
+    lines: Lines[RequestLine] = Lines(cast(TextIO, Forgiving(sys.stderr)), _as_line)
+    _configure(settings, cast(TextIO, lines), _level_of(settings))
+    if _is_console(settings) or _level_of(settings) > logging.INFO:
+        return log_request
+    return lines.add
+
+
+def configure_logs(settings: Settings, *, is_command: bool = False) -> None:
     """Make every log line of this process, the libraries' too, come out in the chosen form.
 
     A command that ends by itself tells its result; only its warnings are logged, unless debugging was
-    chosen. A server's lines are written by a thread beside its event loop, a moment later.
+    chosen.
     """
-    stream = cast(TextIO, Forgiving(sys.stderr))
-    if is_server:
-        stream = cast(TextIO, Lines(stream))
-    is_console = settings.log.format == "console" or (settings.log.format == "auto" and sys.stderr.isatty())
+    level = _level_of(settings)
+    if is_command and level > logging.DEBUG:
+        level = max(level, logging.WARNING)
+    _configure(settings, cast(TextIO, Forgiving(sys.stderr)), level)
+
+
+def _configure(settings: Settings, stream: TextIO, level: int) -> None:
     shared: list[Processor] = [
         structlog.contextvars.merge_contextvars,
         structlog.stdlib.add_log_level,
         structlog.processors.TimeStamper(fmt="iso", utc=True, key="at"),
     ]
-    renderer: Processor = structlog.dev.ConsoleRenderer() if is_console else _as_json
-    level: int = logging.getLevelName(settings.log.level.upper())
-    if is_command and level > logging.DEBUG:
-        level = max(level, logging.WARNING)
+    renderer: Processor = structlog.dev.ConsoleRenderer() if _is_console(settings) else _as_json
     structlog.configure(
         processors=[*shared, renderer],
         wrapper_class=structlog.make_filtering_bound_logger(level),
@@ -72,6 +86,19 @@ def configure_logs(settings: Settings, *, is_command: bool = False, is_server: b
         library = logging.getLogger(name)
         library.handlers, library.propagate = [], True
         library.setLevel(max(level, logging.WARNING))
+
+
+def _is_console(settings: Settings) -> bool:
+    return settings.log.format == "console" or (settings.log.format == "auto" and sys.stderr.isatty())
+
+
+def _level_of(settings: Settings) -> int:
+    level: int = logging.getLevelName(settings.log.level.upper())
+    return level
+
+
+def _as_line(line: RequestLine) -> str:
+    return _encode(line).decode() + "\n"
 
 
 def _as_json(_logger: Any, _method: str, event: EventDict) -> str:

@@ -24,7 +24,7 @@ from service.app import Service, create_app
 from service.cli.connection import database_of, with_service
 from service.cli.connections import LOOK_EVERY_S, Idleness
 from service.cli.console import note
-from service.cli.logs import configure_logs
+from service.cli.logs import configure_server_logs
 from service.cli.metrics import adding_up, answering
 from service.cli.workers import Workers
 from service.db.migrations.patience import Patience
@@ -48,14 +48,14 @@ _log = structlog.get_logger("rollcall")
 def serve() -> None:
     """Serve the API until SIGTERM or Ctrl-C; then finish what is in flight."""
     settings = get_settings()
-    configure_logs(settings, is_server=True)
+    tell_request = configure_server_logs(settings)
     with _terminable(), database_of(settings) as dsn:
         if settings.migrates_on_start:
             _migrate(settings, settings.migrations_dsn or dsn)
         if settings.database.dsn is None:
             _introduce(settings, dsn)
         if settings.http.workers == 1:
-            app = create_app(settings, dsn=dsn)
+            app = create_app(settings, dsn=dsn, tell_request=tell_request)
             with _listen(settings) as listening, answering(settings, app.state["observer"].registry):
                 _serve_here(settings, app, listening)
         else:
@@ -152,9 +152,9 @@ def _serve_in_workers(settings: Settings, dsn: str) -> None:
 def serve_as_worker(dsn: str, listening: socket.socket) -> None:
     """Serve as one of several processes; the socket is shared by all of them."""
     settings = get_settings()
-    configure_logs(settings, is_server=True)
+    tell_request = configure_server_logs(settings)
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the parent, which passes it on
-    _serve_here(settings, create_app(settings, dsn=dsn), listening)
+    _serve_here(settings, create_app(settings, dsn=dsn, tell_request=tell_request), listening)
 
 
 def _listen(settings: Settings) -> socket.socket:

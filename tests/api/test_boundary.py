@@ -19,6 +19,7 @@ from service.domain.errors import BodyTooLarge, OutcomeUnknown
 
 REQUEST_ID = "01890a5d-ac96-774b-bcce-b302099a8057"
 SECRET = "hunter2-hunter2"
+CALLER_ID = UUID("0198c5a4-7d1e-7c3b-9f60-2b1f3a5c7d9e")
 ORIGIN = b"https://app.example"
 NEVER = timedelta(hours=1)
 AT_ONCE = timedelta(milliseconds=1)
@@ -430,13 +431,13 @@ async def test_boundary_observes_route_and_caller_when_the_application_tells_the
 ) -> None:
     async def app(scope: Any, receive: Any, send: Any) -> None:
         scope["path_template"] = "/things/{id}"
-        scope["state"]["caller_id"] = 7
+        scope["state"]["caller_id"] = CALLER_ID
         await Inner()(scope, receive, send)
 
     for method in ("GET", "HEAD"):
         await ask(around(app, observe=records.append), method)
 
-    assert [(record.route, record.caller_id) for record in records] == [("/things/{id}", 7)] * 2
+    assert [(record.route, record.caller_id) for record in records] == [("/things/{id}", CALLER_ID)] * 2
 
 
 async def test_boundary_observes_a_refusal_before_routing(

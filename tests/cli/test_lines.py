@@ -25,7 +25,7 @@ def test_end_the_process_writes_every_line_in_order() -> None:
 
 def test_write_more_than_may_wait_loses_nothing() -> None:
     stream = io.StringIO()
-    lines = Lines(stream)
+    lines: Lines[str] = Lines(stream)
     for _ in range(MOST_WAITING + 2):
         lines.write("x")
     lines.drain()

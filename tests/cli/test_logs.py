@@ -5,12 +5,15 @@ import json
 import logging
 import sys
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, cast
+from uuid import UUID
 
 import pytest
 import structlog
 
-from service.cli.logs import configure_logs
+from service.api.access_log import line_of, log_request
+from service.api.boundary import RequestRecord
+from service.cli.logs import configure_logs, configure_server_logs
 from settings.log import LogSettings
 from tests.support.api import PASSWORD, Api
 from tests.support.settings import settings_for_tests
@@ -18,7 +21,7 @@ from tests.support.settings import settings_for_tests
 TRACE = "4bf92f3577b34da6a3ce929d0e0e4736"
 
 
-class Lines:
+class Written:
     """Reads what was logged."""
 
     def __init__(self) -> None:
@@ -34,9 +37,9 @@ class Lines:
 
 
 @pytest.fixture
-def lines(monkeypatch: pytest.MonkeyPatch) -> Iterator[Lines]:
+def lines(monkeypatch: pytest.MonkeyPatch) -> Iterator[Written]:
     """What is logged as JSON from now on."""
-    before, root, written = structlog.get_config(), logging.getLogger(), Lines()
+    before, root, written = structlog.get_config(), logging.getLogger(), Written()
     handlers, level = root.handlers[:], root.level
     monkeypatch.setattr(sys, "stderr", written.stream)
     configure_logs(settings_for_tests(log=LogSettings(format="json")))
@@ -48,7 +51,7 @@ def lines(monkeypatch: pytest.MonkeyPatch) -> Iterator[Lines]:
     root.setLevel(level)
 
 
-async def test_log_a_request_writes_json_with_request_and_trace_id(api: Api, lines: Lines) -> None:
+async def test_log_a_request_writes_json_with_request_and_trace_id(api: Api, lines: Written) -> None:
     await api.account("ada")
     lines.read()
     answer = await api.log_in("ada", "not the password at all")
@@ -70,7 +73,7 @@ async def test_log_a_request_writes_json_with_request_and_trace_id(api: Api, lin
     "value", ["", "00-" + "0" * 32 + "-00f067aa0ba902b7-01", '00-"}\n{"-1-01', "x" * 400]
 )
 async def test_log_a_request_with_a_bad_traceparent_takes_no_trace_id(
-    api: Api, lines: Lines, value: str
+    api: Api, lines: Written, value: str
 ) -> None:
     lines.read()
     await api.get("/v1/users/me", headers={"traceparent": value.replace("\n", "\t")})
@@ -78,7 +81,7 @@ async def test_log_a_request_with_a_bad_traceparent_takes_no_trace_id(
     assert "trace_id" not in access
 
 
-async def test_log_requests_tells_no_secret_and_no_name(api: Api, lines: Lines) -> None:
+async def test_log_requests_tells_no_secret_and_no_name(api: Api, lines: Written) -> None:
     ada = await api.account("ada-in-the-logs")
     lines.read()
     await api.log_in(ada.login_id)
@@ -90,3 +93,40 @@ async def test_log_requests_tells_no_secret_and_no_name(api: Api, lines: Lines) 
     assert len(written) >= 4
     secrets = (ada.login_id, ada.token, PASSWORD, "a wrong password it is", "no text", "Ada")
     assert not [secret for secret in secrets if secret in json.dumps(written)]
+
+
+@pytest.mark.parametrize(
+    "record",
+    [
+        RequestRecord("GET", "/v1/users/{user_id}", 200, 0.0012345, "id", None, UUID(int=7)),
+        RequestRecord("POST", None, 503, 0.2, "id", None, None, f"00-{TRACE}-00f067aa0ba902b7-01"),
+    ],
+    ids=["plain", "traced"],
+)
+def test_log_a_request_past_the_logger_writes_the_same(
+    lines: Written, record: RequestRecord, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sys, "stderr", lines.stream)
+    line = line_of(record, record.method)
+    log_request(line)
+    tell = configure_server_logs(settings_for_tests(log=LogSettings(format="json")))
+    tell(line)
+    cast(Any, tell).__self__.drain()
+
+    slow, fast = lines.read()
+    assert slow.pop("at")[:16] == fast.pop("at")[:16]
+    assert fast == slow
+
+
+@pytest.mark.parametrize(("chosen", "told"), [("info", 1), ("warning", 0)])
+def test_log_a_request_of_a_server_heeds_the_level(
+    lines: Written, chosen: str, told: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sys, "stderr", lines.stream)
+    settings = settings_for_tests(log=LogSettings.model_validate({"format": "json", "level": chosen}))
+    tell = configure_server_logs(settings)
+    structlog.configure(cache_logger_on_first_use=False)
+    tell(line_of(RequestRecord("GET", "/v1/users", 200, 0.1, "id", None, None), "GET"))
+    if told:
+        cast(Any, tell).__self__.drain()
+    assert len(lines.read()) == told
