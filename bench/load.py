@@ -23,6 +23,7 @@ import uvloop
 
 WRK = shutil.which("wrk")
 SCRIPT = Path(__file__).with_name("raw_requests.lua")
+_LAST_ANSWER_WITHIN_S = 15
 _LATENCY = re.compile(r"99%\s+([0-9.]+)(us|ms|s|m)")
 _MS = {"us": 1e-3, "ms": 1.0, "s": 1e3, "m": 6e4}
 
@@ -127,6 +128,9 @@ class _Clients:
             asyncio.sleep(self.outcome.seconds) if self.source.rate is None else self._pace(self.source.rate)
         )
         self.is_over = True
+        # What is still asked is answered first, or the server would work it off in the next measurement.
+        async with asyncio.timeout(_LAST_ANSWER_WITHIN_S):
+            await asyncio.gather(*(client.idle.wait() for client in clients))
         for client in clients:
             client.close()
         return self.outcome.finish()
@@ -152,6 +156,8 @@ class _Clients:
             self.idle.append(client)
 
     def answered(self, client: "_Client", status: bytes, asked_at: float) -> None:
+        if self.is_over:
+            return
         self.outcome.answers += 1
         if status[:1] == b"2":
             self.outcome.latencies_ms.append((time.perf_counter() - asked_at) * 1000)
@@ -167,12 +173,15 @@ class _Client(asyncio.Protocol):
         self._clients = clients
         self._asked_at = 0.0
         self._received = b""
+        self.idle = asyncio.Event()
+        self.idle.set()
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast(asyncio.Transport, transport)
 
     def ask(self, request: bytes, asked_at: float) -> None:
         self._asked_at = asked_at
+        self.idle.clear()
         self._transport.write(request)
 
     def data_received(self, data: bytes) -> None:
@@ -185,6 +194,7 @@ class _Client(asyncio.Protocol):
         length = int(head[at + 15 :].split(b"\r\n", 1)[0]) if at >= 0 else 0
         if len(self._received) >= end + 4 + length:
             self._received = b""
+            self.idle.set()
             self._clients.answered(self, head[9:12], self._asked_at)
 
     def connection_lost(self, exc: Exception | None) -> None:
