@@ -57,10 +57,18 @@ import os
 import signal
 from pathlib import Path
 
+import pytest
 
-def test_end(rollcall_server):
+
+@pytest.fixture
+def goodbye(rollcall):
+    yield
+    Path("goodbye").write_text(rollcall.user("ada").login_id)
+
+
+def test_end(rollcall_server, goodbye):
     Path("place").write_text(str(rollcall_server.log.parent))
-    os.kill(os.getpid(), signal.{signal})
+    {ending}
 """
 _ANY = "def test_any(rollcall):\n    pass\n"
 
@@ -74,18 +82,31 @@ def test_run_suite_on_two_workers_gives_each_test_a_clean_service_of_its_workers
     assert postgres_processes(project) == []
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGKILL])
-def test_end_pytest_in_any_way_ends_service_and_database(tmp_path: Path, number: signal.Signals) -> None:
-    project = project_of(tmp_path, test_end=_ENDING.format(signal=number.name))
+def test_interrupt_pytest_lets_fixtures_use_the_service_before_it_ends(tmp_path: Path) -> None:
+    ctrl_c = "os.killpg(0, signal.SIGINT)"  # reaches every process of the terminal's group
+    project = project_of(tmp_path, test_end=_ENDING.format(ending=ctrl_c))
     ran = run_tests(project, "test_end.py")
-    assert ran.returncode == (2 if number is signal.SIGINT else -signal.SIGKILL), ran.stdout + ran.stderr
-    place = Path((project / "place").read_text())
+    assert ran.returncode == 2, ran.stdout + ran.stderr
+    assert (project / "goodbye").read_text() == "ada"
+    assert has_ended(project)
+
+
+def test_kill_pytest_ends_service_and_database(tmp_path: Path) -> None:
+    project = project_of(tmp_path, test_end=_ENDING.format(ending="os.kill(os.getpid(), signal.SIGKILL)"))
+    ran = run_tests(project, "test_end.py")
+    assert ran.returncode == -signal.SIGKILL, ran.stdout + ran.stderr
+    assert not (project / "goodbye").exists()
     ends_at = time.monotonic() + 30
-    while (place / "postgres").exists() and time.monotonic() < ends_at:
-        time.sleep(0.02)  # after SIGKILL nobody is left who could wait for it
-    assert "draining" in (place / "service.log").read_text()
-    assert postgres_processes(project) == []
-    assert not (place / "postgres").exists()
+    while not has_ended(project) and time.monotonic() < ends_at:
+        time.sleep(0.02)  # nobody is left who could wait for it
+    assert has_ended(project)
+
+
+def has_ended(project: Path) -> bool:
+    """Tell whether the service has drained, its database has stopped, and its files are gone."""
+    place = Path((project / "place").read_text())
+    is_drained = "draining" in (place / "service.log").read_text()
+    return is_drained and not postgres_processes(project) and not (place / "postgres").exists()
 
 
 @pytest.mark.parametrize(

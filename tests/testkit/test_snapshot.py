@@ -1,4 +1,5 @@
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from pathlib import Path
 from urllib.parse import parse_qs, urlsplit
@@ -29,12 +30,15 @@ ALTER TABLE parents ENABLE ALWAYS TRIGGER fail
 """
 
 
+def connect(dsn: str, **settings: str) -> closing[Postgres]:
+    parts = urlsplit(dsn)
+    (directory,) = parse_qs(parts.query)["host"]
+    return closing(Postgres(Path(directory), user="rollcall", database=parts.path[1:], **settings))
+
+
 @pytest.fixture
 def connection(empty_database: str) -> Iterator[Postgres]:
-    parts = urlsplit(empty_database)
-    (directory,) = parse_qs(parts.query)["host"]
-    who = {"user": "rollcall", "database": parts.path[1:], "session_replication_role": "replica"}
-    with closing(Postgres(Path(directory), **who)) as opened:
+    with connect(empty_database, session_replication_role="replica") as opened:
         opened.run(_SCHEMA)
         yield opened
 
@@ -70,6 +74,21 @@ def test_restore_amid_deadlocks_tries_again_and_gives_up_in_the_end(
             snapshot.restore()
         assert caught.value.sqlstate == told
     assert ("parent|3|Bob",) in connection.run(_ROWS) or told is None
+
+
+def test_restore_beside_a_request_under_way_waits_for_it_and_removes_what_it_adds(
+    connection: Postgres, empty_database: str
+) -> None:
+    before = connection.run(_ROWS)
+    snapshot = Snapshot(connection)
+    with connect(empty_database) as request, ThreadPoolExecutor() as beside:
+        request.run("BEGIN; INSERT INTO children VALUES (3, 1)")
+        restoring = beside.submit(snapshot.restore)
+        while not request.run("SELECT 1 FROM pg_locks WHERE NOT granted"):
+            assert not restoring.done()
+        request.run("COMMIT")
+        restoring.result(timeout=10)
+    assert connection.run(_ROWS) == before
 
 
 def test_run_what_the_server_refuses_raises_and_leaves_the_connection_usable(connection: Postgres) -> None:
