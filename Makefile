@@ -12,7 +12,7 @@ PYTEST_WORKERS ?= 2
 ENGINE ?= docker
 IMAGE ?= rollcall:dev
 
-.PHONY: help run test check format lint types floors documents migrate rollback revision status plan rehearse \
+.PHONY: help install run test check format lint types floors documents migrate rollback revision status plan rehearse \
 	purge-parked admin key image up down doctor fuzz storm prove-failover prove-docs prove-search prove-timing \
 	prove-defences bench lock clean
 
@@ -29,6 +29,8 @@ $(VENV)/.%: requirements/%.txt | $(BIN)/python
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --cache-dir var/pip --no-compile --require-hashes -r $<
 	@touch $@
 
+install: $(VENV)/.runtime ## make the environment in .venv, and start nothing
+
 run: $(VENV)/.runtime ## serve; on an embedded PostgreSQL unless DATABASE_URL is set
 	@exec $(SERVICE) serve
 
@@ -39,7 +41,7 @@ check: $(VENV)/.lint ## format, lint, types, floors, migrations and documents in
 	@$(BIN)/ruff format --check --quiet . || { echo "Run: make format" >&2; exit 1; }
 	@$(BIN)/ruff check --quiet .
 	@$(BIN)/mypy
-	@$(BIN)/lint-imports --no-cache
+	@PYTHONPATH=testkit/src $(BIN)/lint-imports --no-cache
 	@$(SERVICE) database check
 	@$(BIN)/python -m settings docs --check
 	@$(SERVICE) documents --check
@@ -127,4 +129,4 @@ lock: $(VENV)/.lint ## resolve the dependencies anew and pin them with hashes
 			--generate-hashes --no-emit-index-url --no-emit-find-links --no-header --quiet --upgrade || exit 1; done
 
 clean: ## remove the environment and caches; the embedded database stays
-	@rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache var/test-postgres var/tmp
+	@rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache var/test-postgres var/test-testkit var/tmp

@@ -5,7 +5,13 @@ from pathlib import Path
 import psutil
 
 from tests.support.api import PASSWORD
-from tests.support.processes import ServiceProcess, free_port, run_command, service_process
+from tests.support.processes import (
+    ServiceProcess,
+    free_port,
+    postgres_processes,
+    run_command,
+    service_process,
+)
 
 
 def log_in(service: ServiceProcess, login_id: str, password: str | None) -> str:
@@ -13,15 +19,6 @@ def log_in(service: ServiceProcess, login_id: str, password: str | None) -> str:
     assert answer.status_code == 201, answer.text
     token: str = answer.json()["token"]
     return token
-
-
-def postgres_processes(directory: Path) -> list[psutil.Process]:
-    marker = str(directory)
-    return [
-        process
-        for process in psutil.process_iter(["cmdline"])
-        if any(marker in part for part in process.info["cmdline"] or []) and "postgres" in process.name()
-    ]
 
 
 def test_serve_in_a_bare_directory_makes_an_administrator_once_keeps_every_row_and_ends_in_order(

@@ -15,7 +15,13 @@ from service.security.hashing import HashingStats
 
 ROOT = Path(__file__).parents[2]
 OPERATIONS = (ROOT / "docs/operations.md").read_text()
-DOCUMENTS = ("docs/operations.md", "docs/architecture.md", "CONTRIBUTING.md", "examples/README.md")
+DOCUMENTS = (
+    "docs/operations.md",
+    "docs/architecture.md",
+    "CONTRIBUTING.md",
+    "examples/README.md",
+    "testkit/README.md",
+)
 _LOG_CALL = re.compile(r"""_log\.(?:debug|info|warning|error)\(\s*"([a-z][a-z_.]+)\"""")
 
 

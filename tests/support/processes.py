@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import httpx
+import psutil
 
 ROOT = Path(__file__).resolve().parents[2]
 _ELSEWHERE = ROOT / "tests"
@@ -103,6 +104,16 @@ class ServiceProcess:
         """Send a signal, and give the exit status."""
         self.process.send_signal(number)
         return self.process.wait(60)
+
+
+def postgres_processes(directory: Path) -> list[psutil.Process]:
+    """Give what runs as a PostgreSQL server on data in a directory."""
+    marker = str(directory)
+    return [
+        process
+        for process in psutil.process_iter(["cmdline"])
+        if any(marker in part for part in process.info["cmdline"] or []) and "postgres" in process.name()
+    ]
 
 
 @contextmanager

@@ -1,0 +1,97 @@
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
+from pathlib import Path
+from urllib.parse import parse_qs, urlsplit
+
+import pytest
+from rollcall_testkit.postgres import DEADLOCK, Postgres, PostgresError
+from rollcall_testkit.snapshot import Snapshot
+
+_SCHEMA = """
+CREATE TABLE parents (id int PRIMARY KEY, name text);
+CREATE TABLE children (id int PRIMARY KEY, parent_id int REFERENCES parents);
+CREATE TABLE alembic_version (version_num text);
+INSERT INTO parents VALUES (1, 'Ada'), (2, NULL);
+INSERT INTO children VALUES (1, 1), (2, 2)
+"""
+_ROWS = """
+SELECT concat_ws('|', 'parent', id, name) FROM parents
+UNION ALL SELECT concat_ws('|', 'child', id, parent_id) FROM children ORDER BY 1
+"""
+_FAILING = """
+CREATE SEQUENCE tries;
+CREATE FUNCTION fail() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
+    IF nextval('tries') <= {times} THEN RAISE 'as others did' USING ERRCODE = '{sqlstate}'; END IF;
+    RETURN OLD;
+END $$;
+CREATE TRIGGER fail BEFORE DELETE ON parents FOR EACH STATEMENT EXECUTE FUNCTION fail();
+ALTER TABLE parents ENABLE ALWAYS TRIGGER fail
+"""
+
+
+def connect(dsn: str, **settings: str) -> closing[Postgres]:
+    parts = urlsplit(dsn)
+    (directory,) = parse_qs(parts.query)["host"]
+    return closing(Postgres(Path(directory), user="rollcall", database=parts.path[1:], **settings))
+
+
+@pytest.fixture
+def connection(empty_database: str) -> Iterator[Postgres]:
+    with connect(empty_database, session_replication_role="replica") as opened:
+        opened.run(_SCHEMA)
+        yield opened
+
+
+def test_restore_removes_what_was_added_and_brings_back_what_was_changed_or_removed(
+    connection: Postgres,
+) -> None:
+    before = connection.run(_ROWS)
+    snapshot = Snapshot(connection)
+    for change in (
+        "INSERT INTO parents VALUES (3, 'Bob'); INSERT INTO children VALUES (3, 3)",
+        "UPDATE parents SET name = 'Eve'",
+        "DELETE FROM children; DELETE FROM parents",
+    ):
+        connection.run(change)
+        assert connection.run(_ROWS) != before
+        snapshot.restore()
+        assert connection.run(_ROWS) == before
+
+
+@pytest.mark.parametrize(
+    ("times", "sqlstate", "told"), [(4, DEADLOCK, None), (5, DEADLOCK, DEADLOCK), (1, "40001", "40001")]
+)
+def test_restore_amid_deadlocks_tries_again_and_gives_up_in_the_end(
+    connection: Postgres, times: int, sqlstate: str, told: str | None
+) -> None:
+    snapshot = Snapshot(connection)
+    connection.run("INSERT INTO parents VALUES (3, 'Bob');" + _FAILING.format(times=times, sqlstate=sqlstate))
+    if told is None:
+        snapshot.restore()
+    else:
+        with pytest.raises(PostgresError) as caught:
+            snapshot.restore()
+        assert caught.value.sqlstate == told
+    assert ("parent|3|Bob",) in connection.run(_ROWS) or told is None
+
+
+def test_restore_beside_a_request_under_way_waits_for_it_and_removes_what_it_adds(
+    connection: Postgres, empty_database: str
+) -> None:
+    before = connection.run(_ROWS)
+    snapshot = Snapshot(connection)
+    with connect(empty_database) as request, ThreadPoolExecutor() as beside:
+        request.run("BEGIN; INSERT INTO children VALUES (3, 1)")
+        restoring = beside.submit(snapshot.restore)
+        while not request.run("SELECT 1 FROM pg_locks WHERE NOT granted"):
+            assert not restoring.done()
+        request.run("COMMIT")
+        restoring.result(timeout=10)
+    assert connection.run(_ROWS) == before
+
+
+def test_run_what_the_server_refuses_raises_and_leaves_the_connection_usable(connection: Postgres) -> None:
+    with pytest.raises(PostgresError, match='42P01: relation "nowhere" does not exist'):
+        connection.run("INSERT INTO parents VALUES (4, 'Eve'); SELECT * FROM nowhere")
+    assert connection.run("SELECT count(*) FROM parents") == [("2",)]
