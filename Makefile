@@ -120,7 +120,7 @@ bench/.venv/.installed: bench/requirements.txt
 	@bench/.venv/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes -r $<
 	@touch $@
 
-bench: $(VENV)/.runtime bench/.venv/.installed ## measure against limits and peers, about 25 minutes: ONLY=reading
+bench: $(VENV)/.runtime bench/.venv/.installed ## measure against limits and peers, about 35 minutes: ONLY=reading
 	@$(BIN)/python -m bench $(if $(ONLY),--only $(ONLY))
 
 lock: $(VENV)/.lint ## resolve the dependencies anew and pin them with hashes

@@ -4,15 +4,17 @@ import argparse
 import subprocess
 from collections.abc import Callable
 
-from bench import fixtures, footprint, hashing, reading, report, scale, servers
+from bench import fixtures, footprint, hashing, reading, report, scale, servers, serving, sessions
 from bench.figures import Figure, Plan, say
 from service.db.embedded import binary
+
+PARTS = ("reading", "hashing", "footprint", "scale", "sessions", "serving")
 
 
 def main() -> int:
     """Give 0 whatever the figures are: a missed goal is a result, and not a failure of the measurement."""
     arguments = _arguments()
-    plan = Plan(arguments.rounds, arguments.seconds, arguments.rows)
+    plan = Plan(arguments.rounds, arguments.seconds, arguments.rows, arguments.sessions)
     figures: list[Figure] = []
     with fixtures.database_server() as server:
         say(f"Making a database of {fixtures.ACCOUNTS:,} accounts")
@@ -22,6 +24,8 @@ def main() -> int:
             "hashing": lambda: hashing.measure(dsn, plan),
             "footprint": lambda: footprint.measure(dsn, plan),
             "scale": lambda: scale.measure(server, plan),
+            "sessions": lambda: sessions.measure(server, plan),
+            "serving": lambda: serving.measure(dsn, plan),
         }
         for name in arguments.only or parts:
             say(f"Measuring: {name}")
@@ -38,8 +42,9 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--rounds", type=int, default=5, help="how often each comparison is repeated")
     parser.add_argument("--seconds", type=float, default=3.0, help="how long each measurement takes")
     parser.add_argument("--rows", type=int, default=10_000_000, help="accounts in the large table")
+    parser.add_argument("--sessions", type=int, default=10_000_000, help="sessions in the large table")
     parser.add_argument(
-        "--only", action="append", choices=("reading", "hashing", "footprint", "scale"),
+        "--only", action="append", choices=PARTS,
         help="measure a part, without writing results",
     )  # fmt: skip
     return parser.parse_args()

@@ -13,7 +13,8 @@ class Figure:
     name: str
     against: str
     unit: str
-    goal: float
+    goal: float | None
+    """None where there is nothing to reach: both numbers are told for orientation."""
     at_least: bool = True
     is_difference: bool = False
     """Whether the goal is for what is added, and not for how many times as much."""
@@ -35,10 +36,14 @@ class Figure:
 
     @property
     def is_met(self) -> bool:
+        if self.goal is None:
+            return True
         return self.ratio >= self.goal if self.at_least else self.ratio <= self.goal
 
     @property
     def goal_text(self) -> str:
+        if self.goal is None:
+            return "none"
         sign = "≥" if self.at_least else "≤"
         return f"{sign} +{self.goal:g} {self.unit}" if self.is_difference else f"{sign} {self.goal:g} ×"
 
@@ -54,6 +59,7 @@ class Plan:
     rounds: int
     seconds: float
     rows: int
+    sessions: int
 
 
 def interleaved(

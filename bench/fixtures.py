@@ -4,7 +4,7 @@ import asyncio
 import json
 import subprocess
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from hashlib import sha256
 from typing import Any
@@ -43,6 +43,10 @@ _KEY = """
 """
 
 
+Fill = Callable[[str], None]
+"""Fills the database of a DSN."""
+
+
 @contextmanager
 def database_server() -> Iterator[EmbeddedPostgres]:
     """The bench's own PostgreSQL, durable as in production; kept for the next run."""
@@ -62,12 +66,19 @@ def fresh_database(server: EmbeddedPostgres, name: str, *, accounts: int, with_s
     return dsn
 
 
-def kept_database(server: EmbeddedPostgres, name: str, *, accounts: int) -> str:
-    """Give the DSN of a database that an earlier run has made, or make it: ten million rows take minutes."""
-    dsn, made_as = server.dsn_for(name), f"{accounts} accounts"
+def kept_database(
+    server: EmbeddedPostgres, name: str, *, accounts: int, made_as: str = "", fill: Fill | None = None
+) -> str:
+    """Give the DSN of a database that an earlier run has made, or make it: ten million rows take minutes.
+
+    `made_as` tells what `fill` adds to the accounts; an earlier run's has to have been the same.
+    """
+    dsn, made_as = server.dsn_for(name), f"{accounts} accounts{made_as}"
     asked = f"SELECT shobj_description(oid, 'pg_database') FROM pg_database WHERE datname = '{name}'"
     if asyncio.run(_value(server.dsn_for("postgres"), asked)) != made_as:
         fresh_database(server, name, accounts=accounts, with_sessions=False)
+        if fill is not None:
+            fill(dsn)
         statements(dsn, f"COMMENT ON DATABASE {name} IS '{made_as}'")
     migrate(dsn)
     return dsn
@@ -128,6 +139,10 @@ def session_token(number: int) -> str:
     return f"rcs_{number:043d}"
 
 
+def session_digest(number: int) -> bytes:
+    return sha256(session_token(number).encode()).digest()
+
+
 def login_id(number: int) -> str:
     return f"user{number:08d}"
 
@@ -154,10 +169,11 @@ def introspections(count: int = 1000) -> list[bytes]:
 
 def logins() -> list[bytes]:
     """A log-in of every account that has a password."""
-    return [
-        _json("/v1/sessions", {"login_id": login_id(number), "password": PASSWORD})
-        for number in range(1, LOGINS + 1)
-    ]
+    return [login(login_id(number)) for number in range(1, LOGINS + 1)]
+
+
+def login(name: str) -> bytes:
+    return _json("/v1/sessions", {"login_id": name, "password": PASSWORD})
 
 
 def creations(prefix: str, count: int) -> list[bytes]:

@@ -18,7 +18,7 @@ from bench.figures import Figure, Plan
 
 RESULTS = Path(__file__).with_name("results")
 PACKAGES = ("litestar", "uvicorn", "uvloop", "httptools", "sqlalchemy", "asyncpg", "msgspec", "argon2-cffi")
-PEER_PACKAGES = ("fastapi", "advanced-alchemy", "litestar", "sqlalchemy", "asyncpg", "uvicorn")
+PEER_PACKAGES = ("fastapi", "advanced-alchemy", "litestar", "sqlalchemy", "asyncpg", "uvicorn", "granian")
 
 
 def write(figures: list[Figure], plan: Plan, postgres: str, peers_python: Path) -> None:
@@ -46,10 +46,16 @@ def table(figures: Iterable[Figure]) -> str:
     lines += [
         f"| {figure.name} | {_number(median(figure.ours))} {figure.unit} | {figure.against} "
         f"| {_number(median(figure.theirs))} {figure.unit} | {figure.ratio_text} | {figure.goal_text} "
-        f"| {'met' if figure.is_met else '**missed**'} |"
+        f"| {_verdict(figure)} |"
         for figure in figures
     ]
     return "\n".join(lines)
+
+
+def _verdict(figure: Figure) -> str:
+    if figure.goal is None:
+        return ""
+    return "met" if figure.is_met else "**missed**"
 
 
 def _machine(plan: Plan, postgres: str, peers_python: Path) -> dict[str, object]:
@@ -88,11 +94,12 @@ def _processor() -> str:
 
 
 def _markdown(figures: list[Figure], about: dict[str, object]) -> str:
-    missed = sum(not figure.is_met for figure in figures)
+    goals = [figure for figure in figures if figure.goal is not None]
+    missed = sum(not figure.is_met for figure in goals)
     facts = "\n".join(f"- {name.replace('_', ' ')}: {_fact(value)}" for name, value in about.items())
     return (
         "# Measured\n\nMedians of interleaved rounds; a ratio is taken within each round. "
-        f"{len(figures)} goals, {missed} missed.\n\n![ratios](results.svg)\n\n{table(figures)}\n\n"
+        f"{len(goals)} goals, {missed} missed.\n\n![ratios](results.svg)\n\n{table(figures)}\n\n"
         f"## Where\n\n{facts}\n"
     )
 
@@ -109,7 +116,7 @@ def _number(value: float) -> str:
 
 def _svg(figures: list[Figure]) -> str:
     """Draw each ratio as a bar from its goal: to the right is better, whatever the goal asks for."""
-    drawn = [figure for figure in figures if not figure.is_difference]
+    drawn = [(figure, figure.goal) for figure in figures if figure.goal and not figure.is_difference]
     row, label, middle, width = 20, 560, 800, 1040
     height = row * len(drawn) + 50
     parts = [
@@ -118,9 +125,9 @@ def _svg(figures: list[Figure]) -> str:
         f'<rect width="{width}" height="{height}" fill="white"/>',
         f'<text x="{middle}" y="16" text-anchor="middle">the goal; right is better</text>',
     ]
-    for number, figure in enumerate(drawn):
+    for number, (figure, goal) in enumerate(drawn):
         y = 30 + number * row
-        better = figure.ratio / figure.goal if figure.at_least else figure.goal / max(figure.ratio, 1e-9)
+        better = figure.ratio / goal if figure.at_least else goal / max(figure.ratio, 1e-9)
         length = max(-220.0, min(220.0, 60 * log10(max(better, 1e-9)) / log10(2)))
         colour = "#2a7f4f" if figure.is_met else "#b3402a"
         x = middle + min(0.0, length)

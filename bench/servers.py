@@ -5,6 +5,7 @@ import signal
 import socket
 import subprocess
 import sys
+import sysconfig
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -87,6 +88,20 @@ def rollcall(dsn: str | None, name: str = "rollcall", **settings: str) -> Iterat
 def peer(name: str, dsn: str) -> Iterator[Server]:
     """One of the applications in bench/peers."""
     server = Server(name, [str(PEERS_PYTHON), "-m", f"bench.peers.{name}"], {"DATABASE_URL": dsn})
+    try:
+        yield server
+    finally:
+        server.stop()
+
+
+@contextmanager
+def under_granian(dsn: str) -> Iterator[Server]:
+    """Rollcall with its own packages and its default settings, but served by granian."""
+    paths = os.pathsep.join([str(ROOT), sysconfig.get_path("purelib")])
+    server = Server(
+        "granian", [str(PEERS_PYTHON), "-m", "bench.peers.under_granian"],
+        {"DATABASE_URL": dsn, "PYTHONPATH": paths},
+    )  # fmt: skip
     try:
         yield server
     finally:

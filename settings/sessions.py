@@ -39,7 +39,7 @@ class SessionSettings(Section):
         default_factory=_idle_within,
         ge=timedelta(seconds=1),
         le=365 * _DAY,
-        description="When a user's session that lies unused ends. "
+        description="When a user's session that lies unused ends, at most a hundredth sooner. "
         "Unset: 7d, or the absolute lifetime if shorter.",
     )
     admin_absolute_ttl: Duration = Field(

@@ -1,9 +1,6 @@
 # mypy: disable-error-code="attr-defined"
 # env.py adds operations of our own to op.
-"""Create the heartbeats of the serving processes.
-
-Deliberately the last: the service works without it, so one step back stays inside the window.
-"""
+"""Create the heartbeats of the serving processes, without which the service works."""
 
 import sqlalchemy as sa
 from alembic import op

@@ -2,12 +2,15 @@
 
 import asyncio
 from collections.abc import AsyncIterator
+from datetime import timedelta
 from uuid import UUID
 
 import pytest
 import pytest_asyncio
+from sqlalchemy import text
 
 from service.app import Service
+from service.db.transaction import Tx
 from service.domain.keys import Scope
 from service.domain.users import Role
 from service.usecases.housekeeping import purge_expired
@@ -83,6 +86,46 @@ async def test_use_a_session_moves_its_idle_end_but_never_its_last(api: Api, ser
         " round(extract(epoch FROM expires_at - now()) / 86400)::int FROM sessions",
     )
     assert (idle_days, days) == (7, 1)
+
+
+@pytest.mark.parametrize(("span", "moves"), [("90 minutes", False), ("2 hours", True)])
+async def test_touch_a_session_moves_its_idle_end_by_a_hundredth_of_the_lifetime_or_not_at_all(
+    api: Api, service: Service, span: str, moves: bool
+) -> None:
+    ada = await api.account("ada")
+    await lie_unused(service, ada.session_id, span)
+    ((ends_at,),) = await fetch_values(service.engine, "SELECT idle_expires_at FROM sessions")
+    assert await status(api, ada) == 200
+    await service.touches.write(service.uow())
+    changed = await fetch_values(
+        service.engine, "SELECT last_used_at > now() - interval '1 min', idle_expires_at FROM sessions"
+    )
+    assert [(is_used, again_at != ends_at) for is_used, again_at in changed] == [(True, moves)]
+
+
+async def test_touch_a_session_after_the_idle_lifetime_was_shortened_holds_it_to_the_new_one(
+    api: Api, service: Service
+) -> None:
+    ada = await api.account("ada")
+    await execute(service.engine, "UPDATE sessions SET last_used_at = last_used_at - interval '2 minutes'")
+    await execute(service.engine, "UPDATE sessions SET idle_expires_at = idle_expires_at + interval '9 days'")
+    assert await status(api, ada) == 200
+    await service.touches.write(service.uow())
+    held = "SELECT idle_expires_at <= now() + interval '7 days' FROM sessions"
+    assert await fetch_values(service.engine, held) == [(True,)]
+
+
+async def test_touch_a_session_in_use_changes_no_index(api: Api, service: Service) -> None:
+    """What is written each minute for each session in use has to be a HOT update."""
+    ada = await api.account("ada")
+    await lie_unused(service, ada.session_id, "2 minutes")
+    week, asked = timedelta(days=7), text("SELECT pg_stat_get_xact_tuples_hot_updated('sessions'::regclass)")
+    async with service.engine.connect() as connection:
+        before = await connection.scalar(asked)
+        await Tx(connection).sessions.touch(
+            [ada.session_id], interval=timedelta(0), user_idle_ttl=week, admin_idle_ttl=week
+        )
+        assert await connection.scalar(asked) == before + 1
 
 
 async def test_touch_a_session_that_has_ended_leaves_it_ended(api: Api, service: Service) -> None:

@@ -49,15 +49,15 @@ async def live(database: str) -> Instance:
 
 def test_migrate_at_head_says_that_there_is_nothing_to_do(command: Command) -> None:
     done = command("migrate")
-    assert (done.exit_code, done.stdout) == (0, "Nothing to do: the schema is at 0010_create_instances.\n")
+    assert (done.exit_code, done.stdout) == (0, "Nothing to do: the schema is at 0011_tune_sessions.\n")
 
 
 def test_rollback_and_migrate_move_one_step_and_back(command: Command) -> None:
     down = command("rollback")
-    assert (down.exit_code, down.stdout) == (0, "The schema is at 0009_create_events.\n")
-    assert down.stderr == "taking back 0010_create_instances\n"
+    assert (down.exit_code, down.stdout) == (0, "The schema is at 0010_create_instances.\n")
+    assert down.stderr == "taking back 0011_tune_sessions\n"
     up = command("migrate")
-    assert (up.exit_code, up.stdout) == (0, "The schema is at 0010_create_instances.\n")
+    assert (up.exit_code, up.stdout) == (0, "The schema is at 0011_tune_sessions.\n")
 
 
 def test_rollback_at_base_says_that_there_is_nothing_to_do(command: Command) -> None:
@@ -82,19 +82,19 @@ def test_move_to_no_revision_is_wrong_usage(command: Command) -> None:
 def test_move_past_a_live_process_names_it_and_is_refused_unless_forced(
     command: Command, live: Instance
 ) -> None:
-    assert command("rollback", "--to", "9").exit_code == 0
+    assert command("rollback", "--to", "10").exit_code == 0
     assert command("migrate").exit_code == 0
-    refused = command("rollback", "--to", "8")
+    refused = command("rollback", "--to", "9")
     assert refused.exit_code == 1
-    assert f"{live.host} process {live.pid} (release 0.1.0, serves 0009 to 0011)" in refused.stderr
-    assert "schema     0010_create_instances" in command("status").stdout
-    assert command("rollback", "--to", "8", "--force").exit_code == 0
+    assert f"{live.host} process {live.pid} (release 0.1.0, serves 0010 to 0012)" in refused.stderr
+    assert "schema     0011_tune_sessions" in command("status").stdout
+    assert command("rollback", "--to", "9", "--force").exit_code == 0
 
 
 def test_move_without_heartbeats_is_refused_while_a_service_is_connected(
     command: Command, database: str
 ) -> None:
-    assert command("rollback").exit_code == 0
+    assert command("rollback", "--to", "9").exit_code == 0
     named = {"application_name": "rollcall"}
     with asyncio.Runner() as runner:
         connection = runner.run(asyncpg.connect(database, server_settings=named))
@@ -106,15 +106,15 @@ def test_move_without_heartbeats_is_refused_while_a_service_is_connected(
 
 
 def test_migrate_a_schema_of_a_later_release_says_whose_it_is(command: Command, database: str) -> None:
-    asyncio.run(execute(database, "UPDATE alembic_version SET version_num = '0012_of_later'"))
+    asyncio.run(execute(database, "UPDATE alembic_version SET version_num = '0013_of_later'"))
     done = command("migrate")
     assert done.exit_code == 1
-    assert "0012_of_later, which this release does not know" in done.stderr
+    assert "0013_of_later, which this release does not know" in done.stderr
     assert json.loads(command("status", "--json").stdout)["standing"] == "ahead"
 
 
 def test_status_tells_what_is_parked_pending_and_live(command: Command, filled: str, live: Instance) -> None:
-    command("rollback", "--to", "0009")
+    command("rollback", "--to", "0009", "--force")
     command("migrate")
     found = json.loads(command("status", "--json").stdout)
     assert (found["standing"], found["pending"], found["parked"]) == ("inside", [], [])
@@ -128,7 +128,7 @@ def test_status_tells_what_is_parked_pending_and_live(command: Command, filled: 
 
 
 def test_plan_tells_the_steps_and_their_sql(command: Command) -> None:
-    done = command("plan", "--to", "-1")
+    done = command("plan", "--to", "-2")
     assert done.exit_code == 0
     assert "↓ 0010_create_instances" in done.stdout
     assert 'ALTER TABLE "instances" SET SCHEMA rollcall_parked' in done.stdout
@@ -151,7 +151,7 @@ def test_check_of_this_release_is_in_step(command: Command) -> None:
     done = command("check")
     assert (done.exit_code, done.stdout) == (
         0,
-        "In step: 10 revisions in one line make the declared schema.\n",
+        "In step: 11 revisions in one line make the declared schema.\n",
     )
 
 

@@ -41,8 +41,8 @@ def test_look_for_a_package_in_alembic_finds_none() -> None:
 
 
 def test_list_revisions_with_two_heads_is_refused(tmp_path: Path) -> None:
-    (tmp_path / "0010_rival.py").write_text(
-        'revision = "0010_rival"\ndown_revision = "0009_create_events"\n'
+    (tmp_path / "0011_rival.py").write_text(
+        'revision = "0011_rival"\ndown_revision = "0010_create_instances"\n'
         "def upgrade(): pass\ndef downgrade(): pass\n"
     )
     with pytest.raises(CommandError, match="multiple heads"):
@@ -52,13 +52,13 @@ def test_list_revisions_with_two_heads_is_refused(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("current", "target", "end", "count"),
     [
-        (None, "head", "0010_create_instances", 10),
+        (None, "head", "0011_tune_sessions", 11),
         (None, "7", "0007_create_login_buckets", 7),
         (None, "0003_add_roles_and_states", "0003_add_roles_and_states", 3),
-        ("0010_create_instances", "-1", "0009_create_events", 1),
-        ("0010_create_instances", "base", "base", 10),
+        ("0011_tune_sessions", "-1", "0010_create_instances", 1),
+        ("0011_tune_sessions", "base", "base", 11),
         ("0003_add_roles_and_states", "+2", "0005_create_api_keys", 2),
-        ("0003_add_roles_and_states", "+99", "0010_create_instances", 7),
+        ("0003_add_roles_and_states", "+99", "0011_tune_sessions", 8),
     ],
 )
 def test_steps_between_two_places_lead_from_one_to_the_other(

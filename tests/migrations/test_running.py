@@ -42,7 +42,7 @@ async def test_upgrade_five_times_at_once_applies_each_revision_once(empty_datab
     said = [(await process.communicate())[1].decode() for process in processes]
     assert [process.returncode for process in processes] == [0] * 5
     assert sorted(re.findall(r"applying (\d{4})", "".join(said))) == [
-        f"{number:04}" for number in range(1, 11)
+        f"{number:04}" for number in range(1, 12)
     ]
 
 
@@ -83,7 +83,7 @@ async def test_upgrade_of_a_table_in_use_waits_until_it_is_free(database: str) -
         waiting = asyncio.create_task(
             upgrade(
                 database,
-                "0011_add_nickname",
+                "0012_add_nickname",
                 more_versions=NEXT,
                 report=_resume(resumed := asyncio.Event(), "in use"),
             )
@@ -92,7 +92,7 @@ async def test_upgrade_of_a_table_in_use_waits_until_it_is_free(database: str) -
         # Between two attempts nobody queues behind the migration.
         await other.execute("COMMIT")
     await waiting
-    assert await fetch(database, REVISION) == "0011_add_nickname"
+    assert await fetch(database, REVISION) == "0012_add_nickname"
 
 
 async def test_upgrade_of_a_table_in_use_for_too_long_stops_and_changes_nothing(database: str) -> None:
@@ -101,18 +101,18 @@ async def test_upgrade_of_a_table_in_use_for_too_long_stops_and_changes_nothing(
         pid = other.get_server_pid()
         await other.execute("BEGIN; LOCK TABLE users IN ACCESS SHARE MODE")
         with pytest.raises(StillLocked, match=rf"process {pid} \(no name, idle in transaction for 0 s\)"):
-            await upgrade(database, "0011_add_nickname", more_versions=NEXT, patience=HASTY)
+            await upgrade(database, "0012_add_nickname", more_versions=NEXT, patience=HASTY)
     assert dump(database) == before
 
 
 async def test_rollback_past_a_locked_row_goes_on_when_the_row_is_free(database: str) -> None:
     await fill(database)
-    await upgrade(database, "0012_fill_nickname", more_versions=NEXT)
+    await upgrade(database, "0013_fill_nickname", more_versions=NEXT)
     async with connected(database) as other:
         await other.execute("BEGIN; SELECT FROM users WHERE login_id = 'user4' FOR UPDATE")
         waiting = asyncio.create_task(
             downgrade(
-                database, "0010_create_instances", more_versions=NEXT, patience=Patience(timedelta(seconds=5))
+                database, "0011_tune_sessions", more_versions=NEXT, patience=Patience(timedelta(seconds=5))
             )
         )
         await _until(database, "SELECT count(*) > 0 FROM pg_locks WHERE NOT granted")

@@ -31,8 +31,8 @@ def test_place_a_revision_tells_it_by_number(revision: str | None, standing: Sta
 
 
 def test_served_window_reaches_one_revision_to_each_side_of_the_head() -> None:
-    assert Window(9, 11) == SERVED
-    assert str(SERVED) == "0009 to 0011"
+    assert Window(10, 12) == SERVED
+    assert str(SERVED) == "0010 to 0012"
 
 
 def test_number_of_no_revision_is_zero() -> None:
@@ -40,7 +40,7 @@ def test_number_of_no_revision_is_zero() -> None:
 
 
 async def test_read_revision_tells_where_the_database_is(database: str, empty_database: str) -> None:
-    for dsn, expected in ((database, "0010_create_instances"), (empty_database, None)):
+    for dsn, expected in ((database, "0011_tune_sessions"), (empty_database, None)):
         engine = migration_engine(dsn)
         assert await read_revision(engine) == expected
         await engine.dispose()

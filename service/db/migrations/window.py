@@ -7,7 +7,7 @@ from sqlalchemy import text
 from sqlalchemy.exc import ProgrammingError
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-HEAD = 10
+HEAD = 11
 """The number of this release's newest revision, which a test compares with `alembic/versions`."""
 
 UNDEFINED_TABLE = "42P01"

@@ -17,6 +17,7 @@ class SessionRow(Base):
     __table_args__ = (
         Index("ix_sessions_user_id_created_at_id", "user_id", "created_at", "id"),
         Index("ix_sessions_ends_at", text("LEAST(expires_at, idle_expires_at)")),
+        {"postgresql_with": {"fillfactor": 90, "autovacuum_vacuum_scale_factor": 0.02}},
     )
 
     id: Mapped[Id]

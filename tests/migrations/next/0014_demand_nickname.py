@@ -4,8 +4,8 @@
 
 from alembic import op
 
-revision = "0013_demand_nickname"
-down_revision = "0012_fill_nickname"
+revision = "0014_demand_nickname"
+down_revision = "0013_fill_nickname"
 
 phase = "contract"
 locks = "users: ACCESS EXCLUSIVE for an instant"

@@ -5,8 +5,8 @@
 import sqlalchemy as sa
 from alembic import op
 
-revision = "0019_drop_nickname"
-down_revision = "0018_fill_alias"
+revision = "0020_drop_nickname"
+down_revision = "0019_fill_alias"
 
 phase = "contract"
 locks = "users: ACCESS EXCLUSIVE for an instant"

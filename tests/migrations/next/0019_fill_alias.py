@@ -4,8 +4,8 @@
 
 from alembic import op
 
-revision = "0018_fill_alias"
-down_revision = "0017_add_alias"
+revision = "0019_fill_alias"
+down_revision = "0018_add_alias"
 
 phase = "data"
 locks = "rows of users, batch by batch"

@@ -4,8 +4,8 @@
 
 from alembic import op
 
-revision = "0012_fill_nickname"
-down_revision = "0011_add_nickname"
+revision = "0013_fill_nickname"
+down_revision = "0012_add_nickname"
 
 phase = "data"
 locks = "rows of users, batch by batch"

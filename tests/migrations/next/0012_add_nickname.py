@@ -5,8 +5,8 @@
 import sqlalchemy as sa
 from alembic import op
 
-revision = "0011_add_nickname"
-down_revision = "0010_create_instances"
+revision = "0012_add_nickname"
+down_revision = "0011_tune_sessions"
 
 phase = "expand"
 locks = "users: ACCESS EXCLUSIVE for an instant"

@@ -1,0 +1,38 @@
+"""Serves Rollcall itself under granian, as `python -m service serve` does under uvicorn."""
+
+import gc
+import os
+
+from granian import Granian
+from granian.constants import HTTPModes, Interfaces, Loops
+from litestar import Litestar
+
+from service.app import create_app
+from service.cli.logs import configure_logs
+from service.cli.serve import BACKLOG, COLLECT_AFTER
+from settings import get_settings
+
+
+def application() -> Litestar:
+    """Make the application in the worker, with the log and the garbage collector of a serving process."""
+    settings = get_settings()
+    configure_logs(settings, is_server=True)
+    made = create_app(settings)
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(COLLECT_AFTER)
+    return made
+
+
+if __name__ == "__main__":
+    Granian(
+        f"{__spec__.name}:application",
+        factory=True,
+        interface=Interfaces.ASGI,
+        port=int(os.environ["PORT"]),
+        loop=Loops.uvloop,
+        http=HTTPModes.http1,
+        websockets=False,
+        backlog=BACKLOG,
+        log_enabled=False,
+    ).serve()

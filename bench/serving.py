@@ -1,0 +1,88 @@
+"""The same service under two servers: as it is served, by uvicorn, and under granian."""
+
+import socket
+from contextlib import ExitStack
+
+from bench import fixtures, load, servers
+from bench.figures import Figure, Plan, say
+
+PATH = "/v1/users/me"
+CONNECTIONS = (32, 128)
+GRANIAN = "the same under granian"
+_ANSWER_WITHIN_S = 5.0
+_BODY = b"token=unknown"
+_HEAD = b"POST /v1/introspect HTTP/1.1\r\n"
+_FIELDS = (
+    f"Authorization: Bearer {fixtures.KEY}\r\nContent-Type: application/x-www-form-urlencoded\r\n"
+    "Connection: close\r\n"
+).encode()
+_HOST = b"Host: 127.0.0.1\r\n"
+_LENGTH = f"Content-Length: {len(_BODY)}\r\n".encode()
+_CHUNKED = b"Transfer-Encoding: chunked\r\n"
+_CHUNKS = f"{len(_BODY):x}\r\n".encode() + _BODY + b"\r\n0\r\n\r\n"
+_START = _HEAD + _HOST + _FIELDS
+RAW = {
+    "well-formed": _START + _LENGTH + b"\r\n" + _BODY,
+    "well-formed, in chunks": _START + _CHUNKED + b"\r\n" + _CHUNKS,
+    "Content-Length and Transfer-Encoding": _START + _LENGTH + _CHUNKED + b"\r\n" + _CHUNKS,
+    "two Content-Length that differ": _START + _LENGTH + b"Content-Length: 5\r\n\r\n" + _BODY,
+    "two Content-Length that agree": _START + _LENGTH * 2 + b"\r\n" + _BODY,
+    "no Host": _HEAD + _FIELDS + _LENGTH + b"\r\n" + _BODY,
+    "two Hosts": _START + b"Host: example.org\r\n" + _LENGTH + b"\r\n" + _BODY,
+    "a chunk whose size is no number": _START + _CHUNKED + b"\r\nzz\r\n" + _BODY + b"\r\n0\r\n\r\n",
+    "a chunk longer than its size": _START + _CHUNKED + b"\r\n5\r\n" + _BODY + b"\r\n0\r\n\r\n",
+    "a header of 200 kB": _START + b"X-Long: " + b"x" * 200_000 + b"\r\n" + _LENGTH + b"\r\n" + _BODY,
+    "a bare line feed after a header": _START + b"X-A: b\nX-B: c\r\n" + _LENGTH + b"\r\n" + _BODY,
+    "a space before the colon": _START + b"Content-Length : 13\r\n\r\n" + _BODY,
+}
+"""The same introspection, well-formed and then not."""
+
+
+def measure(dsn: str, plan: Plan) -> list[Figure]:
+    with ExitStack() as stack:
+        running = {
+            "uvicorn": stack.enter_context(servers.rollcall(dsn, "uvicorn")),
+            "granian": stack.enter_context(servers.under_granian(dsn)),
+        }
+        figures = [figure for count in CONNECTIONS for figure in _compare(running, count, plan)]
+        print(_strictness(running))
+    return figures
+
+
+def _compare(running: dict[str, servers.Server], connections: int, plan: Plan) -> list[Figure]:
+    what, requests = f"GET {PATH} under uvicorn, {connections} connections", fixtures.reads(PATH)
+    rate = Figure(what, GRANIAN, "/s", None)
+    p99 = Figure(f"{what}: p99", GRANIAN, "ms", None)
+    for number in range(plan.rounds + 1):
+        seen = {
+            name: load.full_speed(server.port, requests, connections=connections, seconds=plan.seconds)
+            for name, server in running.items()
+        }
+        if number == 0:
+            continue  # a round to warm up
+        told = (f"{name} {each.rate:.0f}/s p99 {each.p99_ms:.1f} ms" for name, each in seen.items())
+        say(f"  {what}, round {number} of {plan.rounds}: " + ", ".join(told))
+        rate.add(seen["uvicorn"].rate, seen["granian"].rate)
+        p99.add(seen["uvicorn"].p99_ms, seen["granian"].p99_ms)
+    return [rate, p99]
+
+
+def _strictness(running: dict[str, servers.Server]) -> str:
+    """What each server and our boundary behind it answer to what should not be answered."""
+    rows = [
+        f"| {what} | " + " | ".join(_answer(server, raw) for server in running.values()) + " |"
+        for what, raw in RAW.items()
+    ]
+    return "\n".join([f"| request | {' | '.join(running)} |", "|---|---|---|", *rows])
+
+
+def _answer(server: servers.Server, raw: bytes) -> str:
+    with socket.create_connection(("127.0.0.1", server.port), timeout=_ANSWER_WITHIN_S) as connection:
+        try:
+            connection.sendall(raw)
+            started = connection.recv(12)
+        except TimeoutError:
+            return "nothing"
+        except ConnectionError:
+            return "hangs up"
+    return started[9:12].decode() or "hangs up"
