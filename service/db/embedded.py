@@ -24,7 +24,7 @@ import socket
 import stat
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import TracebackType
@@ -103,11 +103,21 @@ class EmbeddedPostgres:
 
         Raises: EmbeddedUnavailable.
         """
+        self._start(self._bring_up)
+
+    def begin(self) -> None:
+        """Do as much of `start`, which is to follow, as needs no waiting for the server; ended by `stop`, too.
+
+        Raises: EmbeddedUnavailable.
+        """
+        self._start(self._launch_unless_running)
+
+    def _start(self, bring_up: Callable[[], None]) -> None:
         try:
             self._directory.mkdir(mode=0o700, parents=True, exist_ok=True)
             with self._changing():
                 self._ensure_cluster()
-                self._enter()
+                self._enter(bring_up)
         except OSError as error:
             raise EmbeddedUnavailable(
                 f"The embedded PostgreSQL cannot use its files ({error}): mend that, or set DATABASE_URL."
@@ -163,7 +173,7 @@ class EmbeddedPostgres:
     def _lock_file(self, name: str) -> IO[bytes]:
         return (self._directory / f"{name}.lock").open("ab")
 
-    def _enter(self) -> None:
+    def _enter(self, bring_up: Callable[[], None]) -> None:
         newcomer = self._share is None
         self._share = self._share or self._lock_file("users")
         try:
@@ -171,7 +181,7 @@ class EmbeddedPostgres:
                 # Temporary directories get swept: a server that nobody can reach makes room for one they can.
                 self._shut_down_when_alone()
             fcntl.flock(self._share, fcntl.LOCK_SH)
-            self._bring_up()
+            bring_up()
         except BaseException:
             if newcomer:
                 self._quit()
@@ -251,6 +261,12 @@ class EmbeddedPostgres:
                 raise self._failure(f"is not ready after {_START_TIMEOUT_S:.0f} s")
             time.sleep(_POLL_S)
         self._refuse_forgetful_server()
+
+    def _launch_unless_running(self) -> None:
+        if not self._is_ready():
+            with self._lock_file("server") as lock:
+                if _lock_at_once(lock):
+                    self._launch(lock)
 
     def _launch(self, lock: IO[bytes]) -> None:
         """Start the server, which inherits the lock, without waiting for it.
