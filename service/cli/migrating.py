@@ -1,4 +1,4 @@
-"""Bringing the schema up before the service serves: apart, because it needs Alembic and a start seldom does."""
+"""Bringing the schema up before the service serves: apart, because it needs Alembic, and seldom is."""
 
 import structlog
 

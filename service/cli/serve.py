@@ -26,8 +26,7 @@ from service.cli.loading import load
 from service.cli.logs import configure_logs
 from service.cli.metrics import adding_up, answering
 from service.cli.workers import Workers
-from service.db.engine import create_engine
-from service.db.migrations.window import HEAD_ID, read_revision
+from service.db.first_look import FirstLook, look
 from service.domain.callers import OPERATOR
 from service.domain.events import Origin
 from service.domain.users import Role
@@ -45,9 +44,11 @@ _log = structlog.get_logger("rollcall")
 
 def run(settings: Settings, dsn: str) -> None:
     """Serve on the database that runs at this DSN, once it is migrated and has an administrator."""
-    if settings.migrates_on_start:
-        _migrate(settings, settings.migrations_dsn or dsn)
-    if settings.database.dsn is None:
+    is_embedded = settings.database.dsn is None
+    found = asyncio.run(look(dsn)) if is_embedded else FirstLook()
+    if settings.migrates_on_start and (settings.migrations_dsn or not found.is_at_head):
+        load("service.cli.migrating", "migrate_to_head")(settings, settings.migrations_dsn or dsn)
+    if is_embedded and not found.has_accounts:
         _introduce(settings, dsn)
     if settings.http.workers == 1:
         app = create_app(settings, dsn=dsn)
@@ -186,22 +187,6 @@ def _config(settings: Settings, app: Litestar) -> uvicorn.Config:
         timeout_keep_alive=KEEP_ALIVE_SECONDS,
         timeout_graceful_shutdown=round(http.drain_timeout.total_seconds()),
     )
-
-
-def _migrate(settings: Settings, dsn: str) -> None:
-    if not asyncio.run(_is_at_head(dsn)):
-        load("service.cli.migrating", "migrate_to_head")(settings, dsn)
-
-
-async def _is_at_head(dsn: str) -> bool:
-    """Tell whether there is nothing to migrate, for less than Alembic needs to be imported."""
-    engine = create_engine(dsn, pool_size=1, application_name="rollcall-migrate", pgbouncer=True)
-    try:
-        return await read_revision(engine) == HEAD_ID
-    except Exception:  # noqa: BLE001 - whatever it is, the migration meets it again and tells it
-        return False
-    finally:
-        await engine.dispose()
 
 
 def _introduce(settings: Settings, dsn: str) -> None:

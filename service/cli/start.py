@@ -26,13 +26,13 @@ def serve() -> None:
 
 @contextmanager
 def _database_coming_up(settings: Settings) -> Iterator[Callable[[], str]]:
-    """Give what waits for the configured database and tells its DSN; the embedded one stops with the block."""
+    """Give what waits for the database and then tells its DSN; the embedded one stops with the block."""
     dsn = settings.database.dsn
     if dsn is not None:
         yield lambda: dsn
         return
     postgres = EmbeddedPostgres(settings.database.embedded_dir)
-    postgres.begin()
+    postgres.start(wait=False)
 
     def dsn_when_up() -> str:
         postgres.start()

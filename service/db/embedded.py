@@ -95,29 +95,20 @@ class EmbeddedPostgres:
         self._share: IO[bytes] | None = None
         self._child: int | None = None
 
-    def start(self) -> None:
+    def start(self, *, wait: bool = True) -> None:
         """Make sure the server runs and stays until `stop`; it accepts connections when this returns.
 
         Creates the cluster when there is none, and attaches to the server when another process runs it
         already. Calling it again is cheap, and brings a server that has died since back under the same `dsn`.
+        With `wait=False` a server that is not ready comes up beside the caller, who calls again to use it.
 
         Raises: EmbeddedUnavailable.
         """
-        self._start(self._bring_up)
-
-    def begin(self) -> None:
-        """Do as much of `start`, which is to follow, as needs no waiting for the server; ended by `stop`, too.
-
-        Raises: EmbeddedUnavailable.
-        """
-        self._start(self._launch_unless_running)
-
-    def _start(self, bring_up: Callable[[], None]) -> None:
         try:
             self._directory.mkdir(mode=0o700, parents=True, exist_ok=True)
             with self._changing():
                 self._ensure_cluster()
-                self._enter(bring_up)
+                self._enter(self._bring_up if wait else self._launch_unless_running)
         except OSError as error:
             raise EmbeddedUnavailable(
                 f"The embedded PostgreSQL cannot use its files ({error}): mend that, or set DATABASE_URL."
