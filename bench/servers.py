@@ -30,7 +30,7 @@ class Server:
         STATE.mkdir(parents=True, exist_ok=True)
         self._log: IO[bytes] = (STATE / f"{name}.log").open("wb")
         ports = {"PORT": str(self.port), "ROLLCALL_HTTP__PORT": str(self.port)}
-        clean = {key: value for key, value in os.environ.items() if not key.startswith("ROLLCALL_")}
+        clean = {key: value for key, value in os.environ.items() if not _distorts(key)}
         started_at = time.perf_counter()
         self.process = subprocess.Popen(
             command, cwd=ROOT, env={**clean, **environment, **ports}, stdout=self._log, stderr=self._log
@@ -106,6 +106,14 @@ def under_granian(dsn: str) -> Iterator[Server]:
         yield server
     finally:
         server.stop()
+
+
+def _distorts(variable: str) -> bool:
+    """Tell what would measure another service than the one that operators start.
+
+    Without written bytecode each start would compile what no earlier one has, and keep the memory for it.
+    """
+    return variable.startswith("ROLLCALL_") or variable == "PYTHONDONTWRITEBYTECODE"
 
 
 def _free_port() -> int:

@@ -1,6 +1,12 @@
 """`python -m service` is the command line."""
 
-from service.cli import main
+import gc
+
+gc.disable()  # as `service.cli.loading.for_good`, which these imports have to do without
+from service.cli import main  # noqa: E402 - the collector first
+
+gc.freeze()
+gc.enable()
 
 if __name__ == "__main__":
     main()

@@ -1,20 +1,35 @@
-"""The access log: one line a request, of few and bounded fields, none of which can hold a secret.
+"""What is known of a request once it is over, and the line of it in the access log.
 
-Source: OWASP ASVS 5.0 16.2.1, 16.2.5.
+Few and bounded fields, none of which can hold a secret. Source: OWASP ASVS 5.0 16.2.1, 16.2.5.
 """
 
 from collections.abc import Callable
 from datetime import UTC, datetime
-from typing import Final, TypeAlias
+from typing import Final, NamedTuple, TypeAlias
 from uuid import UUID
 
 import structlog
 from msgspec import UNSET, Struct, UnsetType, structs
 
-from service.api.boundary import RequestRecord
-
 _TRACE_ID: Final = slice(3, 35)
 _log = structlog.get_logger("rollcall.access")
+
+
+class RequestRecord(NamedTuple):
+    """What is known of a request once it is over; neither its path nor its query, which may hold secrets.
+
+    `route` is the path template, None when no route matched; `caller_id` is what authentication left in the
+    state of the scope under that name; `traceparent` is the caller's, if it is well-formed.
+    """
+
+    method: str
+    route: str | None
+    status: int
+    duration_s: float
+    request_id: str
+    client_ip: str | None
+    caller_id: UUID | None
+    traceparent: str | None = None
 
 
 class RequestLine(Struct, frozen=True):

@@ -8,14 +8,14 @@ import re
 from collections.abc import Callable, Collection
 from datetime import timedelta
 from time import perf_counter
-from typing import Final, NamedTuple
-from uuid import UUID
+from typing import Final
 
 import structlog
 from litestar.enums import ScopeType
 from litestar.types import ASGIApp, HTTPScope, Receive, ReceiveMessage, Scope, Send
 from structlog.contextvars import bind_contextvars
 
+from service.api.access_log import RequestRecord
 from service.api.clients import Networks, client_of
 from service.api.deadlines import Deadline, Deadlines
 from service.api.exchange import ALWAYS, Exchange
@@ -48,23 +48,6 @@ _EXPOSED: Final = (
 _LONGEST_LENGTH: Final = 15
 _TRACEPARENT: Final = re.compile(rb"[0-9a-f]{2}-(?P<trace>(?!0{32})[0-9a-f]{32})-[0-9a-f]{16}-[0-9a-f]{2}.*")
 """Source: W3C Trace Context 3.2.2."""
-
-
-class RequestRecord(NamedTuple):
-    """What is known of a request once it is over; neither its path nor its query, which may hold secrets.
-
-    `route` is the path template, None when no route matched; `caller_id` is what authentication left in the
-    state of the scope under that name; `traceparent` is the caller's, if it is well-formed.
-    """
-
-    method: str
-    route: str | None
-    status: int
-    duration_s: float
-    request_id: str
-    client_ip: str | None
-    caller_id: UUID | None
-    traceparent: str | None = None
 
 
 def ignore_record(_record: RequestRecord) -> None:

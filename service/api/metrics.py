@@ -27,8 +27,7 @@ from prometheus_client.multiprocess import MultiProcessCollector
 from prometheus_client.registry import Collector
 
 from service import __version__
-from service.api.access_log import TellRequest, line_of, log_request
-from service.api.boundary import RequestRecord
+from service.api.access_log import RequestRecord, TellRequest, line_of, log_request
 from service.api.operations import Operation, Success, endpoint
 from service.api.traces import Traces
 from service.db.engine import PoolStats

@@ -11,7 +11,7 @@ from typing import Any, Final, Self
 
 import structlog
 
-from service.api.boundary import RequestRecord
+from service.api.access_log import RequestRecord
 
 _ENDPOINTS: Final = ("OTEL_EXPORTER_OTLP_ENDPOINT", "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT")
 _log = structlog.get_logger("rollcall")

@@ -5,18 +5,18 @@ Exit status: 0 done, 1 failed, 2 wrong usage or configuration, 130 interrupted.
 
 import os
 import sys
-from importlib import import_module
 
 import click
 
 from service import __version__
 from service.cli.console import complain
+from service.cli.loading import load
 from service.db.postgres_wheel import EmbeddedUnavailable
 from service.domain.errors import RollcallError
 from settings import SettingsError
 
 _COMMANDS = {
-    "serve": ("service.cli.serve", "serve"),
+    "serve": ("service.cli.start", "serve"),
     "database": ("service.cli.database", "database"),
     "users": ("service.cli.users", "users"),
     "keys": ("service.cli.keys", "keys"),
@@ -40,8 +40,7 @@ class _Commands(click.Group):
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002
         if cmd_name not in _COMMANDS:
             return None
-        module, name = _COMMANDS[cmd_name]
-        command: click.Command = getattr(import_module(module), name)
+        command: click.Command = load(*_COMMANDS[cmd_name])
         return command
 
 

@@ -1,4 +1,4 @@
-"""Serving: the database if it is ours, the schema if we may, then the workers."""
+"""Serving: the schema if we may, the first administrator if there is none, then the workers."""
 
 import asyncio
 import gc
@@ -7,8 +7,6 @@ import secrets
 import signal
 import socket
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from functools import partial
 from types import FrameType
 from typing import Any, cast
@@ -19,16 +17,17 @@ import uvicorn
 from litestar import Litestar
 
 from service import __version__
+from service.api.access_log import TellRequest
 from service.api.metrics import registry_of_workers
 from service.app import Service, create_app
-from service.cli.connection import database_of, with_service
+from service.cli.connection import with_service
 from service.cli.connections import LOOK_EVERY_S, Idleness
 from service.cli.console import note
+from service.cli.loading import load
 from service.cli.logs import configure_server_logs
 from service.cli.metrics import adding_up, answering
 from service.cli.workers import Workers
-from service.db.migrations.patience import Patience
-from service.db.migrations.running import migrate
+from service.db.first_look import FirstLook, look
 from service.domain.callers import OPERATOR
 from service.domain.events import Origin
 from service.domain.users import Role
@@ -44,22 +43,20 @@ _CANNOT_LISTEN = "Cannot listen on {address}: the address is in use or not of th
 _log = structlog.get_logger("rollcall")
 
 
-@click.command()
-def serve() -> None:
-    """Serve the API until SIGTERM or Ctrl-C; then finish what is in flight."""
-    settings = get_settings()
-    tell_request = configure_server_logs(settings)
-    with _terminable(), database_of(settings) as dsn:
-        if settings.migrates_on_start:
-            _migrate(settings, settings.migrations_dsn or dsn)
-        if settings.database.dsn is None:
-            _introduce(settings, dsn)
-        if settings.http.workers == 1:
-            app = create_app(settings, dsn=dsn, tell_request=tell_request)
-            with _listen(settings) as listening, answering(settings, app.state["observer"].registry):
-                _serve_here(settings, app, listening)
-        else:
-            _serve_in_workers(settings, dsn)
+def run(settings: Settings, dsn: str, tell_request: TellRequest) -> None:
+    """Serve on the database that runs at this DSN, once it is migrated and has an administrator."""
+    is_embedded = settings.database.dsn is None
+    found = asyncio.run(look(dsn)) if is_embedded else FirstLook()
+    if settings.migrates_on_start and (settings.migrations_dsn or not found.is_at_head):
+        load("service.cli.migrating", "migrate_to_head")(settings, settings.migrations_dsn or dsn)
+    if is_embedded and not found.has_accounts:
+        _introduce(settings, dsn)
+    if settings.http.workers == 1:
+        app = create_app(settings, dsn=dsn, tell_request=tell_request)
+        with _listen(settings) as listening, answering(settings, app.state["observer"].registry):
+            _serve_here(settings, app, listening)
+    else:
+        _serve_in_workers(settings, dsn)
 
 
 class _Server(uvicorn.Server):
@@ -193,13 +190,6 @@ def _config(settings: Settings, app: Litestar) -> uvicorn.Config:
     )
 
 
-def _migrate(settings: Settings, dsn: str) -> None:
-    patience = Patience(settings.migrations.lock_timeout, settings.migrations.deadline)
-    migrate(
-        dsn, "head", upward=True, patience=patience, report=lambda line: _log.info("migrating", step=line)
-    )
-
-
 def _introduce(settings: Settings, dsn: str) -> None:
     """On the first run, make an administrator and tell how to log in, this once."""
     password = secrets.token_urlsafe(16)
@@ -221,25 +211,6 @@ async def _create_first_admin(service: Service, *, password: str) -> bool:
     async with service.uow() as tx:
         await create_user(tx, new, origin=origin)
     return True
-
-
-@contextmanager
-def _terminable() -> Iterator[None]:
-    """Let SIGTERM unwind the block like Ctrl-C, so that an embedded database is never left running."""
-
-    def interrupt(_signal: int, frame: FrameType | None) -> None:
-        # Inside asyncio Ctrl-C has a handler that waits for a safe moment: elsewhere an exception may fall
-        # between the taking of a lock and the block that gives it back.
-        of_ctrl_c = signal.getsignal(signal.SIGINT)
-        if not callable(of_ctrl_c):
-            raise KeyboardInterrupt
-        of_ctrl_c(signal.SIGINT, frame)
-
-    previous = signal.signal(signal.SIGTERM, interrupt)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, previous)
 
 
 def _address_of(settings: Settings) -> str:

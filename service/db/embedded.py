@@ -24,7 +24,7 @@ import socket
 import stat
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import TracebackType
@@ -95,11 +95,12 @@ class EmbeddedPostgres:
         self._share: IO[bytes] | None = None
         self._child: int | None = None
 
-    def start(self) -> None:
+    def start(self, *, wait: bool = True) -> None:
         """Make sure the server runs and stays until `stop`; it accepts connections when this returns.
 
         Creates the cluster when there is none, and attaches to the server when another process runs it
         already. Calling it again is cheap, and brings a server that has died since back under the same `dsn`.
+        With `wait=False` a server that is not ready comes up beside the caller, who calls again to use it.
 
         Raises: EmbeddedUnavailable.
         """
@@ -107,7 +108,7 @@ class EmbeddedPostgres:
             self._directory.mkdir(mode=0o700, parents=True, exist_ok=True)
             with self._changing():
                 self._ensure_cluster()
-                self._enter()
+                self._enter(self._bring_up if wait else self._launch_unless_running)
         except OSError as error:
             raise EmbeddedUnavailable(
                 f"The embedded PostgreSQL cannot use its files ({error}): mend that, or set DATABASE_URL."
@@ -163,7 +164,7 @@ class EmbeddedPostgres:
     def _lock_file(self, name: str) -> IO[bytes]:
         return (self._directory / f"{name}.lock").open("ab")
 
-    def _enter(self) -> None:
+    def _enter(self, bring_up: Callable[[], None]) -> None:
         newcomer = self._share is None
         self._share = self._share or self._lock_file("users")
         try:
@@ -171,7 +172,7 @@ class EmbeddedPostgres:
                 # Temporary directories get swept: a server that nobody can reach makes room for one they can.
                 self._shut_down_when_alone()
             fcntl.flock(self._share, fcntl.LOCK_SH)
-            self._bring_up()
+            bring_up()
         except BaseException:
             if newcomer:
                 self._quit()
@@ -251,6 +252,12 @@ class EmbeddedPostgres:
                 raise self._failure(f"is not ready after {_START_TIMEOUT_S:.0f} s")
             time.sleep(_POLL_S)
         self._refuse_forgetful_server()
+
+    def _launch_unless_running(self) -> None:
+        if not self._is_ready():
+            with self._lock_file("server") as lock:
+                if _lock_at_once(lock):
+                    self._launch(lock)
 
     def _launch(self, lock: IO[bytes]) -> None:
         """Start the server, which inherits the lock, without waiting for it.

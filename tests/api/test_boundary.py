@@ -12,7 +12,8 @@ from litestar import Litestar, get, post
 from litestar.params import FromPath
 from structlog.testing import capture_logs
 
-from service.api.boundary import Boundary, RequestRecord, read_body
+from service.api.access_log import RequestRecord
+from service.api.boundary import Boundary, read_body
 from service.api.failures import ClientDisconnected
 from service.api.problems import exception_handlers
 from service.domain.errors import BodyTooLarge, OutcomeUnknown

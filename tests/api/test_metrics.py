@@ -31,7 +31,7 @@ _PIPES: dict[str, Any] = {
 _WORKER = """
 import structlog, sys
 structlog.configure(logger_factory=structlog.WriteLoggerFactory(sys.stderr))
-from service.api.boundary import RequestRecord
+from service.api.access_log import RequestRecord
 from service.api.metrics import Observer, Readings
 from service.security.hashing import HashingStats
 

@@ -7,7 +7,7 @@ from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 
-from service.api.boundary import RequestRecord
+from service.api.access_log import RequestRecord
 from service.api.traces import Traces
 from tests.support.api import Api, serving
 from tests.support.settings import settings_for_tests

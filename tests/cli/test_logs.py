@@ -11,8 +11,7 @@ from uuid import UUID
 import pytest
 import structlog
 
-from service.api.access_log import line_of, log_request
-from service.api.boundary import RequestRecord
+from service.api.access_log import RequestRecord, line_of, log_request
 from service.cli.logs import configure_logs, configure_server_logs
 from settings.log import LogSettings
 from tests.support.api import PASSWORD, Api

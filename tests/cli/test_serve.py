@@ -24,7 +24,8 @@ def log_in(service: ServiceProcess, login_id: str, password: str | None) -> str:
 def test_serve_in_a_bare_directory_makes_an_administrator_once_keeps_every_row_and_ends_in_order(
     tmp_path: Path,
 ) -> None:
-    with service_process(tmp_path) as service:
+    with service_process(tmp_path, PYTHONPROFILEIMPORTTIME="1") as service:
+        assert has_imported_alembic(service)  # there was something to migrate
         token = log_in(service, "root", service.first_password())
         created = service.request(
             "POST", "/v1/users", token, {"login_id": "ada", "name": "Ada", "password": PASSWORD}
@@ -35,11 +36,16 @@ def test_serve_in_a_bare_directory_makes_an_administrator_once_keeps_every_row_a
         assert service.stop(signal.SIGTERM) == 0
     assert postgres_processes(tmp_path) == []
 
-    with service_process(tmp_path) as again:
+    with service_process(tmp_path, PYTHONPROFILEIMPORTTIME="1") as again:
+        assert not has_imported_alembic(again)
         assert again.first_password() is None
         assert log_in(again, "ada", PASSWORD)
         assert again.stop(signal.SIGINT) == 0  # as Ctrl-C sends it
     assert postgres_processes(tmp_path) == []
+
+
+def has_imported_alembic(service: ServiceProcess) -> bool:
+    return any(line.split("|")[-1].strip() == "alembic" for line in service.output().splitlines())
 
 
 def refuse_a_second_one(service: ServiceProcess, directory: Path) -> None:

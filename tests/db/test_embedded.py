@@ -170,6 +170,25 @@ def test_start_twice_takes_one_stop(directory: Path) -> None:
     server.stop()
 
 
+def test_start_without_waiting_lets_the_next_start_have_the_server(directory: Path) -> None:
+    server = EmbeddedPostgres(directory, durable=False)
+    server.start(wait=False)
+    wait_until((directory / "data" / "postmaster.pid").exists)
+    begun = postmaster(directory)
+    with server:
+        assert postmaster(directory) == begun
+        assert sql(server, "SELECT 1") == "1"
+    assert is_stopped(directory)
+
+
+def test_start_without_waiting_takes_one_stop(directory: Path) -> None:
+    server = EmbeddedPostgres(directory, durable=False)
+    server.start(wait=False)
+    assert not is_stopped(directory)
+    server.stop()
+    assert is_stopped(directory)
+
+
 def test_start_without_durability_is_the_exception(directory: Path) -> None:
     query = "SELECT string_agg(setting, ' ') FROM pg_settings WHERE name IN ('fsync', 'full_page_writes')"
     with EmbeddedPostgres(directory) as server:
@@ -459,6 +478,18 @@ def test_start_of_damaged_cluster_tells_the_reason_and_leaves_nothing(own_direct
     (own_directory / "data" / "PG_VERSION").write_text("17\n")
     with pytest.raises(EmbeddedUnavailable, match="incompatible"):
         EmbeddedPostgres(own_directory).start()
+    assert is_stopped(own_directory)
+
+
+def test_start_of_damaged_cluster_that_was_not_waited_for_tells_the_reason_next_time(
+    own_directory: Path,
+) -> None:
+    (own_directory / "data" / "PG_VERSION").write_text("17\n")
+    server = EmbeddedPostgres(own_directory)
+    server.start(wait=False)
+    with pytest.raises(EmbeddedUnavailable, match="incompatible"):
+        server.start()
+    server.stop()
     assert is_stopped(own_directory)
 
 

@@ -15,13 +15,14 @@ from service.db.migrations.history import (
     list_revisions,
     steps_between,
 )
-from service.db.migrations.window import HEAD
+from service.db.migrations.window import HEAD, HEAD_ID
 
 REVISIONS = list_revisions()
 
 
 def test_count_revisions_equals_the_head_that_the_window_states() -> None:
     assert [revision.number for revision in REVISIONS] == list(range(1, HEAD + 1))
+    assert REVISIONS[-1].id == HEAD_ID
 
 
 @pytest.mark.parametrize("revision", REVISIONS, ids=lambda revision: revision.id)

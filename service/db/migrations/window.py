@@ -10,6 +10,9 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 HEAD = 11
 """The number of this release's newest revision, which a test compares with `alembic/versions`."""
 
+HEAD_ID = "0010_create_instances"
+"""Its id, likewise."""
+
 UNDEFINED_TABLE = "42P01"
 
 
