@@ -14,7 +14,7 @@ class Mutation:
     test: str
 
 
-_FLOWS = "tests/flows"
+_FLOWS, _FAULTS = "tests/flows", "tests/faults"
 _SESSIONS, _THROTTLE = "service/usecases/sessions.py", "service/usecases/throttle.py"
 _THROTTLE_SQL, _SESSIONS_SQL = "service/db/repositories/throttle.py", "service/db/repositories/sessions.py"
 _USERS_SQL, _PASSWORDS = "service/db/repositories/users.py", "service/usecases/passwords.py"
@@ -25,7 +25,7 @@ MUTATIONS = (
         _SESSIONS,
         "if self.credential is None or self.credential.user.state is State.DISABLED:",
         "if self.credential is None:",
-        f"{_FLOWS}/test_login_races.py::test_disable_beside_log_ins_leaves_no_session_behind"
+        f"{_FAULTS}/test_login_races.py::test_disable_beside_log_ins_leaves_no_session_behind"
         f" {_FLOWS}/test_log_in.py::test_log_in_in_vain_verifies_against_the_parameters_of_the_day",
     ),
     Mutation(
@@ -188,7 +188,7 @@ MUTATIONS = (
         '        UserRow.id == bindparam("user_id"),\n'
         '        func.coalesce(bindparam("verified_hash"), "") != "",\n'
         "        UserRow.state",
-        f"{_FLOWS}/test_login_races.py"
+        f"{_FAULTS}/test_login_races.py"
         "::test_change_the_password_beside_log_ins_with_the_old_one_leaves_no_session_of_theirs",
     ),
     Mutation(
@@ -197,21 +197,21 @@ MUTATIONS = (
         '        UserRow.password_hash == bindparam("verified_hash"),\n'
         "        UserRow.state == literal_column(\"'active'\"),\n",
         '        UserRow.password_hash == bindparam("verified_hash"),\n',
-        f"{_FLOWS}/test_login_races.py::test_disable_beside_log_ins_leaves_no_session_behind",
+        f"{_FAULTS}/test_login_races.py::test_disable_beside_log_ins_leaves_no_session_behind",
     ),
     Mutation(
         "The last administrator survives two demotions at once",
         _USERS_SQL,
         "    .order_by(UserRow.id)\n    .with_for_update(key_share=True)\n",
         "    .order_by(UserRow.id)\n",
-        f"{_FLOWS}/test_login_races.py::test_demote_each_other_at_once_leaves_one_administrator",
+        f"{_FAULTS}/test_login_races.py::test_demote_each_other_at_once_leaves_one_administrator",
     ),
     Mutation(
         "A log-in beside the deletion of its account is refused, not failed",
         _THROTTLE_SQL,
         "    user_id=_owner,\n",
         '    user_id=bindparam("of_user"),\n',
-        f"{_FLOWS}/test_login_races.py::test_delete_beside_log_ins_leaves_nothing_and_fails_nothing",
+        f"{_FAULTS}/test_login_races.py::test_delete_beside_log_ins_leaves_nothing_and_fails_nothing",
     ),
     Mutation(
         "A reset token works once",
