@@ -61,13 +61,13 @@ class House:
 
 @pytest_asyncio.fixture(scope="module")
 async def house(tmp_path_factory: pytest.TempPathFactory, shared_database: str) -> AsyncIterator[House]:
-    variables = {
-        "DATABASE_URL": shared_database,
-        "ROLLCALL_HTTP__WORKERS": "2",
-        "ROLLCALL_LOG__FORMAT": "json",
-        "ROLLCALL_PASSWORDS__MEMORY_KIB": str(MEMORY_MIB * 1024),
-    }
-    with service_process(tmp_path_factory.mktemp("house"), **variables) as service:
+    with service_process(
+        tmp_path_factory.mktemp("house"),
+        DATABASE_URL=shared_database,
+        ROLLCALL_HTTP__WORKERS="2",
+        ROLLCALL_LOG__FORMAT="json",
+        ROLLCALL_PASSWORDS__MEMORY_KIB=str(MEMORY_MIB * 1024),
+    ) as service:
         house = House(service, Seen(shared_database))
         await house.until_complete()
         yield house
