@@ -458,8 +458,14 @@ MUTATIONS = (
     Mutation(
         "An id has one spelling",
         "service/domain/ids.py",
+        "    if len(text) != _CANONICAL_LENGTH or not _CANONICAL_CHARACTERS.issuperset(text):\n"
+        "        return None\n"
+        "    try:\n"
+        "        value = UUID(text)\n"
+        "    except ValueError:\n"
+        "        return None\n"
         "    return value if str(value) == text else None\n",
-        "    return value\n",
+        "    try:\n        return UUID(text)\n    except ValueError:\n        return None\n",
         "tests/domain/test_ids.py",
     ),
 )

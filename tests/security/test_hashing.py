@@ -9,6 +9,7 @@ import argon2
 import bcrypt
 import pytest
 from argon2.exceptions import HashingError, VerificationError
+from argon2.low_level import verify_secret
 
 from service.domain.errors import HashingBusy
 from service.security import foreign
@@ -259,17 +260,17 @@ def test_afford_workers_takes_a_core_each_and_a_quarter_of_the_memory(
 
 def starve(monkeypatch: pytest.MonkeyPatch, *, after: int = 0) -> None:
     """Let no memory be had for a hash, once so many were computed."""
-    verify, done = foreign.verify_secret, itertools.count()
+    done = itertools.count()
 
     def verify_in_time(*arguments: Any) -> bool:
         if next(done) >= after:
             raise VerificationError("Memory allocation error")
-        return verify(*arguments)
+        return verify_secret(*arguments)
 
     def hash_secret(*_: object, **__: object) -> bytes:
         raise HashingError("Memory allocation error")
 
-    monkeypatch.setattr(foreign, "verify_secret", verify_in_time)
+    monkeypatch.setattr("service.security.foreign.verify_secret", verify_in_time)
     monkeypatch.setattr("argon2._password_hasher.hash_secret", hash_secret)
 
 
