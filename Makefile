@@ -108,7 +108,7 @@ prove-timing: $(VENV)/.runtime ## prove that the time of a refused log-in tells 
 	@$(SERVICE) prove-timing $(if $(SAMPLES),--samples $(SAMPLES))
 
 prove-defences: $(VENV)/.test ## break each defence once, and see a test fail; run each race a hundred times
-	@ROUNDS=100 $(BIN)/python -m pytest tests/flows/test_login_races.py -q
+	@ROUNDS=100 $(BIN)/python -m pytest tests/faults/test_login_races.py -q
 	@$(BIN)/python -m pytest tests/security/test_mutations.py -m slow -q
 
 doctor: $(VENV)/.runtime ## examine settings, database, schema and machine, and tell what to mend

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from functools import partial
 
 import bcrypt
-from argon2.exceptions import VerifyMismatchError
+from argon2.exceptions import VerificationError, VerifyMismatchError
 from argon2.low_level import Type, verify_secret
 
 MAX_LENGTH = 512
@@ -65,8 +65,8 @@ class UnusableHash(ValueError):
 class StoredHash:
     """A hash that was read and found affordable.
 
-    `matches` takes the password in UTF-8 and needs `memory_kib`. It keeps its thread busy, or `threads` more
-    if that is over 1, for as long as the hash was made to cost.
+    `matches` takes the password in UTF-8 and needs `memory_kib`, else MemoryError. It keeps its thread busy,
+    or `threads` more if that is over 1, for as long as the hash was made to cost.
     """
 
     matches: Callable[[bytes], bool]
@@ -158,6 +158,8 @@ def _matches_argon2(phc: bytes, kind: Type, password: bytes) -> bool:
         return verify_secret(phc, password, kind)
     except VerifyMismatchError:
         return False
+    except VerificationError as error:  # the hash was read: only memory, or a thread, can be wanting
+        raise MemoryError from error
 
 
 def _matches_bcrypt(encoded: bytes, is_prehashed: bool, password: bytes) -> bool:

@@ -4,18 +4,24 @@ import logging
 import secrets
 import time
 from base64 import b64encode
-from contextlib import nullcontext
+from collections.abc import Callable
+from contextlib import nullcontext, suppress
 from datetime import timedelta
 from functools import partial
 from threading import Lock
+from typing import TypeVar
 
 import argon2
+from argon2.exceptions import HashingError
 
+from service.domain.errors import HashingBusy
 from service.security import foreign
 from service.security.capacity import available_cores, memory_limit_bytes
 from service.security.pool import HashingPool, HashingStats
 
 __all__ = ["HashingStats", "PasswordHasher", "affordable_workers"]
+
+T = TypeVar("T")
 
 logger = logging.getLogger(__name__)
 
@@ -61,9 +67,9 @@ class PasswordHasher:
         """Return a new argon2id hash of a normalised password, salted afresh, in PHC form.
 
         Raises:
-            HashingBusy: it would wait too long.
+            HashingBusy: it would wait too long, or memory is wanting.
         """
-        return await self._pool.run(partial(self._argon2.hash, password), caller=caller)
+        return await self._run(partial(self._make, password), caller=caller)
 
     async def verify(self, password_hash: str | None, password: str | None, *, caller: str) -> bool:
         """Tell whether a normalised password fits a stored hash; every kind of no takes the same work.
@@ -72,10 +78,10 @@ class PasswordHasher:
         not fit is topped up to them. One that cannot be read or costs too much counts as none, and is logged.
 
         Raises:
-            HashingBusy: it would wait too long.
+            HashingBusy: it would wait too long, or memory is wanting.
         Source: OWASP ASVS 5.0 6.3.8; CVE-2016-2513, CVE-2024-39329 (cheap or missing hashes told apart).
         """
-        return await self._pool.run(partial(self._check, password_hash, password), caller=caller)
+        return await self._run(partial(self._check, password_hash, password), caller=caller)
 
     def needs_rehash(self, password_hash: str) -> bool:
         """Tell whether a hash is foreign or of other parameters than `hash` uses now.
@@ -92,6 +98,20 @@ class PasswordHasher:
         """Refuse what waits and what comes later, and return when the hashes in hand are done."""
         self._pool.close()
 
+    async def _run(self, work: Callable[[], T], *, caller: str) -> T:
+        """Run work in the pool; what finds no memory was not done, and may be asked for again."""
+        try:
+            return await self._pool.run(work, caller=caller)
+        except MemoryError:
+            logger.warning("there is no memory for a hash")
+            raise HashingBusy from None
+
+    def _make(self, password: str) -> str:
+        try:
+            return self._argon2.hash(password)
+        except HashingError as error:  # the parameters were checked: only memory, or a thread, can be wanting
+            raise MemoryError from error
+
     def _check(self, password_hash: str | None, password: str | None) -> bool:
         if password_hash is None or password is None or (stored := _readable(password_hash)) is None:
             self._do_usual_work()
@@ -100,7 +120,8 @@ class PasswordHasher:
         if not self.needs_rehash(password_hash):
             self._note_usual(spent_seconds)
         elif not fits:
-            self._top_up(spent_seconds)
+            with suppress(MemoryError):  # the no stands and counts: a refusal would give the guess back
+                self._top_up(spent_seconds)
         return fits
 
     def _do_usual_work(self) -> None:

@@ -2,12 +2,9 @@ import signal
 import subprocess
 from pathlib import Path
 
-import psutil
-
 from tests.support.api import PASSWORD
 from tests.support.processes import (
     ServiceProcess,
-    free_port,
     postgres_processes,
     run_command,
     service_process,
@@ -57,49 +54,6 @@ def refuse_a_second_one(service: ServiceProcess, directory: Path) -> None:
     )
     assert second.returncode == 1
     assert second.stderr.splitlines()[-1].startswith("Cannot listen on")
-
-
-def test_serve_after_kill_opens_the_database_with_all_acknowledged_rows(tmp_path: Path) -> None:
-    with service_process(tmp_path) as service:
-        password = service.first_password()
-        token = log_in(service, "root", password)
-        for number in range(20):
-            body = {"login_id": f"user{number}", "name": "U"}
-            assert service.request("POST", "/v1/users", token, body).status_code == 201
-        service.process.kill()
-        service.process.wait()
-
-    with service_process(tmp_path) as again:
-        token = log_in(again, "root", password)
-        listed = again.request("GET", "/v1/users?limit=100", token).json()
-        assert {f"user{number}" for number in range(20)} <= {item["login_id"] for item in listed["items"]}
-
-
-def test_serve_with_two_workers_replaces_a_killed_one_and_ends_together(tmp_path: Path) -> None:
-    with service_process(tmp_path, ROLLCALL_HTTP__WORKERS="2") as service:
-        parent = psutil.Process(service.process.pid)
-        workers = [child for child in parent.children() if "spawn_main" in " ".join(child.cmdline())]
-        assert len(workers) == 2
-        workers[0].kill()
-        workers[0].wait(10)
-        service.wait_until("/health/ready", 200)
-        assert service.stop() == 0
-        assert "worker_died" in service.output()
-        assert not any(worker.is_running() for worker in workers)
-
-
-def test_serve_with_an_unreachable_database_lives_and_is_not_ready(tmp_path: Path) -> None:
-    dsn = f"postgresql://ada:canary-password@127.0.0.1:{free_port()}/rollcall"
-    with service_process(tmp_path, ready=False, DATABASE_URL=dsn) as service:
-        assert service.get("/health/live").status_code == 200
-        ready = service.get("/health/ready")
-        assert (ready.status_code, ready.json()["code"]) == (503, "database_unavailable")
-        assert "Retry-After" in ready.headers
-        refused = service.request("GET", "/v1/users/me", "rcs_" + "a" * 43)
-        assert refused.status_code == 503
-        assert service.stop() == 0
-        assert "not_ready" in service.output()
-        assert "canary-password" not in service.output()
 
 
 def test_serve_with_wrong_settings_lists_all_of_them_and_exits_2(tmp_path: Path) -> None:

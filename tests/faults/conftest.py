@@ -1,5 +1,6 @@
 import asyncio
 import shutil
+import socket
 import tempfile
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -14,6 +15,7 @@ import pytest_asyncio
 from sqlalchemy import text
 from sqlalchemy.pool import QueuePool
 
+from service.cli import serve
 from service.cli.storm.proxy import Proxy, dsn_through, socket_directory_of
 from service.db.embedded import EmbeddedPostgres
 from service.db.engine import create_engine
@@ -183,3 +185,42 @@ async def own_stage(own_postgres: EmbeddedPostgres, own_directory: Path) -> Asyn
     """An application on empty tables of a server that the test may break."""
     async with staged(own_postgres, own_directory, own_postgres.dsn, impatient()) as stage:
         yield stage
+
+
+@dataclass(frozen=True)
+class Place:
+    """A server as `serve` runs it, in this process."""
+
+    server: serve._Server
+    address: tuple[str, int]
+    ended: asyncio.Task[None]
+
+    async def at_rest(self) -> None:
+        """Wait until no request is being answered and no connection is open."""
+        async with asyncio.timeout(30):
+            while self.server.server_state.tasks or self.server.server_state.connections:  # noqa: ASYNC110 - it tells nobody
+                await asyncio.sleep(0.005)
+
+
+@asynccontextmanager
+async def placed(running: Running) -> AsyncIterator[Place]:
+    """Serve an application that already lives, on a real socket, until the block or the server ends."""
+    listener = socket.socket()
+    listener.bind(("127.0.0.1", 0))
+    config = serve._config(running.service.settings, running.app)
+    config.lifespan, config.log_config = "off", None
+    server = serve._Server(config, running.service)
+    ended = asyncio.create_task(server.serve(sockets=[listener]))
+    while not server.started:  # noqa: ASYNC110 - it tells nobody
+        await asyncio.sleep(0)
+    try:
+        yield Place(server, listener.getsockname(), ended)
+    finally:
+        server.should_exit = True
+        await ended
+
+
+@pytest.fixture(autouse=True)
+def _usual_collector(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Keep a server from freezing what belongs to the tests."""
+    monkeypatch.setattr(serve, "_spare_collector", lambda: None)

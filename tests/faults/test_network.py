@@ -53,9 +53,10 @@ async def test_requests_while_the_network_is_silent_end_in_time_and_recover(stag
     assert await stage.seen.fetch("SELECT login_id FROM users ORDER BY 1") == [("ada",), ("root",)]
 
 
-async def test_requests_over_a_slow_network_succeed(patient_stage: Stage) -> None:
+@pytest.mark.parametrize(("how", "much"), [("latency_s", 0.02), ("bytes_per_second", 20_000)])
+async def test_requests_over_a_slow_network_succeed(patient_stage: Stage, how: str, much: float) -> None:
     root = await patient_stage.admin()
-    patient_stage.proxy.latency_s = 0.02
+    setattr(patient_stage.proxy, how, much)
     assert (await root.get("/v1/users/me")).status_code == 200
     assert (await root.post("/v1/users", ADA)).status_code == 201
 

@@ -3,6 +3,7 @@
 import ast
 import asyncio
 import os
+import time
 from contextlib import suppress
 from pathlib import Path
 from typing import TextIO, cast
@@ -13,6 +14,7 @@ import structlog
 from service.cli.logs import Forgiving
 from service.usecases.chores import attempt
 from tests.faults.conftest import ROOT, Stage
+from tests.support.api import PASSWORD, Api, refusal_of
 
 _OF_THE_CLOCK = {("datetime", "now"), ("datetime", "utcnow"), ("date", "today"), ("time", "time")}
 _MAY_READ_IT = {"service/domain/ids.py"}
@@ -75,6 +77,60 @@ def test_no_decision_is_made_by_the_clock_of_the_process(floor: str) -> None:
         and (node.value.id, node.attr) in _OF_THE_CLOCK
     ]
     assert set(readers) <= _MAY_READ_IT
+
+
+async def create(root: Api, number: int) -> dict[str, str]:
+    account: dict[str, str] = (await root.post("/v1/users", {"login_id": f"u{number}", "name": "U"})).json()
+    return account
+
+
+@pytest.mark.parametrize("days", [-1, 1])
+async def test_requests_while_the_clock_of_the_process_is_off_see_nothing_of_it(
+    api: Api, monkeypatch: pytest.MonkeyPatch, days: int
+) -> None:
+    root = api.by(await api.admin())
+    created = [await create(root, 0)]
+    for name, per_second in (("time", 1), ("time_ns", 10**9)):
+        true, off = getattr(time, name), days * 86400 * per_second
+        monkeypatch.setattr(time, name, lambda true=true, off=off: true() + off)
+    assert (await root.get("/v1/sessions/current")).status_code == 200
+    session = (await api.account("ada")).token
+    assert (await api.by(session).get("/v1/users/me")).status_code == 200
+    created += [await create(root, number) for number in (1, 2, 3)]
+    monkeypatch.undo()
+    assert (await api.by(session).get("/v1/users/me")).status_code == 200
+    created.append(await create(root, 4))
+    times = [account["created_at"] for account in created]
+    assert times == sorted(times)
+    walked: list[str] = []
+    cursor: str | None = ""
+    while cursor is not None:
+        page = (await root.get(f"/v1/users?sort=created_at&limit=1&q=u{cursor}")).json()
+        walked += [item["login_id"] for item in page["items"]]
+        cursor = page["next_cursor"] and f"&cursor={page['next_cursor']}"
+    assert walked == ["u0", "u1", "u2", "u3", "u4"]
+
+
+async def test_exception_with_a_secret_in_its_message_is_answered_and_logged_without_it(
+    api: Api, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    root = api.by(await api.admin())
+
+    def fail() -> None:
+        raise KeyError("canary-secret") from ValueError(root.token)
+
+    monkeypatch.setattr("service.usecases.users.new_id", fail)
+    with structlog.testing.capture_logs() as lines:
+        answer = await root.post("/v1/users", {"login_id": "ada", "name": "canary", "password": PASSWORD})
+    assert refusal_of(answer) == (500, "internal_error")
+    assert answer.headers["Content-Type"] == "application/problem+json"
+    [failure] = [line for line in lines if line["event"] == "request_failed"]
+    assert failure["request_id"] == answer.headers["X-Request-Id"]
+    assert (failure["error"], failure["log_level"]) == ("builtins.KeyError", "error")
+    for secret in ("canary", PASSWORD, root.token or ""):
+        assert secret not in str(lines) + answer.text
+    monkeypatch.undo()
+    assert (await root.post("/v1/users", {"login_id": "ada", "name": "Ada"})).status_code == 201
 
 
 def test_log_on_a_full_disk_is_lost_and_nothing_else() -> None:

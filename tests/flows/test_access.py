@@ -3,6 +3,7 @@
 import asyncio
 
 import pytest
+from litestar import get
 from litestar.routes import HTTPRoute
 
 from service.app import Service
@@ -52,6 +53,23 @@ def operations(running: Running) -> set[tuple[str, str]]:
 
 def test_list_the_routes_finds_each_in_the_contract(operations: set[tuple[str, str]]) -> None:
     assert operations == set(ALLOWED)
+
+
+@get("/v1/forgotten")
+async def forget_to_declare() -> dict[str, str]:
+    return {"items": "for anybody"}
+
+
+async def test_route_that_declares_no_operation_answers_nothing(
+    shared_database: str, service: Service
+) -> None:
+    """Source: OWASP ASVS 5.0 8.2.1; authentik CVE-2026-55106: an action besides skipped the filter."""
+    async with serving(settings_for_tests(), shared_database) as other, other.client() as client:
+        other.app.register(forget_to_declare)
+        api = Api(client, service)
+        for token in (None, (await api.admin()).token, await api.key(Scope.USERS_WRITE)):
+            answer = await api.by(token).get("/v1/forgotten")
+            assert (answer.status_code, "items" in answer.text) == (404, False)
 
 
 async def tokens_of(api: Api, owner: Account) -> dict[str, str | None]:

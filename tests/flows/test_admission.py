@@ -3,7 +3,7 @@
 import asyncio
 import threading
 from collections.abc import AsyncIterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import timedelta
 
 import httpx
@@ -19,10 +19,19 @@ from tests.support.databases import fetch_values
 
 @dataclass
 class Hall:
-    """A service with one hashing thread, which stands still until it is let go."""
+    """A service with one hashing thread, or more, which stand still until they are let go."""
 
-    running: Running
-    let_go: threading.Event
+    let_go: threading.Event = field(default_factory=threading.Event)
+    inside: int = 0
+    """How many hashes are being computed."""
+    most_inside: int = 0
+    lock: threading.Lock = field(default_factory=threading.Lock)
+    service: Running | None = None
+
+    @property
+    def running(self) -> Running:
+        assert self.service is not None
+        return self.service
 
     def at(self, ip: str) -> Api:
         return Api(self.running.client(ip=ip), self.running.service)
@@ -39,22 +48,34 @@ class Hall:
     def stats(self) -> HashingStats:
         return self.running.service.hasher.stats()
 
+    def stand(self) -> None:
+        """Stand still in a hashing thread."""
+        with self.lock:
+            self.inside += 1
+            self.most_inside = max(self.most_inside, self.inside)
+        assert self.let_go.wait(60)
+        with self.lock:
+            self.inside -= 1
+
 
 @pytest_asyncio.fixture
-async def hall(database: str, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Hall]:
+async def hall(
+    database: str, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest
+) -> AsyncIterator[Hall]:
+    workers = getattr(request, "param", 1)
     passwords = PasswordSettings(
-        memory_kib=8, iterations=1, workers=1, queue_limit=4, queue_wait=timedelta(seconds=30)
+        memory_kib=8, iterations=1, workers=workers, queue_limit=4, queue_wait=timedelta(seconds=30)
     )
-    let_go, check = threading.Event(), PasswordHasher._check
+    hall, check = Hall(), PasswordHasher._check
 
     def stand_still(self: PasswordHasher, password_hash: str | None, password: str | None) -> bool:
-        assert let_go.wait(60)
+        hall.stand()
         return check(self, password_hash, password)
 
     monkeypatch.setattr(PasswordHasher, "_check", stand_still)
-    async with serving(Settings(profile="test", passwords=passwords), database) as running:
-        yield Hall(running, let_go)
-        let_go.set()
+    async with serving(Settings(profile="test", passwords=passwords), database) as hall.service:
+        yield hall
+        hall.let_go.set()
 
 
 async def test_log_in_beyond_the_queue_is_refused_at_once_and_costs_nothing(hall: Hall) -> None:
@@ -106,6 +127,51 @@ async def test_hang_up_while_hashing_keeps_the_thread_taken_and_while_waiting_le
     assert hall.stats.done_total == 2
     counts = await fetch_values(hall.running.service.engine, "SELECT failures FROM login_buckets")
     assert counts == [(1,)] * 3, "who hangs up has made an attempt"
+
+
+@pytest.mark.parametrize("hall", [2], indirect=True)
+async def test_hang_up_again_and_again_hashes_no_more_at_once_and_queues_no_more_than_allowed(
+    hall: Hall,
+) -> None:
+    """Source: OWASP ASVS 5.0 15.2.2: threads bound the processor, and with the queue the memory."""
+    for turn in range(4):
+        places = 6 if turn == 0 else 4  # two that hash, at first, and four that wait
+        knocks = {hall.knock(f"192.0.{turn}.{n}", f"name-{turn}-{n}") for n in range(20)}
+        pending = knocks
+        async with asyncio.timeout(30):
+            while len(pending) > places:
+                _, pending = await asyncio.wait(pending, return_when=asyncio.FIRST_COMPLETED)
+        assert (hall.stats.running, hall.stats.queued, hall.inside) == (2, 4, 2)
+        refused = [task.result() for task in knocks - pending]
+        assert {answer.status_code for answer in refused} == {503}
+        assert all(int(answer.headers["Retry-After"]) >= 1 for answer in refused)
+        for task in pending:
+            task.cancel()
+        await hall.until(running=2, queued=0)
+    hall.let_go.set()
+    await hall.until(running=0, queued=0)
+    assert (hall.most_inside, hall.stats.done_total) == (2, 2)
+
+
+async def test_requests_that_need_no_hash_wait_for_none(hall: Hall) -> None:
+    """Source: Keycloak #28477: a flood of log-ins takes nothing from the other operations."""
+    api = hall.at("198.51.100.1")
+    root = api.by(await api.admin())
+    flood = [hall.knock("192.0.2.1", f"name-{turn}") for turn in range(5)]
+    await hall.until(queued=4)
+    answers = [
+        await api.get("/health/live"),
+        await api.get("/health/ready"),
+        await root.get("/v1/users/me"),
+        await root.get("/v1/users"),
+        await root.post("/v1/users", {"login_id": "ada", "name": "Ada"}),
+        await root.delete("/v1/sessions/current"),
+    ]
+    assert [answer.status_code for answer in answers] == [200, 200, 200, 200, 201, 204]
+    assert (hall.stats.running, hall.stats.queued) == (1, 4)
+    assert not any(knock.done() for knock in flood)
+    hall.let_go.set()
+    assert [(await knock).status_code for knock in flood] == [401] * 5
 
 
 def _metric(text: str, name: str) -> float:

@@ -40,6 +40,7 @@ async def status(api: Api, who: Account | str) -> int:
         ("mauve otter\u0000sings at dawn", "password_invalid_characters"),
         ("mauve otter\nsings at dawn", "password_invalid_characters"),
         ("passwordpassword", "password_blocked"),
+        ("123456789ashley", "password_blocked"),
         ("123456789012345", "password_blocked"),
         ("zzzzzzzzzzzzzzzzzz", "password_blocked"),
         ("qwertyuiopasdfghjkl", "password_blocked"),

@@ -1,17 +1,11 @@
-"""Migrating a database that others use, several at once, and being stopped at any moment."""
+"""Migrating a database that others use. Several migrations at once and killed ones: `tests/faults`."""
 
 import asyncio
-import os
-import random
-import re
-import signal
-import sys
 from datetime import timedelta
 from pathlib import Path
 
 import pytest
 
-from service.db.migrations.history import ROOT
 from service.db.migrations.lock import LOCK_ID, LockHeld
 from service.db.migrations.online import DataInTheWay
 from service.db.migrations.patience import Patience, StillLocked
@@ -35,15 +29,6 @@ async def test_upgrade_with_login_ids_taken_twice_names_them_and_changes_nothing
     await execute(empty_database, "UPDATE users SET login_id = 'other' WHERE id::text LIKE '%5'")
     await upgrade(empty_database)
     assert await fetch(empty_database, "SELECT count(*) FROM users WHERE created_at = updated_at") == 12
-
-
-async def test_upgrade_five_times_at_once_applies_each_revision_once(empty_database: str) -> None:
-    processes = [await _command(empty_database, "migrate") for _ in range(5)]
-    said = [(await process.communicate())[1].decode() for process in processes]
-    assert [process.returncode for process in processes] == [0] * 5
-    assert sorted(re.findall(r"applying (\d{4})", "".join(said))) == [
-        f"{number:04}" for number in range(1, 12)
-    ]
 
 
 async def test_upgrade_while_another_holds_the_lock_gives_up_at_the_deadline(empty_database: str) -> None:
@@ -133,70 +118,6 @@ async def test_tidy_after_an_interrupted_rollback_leaves_the_schema_as_it_was(da
     assert dump(database) != before
     await tidy(database, Patience())
     assert (dump(database), await picture(database)) == (before, rows)
-
-
-async def test_kill_of_a_migrating_process_leaves_what_the_next_run_completes(database: str) -> None:
-    await fill(database, count=300)
-    schema, rows = dump(database), await picture(database)
-    await killed_at_random(database)
-    await upgrade(database)
-    await tidy(database, Patience())
-    assert (dump(database), await picture(database)) == (schema, rows)
-
-
-@pytest.mark.slow
-@pytest.mark.timeout(600)
-async def test_twenty_kills_of_a_migrating_process_lose_nothing(database: str) -> None:
-    await fill(database, count=3000)
-    schema, rows = dump(database), await picture(database)
-    for _ in range(20):
-        await killed_at_random(database)
-        await upgrade(database)
-        await tidy(database, Patience())
-        assert (dump(database), await picture(database)) == (schema, rows)
-
-
-async def test_interrupted_migration_exits_130_and_can_be_run_again(database: str) -> None:
-    await fill(database)
-    async with connected(database) as other:
-        await other.execute("BEGIN; LOCK TABLE users IN ACCESS SHARE MODE")
-        process = await _command(database, "rollback", "--to", "base", "--force")
-        while "in use" not in (line := (await _errors(process).readline()).decode()):
-            assert line, "it ended before it met the lock"
-        process.send_signal(signal.SIGTERM)
-        _, said = await process.communicate()
-        assert (process.returncode, said.decode().splitlines()[-1]) == (130, "Interrupted.")
-    process = await _command(database, "rollback", "--to", "base", "--force")
-    said, _ = await process.communicate()
-    assert (process.returncode, said.decode()) == (0, "The schema is at base.\n")
-
-
-async def killed_at_random(dsn: str) -> None:
-    """Go down to base and up again in processes of which one is killed, sooner or later."""
-    for command in (("rollback", "--to", "base", "--force"), ("migrate",)):
-        process = await _command(dsn, *command)
-        lines = random.randint(1, 12)
-        while lines and await _errors(process).readline():
-            lines -= 1
-        await asyncio.sleep(random.uniform(0, 0.02))
-        if process.returncode is None:
-            process.kill()
-        await process.communicate()
-
-
-async def _command(dsn: str, *words: str) -> asyncio.subprocess.Process:
-    return await asyncio.create_subprocess_exec(
-        *(sys.executable, "-m", "service", "database", *words),
-        cwd=ROOT,
-        env={"DATABASE_URL": dsn, "PATH": os.environ["PATH"]},
-        stdout=asyncio.subprocess.PIPE,
-        stderr=asyncio.subprocess.PIPE,
-    )
-
-
-def _errors(process: asyncio.subprocess.Process) -> asyncio.StreamReader:
-    assert process.stderr is not None
-    return process.stderr
 
 
 async def _until(dsn: str, condition: str) -> None:

@@ -14,10 +14,11 @@ class Mutation:
     test: str
 
 
-_FLOWS = "tests/flows"
+_FLOWS, _FAULTS = "tests/flows", "tests/faults"
 _SESSIONS, _THROTTLE = "service/usecases/sessions.py", "service/usecases/throttle.py"
 _THROTTLE_SQL, _SESSIONS_SQL = "service/db/repositories/throttle.py", "service/db/repositories/sessions.py"
 _USERS_SQL, _PASSWORDS = "service/db/repositories/users.py", "service/usecases/passwords.py"
+_POLICY, _CALLERS = "service/domain/passwords.py", "service/domain/callers.py"
 
 MUTATIONS = (
     Mutation(
@@ -25,7 +26,7 @@ MUTATIONS = (
         _SESSIONS,
         "if self.credential is None or self.credential.user.state is State.DISABLED:",
         "if self.credential is None:",
-        f"{_FLOWS}/test_login_races.py::test_disable_beside_log_ins_leaves_no_session_behind"
+        f"{_FAULTS}/test_login_races.py::test_disable_beside_log_ins_leaves_no_session_behind"
         f" {_FLOWS}/test_log_in.py::test_log_in_in_vain_verifies_against_the_parameters_of_the_day",
     ),
     Mutation(
@@ -188,7 +189,7 @@ MUTATIONS = (
         '        UserRow.id == bindparam("user_id"),\n'
         '        func.coalesce(bindparam("verified_hash"), "") != "",\n'
         "        UserRow.state",
-        f"{_FLOWS}/test_login_races.py"
+        f"{_FAULTS}/test_login_races.py"
         "::test_change_the_password_beside_log_ins_with_the_old_one_leaves_no_session_of_theirs",
     ),
     Mutation(
@@ -197,21 +198,21 @@ MUTATIONS = (
         '        UserRow.password_hash == bindparam("verified_hash"),\n'
         "        UserRow.state == literal_column(\"'active'\"),\n",
         '        UserRow.password_hash == bindparam("verified_hash"),\n',
-        f"{_FLOWS}/test_login_races.py::test_disable_beside_log_ins_leaves_no_session_behind",
+        f"{_FAULTS}/test_login_races.py::test_disable_beside_log_ins_leaves_no_session_behind",
     ),
     Mutation(
         "The last administrator survives two demotions at once",
         _USERS_SQL,
         "    .order_by(UserRow.id)\n    .with_for_update(key_share=True)\n",
         "    .order_by(UserRow.id)\n",
-        f"{_FLOWS}/test_login_races.py::test_demote_each_other_at_once_leaves_one_administrator",
+        f"{_FAULTS}/test_login_races.py::test_demote_each_other_at_once_leaves_one_administrator",
     ),
     Mutation(
         "A log-in beside the deletion of its account is refused, not failed",
         _THROTTLE_SQL,
         "    user_id=_owner,\n",
         '    user_id=bindparam("of_user"),\n',
-        f"{_FLOWS}/test_login_races.py::test_delete_beside_log_ins_leaves_nothing_and_fails_nothing",
+        f"{_FAULTS}/test_login_races.py::test_delete_beside_log_ins_leaves_nothing_and_fails_nothing",
     ),
     Mutation(
         "A reset token works once",
@@ -284,5 +285,187 @@ MUTATIONS = (
         "        evicted = self._queue.evict_for(caller)\n",
         "        evicted = None\n",
         f"{_FLOWS}/test_admission.py::test_flood_from_one_network_leaves_room_for_another",
+    ),
+    Mutation(
+        "A new password is long enough",
+        _POLICY,
+        "        if len(normal) < self.min_length:\n",
+        "        if False:\n",
+        f"{_FLOWS}/test_passwords.py::test_set_a_bad_password_anywhere_names_the_rule_and_repeats_nothing",
+    ),
+    Mutation(
+        "A password beyond all bounds is not hashed",
+        _POLICY,
+        "        if self._is_too_long(password) or self._is_too_long(normal := _normal(password)):\n",
+        "        if not (normal := _normal(password)):\n",
+        f"{_FLOWS}/test_passwords.py::test_send_a_password_beyond_all_bounds_costs_no_hashing",
+    ),
+    Mutation(
+        "A password is taken whole",
+        _POLICY,
+        'return unicodedata.normalize("NFC", raw.translate(_SPACES))',
+        'return unicodedata.normalize("NFC", raw.translate(_SPACES)[:72])',
+        f"{_FLOWS}/test_log_in.py::test_log_in_with_another_spelling_passes_only_where_the_text_is_the_same",
+    ),
+    Mutation(
+        "A password is the same in every Unicode spelling",
+        _POLICY,
+        'return unicodedata.normalize("NFC", raw.translate(_SPACES))',
+        "return raw.translate(_SPACES)",
+        f"{_FLOWS}/test_log_in.py::test_log_in_with_another_spelling_passes_only_where_the_text_is_the_same",
+    ),
+    Mutation(
+        "A common password is refused",
+        _POLICY,
+        "        if is_common(normal):\n",
+        "        if False:\n",
+        f"{_FLOWS}/test_passwords.py::test_set_a_bad_password_anywhere_names_the_rule_and_repeats_nothing",
+    ),
+    Mutation(
+        "A password made of the login id is refused",
+        _POLICY,
+        "        if _is_derived(folded, context):\n",
+        "        if False:\n",
+        f"{_FLOWS}/test_passwords.py::test_set_a_bad_password_anywhere_names_the_rule_and_repeats_nothing",
+    ),
+    Mutation(
+        "Cheap argon2 parameters do not start",
+        "settings/passwords.py",
+        "any(self.memory_kib >= memory and self.iterations >= least for memory, least in OWASP_FLOORS)",
+        "bool(OWASP_FLOORS)",
+        "tests/settings/test_sections.py",
+    ),
+    Mutation(
+        "A hash that cannot be renewed does not fail the log-in",
+        _SESSIONS,
+        'await attempt("rehash", partial(_renew, uow, login, password, hasher))',
+        "await _renew(uow, login, password, hasher)",
+        f"{_FLOWS}/test_log_in.py::test_fail_to_renew_the_hash_leaves_the_log_in_standing",
+    ),
+    Mutation(
+        "No more passwords wait to be hashed than there is room for",
+        "service/security/pool.py",
+        "            if len(self._queue) >= self._queue_limit:\n",
+        "            if False:\n",
+        f"{_FLOWS}/test_admission.py"
+        "::test_hang_up_again_and_again_hashes_no_more_at_once_and_queues_no_more_than_allowed",
+    ),
+    Mutation(
+        "A hash without memory is refused, and fails nothing",
+        "service/security/hashing.py",
+        "        except MemoryError:\n",
+        "        except ZeroDivisionError:\n",
+        f"{_FAULTS}/test_processes.py"
+        "::test_log_ins_without_memory_for_a_hash_are_refused_and_nothing_else_is",
+    ),
+    Mutation(
+        "Changing the password needs the current one",
+        _PASSWORDS,
+        "    if not is_right:\n        await uow.run(reject)\n",
+        "    if False:\n        await uow.run(reject)\n",
+        f"{_FLOWS}/test_passwords.py::test_change_the_password_without_the_right_current_one_changes_nothing",
+    ),
+    Mutation(
+        "A reset token has an end",
+        "service/db/repositories/reset_tokens.py",
+        "_FIND = select(ResetTokenRow.user_id).where(\n"
+        '    ResetTokenRow.token_digest == bindparam("digest"), ResetTokenRow.expires_at > func.now()\n)',
+        '_FIND = select(ResetTokenRow.user_id).where(ResetTokenRow.token_digest == bindparam("digest"))',
+        f"{_FLOWS}/test_passwords.py::test_redeem_every_bad_reset_token_gets_the_same_answer_and_no_hashing",
+    ),
+    Mutation(
+        "A hop that cannot be read makes none believed",
+        "service/api/clients.py",
+        "            return _canonical(host)\n",
+        "            continue\n",
+        "tests/api/test_clients.py::test_client_of_a_trusted_proxy_gives_the_rightmost_stranger",
+    ),
+    Mutation(
+        "Tokens have 256 random bits",
+        "service/security/tokens.py",
+        "_SECRET_BYTES = 32",
+        "_SECRET_BYTES = 8",
+        "tests/security/test_tokens.py",
+    ),
+    Mutation(
+        "A token counts only after Bearer",
+        "service/api/authentication.py",
+        '        if scheme.lower() != "bearer":\n',
+        "        if False:\n",
+        f"{_FLOWS}/test_access.py::test_send_other_headers_instead_of_a_token_gets_nowhere",
+    ),
+    Mutation(
+        "A bad token is told from none by the challenge",
+        "service/api/problems.py",
+        'challenge = b\'Bearer error="invalid_token"\' if isinstance(error, InvalidToken) else b"Bearer"',
+        'challenge = b"Bearer"',
+        f"{_FLOWS}/test_access.py::test_refuse_a_bad_token_names_the_error_in_the_challenge",
+    ),
+    Mutation(
+        "Users end their own sessions only",
+        _SESSIONS,
+        "return caller.is_admin or caller.user_id == session.user_id",
+        "return session is not None",
+        f"{_FLOWS}/test_sessions.py::test_end_another_users_session_is_not_found_and_changes_nothing",
+    ),
+    Mutation(
+        "What is not granted is denied",
+        _CALLERS,
+        "            raise Forbidden\n",
+        "            pass\n",
+        f"{_FLOWS}/test_access.py"
+        "::test_call_an_operation_is_granted_to_those_of_the_contract_and_to_nobody_else",
+    ),
+    Mutation(
+        "A field that there is not is refused",
+        "service/api/wire/common.py",
+        "forbid_unknown_fields=True",
+        "forbid_unknown_fields=False",
+        f"{_FLOWS}/test_access.py"
+        "::test_change_a_field_of_oneself_that_is_not_ones_own_is_refused_whole"
+        f" {_FLOWS}/test_access.py::test_act_in_the_name_of_another_by_body_is_refused",
+    ),
+    Mutation(
+        "Nobody makes themselves an administrator",
+        "service/usecases/users.py",
+        "        raise Forbidden(_NOT_YOURS)\n",
+        "        pass\n",
+        f"{_FLOWS}/test_access.py::test_change_a_field_of_oneself_that_is_not_ones_own_is_refused_whole",
+    ),
+    Mutation(
+        "Open registration gives no rights",
+        "service/usecases/users.py",
+        "    found += _privilege_faults(wanted, origin.caller)\n",
+        "",
+        f"{_FLOWS}/test_access.py"
+        "::test_register_openly_gives_no_rights_and_no_way_around_a_due_password_change",
+    ),
+    Mutation(
+        "A login id has one form for all its spellings",
+        "service/domain/users.py",
+        "    lowered = raw.translate(_ASCII_LOWER)\n",
+        "    lowered = raw\n",
+        f"{_FAULTS}/test_login_races.py::test_create_one_login_id_fifty_times_at_once_makes_one_account",
+    ),
+    Mutation(
+        "No other character is folded into a login id",
+        "service/domain/users.py",
+        "    lowered = raw.translate(_ASCII_LOWER)\n",
+        '    lowered = unicodedata.normalize("NFKC", raw).lower().strip()\n',
+        f"{_FLOWS}/test_log_in.py"
+        "::test_log_in_with_another_spelling_of_the_login_id_reaches_the_account_only_by_ascii_case",
+    ),
+    Mutation(
+        "An id has one spelling",
+        "service/domain/ids.py",
+        "    if len(text) != _CANONICAL_LENGTH or not _CANONICAL_CHARACTERS.issuperset(text):\n"
+        "        return None\n"
+        "    try:\n"
+        "        value = UUID(text)\n"
+        "    except ValueError:\n"
+        "        return None\n"
+        "    return value if str(value) == text else None\n",
+        "    try:\n        return UUID(text)\n    except ValueError:\n        return None\n",
+        "tests/domain/test_ids.py",
     ),
 )

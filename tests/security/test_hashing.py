@@ -1,11 +1,15 @@
 import asyncio
+import itertools
 import logging
 import re
 from collections.abc import AsyncIterator
+from typing import Any
 
 import argon2
 import bcrypt
 import pytest
+from argon2.exceptions import HashingError, VerificationError
+from argon2.low_level import verify_secret
 
 from service.domain.errors import HashingBusy
 from service.security import foreign
@@ -252,3 +256,41 @@ def test_afford_workers_takes_a_core_each_and_a_quarter_of_the_memory(
     memory_kib: int, cores: int, limit: int | None, workers: int
 ) -> None:
     assert affordable_workers(memory_kib, cores, limit) == workers
+
+
+def starve(monkeypatch: pytest.MonkeyPatch, *, after: int = 0) -> None:
+    """Let no memory be had for a hash, once so many were computed."""
+    done = itertools.count()
+
+    def verify_in_time(*arguments: Any) -> bool:
+        if next(done) >= after:
+            raise VerificationError("Memory allocation error")
+        return verify_secret(*arguments)
+
+    def hash_secret(*_: object, **__: object) -> bytes:
+        raise HashingError("Memory allocation error")
+
+    monkeypatch.setattr("service.security.foreign.verify_secret", verify_in_time)
+    monkeypatch.setattr("argon2._password_hasher.hash_secret", hash_secret)
+
+
+async def test_hash_and_verify_without_memory_are_refused_as_busy(
+    hasher: PasswordHasher, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Source: OWASP ASVS 5.0 15.2.2."""
+    password_hash = await hasher.hash(PASSWORD, caller="net")
+    starve(monkeypatch)
+    for stored in (password_hash, None):
+        with pytest.raises(HashingBusy):
+            await hasher.verify(stored, PASSWORD, caller="net")
+    with pytest.raises(HashingBusy):
+        await hasher.hash(PASSWORD, caller="net")
+
+
+async def test_verify_cheaper_hash_without_memory_for_the_top_up_still_says_no(
+    hasher: PasswordHasher, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A refusal as busy would give back a guess that was verified."""
+    cheaper = old_hash()
+    starve(monkeypatch, after=1)
+    assert not await hasher.verify(cheaper, PASSWORD + "!", caller="net")

@@ -24,6 +24,17 @@ def test_mutation_still_fits_the_code(mutation: Mutation) -> None:
         assert f"def {test}" in (ROOT / file).read_text(encoding="utf-8")
 
 
+def row_of(mutation: Mutation) -> str:
+    tests = " and ".join(f"`{node.removeprefix('tests/')}`" for node in mutation.test.split())
+    return f"| {mutation.defence} | `{mutation.file}` | {tests} |"
+
+
+def test_document_lists_every_defence_and_its_test() -> None:
+    page = (ROOT / "docs/security.md").read_text(encoding="utf-8")
+    table = page.partition("| defence | broken in | caught by |\n|---|---|---|\n")[2].partition("\n\n")[0]
+    assert table.splitlines() == [row_of(mutation) for mutation in MUTATIONS]
+
+
 @pytest.fixture
 def copy(tmp_path: Path) -> Path:
     """A copy of everything that runs, on the same test server."""

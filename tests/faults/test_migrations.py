@@ -1,0 +1,91 @@
+"""Several migrations at once, and one that is stopped or killed at any moment."""
+
+import asyncio
+import os
+import random
+import re
+import signal
+import sys
+
+import pytest
+
+from service.db.migrations.history import ROOT
+from service.db.migrations.patience import Patience
+from service.db.migrations.running import tidy, upgrade
+from service.db.migrations.window import HEAD
+from tests.migrations.rows import connected, fill, picture
+from tests.migrations.test_schema import dump
+
+
+async def test_upgrade_five_times_at_once_applies_each_revision_once(empty_database: str) -> None:
+    processes = [await _command(empty_database, "migrate") for _ in range(5)]
+    said = [(await process.communicate())[1].decode() for process in processes]
+    assert [process.returncode for process in processes] == [0] * 5
+    assert sorted(re.findall(r"applying (\d{4})", "".join(said))) == [
+        f"{number:04}" for number in range(1, HEAD + 1)
+    ]
+
+
+async def test_kill_of_a_migrating_process_leaves_what_the_next_run_completes(database: str) -> None:
+    await fill(database, count=300)
+    schema, rows = dump(database), await picture(database)
+    await kill_on_the_way(database, random.Random(1))
+    await upgrade(database)
+    await tidy(database, Patience())
+    assert (dump(database), await picture(database)) == (schema, rows)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(600)
+async def test_twenty_kills_of_a_migrating_process_lose_nothing(database: str) -> None:
+    await fill(database, count=3000)
+    schema, rows = dump(database), await picture(database)
+    rng = random.Random(20)
+    for _ in range(20):
+        await kill_on_the_way(database, rng)
+        await upgrade(database)
+        await tidy(database, Patience())
+        assert (dump(database), await picture(database)) == (schema, rows)
+
+
+async def test_interrupted_migration_exits_130_and_can_be_run_again(database: str) -> None:
+    await fill(database)
+    async with connected(database) as other:
+        await other.execute("BEGIN; LOCK TABLE users IN ACCESS SHARE MODE")
+        process = await _command(database, "rollback", "--to", "base", "--force")
+        while "in use" not in (line := (await _errors(process).readline()).decode()):
+            assert line, "it ended before it met the lock"
+        process.send_signal(signal.SIGTERM)
+        _, said = await process.communicate()
+        assert (process.returncode, said.decode().splitlines()[-1]) == (130, "Interrupted.")
+    process = await _command(database, "rollback", "--to", "base", "--force")
+    said, _ = await process.communicate()
+    assert (process.returncode, said.decode()) == (0, "The schema is at base.\n")
+
+
+async def kill_on_the_way(dsn: str, rng: random.Random) -> None:
+    """Go down to base and up again, each in a process that is killed sooner or later."""
+    for command in (("rollback", "--to", "base", "--force"), ("migrate",)):
+        process = await _command(dsn, *command)
+        lines = rng.randint(1, 12)
+        while lines and await _errors(process).readline():
+            lines -= 1
+        await asyncio.sleep(rng.uniform(0, 0.02))
+        if process.returncode is None:
+            process.kill()
+        await process.communicate()
+
+
+async def _command(dsn: str, *words: str) -> asyncio.subprocess.Process:
+    return await asyncio.create_subprocess_exec(
+        *(sys.executable, "-m", "service", "database", *words),
+        cwd=ROOT,
+        env={"DATABASE_URL": dsn, "PATH": os.environ["PATH"]},
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.PIPE,
+    )
+
+
+def _errors(process: asyncio.subprocess.Process) -> asyncio.StreamReader:
+    assert process.stderr is not None
+    return process.stderr

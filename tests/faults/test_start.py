@@ -1,0 +1,94 @@
+"""Starting before the database, with a wrong password, or on another schema than this release's."""
+
+import asyncio
+import tempfile
+from pathlib import Path
+
+import pytest
+from structlog.testing import capture_logs
+
+from service.cli.storm.proxy import Proxy, dsn_through, socket_directory_of
+from service.db.migrations.window import HEAD
+from tests.support.api import Api, refusal_of, serving
+from tests.support.databases import execute, fetch_values
+from tests.support.processes import free_port, service_process
+from tests.support.settings import settings_for_tests
+
+
+@pytest.mark.parametrize(
+    ("number", "status"),
+    [(HEAD - 2, 503), (HEAD - 1, 200), (HEAD, 200), (HEAD + 1, 200), (HEAD + 2, 503)],
+)
+async def test_ready_with_schema_at_some_distance_answers_by_the_window(
+    database: str, number: int, status: int
+) -> None:
+    async with serving(settings_for_tests(), database) as running, running.client() as client:
+        await execute(
+            running.service.engine, "UPDATE alembic_version SET version_num = :v", v=f"{number:04}_x"
+        )
+        assert (await client.get("/health/ready")).status_code == status
+        assert (await client.get("/health/live")).status_code == 200
+
+
+async def test_ready_without_any_schema_refuses(empty_database: str) -> None:
+    async with serving(settings_for_tests(), empty_database) as running, running.client() as client:
+        assert (await client.get("/health/ready")).status_code == 503
+
+
+async def test_run_and_end_leaves_a_heartbeat_only_while_it_runs(database: str) -> None:
+    async with serving(settings_for_tests(), database) as running:
+        rows = await fetch_values(
+            running.service.engine, "SELECT oldest_revision, newest_revision FROM instances"
+        )
+        assert rows == [(HEAD - 1, HEAD + 1)]
+    async with serving(settings_for_tests(), database) as again:
+        assert len(await fetch_values(again.service.engine, "SELECT 1 FROM instances")) == 1
+
+
+async def test_request_without_any_schema_is_told_to_come_back(empty_database: str) -> None:
+    async with serving(settings_for_tests(), empty_database) as running, running.client() as client:
+        headers = {"Authorization": "Bearer rcs_" + "a" * 43}
+        read = await client.get("/v1/users/me", headers=headers)
+        written = await client.post("/v1/sessions", json={"login_id": "ada", "password": "mauve otter sings"})
+        assert [read.status_code, written.status_code] == [503, 503]
+        assert read.json()["code"] == written.json()["code"] == "database_unavailable"
+
+
+async def test_start_before_the_database_serves_once_there_is_one(database: str) -> None:
+    with tempfile.TemporaryDirectory(prefix="rollcall-start-") as directory:
+        dsn = dsn_through(database, Path(directory))
+        async with serving(settings_for_tests(), dsn) as running, running.client() as client:
+            api = Api(client, running.service)
+            assert (await api.get("/health/live")).status_code == 200
+            assert (await api.get("/health/ready")).status_code == 503
+            assert refusal_of(await api.log_in("ada")) == (503, "database_unavailable")
+            async with Proxy(Path(directory), socket_directory_of(database)), asyncio.timeout(5):
+                while (await api.get("/health/ready")).status_code != 200:
+                    pass
+                assert (await api.log_in("ada")).status_code == 401
+
+
+async def test_start_with_credentials_that_are_refused_lives_and_tells_them_to_nobody(database: str) -> None:
+    dsn = database.replace("user=rollcall", "user=canary-nobody&password=canary-password")
+    with capture_logs() as lines:
+        async with serving(settings_for_tests(), dsn) as running, running.client() as client:
+            assert (await client.get("/health/live")).status_code == 200
+            assert (await client.get("/health/ready")).status_code == 503
+            refused = await Api(client, running.service).log_in("ada")
+    assert refusal_of(refused) == (503, "database_unavailable")
+    assert {line["sqlstate"] for line in lines if line["event"] == "not_ready"} == {"28000"}
+    assert "canary" not in str(lines)
+
+
+def test_start_with_an_unreachable_database_lives_and_is_not_ready(tmp_path: Path) -> None:
+    dsn = f"postgresql://ada:canary-password@127.0.0.1:{free_port()}/rollcall"
+    with service_process(tmp_path, ready=False, DATABASE_URL=dsn) as service:
+        assert service.get("/health/live").status_code == 200
+        ready = service.get("/health/ready")
+        assert (ready.status_code, ready.json()["code"]) == (503, "database_unavailable")
+        assert "Retry-After" in ready.headers
+        refused = service.request("GET", "/v1/users/me", "rcs_" + "a" * 43)
+        assert refused.status_code == 503
+        assert service.stop() == 0
+        assert "not_ready" in service.output()
+        assert "canary-password" not in service.output()
