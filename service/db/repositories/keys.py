@@ -1,15 +1,16 @@
 """API keys in SQL."""
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
 
 from sqlalchemy import Interval, bindparam, delete, func, insert, or_, select, tuple_, update
 
-from service.db.read_lane import ReadLane, ReadQuery
-from service.db.repositories.base import Repository, page_of
+from service.db.moments import MOMENT_COLUMNS, MOMENT_WIDTH, moment_from
+from service.db.read_lane import ReadQuery
+from service.db.repositories.base import Lane, Repository, page_of
 from service.db.tables import ApiKeyRow
 from service.domain.keys import ApiKey, Scope
 from service.domain.pages import Page, Position
@@ -44,6 +45,11 @@ def api_key_from(values: Sequence[Any]) -> ApiKey:
     return ApiKey(
         id_, name, tuple(_SCOPES[scope] for scope in scopes), created_at, last_used_at, expires_at, prefix
     )
+
+
+def api_key_as_of_from(values: Sequence[Any]) -> ApiKey:
+    """Make the entity from the values of `API_KEY_COLUMNS` and `MOMENT_COLUMNS`."""
+    return replace(api_key_from(values[:-MOMENT_WIDTH]), moment=moment_from(values[-MOMENT_WIDTH:]))
 
 
 _ADD = insert(ApiKeyRow).returning(*API_KEY_COLUMNS)
@@ -105,17 +111,11 @@ class ApiKeyRepository(Repository):
 class ApiKeyReads:
     """API keys, read in one statement without a transaction."""
 
-    _LIVE = ReadQuery(_LIVE_BY_DIGEST)
     _FIRST_PAGE = ReadQuery(_ALL)
     _NEXT_PAGE = ReadQuery(_ALL_CONTINUED)
 
-    def __init__(self, lane: ReadLane) -> None:
+    def __init__(self, lane: Lane) -> None:
         self._lane = lane
-
-    async def find_live(self, token_digest: bytes) -> ApiKey | None:
-        """Find the key of a digest, unless it has expired."""
-        row = await self._lane.fetch_one(self._LIVE, token_digest=token_digest)
-        return api_key_from(tuple(row)) if row is not None else None
 
     async def list_page(self, *, after: Position | None, limit: int) -> Page[ApiKey]:
         """List the keys, oldest first."""
@@ -130,3 +130,21 @@ class ApiKeyReads:
             limit,
             lambda item: Position(item.id, at=item.created_at),
         )
+
+
+class ApiKeyTokenReads(ApiKeyReads):
+    """The same, and keys by their token: from the primary alone, as a revocation has to show at once."""
+
+    _LIVE = ReadQuery(_LIVE_BY_DIGEST)
+    _LIVE_AS_OF = ReadQuery(_LIVE_BY_DIGEST.add_columns(*MOMENT_COLUMNS))
+
+    def __init__(self, lane: Lane, *, tells_moment: bool) -> None:
+        super().__init__(lane)
+        self._live, self._entity_from = (
+            (self._LIVE_AS_OF, api_key_as_of_from) if tells_moment else (self._LIVE, api_key_from)
+        )
+
+    async def find_live(self, token_digest: bytes) -> ApiKey | None:
+        """Find the key of a digest, unless it has expired."""
+        row = await self._lane.fetch_one(self._live, token_digest=token_digest)
+        return self._entity_from(tuple(row)) if row is not None else None
