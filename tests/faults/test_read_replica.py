@@ -298,6 +298,18 @@ async def test_read_while_the_replica_says_nothing_is_answered_by_the_primary(st
     await until(lambda: answered_by_the_replica(root, "/v1/users"))
 
 
+async def test_read_that_the_replica_ends_as_a_conflict_is_the_primarys(stage: Stage) -> None:
+    async def be_in_conflict(driver: Any, _sql: str) -> None:
+        await driver.execute("DO $$ BEGIN RAISE SQLSTATE '40001'; END $$")
+
+    _, root, _ = await root_of(stage)
+    moment = Moment(1, 1)
+    assert await stage.replica.fetch(be_in_conflict, SLOW, {}, moment) is Outcome.FAILED
+    async with stage.reading(Outcome.FAILED):
+        assert (await root.get("/v1/users")).status_code == 200
+    await until(lambda: answered_by_the_replica(root, "/v1/users"))
+
+
 async def test_read_of_a_standby_that_was_promoted_is_answered_by_the_primary(pair: Pair) -> None:
     with standby_of(pair.primary.dsn, pair.directory / "promoted") as standby:
         chosen = settings_for_tests(database={"replica_url": standby.dsn})
