@@ -33,10 +33,11 @@ from service.api.short_ways import ShortWays
 from service.api.traces import Traces
 from service.api.users import CREATE_USER, UserController, get_user
 from service.db import faults, instances
-from service.db.engine import create_engine, pool_stats
+from service.db.engine import PoolStats, create_engine, pool_stats
 from service.db.migrations.window import SERVED, Standing, number_of, read_revision
 from service.db.read_lane import ReadLane
 from service.db.reads import Reads
+from service.db.replica import LOOK_EVERY, Replica
 from service.db.unit_of_work import UnitOfWork, count_nothing
 from service.domain.ids import new_id
 from service.domain.passwords import PasswordPolicy
@@ -55,6 +56,8 @@ READY_WITHIN = timedelta(seconds=1)
 TOUCH_EVERY = timedelta(seconds=5)
 FIGURES_EVERY = timedelta(seconds=5)
 CHORE_CONNECTIONS = 2
+REPLICA_CONNECTIONS = 4
+"""Where the settings keep none for reads of the primary, because of a pooler."""
 DIRECT = (get_user, get_current_session, introspect_token)
 
 
@@ -69,6 +72,7 @@ class Service:
     """A few connections apart, so that health and chores neither wait for requests nor take their place."""
     lane: ReadLane
     reads: Reads
+    replica: Replica | None
     hasher: PasswordHasher
     touches: Touches
     is_draining: bool = field(default=False)
@@ -136,6 +140,7 @@ def create_service(settings: Settings, dsn: str) -> Service:
     rules = rules_of(settings)
     engine = _engine(settings, dsn, pool_size=settings.database.pool_size, name=settings.service_name)
     lane = ReadLane(engine, size=settings.database.read_lane_size)
+    replica = _replica(settings, lane)
     return Service(
         settings=settings,
         rules=rules,
@@ -144,7 +149,8 @@ def create_service(settings: Settings, dsn: str) -> Service:
             settings, dsn, pool_size=CHORE_CONNECTIONS, name=f"{settings.service_name}-chores"
         ),
         lane=lane,
-        reads=Reads(lane),
+        reads=Reads(lane, replica),
+        replica=replica,
         hasher=create_hasher(settings),
         touches=Touches(rules.sessions),
     )
@@ -152,12 +158,15 @@ def create_service(settings: Settings, dsn: str) -> Service:
 
 def readings_of(service: Service) -> Readings:
     """Read the figures of this moment."""
-    pools = (
+    pools: tuple[PoolStats, ...] = (
         pool_stats(service.engine, "requests"),
         pool_stats(service.chore_engine, "chores"),
         service.lane.stats(),
     )
-    return Readings(service.hasher.stats(), pools, service.schema_revision)
+    if (replica := service.replica) is None:
+        return Readings(service.hasher.stats(), pools, service.schema_revision)
+    pools += (replica.stats(),)
+    return Readings(service.hasher.stats(), pools, service.schema_revision, replica.outcomes)
 
 
 def create_hasher(settings: Settings) -> PasswordHasher:
@@ -234,6 +243,9 @@ async def running(service: Service, observer: Observer) -> AsyncIterator[None]:
         "purge": (service.settings.retention.purge_interval, purge),
         "figures": (FIGURES_EVERY, take_figures),
     }
+    if service.replica is not None:
+        chores["replica"] = (LOOK_EVERY, service.replica.look)
+        await service.replica.look()
     await attempt("heartbeat", beat)
     await attempt("figures", take_figures)
     try:
@@ -244,6 +256,8 @@ async def running(service: Service, observer: Observer) -> AsyncIterator[None]:
         await attempt("heartbeat", leave)
         await asyncio.to_thread(service.hasher.close)
         await asyncio.to_thread(observer.close)
+        if service.replica is not None:
+            await service.replica.close()
         await service.lane.close()
         await service.engine.dispose()
         await service.chore_engine.dispose()
@@ -303,7 +317,19 @@ async def _schema_revision(engine: AsyncEngine) -> int | None:
         return None
 
 
-def _engine(settings: Settings, dsn: str, *, pool_size: int, name: str) -> AsyncEngine:
+def _replica(settings: Settings, primary: ReadLane) -> Replica | None:
+    chosen = settings.database
+    if chosen.replica_dsn is None:
+        return None
+    size = chosen.read_lane_size or REPLICA_CONNECTIONS
+    name = f"{settings.service_name}-replica"
+    engine = _engine(settings, chosen.replica_dsn, pool_size=size + 1, name=name, pgbouncer=False)
+    return Replica(engine, primary, size=size, recycle=chosen.recycle.total_seconds())
+
+
+def _engine(
+    settings: Settings, dsn: str, *, pool_size: int, name: str, pgbouncer: bool | None = None
+) -> AsyncEngine:
     chosen = settings.database
     return create_engine(
         dsn,
@@ -316,5 +342,5 @@ def _engine(settings: Settings, dsn: str, *, pool_size: int, name: str) -> Async
         idle_in_transaction_timeout=chosen.idle_in_transaction_timeout.total_seconds(),
         recycle=chosen.recycle.total_seconds(),
         application_name=name,
-        pgbouncer=chosen.pgbouncer,
+        pgbouncer=chosen.pgbouncer if pgbouncer is None else pgbouncer,
     )

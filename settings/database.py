@@ -37,6 +37,11 @@ class DatabaseSettings(Section):
         description="The database: `postgresql://`, `postgres://` or `postgresql+asyncpg://`, with several "
         "hosts, socket directories and TLS parameters as in libpq. Unset: the embedded PostgreSQL.",
     )
+    replica_url: Dsn | None = Field(
+        default=None,
+        description="A streaming standby of the database, reached past any pooler, that answers reads as far "
+        "as it has got; several hosts as above. Unset: the database answers all.",
+    )
     embedded_dir: Directory = Field(
         default=ROOT / "var/postgres",
         description="Where the embedded PostgreSQL keeps its data.",
@@ -100,6 +105,16 @@ class DatabaseSettings(Section):
     def dsn(self) -> str | None:
         """The normalised URL with its password, or None for the embedded database."""
         return self.url.get_secret_value() if self.url else None
+
+    @property
+    def replica_dsn(self) -> str | None:
+        """The normalised URL of the read replica with its password, or None."""
+        return self.replica_url.get_secret_value() if self.replica_url else None
+
+    @property
+    def masked_replica_dsn(self) -> str:
+        """The URL of the read replica as it may be printed; empty when there is none."""
+        return mask_dsn(self.replica_dsn) if self.replica_dsn else ""
 
     @property
     def masked_dsn(self) -> str:

@@ -35,6 +35,7 @@ class EventController(Controller):
         """List the events, newest first."""
         call = call_of(request)
         query, listing = call.query(PageQuery), listing_of(call)
-        page = await reads.events.list_page(after=read_cursor(query.cursor, listing), limit=query.limit)
+        recent = reads.at(call.caller.moment)
+        page = await recent.events.list_page(after=read_cursor(query.cursor, listing), limit=query.limit)
         next_cursor = write_cursor(page.next, listing)
         return page_answer(call, EventPage(list(map(EventView.of, page.items)), next_cursor), next_cursor)

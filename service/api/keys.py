@@ -76,7 +76,8 @@ class KeyController(Controller):
         """List the API keys."""
         call = call_of(request)
         query, listing = call.query(PageQuery), listing_of(call)
-        page = await reads.keys.list_page(after=read_cursor(query.cursor, listing), limit=query.limit)
+        recent = reads.at(call.caller.moment)
+        page = await recent.keys.list_page(after=read_cursor(query.cursor, listing), limit=query.limit)
         next_cursor = write_cursor(page.next, listing)
         return page_answer(call, ApiKeyPage(list(map(ApiKeyView.of, page.items)), next_cursor), next_cursor)
 

@@ -5,8 +5,8 @@ Source: OpenTelemetry semantic conventions for HTTP and database clients; OWASP 
 
 import os
 import platform
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
 from threading import Lock
 from typing import Any, Final, cast
 
@@ -56,6 +56,8 @@ class Readings:
     pools: tuple[PoolStats, ...]
     schema_revision: int | None
     """The number of the database's revision, None when it is not known."""
+    replica_reads: Mapping[str, int] = field(default_factory=dict)
+    """Reads that the read replica might have answered, by their outcome; empty where there is none."""
 
 
 class Observer:
@@ -147,8 +149,16 @@ class _Moment:
         self._oldest_wait = self._max(
             "rollcall_hashing_oldest_wait_seconds", "How long the first in the queue has waited."
         )
-        self._done = _Total("rollcall_hashing_done", "Hashes computed.", registry)
-        self._shed = _Total("rollcall_hashing_shed", "Hashes refused for want of room.", registry)
+        self._done = _Total(Counter("rollcall_hashing_done", "Hashes computed.", registry=registry))
+        shed = Counter("rollcall_hashing_shed", "Hashes refused for want of room.", registry=registry)
+        self._shed = _Total(shed)
+        self._replica_reads = Counter(
+            "rollcall_replica_reads",
+            "Reads that the read replica might have answered, by their outcome.",
+            ("outcome",),
+            registry=registry,
+        )
+        self._outcomes: dict[str, _Total] = {}
         pool, state = "db_client_connection_pool_name", "db_client_connection_state"
         self._connections = self._sum("db_client_connection_count", "Connections.", pool, state)
         self._most = self._sum("db_client_connection_max", "Connections, at most.", pool)
@@ -163,6 +173,10 @@ class _Moment:
         self._oldest_wait.set(hashing.oldest_wait_seconds)
         self._done.reach(hashing.done_total)
         self._shed.reach(hashing.shed_total)
+        for outcome, total in readings.replica_reads.items():
+            if outcome not in self._outcomes:
+                self._outcomes[outcome] = _Total(self._replica_reads.labels(outcome))
+            self._outcomes[outcome].reach(total)
         for pool in readings.pools:
             self._connections.labels(pool.name, "used").set(pool.used)
             self._connections.labels(pool.name, "idle").set(pool.idle)
@@ -182,8 +196,8 @@ class _Moment:
 class _Total:
     """A counter that follows a total counted elsewhere."""
 
-    def __init__(self, name: str, about: str, registry: CollectorRegistry) -> None:
-        self._counter = Counter(name, about, registry=registry)
+    def __init__(self, counter: Counter) -> None:
+        self._counter = counter
         self._reached = 0
 
     def reach(self, total: int) -> None:

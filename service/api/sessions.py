@@ -138,10 +138,10 @@ class SessionController(Controller):
         """List the live sessions of an account."""
         call = call_of(request)
         user_id, query = call.subject_id(), call.query(PageQuery)
-        listing = listing_of(call, user_id)
-        if user_id != call.caller.user_id and await reads.users.get(user_id) is None:
+        listing, recent = listing_of(call, user_id), reads.at(call.caller.moment)
+        if user_id != call.caller.user_id and await recent.users.get(user_id) is None:
             raise NotFound
-        page = await reads.sessions.list_page(
+        page = await recent.sessions.list_page(
             user_id, after=read_cursor(query.cursor, listing), limit=query.limit
         )
         own = call.caller.open_session

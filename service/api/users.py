@@ -135,7 +135,7 @@ class UserController(Controller):
         """List accounts."""
         call = call_of(request)
         query, listing = call.query(ListUsersQuery), listing_of(call)
-        page = await reads.users.list_page(
+        page = await reads.at(call.caller.moment).users.list_page(
             _filter(query), sort=query.sort, after=read_cursor(query.cursor, listing), limit=query.limit
         )
         next_cursor = write_cursor(page.next, listing)
@@ -174,7 +174,9 @@ async def get_user(call: Call, reads: Reads) -> Answer:
     """Get an account; one's own is already there from authentication."""
     user_id = call.subject_id()
     own = call.caller.open_session
-    user = own.user if own is not None and own.user.id == user_id else await reads.users.get(user_id)
+    if own is not None and own.user.id == user_id:
+        return resource(UserView.of(own.user), call.fields)
+    user = await reads.at(call.caller.moment).users.get(user_id)
     if user is None:
         raise NotFound
     return resource(UserView.of(user), call.fields)

@@ -45,6 +45,8 @@ def with_service(settings: Settings, dsn: str, work: Callable[[Service], Awaitab
             async with _telling_failures(service):
                 return await work(service)
         finally:
+            if service.replica is not None:
+                await service.replica.close()
             await service.lane.close()
             await asyncio.to_thread(service.hasher.close)
             await service.engine.dispose()

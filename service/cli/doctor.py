@@ -17,9 +17,10 @@ from service.app import CHORE_CONNECTIONS, Service
 from service.cli.connection import database_of, with_service
 from service.cli.logs import configure_logs
 from service.cli.tables import json_option, show_json, show_table
-from service.db.examination import Facts, examine, list_drift, reason_of
+from service.db.examination import Facts, examine, identify, list_drift, reason_of
 from service.db.migrations.history import list_revisions
 from service.db.migrations.window import SERVED, Standing
+from service.db.replica import Replica
 from service.security.capacity import available_cores, memory_limit_bytes
 from service.security.hashing import affordable_workers
 from settings import Settings, get_settings
@@ -29,6 +30,7 @@ _BASE_MIB = 110
 """What a worker process takes before it hashes anything."""
 _CLOCK_MAY_DIFFER = timedelta(seconds=5)
 _TRIED_VERSION = 18
+_REPLICA_URL = "ROLLCALL_DATABASE__REPLICA_URL"
 
 
 class Level(StrEnum):
@@ -132,7 +134,36 @@ async def check_database(service: Service) -> list[Finding]:
     findings = [Finding("connection", f"{where} as {facts.role}"), *check_facts(facts, service.settings)]
     if facts.revision == list_revisions()[-1].id:
         findings += _check_drift(await list_drift(engine))
+    if service.replica is not None:
+        findings += await check_replica(service, service.replica)
     return findings
+
+
+async def check_replica(service: Service, replica: Replica) -> list[Finding]:
+    """Look at the read replica; as long as it is of no use, the primary answers."""
+    where = service.settings.database.masked_replica_dsn
+    try:
+        facts = await examine(replica.engine)
+        is_ours = await identify(replica.engine) == await identify(service.chore_engine)
+    except Exception as error:
+        if (reason := reason_of(error)) is None:
+            raise
+        cure = reason.replace("DATABASE_URL", _REPLICA_URL)
+        return [_warning("read replica", f"{where}: the primary answers all reads.", cure)]
+    return list(_check_standby(facts, where, is_ours))
+
+
+def _check_standby(facts: Facts, where: str, is_ours: bool) -> Iterator[Finding]:
+    if not (facts.is_standby and is_ours):
+        seen = "is that of another database." if facts.is_standby else "is no standby."
+        yield _problem(
+            "read replica", f"{where} {seen}", f"Point {_REPLICA_URL} at a standby of this database."
+        )
+    else:
+        yield Finding("read replica", f"{where} as {facts.role}")
+    if not (facts.is_encrypted or facts.is_local):
+        cure = f"Add sslmode=verify-full to {_REPLICA_URL}."
+        yield _warning("encryption", "The connection to the read replica is not encrypted.", cure)
 
 
 def check_facts(facts: Facts, settings: Settings) -> Iterator[Finding]:

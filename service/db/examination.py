@@ -33,6 +33,7 @@ _FACTS = text("""
                AS connection_limit
       FROM pg_database WHERE datname = current_database()
 """)
+_SYSTEM = text("SELECT system_identifier FROM pg_control_system()")
 _INVALID_INDEXES = text("""
     SELECT c.relname FROM pg_index i JOIN pg_class c ON c.oid = i.indexrelid
       JOIN pg_namespace n ON n.oid = c.relnamespace
@@ -86,6 +87,16 @@ async def examine(engine: AsyncEngine) -> Facts:
             denied_tables=tuple(sorted(name for name, is_denied, _ in rights if is_denied)),
             public_tables=tuple(sorted(name for name, _, is_public in rights if is_public)),
         )
+
+
+async def identify(engine: AsyncEngine) -> int:
+    """Give what a database cluster has in common with its standbys alone.
+
+    Raises: whatever the driver raises; `reason_of` tells it in words.
+    """
+    async with engine.connect() as connection:
+        system: int = (await connection.execute(_SYSTEM)).scalar_one()
+        return system
 
 
 async def list_drift(engine: AsyncEngine) -> list[str]:

@@ -8,13 +8,14 @@ statement begins after all who share it have asked, so each sees what was commit
 import asyncio
 from collections.abc import Hashable
 from contextvars import Context
-from typing import Final, Generic, TypeAlias, TypeVar
+from typing import Any, Final, Generic, TypeAlias, TypeVar
 
-from service.db.read_lane import ReadLane, ReadQuery, Record
+from service.db.read_lane import ReadLane, ReadQuery
 from service.domain.errors import DatabaseUnavailable
 
 KeyT = TypeVar("KeyT", bound=Hashable)
-_Waiter: TypeAlias = "asyncio.Future[Record | None]"
+_Values: TypeAlias = tuple[Any, ...]
+_Waiter: TypeAlias = "asyncio.Future[_Values | None]"
 
 _AT_ONCE: Final = 2
 """One statement is on its way while the answers to another are worked off."""
@@ -37,8 +38,8 @@ class KeyedRead(Generic[KeyT]):
         self._is_due = False
         self._expiry: asyncio.TimerHandle | None = None
 
-    async def get(self, key: KeyT) -> Record | None:
-        """Find the row of a key, or None.
+    async def get(self, key: KeyT) -> _Values | None:
+        """Find the values of a key's row, without the key, or None.
 
         Raises:
             DatabaseUnavailable: no answer in time, or none at all; a read changes nothing.
@@ -71,7 +72,7 @@ class KeyedRead(Generic[KeyT]):
                 if not isinstance(error, Exception):
                     raise
             else:
-                found = {row[-1]: row for row in rows}
+                found = {row[-1]: row[:-1] for row in rows}
                 for key, waiters in group.items():
                     _tell(waiters, found.get(key))
 
@@ -90,10 +91,10 @@ class KeyedRead(Generic[KeyT]):
         _refuse(group, DatabaseUnavailable())
 
 
-def _tell(waiters: list[_Waiter], row: Record | None) -> None:
+def _tell(waiters: list[_Waiter], values: _Values | None) -> None:
     for waiter in waiters:
         if not waiter.done():
-            waiter.set_result(row)
+            waiter.set_result(values)
 
 
 def _refuse(group: dict[KeyT, list[_Waiter]], error: BaseException) -> None:

@@ -154,6 +154,10 @@ class ReadLane:
         """
         return await self._fetch(_FETCH_ALL, query, params)
 
+    async def run(self, fetch: _Fetch[ResultT], query: ReadQuery, params: Mapping[str, object]) -> ResultT:
+        """Run a read in a way of the caller's own on a kept connection; failures stay the driver's."""
+        return await self._fetch_in_lane(fetch, query.sql, query.arguments(params))
+
     async def _fetch(self, fetch: _Fetch[ResultT], query: ReadQuery, params: Mapping[str, object]) -> ResultT:
         arguments = query.arguments(params)
         try:

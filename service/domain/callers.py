@@ -7,6 +7,7 @@ from uuid import UUID
 
 from service.domain.errors import Forbidden, NotFound, PasswordChangeRequired, Unauthenticated
 from service.domain.keys import ApiKey, Scope
+from service.domain.moments import Moment
 from service.domain.sessions import OpenSession
 from service.domain.users import Role
 
@@ -44,6 +45,12 @@ class Caller:
     def session_id(self) -> UUID | None:
         """The id of the session behind the request."""
         return self.open_session.session.id if self.open_session is not None else None
+
+    @property
+    def moment(self) -> Moment | None:
+        """When the caller was authenticated, where a replica is to be measured by it."""
+        found = self.open_session or self.key
+        return found.moment if found is not None else None
 
     @property
     def is_admin(self) -> bool:

@@ -5,6 +5,8 @@ from datetime import datetime
 from enum import StrEnum
 from uuid import UUID
 
+from service.domain.moments import Moment
+
 KEY_NAME_MAX = 100
 
 
@@ -27,3 +29,5 @@ class ApiKey:
     last_used_at: datetime | None
     expires_at: datetime | None
     prefix: str
+    moment: Moment | None = None
+    """When it was found by its token, where a replica is to be measured by it."""

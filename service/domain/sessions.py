@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from uuid import UUID
 
+from service.domain.moments import Moment
 from service.domain.users import Role, User
 
 
@@ -29,6 +30,8 @@ class OpenSession:
     user: User
     age: timedelta
     idle_for: timedelta
+    moment: Moment | None = None
+    """When that was, where a replica is to be measured by it."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -60,8 +60,9 @@ async def blocked(dsn: str) -> AsyncIterator[None]:
         await operator.close()
 
 
-def squares_of(rows: Iterable[Record | None]) -> list[int | None]:
-    return [row["square"] if row is not None else None for row in rows]
+def squares_of(found: Iterable[tuple[Any, ...] | None]) -> list[int | None]:
+    """Give the squares, which come after what was waited for and without the number itself."""
+    return [None if values is None else values[1] for values in found]
 
 
 async def test_get_keys_at_the_same_moment_shares_one_statement(lane: CountingLane) -> None:

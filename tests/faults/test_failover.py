@@ -4,11 +4,10 @@ import asyncio
 import os
 import shutil
 import signal
-import subprocess
 import sys
 import tempfile
-from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager, contextmanager
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from time import perf_counter
@@ -17,12 +16,12 @@ import pytest
 
 from service.cli.storm.processes import postmaster_in
 from service.cli.storm.proxy import socket_directory_of
-from service.db.embedded import EmbeddedPostgres, binary
+from service.db.embedded import EmbeddedPostgres
 from service.db.migrations.running import upgrade
-from service.db.postgres_wheel import environment, server_command
 from tests.faults.conftest import Seen
 from tests.support.api import Api, serving
 from tests.support.settings import settings_for_tests
+from tests.support.standbys import standby_of
 
 pytestmark = pytest.mark.slow
 WRITERS = 8
@@ -56,46 +55,15 @@ class Writer:
                 await asyncio.sleep(0.05)
 
 
-@contextmanager
-def standby_of(dsn: str, directory: Path) -> Iterator[str]:
-    """Run a hot standby of the server at a DSN; give the DSN of the same database in it."""
-    data = directory / "data"
-    copy = [
-        str(binary("pg_basebackup")),
-        "-D",
-        str(data),
-        "-R",
-        "-c",
-        "fast",
-        "-h",
-        str(socket_directory_of(dsn)),
-    ]
-    subprocess.run([*copy, "-U", "rollcall", "-p", "5432"], env=environment(), check=True)
-    options = ["-c", f"unix_socket_directories={directory}", "-c", "listen_addresses=", "-c", "port=5432"]
-    with (directory / "log").open("w") as log:
-        server = subprocess.Popen(
-            [*server_command("postgres"), "-D", str(data), *options],
-            env=environment(),
-            stdout=log,
-            stderr=log,
-        )
-        try:
-            yield dsn.replace(str(socket_directory_of(dsn)), str(directory))
-        finally:
-            server.send_signal(signal.SIGINT)
-            server.wait(30)
-
-
 @asynccontextmanager
 async def pair() -> AsyncIterator[tuple[Seen, Seen, int]]:
     """A primary, its synchronous standby, and the primary's process id."""
     directory = Path(tempfile.mkdtemp(prefix="rollcall-pair-"))  # short, for the paths of sockets
-    (directory / "standby").mkdir(mode=0o700)
     try:
         with EmbeddedPostgres(directory / "primary") as postgres:
             await upgrade(postgres.dsn)
-            with standby_of(postgres.dsn, directory / "standby") as standby_dsn:
-                primary, standby = Seen(postgres.dsn), Seen(standby_dsn)
+            with standby_of(postgres.dsn, directory / "standby") as running:
+                primary, standby = Seen(postgres.dsn), Seen(running.dsn)
                 await primary.run(
                     "ALTER SYSTEM SET synchronous_standby_names = '*'", "SELECT pg_reload_conf()"
                 )

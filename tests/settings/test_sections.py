@@ -37,6 +37,18 @@ def test_migrations_database_url_given_beats_the_other(variables: Variables) -> 
     assert get_settings().database.dsn == "postgresql://db/x"
 
 
+def test_replica_url_given_is_read_as_the_other_and_never_shown(variables: Variables) -> None:
+    assert get_settings().database.replica_dsn is None
+    variables.set(ROLLCALL_DATABASE__REPLICA_URL="postgres://ada:hunter22@standby/x")
+    database = get_settings().database
+    assert database.replica_dsn == "postgresql://ada:hunter22@standby/x"
+    assert database.masked_replica_dsn == "postgresql://ada:***@standby/x"
+    assert "hunter22" not in repr(database)
+    (problem,) = variables.problems(ROLLCALL_DATABASE__REPLICA_URL="mysql://ada:hunter22@standby/x")
+    assert problem.startswith("ROLLCALL_DATABASE__REPLICA_URL: must")
+    assert "hunter22" not in problem
+
+
 @pytest.mark.parametrize("choice", ["true", "false"])
 def test_migrations_on_start_given_is_followed(choice: str, variables: Variables) -> None:
     variables.set(ROLLCALL_MIGRATIONS__ON_START=choice)

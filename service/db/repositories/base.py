@@ -5,6 +5,7 @@ from typing import Any, Protocol, TypeVar
 
 from sqlalchemy import CursorResult, Executable, Row
 
+from service.db.read_lane import ReadQuery, Record
 from service.domain.pages import Page, Position
 
 ItemT = TypeVar("ItemT")
@@ -26,6 +27,16 @@ class Executor(Protocol):
 
     async def count(self, statement: Executable, values: Mapping[str, Any] | None = None) -> int:
         """Run one statement and give the number of rows it changed."""
+
+
+class Lane(Protocol):
+    """Runs single statements outside any transaction."""
+
+    async def fetch_one(self, query: ReadQuery, /, **params: object) -> Record | None:
+        """Give the first row, or None."""
+
+    async def fetch_all(self, query: ReadQuery, /, **params: object) -> list[Record]:
+        """Give all rows."""
 
 
 class Repository:

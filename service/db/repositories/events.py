@@ -6,8 +6,8 @@ from uuid import UUID
 
 from sqlalchemy import ARRAY, Text, Uuid, bindparam, func, insert, select, tuple_
 
-from service.db.read_lane import ReadLane, ReadQuery
-from service.db.repositories.base import Executor, Repository, page_of
+from service.db.read_lane import ReadQuery
+from service.db.repositories.base import Executor, Lane, Repository, page_of
 from service.db.tables import EventRow
 from service.domain.callers import CallerKind
 from service.domain.events import Action, Event, Origin
@@ -86,7 +86,7 @@ class EventReads:
     _FIRST_PAGE = ReadQuery(_LATEST)
     _NEXT_PAGE = ReadQuery(_LATEST_CONTINUED)
 
-    def __init__(self, lane: ReadLane) -> None:
+    def __init__(self, lane: Lane) -> None:
         self._lane = lane
 
     async def list_page(self, *, after: Position | None, limit: int) -> Page[Event]:

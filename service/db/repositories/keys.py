@@ -1,7 +1,7 @@
 """API keys in SQL."""
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
@@ -22,8 +22,9 @@ from sqlalchemy import (
 )
 
 from service.db.keyed_read import KeyedRead
+from service.db.moments import MOMENT_COLUMNS, MOMENT_WIDTH, moment_from
 from service.db.read_lane import ReadLane, ReadQuery
-from service.db.repositories.base import Repository, page_of
+from service.db.repositories.base import Lane, Repository, page_of
 from service.db.tables import ApiKeyRow
 from service.domain.keys import ApiKey, Scope
 from service.domain.pages import Page, Position
@@ -37,7 +38,6 @@ API_KEY_COLUMNS: tuple[Any, ...] = (
     ApiKeyRow.expires_at,
     ApiKeyRow.prefix,
 )
-API_KEY_WIDTH = len(API_KEY_COLUMNS)
 _SCOPES = {scope.value: scope for scope in Scope}
 
 
@@ -61,6 +61,11 @@ def api_key_from(values: Sequence[Any]) -> ApiKey:
     )
 
 
+def api_key_as_of_from(values: Sequence[Any]) -> ApiKey:
+    """Make the entity from the values of `API_KEY_COLUMNS` and `MOMENT_COLUMNS`."""
+    return replace(api_key_from(values[:-MOMENT_WIDTH]), moment=moment_from(values[-MOMENT_WIDTH:]))
+
+
 _ADD = insert(ApiKeyRow).returning(*API_KEY_COLUMNS)
 _REVOKE = delete(ApiKeyRow).where(ApiKeyRow.id == bindparam("key_id"))
 _TOUCH = (
@@ -74,7 +79,7 @@ _TOUCH = (
     )
     .values(last_used_at=func.now())
 )
-_LIVE_BY_DIGESTS = select(*API_KEY_COLUMNS, ApiKeyRow.token_digest).where(
+_LIVE_BY_DIGESTS = select(*API_KEY_COLUMNS).where(
     ApiKeyRow.token_digest == any_(bindparam("keys", type_=ARRAY(LargeBinary))),
     or_(ApiKeyRow.expires_at.is_(None), ApiKeyRow.expires_at > func.now()),
 )
@@ -120,18 +125,11 @@ class ApiKeyRepository(Repository):
 class ApiKeyReads:
     """API keys, read in one statement without a transaction."""
 
-    _LIVE = ReadQuery(_LIVE_BY_DIGESTS)
     _FIRST_PAGE = ReadQuery(_ALL)
     _NEXT_PAGE = ReadQuery(_ALL_CONTINUED)
 
-    def __init__(self, lane: ReadLane) -> None:
+    def __init__(self, lane: Lane) -> None:
         self._lane = lane
-        self._live: KeyedRead[bytes] = KeyedRead(lane, self._LIVE)
-
-    async def find_live(self, token_digest: bytes) -> ApiKey | None:
-        """Find the key of a digest, unless it has expired."""
-        row = await self._live.get(token_digest)
-        return api_key_from(tuple(row)[:API_KEY_WIDTH]) if row is not None else None
 
     async def list_page(self, *, after: Position | None, limit: int) -> Page[ApiKey]:
         """List the keys, oldest first."""
@@ -146,3 +144,22 @@ class ApiKeyReads:
             limit,
             lambda item: Position(item.id, at=item.created_at),
         )
+
+
+class ApiKeyTokenReads(ApiKeyReads):
+    """The same, and keys by their token: from the primary alone, as a revocation has to show at once."""
+
+    _LIVE = ReadQuery(_LIVE_BY_DIGESTS.add_columns(ApiKeyRow.token_digest))
+    _LIVE_AS_OF = ReadQuery(_LIVE_BY_DIGESTS.add_columns(*MOMENT_COLUMNS, ApiKeyRow.token_digest))
+
+    def __init__(self, lane: ReadLane, *, tells_moment: bool) -> None:
+        super().__init__(lane)
+        query, self._entity_from = (
+            (self._LIVE_AS_OF, api_key_as_of_from) if tells_moment else (self._LIVE, api_key_from)
+        )
+        self._live: KeyedRead[bytes] = KeyedRead(lane, query)
+
+    async def find_live(self, token_digest: bytes) -> ApiKey | None:
+        """Find the key of a digest, unless it has expired."""
+        values = await self._live.get(token_digest)
+        return self._entity_from(values) if values is not None else None

@@ -1,7 +1,7 @@
 """Log-in sessions, and the devices that logged in before, in SQL."""
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import timedelta
 from typing import Any
 from uuid import UUID
@@ -25,8 +25,9 @@ from sqlalchemy import (
 from sqlalchemy.dialects.postgresql import INTERVAL
 
 from service.db.keyed_read import KeyedRead
+from service.db.moments import MOMENT_COLUMNS, MOMENT_WIDTH, moment_from
 from service.db.read_lane import ReadLane, ReadQuery
-from service.db.repositories.base import Repository, page_of
+from service.db.repositories.base import Lane, Repository, page_of
 from service.db.repositories.users import USER_COLUMNS, USER_WIDTH, user_from
 from service.db.tables import DeviceRow, SessionRow, UserRow
 from service.domain.pages import Page, Position
@@ -65,13 +66,18 @@ def session_from(values: Sequence[Any]) -> Session:
 
 def open_session_from(values: Sequence[Any]) -> OpenSession:
     """Make the entity from the values of `OPEN_SESSION_COLUMNS`."""
-    age, idle_for = values[SESSION_WIDTH + USER_WIDTH : SESSION_WIDTH + USER_WIDTH + 2]
+    age, idle_for = values[SESSION_WIDTH + USER_WIDTH :]
     return OpenSession(
         session_from(values[:SESSION_WIDTH]),
         user_from(values[SESSION_WIDTH : SESSION_WIDTH + USER_WIDTH]),
         age,
         idle_for,
     )
+
+
+def open_session_as_of_from(values: Sequence[Any]) -> OpenSession:
+    """Make the entity from the values of `OPEN_SESSION_COLUMNS` and `MOMENT_COLUMNS`."""
+    return replace(open_session_from(values[:-MOMENT_WIDTH]), moment=moment_from(values[-MOMENT_WIDTH:]))
 
 
 OPEN_SESSION_COLUMNS: tuple[Any, ...] = (
@@ -88,7 +94,7 @@ def is_live() -> ColumnElement[bool]:
 
 
 _OPEN_BY_DIGESTS = (
-    select(*OPEN_SESSION_COLUMNS, SessionRow.token_digest)
+    select(*OPEN_SESSION_COLUMNS)
     .join(UserRow, UserRow.id == SessionRow.user_id)
     .where(
         SessionRow.token_digest == any_(bindparam("keys", type_=ARRAY(LargeBinary))),
@@ -232,18 +238,11 @@ class SessionRepository(Repository):
 class SessionReads:
     """Sessions, read in one statement without a transaction."""
 
-    _OPEN = ReadQuery(_OPEN_BY_DIGESTS)
     _FIRST_PAGE = ReadQuery(_OF_USER)
     _NEXT_PAGE = ReadQuery(_OF_USER_CONTINUED)
 
-    def __init__(self, lane: ReadLane) -> None:
+    def __init__(self, lane: Lane) -> None:
         self._lane = lane
-        self._open: KeyedRead[bytes] = KeyedRead(lane, self._OPEN)
-
-    async def find_open(self, token_digest: bytes) -> OpenSession | None:
-        """Find the live session of a token, with its active account."""
-        row = await self._open.get(token_digest)
-        return open_session_from(tuple(row)) if row is not None else None
 
     async def list_page(self, user_id: UUID, *, after: Position | None, limit: int) -> Page[Session]:
         """List the live sessions of an account, oldest first."""
@@ -258,6 +257,25 @@ class SessionReads:
             limit,
             lambda item: Position(item.id, at=item.created_at),
         )
+
+
+class SessionTokenReads(SessionReads):
+    """The same, and sessions by their token: from the primary alone, as a log-out has to show at once."""
+
+    _OPEN = ReadQuery(_OPEN_BY_DIGESTS.add_columns(SessionRow.token_digest))
+    _OPEN_AS_OF = ReadQuery(_OPEN_BY_DIGESTS.add_columns(*MOMENT_COLUMNS, SessionRow.token_digest))
+
+    def __init__(self, lane: ReadLane, *, tells_moment: bool) -> None:
+        super().__init__(lane)
+        query, self._entity_from = (
+            (self._OPEN_AS_OF, open_session_as_of_from) if tells_moment else (self._OPEN, open_session_from)
+        )
+        self._open: KeyedRead[bytes] = KeyedRead(lane, query)
+
+    async def find_open(self, token_digest: bytes) -> OpenSession | None:
+        """Find the live session of a token, with its active account."""
+        values = await self._open.get(token_digest)
+        return self._entity_from(values) if values is not None else None
 
 
 _REMEMBER = insert(DeviceRow)

@@ -28,8 +28,8 @@ from sqlalchemy import (
 from sqlalchemy.dialects.postgresql import insert as pg_insert
 from sqlalchemy.orm import InstrumentedAttribute
 
-from service.db.read_lane import ReadLane, ReadQuery
-from service.db.repositories.base import Repository, page_of
+from service.db.read_lane import ReadQuery
+from service.db.repositories.base import Lane, Repository, page_of
 from service.db.tables import DeviceRow, UserRow
 from service.domain.pages import Page, Position, UserFilter, UserSort
 from service.domain.users import Role, State, User, UserChange
@@ -271,7 +271,7 @@ class UserReads:
     _GET = ReadQuery(_BY_ID)
     _CREDENTIALS = ReadQuery(_CREDENTIALS)
 
-    def __init__(self, lane: ReadLane) -> None:
+    def __init__(self, lane: Lane) -> None:
         self._lane = lane
 
     async def get(self, user_id: UUID) -> User | None:

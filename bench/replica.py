@@ -1,0 +1,93 @@
+"""`python -m bench.replica`: what a read from a standby costs beside the same read from the primary."""
+
+import asyncio
+import tempfile
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from pathlib import Path
+from statistics import median
+from time import perf_counter
+
+from service.app import Service, create_service
+from service.db.embedded import EmbeddedPostgres
+from service.db.migrations.running import upgrade
+from service.db.reads import Reads
+from service.db.replica import Outcome
+from service.domain.moments import Moment
+from service.domain.users import Role
+from service.security.tokens import SESSION_PREFIX, digest_of
+from tests.support.api import Account, Api
+from tests.support.settings import settings_for_tests
+from tests.support.standbys import standby_of
+
+ROUNDS = 200
+READS = 64
+Read = Callable[[], Awaitable[object]]
+
+
+async def main() -> None:
+    """Print the median of many rounds, in which the ways take turns, one read at a time and many at once."""
+    async with _pair() as service:
+        account = await Api(None, service).account("ada", role=Role.ADMIN)
+        ways = await _ways(service, account)
+        for at_once in (1, READS):
+            taken = {name: [] for name in ways}
+            for _ in range(ROUNDS):
+                for name, read in ways.items():
+                    taken[name].append(await _time(read, at_once))
+            for name, spans in taken.items():
+                print(f"{at_once:3} at once  {median(spans) * 1e6:6.0f} µs  {name}")
+
+
+async def _ways(service: Service, account: Account) -> dict[str, Read]:
+    digest = digest_of(account.token, SESSION_PREFIX)
+    plain, telling = Reads(service.lane), service.reads
+    while not service.replica.is_well:
+        await service.replica.look()
+    moment = (await telling.sessions.find_open(digest)).moment
+    while not service.replica.outcomes[Outcome.ANSWERED]:
+        await telling.at(moment).users.get(account.id)
+
+    async def ask_and_read() -> None:
+        service.replica._reached.clear()  # noqa: SLF001 - as after a write: it has to be asked
+        await telling.at(moment).users.get(account.id)
+
+    return {
+        "account from the primary": lambda: plain.users.get(account.id),
+        "account from the replica, known to be far enough": lambda: telling.at(moment).users.get(account.id),
+        "account from the replica, asked first how far it is": ask_and_read,
+        "account from the primary, as the replica is behind": lambda: telling.at(
+            Moment(moment.timeline, moment.position + 2**40)
+        ).users.get(account.id),
+        "authentication": lambda: plain.sessions.find_open(digest),
+        "authentication that tells the moment": lambda: telling.sessions.find_open(digest),
+    }
+
+
+async def _time(read: Read, at_once: int) -> float:
+    await read()  # whoever is the first to find the replica behind gives it 15 ms to follow
+    begun = perf_counter()
+    for _ in range(READS // at_once):
+        await asyncio.gather(*(read() for _ in range(at_once)))
+    return (perf_counter() - begun) / READS
+
+
+@asynccontextmanager
+async def _pair() -> AsyncIterator[Service]:
+    with tempfile.TemporaryDirectory(prefix="rollcall-bench-") as name:
+        directory = Path(name)
+        with EmbeddedPostgres(directory / "primary") as postgres:
+            await upgrade(postgres.dsn)
+            with standby_of(postgres.dsn, directory / "standby") as standby:
+                settings = settings_for_tests(database={"replica_url": standby.dsn})
+                service = create_service(settings, postgres.dsn)
+                yield service
+                await service.replica.close()
+                await service.lane.close()
+                await service.engine.dispose()
+                await service.chore_engine.dispose()
+                service.hasher.close()
+
+
+if __name__ == "__main__":
+    asyncio.run(main())
