@@ -49,6 +49,14 @@ class Server:
                 return int(line.split()[1]) / 1024
         raise RuntimeError(f"{self.name} has no resident memory")
 
+    def processor_s(self) -> float:
+        """Processor time of the server and the processes it has started, s."""
+        pids = [self.process.pid]
+        for task in Path(f"/proc/{self.process.pid}/task").iterdir():
+            pids += [int(pid) for pid in (task / "children").read_text().split()]
+        fields = [Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split() for pid in pids]
+        return sum(int(each[11]) + int(each[12]) for each in fields) / os.sysconf("SC_CLK_TCK")
+
     def stop(self) -> None:
         self.process.send_signal(signal.SIGTERM)
         try:

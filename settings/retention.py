@@ -30,5 +30,5 @@ class RetentionSettings(Section):
         description="The pause between two rounds of clearing away.",
     )
     purge_batch: int = Field(
-        default=1000, ge=1, le=100000, description="Rows that one statement clears away, at most."
+        default=1000, ge=1, le=10000, description="Rows that one statement clears away, at most."
     )
