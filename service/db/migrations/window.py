@@ -10,7 +10,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 HEAD = 11
 """The number of this release's newest revision, which a test compares with `alembic/versions`."""
 
-HEAD_ID = "0010_create_instances"
+HEAD_ID = "0011_tune_sessions"
 """Its id, likewise."""
 
 UNDEFINED_TABLE = "42P01"
