@@ -61,7 +61,7 @@ class PasswordHasher:
         """Return a new argon2id hash of a normalised password, salted afresh, in PHC form.
 
         Raises:
-            HashingBusy: it would wait too long.
+            HashingBusy: too many wait already, or it has waited too long.
         """
         return await self._pool.run(partial(self._argon2.hash, password), caller=caller)
 
@@ -72,10 +72,18 @@ class PasswordHasher:
         not fit is topped up to them. One that cannot be read or costs too much counts as none, and is logged.
 
         Raises:
-            HashingBusy: it would wait too long.
+            HashingBusy: too many wait already, or it has waited too long.
         Source: OWASP ASVS 5.0 6.3.8; CVE-2016-2513, CVE-2024-39329 (cheap or missing hashes told apart).
         """
         return await self._pool.run(partial(self._check, password_hash, password), caller=caller)
+
+    def check_room(self, *, caller: str) -> None:
+        """Refuse what would be refused at once, before anything else is done for it.
+
+        Raises:
+            HashingBusy: too many wait already.
+        """
+        self._pool.check_room(caller)
 
     def needs_rehash(self, password_hash: str) -> bool:
         """Tell whether a hash is foreign or of other parameters than `hash` uses now.

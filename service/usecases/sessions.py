@@ -66,6 +66,7 @@ async def log_in(
         LoginThrottled: too many failures before; whether the password is right is not told.
         HashingBusy: too many passwords wait to be hashed; nothing was counted.
     """
+    hasher.check_room(caller=origin.network)
     login = await uow.run(lambda tx: _admit(tx, wanted, origin, rules))
     if isinstance(login, LoginThrottled):
         raise login
