@@ -1,13 +1,14 @@
 """The audit trail in SQL."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 from uuid import UUID
 
 from sqlalchemy import ARRAY, Text, Uuid, bindparam, func, insert, select, tuple_
 
-from service.db.read_lane import ReadLane, ReadQuery
+from service.db.read_lane import ReadLane
 from service.db.repositories.base import Executor, Repository, page_of
+from service.db.statements import ReadQuery, Statement
 from service.db.tables import EventRow
 from service.domain.callers import CallerKind
 from service.domain.events import Action, Event, Origin
@@ -26,19 +27,21 @@ EVENT_COLUMNS: tuple[Any, ...] = (
 )
 
 
-def event_from(values: Sequence[Any]) -> Event:
+def event_from(values: Iterable[Any]) -> Event:
     """Make the entity from the values of `EVENT_COLUMNS`."""
     id_, at, actor_id, actor_kind, action, subject_id, ip, request_id = values
     return Event(id_, at, actor_id, CallerKind(actor_kind), Action(action), subject_id, ip, request_id)
 
 
-_ADD = insert(EventRow)
-_ADD_MANY = insert(EventRow).from_select(
-    ("id", "subject_id", "actor_kind", "action"),
-    select(
-        *(func.unnest(bindparam(name, type_=ARRAY(Uuid()))) for name in ("ids", "subject_ids")),
-        *(bindparam(name, type_=Text()) for name in ("actor_kind", "action")),
-    ),
+_ADD = Statement(insert(EventRow), "id", "actor_id", "actor_kind", "action", "subject_id", "ip", "request_id")
+_ADD_MANY = Statement(
+    insert(EventRow).from_select(
+        ("id", "subject_id", "actor_kind", "action"),
+        select(
+            *(func.unnest(bindparam(name, type_=ARRAY(Uuid()))) for name in ("ids", "subject_ids")),
+            *(bindparam(name, type_=Text()) for name in ("actor_kind", "action")),
+        ),
+    )
 )
 _LATEST = (
     select(*EVENT_COLUMNS).order_by(EventRow.at.desc(), EventRow.id.desc()).limit(bindparam("row_limit"))
@@ -97,6 +100,4 @@ class EventReads:
             values |= {"after_at": after.at, "after_id": after.id}
             query = self._NEXT_PAGE
         rows = await self._lane.fetch_all(query, **values)
-        return page_of(
-            [event_from(tuple(row)) for row in rows], limit, lambda item: Position(item.id, at=item.at)
-        )
+        return page_of([event_from(row) for row in rows], limit, lambda item: Position(item.id, at=item.at))

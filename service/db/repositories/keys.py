@@ -1,6 +1,6 @@
 """API keys in SQL."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
@@ -8,8 +8,9 @@ from uuid import UUID
 
 from sqlalchemy import Interval, bindparam, delete, func, insert, or_, select, tuple_, update
 
-from service.db.read_lane import ReadLane, ReadQuery
+from service.db.read_lane import ReadLane
 from service.db.repositories.base import Repository, page_of
+from service.db.statements import ReadQuery, Statement
 from service.db.tables import ApiKeyRow
 from service.domain.keys import ApiKey, Scope
 from service.domain.pages import Page, Position
@@ -38,7 +39,7 @@ class NewApiKey:
     expires_at: datetime | None
 
 
-def api_key_from(values: Sequence[Any]) -> ApiKey:
+def api_key_from(values: Iterable[Any]) -> ApiKey:
     """Make the entity from the values of `API_KEY_COLUMNS`."""
     id_, name, scopes, created_at, last_used_at, expires_at, prefix = values
     return ApiKey(
@@ -46,9 +47,12 @@ def api_key_from(values: Sequence[Any]) -> ApiKey:
     )
 
 
-_ADD = insert(ApiKeyRow).returning(*API_KEY_COLUMNS)
-_REVOKE = delete(ApiKeyRow).where(ApiKeyRow.id == bindparam("key_id"))
-_TOUCH = (
+_ADD = Statement(
+    insert(ApiKeyRow).returning(*API_KEY_COLUMNS),
+    "id", "name", "scopes", "prefix", "token_digest", "expires_at",
+)  # fmt: skip
+_REVOKE = Statement(delete(ApiKeyRow).where(ApiKeyRow.id == bindparam("key_id")))
+_TOUCH = Statement(
     update(ApiKeyRow)
     .where(
         ApiKeyRow.id == func.any(bindparam("ids")),
@@ -95,11 +99,11 @@ class ApiKeyRepository(Repository):
 
     async def revoke(self, key_id: UUID) -> bool:
         """Revoke a key; False when there is none."""
-        return await self._db.count(_REVOKE, {"key_id": key_id}) == 1
+        return await self._db.execute(_REVOKE, {"key_id": key_id}) == 1
 
     async def touch(self, key_ids: Iterable[UUID], *, interval: timedelta) -> int:
         """Note the use of keys, each at most once an interval."""
-        return await self._db.count(_TOUCH, {"ids": list(key_ids), "touch_interval": interval})
+        return await self._db.execute(_TOUCH, {"ids": list(key_ids), "touch_interval": interval})
 
 
 class ApiKeyReads:
@@ -115,7 +119,7 @@ class ApiKeyReads:
     async def find_live(self, token_digest: bytes) -> ApiKey | None:
         """Find the key of a digest, unless it has expired."""
         row = await self._lane.fetch_one(self._LIVE, token_digest=token_digest)
-        return api_key_from(tuple(row)) if row is not None else None
+        return api_key_from(row) if row is not None else None
 
     async def list_page(self, *, after: Position | None, limit: int) -> Page[ApiKey]:
         """List the keys, oldest first."""
@@ -126,7 +130,7 @@ class ApiKeyReads:
             query = self._NEXT_PAGE
         rows = await self._lane.fetch_all(query, **values)
         return page_of(
-            [api_key_from(tuple(row)) for row in rows],
+            [api_key_from(row) for row in rows],
             limit,
             lambda item: Position(item.id, at=item.created_at),
         )

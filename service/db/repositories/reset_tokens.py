@@ -7,6 +7,7 @@ from sqlalchemy import Interval, bindparam, delete, func, select
 from sqlalchemy.dialects.postgresql import insert
 
 from service.db.repositories.base import Repository
+from service.db.statements import Statement
 from service.db.tables import ResetTokenRow
 
 _insert = insert(ResetTokenRow).values(
@@ -14,23 +15,20 @@ _insert = insert(ResetTokenRow).values(
     token_digest=bindparam("digest"),
     expires_at=func.now() + bindparam("ttl", type_=Interval),
 )
-_PUT = _insert.on_conflict_do_update(
-    index_elements=[ResetTokenRow.user_id],
-    set_={
-        "token_digest": _insert.excluded.token_digest,
-        "created_at": func.now(),
-        "expires_at": _insert.excluded.expires_at,
-    },
-).returning(ResetTokenRow.expires_at)
-_FIND = select(ResetTokenRow.user_id).where(
-    ResetTokenRow.token_digest == bindparam("digest"), ResetTokenRow.expires_at > func.now()
+_PUT = Statement(
+    _insert.on_conflict_do_update(
+        index_elements=[ResetTokenRow.user_id],
+        set_={
+            "token_digest": _insert.excluded.token_digest,
+            "created_at": func.now(),
+            "expires_at": _insert.excluded.expires_at,
+        },
+    ).returning(ResetTokenRow.expires_at)
 )
-_TAKE = (
-    delete(ResetTokenRow)
-    .where(ResetTokenRow.token_digest == bindparam("digest"), ResetTokenRow.expires_at > func.now())
-    .returning(ResetTokenRow.user_id)
-)
-_DROP = delete(ResetTokenRow).where(ResetTokenRow.user_id == bindparam("of_user"))
+_is_meant = (ResetTokenRow.token_digest == bindparam("digest")) & (ResetTokenRow.expires_at > func.now())
+_FIND = Statement(select(ResetTokenRow.user_id).where(_is_meant))
+_TAKE = Statement(delete(ResetTokenRow).where(_is_meant).returning(ResetTokenRow.user_id))
+_DROP = Statement(delete(ResetTokenRow).where(ResetTokenRow.user_id == bindparam("of_user")))
 
 
 class ResetTokenRepository(Repository):

@@ -21,9 +21,10 @@ from sqlalchemy import (
 )
 from sqlalchemy.dialects.postgresql import INTERVAL
 
-from service.db.read_lane import ReadLane, ReadQuery
+from service.db.read_lane import ReadLane
 from service.db.repositories.base import Repository, page_of
 from service.db.repositories.users import USER_COLUMNS, USER_WIDTH, user_from
+from service.db.statements import ReadQuery, Statement
 from service.db.tables import DeviceRow, SessionRow, UserRow
 from service.domain.pages import Page, Position
 from service.domain.sessions import Lifetime, OpenSession, Session
@@ -54,7 +55,7 @@ class NewSession:
     ip: str | None
 
 
-def session_from(values: Sequence[Any]) -> Session:
+def session_from(values: Iterable[Any]) -> Session:
     """Make the entity from the values of `SESSION_COLUMNS`."""
     return Session(*values)
 
@@ -102,27 +103,31 @@ _OF_USER_CONTINUED = _OF_USER.where(
     (SessionRow.created_at > bindparam("after_at"))
     | ((SessionRow.created_at == bindparam("after_at")) & (SessionRow.id > bindparam("after_id")))
 )
-_GET = select(*SESSION_COLUMNS).where(SessionRow.id == bindparam("id"), is_live())
-_ADD = (
+_GET = Statement(select(*SESSION_COLUMNS).where(SessionRow.id == bindparam("id"), is_live()))
+_ADD = Statement(
     insert(SessionRow)
     .values(
         expires_at=func.now() + bindparam("absolute_ttl", type_=Interval),
         idle_expires_at=func.now() + bindparam("idle_ttl", type_=Interval),
     )
-    .returning(*SESSION_COLUMNS)
-)
-_END = delete(SessionRow).where(SessionRow.id == bindparam("session_id")).returning(SessionRow.user_id)
-_END_ALL = delete(SessionRow).where(SessionRow.user_id == bindparam("of_user"))
-_END_OTHERS = _END_ALL.where(SessionRow.id != bindparam("kept_id"))
-_EVICT = delete(SessionRow).where(
-    SessionRow.id.in_(
-        select(SessionRow.id)
-        .where(SessionRow.user_id == bindparam("of_user"))
-        .order_by(is_live().desc(), SessionRow.last_used_at.desc(), SessionRow.id.desc())
-        .offset(bindparam("kept_count"))
+    .returning(*SESSION_COLUMNS),
+    "id", "user_id", "token_digest", "user_agent", "ip",
+)  # fmt: skip
+_END = Statement(delete(SessionRow).where(SessionRow.id == bindparam("session_id")))
+_of_user = delete(SessionRow).where(SessionRow.user_id == bindparam("of_user"))
+_END_ALL = Statement(_of_user)
+_END_OTHERS = Statement(_of_user.where(SessionRow.id != bindparam("kept_id")))
+_EVICT = Statement(
+    delete(SessionRow).where(
+        SessionRow.id.in_(
+            select(SessionRow.id)
+            .where(SessionRow.user_id == bindparam("of_user"))
+            .order_by(is_live().desc(), SessionRow.last_used_at.desc(), SessionRow.id.desc())
+            .offset(bindparam("kept_count"))
+        )
     )
 )
-_SHORTEN = (
+_SHORTEN = Statement(
     update(SessionRow)
     .where(SessionRow.user_id == bindparam("of_user"))
     .values(
@@ -134,7 +139,7 @@ _SHORTEN = (
         ),
     )
 )
-_TOUCH = (
+_TOUCH = Statement(
     update(SessionRow)
     .where(
         SessionRow.id == func.any(bindparam("ids")),
@@ -181,17 +186,17 @@ class SessionRepository(Repository):
 
     async def end(self, session_id: UUID) -> bool:
         """End one session; False when there is none."""
-        return await self._db.one(_END, {"session_id": session_id}) is not None
+        return await self._db.execute(_END, {"session_id": session_id}) == 1
 
     async def end_all(self, user_id: UUID, *, kept_id: UUID | None = None) -> int:
         """End the sessions of an account, but for one to be kept; give their number."""
         if kept_id is None:
-            return await self._db.count(_END_ALL, {"of_user": user_id})
-        return await self._db.count(_END_OTHERS, {"of_user": user_id, "kept_id": kept_id})
+            return await self._db.execute(_END_ALL, {"of_user": user_id})
+        return await self._db.execute(_END_OTHERS, {"of_user": user_id, "kept_id": kept_id})
 
     async def evict(self, user_id: UUID, *, kept_count: int) -> int:
         """End the longest unused sessions beyond `kept_count`; the account has to be locked."""
-        return await self._db.count(_EVICT, {"of_user": user_id, "kept_count": kept_count})
+        return await self._db.execute(_EVICT, {"of_user": user_id, "kept_count": kept_count})
 
     async def shorten(self, user_id: UUID, lifetime: Lifetime) -> None:
         """Hold the sessions of an account to a lifetime, as if they had been opened under it."""
@@ -209,7 +214,7 @@ class SessionRepository(Repository):
         admin_idle_ttl: timedelta,
     ) -> int:
         """Note the use of sessions, each at most once an interval. An ended session stays ended."""
-        return await self._db.count(
+        return await self._db.execute(
             _TOUCH,
             {
                 "ids": list(session_ids),
@@ -244,27 +249,29 @@ class SessionReads:
             query = self._NEXT_PAGE
         rows = await self._lane.fetch_all(query, **values)
         return page_of(
-            [session_from(tuple(row)) for row in rows],
+            [session_from(row) for row in rows],
             limit,
             lambda item: Position(item.id, at=item.created_at),
         )
 
 
-_REMEMBER = insert(DeviceRow)
-_SEE_AGAIN = (
+_REMEMBER = Statement(insert(DeviceRow), "id", "user_id", "token_digest", "network")
+_SEE_AGAIN = Statement(
     update(DeviceRow)
     .where(DeviceRow.id == bindparam("device_id"))
     .values(network=bindparam("seen_in"), last_seen_at=func.now())
 )
-_FORGET_OLDEST = delete(DeviceRow).where(
-    DeviceRow.id.in_(
-        select(DeviceRow.id)
-        .where(DeviceRow.user_id == bindparam("of_user"))
-        .order_by(DeviceRow.last_seen_at.desc(), DeviceRow.id.desc())
-        .offset(DEVICES_PER_USER)
+_FORGET_OLDEST = Statement(
+    delete(DeviceRow).where(
+        DeviceRow.id.in_(
+            select(DeviceRow.id)
+            .where(DeviceRow.user_id == bindparam("of_user"))
+            .order_by(DeviceRow.last_seen_at.desc(), DeviceRow.id.desc())
+            .offset(DEVICES_PER_USER)
+        )
     )
 )
-_FORGET_ALL = delete(DeviceRow).where(DeviceRow.user_id == bindparam("of_user"))
+_FORGET_ALL = Statement(delete(DeviceRow).where(DeviceRow.user_id == bindparam("of_user")))
 
 
 class DeviceRepository(Repository):

@@ -23,11 +23,13 @@ from sqlalchemy import (
     null,
     or_,
     select,
+    type_coerce,
     update,
 )
-from sqlalchemy.dialects.postgresql import insert
+from sqlalchemy.dialects.postgresql import INTERVAL, insert
 
 from service.db.repositories.base import Repository
+from service.db.statements import Statement
 from service.db.tables import LoginBucketRow, NetworkBucketRow, UserRow
 from service.domain.throttle import ThrottlePolicy
 
@@ -68,27 +70,29 @@ _new_bucket = insert(_Bucket).values(
     hour_failures=1,
     blocked_until=_wait_until(literal(1)),
 )
-_RESERVE = _new_bucket.on_conflict_do_update(
-    index_elements=[_Bucket.digest],
-    set_={
-        "user_id": _new_bucket.excluded.user_id,
-        "failures": _Bucket.failures + 1,
-        "hour_failures": case((_hour_is_over, 1), else_=_Bucket.hour_failures + 1),
-        "hour_started_at": case((_hour_is_over, func.now()), else_=_Bucket.hour_started_at),
-        "blocked_until": _wait_until(_Bucket.failures + 1),
-        "updated_at": func.now(),
-    },
-    where=not_(or_(_is_waiting, _hour_is_full, _in_a_row_is_full)),
-).returning(_Bucket.failures)
-_RELEASED_AT = select(
-    func.greatest(
-        case((_is_waiting, _Bucket.blocked_until)),
-        case((_hour_is_full, _Bucket.hour_started_at + _HOUR)),
-        case((_in_a_row_is_full, func.now() + _HOUR)),
-    )
-    - func.now()
-).where(_Bucket.digest == bindparam("bucket"))
-_REFUND = (
+_RESERVE = Statement(
+    _new_bucket.on_conflict_do_update(
+        index_elements=[_Bucket.digest],
+        set_={
+            "user_id": _new_bucket.excluded.user_id,
+            "failures": _Bucket.failures + 1,
+            "hour_failures": case((_hour_is_over, 1), else_=_Bucket.hour_failures + 1),
+            "hour_started_at": case((_hour_is_over, func.now()), else_=_Bucket.hour_started_at),
+            "blocked_until": _wait_until(_Bucket.failures + 1),
+            "updated_at": func.now(),
+        },
+        where=not_(or_(_is_waiting, _hour_is_full, _in_a_row_is_full)),
+    ).returning(_Bucket.failures)
+)
+_released_at = func.greatest(
+    case((_is_waiting, _Bucket.blocked_until)),
+    case((_hour_is_full, _Bucket.hour_started_at + _HOUR)),
+    case((_in_a_row_is_full, func.now() + _HOUR)),
+)
+_WAIT = Statement(
+    select(type_coerce(_released_at - func.now(), INTERVAL)).where(_Bucket.digest == bindparam("bucket"))
+)
+_REFUND = Statement(
     update(_Bucket)
     .where(_Bucket.digest == bindparam("bucket"))
     .values(
@@ -97,13 +101,13 @@ _REFUND = (
         blocked_until=null(),
     )
 )
-_CLEAR = delete(_Bucket).where(_Bucket.digest == bindparam("bucket"))
-_CLEAR_ACCOUNT = delete(_Bucket).where(_Bucket.user_id == bindparam("of_user"))
+_CLEAR = Statement(delete(_Bucket).where(_Bucket.digest == bindparam("bucket")))
+_CLEAR_ACCOUNT = Statement(delete(_Bucket).where(_Bucket.user_id == bindparam("of_user")))
 
 _Network = NetworkBucketRow
 _network_minute_is_over = _Network.minute_started_at <= func.now() - _MINUTE
 _network_hour_is_over = _Network.hour_started_at <= func.now() - _HOUR
-_COUNT_NETWORK = (
+_COUNT_NETWORK = Statement(
     insert(_Network)
     .values(network=bindparam("of_network"), minute_failures=1, hour_failures=1)
     .on_conflict_do_update(
@@ -119,22 +123,15 @@ _COUNT_NETWORK = (
     )
     .returning(_Network.minute_failures, _Network.hour_failures)
 )
-_NETWORK_WAIT = select(
-    func.greatest(
-        case(
-            (
-                _Network.minute_failures >= bindparam("network_per_minute"),
-                _Network.minute_started_at + _MINUTE - func.now(),
-            )
-        ),
-        case(
-            (
-                _Network.hour_failures >= bindparam("network_per_hour"),
-                _Network.hour_started_at + _HOUR - func.now(),
-            )
-        ),
+_network_released_at = func.greatest(
+    case((_Network.minute_failures >= bindparam("network_per_minute"), _Network.minute_started_at + _MINUTE)),
+    case((_Network.hour_failures >= bindparam("network_per_hour"), _Network.hour_started_at + _HOUR)),
+)
+_NETWORK_WAIT = Statement(
+    select(type_coerce(_network_released_at - func.now(), INTERVAL)).where(
+        _Network.network == bindparam("of_network")
     )
-).where(_Network.network == bindparam("of_network"))
+)
 
 
 class ThrottleRepository(Repository):
@@ -169,7 +166,7 @@ class ThrottleRepository(Repository):
         return await self._wait(asked) or policy.first_wait
 
     async def _wait(self, asked: Mapping[str, Any]) -> timedelta | None:
-        row = await self._db.one(_RELEASED_AT, asked)
+        row = await self._db.one(_WAIT, asked)
         return row[0] if row is not None else None
 
     async def refund(self, bucket: bytes) -> None:

@@ -1,6 +1,6 @@
 """Accounts in SQL."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cache
 from typing import Any
@@ -28,8 +28,10 @@ from sqlalchemy import (
 from sqlalchemy.dialects.postgresql import insert as pg_insert
 from sqlalchemy.orm import InstrumentedAttribute
 
-from service.db.read_lane import ReadLane, ReadQuery
+from service.db.engine import Record
+from service.db.read_lane import ReadLane
 from service.db.repositories.base import Repository, page_of
+from service.db.statements import ReadQuery, Statement
 from service.db.tables import DeviceRow, UserRow
 from service.domain.pages import Page, Position, UserFilter, UserSort
 from service.domain.users import Role, State, User, UserChange
@@ -74,7 +76,7 @@ class Credential:
     network_is_known: bool
 
 
-def user_from(values: Sequence[Any]) -> User:
+def user_from(values: Iterable[Any]) -> User:
     """Make the entity from the values of `USER_COLUMNS`."""
     id_, login_id, name, role, state, must_change, created_at, updated_at, last_login_at = values
     return User(
@@ -82,28 +84,25 @@ def user_from(values: Sequence[Any]) -> User:
     )
 
 
-_ANY = select(UserRow.id).limit(1)
-_BY_ID = select(*USER_COLUMNS).where(UserRow.id == bindparam("id"))
-_BY_ID_LOCKED = _BY_ID.with_for_update(key_share=True)
-_WITH_HASH_LOCKED = (
-    select(*USER_COLUMNS, UserRow.password_hash)
-    .where(UserRow.id == bindparam("id"))
-    .with_for_update(key_share=True)
-)
-_BY_LOGIN_ID = select(*USER_COLUMNS).where(UserRow.login_id == bindparam("login_id"))
+_ANY = Statement(select(UserRow.id).limit(1))
+_by_id = select(*USER_COLUMNS).where(UserRow.id == bindparam("id"))
+_BY_ID = ReadQuery(_by_id)
+_BY_ID_LOCKED = Statement(_by_id.with_for_update(key_share=True))
+_WITH_HASH_LOCKED = Statement(_by_id.add_columns(UserRow.password_hash).with_for_update(key_share=True))
+_BY_LOGIN_ID = Statement(select(*USER_COLUMNS).where(UserRow.login_id == bindparam("login_id")))
 _CREDENTIALS = (
     select(*USER_COLUMNS, UserRow.password_hash)
     .where(UserRow.id > bindparam("after_id"))
     .order_by(UserRow.id)
     .limit(bindparam("row_limit"))
 )
-_ACTIVE_ADMINS = (
+_ACTIVE_ADMINS = Statement(
     select(UserRow.id)
     .where(UserRow.role == literal_column("'admin'"), UserRow.state == literal_column("'active'"))
     .order_by(UserRow.id)
     .with_for_update(key_share=True)
 )
-_CREDENTIAL = (
+_CREDENTIAL = Statement(
     select(
         *USER_COLUMNS,
         UserRow.password_hash,
@@ -115,9 +114,9 @@ _CREDENTIAL = (
     .where(UserRow.login_id == bindparam("login_id"))
     .correlate(None)
 )
-_ADD = insert(UserRow).returning(*USER_COLUMNS)
 _NEW = ("id", "login_id", "name", "password_hash", "role", "state", "must_change")
-_ADD_MANY = (
+_ADD = Statement(insert(UserRow).returning(*USER_COLUMNS), *_NEW)
+_ADD_MANY = Statement(
     pg_insert(UserRow)
     .from_select(
         _NEW,
@@ -126,13 +125,13 @@ _ADD_MANY = (
     .on_conflict_do_nothing()
     .returning(UserRow.id)
 )
-_DELETE = delete(UserRow).where(UserRow.id == bindparam("user_id"))
-_SET_PASSWORD = (
+_DELETE = Statement(delete(UserRow).where(UserRow.id == bindparam("user_id")))
+_SET_PASSWORD = Statement(
     update(UserRow)
     .where(UserRow.id == bindparam("user_id"))
     .values(password_hash=bindparam("new_hash"), must_change=bindparam("new_must_change"))
 )
-_RECORD_LOGIN = (
+_RECORD_LOGIN = Statement(
     update(UserRow)
     .where(
         UserRow.id == bindparam("user_id"),
@@ -142,11 +141,21 @@ _RECORD_LOGIN = (
     .values(last_login_at=func.now())
     .returning(*USER_COLUMNS)
 )
-_RENEW_HASH = (
+_RENEW_HASH = Statement(
     update(UserRow)
     .where(UserRow.id == bindparam("user_id"), UserRow.password_hash == bindparam("verified_hash"))
     .values(password_hash=bindparam("new_hash"))
 )
+
+
+_CHANGEABLE = ("name", "login_id", "role", "state")
+
+
+@cache
+def _change_of(names: tuple[str, ...]) -> Statement:
+    """Build the statement of a change once per combination of what it names."""
+    changed = update(UserRow).where(UserRow.id == bindparam("user_id")).returning(*USER_COLUMNS)
+    return Statement(changed, *names)
 
 
 class UserRepository(Repository):
@@ -232,13 +241,9 @@ class UserRepository(Repository):
         Raises:
             LoginIdTaken: another account has the new login id (when the unit of work ends).
         """
-        values = {
-            name: value
-            for name in ("name", "login_id", "role", "state")
-            if (value := getattr(change, name)) is not None
-        }
-        statement = update(UserRow).where(UserRow.id == user_id).values(values).returning(*USER_COLUMNS)
-        return user_from(_found(await self._db.one(statement)))
+        values = {name: value for name in _CHANGEABLE if (value := getattr(change, name)) is not None}
+        row = await self._db.one(_change_of(tuple(values)), {"user_id": user_id, **values})
+        return user_from(_found(row))
 
     async def set_password(self, user_id: UUID, password_hash: str, *, must_change: bool) -> None:
         """Replace the password hash."""
@@ -262,13 +267,12 @@ class UserRepository(Repository):
 
     async def delete(self, user_id: UUID) -> bool:
         """Delete an account and everything that hangs on it; False when there is none."""
-        return await self._db.count(_DELETE, {"user_id": user_id}) == 1
+        return await self._db.execute(_DELETE, {"user_id": user_id}) == 1
 
 
 class UserReads:
     """Accounts, read in one statement without a transaction."""
 
-    _GET = ReadQuery(_BY_ID)
     _CREDENTIALS = ReadQuery(_CREDENTIALS)
 
     def __init__(self, lane: ReadLane) -> None:
@@ -276,8 +280,8 @@ class UserReads:
 
     async def get(self, user_id: UUID) -> User | None:
         """Get an account."""
-        row = await self._lane.fetch_one(self._GET, id=user_id)
-        return user_from(tuple(row)) if row is not None else None
+        row = await self._lane.fetch_one(_BY_ID, id=user_id)
+        return user_from(row) if row is not None else None
 
     async def list_credentials(self, *, after_id: UUID, limit: int) -> list[tuple[User, str | None]]:
         """List accounts with their password hashes in the order of their ids, from after one on."""
@@ -300,7 +304,7 @@ class UserReads:
             values |= _position_values(sort, after)
         query = _listing(filters, wanted.state, wanted.role, sort, after is not None)
         rows = await self._lane.fetch_all(query, **values)
-        return page_of([user_from(tuple(row)) for row in rows], limit, _position_in(sort))
+        return page_of([user_from(row) for row in rows], limit, _position_in(sort))
 
 
 def _position_in(sort: UserSort) -> Any:
@@ -362,7 +366,7 @@ _CONDITIONS: dict[str, ColumnElement[bool]] = {
 }
 
 
-def _found(row: Sequence[Any] | None) -> Sequence[Any]:
+def _found(row: Record | None) -> Record:
     """Take the row of a statement that cannot miss: the account is locked or was just made."""
     if row is None:
         raise RuntimeError("the account vanished under its lock")
