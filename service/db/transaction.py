@@ -12,6 +12,7 @@ from service.db.repositories.events import EventRepository
 from service.db.repositories.housekeeping import Housekeeping
 from service.db.repositories.idempotency import IdempotencyRepository
 from service.db.repositories.keys import ApiKeyRepository
+from service.db.repositories.logins import LoginRepository
 from service.db.repositories.reset_tokens import ResetTokenRepository
 from service.db.repositories.sessions import DeviceRepository, SessionRepository
 from service.db.repositories.throttle import ThrottleRepository
@@ -78,6 +79,11 @@ class Tx:
     def users(self) -> UserRepository:
         """Accounts."""
         return UserRepository(self)
+
+    @cached_property
+    def logins(self) -> LoginRepository:
+        """Log-ins, over several tables."""
+        return LoginRepository(self)
 
     @cached_property
     def sessions(self) -> SessionRepository:

@@ -35,3 +35,10 @@ def page_of(items: list[ItemT], limit: int, position_of: Callable[[ItemT], Posit
     if len(items) <= limit:
         return Page(items, None)
     return Page(items[:limit], position_of(items[limit - 1]))
+
+
+def made(row: Record | None) -> Record:
+    """Take the row of a statement that cannot miss, as it makes the row or holds its lock."""
+    if row is None:
+        raise RuntimeError("a statement gave no row")
+    return row

@@ -9,7 +9,7 @@ from uuid import UUID
 from sqlalchemy import Interval, bindparam, delete, func, insert, or_, select, tuple_, update
 
 from service.db.read_lane import ReadLane
-from service.db.repositories.base import Repository, page_of
+from service.db.repositories.base import Repository, made, page_of
 from service.db.statements import ReadQuery, Statement
 from service.db.tables import ApiKeyRow
 from service.domain.keys import ApiKey, Scope
@@ -93,9 +93,7 @@ class ApiKeyRepository(Repository):
                 "expires_at": key.expires_at,
             },
         )
-        if row is None:
-            raise RuntimeError("an insert gave no row")
-        return api_key_from(row)
+        return api_key_from(made(row))
 
     async def revoke(self, key_id: UUID) -> bool:
         """Revoke a key; False when there is none."""

@@ -6,7 +6,7 @@ from uuid import UUID
 from sqlalchemy import Interval, bindparam, delete, func, select
 from sqlalchemy.dialects.postgresql import insert
 
-from service.db.repositories.base import Repository
+from service.db.repositories.base import Repository, made
 from service.db.statements import Statement
 from service.db.tables import ResetTokenRow
 
@@ -37,9 +37,7 @@ class ResetTokenRepository(Repository):
     async def put(self, user_id: UUID, *, token_digest: bytes, ttl: timedelta) -> datetime:
         """Give an account its one reset token, in place of any former one; give its end."""
         row = await self._db.one(_PUT, {"of_user": user_id, "digest": token_digest, "ttl": ttl})
-        if row is None:
-            raise RuntimeError("an upsert gave no row")
-        ends_at: datetime = row[0]
+        ends_at: datetime = made(row)[0]
         return ends_at
 
     async def find(self, token_digest: bytes) -> UUID | None:

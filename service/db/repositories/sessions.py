@@ -8,7 +8,10 @@ from uuid import UUID
 
 from sqlalchemy import (
     ColumnElement,
+    Delete,
+    Insert,
     Interval,
+    Update,
     bindparam,
     case,
     delete,
@@ -22,7 +25,7 @@ from sqlalchemy import (
 from sqlalchemy.dialects.postgresql import INTERVAL
 
 from service.db.read_lane import ReadLane
-from service.db.repositories.base import Repository, page_of
+from service.db.repositories.base import Repository, made, page_of
 from service.db.repositories.users import USER_COLUMNS, USER_WIDTH, user_from
 from service.db.statements import ReadQuery, Statement
 from service.db.tables import DeviceRow, SessionRow, UserRow
@@ -41,6 +44,7 @@ SESSION_COLUMNS: tuple[Any, ...] = (
 )
 SESSION_WIDTH = len(SESSION_COLUMNS)
 DEVICES_PER_USER = 20
+_SENT = ("token_digest", "user_agent", "ip")
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,29 +108,51 @@ _OF_USER_CONTINUED = _OF_USER.where(
     | ((SessionRow.created_at == bindparam("after_at")) & (SessionRow.id > bindparam("after_id")))
 )
 _GET = Statement(select(*SESSION_COLUMNS).where(SessionRow.id == bindparam("id"), is_live()))
-_ADD = Statement(
-    insert(SessionRow)
-    .values(
-        expires_at=func.now() + bindparam("absolute_ttl", type_=Interval),
-        idle_expires_at=func.now() + bindparam("idle_ttl", type_=Interval),
+
+
+def opening() -> Insert:
+    """Open a session of `values_of`."""
+    ttls = (bindparam(name, type_=Interval) for name in ("absolute_ttl", "idle_ttl"))
+    expires_at, idle_expires_at = (func.now() + ttl for ttl in ttls)
+    values = {name: bindparam(name, type_=SessionRow.__table__.c[name].type) for name in _SENT}
+    return (
+        insert(SessionRow)
+        .values(
+            id=bindparam("session_id", type_=SessionRow.id.type),
+            user_id=bindparam("of_user", type_=SessionRow.user_id.type),
+            expires_at=expires_at,
+            idle_expires_at=idle_expires_at,
+            **values,
+        )
+        .returning(*SESSION_COLUMNS)
     )
-    .returning(*SESSION_COLUMNS),
-    "id", "user_id", "token_digest", "user_agent", "ip",
-)  # fmt: skip
+
+
+def values_of(session: NewSession) -> dict[str, Any]:
+    """Give what `opening` takes."""
+    return {
+        "session_id": session.id,
+        "of_user": session.user_id,
+        "token_digest": session.token_digest,
+        "absolute_ttl": session.lifetime.absolute_ttl,
+        "idle_ttl": session.lifetime.idle_ttl,
+        "user_agent": session.user_agent,
+        "ip": session.ip,
+    }
+
+
+def evicting() -> Delete:
+    """End the longest unused sessions of an account beyond `kept_others`; one opened beside is not seen."""
+    kept_first = (is_live().desc(), SessionRow.last_used_at.desc(), SessionRow.id.desc())
+    others = select(SessionRow.id).where(SessionRow.user_id == bindparam("of_user")).order_by(*kept_first)
+    return delete(SessionRow).where(SessionRow.id.in_(others.offset(bindparam("kept_others"))))
+
+
+_ADD = Statement(opening())
 _END = Statement(delete(SessionRow).where(SessionRow.id == bindparam("session_id")))
 _of_user = delete(SessionRow).where(SessionRow.user_id == bindparam("of_user"))
 _END_ALL = Statement(_of_user)
 _END_OTHERS = Statement(_of_user.where(SessionRow.id != bindparam("kept_id")))
-_EVICT = Statement(
-    delete(SessionRow).where(
-        SessionRow.id.in_(
-            select(SessionRow.id)
-            .where(SessionRow.user_id == bindparam("of_user"))
-            .order_by(is_live().desc(), SessionRow.last_used_at.desc(), SessionRow.id.desc())
-            .offset(bindparam("kept_count"))
-        )
-    )
-)
 _SHORTEN = Statement(
     update(SessionRow)
     .where(SessionRow.user_id == bindparam("of_user"))
@@ -163,21 +189,7 @@ class SessionRepository(Repository):
 
     async def add(self, session: NewSession) -> Session:
         """Open a session."""
-        row = await self._db.one(
-            _ADD,
-            {
-                "id": session.id,
-                "user_id": session.user_id,
-                "token_digest": session.token_digest,
-                "absolute_ttl": session.lifetime.absolute_ttl,
-                "idle_ttl": session.lifetime.idle_ttl,
-                "user_agent": session.user_agent,
-                "ip": session.ip,
-            },
-        )
-        if row is None:
-            raise RuntimeError("an insert gave no row")
-        return session_from(row)
+        return session_from(made(await self._db.one(_ADD, values_of(session))))
 
     async def get(self, session_id: UUID) -> Session | None:
         """Get a live session."""
@@ -193,10 +205,6 @@ class SessionRepository(Repository):
         if kept_id is None:
             return await self._db.execute(_END_ALL, {"of_user": user_id})
         return await self._db.execute(_END_OTHERS, {"of_user": user_id, "kept_id": kept_id})
-
-    async def evict(self, user_id: UUID, *, kept_count: int) -> int:
-        """End the longest unused sessions beyond `kept_count`; the account has to be locked."""
-        return await self._db.execute(_EVICT, {"of_user": user_id, "kept_count": kept_count})
 
     async def shorten(self, user_id: UUID, lifetime: Lifetime) -> None:
         """Hold the sessions of an account to a lifetime, as if they had been opened under it."""
@@ -255,39 +263,43 @@ class SessionReads:
         )
 
 
-_REMEMBER = Statement(insert(DeviceRow), "id", "user_id", "token_digest", "network")
-_SEE_AGAIN = Statement(
-    update(DeviceRow)
-    .where(DeviceRow.id == bindparam("device_id"))
-    .values(network=bindparam("seen_in"), last_seen_at=func.now())
-)
-_FORGET_OLDEST = Statement(
-    delete(DeviceRow).where(
-        DeviceRow.id.in_(
-            select(DeviceRow.id)
-            .where(DeviceRow.user_id == bindparam("of_user"))
-            .order_by(DeviceRow.last_seen_at.desc(), DeviceRow.id.desc())
-            .offset(DEVICES_PER_USER)
-        )
+@dataclass(frozen=True, slots=True)
+class Device:
+    """A device that somebody logs in from, and its network; without a digest when it is known already."""
+
+    id: UUID
+    network: str
+    token_digest: bytes | None = None
+
+
+def remembering() -> Insert:
+    """Remember a device of an account."""
+    return insert(DeviceRow).values(
+        id=bindparam("device_id", type_=DeviceRow.id.type),
+        user_id=bindparam("of_user", type_=DeviceRow.user_id.type),
+        token_digest=bindparam("device_digest", type_=DeviceRow.token_digest.type),
+        network=bindparam("seen_in", type_=DeviceRow.network.type),
     )
-)
+
+
+def seeing_again() -> Update:
+    """Note that a device logged in again, and from where."""
+    seen = update(DeviceRow).where(DeviceRow.id == bindparam("device_id"))
+    return seen.values(network=bindparam("seen_in"), last_seen_at=func.now())
+
+
+def forgetting_oldest() -> Delete:
+    """Forget the longest unseen devices of an account beyond its limit; one remembered beside is not seen."""
+    of_user = select(DeviceRow.id).where(DeviceRow.user_id == bindparam("of_user"))
+    kept_first = of_user.order_by(DeviceRow.last_seen_at.desc(), DeviceRow.id.desc())
+    return delete(DeviceRow).where(DeviceRow.id.in_(kept_first.offset(DEVICES_PER_USER - 1)))
+
+
 _FORGET_ALL = Statement(delete(DeviceRow).where(DeviceRow.user_id == bindparam("of_user")))
 
 
 class DeviceRepository(Repository):
     """Known devices inside a transaction."""
-
-    async def add(self, device_id: UUID, *, user_id: UUID, token_digest: bytes, network: str) -> None:
-        """Remember a device of an account; beyond twenty, the longest unseen is forgotten."""
-        await self._db.execute(
-            _REMEMBER,
-            {"id": device_id, "user_id": user_id, "token_digest": token_digest, "network": network},
-        )
-        await self._db.execute(_FORGET_OLDEST, {"of_user": user_id})
-
-    async def see_again(self, device_id: UUID, *, network: str) -> None:
-        """Note that a device logged in again, and from where."""
-        await self._db.execute(_SEE_AGAIN, {"device_id": device_id, "seen_in": network})
 
     async def forget_all(self, user_id: UUID) -> None:
         """Forget the devices of an account."""

@@ -15,7 +15,6 @@ from sqlalchemy import (
     bindparam,
     collate,
     delete,
-    exists,
     func,
     insert,
     literal,
@@ -28,11 +27,10 @@ from sqlalchemy import (
 from sqlalchemy.dialects.postgresql import insert as pg_insert
 from sqlalchemy.orm import InstrumentedAttribute
 
-from service.db.engine import Record
 from service.db.read_lane import ReadLane
-from service.db.repositories.base import Repository, page_of
+from service.db.repositories.base import Repository, made, page_of
 from service.db.statements import ReadQuery, Statement
-from service.db.tables import DeviceRow, UserRow
+from service.db.tables import UserRow
 from service.domain.pages import Page, Position, UserFilter, UserSort
 from service.domain.users import Role, State, User, UserChange
 
@@ -66,16 +64,6 @@ class NewUser:
     must_change: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class Credential:
-    """What a log-in is checked against, and whether its origin is known to the account."""
-
-    user: User
-    password_hash: str | None
-    device_id: UUID | None
-    network_is_known: bool
-
-
 def user_from(values: Iterable[Any]) -> User:
     """Make the entity from the values of `USER_COLUMNS`."""
     id_, login_id, name, role, state, must_change, created_at, updated_at, last_login_at = values
@@ -102,18 +90,6 @@ _ACTIVE_ADMINS = Statement(
     .order_by(UserRow.id)
     .with_for_update(key_share=True)
 )
-_CREDENTIAL = Statement(
-    select(
-        *USER_COLUMNS,
-        UserRow.password_hash,
-        select(DeviceRow.id)
-        .where(DeviceRow.user_id == UserRow.id, DeviceRow.token_digest == bindparam("device_digest"))
-        .scalar_subquery(),
-        exists().where(DeviceRow.user_id == UserRow.id, DeviceRow.network == bindparam("network")),
-    )
-    .where(UserRow.login_id == bindparam("login_id"))
-    .correlate(None)
-)
 _NEW = ("id", "login_id", "name", "password_hash", "role", "state", "must_change")
 _ADD = Statement(insert(UserRow).returning(*USER_COLUMNS), *_NEW)
 _ADD_MANY = Statement(
@@ -130,16 +106,6 @@ _SET_PASSWORD = Statement(
     update(UserRow)
     .where(UserRow.id == bindparam("user_id"))
     .values(password_hash=bindparam("new_hash"), must_change=bindparam("new_must_change"))
-)
-_RECORD_LOGIN = Statement(
-    update(UserRow)
-    .where(
-        UserRow.id == bindparam("user_id"),
-        UserRow.password_hash == bindparam("verified_hash"),
-        UserRow.state == literal_column("'active'"),
-    )
-    .values(last_login_at=func.now())
-    .returning(*USER_COLUMNS)
 )
 _RENEW_HASH = Statement(
     update(UserRow)
@@ -179,7 +145,7 @@ class UserRepository(Repository):
                 "must_change": user.must_change,
             },
         )
-        return user_from(_found(row))
+        return user_from(made(row))
 
     async def add_many(self, users: Sequence[NewUser]) -> list[UUID]:
         """Add those accounts whose id and login id nobody has, and give their ids."""
@@ -216,18 +182,6 @@ class UserRepository(Repository):
         row = await self._db.one(_WITH_HASH_LOCKED, {"id": user_id})
         return (user_from(row[:USER_WIDTH]), row[USER_WIDTH]) if row is not None else None
 
-    async def get_credential(
-        self, login_id: str, *, device_digest: bytes | None, network: str
-    ) -> Credential | None:
-        """Get what a log-in under a canonical login id is checked against."""
-        row = await self._db.one(
-            _CREDENTIAL, {"login_id": login_id, "device_digest": device_digest, "network": network}
-        )
-        if row is None:
-            return None
-        password_hash, device_id, network_is_known = row[USER_WIDTH:]
-        return Credential(user_from(row[:USER_WIDTH]), password_hash, device_id, network_is_known)
-
     async def lock_active_admins(self) -> set[UUID]:
         """Give the ids of all active administrators.
 
@@ -243,21 +197,13 @@ class UserRepository(Repository):
         """
         values = {name: value for name in _CHANGEABLE if (value := getattr(change, name)) is not None}
         row = await self._db.one(_change_of(tuple(values)), {"user_id": user_id, **values})
-        return user_from(_found(row))
+        return user_from(made(row))
 
     async def set_password(self, user_id: UUID, password_hash: str, *, must_change: bool) -> None:
         """Replace the password hash."""
         await self._db.execute(
             _SET_PASSWORD, {"user_id": user_id, "new_hash": password_hash, "new_must_change": must_change}
         )
-
-    async def record_login(self, user_id: UUID, *, verified_hash: str) -> User | None:
-        """Note a log-in; None when the account changed since its hash was read.
-
-        Locks: the account, until the transaction ends.
-        """
-        row = await self._db.one(_RECORD_LOGIN, {"user_id": user_id, "verified_hash": verified_hash})
-        return user_from(row) if row is not None else None
 
     async def renew_hash(self, user_id: UUID, *, verified_hash: str, new_hash: str) -> None:
         """Put another hash of the same password in the place of the one it was verified against."""
@@ -364,10 +310,3 @@ _CONDITIONS: dict[str, ColumnElement[bool]] = {
     "created_after": UserRow.created_at > bindparam("created_after"),
     "created_before": UserRow.created_at < bindparam("created_before"),
 }
-
-
-def _found(row: Record | None) -> Record:
-    """Take the row of a statement that cannot miss: the account is locked or was just made."""
-    if row is None:
-        raise RuntimeError("the account vanished under its lock")
-    return row
