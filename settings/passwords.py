@@ -34,7 +34,7 @@ class PasswordSettings(Section):
         default=None,
         ge=0,
         le=10000,
-        description="Hashes that may wait; more are answered 503. Unset: as many as the wait allows.",
+        description="Hashes that may wait; more are answered 503 at once. Unset: 256 a thread.",
     )
     queue_wait: Duration = Field(
         default=timedelta(seconds=2),

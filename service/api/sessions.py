@@ -103,7 +103,12 @@ class SessionController(Controller):
 
     @endpoint(HttpMethod.POST, "/sessions", LOG_IN)
     async def log_in(
-        self, request: Request[Any, Any, Any], uow: GivenUow, hasher: GivenHasher, rules: GivenRules
+        self,
+        request: Request[Any, Any, Any],
+        uow: GivenUow,
+        reads: GivenReads,
+        hasher: GivenHasher,
+        rules: GivenRules,
     ) -> Response[bytes]:
         """Open a session."""
         call = call_of(request)
@@ -111,7 +116,7 @@ class SessionController(Controller):
         wanted = LoginRequest(
             body.login_id, body.password, None if body.device_token is UNSET else body.device_token
         )
-        opened = await log_in(uow, wanted, hasher=hasher, origin=call.origin, rules=rules)
+        opened = await log_in(uow, reads, wanted, hasher=hasher, origin=call.origin, rules=rules)
         session = SessionView.of(opened.session, opened.session.id)
         view = LoggedInView(opened.token, session, UserView.of(opened.user), opened.device_token)
         return answer(view, status=201)

@@ -11,12 +11,13 @@ import asyncpg
 from sqlalchemy import event
 from sqlalchemy.engine import ExceptionContext
 from sqlalchemy.engine.interfaces import DBAPIConnection
-from sqlalchemy.exc import DisconnectionError
+from sqlalchemy.exc import DisconnectionError, InvalidatePoolError
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 from sqlalchemy.pool import QueuePool
 
 _URL = "postgresql+asyncpg://"
 _PORT = 5432
+_TRUST = "rollcall_trust"
 _FAREWELL_S = 0.25
 _SHORTEST_TRY_S = 1.0
 
@@ -139,6 +140,12 @@ def pool_stats(engine: AsyncEngine, name: str) -> PoolStats:
     return PoolStats(name, used=pool.checkedout(), idle=pool.checkedin(), limit=pool.size())
 
 
+def distrust(engine: AsyncEngine) -> None:
+    """Have every connection that is open now replaced before it is taken the next time."""
+    trust: _Trust = engine.get_execution_options()[_TRUST]
+    trust.is_lost = True
+
+
 def _split(dsn: str) -> tuple[str, dict[str, str]]:
     """The DSN as asyncpg reads it, and the parameters that would otherwise lose against our arguments."""
     address, _, query = dsn.partition("?")
@@ -194,19 +201,30 @@ def _pooled(connect: Callable[[], Awaitable[_Driver]], pgbouncer: bool, **pool: 
         connection: DBAPIConnection = dbapi.connect(async_creator_fn=connect, **_statements(pgbouncer))
         return connection
 
+    trust = _Trust()
     engine = create_async_engine(
-        _URL, creator=creator, max_overflow=0, pool_use_lifo=True, hide_parameters=True, **pool
-    )
-    event.listen(engine.sync_engine, "checkout", _replace_dead)
+        _URL, creator=creator, max_overflow=0, pool_use_lifo=True, hide_parameters=True,
+        execution_options={_TRUST: trust}, **pool,
+    )  # fmt: skip
+    event.listen(engine.sync_engine, "checkout", trust.check)
     event.listen(engine.sync_engine, "handle_error", _distrust_after_silence)
     return engine
 
 
-def _replace_dead(dbapi_connection: DBAPIConnection, _record: object, _fairy: object) -> None:
-    """Have the pool replace a connection that the server has closed; costs no round trip, unlike a ping."""
-    driver: Any = dbapi_connection
-    if driver.driver_connection.is_closed():
-        raise DisconnectionError
+class _Trust:
+    """Whether the connections of a pool may be taken as they are; costs no round trip, unlike a ping."""
+
+    def __init__(self) -> None:
+        self.is_lost = False
+
+    def check(self, dbapi_connection: DBAPIConnection, _record: object, _fairy: object) -> None:
+        """Have the pool replace a connection that the server has closed, or all once trust is lost."""
+        driver: Any = dbapi_connection
+        if self.is_lost:
+            self.is_lost = False
+            raise InvalidatePoolError
+        if driver.driver_connection.is_closed():
+            raise DisconnectionError
 
 
 def _distrust_after_silence(context: ExceptionContext) -> None:

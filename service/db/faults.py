@@ -80,9 +80,23 @@ def spoils_connection(exc: BaseException) -> bool:
     return sqlstate_of(exc) == _READ_ONLY or is_disconnect(exc)
 
 
+def spoils_pool(exc: BaseException) -> bool:
+    """Whether the other connections of the pool are no better: lost, silent, or with plans made old.
+
+    Each would otherwise cost somebody the same failure.
+    """
+    error = _driver_error(exc)
+    return isinstance(error, (OSError, *_STALE)) or is_disconnect(exc)
+
+
 def sqlstate_of(exc: BaseException) -> str | None:
     """The five characters PostgreSQL, or asyncpg on its behalf, gave the failure."""
     return getattr(_driver_error(exc), "sqlstate", None)
+
+
+def constraint_of(exc: BaseException) -> str | None:
+    """The name of the constraint that was violated."""
+    return getattr(_driver_error(exc), "constraint_name", None)
 
 
 def describe(exc: BaseException) -> dict[str, str]:
@@ -94,7 +108,7 @@ def describe(exc: BaseException) -> dict[str, str]:
     known = {
         "type": type(error).__name__,
         "sqlstate": sqlstate_of(error),
-        "constraint": getattr(error, "constraint_name", None),
+        "constraint": constraint_of(error),
         "table": getattr(error, "table_name", None),
     }
     return {name: value for name, value in known.items() if value}

@@ -13,12 +13,12 @@ from typing import Any, Final, TypeAlias, TypeVar
 
 import asyncpg
 import structlog
-from sqlalchemy import Enum, Select, TypeDecorator, make_url
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 from sqlalchemy.pool import QueuePool
 
 from service.db.engine import PoolStats, Record
 from service.db.faults import describe, is_disconnect, is_retryable, translate
+from service.db.statements import ReadQuery
 from service.domain.errors import DatabaseUnavailable
 
 __all__ = ["ReadLane", "ReadQuery", "Record"]
@@ -30,48 +30,9 @@ _Waiter: TypeAlias = "tuple[float, asyncio.Future[_Slot]]"
 
 _FETCH_ONE: Final[_Fetch[Record | None]] = asyncpg.Connection.fetchrow
 _FETCH_ALL: Final[_Fetch[list[Record]]] = asyncpg.Connection.fetch
-_DIALECT: Final = make_url("postgresql+asyncpg://").get_dialect()()
 _OPEN_ATTEMPTS: Final = 3
 
 _log = structlog.get_logger(__name__)
-
-
-class ReadQuery:
-    """A Core `select()`, compiled once; `bindparam` names are the names `fetch_one` and `fetch_all` take.
-
-    Values come as the driver gives them (UUID, aware datetime, bytes, list, decoded JSON), so a column whose
-    type converts in Python is refused here, as is an expanding `in_()`: write `= any(…)` with an array.
-    """
-
-    def __init__(self, statement: Select[Any], /) -> None:
-        compiled = statement.compile(dialect=_DIALECT)
-        if compiled.post_compile_params:
-            raise TypeError("a read is compiled once: compare with any_() of an array instead of in_()")
-        for column in statement.selected_columns:
-            if isinstance(column.type, (Enum, TypeDecorator)):
-                raise TypeError(
-                    f"the type of column {column.key} converts in Python, which the read lane skips"
-                )
-        self.sql: Final = str(compiled)
-        self.order: Final = tuple(compiled.positiontup or ())
-        binds = compiled.bind_names.items()
-        self._constants = {name: bind.effective_value for bind, name in binds if not bind.required}
-        self._required = frozenset(self.order) - self._constants.keys()
-        processors = {name: bind.type.dialect_impl(_DIALECT).bind_processor(_DIALECT) for bind, name in binds}
-        self._processors = {name: processor for name, processor in processors.items() if processor}
-
-    def arguments(self, params: Mapping[str, Any]) -> list[Any]:
-        """The values in the order of the statement's placeholders.
-
-        Raises:
-            TypeError: a parameter is missing or unknown.
-        """
-        if params.keys() != self._required and not self._required <= params.keys() <= frozenset(self.order):
-            raise TypeError(f"the statement takes {sorted(self._required)}, not {sorted(params)}")
-        values = {**self._constants, **params}
-        for name, process in self._processors.items():
-            values[name] = process(values[name])
-        return [values[name] for name in self.order]
 
 
 class ReadLane:

@@ -5,6 +5,7 @@ from service.db.replica import LaneAsOf, Replica
 from service.db.repositories.base import Lane
 from service.db.repositories.events import EventReads
 from service.db.repositories.keys import ApiKeyReads, ApiKeyTokenReads
+from service.db.repositories.logins import LoginReads
 from service.db.repositories.sessions import SessionReads, SessionTokenReads
 from service.db.repositories.users import UserReads
 from service.domain.moments import Moment
@@ -21,7 +22,7 @@ class ReadsAsOf:
 
 
 class Reads(ReadsAsOf):
-    """The reads of every aggregate, from the primary; tokens are looked up in no other way.
+    """The reads of every aggregate, from the primary; tokens and credentials are looked up in no other way.
 
     With a replica, whoever is found by a token carries the moment in which that was.
     """
@@ -31,6 +32,7 @@ class Reads(ReadsAsOf):
 
     def __init__(self, lane: ReadLane, replica: Replica | None = None) -> None:
         super().__init__(lane)
+        self.logins = LoginReads(lane)
         self.sessions = SessionTokenReads(lane, tells_moment=replica is not None)
         self.keys = ApiKeyTokenReads(lane, tells_moment=replica is not None)
         self._replica = replica

@@ -1,67 +1,89 @@
 """One database transaction with the repositories that work in it."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping
 from functools import cached_property
-from typing import Any
+from typing import Any, Final, TypeAlias, TypeVar
 
-from sqlalchemy import Executable, select
-from sqlalchemy.ext.asyncio import AsyncConnection
+import asyncpg
+from sqlalchemy import select
 
-from service.db.repositories.base import AnyResult, AnyRow
+from service.db.engine import Record
 from service.db.repositories.events import EventRepository
 from service.db.repositories.housekeeping import Housekeeping
 from service.db.repositories.idempotency import IdempotencyRepository
 from service.db.repositories.keys import ApiKeyRepository
+from service.db.repositories.logins import LoginRepository
 from service.db.repositories.reset_tokens import ResetTokenRepository
 from service.db.repositories.sessions import DeviceRepository, SessionRepository
 from service.db.repositories.throttle import ThrottleRepository
 from service.db.repositories.users import UserRepository
+from service.db.statements import Driver, Statement
 
-_PING = select(1)
+ResultT = TypeVar("ResultT")
+_Method: TypeAlias = Callable[..., Awaitable[ResultT]]
+
+_EXECUTE: Final[_Method[str]] = asyncpg.Connection.execute
+_FETCH_ONE: Final[_Method[Record | None]] = asyncpg.Connection.fetchrow
+_FETCH_ALL: Final[_Method[list[Record]]] = asyncpg.Connection.fetch
+_NO_VALUES: Final[Mapping[str, Any]] = {}
+_PING = Statement(select(1))
 
 
 class Tx:
     """The repositories of one open transaction. Only `service.db.unit_of_work` opens and commits one."""
 
-    def __init__(self, connection: AsyncConnection) -> None:
-        self._connection = connection
+    def __init__(self, driver: Driver) -> None:
+        self._driver = driver
+        self.has_begun = False
+        """Whether BEGIN was sent, as it is before the first statement."""
         self.statements = 0
         """How many statements have succeeded: after the first, a lost connection is no longer a stale one."""
         self.told: list[dict[str, str]] = []
         """What the audit trail tells of this transaction, to be logged once it is committed."""
-        self.has_failed = False
-        """Whether a statement failed: then nothing of the transaction can be committed any more."""
+        self.failure: BaseException | None = None
+        """How a statement failed: then nothing of the transaction can be committed any more."""
 
-    async def execute(self, statement: Executable, values: Mapping[str, Any] | None = None) -> AnyResult:
-        """Run one statement."""
-        try:
-            result = await self._connection.execute(statement, values)
-        except BaseException:
-            self.has_failed = True
-            raise
-        self.statements += 1
-        return result
+    async def execute(self, statement: Statement, values: Mapping[str, Any] = _NO_VALUES) -> int:
+        """Run one statement and give the number of rows it changed."""
+        status = await self._run(_EXECUTE, statement, values)
+        return int(status.rpartition(" ")[2])
+
+    async def one(self, statement: Statement, values: Mapping[str, Any] = _NO_VALUES) -> Record | None:
+        """Run one statement and give its first row, or None."""
+        return await self._run(_FETCH_ONE, statement, values)
+
+    async def all(self, statement: Statement, values: Mapping[str, Any] = _NO_VALUES) -> list[Record]:
+        """Run one statement and give all its rows."""
+        return await self._run(_FETCH_ALL, statement, values)
 
     async def ping(self) -> None:
         """Ask the database for an answer."""
         await self.execute(_PING)
 
-    async def one(self, statement: Executable, values: Mapping[str, Any] | None = None) -> AnyRow | None:
-        """Run one statement and give its first row, or None."""
-        return (await self.execute(statement, values)).first()
-
-    async def all(self, statement: Executable, values: Mapping[str, Any] | None = None) -> Sequence[AnyRow]:
-        """Run one statement and give all its rows."""
-        return (await self.execute(statement, values)).all()
-
-    async def count(self, statement: Executable, values: Mapping[str, Any] | None = None) -> int:
-        """Run one statement and give the number of rows it changed."""
-        return (await self.execute(statement, values)).rowcount
+    async def _run(
+        self, method: _Method[ResultT], statement: Statement, values: Mapping[str, Any]
+    ) -> ResultT:
+        arguments = statement.arguments(values)
+        try:
+            if not self.has_begun:
+                self.has_begun = True
+                await self._driver.execute("BEGIN;")
+            result = await method(self._driver, statement.sql, *arguments)
+        except BaseException as failure:
+            self.failure = failure
+            raise
+        self.statements += 1
+        return result
 
     @cached_property
     def users(self) -> UserRepository:
         """Accounts."""
         return UserRepository(self)
+
+    @cached_property
+    def logins(self) -> LoginRepository:
+        """Log-ins, over several tables."""
+        return LoginRepository(self)
 
     @cached_property
     def sessions(self) -> SessionRepository:

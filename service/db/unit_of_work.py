@@ -11,6 +11,8 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from service.db import faults
 from service.db.constraints import refusal_of
+from service.db.engine import distrust
+from service.db.statements import Driver
 from service.db.transaction import Tx
 from service.domain.errors import OutcomeUnknown, RollcallError
 
@@ -45,7 +47,7 @@ class UnitOfWork:
             self._connection = await self._engine.connect()
         except Exception as error:  # noqa: BLE001 - told as a refusal, or raised again as it is
             raise _refusal(error) from None  # which is the error itself where it is no refusal
-        self._tx = Tx(self._connection)
+        self._tx = Tx(_driver_of(self._connection))
         return self._tx
 
     async def __aexit__(
@@ -55,18 +57,51 @@ class UnitOfWork:
         tx, self._tx = self._tx, None
         if connection is None or tx is None:
             raise RuntimeError("the unit of work was not entered")
-        if error is None and tx.has_failed:
-            # PostgreSQL would answer this COMMIT with a roll-back, and the driver would not mind.
-            error = RuntimeError("a failure of the database was swallowed")
-            await _roll_back(connection, error)
-            raise error
-        if error is None:
-            await _commit(connection)
+        if error is None and tx.failure is None:
+            if tx.has_begun:
+                await self._commit(connection)
+            await _give_back(connection)
             self._tell(tx)
             return
-        await _roll_back(connection, error)
+        if error is None:
+            # PostgreSQL would answer this COMMIT with a roll-back, and the driver would not mind.
+            error = RuntimeError("a failure of the database was swallowed")
+            await self._roll_back(connection, tx, error)
+            raise error
+        await self._roll_back(connection, tx, error)
         if isinstance(error, Exception) and not isinstance(error, RollcallError):
             raise _refusal(error) from None
+
+    async def _commit(self, connection: AsyncConnection) -> None:
+        """Commit, or end the connection.
+
+        A cancelled COMMIT may have been made, so it is told as an unknown outcome and not as a cancellation:
+        the time limit of the request would otherwise promise that nothing was changed.
+        """
+        try:
+            await _driver_of(connection).execute("COMMIT;")
+        except asyncio.CancelledError:
+            _log.info("commit_cancelled")
+            await _discard(connection)
+            raise OutcomeUnknown from None
+        except Exception as error:  # noqa: BLE001 - told as a refusal, or raised again as it is
+            self._distrust_after(error)
+            await _discard(connection)
+            raise _refusal(error, committing=True) from None
+
+    async def _roll_back(self, connection: AsyncConnection, tx: Tx, error: BaseException) -> None:
+        cause = tx.failure or error
+        self._distrust_after(cause)
+        if faults.spoils_connection(cause):
+            await _discard(connection)
+            return
+        if tx.has_begun:
+            await _send_roll_back(connection)
+        await _give_back(connection)
+
+    def _distrust_after(self, failure: BaseException) -> None:
+        if faults.spoils_pool(failure):
+            distrust(self._engine)
 
     def _tell(self, tx: Tx) -> None:
         """Log and count what has happened, now that it has. Source: OWASP ASVS 5.0 16.3.1, 16.3.2."""
@@ -111,36 +146,30 @@ class _Again(RollcallError):
         self.description = description
 
 
-async def _commit(connection: AsyncConnection) -> None:
-    """Commit and give the connection back.
+def _driver_of(connection: AsyncConnection) -> Driver:
+    """Give what the pool's connection stands for, without the greenlet that asking for it otherwise takes."""
+    taken: Any = connection.sync_connection
+    driver: Driver = taken.connection.driver_connection
+    return driver
 
-    A cancelled COMMIT may have been made, so it is told as an unknown outcome and not as a cancellation: the
-    time limit of the request would otherwise promise that nothing was changed.
-    """
+
+async def _send_roll_back(connection: AsyncConnection) -> None:
+    """Roll back, or end the connection, which does the same."""
     try:
-        await connection.commit()
-    except asyncio.CancelledError:
-        _log.info("commit_cancelled")
+        await _driver_of(connection).execute("ROLLBACK;")
+    except Exception as error:  # noqa: BLE001 - the connection is gone, and with it an open transaction
+        _log.info("connection_lost", **faults.describe(error))
         await _discard(connection)
-        raise OutcomeUnknown from None
-    except Exception as error:  # noqa: BLE001 - told as a refusal, or raised again as it is
+    except BaseException:
         await _discard(connection)
-        raise _refusal(error, committing=True) from None
-    await _give_back(connection)
-
-
-async def _roll_back(connection: AsyncConnection, error: BaseException) -> None:
-    if faults.spoils_connection(error):
-        await _discard(connection)
-    else:
-        await _give_back(connection)
+        raise
 
 
 async def _give_back(connection: AsyncConnection) -> None:
-    """Return a connection to the pool, which rolls back what is open; the outcome is settled before."""
+    """Return a connection to the pool; the outcome is settled before."""
     try:
         await connection.close()
-    except Exception as error:  # noqa: BLE001 - the connection is gone, and with it an open transaction
+    except Exception as error:  # noqa: BLE001 - it is thrown away; the pool replaces it
         _log.info("connection_lost", **faults.describe(error))
         await _discard(connection)
 

@@ -246,7 +246,7 @@ class InternalError(RollcallError):
 
 
 class HashingBusy(RollcallError):
-    """More passwords wait to be hashed than can be within the deadline. Source: OWASP ASVS 5.0 15.2.2."""
+    """More passwords wait to be hashed than there is room, or time, for. Source: OWASP ASVS 5.0 15.2.2."""
 
     code, kind = "hashing_busy", Kind.UNAVAILABLE
     title = "Too many log-ins at once"

@@ -67,7 +67,7 @@ class PasswordHasher:
         """Return a new argon2id hash of a normalised password, salted afresh, in PHC form.
 
         Raises:
-            HashingBusy: it would wait too long, or memory is wanting.
+            HashingBusy: too many wait already, it has waited too long, or memory is wanting.
         """
         return await self._run(partial(self._make, password), caller=caller)
 
@@ -78,10 +78,18 @@ class PasswordHasher:
         not fit is topped up to them. One that cannot be read or costs too much counts as none, and is logged.
 
         Raises:
-            HashingBusy: it would wait too long, or memory is wanting.
+            HashingBusy: too many wait already, it has waited too long, or memory is wanting.
         Source: OWASP ASVS 5.0 6.3.8; CVE-2016-2513, CVE-2024-39329 (cheap or missing hashes told apart).
         """
         return await self._run(partial(self._check, password_hash, password), caller=caller)
+
+    def check_room(self, *, caller: str) -> None:
+        """Refuse what would be refused at once, before anything else is done for it.
+
+        Raises:
+            HashingBusy: too many wait already.
+        """
+        self._pool.check_room(caller)
 
     def needs_rehash(self, password_hash: str) -> bool:
         """Tell whether a hash is foreign or of other parameters than `hash` uses now.

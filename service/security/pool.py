@@ -11,7 +11,7 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import Any, TypeVar
+from typing import Any, NoReturn, TypeVar
 
 from service.domain.errors import HashingBusy
 from service.security.queueing import FairQueue
@@ -64,7 +64,7 @@ class HashingPool:
         """Return what `work` returns, or raise what it raises. `caller` names whose turn it takes.
 
         Raises:
-            HashingBusy: the wait is or would be longer than `queue_wait`, or the pool is closed.
+            HashingBusy: the queue is full, the wait took longer than `queue_wait`, or the pool is closed.
         """
         loop = asyncio.get_running_loop()
         job = _Job(work, caller, self._mailbox_of(loop), loop.create_future())
@@ -77,6 +77,16 @@ class HashingPool:
             if job.future.cancelled():
                 self._withdraw(job)
         return result
+
+    def check_room(self, caller: str) -> None:
+        """Refuse, before anything is done for it, what would be refused at once now.
+
+        Raises:
+            HashingBusy: the queue is full, or the pool is closed.
+        """
+        with self._lock:
+            if not self._has_room(caller):
+                self._refuse()
 
     def stats(self) -> HashingStats:
         """Return the present figures; the wait is that of the piece of work that waits longest."""
@@ -101,28 +111,25 @@ class HashingPool:
 
     def _admit(self, job: "_Job") -> None:
         with self._lock:
-            if self._closed or self._estimated_wait_seconds(job.caller) > self._queue_wait_seconds:
-                self._shed_total += 1
-                raise self._busy()
+            if not self._has_room(job.caller):
+                self._refuse()
             if self._running < self._workers:
                 self._executor.submit(self._work_off, job)
                 self._running += 1
                 return
             if len(self._queue) >= self._queue_limit:
-                self._make_room(job.caller)
+                self._shed(self._queue.evict())
             self._queue.push(job.caller, job)
 
-    def _estimated_wait_seconds(self, caller: str) -> float:
-        if self._running < self._workers:
-            return 0.0
-        return (self._queue.ahead_of(caller) + 1) * self._mean_seconds / self._workers
+    def _has_room(self, caller: str) -> bool:
+        if self._closed:
+            return False
+        is_full = self._running >= self._workers and len(self._queue) >= self._queue_limit
+        return not is_full or self._queue.gives_way_to(caller)
 
-    def _make_room(self, caller: str) -> None:
-        evicted = self._queue.evict_for(caller)
-        if evicted is None:
-            self._shed_total += 1
-            raise self._busy()
-        self._shed(evicted)
+    def _refuse(self) -> NoReturn:
+        self._shed_total += 1
+        raise self._busy()
 
     def _expire(self, job: "_Job") -> None:
         with self._lock:

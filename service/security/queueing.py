@@ -65,21 +65,17 @@ class FairQueue(Generic[T]):
         self._shrunk(caller, line)
         return True
 
-    def evict_for(self, caller: str) -> T | None:
-        """Take out the newest item of whoever has most waiting, unless `caller` would then have as many."""
-        longest = max(self._lines, key=lambda name: len(self._lines[name].items), default=None)
-        if longest is None or len(self._lines[longest].items) <= self._waiting(caller) + 1:
-            return None
+    def gives_way_to(self, caller: str) -> bool:
+        """Tell whether somebody would still have as many waiting as `caller`, after one of each moved."""
+        return max(map(self._waiting, self._lines), default=0) > self._waiting(caller) + 1
+
+    def evict(self) -> T:
+        """Take out the newest item of whoever has most waiting; something has to wait."""
+        longest = max(self._lines, key=self._waiting)
         line = self._lines[longest]
         item = line.items.pop()
         self._shrunk(longest, line)
         return item
-
-    def ahead_of(self, caller: str) -> int:
-        """Return how many items would be taken before one that `caller` put in now."""
-        own = self._waiting(caller)
-        others = (len(line.items) for name, line in self._lines.items() if name != caller)
-        return own + sum(min(length, own + 1) for length in others)
 
     def heads(self) -> Iterator[T]:
         """Yield the oldest item of each caller."""

@@ -68,6 +68,7 @@ async def change_own_password(
     current = normalize_for_login(current_password)
     if user.must_change and current == normalize_password(new_password):
         raise ValidationFailed(_GIVEN)
+    hasher.check_room(caller=origin.network)
     bucket = bucket_of_sessions(user.id)
 
     async def admit(tx: Tx) -> tuple[LoginThrottled | None, str | None]:
@@ -167,6 +168,7 @@ async def redeem_reset_token(
     digest = digest_of(token, RESET_PREFIX)
     if digest is None:
         raise InvalidToken
+    hasher.check_room(caller=origin.network)
     user = await uow.run(lambda tx: _owner_of(tx, digest))
     _check(new_password, "/new_password", user, rules)
     new_hash = await to_hash(new_password, hasher=hasher, origin=origin)

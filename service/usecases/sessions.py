@@ -1,11 +1,13 @@
 """Logging in and out."""
 
 from dataclasses import dataclass, replace
+from datetime import timedelta
 from functools import partial
 from uuid import UUID
 
-from service.db.repositories.sessions import NewSession
-from service.db.repositories.users import Credential
+from service.db.reads import Reads
+from service.db.repositories.logins import Credential
+from service.db.repositories.sessions import Device, NewSession
 from service.db.transaction import Tx
 from service.db.unit_of_work import UnitOfWork
 from service.domain.callers import Caller
@@ -27,7 +29,7 @@ from service.usecases.throttle import (
     bucket_of_strangers,
     count_failure,
     give_back,
-    network_wait,
+    throttled,
 )
 
 _NOBODY = ""
@@ -54,21 +56,32 @@ class LoggedIn:
 
 
 async def log_in(
-    uow: UnitOfWork, wanted: LoginRequest, *, hasher: PasswordHasher, origin: Origin, rules: Rules
+    uow: UnitOfWork,
+    reads: Reads,
+    wanted: LoginRequest,
+    *,
+    hasher: PasswordHasher,
+    origin: Origin,
+    rules: Rules,
 ) -> LoggedIn:
     """Open a session, or refuse in one way whatever the reason. Source: OWASP ASVS 5.0 6.3.8.
 
     The attempt is counted in a first transaction and the password verified outside of any; a second one opens
-    the session if the account still is what the first one read.
+    the session if the account still is what was read before the first.
 
     Raises:
         InvalidCredentials: unknown, disabled, without a password, or the password is wrong.
         LoginThrottled: too many failures before; whether the password is right is not told.
         HashingBusy: too many passwords wait to be hashed; nothing was counted.
     """
-    login = await uow.run(lambda tx: _admit(tx, wanted, origin, rules))
-    if isinstance(login, LoginThrottled):
-        raise login
+    hasher.check_room(caller=origin.network)
+    credential, wait = await _find(reads, wanted, origin, rules)
+    login = _Login(wanted, _bucket_of(wanted, credential, origin), credential, origin)
+    if wait is not None and login.bucket.heeds_network:
+        raise throttled(wait, login.bucket, origin)
+    refusal = await uow.run(lambda tx: admit_attempt(tx, login.bucket, origin=origin, rules=rules))
+    if refusal is not None:
+        raise refusal
     password = normalize_for_login(wanted.password)
     for _ in range(2):  # twice, as a log-in beside this one may have renewed the hash
         async with give_back(uow, login.bucket):
@@ -81,7 +94,7 @@ async def log_in(
             return outcome
         if isinstance(outcome, LoginThrottled):
             raise outcome
-        login = replace(login, credential=outcome)
+        login = replace(login, credential=(await _find(reads, wanted, origin, rules))[0])
     raise await uow.run(partial(_fail, login=login, rules=rules)) or InvalidCredentials()
 
 
@@ -142,26 +155,22 @@ class _Login:
         return self.credential.password_hash
 
 
-async def _admit(tx: Tx, wanted: LoginRequest, origin: Origin, rules: Rules) -> _Login | LoginThrottled:
-    """Read the credential and count the attempt: on its known device or network apart from strangers'.
-
-    Source: OWASP ASVS 5.0 6.1.1 (strangers do not lock the owner out).
-    """
-    credential = await _credential_of(tx, wanted, origin)
-    bucket = _bucket_of(wanted, credential, origin)
-    refusal = await admit_attempt(tx, bucket, origin=origin, rules=rules)
-    return refusal or _Login(wanted, bucket, credential, origin)
-
-
-async def _credential_of(tx: Tx, wanted: LoginRequest, origin: Origin) -> Credential | None:
-    return await tx.users.get_credential(
+async def _find(
+    reads: Reads, wanted: LoginRequest, origin: Origin, rules: Rules
+) -> tuple[Credential | None, timedelta | None]:
+    return await reads.logins.find(
         canonical_login_id(wanted.login_id) or _NOBODY,
         device_digest=digest_of(wanted.device_token or "", DEVICE_PREFIX),
         network=origin.network,
+        policy=rules.throttle,
     )
 
 
 def _bucket_of(wanted: LoginRequest, credential: Credential | None, origin: Origin) -> Bucket:
+    """Count an attempt on a known device or network of the owner apart from strangers'.
+
+    Source: OWASP ASVS 5.0 6.1.1 (strangers do not lock the owner out).
+    """
     if credential is None:
         return bucket_of_strangers(canonical_login_id(wanted.login_id) or wanted.login_id, None)
     user = credential.user
@@ -172,46 +181,46 @@ def _bucket_of(wanted: LoginRequest, credential: Credential | None, origin: Orig
     return bucket_of_strangers(user.login_id, user.id)
 
 
-async def _open(tx: Tx, *, login: _Login, rules: Rules) -> LoggedIn | LoginThrottled | Credential | None:
-    """Open the session, or give the credential as it is now when it changed since it was read.
+async def _open(tx: Tx, *, login: _Login, rules: Rules) -> LoggedIn | LoginThrottled | None:
+    """Open the session; None when the account is no longer what was read of it.
 
     Locks: the account, then its sessions.
     """
-    credential, origin = login.credential, login.origin
+    credential, bucket, origin = login.credential, login.bucket, login.origin
     if credential is None or credential.password_hash is None:
         return None
-    if await network_wait(tx, login.bucket, origin=origin, rules=rules) is not None:
-        return await _fail(tx, login=login, rules=rules)
-    user = await tx.users.record_login(credential.user.id, verified_hash=credential.password_hash)
-    if user is None:
-        return await _credential_of(tx, login.wanted, origin)
-    token = new_token(SESSION_PREFIX)
-    session = await tx.sessions.add(
-        NewSession(
-            id=new_id(),
-            user_id=user.id,
-            token_digest=token.digest,
-            lifetime=rules.sessions.lifetime_of(user.role),
-            user_agent=origin.user_agent,
-            ip=origin.ip,
-        )
+    user = await tx.logins.record(
+        credential.user.id,
+        verified_hash=credential.password_hash,
+        network=origin.network if bucket.heeds_network else None,
+        policy=rules.throttle,
     )
-    await tx.sessions.evict(user.id, kept_count=rules.sessions.per_user)
-    device_token = await _remember_device(tx, login.wanted, credential, origin)
-    await tx.throttle.clear(login.bucket.digest)
-    await tx.events.add(origin, Action.LOGIN_SUCCEEDED, user.id, session_id=session.id)
+    if isinstance(user, timedelta):
+        return await _fail(tx, login=login, rules=rules) or throttled(user, bucket, origin)
+    return await _begin(tx, user, credential, login=login, rules=rules) if user is not None else None
+
+
+async def _begin(tx: Tx, user: User, credential: Credential, *, login: _Login, rules: Rules) -> LoggedIn:
+    """Open the session on a locked account; all that goes with it is one statement."""
+    token, session_id, origin = new_token(SESSION_PREFIX), new_id(), login.origin
+    lifetime = rules.sessions.lifetime_of(user.role)
+    device_token, device = _device_of(login.wanted, credential, origin)
+    session = await tx.logins.begin(
+        NewSession(session_id, user.id, token.digest, lifetime, origin.user_agent, origin.ip),
+        device,
+        kept_count=rules.sessions.per_user,
+        bucket=login.bucket.digest,
+        event=tx.events.note(origin, Action.LOGIN_SUCCEEDED, user.id, session_id=session_id),
+    )
     return LoggedIn(token.value, session, user, device_token)
 
 
-async def _remember_device(tx: Tx, wanted: LoginRequest, credential: Credential, origin: Origin) -> str:
+def _device_of(wanted: LoginRequest, credential: Credential, origin: Origin) -> tuple[str, Device]:
+    """Give the known device with the token it came with, or a new one."""
     if credential.device_id is not None and wanted.device_token is not None:
-        await tx.devices.see_again(credential.device_id, network=origin.network)
-        return wanted.device_token
-    device = new_token(DEVICE_PREFIX)
-    await tx.devices.add(
-        new_id(), user_id=credential.user.id, token_digest=device.digest, network=origin.network
-    )
-    return device.value
+        return wanted.device_token, Device(credential.device_id, origin.network)
+    token = new_token(DEVICE_PREFIX)
+    return token.value, Device(new_id(), origin.network, token.digest)
 
 
 async def _fail(tx: Tx, *, login: _Login, rules: Rules) -> LoginThrottled | None:

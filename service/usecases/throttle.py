@@ -62,12 +62,10 @@ async def admit_attempt(tx: Tx, bucket: Bucket, *, origin: Origin, rules: Rules)
 
     Locks: the account against deletion, then the bucket.
     """
-    wait = await network_wait(tx, bucket, origin=origin, rules=rules)
-    if wait is None:
-        wait = await tx.throttle.reserve(
-            bucket.digest, user_id=bucket.user_id, is_stranger=bucket.is_stranger, policy=rules.throttle
-        )
-    return _refusal(wait, bucket, origin) if wait is not None else None
+    wait = await tx.throttle.reserve(
+        bucket.digest, user_id=bucket.user_id, is_stranger=bucket.is_stranger, policy=rules.throttle
+    )
+    return throttled(wait, bucket, origin) if wait is not None else None
 
 
 async def count_failure(tx: Tx, bucket: Bucket, *, origin: Origin, rules: Rules) -> LoginThrottled | None:
@@ -79,15 +77,10 @@ async def count_failure(tx: Tx, bucket: Bucket, *, origin: Origin, rules: Rules)
     Locks: the network's count.
     """
     is_within = await tx.throttle.count_network(origin.network, rules.throttle)
-    wait = None if is_within else await network_wait(tx, bucket, origin=origin, rules=rules)
-    return _refusal(wait, bucket, origin) if wait is not None else None
-
-
-async def network_wait(tx: Tx, bucket: Bucket, *, origin: Origin, rules: Rules) -> timedelta | None:
-    """Give the wait of an attempt whose network has reached its limit, if that is its concern."""
-    if not bucket.heeds_network:
+    if is_within or not bucket.heeds_network:
         return None
-    return await tx.throttle.network_wait(origin.network, rules.throttle)
+    wait = await tx.throttle.network_wait(origin.network, rules.throttle)
+    return throttled(wait, bucket, origin) if wait is not None else None
 
 
 @asynccontextmanager
@@ -104,7 +97,8 @@ def _digest(*parts: str) -> bytes:
     return sha256("\0".join(parts).encode("utf-8", "surrogatepass")).digest()
 
 
-def _refusal(wait: timedelta, bucket: Bucket, origin: Origin) -> LoginThrottled:
+def throttled(wait: timedelta, bucket: Bucket, origin: Origin) -> LoginThrottled:
+    """Refuse an attempt for as long as it has to wait."""
     _log.info(
         "login.throttled",
         subject_id=str(bucket.user_id) if bucket.user_id else None,

@@ -84,10 +84,11 @@ async def read_with_a_stale_plan(engine: AsyncEngine) -> None:
 async def test_translate_a_sqlstate_gives_its_meaning(lane_engine: AsyncEngine, sqlstate: str) -> None:
     error = await failure_of(lane_engine, RAISE.format(sqlstate))
     answer, answer_to_commit, again = MEANINGS[sqlstate]
-    assert sqlstate_of(error) == sqlstate
-    assert type(translate(error)) is answer
-    assert type(translate(error, committing=True)) is answer_to_commit
-    assert is_retryable(error) is again
+    for seen in (error, error.driver_exception):
+        assert sqlstate_of(seen) == sqlstate
+        assert type(translate(seen)) is answer
+        assert type(translate(seen, committing=True)) is answer_to_commit
+        assert is_retryable(seen) is again
 
 
 @pytest.mark.parametrize(
@@ -151,12 +152,13 @@ def test_run_again_without_a_server_is_not_advised(error: BaseException) -> None
 async def test_describe_a_violation_names_it_without_values(lane_engine: AsyncEngine) -> None:
     create = "CREATE TEMP TABLE lane_secrets (word text CONSTRAINT ck_word CHECK (word = ''))"
     error = await failure_of(lane_engine, create, "INSERT INTO lane_secrets VALUES ('hunter2')")
-    assert describe(error) == {
-        "type": "CheckViolationError",
-        "sqlstate": "23514",
-        "constraint": "ck_word",
-        "table": "lane_secrets",
-    }
+    for seen in (error, error.driver_exception):
+        assert describe(seen) == {
+            "type": "CheckViolationError",
+            "sqlstate": "23514",
+            "constraint": "ck_word",
+            "table": "lane_secrets",
+        }
 
 
 async def test_describe_any_error_never_repeats_its_message(lane_engine: AsyncEngine) -> None:

@@ -190,7 +190,9 @@ async def test_change_one_password_twice_at_once_keeps_one_that_is_known(api: Ap
         await clear_throttle(service)
 
 
-async def test_log_in_sixty_times_at_once_keeps_fifty_sessions(api: Api, service: Service) -> None:
+async def test_log_in_sixty_times_at_once_keeps_fifty_sessions_and_twenty_devices(
+    api: Api, service: Service
+) -> None:
     ada = await api.account("ada")
     answers = await at_once(*(api.log_in("ada") for _ in range(15)))
     assert {answer.status_code for answer in answers} <= {201, 429}
@@ -201,8 +203,16 @@ async def test_log_in_sixty_times_at_once_keeps_fifty_sessions(api: Api, service
         " now() + interval '1 day' FROM generate_series(1, 45) n",
         user_id=ada.id,
     )
+    await execute(
+        service.engine,
+        "INSERT INTO devices (id, user_id, token_digest, network)"
+        " SELECT gen_random_uuid(), :user_id, sha256(n::text::bytea), 'elsewhere'"
+        " FROM generate_series(1, 19) n",
+        user_id=ada.id,
+    )
     await at_once(*(api.log_in("ada") for _ in range(15)))
     assert await _sessions_of(service, ada) == 50
+    assert await fetch_values(service.engine, "SELECT count(*) FROM devices") == [(20,)]
 
 
 def _turned(turn: int, items: list[Item]) -> list[Item]:

@@ -12,6 +12,7 @@ from sqlalchemy import text
 from service.cli.storm.processes import children_of, frozen, postmaster_in
 from service.cli.storm.proxy import LostCommits
 from service.db.engine import create_engine
+from service.db.statements import Statement
 from service.db.transaction import Tx
 from service.db.unit_of_work import UnitOfWork
 from service.domain.errors import DatabaseUnavailable, OutcomeUnknown
@@ -20,7 +21,7 @@ from tests.support.api import Api, serving
 
 ADA = {"login_id": "ada", "name": "Ada"}
 FAIL = "DO $$ BEGIN RAISE EXCEPTION 'x' USING ERRCODE = '{sqlstate}'; END $$"
-NOTE = text("INSERT INTO network_buckets (network) VALUES (:network)")
+NOTE = Statement(text("INSERT INTO network_buckets (network) VALUES (:network)"))
 RAISING = """
 CREATE FUNCTION raise_it() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
   IF nextval('raised') <= {times} THEN
@@ -240,7 +241,7 @@ async def test_transaction_cancelled_in_a_statement_leaves_nothing_and_no_connec
 ) -> None:
     async def work(tx: Tx) -> None:
         await note(tx, "one")
-        await tx.execute(text("SELECT pg_sleep(10)"))
+        await tx.execute(Statement(text("SELECT pg_sleep(10)")))
 
     with pytest.raises(TimeoutError):
         await asyncio.wait_for(stage.running.service.uow().run(work), 0.1)
@@ -261,7 +262,7 @@ async def test_transaction_after_a_swallowed_failure_is_not_committed(patient_st
     async def work(tx: Tx) -> None:
         await note(tx, "one")
         with pytest.raises(Exception, match="division"):
-            await tx.execute(text("SELECT 1/0"))
+            await tx.execute(Statement(text("SELECT 1/0")))
 
     with pytest.raises(RuntimeError, match="swallowed"):
         await patient_stage.running.service.uow().run(work)
@@ -274,6 +275,31 @@ async def test_unit_of_work_on_connections_that_all_died_unnoticed_is_repeated(p
         patient_stage.proxy.cut()
         await uow.run(lambda tx: note(tx, os.urandom(4).hex()))
     assert await noted(patient_stage) == POOL_SIZE
+
+
+async def test_plan_made_old_by_a_changed_type_is_met_once_and_not_on_every_connection(
+    patient_stage: Stage,
+) -> None:
+    await patient_stage.seen.run("DROP TABLE IF EXISTS old", "CREATE TABLE old AS SELECT 1 AS n")
+    look = Statement(text("SELECT n FROM old"))
+    engine, runs = create_engine(patient_stage.seen.dsn, pool_size=3), 0
+
+    async def look_on_connections(number: int) -> None:
+        async def work(tx: Tx) -> None:
+            nonlocal runs
+            runs += 1
+            await tx.all(look)
+            if number > 1:
+                await look_on_connections(number - 1)
+
+        await UnitOfWork(engine).run(work)
+
+    await look_on_connections(3)
+    assert runs == 3
+    await patient_stage.seen.run("ALTER TABLE old ALTER n TYPE text")
+    await look_on_connections(3)
+    assert runs == 3 + 1 + 3
+    await engine.dispose()
 
 
 async def test_unit_of_work_whose_connection_is_lost_in_the_middle_is_not_repeated(stage: Stage) -> None:
@@ -309,12 +335,12 @@ async def test_connection_to_a_server_that_only_reads_is_dropped(
     patient_stage: Stage, sqlstate: str, is_kept: bool
 ) -> None:
     async def which(tx: Tx) -> int:
-        return int((await tx.all(text("SELECT pg_backend_pid()")))[0][0])
+        return int((await tx.all(Statement(text("SELECT pg_backend_pid()"))))[0][0])
 
     engine = create_engine(patient_stage.seen.dsn, pool_size=1)
     uow = UnitOfWork(engine)
     before = await uow.run(which)
     with pytest.raises(DatabaseUnavailable):
-        await uow.run(lambda tx: tx.execute(text(FAIL.format(sqlstate=sqlstate))))
+        await uow.run(lambda tx: tx.execute(Statement(text(FAIL.format(sqlstate=sqlstate)))))
     assert (await uow.run(which) == before) is is_kept
     await engine.dispose()

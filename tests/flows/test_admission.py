@@ -13,7 +13,7 @@ import pytest_asyncio
 from service.security.hashing import HashingStats, PasswordHasher
 from settings import Settings
 from settings.passwords import PasswordSettings
-from tests.support.api import OTHER_PASSWORD, Api, Running, serving
+from tests.support.api import OTHER_PASSWORD, PASSWORD, Api, Running, serving
 from tests.support.databases import fetch_values
 
 
@@ -78,15 +78,14 @@ async def hall(
         hall.let_go.set()
 
 
-async def test_log_in_beyond_the_queue_is_refused_at_once_and_costs_nothing(hall: Hall) -> None:
+async def test_log_in_beyond_the_queue_is_refused_before_the_database_is_asked(hall: Hall) -> None:
     waiting = [hall.knock("192.0.2.1", f"name-{turn}") for turn in range(5)]
     await hall.until(queued=4)
     refused = await hall.at("192.0.2.1").log_in("refused", OTHER_PASSWORD)
     assert (refused.status_code, refused.json()["code"]) == (503, "hashing_busy")
     assert int(refused.headers["Retry-After"]) >= 1
     engine = hall.running.service.engine
-    assert await fetch_values(engine, "SELECT max(failures), count(*) FROM login_buckets") == [(1, 6)]
-    assert await fetch_values(engine, "SELECT count(*) FROM login_buckets WHERE failures = 0") == [(1,)]
+    assert await fetch_values(engine, "SELECT max(failures), count(*) FROM login_buckets") == [(1, 5)]
     metrics = (await hall.at("192.0.2.1").get("/metrics")).text
     assert _metric(metrics, "rollcall_hashing_queued") == 4
     assert _metric(metrics, "rollcall_hashing_running") == 1
@@ -94,6 +93,40 @@ async def test_log_in_beyond_the_queue_is_refused_at_once_and_costs_nothing(hall
     assert (await hall.at("192.0.2.1").get("/health/live")).status_code == 200
     hall.let_go.set()
     assert [(await task).status_code for task in waiting] == [401] * 5
+
+
+async def test_log_in_that_gives_way_to_another_network_is_not_counted(hall: Hall) -> None:
+    flood = [hall.knock("192.0.2.1", f"name-{turn}") for turn in range(5)]
+    await hall.until(queued=4)
+    other = hall.knock("198.51.100.1", "other")
+    done, _ = await asyncio.wait(flood, timeout=30, return_when=asyncio.FIRST_COMPLETED)
+    assert [task.result().status_code for task in done] == [503]
+    engine = hall.running.service.engine
+    assert await fetch_values(engine, "SELECT count(*) FROM login_buckets WHERE failures = 0") == [(1,)]
+    assert await fetch_values(engine, "SELECT count(*) FROM login_buckets WHERE failures = 1") == [(5,)]
+    hall.let_go.set()
+    await asyncio.gather(*flood, other)
+
+
+async def test_change_of_a_password_beyond_the_queue_is_refused_and_not_counted(hall: Hall) -> None:
+    api = hall.at("192.0.2.1")
+    ada, root = await api.account("ada"), api.by(await api.admin())
+    issued = (await root.post(f"/v1/users/{ada.id}/reset-tokens")).json()["token"]
+    waiting = [hall.knock("192.0.2.1", f"name-{turn}") for turn in range(5)]
+    await hall.until(queued=4)
+    changed, redeemed = (
+        await api.by(ada).put(
+            "/v1/users/me/password", {"current_password": PASSWORD, "new_password": OTHER_PASSWORD}
+        ),
+        await api.post("/v1/reset-tokens/redeem", {"token": issued, "new_password": OTHER_PASSWORD}),
+    )
+    assert [answer.json()["code"] for answer in (changed, redeemed)] == ["hashing_busy"] * 2
+    engine = hall.running.service.engine
+    assert await fetch_values(engine, "SELECT count(*) FROM login_buckets") == [(5,)]
+    hall.let_go.set()
+    await asyncio.gather(*waiting)
+    answer = await api.post("/v1/reset-tokens/redeem", {"token": issued, "new_password": OTHER_PASSWORD})
+    assert answer.status_code == 204
 
 
 async def test_flood_from_one_network_leaves_room_for_another(hall: Hall) -> None:

@@ -8,6 +8,7 @@ from ipaddress import ip_network
 import httpx
 import pytest
 import pytest_asyncio
+from sqlalchemy import text
 
 from service.app import Service
 from service.domain.throttle import ThrottlePolicy
@@ -171,6 +172,14 @@ async def test_guess_three_hundred_times_at_once_verifies_no_more_than_in_a_row(
     assert verified == statuses.count(401) == 5
     assert statuses.count(429) == 300 - verified
     assert await counted(service) == [(verified,)]
+
+
+async def test_guess_while_waiting_does_not_touch_the_locked_count(api: Api, service: Service) -> None:
+    await api.account("ada")
+    assert await guess(api, count=6) == [401] * 5 + [429]
+    async with service.engine.connect() as connection:
+        await connection.execute(text("SELECT 1 FROM login_buckets FOR UPDATE"))
+        assert await guess(api) == [429]
 
 
 async def test_guess_at_many_names_at_once_tells_no_more_than_the_limit_of_the_network(

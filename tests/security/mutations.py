@@ -17,8 +17,9 @@ class Mutation:
 _FLOWS, _FAULTS = "tests/flows", "tests/faults"
 _SESSIONS, _THROTTLE = "service/usecases/sessions.py", "service/usecases/throttle.py"
 _THROTTLE_SQL, _SESSIONS_SQL = "service/db/repositories/throttle.py", "service/db/repositories/sessions.py"
-_USERS_SQL, _PASSWORDS = "service/db/repositories/users.py", "service/usecases/passwords.py"
 _POLICY, _CALLERS = "service/domain/passwords.py", "service/domain/callers.py"
+_USERS_SQL, _LOGINS_SQL = "service/db/repositories/users.py", "service/db/repositories/logins.py"
+_PASSWORDS = "service/usecases/passwords.py"
 
 MUTATIONS = (
     Mutation(
@@ -46,16 +47,16 @@ MUTATIONS = (
     Mutation(
         "Guesses beyond the limit of a network tell nothing",
         _THROTTLE,
-        "    wait = None if is_within else await network_wait(",
-        "    wait = None if is_within is not None else await network_wait(",
+        "    if is_within or not bucket.heeds_network:\n",
+        "    if is_within is not None:\n",
         f"{_FLOWS}/test_throttle.py"
         "::test_guess_at_many_names_at_once_tells_no_more_than_the_limit_of_the_network",
     ),
     Mutation(
         "A right guess beyond the limit of a network tells nothing either",
         _SESSIONS,
-        "if await network_wait(tx, login.bucket, origin=origin, rules=rules) is not None:",
-        "if False:",
+        "network=origin.network if bucket.heeds_network else None",
+        "network=None",
         f"{_FLOWS}/test_throttle.py"
         "::test_log_in_from_a_network_at_its_limit_is_not_told_that_the_password_was_right",
     ),
@@ -76,8 +77,8 @@ MUTATIONS = (
     Mutation(
         "A success clears its own bucket only",
         _THROTTLE_SQL,
-        '_CLEAR = delete(_Bucket).where(_Bucket.digest == bindparam("bucket"))',
-        "_CLEAR = delete(_Bucket)",
+        'return delete(_Bucket).where(_Bucket.digest == bindparam("bucket"))',
+        'return delete(_Bucket).where(_Bucket.digest != b"", bindparam("bucket") != b"")',
         f"{_FLOWS}/test_throttle.py::test_log_in_clears_its_own_bucket_and_no_other",
     ),
     Mutation(
@@ -93,7 +94,7 @@ MUTATIONS = (
         _THROTTLE,
         "        await uow.run(lambda tx: tx.throttle.refund(bucket.digest))\n",
         "",
-        f"{_FLOWS}/test_admission.py::test_log_in_beyond_the_queue_is_refused_at_once_and_costs_nothing",
+        f"{_FLOWS}/test_admission.py::test_log_in_that_gives_way_to_another_network_is_not_counted",
     ),
     Mutation(
         "A changed current password is throttled",
@@ -182,22 +183,17 @@ MUTATIONS = (
     ),
     Mutation(
         "A log-in counts only while the password is the one that was verified",
-        _USERS_SQL,
-        '        UserRow.id == bindparam("user_id"),\n'
-        '        UserRow.password_hash == bindparam("verified_hash"),\n'
-        "        UserRow.state",
-        '        UserRow.id == bindparam("user_id"),\n'
-        '        func.coalesce(bindparam("verified_hash"), "") != "",\n'
-        "        UserRow.state",
+        _LOGINS_SQL,
+        'UserRow.password_hash == bindparam("verified_hash"),',
+        'func.coalesce(bindparam("verified_hash"), "") != "",',
         f"{_FAULTS}/test_login_races.py"
         "::test_change_the_password_beside_log_ins_with_the_old_one_leaves_no_session_of_theirs",
     ),
     Mutation(
         "A log-in counts only while the account is active",
-        _USERS_SQL,
-        '        UserRow.password_hash == bindparam("verified_hash"),\n'
-        "        UserRow.state == literal_column(\"'active'\"),\n",
-        '        UserRow.password_hash == bindparam("verified_hash"),\n',
+        _LOGINS_SQL,
+        "            UserRow.state == literal_column(\"'active'\"),\n",
+        "",
         f"{_FAULTS}/test_login_races.py::test_disable_beside_log_ins_leaves_no_session_behind",
     ),
     Mutation(
@@ -210,8 +206,8 @@ MUTATIONS = (
     Mutation(
         "A log-in beside the deletion of its account is refused, not failed",
         _THROTTLE_SQL,
-        "    user_id=_owner,\n",
-        '    user_id=bindparam("of_user"),\n',
+        '        "user_id": _owner,\n',
+        '        "user_id": bindparam("of_user", type_=_Bucket.user_id.type),\n',
         f"{_FAULTS}/test_login_races.py::test_delete_beside_log_ins_leaves_nothing_and_fails_nothing",
     ),
     Mutation(
@@ -253,8 +249,8 @@ MUTATIONS = (
     Mutation(
         "The database holds digests of tokens only",
         _SESSIONS,
-        "token_digest=token.digest,",
-        "token_digest=token.digest + token.value.encode(),",
+        "NewSession(session_id, user.id, token.digest,",
+        "NewSession(session_id, user.id, token.digest + token.value.encode(),",
         f"{_FLOWS}/test_log_in.py::test_log_in_gives_tokens_that_the_database_does_not_hold",
     ),
     Mutation(
@@ -282,8 +278,8 @@ MUTATIONS = (
     Mutation(
         "A flood from one network leaves room for others",
         "service/security/pool.py",
-        "        evicted = self._queue.evict_for(caller)\n",
-        "        evicted = None\n",
+        "return not is_full or self._queue.gives_way_to(caller)",
+        "return not is_full",
         f"{_FLOWS}/test_admission.py::test_flood_from_one_network_leaves_room_for_another",
     ),
     Mutation(

@@ -158,22 +158,44 @@ async def test_wait_past_the_deadline_is_refused_and_not_run(make_pool: MakePool
     assert not ran.is_set()
 
 
-async def test_wait_that_would_be_too_long_is_refused_at_once(make_pool: MakePool) -> None:
-    pool = make_pool(queue_wait=timedelta(seconds=10))
+async def test_wait_that_looks_too_long_is_let_wait_while_there_is_room(make_pool: MakePool) -> None:
+    pool = make_pool(queue_limit=2)
+    pool._mean_seconds = 2 * HOUR.total_seconds()
+    gate, first = await occupy(pool)
+    tasks = [start(pool, int) for _ in range(2)]
+    await asyncio.sleep(0)
+    assert pool.stats().queued == 2
+    gate.let_go.set()
+    assert await asyncio.gather(first, *tasks) == ["done", 0, 0]
+
+
+async def test_refusal_of_a_full_queue_tells_how_long_its_backlog_takes(make_pool: MakePool) -> None:
+    pool = make_pool(queue_limit=2)
     pool._mean_seconds = 4.0
     gate, first = await occupy(pool)
-    tasks = [start(pool, int, "a") for _ in range(2)]
+    tasks = [start(pool, int) for _ in range(2)]
     await asyncio.sleep(0)
     with pytest.raises(HashingBusy) as refusal:
         await pool.run(int, caller="a")
     assert refusal.value.retry_after == 12
-    assert pool.stats().queued == 2
-    assert pool.stats().shed_total == 1
-    newcomer = start(pool, int, "b")
-    await asyncio.sleep(0)
-    assert pool.stats().queued == 3
     gate.let_go.set()
-    await asyncio.gather(first, newcomer, *tasks)
+    await asyncio.gather(first, *tasks)
+
+
+async def test_check_room_in_a_full_queue_refuses_whom_nobody_would_give_way_to(make_pool: MakePool) -> None:
+    pool = make_pool(queue_limit=2)
+    gate, first = await occupy(pool)
+    tasks = [start(pool, int)]
+    await asyncio.sleep(0)
+    pool.check_room("a")
+    tasks.append(start(pool, int))
+    await asyncio.sleep(0)
+    with pytest.raises(HashingBusy):
+        pool.check_room("a")
+    pool.check_room("b")
+    assert (pool.stats().queued, pool.stats().shed_total) == (2, 1)
+    gate.let_go.set()
+    await asyncio.gather(first, *tasks)
 
 
 async def test_wait_with_a_free_worker_is_never_refused(make_pool: MakePool) -> None:
@@ -190,6 +212,7 @@ async def test_fill_the_queue_makes_the_longest_line_give_way(make_pool: MakePoo
     with pytest.raises(HashingBusy):
         await pool.run(int, caller="flood")
     others = [start(pool, int, "other") for _ in range(3)]
+    await asyncio.sleep(0)
     gate.let_go.set()
     answers = await asyncio.gather(first, *flood, *others, return_exceptions=True)
     assert [isinstance(answer, HashingBusy) for answer in answers] == [False] * 3 + [True] * 2 + [
@@ -240,6 +263,8 @@ async def test_close_refuses_what_waits_and_finishes_what_runs(make_pool: MakePo
         await queued
     with pytest.raises(HashingBusy):
         await pool.run(int, caller="late")
+    with pytest.raises(HashingBusy):
+        pool.check_room("late")
     assert not closing.done()
     gate.let_go.set()
     assert await first == "done"

@@ -32,7 +32,6 @@ def test_push_by_a_newcomer_waits_one_turn_each_and_no_longer() -> None:
     queue = filled("aaaaaaaa")
     queue.pop()
     queue.push("b", "b0")
-    assert queue.ahead_of("c") == 2
     assert drained(queue)[:2] == ["a1", "b0"]
 
 
@@ -67,29 +66,24 @@ def test_remove_a_waiting_item_takes_it_out_once() -> None:
 
 def test_evict_takes_the_newest_of_the_longest_line() -> None:
     queue = filled("aaabb")
-    assert queue.evict_for("c") == "a2"
+    assert queue.evict() == "a2"
     assert len(queue) == 4
 
 
-def test_evict_for_the_longest_line_itself_takes_nothing() -> None:
-    assert filled("aaabb").evict_for("a") is None
-    assert filled("aaabb").evict_for("b") is None
-    assert filled("").evict_for("a") is None
+def test_give_way_is_for_whoever_has_fewer_waiting() -> None:
+    assert filled("aaabb").gives_way_to("c")
+    assert filled("aaab").gives_way_to("b")
+    assert not filled("aaabb").gives_way_to("a")
+    assert not filled("aaabb").gives_way_to("b")
+    assert not filled("").gives_way_to("a")
 
 
 def test_evict_again_and_again_ends_in_equal_shares() -> None:
     queue = filled("a" * 10)
-    while queue.evict_for("b") is not None:
+    while queue.gives_way_to("b"):
+        queue.evict()
         queue.push("b", "b")
-    assert queue.ahead_of("b") == 10
     assert drained(queue).count("b") == 5
-
-
-def test_ahead_of_counts_what_is_taken_first() -> None:
-    queue = filled("aaaabbc")
-    ahead = queue.ahead_of("b")
-    queue.push("b", "mine")
-    assert drained(queue).index("mine") == ahead == 6
 
 
 def test_heads_are_the_oldest_of_each_caller() -> None:

@@ -1,32 +1,26 @@
 """What repositories run their statements on, and the row comparison behind keyset pages."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from typing import Any, Protocol, TypeVar
 
-from sqlalchemy import CursorResult, Executable, Row
-
-from service.db.read_lane import ReadQuery, Record
+from service.db.engine import Record
+from service.db.statements import ReadQuery, Statement
 from service.domain.pages import Page, Position
 
 ItemT = TypeVar("ItemT")
-AnyRow = Row[*tuple[Any, ...]]
-AnyResult = CursorResult[*tuple[Any, ...]]
 
 
 class Executor(Protocol):
     """Runs statements inside one transaction."""
 
-    async def execute(self, statement: Executable, values: Mapping[str, Any] | None = None) -> AnyResult:
-        """Run one statement."""
+    async def execute(self, statement: Statement, values: Mapping[str, Any] = ...) -> int:
+        """Run one statement and give the number of rows it changed."""
 
-    async def one(self, statement: Executable, values: Mapping[str, Any] | None = None) -> AnyRow | None:
+    async def one(self, statement: Statement, values: Mapping[str, Any] = ...) -> Record | None:
         """Run one statement and give its first row, or None."""
 
-    async def all(self, statement: Executable, values: Mapping[str, Any] | None = None) -> Sequence[AnyRow]:
+    async def all(self, statement: Statement, values: Mapping[str, Any] = ...) -> list[Record]:
         """Run one statement and give all its rows."""
-
-    async def count(self, statement: Executable, values: Mapping[str, Any] | None = None) -> int:
-        """Run one statement and give the number of rows it changed."""
 
 
 class Lane(Protocol):
@@ -51,3 +45,10 @@ def page_of(items: list[ItemT], limit: int, position_of: Callable[[ItemT], Posit
     if len(items) <= limit:
         return Page(items, None)
     return Page(items[:limit], position_of(items[limit - 1]))
+
+
+def made(row: Record | None) -> Record:
+    """Take the row of a statement that cannot miss, as it makes the row or holds its lock."""
+    if row is None:
+        raise RuntimeError("a statement gave no row")
+    return row

@@ -1,13 +1,13 @@
 """The audit trail in SQL."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import ARRAY, Text, Uuid, bindparam, func, insert, select, tuple_
+from sqlalchemy import ARRAY, Insert, Text, Uuid, bindparam, func, insert, select, tuple_
 
-from service.db.read_lane import ReadQuery
 from service.db.repositories.base import Executor, Lane, Repository, page_of
+from service.db.statements import ReadQuery, Statement
 from service.db.tables import EventRow
 from service.domain.callers import CallerKind
 from service.domain.events import Action, Event, Origin
@@ -26,19 +26,30 @@ EVENT_COLUMNS: tuple[Any, ...] = (
 )
 
 
-def event_from(values: Sequence[Any]) -> Event:
+def event_from(values: Iterable[Any]) -> Event:
     """Make the entity from the values of `EVENT_COLUMNS`."""
     id_, at, actor_id, actor_kind, action, subject_id, ip, request_id = values
     return Event(id_, at, actor_id, CallerKind(actor_kind), Action(action), subject_id, ip, request_id)
 
 
-_ADD = insert(EventRow)
-_ADD_MANY = insert(EventRow).from_select(
-    ("id", "subject_id", "actor_kind", "action"),
-    select(
-        *(func.unnest(bindparam(name, type_=ARRAY(Uuid()))) for name in ("ids", "subject_ids")),
-        *(bindparam(name, type_=Text()) for name in ("actor_kind", "action")),
-    ),
+_TOLD = ("actor_id", "actor_kind", "action", "subject_id", "ip", "request_id")
+
+
+def telling() -> Insert:
+    """Tell of what `EventRepository.note` gave the values of."""
+    values = {name: bindparam(name, type_=EventRow.__table__.c[name].type) for name in _TOLD}
+    return insert(EventRow).values(id=bindparam("event_id", type_=EventRow.id.type), **values)
+
+
+_ADD = Statement(telling())
+_ADD_MANY = Statement(
+    insert(EventRow).from_select(
+        ("id", "subject_id", "actor_kind", "action"),
+        select(
+            *(func.unnest(bindparam(name, type_=ARRAY(Uuid()))) for name in ("ids", "subject_ids")),
+            *(bindparam(name, type_=Text()) for name in ("actor_kind", "action")),
+        ),
+    )
 )
 _LATEST = (
     select(*EVENT_COLUMNS).order_by(EventRow.at.desc(), EventRow.id.desc()).limit(bindparam("row_limit"))
@@ -60,17 +71,22 @@ class EventRepository(Repository):
         self, origin: Origin, action: Action, subject_id: UUID | None, *, session_id: UUID | None = None
     ) -> None:
         """Tell what happened to whom; the session, by default the one that asks, stands in the log alone."""
+        await self._db.execute(_ADD, self.note(origin, action, subject_id, session_id=session_id))
+
+    def note(
+        self, origin: Origin, action: Action, subject_id: UUID | None, *, session_id: UUID | None = None
+    ) -> dict[str, Any]:
+        """Give the values of an event that another statement of the transaction tells, as `add` would."""
         event = {
             "actor_id": origin.caller.id,
             "actor_kind": origin.caller.kind.value,
-            "action": action.value,
             "subject_id": subject_id,
             "request_id": origin.request_id,
         }
-        await self._db.execute(_ADD, {"id": new_id(), "ip": origin.ip, **event})
         session_id = session_id or origin.caller.session_id
-        facts = {"event": event.pop("action"), **event, "session_id": session_id, "network": origin.network}
+        facts = {"event": action.value, **event, "session_id": session_id, "network": origin.network}
         self._told.append({name: str(value) for name, value in facts.items() if value is not None})
+        return {"event_id": new_id(), "action": action.value, "ip": origin.ip, **event}
 
     async def add_many(self, origin: Origin, action: Action, subject_ids: Sequence[UUID]) -> None:
         """Tell that the same happened to many; the log gets their number alone."""
@@ -97,6 +113,4 @@ class EventReads:
             values |= {"after_at": after.at, "after_id": after.id}
             query = self._NEXT_PAGE
         rows = await self._lane.fetch_all(query, **values)
-        return page_of(
-            [event_from(tuple(row)) for row in rows], limit, lambda item: Position(item.id, at=item.at)
-        )
+        return page_of([event_from(row) for row in rows], limit, lambda item: Position(item.id, at=item.at))

@@ -3,10 +3,11 @@
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import ColumnElement, Delete, Interval, bindparam, delete, func, select
+from sqlalchemy import ColumnElement, Interval, bindparam, delete, func, select
 from sqlalchemy.orm import InstrumentedAttribute
 
 from service.db.repositories.base import Repository
+from service.db.statements import Statement
 from service.db.tables import (
     EventRow,
     IdempotencyKeyRow,
@@ -17,14 +18,14 @@ from service.db.tables import (
 )
 
 
-def _batch(table: Any, key: Any, ends_at: Any, is_over: ColumnElement[bool]) -> Delete:
+def _batch(table: Any, key: Any, ends_at: Any, is_over: ColumnElement[bool]) -> Statement:
     """Delete the rows that ended first.
 
     Not out of fairness: without an order, many ended rows make the planner read the table from its front, for
     each batch anew, past all the rows that stay.
     """
     doomed = select(key).where(is_over).order_by(ends_at).limit(bindparam("batch"))
-    return delete(table).where(key.in_(doomed.with_for_update(skip_locked=True)))
+    return Statement(delete(table).where(key.in_(doomed.with_for_update(skip_locked=True))))
 
 
 def _older_than(column: InstrumentedAttribute[datetime], name: str) -> ColumnElement[bool]:
@@ -65,21 +66,21 @@ class Housekeeping(Repository):
 
     async def purge_sessions(self, batch: int) -> int:
         """Remove ended sessions; give their number."""
-        return await self._db.count(_SESSIONS, {"batch": batch})
+        return await self._db.execute(_SESSIONS, {"batch": batch})
 
     async def purge_reset_tokens(self, batch: int) -> int:
         """Remove expired reset tokens; give their number."""
-        return await self._db.count(_RESET_TOKENS, {"batch": batch})
+        return await self._db.execute(_RESET_TOKENS, {"batch": batch})
 
     async def purge_idempotency_keys(self, batch: int, *, age: timedelta) -> int:
         """Remove answers older than `age`; give their number."""
-        return await self._db.count(_IDEMPOTENCY, {"batch": batch, "age": age})
+        return await self._db.execute(_IDEMPOTENCY, {"batch": batch, "age": age})
 
     async def purge_events(self, batch: int, *, age: timedelta) -> int:
         """Remove events older than `age`; give their number."""
-        return await self._db.count(_EVENTS, {"batch": batch, "age": age})
+        return await self._db.execute(_EVENTS, {"batch": batch, "age": age})
 
     async def purge_throttle(self, batch: int, *, age: timedelta) -> int:
         """Remove counts of names without an account unchanged for `age`, and of networks quiet for a day."""
-        removed = await self._db.count(_LOGIN_BUCKETS, {"batch": batch, "age": age})
-        return removed + await self._db.count(_NETWORK_BUCKETS, {"batch": batch, "age": timedelta(days=1)})
+        removed = await self._db.execute(_LOGIN_BUCKETS, {"batch": batch, "age": age})
+        return removed + await self._db.execute(_NETWORK_BUCKETS, {"batch": batch, "age": timedelta(days=1)})

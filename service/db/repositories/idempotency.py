@@ -6,6 +6,7 @@ from typing import Any
 from sqlalchemy import bindparam, func, insert, select
 
 from service.db.repositories.base import Repository
+from service.db.statements import Statement
 from service.db.tables import IdempotencyKeyRow
 
 
@@ -19,14 +20,16 @@ class StoredAnswer:
     body: bytes
 
 
-_LOCK = select(func.pg_try_advisory_xact_lock(bindparam("lock_number")))
-_GET = select(
-    IdempotencyKeyRow.request_digest,
-    IdempotencyKeyRow.status,
-    IdempotencyKeyRow.headers,
-    IdempotencyKeyRow.body,
-).where(IdempotencyKeyRow.digest == bindparam("digest"))
-_ADD = insert(IdempotencyKeyRow)
+_LOCK = Statement(select(func.pg_try_advisory_xact_lock(bindparam("lock_number"))))
+_GET = Statement(
+    select(
+        IdempotencyKeyRow.request_digest,
+        IdempotencyKeyRow.status,
+        IdempotencyKeyRow.headers,
+        IdempotencyKeyRow.body,
+    ).where(IdempotencyKeyRow.digest == bindparam("digest"))
+)
+_ADD = Statement(insert(IdempotencyKeyRow), "digest", "request_digest", "status", "headers", "body")
 
 
 class IdempotencyRepository(Repository):

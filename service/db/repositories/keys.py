@@ -23,8 +23,9 @@ from sqlalchemy import (
 
 from service.db.keyed_read import KeyedRead
 from service.db.moments import MOMENT_COLUMNS, MOMENT_WIDTH, moment_from
-from service.db.read_lane import ReadLane, ReadQuery
-from service.db.repositories.base import Lane, Repository, page_of
+from service.db.read_lane import ReadLane
+from service.db.repositories.base import Lane, Repository, made, page_of
+from service.db.statements import ReadQuery, Statement
 from service.db.tables import ApiKeyRow
 from service.domain.keys import ApiKey, Scope
 from service.domain.pages import Page, Position
@@ -53,7 +54,7 @@ class NewApiKey:
     expires_at: datetime | None
 
 
-def api_key_from(values: Sequence[Any]) -> ApiKey:
+def api_key_from(values: Iterable[Any]) -> ApiKey:
     """Make the entity from the values of `API_KEY_COLUMNS`."""
     id_, name, scopes, created_at, last_used_at, expires_at, prefix = values
     return ApiKey(
@@ -66,9 +67,12 @@ def api_key_as_of_from(values: Sequence[Any]) -> ApiKey:
     return replace(api_key_from(values[:-MOMENT_WIDTH]), moment=moment_from(values[-MOMENT_WIDTH:]))
 
 
-_ADD = insert(ApiKeyRow).returning(*API_KEY_COLUMNS)
-_REVOKE = delete(ApiKeyRow).where(ApiKeyRow.id == bindparam("key_id"))
-_TOUCH = (
+_ADD = Statement(
+    insert(ApiKeyRow).returning(*API_KEY_COLUMNS),
+    "id", "name", "scopes", "prefix", "token_digest", "expires_at",
+)  # fmt: skip
+_REVOKE = Statement(delete(ApiKeyRow).where(ApiKeyRow.id == bindparam("key_id")))
+_TOUCH = Statement(
     update(ApiKeyRow)
     .where(
         ApiKeyRow.id == func.any(bindparam("ids")),
@@ -109,17 +113,15 @@ class ApiKeyRepository(Repository):
                 "expires_at": key.expires_at,
             },
         )
-        if row is None:
-            raise RuntimeError("an insert gave no row")
-        return api_key_from(row)
+        return api_key_from(made(row))
 
     async def revoke(self, key_id: UUID) -> bool:
         """Revoke a key; False when there is none."""
-        return await self._db.count(_REVOKE, {"key_id": key_id}) == 1
+        return await self._db.execute(_REVOKE, {"key_id": key_id}) == 1
 
     async def touch(self, key_ids: Iterable[UUID], *, interval: timedelta) -> int:
         """Note the use of keys, each at most once an interval."""
-        return await self._db.count(_TOUCH, {"ids": list(key_ids), "touch_interval": interval})
+        return await self._db.execute(_TOUCH, {"ids": list(key_ids), "touch_interval": interval})
 
 
 class ApiKeyReads:
@@ -140,7 +142,7 @@ class ApiKeyReads:
             query = self._NEXT_PAGE
         rows = await self._lane.fetch_all(query, **values)
         return page_of(
-            [api_key_from(tuple(row)) for row in rows],
+            [api_key_from(row) for row in rows],
             limit,
             lambda item: Position(item.id, at=item.created_at),
         )

@@ -6,7 +6,8 @@ from uuid import UUID
 from sqlalchemy import Interval, bindparam, delete, func, select
 from sqlalchemy.dialects.postgresql import insert
 
-from service.db.repositories.base import Repository
+from service.db.repositories.base import Repository, made
+from service.db.statements import Statement
 from service.db.tables import ResetTokenRow
 
 _insert = insert(ResetTokenRow).values(
@@ -14,23 +15,20 @@ _insert = insert(ResetTokenRow).values(
     token_digest=bindparam("digest"),
     expires_at=func.now() + bindparam("ttl", type_=Interval),
 )
-_PUT = _insert.on_conflict_do_update(
-    index_elements=[ResetTokenRow.user_id],
-    set_={
-        "token_digest": _insert.excluded.token_digest,
-        "created_at": func.now(),
-        "expires_at": _insert.excluded.expires_at,
-    },
-).returning(ResetTokenRow.expires_at)
-_FIND = select(ResetTokenRow.user_id).where(
-    ResetTokenRow.token_digest == bindparam("digest"), ResetTokenRow.expires_at > func.now()
+_PUT = Statement(
+    _insert.on_conflict_do_update(
+        index_elements=[ResetTokenRow.user_id],
+        set_={
+            "token_digest": _insert.excluded.token_digest,
+            "created_at": func.now(),
+            "expires_at": _insert.excluded.expires_at,
+        },
+    ).returning(ResetTokenRow.expires_at)
 )
-_TAKE = (
-    delete(ResetTokenRow)
-    .where(ResetTokenRow.token_digest == bindparam("digest"), ResetTokenRow.expires_at > func.now())
-    .returning(ResetTokenRow.user_id)
-)
-_DROP = delete(ResetTokenRow).where(ResetTokenRow.user_id == bindparam("of_user"))
+_is_meant = (ResetTokenRow.token_digest == bindparam("digest")) & (ResetTokenRow.expires_at > func.now())
+_FIND = Statement(select(ResetTokenRow.user_id).where(_is_meant))
+_TAKE = Statement(delete(ResetTokenRow).where(_is_meant).returning(ResetTokenRow.user_id))
+_DROP = Statement(delete(ResetTokenRow).where(ResetTokenRow.user_id == bindparam("of_user")))
 
 
 class ResetTokenRepository(Repository):
@@ -39,9 +37,7 @@ class ResetTokenRepository(Repository):
     async def put(self, user_id: UUID, *, token_digest: bytes, ttl: timedelta) -> datetime:
         """Give an account its one reset token, in place of any former one; give its end."""
         row = await self._db.one(_PUT, {"of_user": user_id, "digest": token_digest, "ttl": ttl})
-        if row is None:
-            raise RuntimeError("an upsert gave no row")
-        ends_at: datetime = row[0]
+        ends_at: datetime = made(row)[0]
         return ends_at
 
     async def find(self, token_digest: bytes) -> UUID | None:

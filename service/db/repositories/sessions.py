@@ -9,8 +9,11 @@ from uuid import UUID
 from sqlalchemy import (
     ARRAY,
     ColumnElement,
+    Delete,
+    Insert,
     Interval,
     LargeBinary,
+    Update,
     any_,
     bindparam,
     case,
@@ -26,9 +29,10 @@ from sqlalchemy.dialects.postgresql import INTERVAL
 
 from service.db.keyed_read import KeyedRead
 from service.db.moments import MOMENT_COLUMNS, MOMENT_WIDTH, moment_from
-from service.db.read_lane import ReadLane, ReadQuery
-from service.db.repositories.base import Lane, Repository, page_of
+from service.db.read_lane import ReadLane
+from service.db.repositories.base import Lane, Repository, made, page_of
 from service.db.repositories.users import USER_COLUMNS, USER_WIDTH, user_from
+from service.db.statements import ReadQuery, Statement
 from service.db.tables import DeviceRow, SessionRow, UserRow
 from service.domain.pages import Page, Position
 from service.domain.sessions import Lifetime, OpenSession, Session
@@ -45,6 +49,7 @@ SESSION_COLUMNS: tuple[Any, ...] = (
 )
 SESSION_WIDTH = len(SESSION_COLUMNS)
 DEVICES_PER_USER = 20
+_SENT = ("token_digest", "user_agent", "ip")
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +64,7 @@ class NewSession:
     ip: str | None
 
 
-def session_from(values: Sequence[Any]) -> Session:
+def session_from(values: Iterable[Any]) -> Session:
     """Make the entity from the values of `SESSION_COLUMNS`."""
     return Session(*values)
 
@@ -112,27 +117,53 @@ _OF_USER_CONTINUED = _OF_USER.where(
     (SessionRow.created_at > bindparam("after_at"))
     | ((SessionRow.created_at == bindparam("after_at")) & (SessionRow.id > bindparam("after_id")))
 )
-_GET = select(*SESSION_COLUMNS).where(SessionRow.id == bindparam("id"), is_live())
-_ADD = (
-    insert(SessionRow)
-    .values(
-        expires_at=func.now() + bindparam("absolute_ttl", type_=Interval),
-        idle_expires_at=func.now() + bindparam("idle_ttl", type_=Interval),
+_GET = Statement(select(*SESSION_COLUMNS).where(SessionRow.id == bindparam("id"), is_live()))
+
+
+def opening() -> Insert:
+    """Open a session of `values_of`."""
+    ttls = (bindparam(name, type_=Interval) for name in ("absolute_ttl", "idle_ttl"))
+    expires_at, idle_expires_at = (func.now() + ttl for ttl in ttls)
+    values = {name: bindparam(name, type_=SessionRow.__table__.c[name].type) for name in _SENT}
+    return (
+        insert(SessionRow)
+        .values(
+            id=bindparam("session_id", type_=SessionRow.id.type),
+            user_id=bindparam("of_user", type_=SessionRow.user_id.type),
+            expires_at=expires_at,
+            idle_expires_at=idle_expires_at,
+            **values,
+        )
+        .returning(*SESSION_COLUMNS)
     )
-    .returning(*SESSION_COLUMNS)
-)
-_END = delete(SessionRow).where(SessionRow.id == bindparam("session_id")).returning(SessionRow.user_id)
-_END_ALL = delete(SessionRow).where(SessionRow.user_id == bindparam("of_user"))
-_END_OTHERS = _END_ALL.where(SessionRow.id != bindparam("kept_id"))
-_EVICT = delete(SessionRow).where(
-    SessionRow.id.in_(
-        select(SessionRow.id)
-        .where(SessionRow.user_id == bindparam("of_user"))
-        .order_by(is_live().desc(), SessionRow.last_used_at.desc(), SessionRow.id.desc())
-        .offset(bindparam("kept_count"))
-    )
-)
-_SHORTEN = (
+
+
+def values_of(session: NewSession) -> dict[str, Any]:
+    """Give what `opening` takes."""
+    return {
+        "session_id": session.id,
+        "of_user": session.user_id,
+        "token_digest": session.token_digest,
+        "absolute_ttl": session.lifetime.absolute_ttl,
+        "idle_ttl": session.lifetime.idle_ttl,
+        "user_agent": session.user_agent,
+        "ip": session.ip,
+    }
+
+
+def evicting() -> Delete:
+    """End the longest unused sessions of an account beyond `kept_others`; one opened beside is not seen."""
+    kept_first = (is_live().desc(), SessionRow.last_used_at.desc(), SessionRow.id.desc())
+    others = select(SessionRow.id).where(SessionRow.user_id == bindparam("of_user")).order_by(*kept_first)
+    return delete(SessionRow).where(SessionRow.id.in_(others.offset(bindparam("kept_others"))))
+
+
+_ADD = Statement(opening())
+_END = Statement(delete(SessionRow).where(SessionRow.id == bindparam("session_id")))
+_of_user = delete(SessionRow).where(SessionRow.user_id == bindparam("of_user"))
+_END_ALL = Statement(_of_user)
+_END_OTHERS = Statement(_of_user.where(SessionRow.id != bindparam("kept_id")))
+_SHORTEN = Statement(
     update(SessionRow)
     .where(SessionRow.user_id == bindparam("of_user"))
     .values(
@@ -153,7 +184,7 @@ _IDLE_TTL = case(
 _IS_NEAR_ENOUGH = SessionRow.idle_expires_at.between(
     func.now() + _IDLE_TTL.op("*", return_type=Interval())(literal_column("0.99")), func.now() + _IDLE_TTL
 )
-_TOUCH = (
+_TOUCH = Statement(
     update(SessionRow)
     .where(
         SessionRow.id == func.any(bindparam("ids")),
@@ -173,21 +204,7 @@ class SessionRepository(Repository):
 
     async def add(self, session: NewSession) -> Session:
         """Open a session."""
-        row = await self._db.one(
-            _ADD,
-            {
-                "id": session.id,
-                "user_id": session.user_id,
-                "token_digest": session.token_digest,
-                "absolute_ttl": session.lifetime.absolute_ttl,
-                "idle_ttl": session.lifetime.idle_ttl,
-                "user_agent": session.user_agent,
-                "ip": session.ip,
-            },
-        )
-        if row is None:
-            raise RuntimeError("an insert gave no row")
-        return session_from(row)
+        return session_from(made(await self._db.one(_ADD, values_of(session))))
 
     async def get(self, session_id: UUID) -> Session | None:
         """Get a live session."""
@@ -196,17 +213,13 @@ class SessionRepository(Repository):
 
     async def end(self, session_id: UUID) -> bool:
         """End one session; False when there is none."""
-        return await self._db.one(_END, {"session_id": session_id}) is not None
+        return await self._db.execute(_END, {"session_id": session_id}) == 1
 
     async def end_all(self, user_id: UUID, *, kept_id: UUID | None = None) -> int:
         """End the sessions of an account, but for one to be kept; give their number."""
         if kept_id is None:
-            return await self._db.count(_END_ALL, {"of_user": user_id})
-        return await self._db.count(_END_OTHERS, {"of_user": user_id, "kept_id": kept_id})
-
-    async def evict(self, user_id: UUID, *, kept_count: int) -> int:
-        """End the longest unused sessions beyond `kept_count`; the account has to be locked."""
-        return await self._db.count(_EVICT, {"of_user": user_id, "kept_count": kept_count})
+            return await self._db.execute(_END_ALL, {"of_user": user_id})
+        return await self._db.execute(_END_OTHERS, {"of_user": user_id, "kept_id": kept_id})
 
     async def shorten(self, user_id: UUID, lifetime: Lifetime) -> None:
         """Hold the sessions of an account to a lifetime, as if they had been opened under it."""
@@ -224,7 +237,7 @@ class SessionRepository(Repository):
         admin_idle_ttl: timedelta,
     ) -> int:
         """Note the use of sessions, each at most once an interval. An ended session stays ended."""
-        return await self._db.count(
+        return await self._db.execute(
             _TOUCH,
             {
                 "ids": list(session_ids),
@@ -253,7 +266,7 @@ class SessionReads:
             query = self._NEXT_PAGE
         rows = await self._lane.fetch_all(query, **values)
         return page_of(
-            [session_from(tuple(row)) for row in rows],
+            [session_from(row) for row in rows],
             limit,
             lambda item: Position(item.id, at=item.created_at),
         )
@@ -278,37 +291,43 @@ class SessionTokenReads(SessionReads):
         return self._entity_from(values) if values is not None else None
 
 
-_REMEMBER = insert(DeviceRow)
-_SEE_AGAIN = (
-    update(DeviceRow)
-    .where(DeviceRow.id == bindparam("device_id"))
-    .values(network=bindparam("seen_in"), last_seen_at=func.now())
-)
-_FORGET_OLDEST = delete(DeviceRow).where(
-    DeviceRow.id.in_(
-        select(DeviceRow.id)
-        .where(DeviceRow.user_id == bindparam("of_user"))
-        .order_by(DeviceRow.last_seen_at.desc(), DeviceRow.id.desc())
-        .offset(DEVICES_PER_USER)
+@dataclass(frozen=True, slots=True)
+class Device:
+    """A device that somebody logs in from, and its network; without a digest when it is known already."""
+
+    id: UUID
+    network: str
+    token_digest: bytes | None = None
+
+
+def remembering() -> Insert:
+    """Remember a device of an account."""
+    return insert(DeviceRow).values(
+        id=bindparam("device_id", type_=DeviceRow.id.type),
+        user_id=bindparam("of_user", type_=DeviceRow.user_id.type),
+        token_digest=bindparam("device_digest", type_=DeviceRow.token_digest.type),
+        network=bindparam("seen_in", type_=DeviceRow.network.type),
     )
-)
-_FORGET_ALL = delete(DeviceRow).where(DeviceRow.user_id == bindparam("of_user"))
+
+
+def seeing_again() -> Update:
+    """Note that a device logged in again, and from where."""
+    seen = update(DeviceRow).where(DeviceRow.id == bindparam("device_id"))
+    return seen.values(network=bindparam("seen_in"), last_seen_at=func.now())
+
+
+def forgetting_oldest() -> Delete:
+    """Forget the longest unseen devices of an account beyond its limit; one remembered beside is not seen."""
+    of_user = select(DeviceRow.id).where(DeviceRow.user_id == bindparam("of_user"))
+    kept_first = of_user.order_by(DeviceRow.last_seen_at.desc(), DeviceRow.id.desc())
+    return delete(DeviceRow).where(DeviceRow.id.in_(kept_first.offset(DEVICES_PER_USER - 1)))
+
+
+_FORGET_ALL = Statement(delete(DeviceRow).where(DeviceRow.user_id == bindparam("of_user")))
 
 
 class DeviceRepository(Repository):
     """Known devices inside a transaction."""
-
-    async def add(self, device_id: UUID, *, user_id: UUID, token_digest: bytes, network: str) -> None:
-        """Remember a device of an account; beyond twenty, the longest unseen is forgotten."""
-        await self._db.execute(
-            _REMEMBER,
-            {"id": device_id, "user_id": user_id, "token_digest": token_digest, "network": network},
-        )
-        await self._db.execute(_FORGET_OLDEST, {"of_user": user_id})
-
-    async def see_again(self, device_id: UUID, *, network: str) -> None:
-        """Note that a device logged in again, and from where."""
-        await self._db.execute(_SEE_AGAIN, {"device_id": device_id, "seen_in": network})
 
     async def forget_all(self, user_id: UUID) -> None:
         """Forget the devices of an account."""

@@ -1,6 +1,5 @@
 """Failed log-ins in SQL. Every count is one atomic statement, so that N guesses at once cost N."""
 
-from collections.abc import Mapping
 from datetime import timedelta
 from typing import Any
 from uuid import UUID
@@ -9,25 +8,30 @@ from sqlalchemy import (
     Boolean,
     ColumnElement,
     DateTime,
+    Delete,
     Float,
     Integer,
     Interval,
+    Select,
     and_,
     bindparam,
     case,
     cast,
     delete,
+    exists,
     func,
     literal,
     not_,
     null,
     or_,
     select,
+    type_coerce,
     update,
 )
-from sqlalchemy.dialects.postgresql import insert
+from sqlalchemy.dialects.postgresql import INTERVAL, insert
 
-from service.db.repositories.base import Repository
+from service.db.repositories.base import Repository, made
+from service.db.statements import Statement
 from service.db.tables import LoginBucketRow, NetworkBucketRow, UserRow
 from service.domain.throttle import ThrottlePolicy
 
@@ -61,34 +65,57 @@ _owner = (
     .with_for_update(read=True, key_share=True)
     .scalar_subquery()
 )
-_new_bucket = insert(_Bucket).values(
-    digest=bindparam("bucket"),
-    user_id=_owner,
-    failures=1,
-    hour_failures=1,
-    blocked_until=_wait_until(literal(1)),
+_released_at = func.greatest(
+    case((_is_waiting, _Bucket.blocked_until)),
+    case((_hour_is_full, _Bucket.hour_started_at + _HOUR)),
+    case((_in_a_row_is_full, func.now() + _HOUR)),
 )
-_RESERVE = _new_bucket.on_conflict_do_update(
-    index_elements=[_Bucket.digest],
-    set_={
-        "user_id": _new_bucket.excluded.user_id,
-        "failures": _Bucket.failures + 1,
-        "hour_failures": case((_hour_is_over, 1), else_=_Bucket.hour_failures + 1),
-        "hour_started_at": case((_hour_is_over, func.now()), else_=_Bucket.hour_started_at),
-        "blocked_until": _wait_until(_Bucket.failures + 1),
-        "updated_at": func.now(),
-    },
-    where=not_(or_(_is_waiting, _hour_is_full, _in_a_row_is_full)),
-).returning(_Bucket.failures)
-_RELEASED_AT = select(
-    func.greatest(
-        case((_is_waiting, _Bucket.blocked_until)),
-        case((_hour_is_full, _Bucket.hour_started_at + _HOUR)),
-        case((_in_a_row_is_full, func.now() + _HOUR)),
+_wait = select(type_coerce(_released_at - func.now(), INTERVAL).label("wait")).where(
+    _Bucket.digest == bindparam("bucket"), _released_at.is_not(None)
+)
+_WAIT = Statement(_wait)
+
+
+def _reserving() -> Statement:
+    """Count an attempt as failed unless it has to wait; give the wait, and the count.
+
+    It is looked at first, as a refused upsert would lock the row too, and a storm of guesses wait in line.
+    Both are null when others were faster: the look is older than what the upsert finds under the lock.
+    """
+    waiting = _wait.cte("waiting")
+    first = {
+        "digest": bindparam("bucket", type_=_Bucket.digest.type),
+        "user_id": _owner,
+        "failures": literal(1),
+        "hour_failures": literal(1),
+        "blocked_until": _wait_until(literal(1)),
+    }
+    new = insert(_Bucket).from_select(
+        list(first), select(*first.values()).where(~exists().select_from(waiting))
     )
-    - func.now()
-).where(_Bucket.digest == bindparam("bucket"))
-_REFUND = (
+    reserved = (
+        new.on_conflict_do_update(
+            index_elements=[_Bucket.digest],
+            set_={
+                "user_id": new.excluded.user_id,
+                "failures": _Bucket.failures + 1,
+                "hour_failures": case((_hour_is_over, 1), else_=_Bucket.hour_failures + 1),
+                "hour_started_at": case((_hour_is_over, func.now()), else_=_Bucket.hour_started_at),
+                "blocked_until": _wait_until(_Bucket.failures + 1),
+                "updated_at": func.now(),
+            },
+            where=not_(or_(_is_waiting, _hour_is_full, _in_a_row_is_full)),
+        )
+        .returning(_Bucket.failures)
+        .cte("reserved")
+    )
+    return Statement(
+        select(select(waiting.c.wait).scalar_subquery(), select(reserved.c.failures).scalar_subquery())
+    )
+
+
+_RESERVE = _reserving()
+_REFUND = Statement(
     update(_Bucket)
     .where(_Bucket.digest == bindparam("bucket"))
     .values(
@@ -97,13 +124,12 @@ _REFUND = (
         blocked_until=null(),
     )
 )
-_CLEAR = delete(_Bucket).where(_Bucket.digest == bindparam("bucket"))
-_CLEAR_ACCOUNT = delete(_Bucket).where(_Bucket.user_id == bindparam("of_user"))
+_CLEAR_ACCOUNT = Statement(delete(_Bucket).where(_Bucket.user_id == bindparam("of_user")))
 
 _Network = NetworkBucketRow
 _network_minute_is_over = _Network.minute_started_at <= func.now() - _MINUTE
 _network_hour_is_over = _Network.hour_started_at <= func.now() - _HOUR
-_COUNT_NETWORK = (
+_COUNT_NETWORK = Statement(
     insert(_Network)
     .values(network=bindparam("of_network"), minute_failures=1, hour_failures=1)
     .on_conflict_do_update(
@@ -119,22 +145,29 @@ _COUNT_NETWORK = (
     )
     .returning(_Network.minute_failures, _Network.hour_failures)
 )
-_NETWORK_WAIT = select(
-    func.greatest(
-        case(
-            (
-                _Network.minute_failures >= bindparam("network_per_minute"),
-                _Network.minute_started_at + _MINUTE - func.now(),
-            )
-        ),
-        case(
-            (
-                _Network.hour_failures >= bindparam("network_per_hour"),
-                _Network.hour_started_at + _HOUR - func.now(),
-            )
-        ),
-    )
-).where(_Network.network == bindparam("of_network"))
+_network_released_at = func.greatest(
+    case((_Network.minute_failures >= bindparam("network_per_minute"), _Network.minute_started_at + _MINUTE)),
+    case((_Network.hour_failures >= bindparam("network_per_hour"), _Network.hour_started_at + _HOUR)),
+)
+
+
+def network_wait() -> Select[*tuple[Any, ...]]:
+    """Select the `wait` of the network `of_network`: no row when it need not, or when none is named."""
+    wait = type_coerce(_network_released_at - func.now(), INTERVAL).label("wait")
+    return select(wait).where(_Network.network == bindparam("of_network"), _network_released_at > func.now())
+
+
+def limits_of(policy: ThrottlePolicy) -> dict[str, int]:
+    """Give the limits that `network_wait` takes."""
+    return {"network_per_minute": policy.network_per_minute, "network_per_hour": policy.network_per_hour}
+
+
+def clearing() -> Delete:
+    """Forget the failures of one bucket, after a success."""
+    return delete(_Bucket).where(_Bucket.digest == bindparam("bucket"))
+
+
+_NETWORK_WAIT = Statement(network_wait())
 
 
 class ThrottleRepository(Repository):
@@ -157,28 +190,16 @@ class ThrottleRepository(Repository):
             "strangers_per_hour": policy.strangers_per_hour,
             "failures_in_a_row": policy.failures_in_a_row,
         }
-        asked = {
-            name: values[name]
-            for name in ("bucket", "is_stranger", "strangers_per_hour", "failures_in_a_row")
-        }
-        # Looked at first, as a refused upsert would lock the row too, and a storm of guesses wait in line.
-        if (wait := await self._wait(asked)) is not None:
-            return wait
-        if await self._db.one(_RESERVE, values) is not None:
-            return None
-        return await self._wait(asked) or policy.first_wait
-
-    async def _wait(self, asked: Mapping[str, Any]) -> timedelta | None:
-        row = await self._db.one(_RELEASED_AT, asked)
-        return row[0] if row is not None else None
+        wait, failures = made(await self._db.one(_RESERVE, values))
+        if wait is None and failures is None:
+            asked = ("bucket", "is_stranger", "strangers_per_hour", "failures_in_a_row")
+            row = await self._db.one(_WAIT, {name: values[name] for name in asked})
+            return row[0] if row is not None else policy.first_wait
+        return wait if failures is None else None
 
     async def refund(self, bucket: bytes) -> None:
         """Take back a reserved attempt that was not verified after all."""
         await self._db.execute(_REFUND, {"bucket": bucket})
-
-    async def clear(self, bucket: bytes) -> None:
-        """Forget the failures of one bucket, after a success."""
-        await self._db.execute(_CLEAR, {"bucket": bucket})
 
     async def clear_account(self, user_id: UUID) -> None:
         """Forget all failures of an account, after its password was set anew."""
@@ -186,24 +207,13 @@ class ThrottleRepository(Repository):
 
     async def network_wait(self, network: str, policy: ThrottlePolicy) -> timedelta | None:
         """Give the wait of a network with too many failures, or None."""
-        row = await self._db.one(
-            _NETWORK_WAIT,
-            {
-                "of_network": network,
-                "network_per_minute": policy.network_per_minute,
-                "network_per_hour": policy.network_per_hour,
-            },
-        )
-        wait: timedelta | None = row[0] if row is not None else None
-        return wait if wait is not None and wait > timedelta(0) else None
+        row = await self._db.one(_NETWORK_WAIT, {"of_network": network, **limits_of(policy)})
+        return row[0] if row is not None else None
 
     async def count_network(self, network: str, policy: ThrottlePolicy) -> bool:
         """Count a failure of a network; False when it is one too many.
 
         Locks: the network's count, until the transaction ends.
         """
-        row = await self._db.one(_COUNT_NETWORK, {"of_network": network})
-        if row is None:
-            raise RuntimeError("an upsert gave no row")
-        in_minute, in_hour = row
+        in_minute, in_hour = made(await self._db.one(_COUNT_NETWORK, {"of_network": network}))
         return bool(in_minute <= policy.network_per_minute and in_hour <= policy.network_per_hour)

@@ -1,6 +1,6 @@
 """Accounts in SQL."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cache
 from typing import Any
@@ -15,7 +15,6 @@ from sqlalchemy import (
     bindparam,
     collate,
     delete,
-    exists,
     func,
     insert,
     literal,
@@ -28,9 +27,9 @@ from sqlalchemy import (
 from sqlalchemy.dialects.postgresql import insert as pg_insert
 from sqlalchemy.orm import InstrumentedAttribute
 
-from service.db.read_lane import ReadQuery
-from service.db.repositories.base import Lane, Repository, page_of
-from service.db.tables import DeviceRow, UserRow
+from service.db.repositories.base import Lane, Repository, made, page_of
+from service.db.statements import ReadQuery, Statement
+from service.db.tables import UserRow
 from service.domain.pages import Page, Position, UserFilter, UserSort
 from service.domain.users import Role, State, User, UserChange
 
@@ -64,17 +63,7 @@ class NewUser:
     must_change: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class Credential:
-    """What a log-in is checked against, and whether its origin is known to the account."""
-
-    user: User
-    password_hash: str | None
-    device_id: UUID | None
-    network_is_known: bool
-
-
-def user_from(values: Sequence[Any]) -> User:
+def user_from(values: Iterable[Any]) -> User:
     """Make the entity from the values of `USER_COLUMNS`."""
     id_, login_id, name, role, state, must_change, created_at, updated_at, last_login_at = values
     return User(
@@ -82,42 +71,27 @@ def user_from(values: Sequence[Any]) -> User:
     )
 
 
-_ANY = select(UserRow.id).limit(1)
-_BY_ID = select(*USER_COLUMNS).where(UserRow.id == bindparam("id"))
-_BY_ID_LOCKED = _BY_ID.with_for_update(key_share=True)
-_WITH_HASH_LOCKED = (
-    select(*USER_COLUMNS, UserRow.password_hash)
-    .where(UserRow.id == bindparam("id"))
-    .with_for_update(key_share=True)
-)
-_BY_LOGIN_ID = select(*USER_COLUMNS).where(UserRow.login_id == bindparam("login_id"))
+_ANY = Statement(select(UserRow.id).limit(1))
+_by_id = select(*USER_COLUMNS).where(UserRow.id == bindparam("id"))
+_BY_ID = ReadQuery(_by_id)
+_BY_ID_LOCKED = Statement(_by_id.with_for_update(key_share=True))
+_WITH_HASH_LOCKED = Statement(_by_id.add_columns(UserRow.password_hash).with_for_update(key_share=True))
+_BY_LOGIN_ID = Statement(select(*USER_COLUMNS).where(UserRow.login_id == bindparam("login_id")))
 _CREDENTIALS = (
     select(*USER_COLUMNS, UserRow.password_hash)
     .where(UserRow.id > bindparam("after_id"))
     .order_by(UserRow.id)
     .limit(bindparam("row_limit"))
 )
-_ACTIVE_ADMINS = (
+_ACTIVE_ADMINS = Statement(
     select(UserRow.id)
     .where(UserRow.role == literal_column("'admin'"), UserRow.state == literal_column("'active'"))
     .order_by(UserRow.id)
     .with_for_update(key_share=True)
 )
-_CREDENTIAL = (
-    select(
-        *USER_COLUMNS,
-        UserRow.password_hash,
-        select(DeviceRow.id)
-        .where(DeviceRow.user_id == UserRow.id, DeviceRow.token_digest == bindparam("device_digest"))
-        .scalar_subquery(),
-        exists().where(DeviceRow.user_id == UserRow.id, DeviceRow.network == bindparam("network")),
-    )
-    .where(UserRow.login_id == bindparam("login_id"))
-    .correlate(None)
-)
-_ADD = insert(UserRow).returning(*USER_COLUMNS)
 _NEW = ("id", "login_id", "name", "password_hash", "role", "state", "must_change")
-_ADD_MANY = (
+_ADD = Statement(insert(UserRow).returning(*USER_COLUMNS), *_NEW)
+_ADD_MANY = Statement(
     pg_insert(UserRow)
     .from_select(
         _NEW,
@@ -126,27 +100,27 @@ _ADD_MANY = (
     .on_conflict_do_nothing()
     .returning(UserRow.id)
 )
-_DELETE = delete(UserRow).where(UserRow.id == bindparam("user_id"))
-_SET_PASSWORD = (
+_DELETE = Statement(delete(UserRow).where(UserRow.id == bindparam("user_id")))
+_SET_PASSWORD = Statement(
     update(UserRow)
     .where(UserRow.id == bindparam("user_id"))
     .values(password_hash=bindparam("new_hash"), must_change=bindparam("new_must_change"))
 )
-_RECORD_LOGIN = (
-    update(UserRow)
-    .where(
-        UserRow.id == bindparam("user_id"),
-        UserRow.password_hash == bindparam("verified_hash"),
-        UserRow.state == literal_column("'active'"),
-    )
-    .values(last_login_at=func.now())
-    .returning(*USER_COLUMNS)
-)
-_RENEW_HASH = (
+_RENEW_HASH = Statement(
     update(UserRow)
     .where(UserRow.id == bindparam("user_id"), UserRow.password_hash == bindparam("verified_hash"))
     .values(password_hash=bindparam("new_hash"))
 )
+
+
+_CHANGEABLE = ("name", "login_id", "role", "state")
+
+
+@cache
+def _change_of(names: tuple[str, ...]) -> Statement:
+    """Build the statement of a change once per combination of what it names."""
+    changed = update(UserRow).where(UserRow.id == bindparam("user_id")).returning(*USER_COLUMNS)
+    return Statement(changed, *names)
 
 
 class UserRepository(Repository):
@@ -170,7 +144,7 @@ class UserRepository(Repository):
                 "must_change": user.must_change,
             },
         )
-        return user_from(_found(row))
+        return user_from(made(row))
 
     async def add_many(self, users: Sequence[NewUser]) -> list[UUID]:
         """Add those accounts whose id and login id nobody has, and give their ids."""
@@ -207,18 +181,6 @@ class UserRepository(Repository):
         row = await self._db.one(_WITH_HASH_LOCKED, {"id": user_id})
         return (user_from(row[:USER_WIDTH]), row[USER_WIDTH]) if row is not None else None
 
-    async def get_credential(
-        self, login_id: str, *, device_digest: bytes | None, network: str
-    ) -> Credential | None:
-        """Get what a log-in under a canonical login id is checked against."""
-        row = await self._db.one(
-            _CREDENTIAL, {"login_id": login_id, "device_digest": device_digest, "network": network}
-        )
-        if row is None:
-            return None
-        password_hash, device_id, network_is_known = row[USER_WIDTH:]
-        return Credential(user_from(row[:USER_WIDTH]), password_hash, device_id, network_is_known)
-
     async def lock_active_admins(self) -> set[UUID]:
         """Give the ids of all active administrators.
 
@@ -232,27 +194,15 @@ class UserRepository(Repository):
         Raises:
             LoginIdTaken: another account has the new login id (when the unit of work ends).
         """
-        values = {
-            name: value
-            for name in ("name", "login_id", "role", "state")
-            if (value := getattr(change, name)) is not None
-        }
-        statement = update(UserRow).where(UserRow.id == user_id).values(values).returning(*USER_COLUMNS)
-        return user_from(_found(await self._db.one(statement)))
+        values = {name: value for name in _CHANGEABLE if (value := getattr(change, name)) is not None}
+        row = await self._db.one(_change_of(tuple(values)), {"user_id": user_id, **values})
+        return user_from(made(row))
 
     async def set_password(self, user_id: UUID, password_hash: str, *, must_change: bool) -> None:
         """Replace the password hash."""
         await self._db.execute(
             _SET_PASSWORD, {"user_id": user_id, "new_hash": password_hash, "new_must_change": must_change}
         )
-
-    async def record_login(self, user_id: UUID, *, verified_hash: str) -> User | None:
-        """Note a log-in; None when the account changed since its hash was read.
-
-        Locks: the account, until the transaction ends.
-        """
-        row = await self._db.one(_RECORD_LOGIN, {"user_id": user_id, "verified_hash": verified_hash})
-        return user_from(row) if row is not None else None
 
     async def renew_hash(self, user_id: UUID, *, verified_hash: str, new_hash: str) -> None:
         """Put another hash of the same password in the place of the one it was verified against."""
@@ -262,13 +212,12 @@ class UserRepository(Repository):
 
     async def delete(self, user_id: UUID) -> bool:
         """Delete an account and everything that hangs on it; False when there is none."""
-        return await self._db.count(_DELETE, {"user_id": user_id}) == 1
+        return await self._db.execute(_DELETE, {"user_id": user_id}) == 1
 
 
 class UserReads:
     """Accounts, read in one statement without a transaction."""
 
-    _GET = ReadQuery(_BY_ID)
     _CREDENTIALS = ReadQuery(_CREDENTIALS)
 
     def __init__(self, lane: Lane) -> None:
@@ -276,8 +225,8 @@ class UserReads:
 
     async def get(self, user_id: UUID) -> User | None:
         """Get an account."""
-        row = await self._lane.fetch_one(self._GET, id=user_id)
-        return user_from(tuple(row)) if row is not None else None
+        row = await self._lane.fetch_one(_BY_ID, id=user_id)
+        return user_from(row) if row is not None else None
 
     async def list_credentials(self, *, after_id: UUID, limit: int) -> list[tuple[User, str | None]]:
         """List accounts with their password hashes in the order of their ids, from after one on."""
@@ -300,7 +249,7 @@ class UserReads:
             values |= _position_values(sort, after)
         query = _listing(filters, wanted.state, wanted.role, sort, after is not None)
         rows = await self._lane.fetch_all(query, **values)
-        return page_of([user_from(tuple(row)) for row in rows], limit, _position_in(sort))
+        return page_of([user_from(row) for row in rows], limit, _position_in(sort))
 
 
 def _position_in(sort: UserSort) -> Any:
@@ -360,10 +309,3 @@ _CONDITIONS: dict[str, ColumnElement[bool]] = {
     "created_after": UserRow.created_at > bindparam("created_after"),
     "created_before": UserRow.created_at < bindparam("created_before"),
 }
-
-
-def _found(row: Sequence[Any] | None) -> Sequence[Any]:
-    """Take the row of a statement that cannot miss: the account is locked or was just made."""
-    if row is None:
-        raise RuntimeError("the account vanished under its lock")
-    return row

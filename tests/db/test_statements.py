@@ -1,0 +1,151 @@
+"""Statements on the driver: they have to store and give what SQLAlchemy's own execution does."""
+
+from collections.abc import AsyncIterator
+from datetime import UTC, datetime, timedelta
+from typing import Any
+from uuid import UUID
+
+import pytest
+import pytest_asyncio
+from sqlalchemy import (
+    ARRAY,
+    Boolean,
+    Column,
+    DateTime,
+    Enum,
+    Float,
+    Integer,
+    Interval,
+    LargeBinary,
+    MetaData,
+    Table,
+    Text,
+    Uuid,
+    bindparam,
+    insert,
+    literal,
+    select,
+    text,
+    update,
+)
+from sqlalchemy.dialects.postgresql import INTERVAL, JSONB
+from sqlalchemy.ext.asyncio import AsyncEngine
+
+from service.db.engine import create_engine
+from service.db.statements import Statement
+from service.db.transaction import Tx
+from service.db.unit_of_work import UnitOfWork
+from service.domain.errors import LoginIdTaken
+
+ROWS = Table(
+    "statement_rows",
+    MetaData(),
+    Column("n", Integer, primary_key=True),
+    Column("id", Uuid),
+    Column("word", Text),
+    Column("words", ARRAY(Text)),
+    Column("ids", ARRAY(Uuid)),
+    Column("digest", LargeBinary),
+    Column("document", JSONB),
+    Column("share", Float),
+    Column("is_so", Boolean),
+    Column("lasts", INTERVAL),
+    Column("seen_at", DateTime(timezone=True)),
+)
+VALUES: dict[str, Any] = {
+    "id": UUID(int=1),
+    "word": "œuvre \U0001f40c",
+    "words": ["a", "b,c", '"'],
+    "ids": [UUID(int=2), UUID(int=3)],
+    "digest": b"\0\xff",
+    "document": {"k": [1, None, "ü"]},
+    "share": 0.1,
+    "is_so": True,
+    "lasts": timedelta(days=40, microseconds=1),
+    "seen_at": datetime(2026, 1, 2, 3, 4, 5, 678901, UTC),
+}
+NOTHING = dict.fromkeys(VALUES)
+ADD = Statement(insert(ROWS), "n", *VALUES)
+GET = Statement(select(ROWS).where(ROWS.c.n == bindparam("n")))
+
+
+@pytest_asyncio.fixture
+async def engine(database: str) -> AsyncIterator[AsyncEngine]:
+    engine = create_engine(database, pool_size=2)
+    async with engine.begin() as connection:
+        await connection.run_sync(ROWS.create)
+    yield engine
+    await engine.dispose()
+
+
+@pytest.mark.parametrize("values", [VALUES, NOTHING], ids=["values", "null"])
+async def test_insert_by_a_statement_stores_what_ordinary_execution_stores(
+    engine: AsyncEngine, values: dict[str, Any]
+) -> None:
+    async with engine.begin() as connection:
+        await connection.execute(insert(ROWS), {"n": 1, **values})
+    async with UnitOfWork(engine) as tx:
+        assert await tx.execute(ADD, {"n": 2, **values}) == 1
+    async with engine.connect() as connection:
+        ordinary, ours = [tuple(row) for row in await connection.execute(text("TABLE statement_rows"))]
+    assert ours[1:] == ordinary[1:]
+
+
+@pytest.mark.parametrize("values", [VALUES, NOTHING], ids=["values", "null"])
+async def test_select_by_a_statement_gives_what_ordinary_execution_gives(
+    engine: AsyncEngine, values: dict[str, Any]
+) -> None:
+    async with engine.begin() as connection:
+        await connection.execute(insert(ROWS), {"n": 1, **values})
+        expected = (await connection.execute(select(ROWS))).one()
+    async with UnitOfWork(engine) as tx:
+        row = await tx.one(GET, {"n": 1})
+        assert await tx.one(GET, {"n": 2}) is None
+    assert row is not None
+    assert tuple(row) == tuple(expected) == (1, *values.values())
+    assert [type(value) for value in row] == [type(value) for value in expected]
+
+
+async def test_bind_a_timedelta_to_a_generic_interval_adds_it(engine: AsyncEngine) -> None:
+    lasts = literal(timedelta(hours=1), Interval) + bindparam("more", type_=Interval)
+    put = Statement(
+        update(ROWS).where(ROWS.c.n == bindparam("of")).values(lasts=lasts).returning(ROWS.c.lasts)
+    )
+    async with UnitOfWork(engine) as tx:
+        await tx.execute(ADD, {"n": 1, **VALUES})
+        rows = await tx.all(put, {"of": 1, "more": timedelta(minutes=1)})
+    assert [row.lasts for row in rows] == [timedelta(minutes=61)]
+
+
+async def test_execute_gives_the_number_of_rows(engine: AsyncEngine) -> None:
+    delete_all = Statement(text("DELETE FROM statement_rows"))
+    async with UnitOfWork(engine) as tx:
+        for n in range(12):
+            await tx.execute(ADD, {"n": n, **NOTHING})
+        assert await tx.execute(delete_all) == 12
+        assert await tx.execute(delete_all) == 0
+
+
+async def test_violate_a_constraint_of_a_known_name_is_the_refusal_it_means(engine: AsyncEngine) -> None:
+    add = Statement(text("INSERT INTO users (id, login_id, name) VALUES (uuidv7(), 'ada', 'Ada')"))
+
+    async def add_twice(tx: Tx) -> None:
+        await tx.execute(add)
+        await tx.execute(add)
+
+    with pytest.raises(LoginIdTaken):
+        await UnitOfWork(engine).run(add_twice)
+
+
+def test_compile_an_insert_takes_the_columns_that_it_names() -> None:
+    statement = Statement(insert(ROWS).values(word="one").returning(ROWS.c.n), "n", "digest")
+    assert statement.arguments({"n": 1, "digest": b""}).count("one") == 1
+    with pytest.raises(TypeError, match="digest"):
+        statement.arguments({"n": 1})
+
+
+def test_compile_what_returns_a_type_that_converts_is_refused() -> None:
+    colour = Table("t", MetaData(), Column("c", Enum("red", name="colour")), Column("i", Interval))
+    for column in colour.c:
+        with pytest.raises(TypeError, match="converts"):
+            Statement(update(colour).values(c="red").returning(column))
