@@ -105,7 +105,8 @@ def create_app(
     service = create_service(settings, dsn or settings.database.dsn or "")
     observer = Observer(partial(readings_of, service), Traces.configured(settings.service_name), tell_request)
     overridden = _overridden(service.rules)
-    admission = Admission(Authenticator(service.reads, service.touches), service.reads, overridden)
+    authenticator = Authenticator(service.reads, service.touches)
+    admission = Admission(authenticator, service.reads, service.hasher.gate, overridden)
     app = Litestar(
         route_handlers=_routes(settings),
         middleware=[admission],

@@ -6,6 +6,7 @@ body.
 """
 
 from collections.abc import Awaitable, Callable, Mapping
+from contextlib import AbstractAsyncContextManager, nullcontext
 from dataclasses import dataclass
 from typing import Any, TypeVar, cast
 from urllib.parse import parse_qsl
@@ -32,6 +33,7 @@ from service.domain.callers import ANONYMOUS, Caller
 from service.domain.errors import MalformedRequest, NotAcceptable, NotFound
 from service.domain.events import Origin
 from service.domain.ids import parse_id
+from service.security.gate import Gate
 
 StructT = TypeVar("StructT", bound=msgspec.Struct)
 
@@ -158,10 +160,11 @@ class Admission(ASGIMiddleware):
     scopes = (ScopeType.HTTP,)
 
     def __init__(
-        self, authenticator: Authenticator, reads: Reads, overridden: Mapping[str, Operation]
+        self, authenticator: Authenticator, reads: Reads, gate: Gate, overridden: Mapping[str, Operation]
     ) -> None:
         self._authenticator = authenticator
         self._reads = reads
+        self._gate = gate
         self._overridden = overridden
 
     async def handle(self, scope: Scope, receive: Receive, send: Send, next_app: ASGIApp) -> None:
@@ -175,12 +178,18 @@ class Admission(ASGIMiddleware):
                 return
             operation = self._overridden.get(operation.id, operation)
             http["state"]["call"] = await self._call(http, receive, operation)
+            # Only here, so that no client that takes its time over a body takes a place, too.
+            async with self._way_in(http, operation):
+                await next_app(scope, receive, send)
         elif http["method"] == "OPTIONS":
             await _tell_methods(http, send)
-            return
         else:
             raise NotFound
-        await next_app(scope, receive, send)
+
+    def _way_in(self, scope: HTTPScope, operation: Operation) -> AbstractAsyncContextManager[None]:
+        if not operation.hashes:
+            return nullcontext()
+        return self._gate.entered(network_of(scope["state"]["client_ip"]))
 
     async def answer_directly(
         self, scope: HTTPScope, receive: Receive, send: Send, operation: Operation, direct: DirectEndpoint

@@ -17,6 +17,7 @@ from argon2.exceptions import HashingError
 from service.domain.errors import HashingBusy
 from service.security import foreign
 from service.security.capacity import available_cores, memory_limit_bytes
+from service.security.gate import Gate
 from service.security.pool import HashingPool, HashingStats
 
 __all__ = ["HashingStats", "PasswordHasher", "affordable_workers"]
@@ -28,6 +29,7 @@ logger = logging.getLogger(__name__)
 _SALT_BYTES = 16
 _TAG_BYTES = 32
 _QUEUE_LIMIT_PER_WORKER = 256
+_PLACES_PER_WORKER = 2  # enough to keep the threads busy while one waits for a commit
 _MEMORY_SHARE = 4
 _MIN_LANE_KIB = 8
 _MEAN_WEIGHT = 1 / 8
@@ -62,6 +64,8 @@ class PasswordHasher:
         if queue_limit is None:
             queue_limit = workers * _QUEUE_LIMIT_PER_WORKER
         self._pool = HashingPool(workers=workers, queue_limit=queue_limit, queue_wait=queue_wait)
+        self.gate = Gate(places=_PLACES_PER_WORKER * workers, limit=queue_limit, wait=queue_wait)
+        """For whoever hashes as one of many: the work around a hash is let in a little at a time."""
 
     async def hash(self, password: str, *, caller: str) -> str:
         """Return a new argon2id hash of a normalised password, salted afresh, in PHC form.
@@ -109,7 +113,8 @@ class PasswordHasher:
     async def _run(self, work: Callable[[], T], *, caller: str) -> T:
         """Run work in the pool; what finds no memory was not done, and may be asked for again."""
         try:
-            return await self._pool.run(work, caller=caller)
+            async with self.gate.aside():
+                return await self._pool.run(work, caller=caller)
         except MemoryError:
             logger.warning("there is no memory for a hash")
             raise HashingBusy from None

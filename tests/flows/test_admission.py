@@ -207,5 +207,18 @@ async def test_requests_that_need_no_hash_wait_for_none(hall: Hall) -> None:
     assert [(await knock).status_code for knock in flood] == [401] * 5
 
 
+async def test_log_in_while_others_are_let_in_waits_at_the_gate_and_nothing_else_does(hall: Hall) -> None:
+    api = hall.at("198.51.100.1")
+    root = api.by(await api.admin())
+    gate = hall.running.service.hasher.gate
+    async with gate.entered("192.0.2.1"), gate.entered("192.0.2.1"):  # one thread, two places
+        knock = hall.knock("192.0.2.2", "ada")
+        assert (await root.get("/v1/users/me")).status_code == 200
+        assert (hall.stats.running, knock.done()) == (0, False)
+    await hall.until(running=1, queued=0)
+    hall.let_go.set()
+    assert (await knock).status_code == 401
+
+
 def _metric(text: str, name: str) -> float:
     return float(next(line.split()[-1] for line in text.splitlines() if line.startswith(name)))
