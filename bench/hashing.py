@@ -49,17 +49,48 @@ def verify() -> object:
 def _rates(server: servers.Server, plan: Plan) -> list[Figure]:
     login = Figure(f"log in, {CLIENTS} clients", "argon2 verify in bare threads on all cores", "/s", 0.95)
     create = Figure(f"create user, {CLIENTS} clients", "argon2 hash in bare threads on all cores", "/s", 0.95)
+    profile = _Profile(server)
     logins = _Turns(fixtures.logins())
     measures: dict[str, Callable[[], float]] = {
-        "log in": lambda: _rate(server, logins.next(), plan.seconds),
+        "log in": lambda: profile.of(lambda: _outcome(server, logins.next(), plan.seconds)),
         "verify": lambda: argon2_limit(verify, plan.seconds),
-        "create": lambda: _rate(server, _new_accounts(plan), plan.seconds),
+        "create": lambda: _outcome(server, _new_accounts(plan), plan.seconds).rate,
         "hash": lambda: argon2_limit(lambda: fixtures.HASHER.hash(fixtures.PASSWORD), plan.seconds),
     }
     for seen in interleaved(plan.rounds, "passwords", measures):
         login.add(seen["log in"], seen["verify"])
         create.add(seen["create"], seen["hash"])
-    return [login, create]
+        profile.add(1000 * CORES / seen["verify"])
+    return [login, create, *profile.figures]
+
+
+class _Profile:
+    """Where the processor time of a log-in goes, beside that of a hash in a bare thread."""
+
+    def __init__(self, server: servers.Server) -> None:
+        self._server = server
+        parts = ("hashing threads", "event loop", "PostgreSQL")
+        against = "a hash in a bare thread"
+        self.figures = [Figure(f"processor time of a log-in: {part}", against, "ms", None) for part in parts]
+        self._spent_ms: tuple[float, ...] = ()
+
+    def of(self, measure: Callable[[], load.Outcome]) -> float:
+        """Measure log-ins, note what they took, and give their rate."""
+        before = self._used_s()
+        outcome = measure()
+        answers = outcome.answers + CLIENTS  # those of the last moment are worked off, too
+        used = zip(self._used_s(), before, strict=True)
+        self._spent_ms = tuple(1000 * (after_s - before_s) / answers for after_s, before_s in used)
+        return outcome.rate
+
+    def add(self, hash_ms: float) -> None:
+        """Take what the last measurement noted as that of a round."""
+        for figure, spent_ms in zip(self.figures, self._spent_ms, strict=True):
+            figure.add(spent_ms, hash_ms)
+
+    def _used_s(self) -> tuple[float, float, float]:
+        loop_s = self._server.loop_s()
+        return self._server.processor_s() - loop_s, loop_s, servers.database_s()
 
 
 def _storm(server: servers.Server, plan: Plan) -> list[Figure]:
@@ -128,8 +159,8 @@ def _new_accounts(plan: Plan) -> list[bytes]:
     return fixtures.creations(f"new{secrets.token_hex(4)}x", round(1000 * plan.seconds))
 
 
-def _rate(server: servers.Server, requests: list[bytes], seconds: float) -> float:
+def _outcome(server: servers.Server, requests: list[bytes], seconds: float) -> load.Outcome:
     outcome = load.run(load.Source(server.port, requests, CLIENTS), seconds=seconds)[0]
     if outcome.refused:
         say(f"  {outcome.refused} of {outcome.answers} requests were refused")
-    return outcome.rate
+    return outcome

@@ -50,12 +50,15 @@ class Server:
         raise RuntimeError(f"{self.name} has no resident memory")
 
     def processor_s(self) -> float:
-        """Processor time of the server and the processes it has started, s."""
-        pids = [self.process.pid]
+        """Processor time that the server and the processes it has started have used so far, seconds."""
+        pids = [str(self.process.pid)]
         for task in Path(f"/proc/{self.process.pid}/task").iterdir():
-            pids += [int(pid) for pid in (task / "children").read_text().split()]
-        fields = [Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split() for pid in pids]
-        return sum(int(each[11]) + int(each[12]) for each in fields) / os.sysconf("SC_CLK_TCK")
+            pids += (task / "children").read_text().split()
+        return sum(_processor_s(Path(f"/proc/{pid}/stat")) for pid in pids)
+
+    def loop_s(self) -> float:
+        """Processor time that its first thread, with the event loop, has used so far, seconds."""
+        return _processor_s(Path(f"/proc/{self.process.pid}/task/{self.process.pid}/stat"))
 
     def stop(self) -> None:
         self.process.send_signal(signal.SIGTERM)
@@ -122,6 +125,23 @@ def _distorts(variable: str) -> bool:
     Without written bytecode each start would compile what no earlier one has, and keep the memory for it.
     """
     return variable.startswith("ROLLCALL_") or variable == "PYTHONDONTWRITEBYTECODE"
+
+
+def database_s() -> float:
+    """Processor time that the bench's PostgreSQL has used so far, seconds; of the processes that live."""
+    return sum(_processor_s(process / "stat") for process in Path("/proc").iterdir() if _is_ours(process))
+
+
+def _is_ours(process: Path) -> bool:
+    try:
+        return process.name.isdigit() and (process / "cwd").resolve().is_relative_to(STATE)
+    except OSError:  # it has ended meanwhile, or is somebody else's
+        return False
+
+
+def _processor_s(stat: Path) -> float:
+    user, system = stat.read_text().rpartition(")")[2].split()[11:13]
+    return (int(user) + int(system)) / os.sysconf("SC_CLK_TCK")
 
 
 def _free_port() -> int:

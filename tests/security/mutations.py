@@ -283,6 +283,14 @@ MUTATIONS = (
         f"{_FLOWS}/test_admission.py::test_flood_from_one_network_leaves_room_for_another",
     ),
     Mutation(
+        "The work around hashes is let in a few at a time",
+        "service/api/calls.py",
+        "        if not operation.hashes:\n",
+        "        if operation.hashes:\n",
+        f"{_FLOWS}/test_admission.py"
+        "::test_log_in_while_others_are_let_in_waits_at_the_gate_and_nothing_else_does",
+    ),
+    Mutation(
         "A new password is long enough",
         _POLICY,
         "        if len(normal) < self.min_length:\n",
