@@ -17,6 +17,7 @@ from bench import fixtures, load, servers, session_table
 from bench.figures import Figure, Plan, interleaved, say
 from service.db.embedded import EmbeddedPostgres
 from service.db.engine import create_engine
+from service.db.statements import Statement
 from service.db.transaction import Tx
 from service.db.unit_of_work import UnitOfWork
 
@@ -45,7 +46,7 @@ _BYTES = """
        OR oid IN (SELECT indexrelid FROM pg_index WHERE indrelid = 'sessions'::regclass)
     ORDER BY relkind DESC, relname
 """
-_HOT = text("SELECT pg_stat_get_xact_tuples_hot_updated('sessions'::regclass)")
+_HOT = Statement(text("SELECT pg_stat_get_xact_tuples_hot_updated('sessions'::regclass)"))
 _COUNT_ENDED = "SELECT count(*) FROM sessions WHERE LEAST(expires_at, idle_expires_at) <= now()"
 
 

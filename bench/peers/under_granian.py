@@ -8,7 +8,7 @@ from granian.constants import HTTPModes, Interfaces, Loops
 from litestar import Litestar
 
 from service.app import create_app
-from service.cli.logs import configure_logs
+from service.cli.logs import configure_server_logs
 from service.cli.serve import BACKLOG, COLLECT_AFTER
 from settings import get_settings
 
@@ -16,8 +16,7 @@ from settings import get_settings
 def application() -> Litestar:
     """Make the application in the worker, with the log and the garbage collector of a serving process."""
     settings = get_settings()
-    configure_logs(settings, is_server=True)
-    made = create_app(settings)
+    made = create_app(settings, tell_request=configure_server_logs(settings))
     gc.collect()
     gc.freeze()
     gc.set_threshold(COLLECT_AFTER)
