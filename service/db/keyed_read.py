@@ -34,7 +34,7 @@ class KeyedRead(Generic[KeyT]):
         self._query = query
         self._wait_timeout = wait_timeout
         self._waiting: dict[KeyT, list[_Waiter]] = {}
-        self._asking: set[asyncio.Task[None]] = set()
+        self._asking: set[asyncio.Task[Any] | None] = set()
         self._is_due = False
         self._expiry: asyncio.TimerHandle | None = None
 
@@ -56,25 +56,29 @@ class KeyedRead(Generic[KeyT]):
         self._is_due = False
         if len(self._asking) < _AT_ONCE:
             # In a context of its own: what is logged of it concerns more than one request.
-            task = loop.create_task(self._ask_until_done(), context=Context())
-            self._asking.add(task)
-            task.add_done_callback(self._asking.discard)
+            self._asking.add(loop.create_task(self._ask(), context=Context()))
         elif self._expiry is None:
             self._expiry = loop.call_later(self._wait_timeout, self._expire)
 
-    async def _ask_until_done(self) -> None:
-        while self._waiting:
-            group = self._take_group()
-            try:
-                rows = await self._lane.fetch_all(self._query, keys=list(group))
-            except BaseException as error:
-                _refuse(group, error)
-                if not isinstance(error, Exception):
-                    raise
-            else:
-                found = {row[-1]: row[:-1] for row in rows}
-                for key, waiters in group.items():
-                    _tell(waiters, found.get(key))
+    async def _ask(self) -> None:
+        """Ask until nobody waits; then, in the same breath, make room for who asks next."""
+        try:
+            while self._waiting:
+                await self._ask_for(self._take_group())
+        finally:
+            self._asking.discard(asyncio.current_task())
+
+    async def _ask_for(self, group: dict[KeyT, list[_Waiter]]) -> None:
+        try:
+            rows = await self._lane.fetch_all(self._query, keys=list(group))
+        except BaseException as error:
+            _refuse(group, error)
+            if not isinstance(error, Exception):
+                raise
+        else:
+            found = {row[-1]: row[:-1] for row in rows}
+            for key, waiters in group.items():
+                _tell(waiters, found.get(key))
 
     def _take_group(self) -> dict[KeyT, list[_Waiter]]:
         if self._expiry is not None:
