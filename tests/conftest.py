@@ -87,6 +87,12 @@ async def service(running: Running) -> Service:
     return running.service
 
 
+@pytest.fixture
+def _many_processes(service: Service, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let as many requests meet as in many processes: the gate before hashing is each process's own."""
+    monkeypatch.setattr(service.hasher.gate, "_free", 1000)
+
+
 @pytest_asyncio.fixture
 async def api(running: Running, service: Service) -> AsyncIterator[Api]:
     """A client of the running application, on empty tables, without a token."""

@@ -6,11 +6,14 @@ from collections.abc import Awaitable
 from typing import TypeVar
 
 import httpx
+import pytest
 
 from service.app import Service
 from service.domain.users import Role, State
 from tests.support.api import OTHER_PASSWORD, PASSWORD, Account, Api
 from tests.support.databases import execute, fetch_values
+
+pytestmark = pytest.mark.usefixtures("_many_processes")
 
 Item = TypeVar("Item")
 

@@ -20,6 +20,8 @@ from tests.support.api import OTHER_PASSWORD, PASSWORD, Api, Running, serving
 from tests.support.databases import execute, fetch_values
 from tests.support.settings import settings_for_tests
 
+pytestmark = pytest.mark.usefixtures("_many_processes")
+
 # The first wait is a long one, so that no machine is so slow that it is over before the next guess.
 FIRST_WAIT_S = 60
 SETTINGS = settings_for_tests(

@@ -349,8 +349,8 @@ MUTATIONS = (
     Mutation(
         "No more passwords wait to be hashed than there is room for",
         "service/security/pool.py",
-        "            if len(self._queue) >= self._queue_limit:\n",
-        "            if False:\n",
+        "        self._queue_limit = queue_limit\n",
+        "        self._queue_limit = 10**9\n",
         f"{_FLOWS}/test_admission.py"
         "::test_hang_up_again_and_again_hashes_no_more_at_once_and_queues_no_more_than_allowed",
     ),
