@@ -3,14 +3,20 @@
 import signal
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from threading import Event, Thread
 from types import FrameType
 
 import click
+import structlog
 
 from service.cli.loading import for_good, load
 from service.cli.logs import configure_server_logs
 from service.db.embedded import EmbeddedPostgres
+from service.db.postgres_wheel import EmbeddedUnavailable
 from settings import Settings, get_settings
+
+LOOK_EVERY_S = 1.0
+_log = structlog.get_logger("rollcall")
 
 
 @click.command()
@@ -33,15 +39,30 @@ def _database_coming_up(settings: Settings) -> Iterator[Callable[[], str]]:
         return
     postgres = EmbeddedPostgres(settings.database.embedded_dir)
     postgres.start(wait=False)
+    is_over = Event()
+    keeper = Thread(target=_keep_up, args=(postgres, is_over), name="database", daemon=True)
 
     def dsn_when_up() -> str:
         postgres.start()
+        keeper.start()
         return postgres.dsn
 
     try:
         yield dsn_when_up
     finally:
+        is_over.set()
+        if keeper.is_alive():
+            keeper.join()
         postgres.stop()
+
+
+def _keep_up(postgres: EmbeddedPostgres, is_over: Event) -> None:
+    """Bring the database back whenever it has died, as nobody else looks after an embedded one."""
+    while not is_over.wait(LOOK_EVERY_S):
+        try:
+            postgres.start()
+        except EmbeddedUnavailable as error:
+            _log.warning("embedded_database_unavailable", reason=str(error))
 
 
 @contextmanager

@@ -1,5 +1,7 @@
+import os
 import signal
 import subprocess
+import time
 from pathlib import Path
 
 from tests.support.api import PASSWORD
@@ -37,8 +39,28 @@ def test_serve_in_a_bare_directory_makes_an_administrator_once_keeps_every_row_a
         assert not has_imported_alembic(again)
         assert again.first_password() is None
         assert log_in(again, "ada", PASSWORD)
+        kill_the_database(tmp_path)
+        again.wait_until("/health/ready", 200)
+        assert log_in(again, "ada", PASSWORD)
         assert again.stop(signal.SIGINT) == 0  # as Ctrl-C sends it
     assert postgres_processes(tmp_path) == []
+
+
+def kill_the_database(directory: Path) -> None:
+    """Kill the embedded server, and return when it was brought back."""
+    killed = postmaster(directory)
+    assert killed is not None
+    os.kill(killed, signal.SIGKILL)
+    ends_at = time.monotonic() + 30
+    while postmaster(directory) in (killed, None):
+        assert time.monotonic() < ends_at, "nobody brings it back"
+        time.sleep(0.05)
+
+
+def postmaster(directory: Path) -> int | None:
+    file = directory / "postgres/data/postmaster.pid"
+    written = file.read_text().split() if file.exists() else []
+    return int(written[0]) if written else None
 
 
 def has_imported_alembic(service: ServiceProcess) -> bool:
