@@ -60,7 +60,7 @@ def _keep_up(postgres: EmbeddedPostgres, is_over: Event) -> None:
     """Bring the database back whenever it has died, as nobody else looks after an embedded one."""
     while not is_over.wait(LOOK_EVERY_S):
         try:
-            postgres.start()
+            postgres.bring_back()
         except EmbeddedUnavailable as error:
             _log.warning("embedded_database_unavailable", reason=str(error))
 

@@ -114,6 +114,14 @@ class EmbeddedPostgres:
                 f"The embedded PostgreSQL cannot use its files ({error}): mend that, or set DATABASE_URL."
             ) from error
 
+    def bring_back(self) -> None:
+        """Start a server that has died since `start`; where its data are gone, make nothing in their place.
+
+        Raises: EmbeddedUnavailable.
+        """
+        if self._data.exists():
+            self.start()
+
     def stop(self) -> None:
         """Leave the server, and shut it down when no other live process uses it."""
         if self._share is None:

@@ -246,6 +246,20 @@ def test_start_again_after_kill_of_the_server_restores_the_same_dsn(directory: P
         assert sql(server, "SELECT 1") == "1"
 
 
+def test_bring_back_after_kill_of_the_server_starts_it_and_makes_nothing_where_the_data_are_gone(
+    directory: Path,
+) -> None:
+    data, elsewhere = directory / "data", directory / "elsewhere"
+    with EmbeddedPostgres(directory, durable=False) as server:
+        kill_postmaster(directory)
+        data.rename(elsewhere)
+        server.bring_back()
+        assert not data.exists()
+        elsewhere.rename(data)
+        server.bring_back()
+        assert sql(server, "SELECT 1") == "1"
+
+
 def test_start_after_kill_of_the_server_serves_its_other_users_too(directory: Path) -> None:
     with sharer(directory), EmbeddedPostgres(directory, durable=False) as first:
         kill_postmaster(directory)
