@@ -20,7 +20,7 @@ from service.api.boundary import Boundary
 from service.api.calls import Admission
 from service.api.events import EventController
 from service.api.health import HealthController
-from service.api.injection import providers
+from service.api.injection import Parts, providers
 from service.api.introspection import introspect_token
 from service.api.keys import KeyController
 from service.api.metrics import MetricsController, Observer, Readings
@@ -28,10 +28,10 @@ from service.api.operations import Operation
 from service.api.passwords import PasswordController
 from service.api.problems import exception_handlers
 from service.api.reference import ReferenceController, asset_handlers
-from service.api.sessions import SessionController, get_current_session
+from service.api.sessions import SessionController, get_current_session, open_session
 from service.api.short_ways import ShortWays
 from service.api.traces import Traces
-from service.api.users import CREATE_USER, UserController, get_user
+from service.api.users import CREATE_USER, UserController, add_user, get_user
 from service.db import faults, instances
 from service.db.engine import PoolStats, create_engine, pool_stats
 from service.db.migrations.window import SERVED, Standing, number_of, read_revision
@@ -58,7 +58,7 @@ FIGURES_EVERY = timedelta(seconds=5)
 CHORE_CONNECTIONS = 2
 REPLICA_CONNECTIONS = 4
 """Where the settings keep none for reads of the primary, because of a pooler."""
-DIRECT = (get_user, get_current_session, introspect_token)
+DIRECT = (get_user, get_current_session, introspect_token, open_session, add_user)
 
 
 @dataclass(slots=True)
@@ -106,12 +106,13 @@ def create_app(
     observer = Observer(partial(readings_of, service), Traces.configured(settings.service_name), tell_request)
     overridden = _overridden(service.rules)
     authenticator = Authenticator(service.reads, service.touches)
-    admission = Admission(authenticator, service.reads, service.hasher.gate, overridden)
+    parts = Parts(service.uow, service.reads, service.hasher, service.rules)
+    admission = Admission(authenticator, parts, overridden)
     app = Litestar(
         route_handlers=_routes(settings),
         middleware=[admission],
         dependencies={
-            **providers(service.uow, service.reads, service.hasher, service.rules),
+            **providers(parts),
             "observer": Provide(lambda: observer, use_cache=True, sync_to_thread=False),
             "readiness": Provide(lambda: _readiness(service), use_cache=True, sync_to_thread=False),
         },

@@ -24,16 +24,15 @@ from service.api.answers import Answer, refuse_entity_tags
 from service.api.authentication import Authenticator
 from service.api.boundary import read_body
 from service.api.clients import network_of
+from service.api.injection import Parts
 from service.api.operations import FORM, JSON, Operation, endpoint
 from service.api.queries import read_query, refuse_query
 from service.api.request_syntax import Fields
 from service.api.strict_json import decode, require_json
-from service.db.reads import Reads
 from service.domain.callers import ANONYMOUS, Caller
 from service.domain.errors import MalformedRequest, NotAcceptable, NotFound
 from service.domain.events import Origin
 from service.domain.ids import parse_id
-from service.security.gate import Gate
 
 StructT = TypeVar("StructT", bound=msgspec.Struct)
 
@@ -133,13 +132,13 @@ def call_of(request: Request[Any, Any, Any]) -> Call:
     return cast(Call, request.scope["state"]["call"])
 
 
-DirectEndpoint = Callable[[Call, Reads], Awaitable[Answer]]
+DirectEndpoint = Callable[[Call, Parts], Awaitable[Answer]]
 
 
 def direct_endpoint(
     method: HttpMethod, path: str, operation: Operation
 ) -> Callable[[DirectEndpoint], HTTPRouteHandler]:
-    """Make a function of the call and the reads alone the endpoint of an operation.
+    """Make a function of the call and the parts the endpoint of an operation.
 
     The middleware runs it itself once the call is admitted, as the framework's injection and responses cost
     more than the hottest operations do. Everything else holds for it as for any other endpoint.
@@ -160,11 +159,10 @@ class Admission(ASGIMiddleware):
     scopes = (ScopeType.HTTP,)
 
     def __init__(
-        self, authenticator: Authenticator, reads: Reads, gate: Gate, overridden: Mapping[str, Operation]
+        self, authenticator: Authenticator, parts: Parts, overridden: Mapping[str, Operation]
     ) -> None:
         self._authenticator = authenticator
-        self._reads = reads
-        self._gate = gate
+        self._parts = parts
         self._overridden = overridden
 
     async def handle(self, scope: Scope, receive: Receive, send: Send, next_app: ASGIApp) -> None:
@@ -177,28 +175,33 @@ class Admission(ASGIMiddleware):
                 await self.answer_directly(http, receive, send, operation, direct)
                 return
             operation = self._overridden.get(operation.id, operation)
-            http["state"]["call"] = await self._call(http, receive, operation)
-            # Only here, so that no client that takes its time over a body takes a place, too.
-            async with self._way_in(http, operation):
+            http["state"]["call"] = call = await self._admitted(http, receive, operation)
+            async with self._way_in(call):
+                call.body_value = _body_of(call)
                 await next_app(scope, receive, send)
         elif http["method"] == "OPTIONS":
             await _tell_methods(http, send)
         else:
             raise NotFound
 
-    def _way_in(self, scope: HTTPScope, operation: Operation) -> AbstractAsyncContextManager[None]:
-        if not operation.hashes:
+    def _way_in(self, call: Call) -> AbstractAsyncContextManager[None]:
+        """Let what hashes in a few at a time; with their bodies, or a slow client would keep a place."""
+        if not call.operation.hashes:
             return nullcontext()
-        return self._gate.entered(network_of(scope["state"]["client_ip"]))
+        return self._parts.hasher.gate.entered(network_of(call.ip))
 
     async def answer_directly(
         self, scope: HTTPScope, receive: Receive, send: Send, operation: Operation, direct: DirectEndpoint
     ) -> None:
         """Make the call of a direct endpoint and answer it, or refuse it."""
-        call = await self._call(scope, receive, self._overridden.get(operation.id, operation))
-        await (await direct(call, self._reads)).send(send)
+        call = await self._admitted(scope, receive, self._overridden.get(operation.id, operation))
+        async with self._way_in(call):
+            call.body_value = _body_of(call)
+            answer = await direct(call, self._parts)
+        await answer.send(send)
 
-    async def _call(self, scope: HTTPScope, receive: Receive, operation: Operation) -> Call:
+    async def _admitted(self, scope: HTTPScope, receive: Receive, operation: Operation) -> Call:
+        """Give the call, its body received but not looked at yet."""
         fields: Fields = scope["state"]["fields"]
         _check_accept(scope, fields, operation)
         caller = await self._caller(fields, operation)
@@ -212,7 +215,7 @@ class Admission(ASGIMiddleware):
                 await _refuse_body(scope, receive, fields)
             return Call(operation, caller, scope, fields, query_value)
         body = await read_body(scope, receive, limit_bytes=operation.body_limit_bytes)
-        return Call(operation, caller, scope, fields, query_value, _body_of(body, fields, operation), body)
+        return Call(operation, caller, scope, fields, query_value, body_bytes=body)
 
     async def _caller(self, fields: Fields, operation: Operation) -> Caller:
         if operation.access.public and not operation.access.optional:
@@ -259,7 +262,8 @@ async def _refuse_body(scope: HTTPScope, receive: Receive, fields: Fields) -> No
         raise MalformedRequest("This operation takes no body.")
 
 
-def _body_of(body: bytes, fields: Fields, operation: Operation) -> msgspec.Struct | None:
+def _body_of(call: Call) -> msgspec.Struct | None:
+    operation, fields = call.operation, call.fields
     if operation.body is None:
         return None
     others = tuple(name.encode() for name in operation.body_types if name != JSON)
@@ -267,8 +271,8 @@ def _body_of(body: bytes, fields: Fields, operation: Operation) -> msgspec.Struc
         fields.get(b"content-type"), also=others, content_encoding=fields.get(b"content-encoding")
     )
     if media_type == FORM.encode():
-        return _form_of(body, operation.body)
-    return decode(body, operation.body)
+        return _form_of(call.body_bytes, operation.body)
+    return decode(call.body_bytes, operation.body)
 
 
 def _form_of(body: bytes, type_: type[StructT]) -> StructT:

@@ -1,6 +1,7 @@
-"""What controllers are given. Providers only construct: Litestar resolves siblings concurrently."""
+"""What endpoints are given. Providers only construct: Litestar resolves siblings concurrently."""
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import TypeAlias
 
 from litestar.di import NamedDependency, Provide
@@ -17,13 +18,21 @@ GivenHasher: TypeAlias = NamedDependency[SkipValidation[PasswordHasher]]
 GivenRules: TypeAlias = NamedDependency[SkipValidation[Rules]]
 
 
-def providers(
-    make_uow: Callable[[], UnitOfWork], reads: Reads, hasher: PasswordHasher, rules: Rules
-) -> dict[str, Provide]:
-    """Give the providers of what controllers ask for; the unit of work is new for every request."""
+@dataclass(frozen=True, slots=True)
+class Parts:
+    """What endpoints work with; the unit of work is to be made anew for every request."""
+
+    make_uow: Callable[[], UnitOfWork]
+    reads: Reads
+    hasher: PasswordHasher
+    rules: Rules
+
+
+def providers(parts: Parts) -> dict[str, Provide]:
+    """Give the providers of what controllers ask for."""
     return {
-        "uow": Provide(make_uow, sync_to_thread=False),
-        "reads": Provide(lambda: reads, use_cache=True, sync_to_thread=False),
-        "hasher": Provide(lambda: hasher, use_cache=True, sync_to_thread=False),
-        "rules": Provide(lambda: rules, use_cache=True, sync_to_thread=False),
+        "uow": Provide(parts.make_uow, sync_to_thread=False),
+        "reads": Provide(lambda: parts.reads, use_cache=True, sync_to_thread=False),
+        "hasher": Provide(lambda: parts.hasher, use_cache=True, sync_to_thread=False),
+        "rules": Provide(lambda: parts.rules, use_cache=True, sync_to_thread=False),
     }

@@ -4,9 +4,9 @@ from litestar import HttpMethod
 
 from service.api.answers import Answer, shown
 from service.api.calls import Call, direct_endpoint
+from service.api.injection import Parts
 from service.api.operations import FORM, JSON, Operation, Success
 from service.api.wire.introspection import IntrospectBody, IntrospectionView
-from service.db.reads import Reads
 from service.domain.callers import Access
 from service.domain.keys import Scope
 from service.usecases.introspection import introspect
@@ -24,6 +24,6 @@ INTROSPECT = Operation(
 
 
 @direct_endpoint(HttpMethod.POST, "/v1/introspect", INTROSPECT)
-async def introspect_token(call: Call, reads: Reads) -> Answer:
+async def introspect_token(call: Call, parts: Parts) -> Answer:
     """Tell what a token stands for."""
-    return shown(IntrospectionView.of(await introspect(reads, call.body(IntrospectBody).token)))
+    return shown(IntrospectionView.of(await introspect(parts.reads, call.body(IntrospectBody).token)))

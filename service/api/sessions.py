@@ -5,10 +5,10 @@ from typing import Any
 from litestar import Controller, HttpMethod, Request, Response
 from msgspec import UNSET
 
-from service.api.answers import Answer, answer, check_unchanged, nothing, resource
+from service.api.answers import Answer, check_unchanged, created, nothing, resource
 from service.api.calls import Call, call_of, direct_endpoint
 from service.api.cursors import read_cursor, write_cursor
-from service.api.injection import GivenHasher, GivenReads, GivenRules, GivenUow
+from service.api.injection import GivenReads, GivenUow, Parts
 from service.api.operations import LOGIN_BODY_LIMIT_BYTES, Operation, Success, endpoint
 from service.api.paging import listing_of, page_answer
 from service.api.wire.common import PageQuery
@@ -21,7 +21,6 @@ from service.api.wire.sessions import (
     SessionView,
 )
 from service.api.wire.users import UserView
-from service.db.reads import Reads
 from service.domain.callers import Access
 from service.domain.errors import (
     Forbidden,
@@ -101,26 +100,6 @@ class SessionController(Controller):
 
     path = "/v1"
 
-    @endpoint(HttpMethod.POST, "/sessions", LOG_IN)
-    async def log_in(
-        self,
-        request: Request[Any, Any, Any],
-        uow: GivenUow,
-        reads: GivenReads,
-        hasher: GivenHasher,
-        rules: GivenRules,
-    ) -> Response[bytes]:
-        """Open a session."""
-        call = call_of(request)
-        body = call.body(LogInBody)
-        wanted = LoginRequest(
-            body.login_id, body.password, None if body.device_token is UNSET else body.device_token
-        )
-        opened = await log_in(uow, reads, wanted, hasher=hasher, origin=call.origin, rules=rules)
-        session = SessionView.of(opened.session, opened.session.id)
-        view = LoggedInView(opened.token, session, UserView.of(opened.user), opened.device_token)
-        return answer(view, status=201)
-
     @endpoint(HttpMethod.DELETE, "/sessions/current", LOG_OUT)
     async def log_out(self, request: Request[Any, Any, Any], uow: GivenUow) -> Response[None]:
         """End the session that asks."""
@@ -165,8 +144,22 @@ class SessionController(Controller):
         return nothing()
 
 
+@direct_endpoint(HttpMethod.POST, "/v1/sessions", LOG_IN)
+async def open_session(call: Call, parts: Parts) -> Answer:
+    """Log in."""
+    body = call.body(LogInBody)
+    wanted = LoginRequest(
+        body.login_id, body.password, None if body.device_token is UNSET else body.device_token
+    )
+    opened = await log_in(
+        parts.make_uow(), parts.reads, wanted, hasher=parts.hasher, origin=call.origin, rules=parts.rules
+    )
+    session = SessionView.of(opened.session, opened.session.id)
+    return created(LoggedInView(opened.token, session, UserView.of(opened.user), opened.device_token))
+
+
 @direct_endpoint(HttpMethod.GET, "/v1/sessions/current", GET_CURRENT_SESSION)
-async def get_current_session(call: Call, _reads: Reads) -> Answer:
+async def get_current_session(call: Call, _parts: Parts) -> Answer:
     """Show the session that asks; authentication has read it already."""
     return resource(_current(_own(call)), call.fields)
 

@@ -11,12 +11,11 @@ from service.api.answers import Answer, nothing, resource, tagged, user_precondi
 from service.api.calls import Call, call_of, direct_endpoint
 from service.api.cursors import read_cursor, write_cursor
 from service.api.idempotency import claim_of, once, replay
-from service.api.injection import GivenHasher, GivenReads, GivenRules, GivenUow
+from service.api.injection import GivenReads, GivenRules, GivenUow, Parts
 from service.api.operations import JSON, MERGE_PATCH, Operation, Success, endpoint
 from service.api.paging import listing_of, page_answer
 from service.api.wire.common import in_utc
 from service.api.wire.users import CreateUserBody, ListUsersQuery, UpdateUserBody, UserPage, UserView
-from service.db.reads import Reads
 from service.db.transaction import Tx
 from service.domain.callers import Access
 from service.domain.errors import (
@@ -112,24 +111,6 @@ class UserController(Controller):
 
     path = "/v1/users"
 
-    @endpoint(HttpMethod.POST, "", CREATE_USER)
-    async def create_user(
-        self, request: Request[Any, Any, Any], uow: GivenUow, hasher: GivenHasher, rules: GivenRules
-    ) -> Response[bytes]:
-        """Create an account, once per idempotency key."""
-        call = call_of(request)
-        claim, origin = claim_of(call), call.origin
-        if claim is not None and (known := await uow.run(lambda tx: replay(tx, claim))) is not None:
-            return known.response()
-        wanted = _registration(call.body(CreateUserBody))
-        new = await prepare_user(wanted, hasher=hasher, origin=origin, rules=rules)
-
-        async def create(tx: Tx) -> tuple[Answer, Answer]:
-            created = _created(await create_user(tx, new, origin=origin))
-            return created, created
-
-        return (await uow.run(lambda tx: once(tx, claim, create))).response()
-
     @endpoint(HttpMethod.GET, "", LIST_USERS)
     async def list_users(self, request: Request[Any, Any, Any], reads: GivenReads) -> Response[bytes]:
         """List accounts."""
@@ -169,14 +150,30 @@ class UserController(Controller):
         return nothing()
 
 
+@direct_endpoint(HttpMethod.POST, "/v1/users", CREATE_USER)
+async def add_user(call: Call, parts: Parts) -> Answer:
+    """Create an account, once per idempotency key."""
+    uow, claim, origin = parts.make_uow(), claim_of(call), call.origin
+    if claim is not None and (known := await uow.run(lambda tx: replay(tx, claim))) is not None:
+        return known
+    wanted = _registration(call.body(CreateUserBody))
+    new = await prepare_user(wanted, hasher=parts.hasher, origin=origin, rules=parts.rules)
+
+    async def create(tx: Tx) -> tuple[Answer, Answer]:
+        created = _created(await create_user(tx, new, origin=origin))
+        return created, created
+
+    return await uow.run(lambda tx: once(tx, claim, create))
+
+
 @direct_endpoint(HttpMethod.GET, "/v1/users/{user_id:str}", GET_USER)
-async def get_user(call: Call, reads: Reads) -> Answer:
+async def get_user(call: Call, parts: Parts) -> Answer:
     """Get an account; one's own is already there from authentication."""
     user_id = call.subject_id()
     own = call.caller.open_session
     if own is not None and own.user.id == user_id:
         return resource(UserView.of(own.user), call.fields)
-    user = await reads.at(call.caller.moment).users.get(user_id)
+    user = await parts.reads.at(call.caller.moment).users.get(user_id)
     if user is None:
         raise NotFound
     return resource(UserView.of(user), call.fields)

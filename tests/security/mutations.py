@@ -285,8 +285,8 @@ MUTATIONS = (
     Mutation(
         "The work around hashes is let in a few at a time",
         "service/api/calls.py",
-        "        if not operation.hashes:\n",
-        "        if operation.hashes:\n",
+        "        if not call.operation.hashes:\n",
+        "        if call.operation.hashes:\n",
         f"{_FLOWS}/test_admission.py"
         "::test_log_in_while_others_are_let_in_waits_at_the_gate_and_nothing_else_does",
     ),
