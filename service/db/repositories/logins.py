@@ -6,6 +6,7 @@ Hashing needs every processor there is, so each round trip that is saved here is
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import timedelta
+from functools import cache
 from typing import Any
 from uuid import UUID
 
@@ -104,20 +105,22 @@ def _recording() -> Statement:
     )
 
 
-def _beginning(*device: Any) -> Statement:
+@cache
+def _beginning(kept_others: int, *, on_known_device: bool) -> Statement:
     """Open a session, remember the device, clear the bucket and tell of it, all at once.
 
     No part sees what another one does: what counts, counts without the new row.
     """
     opened = opening().cte("opened")
-    others = {"evicted": evicting(), "cleared": clearing(), "told": telling()}
-    ctes = [change.cte(name) for name, change in others.items()]
-    return Statement(select(*opened.c).add_cte(*ctes, *device))
+    others = {"evicted": evicting(kept_others), "cleared": clearing(), "told": telling()}
+    if on_known_device:
+        others["seen_again"] = seeing_again()
+    else:
+        others |= {"remembered": remembering(), "forgotten": forgetting_oldest()}
+    return Statement(select(*opened.c).add_cte(*(change.cte(name) for name, change in others.items())))
 
 
 _RECORD = _recording()
-_BEGIN_ON_KNOWN_DEVICE = _beginning(seeing_again().cte("seen_again"))
-_BEGIN_ON_NEW_DEVICE = _beginning(remembering().cte("remembered"), forgetting_oldest().cte("forgotten"))
 
 
 class LoginRepository(Repository):
@@ -147,9 +150,9 @@ class LoginRepository(Repository):
         Beyond `kept_count`, the longest unused sessions end; beyond twenty, the longest unseen device is
         forgotten. The account has to be locked.
         """
-        values = {**values_of(session), **event, "kept_others": kept_count - 1, "bucket": bucket}
+        values = {**values_of(session), **event, "bucket": bucket}
         values |= {"device_id": device.id, "seen_in": device.network}
-        if device.token_digest is None:
-            return session_from(made(await self._db.one(_BEGIN_ON_KNOWN_DEVICE, values)))
-        values["device_digest"] = device.token_digest
-        return session_from(made(await self._db.one(_BEGIN_ON_NEW_DEVICE, values)))
+        if is_new := device.token_digest is not None:
+            values["device_digest"] = device.token_digest
+        beginning = _beginning(kept_count - 1, on_known_device=not is_new)
+        return session_from(made(await self._db.one(beginning, values)))

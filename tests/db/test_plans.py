@@ -1,0 +1,48 @@
+"""What PostgreSQL makes of the statements of a log-in: a plan once, and not each time."""
+
+import pytest
+
+from service.app import Service
+from tests.support.api import Api
+from tests.support.databases import execute, fetch_values
+
+OTHERS = """
+    INSERT INTO users (id, login_id, name)
+    SELECT gen_random_uuid(), 'user' || n, 'User' FROM generate_series(1, 300) n
+    """
+SESSIONS = """
+    INSERT INTO sessions (id, user_id, token_digest, expires_at, idle_expires_at)
+    SELECT gen_random_uuid(), id, sha256((login_id || ' ' || n)::bytea), now() + interval '1 d',
+           now() + interval '1 d'
+    FROM users, generate_series(1, 20) n
+    """
+DEVICES = """
+    INSERT INTO devices (id, user_id, token_digest, network)
+    SELECT gen_random_uuid(), id, sha256((login_id || ' ' || n)::bytea), '192.0.2.1'
+    FROM users, generate_series(1, 15) n
+    """
+PLANS = """
+    SELECT generic_plans > 0 AS is_kept, statement FROM pg_prepared_statements
+    WHERE generic_plans + custom_plans >= :times
+    """
+TIMES = 8
+"""A plan is made for the values of each of the first five executions, and may be kept from the sixth on."""
+
+
+@pytest.mark.parametrize("comes_from_a_known_device", [False, True])
+async def test_log_in_again_and_again_keeps_the_plans(
+    api: Api, service: Service, *, comes_from_a_known_device: bool
+) -> None:
+    await api.account()
+    for statement in (OTHERS, SESSIONS, DEVICES):
+        await execute(service.engine, statement)
+    known = {}
+    if comes_from_a_known_device:
+        known = {"device_token": (await api.log_in("ada")).json()["device_token"]}
+    await execute(service.engine, "ANALYZE users, sessions, devices")
+    await service.engine.dispose()  # what was prepared on the old connections was planned for other tests
+    for _ in range(TIMES):
+        assert (await api.log_in("ada", **known)).status_code == 201
+    plans = await fetch_values(service.engine, PLANS, times=TIMES)
+    assert len(plans) >= 3
+    assert [statement for is_kept, statement in plans if not is_kept] == []
