@@ -176,9 +176,12 @@ class Admission(ASGIMiddleware):
                 return
             operation = self._overridden.get(operation.id, operation)
             http["state"]["call"] = call = await self._admitted(http, receive, operation)
-            async with self._way_in(call):
-                call.body_value = _body_of(call)
-                await next_app(scope, receive, send)
+            try:
+                async with self._way_in(call):
+                    call.body_value = _body_of(call)
+                    await next_app(scope, receive, send)
+            finally:
+                del http["state"]["call"]  # which keeps the scope: a circle for the garbage collector
         elif http["method"] == "OPTIONS":
             await _tell_methods(http, send)
         else:

@@ -1,7 +1,6 @@
 """One database transaction with the repositories that work in it."""
 
 from collections.abc import Awaitable, Callable, Mapping
-from functools import cached_property
 from typing import Any, Final, TypeAlias, TypeVar
 
 import asyncpg
@@ -30,7 +29,11 @@ _PING = Statement(select(1))
 
 
 class Tx:
-    """The repositories of one open transaction. Only `service.db.unit_of_work` opens and commits one."""
+    """The repositories of one open transaction. Only `service.db.unit_of_work` opens and commits one.
+
+    They are made when asked for and not kept, as each keeps its transaction: both would have to wait for the
+    garbage collector.
+    """
 
     def __init__(self, driver: Driver) -> None:
         self._driver = driver
@@ -75,52 +78,52 @@ class Tx:
         self.statements += 1
         return result
 
-    @cached_property
+    @property
     def users(self) -> UserRepository:
         """Accounts."""
         return UserRepository(self)
 
-    @cached_property
+    @property
     def logins(self) -> LoginRepository:
         """Log-ins, over several tables."""
         return LoginRepository(self)
 
-    @cached_property
+    @property
     def sessions(self) -> SessionRepository:
         """Log-in sessions."""
         return SessionRepository(self)
 
-    @cached_property
+    @property
     def devices(self) -> DeviceRepository:
         """Devices and networks that logged in before."""
         return DeviceRepository(self)
 
-    @cached_property
+    @property
     def keys(self) -> ApiKeyRepository:
         """API keys."""
         return ApiKeyRepository(self)
 
-    @cached_property
+    @property
     def reset_tokens(self) -> ResetTokenRepository:
         """Password reset tokens."""
         return ResetTokenRepository(self)
 
-    @cached_property
+    @property
     def throttle(self) -> ThrottleRepository:
         """Failed log-ins, counted."""
         return ThrottleRepository(self)
 
-    @cached_property
+    @property
     def idempotency(self) -> IdempotencyRepository:
         """Answers kept for repetition."""
         return IdempotencyRepository(self)
 
-    @cached_property
+    @property
     def events(self) -> EventRepository:
         """The audit trail."""
         return EventRepository(self, self.told)
 
-    @cached_property
+    @property
     def housekeeping(self) -> Housekeeping:
         """Removal of what has expired."""
         return Housekeeping(self)

@@ -90,7 +90,8 @@ class UnitOfWork:
             raise _refusal(error, committing=True) from None
 
     async def _roll_back(self, connection: AsyncConnection, tx: Tx, error: BaseException) -> None:
-        cause = tx.failure or error
+        # A failure keeps the frames it passed, and those the transaction: forgotten, or they form a circle.
+        cause, tx.failure = tx.failure or error, None
         self._distrust_after(cause)
         if faults.spoils_connection(cause):
             await _discard(connection)

@@ -76,6 +76,7 @@ class HashingPool:
             timer.cancel()
             if job.future.cancelled():
                 self._withdraw(job)
+            del job  # its future keeps a refusal, which keeps this frame: a circle for the garbage collector
         return result
 
     def check_room(self, caller: str) -> None:
