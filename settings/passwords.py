@@ -34,13 +34,14 @@ class PasswordSettings(Section):
         default=None,
         ge=0,
         le=10000,
-        description="Hashes that may wait; more are answered 503 at once. Unset: 256 a thread.",
+        description="Requests that may wait for their turn to hash, 12 KiB each; more are answered 503 at "
+        "once. Unset: 2048 a thread.",
     )
     queue_wait: Duration = Field(
         default=timedelta(seconds=2),
         ge=timedelta(milliseconds=10),
         le=timedelta(minutes=1),
-        description="How long a hash may wait for its turn before the request is answered 503.",
+        description="How long a request may wait for its turn to hash before it is answered 503.",
     )
 
     @property

@@ -90,7 +90,7 @@ async def service(running: Running) -> Service:
 @pytest.fixture
 def _many_processes(service: Service, monkeypatch: pytest.MonkeyPatch) -> None:
     """Let as many requests meet as in many processes: the gate before hashing is each process's own."""
-    monkeypatch.setattr(service.hasher.gate, "_free", 1000)
+    monkeypatch.setattr(service.hasher._gate, "_free", 1000)
 
 
 @pytest_asyncio.fixture

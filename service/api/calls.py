@@ -6,7 +6,6 @@ body.
 """
 
 from collections.abc import Awaitable, Callable, Mapping
-from contextlib import AbstractAsyncContextManager, nullcontext
 from dataclasses import dataclass
 from typing import Any, TypeVar, cast
 from urllib.parse import parse_qsl
@@ -175,11 +174,9 @@ class Admission(ASGIMiddleware):
                 await self.answer_directly(http, receive, send, operation, direct)
                 return
             operation = self._overridden.get(operation.id, operation)
-            http["state"]["call"] = call = await self._admitted(http, receive, operation)
+            http["state"]["call"] = await self._call(http, receive, operation)
             try:
-                async with self._way_in(call):
-                    call.body_value = _body_of(call)
-                    await next_app(scope, receive, send)
+                await next_app(scope, receive, send)
             finally:
                 del http["state"]["call"]  # which keeps the scope: a circle for the garbage collector
         elif http["method"] == "OPTIONS":
@@ -187,24 +184,14 @@ class Admission(ASGIMiddleware):
         else:
             raise NotFound
 
-    def _way_in(self, call: Call) -> AbstractAsyncContextManager[None]:
-        """Let what hashes in a few at a time; with their bodies, or a slow client would keep a place."""
-        if not call.operation.hashes:
-            return nullcontext()
-        return self._parts.hasher.gate.entered(network_of(call.ip))
-
     async def answer_directly(
         self, scope: HTTPScope, receive: Receive, send: Send, operation: Operation, direct: DirectEndpoint
     ) -> None:
         """Make the call of a direct endpoint and answer it, or refuse it."""
-        call = await self._admitted(scope, receive, self._overridden.get(operation.id, operation))
-        async with self._way_in(call):
-            call.body_value = _body_of(call)
-            answer = await direct(call, self._parts)
-        await answer.send(send)
+        call = await self._call(scope, receive, self._overridden.get(operation.id, operation))
+        await (await direct(call, self._parts)).send(send)
 
-    async def _admitted(self, scope: HTTPScope, receive: Receive, operation: Operation) -> Call:
-        """Give the call, its body received but not looked at yet."""
+    async def _call(self, scope: HTTPScope, receive: Receive, operation: Operation) -> Call:
         fields: Fields = scope["state"]["fields"]
         _check_accept(scope, fields, operation)
         caller = await self._caller(fields, operation)
@@ -218,7 +205,7 @@ class Admission(ASGIMiddleware):
                 await _refuse_body(scope, receive, fields)
             return Call(operation, caller, scope, fields, query_value)
         body = await read_body(scope, receive, limit_bytes=operation.body_limit_bytes)
-        return Call(operation, caller, scope, fields, query_value, body_bytes=body)
+        return Call(operation, caller, scope, fields, query_value, _body_of(body, fields, operation), body)
 
     async def _caller(self, fields: Fields, operation: Operation) -> Caller:
         if operation.access.public and not operation.access.optional:
@@ -265,8 +252,7 @@ async def _refuse_body(scope: HTTPScope, receive: Receive, fields: Fields) -> No
         raise MalformedRequest("This operation takes no body.")
 
 
-def _body_of(call: Call) -> msgspec.Struct | None:
-    operation, fields = call.operation, call.fields
+def _body_of(body: bytes, fields: Fields, operation: Operation) -> msgspec.Struct | None:
     if operation.body is None:
         return None
     others = tuple(name.encode() for name in operation.body_types if name != JSON)
@@ -274,8 +260,8 @@ def _body_of(call: Call) -> msgspec.Struct | None:
         fields.get(b"content-type"), also=others, content_encoding=fields.get(b"content-encoding")
     )
     if media_type == FORM.encode():
-        return _form_of(call.body_bytes, operation.body)
-    return decode(call.body_bytes, operation.body)
+        return _form_of(body, operation.body)
+    return decode(body, operation.body)
 
 
 def _form_of(body: bytes, type_: type[StructT]) -> StructT:

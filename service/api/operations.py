@@ -13,7 +13,7 @@ from litestar import HttpMethod
 from litestar.handlers import HTTPRouteHandler, route
 
 from service.domain.callers import Access
-from service.domain.errors import HashingBusy, RollcallError
+from service.domain.errors import RollcallError
 
 HandlerT = TypeVar("HandlerT", bound=Callable[..., Any])
 
@@ -59,11 +59,6 @@ class Operation:
     """Whether the endpoint holds `If-Match` against a resource; where not, no entity tag can match."""
     is_idempotent_by_key: bool = False
     is_documented: bool = True
-
-    @property
-    def hashes(self) -> bool:
-        """Whether it hashes a password; such requests are let in a few at a time."""
-        return HashingBusy in self.problems
 
 
 def endpoint(

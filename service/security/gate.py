@@ -1,35 +1,38 @@
-"""A few at a time: what a request that hashes does besides goes on between the others, and not before them.
+"""Who hashes next: a few at a time are let in, and the rest wait in a line that is fair, bounded and cheap.
 
-Two hundred log-ins that arrive at once would all be read, checked and asked about before the event loop turns
-to anybody else. Behind the gate they come a few at a time, networks in turn, and a request for something else
-waits for those few alone.
+Whoever waits here has cost the event loop next to nothing and the database nothing at all, and nothing has
+been counted for it. So a storm of log-ins slows nobody else, and a refusal has nothing to undo.
 """
 
 import asyncio
-from collections import deque
+import math
+import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from datetime import timedelta
-from typing import Any
 
 from service.domain.errors import HashingBusy
 from service.security.queueing import FairQueue
 
+_MEAN_WEIGHT = 1 / 8
+
 
 class Gate:
-    """Lets `places` tasks in at once, callers in turn; a task that waits for its hash stands aside meanwhile.
+    """Lets `places` tasks in at once, callers in turn, and keeps none waiting longer than `wait`.
 
-    Who comes back from its hash goes first: it is almost done, and it has waited. At most `limit` others
-    wait, none longer than `wait`.
+    At most `limit` wait; when that many do, whoever has most of them gives way to whoever has fewer. A caller
+    who stays inside for longer than usual is passed over for as many turns. Used from one event loop.
+    Source: OWASP ASVS 5.0 15.1.3, 15.2.2.
     """
 
     def __init__(self, *, places: int, limit: int, wait: timedelta) -> None:
-        self._wait_seconds = wait.total_seconds()
+        self._places = self._free = places
         self._limit = limit
-        self._free = places
-        self._coming: FairQueue[asyncio.Future[None]] = FairQueue()
-        self._returning: deque[asyncio.Future[None]] = deque()
-        self._inside: set[asyncio.Task[Any] | None] = set()
+        self._wait_seconds = wait.total_seconds()
+        self._line: FairQueue[_Turn] = FairQueue()
+        self._mean_seconds = 0.0
+        self.shed_total = 0
+        """How many were refused since the gate was made."""
 
     @asynccontextmanager
     async def entered(self, caller: str) -> AsyncIterator[None]:
@@ -42,67 +45,83 @@ class Gate:
             self._free -= 1
         else:
             await self._wait_for_turn(caller)
-        task = asyncio.current_task()
-        self._inside.add(task)
+        entered_at = time.monotonic()
         try:
             yield
         finally:
-            self._inside.discard(task)
+            self._note_stay(caller, time.monotonic() - entered_at)
             self._leave()
 
-    @asynccontextmanager
-    async def aside(self) -> AsyncIterator[None]:
-        """Run the block outside, if the task is inside, and come back first."""
-        if asyncio.current_task() not in self._inside:
-            yield
-            return
-        self._leave()
-        try:
-            yield
-        except asyncio.CancelledError:
-            self._free -= 1  # it has no time to wait for a place, and gives one back in a moment
-            raise
-        except Exception:
-            await self._come_back()
-            raise
-        await self._come_back()
+    @property
+    def waiting(self) -> int:
+        """How many wait to be let in."""
+        return len(self._line)
+
+    def oldest_wait_seconds(self) -> float:
+        """Return how long who waits longest has waited, or 0."""
+        oldest = min((turn.waits_since for turn in self._line.heads()), default=None)
+        return 0.0 if oldest is None else time.monotonic() - oldest
 
     async def _wait_for_turn(self, caller: str) -> None:
-        if len(self._coming) >= self._limit:
-            raise HashingBusy
-        turn = asyncio.get_running_loop().create_future()
-        self._coming.push(caller, turn)
+        self._make_room(caller)
+        loop = asyncio.get_running_loop()
+        turn = _Turn(loop.create_future(), time.monotonic())
+        self._line.push(caller, turn)
+        timer = loop.call_later(self._wait_seconds, self._expire, caller, turn)
         try:
-            async with asyncio.timeout(self._wait_seconds):
-                await turn
-        except (TimeoutError, asyncio.CancelledError) as error:
-            if turn.cancelled():
-                self._coming.remove(caller, turn)
-            else:
-                self._leave()  # it was given in the same breath in which it was given up
-            if isinstance(error, TimeoutError):
-                raise HashingBusy from None
-            raise
-
-    async def _come_back(self) -> None:
-        if self._free > 0:
-            self._free -= 1
-            return
-        turn = asyncio.get_running_loop().create_future()
-        self._returning.append(turn)
-        try:
-            await turn
+            is_let_in = await turn.has_come
         except asyncio.CancelledError:
-            if turn.cancelled():
-                self._free -= 1  # as the block it returns to gives a place back in the end
+            if turn.has_come.cancelled():
+                self._line.remove(caller, turn)
+            elif turn.has_come.result():
+                self._leave()  # it came in the same breath in which it was given up
             raise
+        finally:
+            timer.cancel()
+        if not is_let_in:
+            raise self._busy()
+
+    def _make_room(self, caller: str) -> None:
+        if len(self._line) < self._limit:
+            return
+        if not self._line.gives_way_to(caller):
+            self.shed_total += 1
+            raise self._busy()
+        self._shed(self._line.evict())
+
+    def _expire(self, caller: str, turn: "_Turn") -> None:
+        if self._line.remove(caller, turn):
+            self._shed(turn)
+
+    def _shed(self, turn: "_Turn") -> None:
+        if not turn.has_come.done():
+            self.shed_total += 1
+            turn.has_come.set_result(False)
+
+    def _busy(self) -> HashingBusy:
+        backlog_seconds = (len(self._line) + 1) * self._mean_seconds / self._places
+        return HashingBusy(retry_after=max(1, math.ceil(backlog_seconds)))
+
+    def _note_stay(self, caller: str, spent_seconds: float) -> None:
+        weight = _MEAN_WEIGHT if self._mean_seconds else 1
+        self._mean_seconds += weight * (spent_seconds - self._mean_seconds)
+        if self._mean_seconds:
+            self._line.charge(caller, turns=round(spent_seconds / self._mean_seconds) - 1)
 
     def _leave(self) -> None:
         self._free += 1
-        while self._free > 0 and (turn := self._next()) is not None:
-            if not turn.done():
+        while self._free > 0 and (turn := self._line.pop()) is not None:
+            if not turn.has_come.done():
                 self._free -= 1
-                turn.set_result(None)
+                turn.has_come.set_result(True)
 
-    def _next(self) -> "asyncio.Future[None] | None":
-        return self._returning.popleft() if self._returning else self._coming.pop()
+
+class _Turn:
+    """The place of one task in the line; compared by identity."""
+
+    __slots__ = ("has_come", "waits_since")
+
+    def __init__(self, has_come: "asyncio.Future[bool]", waits_since: float) -> None:
+        self.has_come = has_come
+        """Resolves to whether it is let in."""
+        self.waits_since = waits_since

@@ -5,7 +5,8 @@ import secrets
 import time
 from base64 import b64encode
 from collections.abc import Callable
-from contextlib import nullcontext, suppress
+from contextlib import AbstractAsyncContextManager, nullcontext, suppress
+from dataclasses import dataclass
 from datetime import timedelta
 from functools import partial
 from threading import Lock
@@ -18,7 +19,7 @@ from service.domain.errors import HashingBusy
 from service.security import foreign
 from service.security.capacity import available_cores, memory_limit_bytes
 from service.security.gate import Gate
-from service.security.pool import HashingPool, HashingStats
+from service.security.pool import HashingPool
 
 __all__ = ["HashingStats", "PasswordHasher", "affordable_workers"]
 
@@ -28,19 +29,30 @@ logger = logging.getLogger(__name__)
 
 _SALT_BYTES = 16
 _TAG_BYTES = 32
-_QUEUE_LIMIT_PER_WORKER = 256
-_PLACES_PER_WORKER = 2  # enough to keep the threads busy while one waits for a commit
+_QUEUE_LIMIT_PER_WORKER = 2048
+_PLACES_PER_WORKER = 3  # enough to keep the threads busy while others wait for a commit
 _MEMORY_SHARE = 4
 _MIN_LANE_KIB = 8
 _MEAN_WEIGHT = 1 / 8
+
+
+@dataclass(frozen=True, slots=True)
+class HashingStats:
+    """What goes on now, and how many hashes were done and how many refused since the hasher was made."""
+
+    workers: int
+    queued: int
+    oldest_wait_seconds: float
+    running: int
+    done_total: int
+    shed_total: int
 
 
 class PasswordHasher:
     """Hashes with argon2id at the given cost, in a pool of threads of its own.
 
     `memory_kib`, `iterations` and `parallelism` are argon2's m, t and p, within the bounds of `foreign`, else
-    ValueError. `workers` is by default what `affordable_workers` says, `queue_limit` 256 a worker. `caller`
-    is whose turn a call takes, the network of the client: no network keeps the others waiting.
+    ValueError. `workers` is by default what `affordable_workers` says, `queue_limit` 2048 a worker.
     Source: OWASP ASVS 5.0 11.4.2, 15.1.3, 15.2.2; RFC 9106 4.
     """
 
@@ -63,37 +75,38 @@ class PasswordHasher:
             workers = affordable_workers(memory_kib, available_cores(), memory_limit_bytes())
         if queue_limit is None:
             queue_limit = workers * _QUEUE_LIMIT_PER_WORKER
-        self._pool = HashingPool(workers=workers, queue_limit=queue_limit, queue_wait=queue_wait)
-        self.gate = Gate(places=_PLACES_PER_WORKER * workers, limit=queue_limit, wait=queue_wait)
-        """For whoever hashes as one of many: the work around a hash is let in a little at a time."""
+        self._pool = HashingPool(workers=workers, queue_wait=queue_wait)
+        self._gate = Gate(places=_PLACES_PER_WORKER * workers, limit=queue_limit, wait=queue_wait)
 
-    async def hash(self, password: str, *, caller: str) -> str:
+    def turn(self, caller: str) -> AbstractAsyncContextManager[None]:
+        """Run what hashes, and what goes with it, when its turn has come: few are let in at a time.
+
+        `caller` is whose turn it takes, the network of the client: no network keeps the others waiting.
+
+        Raises:
+            HashingBusy: too many wait already, or it has waited too long. Nothing was done.
+        """
+        return self._gate.entered(caller)
+
+    async def hash(self, password: str) -> str:
         """Return a new argon2id hash of a normalised password, salted afresh, in PHC form.
 
         Raises:
-            HashingBusy: too many wait already, it has waited too long, or memory is wanting.
+            HashingBusy: no thread came free in time, or memory is wanting.
         """
-        return await self._run(partial(self._make, password), caller=caller)
+        return await self._run(partial(self._make, password))
 
-    async def verify(self, password_hash: str | None, password: str | None, *, caller: str) -> bool:
+    async def verify(self, password_hash: str | None, password: str | None) -> bool:
         """Tell whether a normalised password fits a stored hash; every kind of no takes the same work.
 
         None for either says that there is none. A hash that is cheaper than the present parameters and does
         not fit is topped up to them. One that cannot be read or costs too much counts as none, and is logged.
 
         Raises:
-            HashingBusy: too many wait already, it has waited too long, or memory is wanting.
+            HashingBusy: no thread came free in time, or memory is wanting.
         Source: OWASP ASVS 5.0 6.3.8; CVE-2016-2513, CVE-2024-39329 (cheap or missing hashes told apart).
         """
-        return await self._run(partial(self._check, password_hash, password), caller=caller)
-
-    def check_room(self, *, caller: str) -> None:
-        """Refuse what would be refused at once, before anything else is done for it.
-
-        Raises:
-            HashingBusy: too many wait already.
-        """
-        self._pool.check_room(caller)
+        return await self._run(partial(self._check, password_hash, password))
 
     def needs_rehash(self, password_hash: str) -> bool:
         """Tell whether a hash is foreign or of other parameters than `hash` uses now.
@@ -103,18 +116,25 @@ class PasswordHasher:
         return not password_hash.startswith(self._prefix(self._memory_kib))
 
     def stats(self) -> HashingStats:
-        """Return what the pool does now."""
-        return self._pool.stats()
+        """Return what goes on now; the wait is that of whoever waits longest for a turn."""
+        pool, gate = self._pool, self._gate
+        return HashingStats(
+            pool.workers,
+            pool.queued + gate.waiting,
+            gate.oldest_wait_seconds(),
+            pool.running,
+            pool.done_total,
+            pool.shed_total + gate.shed_total,
+        )
 
     def close(self) -> None:
-        """Refuse what waits and what comes later, and return when the hashes in hand are done."""
+        """Refuse what comes later, and return when the hashes in hand are done."""
         self._pool.close()
 
-    async def _run(self, work: Callable[[], T], *, caller: str) -> T:
+    async def _run(self, work: Callable[[], T]) -> T:
         """Run work in the pool; what finds no memory was not done, and may be asked for again."""
         try:
-            async with self.gate.aside():
-                return await self._pool.run(work, caller=caller)
+            return await self._pool.run(work)
         except MemoryError:
             logger.warning("there is no memory for a hash")
             raise HashingBusy from None

@@ -35,12 +35,13 @@ def password_faults(password: str, pointer: str, context: Sequence[str], rules: 
 
 
 async def to_hash(password: str, *, hasher: PasswordHasher, origin: Origin) -> str:
-    """Hash a password that has passed the policy.
+    """Hash a password that has passed the policy, when its turn has come.
 
     Raises:
         HashingBusy: too many passwords wait to be hashed.
     """
-    return await hasher.hash(normalize_password(password), caller=origin.network)
+    async with hasher.turn(origin.network):
+        return await hasher.hash(normalize_password(password))
 
 
 async def change_own_password(
@@ -68,7 +69,22 @@ async def change_own_password(
     current = normalize_for_login(current_password)
     if user.must_change and current == normalize_password(new_password):
         raise ValidationFailed(_GIVEN)
-    hasher.check_room(caller=origin.network)
+    async with hasher.turn(origin.network):
+        await _change(
+            uow, user, current, normalize_password(new_password), hasher=hasher, origin=origin, rules=rules
+        )
+
+
+async def _change(
+    uow: UnitOfWork,
+    user: User,
+    current: str | None,
+    new: str,
+    *,
+    hasher: PasswordHasher,
+    origin: Origin,
+    rules: Rules,
+) -> None:
     bucket = bucket_of_sessions(user.id)
 
     async def admit(tx: Tx) -> tuple[LoginThrottled | None, str | None]:
@@ -84,12 +100,12 @@ async def change_own_password(
     if refusal is not None:
         raise refusal
     async with give_back(uow, bucket):
-        is_right = await hasher.verify(password_hash, current, caller=origin.network)
+        is_right = await hasher.verify(password_hash, current)
     if not is_right:
         await uow.run(reject)
         raise ValidationFailed(_WRONG)
     async with give_back(uow, bucket):
-        new_hash = await to_hash(new_password, hasher=hasher, origin=origin)
+        new_hash = await hasher.hash(new)
     if not await uow.run(lambda tx: _replace(tx, user.id, password_hash, new_hash, origin)):
         raise ValidationFailed(_WRONG)
 
@@ -168,7 +184,6 @@ async def redeem_reset_token(
     digest = digest_of(token, RESET_PREFIX)
     if digest is None:
         raise InvalidToken
-    hasher.check_room(caller=origin.network)
     user = await uow.run(lambda tx: _owner_of(tx, digest))
     _check(new_password, "/new_password", user, rules)
     new_hash = await to_hash(new_password, hasher=hasher, origin=origin)

@@ -66,15 +66,27 @@ async def log_in(
 ) -> LoggedIn:
     """Open a session, or refuse in one way whatever the reason. Source: OWASP ASVS 5.0 6.3.8.
 
-    The attempt is counted in a first transaction and the password verified outside of any; a second one opens
-    the session if the account still is what was read before the first.
+    When its turn has come, the attempt is counted in a first transaction and the password verified outside of
+    any; a second one opens the session if the account still is what was read before the first.
 
     Raises:
         InvalidCredentials: unknown, disabled, without a password, or the password is wrong.
         LoginThrottled: too many failures before; whether the password is right is not told.
         HashingBusy: too many passwords wait to be hashed; nothing was counted.
     """
-    hasher.check_room(caller=origin.network)
+    async with hasher.turn(origin.network):
+        return await _log_in(uow, reads, wanted, hasher=hasher, origin=origin, rules=rules)
+
+
+async def _log_in(
+    uow: UnitOfWork,
+    reads: Reads,
+    wanted: LoginRequest,
+    *,
+    hasher: PasswordHasher,
+    origin: Origin,
+    rules: Rules,
+) -> LoggedIn:
     credential, wait = await _find(reads, wanted, origin, rules)
     login = _Login(wanted, _bucket_of(wanted, credential, origin), credential, origin)
     if wait is not None and login.bucket.heeds_network:
@@ -85,7 +97,7 @@ async def log_in(
     password = normalize_for_login(wanted.password)
     for _ in range(2):  # twice, as a log-in beside this one may have renewed the hash
         async with give_back(uow, login.bucket):
-            is_right = await hasher.verify(login.password_hash, password, caller=origin.network)
+            is_right = await hasher.verify(login.password_hash, password)
         if password is None or not is_right:
             break
         outcome = await uow.run(partial(_open, login=login, rules=rules))
@@ -237,5 +249,5 @@ async def _renew(uow: UnitOfWork, login: _Login, password: str, hasher: Password
     user_id, old_hash = login.user_id, login.password_hash
     if user_id is None or old_hash is None or not hasher.needs_rehash(old_hash):
         return
-    new_hash = await hasher.hash(password, caller=login.origin.network)
+    new_hash = await hasher.hash(password)
     await uow.run(lambda tx: tx.users.renew_hash(user_id, verified_hash=old_hash, new_hash=new_hash))

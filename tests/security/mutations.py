@@ -270,23 +270,23 @@ MUTATIONS = (
     Mutation(
         "Who hangs up keeps the hashing thread taken, and leaves the queue",
         "service/security/pool.py",
-        "                self._withdraw(job)\n",
-        "                pass\n",
+        "await asyncio.wrap_future(future)",
+        "await asyncio.shield(asyncio.wrap_future(future))",
         f"{_FLOWS}/test_admission.py"
         "::test_hang_up_while_hashing_keeps_the_thread_taken_and_while_waiting_leaves_the_queue",
     ),
     Mutation(
         "A flood from one network leaves room for others",
-        "service/security/pool.py",
-        "return not is_full or self._queue.gives_way_to(caller)",
-        "return not is_full",
+        "service/security/gate.py",
+        "if not self._line.gives_way_to(caller):",
+        "if True:",
         f"{_FLOWS}/test_admission.py::test_flood_from_one_network_leaves_room_for_another",
     ),
     Mutation(
         "The work around hashes is let in a few at a time",
-        "service/api/calls.py",
-        "        if not call.operation.hashes:\n",
-        "        if call.operation.hashes:\n",
+        "service/security/hashing.py",
+        "_PLACES_PER_WORKER = 3 ",
+        "_PLACES_PER_WORKER = 1000 ",
         f"{_FLOWS}/test_admission.py"
         "::test_log_in_while_others_are_let_in_waits_at_the_gate_and_nothing_else_does",
     ),
@@ -348,9 +348,9 @@ MUTATIONS = (
     ),
     Mutation(
         "No more passwords wait to be hashed than there is room for",
-        "service/security/pool.py",
-        "        self._queue_limit = queue_limit\n",
-        "        self._queue_limit = 10**9\n",
+        "service/security/gate.py",
+        "        self._limit = limit\n",
+        "        self._limit = 10**9\n",
         f"{_FLOWS}/test_admission.py"
         "::test_hang_up_again_and_again_hashes_no_more_at_once_and_queues_no_more_than_allowed",
     ),

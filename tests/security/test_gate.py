@@ -1,4 +1,4 @@
-"""The work around hashes, a few at a time."""
+"""Who is let in to hash, and in which order."""
 
 import asyncio
 from datetime import timedelta
@@ -12,38 +12,21 @@ PATIENT = timedelta(minutes=1)
 
 
 class Visitor:
-    """Goes in, may stand aside and come back, and leaves, each when it is told to."""
+    """Goes in when it is let in, and leaves when it is told to."""
 
     def __init__(self, gate: Gate, caller: str = "here") -> None:
         self.is_inside = False
-        self._hashes = False
-        self._next, self._hashed, self._end = asyncio.Event(), asyncio.Event(), asyncio.Event()
+        self._end = asyncio.Event()
         self.task = asyncio.create_task(self._visit(gate, caller))
 
     async def _visit(self, gate: Gate, caller: str) -> None:
         async with gate.entered(caller):
             self.is_inside = True
-            await self._next.wait()
-            if self._hashes:
-                self.is_inside = False
-                async with gate.aside():
-                    await self._hashed.wait()
-                self.is_inside = True
             await self._end.wait()
         self.is_inside = False
 
-    async def step_aside(self) -> None:
-        self._hashes = True
-        self._next.set()
-        await settle()
-
-    async def come_back(self) -> None:
-        self._hashed.set()
-        await settle()
-
     def may_leave(self) -> None:
-        for event in (self._next, self._hashed, self._end):
-            event.set()
+        self._end.set()
 
     async def leave(self) -> None:
         self.may_leave()
@@ -64,10 +47,22 @@ def inside(visitors: list[Visitor]) -> list[bool]:
     return [visitor.is_inside for visitor in visitors]
 
 
+def refused(visitors: list[Visitor]) -> list[bool]:
+    done = [visitor.task for visitor in visitors if visitor.task.done()]
+    assert all(isinstance(task.exception(), HashingBusy) for task in done)
+    return [visitor.task in done for visitor in visitors]
+
+
 async def crowd(gate: Gate, *callers: str) -> list[Visitor]:
     visitors = [Visitor(gate, caller) for caller in callers]
     await settle()
     return visitors
+
+
+async def leave_all(visitors: list[Visitor]) -> None:
+    for visitor in visitors:
+        visitor.may_leave()
+    await asyncio.gather(*(visitor.task for visitor in visitors), return_exceptions=True)
 
 
 async def test_enter_lets_in_as_many_as_there_are_places() -> None:
@@ -76,8 +71,7 @@ async def test_enter_lets_in_as_many_as_there_are_places() -> None:
     await visitors[1].leave()
     await settle()
     assert inside(visitors) == [True, False, True, False]
-    for visitor in visitors:
-        await visitor.leave()
+    await leave_all(visitors)
 
 
 async def test_enter_takes_networks_in_turn() -> None:
@@ -89,26 +83,46 @@ async def test_enter_takes_networks_in_turn() -> None:
     await visitors[3].leave()
 
 
-async def test_stand_aside_for_a_hash_lets_the_next_one_in() -> None:
-    first, second, third = await crowd(Gate(wait=PATIENT, limit=9, places=1), *"aaa")
-    await first.step_aside()
-    assert inside([first, second, third]) == [False, True, False]
-    await first.come_back()
-    assert not first.is_inside  # the only place is taken
-    await second.leave()
-    await settle()
-    assert inside([first, second, third]) == [True, False, False]  # before the third, which never was inside
-    await first.leave()
-    await third.leave()
+async def test_stay_for_longer_than_usual_lets_the_other_networks_go_first() -> None:
+    gate = Gate(wait=PATIENT, limit=9, places=1)
+    visitors = await crowd(gate, *"aaaabbb")
+    gate._mean_seconds = 1e-9
+    order = []
+    for _ in range(6):
+        await next(visitor for visitor in visitors if visitor.is_inside).leave()
+        await settle()
+        order.append("aaaabbb"[inside(visitors).index(True)])
+        gate._mean_seconds = 1e9  # nobody but the first has stayed for long
+    assert order == [*"bbb", *"aaa"]
+    await leave_all(visitors)
 
 
-async def test_enter_a_full_line_is_refused_at_once() -> None:
-    gate = Gate(wait=PATIENT, limit=1, places=1)
-    visitors = await crowd(gate, *"aaa")
-    with pytest.raises(HashingBusy):
-        await visitors[2].task
-    for visitor in visitors[:2]:
-        await visitor.leave()
+async def test_enter_a_full_line_makes_the_longest_give_way() -> None:
+    gate = Gate(wait=PATIENT, limit=3, places=1)
+    flood = await crowd(gate, *"aaaaa")
+    assert refused(flood) == [False, False, False, False, True]  # one inside, three wait
+    others = await crowd(gate, *"bb")
+    assert refused(flood + others) == [False, False, False, True, True, False, True]
+    assert gate.shed_total == 3
+    await leave_all(flood + others)
+
+
+async def test_enter_a_full_line_is_told_how_long_it_would_take() -> None:
+    gate = Gate(wait=PATIENT, limit=2, places=1)
+    gate._mean_seconds = 4.0
+    visitors = await crowd(gate, *"aaaa")
+    refusal = visitors[3].task.exception()
+    assert isinstance(refusal, HashingBusy)
+    assert refusal.retry_after == 12
+    await leave_all(visitors)
+
+
+async def test_enter_where_nobody_may_wait_is_let_in_while_there_is_a_place() -> None:
+    gate = Gate(wait=timedelta(0), limit=0, places=1)
+    visitors = await crowd(gate, *"ab")
+    assert inside(visitors) == [True, False]
+    assert refused(visitors) == [False, True]
+    await leave_all(visitors)
 
 
 async def test_wait_too_long_is_refused_and_leaves_the_line() -> None:
@@ -117,27 +131,32 @@ async def test_wait_too_long_is_refused_and_leaves_the_line() -> None:
     with pytest.raises(HashingBusy):
         async with gate.entered("a"):
             pytest.fail("there was no place")
+    assert (gate.waiting, gate.shed_total) == (0, 1)
     await first.leave()
     async with gate.entered("a"):
         pass
 
 
-@pytest.mark.parametrize("moment", ["waiting", "inside", "aside", "returning"])
-async def test_hang_up_at_any_moment_loses_no_place(moment: str) -> None:
+async def test_wait_is_told() -> None:
     gate = Gate(wait=PATIENT, limit=9, places=1)
-    first, second = await crowd(gate, *"aa")
-    leaver = {"waiting": second}.get(moment, first)
-    if moment in ("aside", "returning"):
-        await first.step_aside()
-    if moment == "returning":
-        await first.come_back()
-    await leaver.hang_up()
+    assert (gate.waiting, gate.oldest_wait_seconds()) == (0, 0.0)
+    visitors = await crowd(gate, *"aab")
+    assert gate.waiting == 2
+    assert gate.oldest_wait_seconds() > 0
+    await leave_all(visitors)
+
+
+@pytest.mark.parametrize("leaver", [0, 1])
+async def test_hang_up_inside_or_waiting_loses_no_place(leaver: int) -> None:
+    gate = Gate(wait=PATIENT, limit=9, places=1)
+    pair = await crowd(gate, *"aa")
+    await pair.pop(leaver).hang_up()
     await settle()
-    await (first if leaver is second else second).leave()
+    assert (inside(pair), gate.waiting) == ([True], 0)
+    await leave_all(pair)
     visitors = await crowd(gate, *"aa")
     assert inside(visitors) == [True, False]
-    for visitor in visitors:
-        await visitor.leave()
+    await leave_all(visitors)
 
 
 async def test_hang_up_in_the_breath_in_which_the_turn_comes_passes_it_on() -> None:
@@ -148,3 +167,13 @@ async def test_hang_up_in_the_breath_in_which_the_turn_comes_passes_it_on() -> N
     await settle()
     assert third.is_inside
     await third.leave()
+
+
+async def test_hang_up_in_the_breath_of_the_refusal_gives_no_place_away() -> None:
+    gate = Gate(wait=PATIENT, limit=1, places=1)
+    first, second = await crowd(gate, *"aa")
+    gate._shed(gate._line.evict())
+    await second.hang_up()
+    third, fourth = await crowd(gate, *"aa")
+    assert inside([first, third, fourth]) == [True, False, False]
+    await leave_all([first, third, fourth])

@@ -53,29 +53,29 @@ def old_hash(password: str = PASSWORD, memory_kib: int = 8) -> str:
 
 
 async def test_hash_password_writes_phc_with_the_parameters_and_sizes(hasher: PasswordHasher) -> None:
-    password_hash = await hasher.hash(PASSWORD, caller="net")
+    password_hash = await hasher.hash(PASSWORD)
     assert re.fullmatch(
         r"\$argon2id\$v=19\$m=64,t=2,p=1\$[A-Za-z0-9+/]{22}\$[A-Za-z0-9+/]{43}", password_hash
     )
 
 
 async def test_hash_the_same_password_twice_salts_afresh(hasher: PasswordHasher) -> None:
-    first, second = [await hasher.hash(PASSWORD, caller="net") for _ in range(2)]
+    first, second = [await hasher.hash(PASSWORD) for _ in range(2)]
     assert first.split("$")[4] != second.split("$")[4]
     assert first.split("$")[5] != second.split("$")[5]
 
 
 async def test_verify_right_password_says_yes_and_any_other_no(hasher: PasswordHasher) -> None:
-    password_hash = await hasher.hash(PASSWORD, caller="net")
-    assert await hasher.verify(password_hash, PASSWORD, caller="net")
+    password_hash = await hasher.hash(PASSWORD)
+    assert await hasher.verify(password_hash, PASSWORD)
     for other in (PASSWORD + " ", PASSWORD.upper(), PASSWORD[:-1], ""):
-        assert not await hasher.verify(password_hash, other, caller="net")
+        assert not await hasher.verify(password_hash, other)
 
 
 async def test_verify_long_password_uses_all_of_it(hasher: PasswordHasher) -> None:
-    password_hash = await hasher.hash("x" * 1023 + "y", caller="net")
-    assert await hasher.verify(password_hash, "x" * 1023 + "y", caller="net")
-    assert not await hasher.verify(password_hash, "x" * 1024, caller="net")
+    password_hash = await hasher.hash("x" * 1023 + "y")
+    assert await hasher.verify(password_hash, "x" * 1023 + "y")
+    assert not await hasher.verify(password_hash, "x" * 1024)
 
 
 @pytest.mark.parametrize("make", [foreign_hash, old_hash])
@@ -83,29 +83,29 @@ async def test_verify_foreign_or_old_hash_fits_its_password_alone(
     hasher: PasswordHasher, make: object
 ) -> None:
     assert callable(make)
-    assert await hasher.verify(make(), PASSWORD, caller="net")
-    assert not await hasher.verify(make(), PASSWORD + "!", caller="net")
+    assert await hasher.verify(make(), PASSWORD)
+    assert not await hasher.verify(make(), PASSWORD + "!")
 
 
 async def test_verify_wrong_password_does_the_usual_work_once(
     hasher: PasswordHasher, work: list[int]
 ) -> None:
-    password_hash = await hasher.hash(PASSWORD, caller="net")
-    assert not await hasher.verify(password_hash, "wrong", caller="net")
+    password_hash = await hasher.hash(PASSWORD)
+    assert not await hasher.verify(password_hash, "wrong")
     assert work == [64]
 
 
 async def test_verify_for_nobody_does_the_usual_work_once(hasher: PasswordHasher, work: list[int]) -> None:
-    assert not await hasher.verify(None, PASSWORD, caller="net")
+    assert not await hasher.verify(None, PASSWORD)
     assert work == [64]
 
 
 async def test_verify_without_a_possible_password_does_the_usual_work_once(
     hasher: PasswordHasher, work: list[int]
 ) -> None:
-    password_hash = await hasher.hash(PASSWORD, caller="net")
-    assert not await hasher.verify(password_hash, None, caller="net")
-    assert not await hasher.verify(None, None, caller="net")
+    password_hash = await hasher.hash(PASSWORD)
+    assert not await hasher.verify(password_hash, None)
+    assert not await hasher.verify(None, None)
     assert work == [64, 64]
 
 
@@ -124,7 +124,7 @@ async def test_verify_unusable_hash_fails_after_the_usual_work_and_is_logged_wit
     hasher: PasswordHasher, work: list[int], caplog: pytest.LogCaptureFixture, password_hash: str
 ) -> None:
     with caplog.at_level(logging.DEBUG):
-        assert not await hasher.verify(password_hash, PASSWORD, caller="net")
+        assert not await hasher.verify(password_hash, PASSWORD)
     assert work == [64]
     (record,) = (record for record in caplog.records if record.name == "service.security.hashing")
     assert record.levelno == logging.WARNING
@@ -136,7 +136,7 @@ async def test_verify_with_success_logs_nothing(
     hasher: PasswordHasher, caplog: pytest.LogCaptureFixture
 ) -> None:
     with caplog.at_level(logging.DEBUG, logger="service"):
-        await hasher.verify(await hasher.hash(PASSWORD, caller="net"), PASSWORD, caller="net")
+        await hasher.verify(await hasher.hash(PASSWORD), PASSWORD)
     assert caplog.records == []
 
 
@@ -148,15 +148,15 @@ async def test_verify_cheaper_hash_with_a_wrong_password_is_topped_up_to_the_usu
     monkeypatch.setattr(
         hasher, "_timed", lambda stored, pw: (recorded(stored, pw)[0], spent.get(stored.memory_kib, 0.0))
     )
-    await hasher.verify(None, PASSWORD, caller="net")
-    assert not await hasher.verify(old_hash(), "wrong", caller="net")
+    await hasher.verify(None, PASSWORD)
+    assert not await hasher.verify(old_hash(), "wrong")
     assert work == [64, 8, 48]
 
 
 async def test_verify_cheaper_hash_with_the_right_password_needs_no_top_up(
     hasher: PasswordHasher, work: list[int]
 ) -> None:
-    assert await hasher.verify(old_hash(), PASSWORD, caller="net")
+    assert await hasher.verify(old_hash(), PASSWORD)
     assert work == [8]
 
 
@@ -167,15 +167,15 @@ async def test_verify_costlier_hash_with_a_wrong_password_is_not_topped_up(
     monkeypatch.setattr(
         hasher, "_timed", lambda stored, pw: (recorded(stored, pw)[0], float(stored.memory_kib))
     )
-    await hasher.verify(None, PASSWORD, caller="net")
-    assert not await hasher.verify(old_hash(memory_kib=512), "wrong", caller="net")
+    await hasher.verify(None, PASSWORD)
+    assert not await hasher.verify(old_hash(memory_kib=512), "wrong")
     assert work == [64, 512]
 
 
 async def test_verify_cheaper_hash_first_of_all_measures_the_usual_work(
     hasher: PasswordHasher, work: list[int]
 ) -> None:
-    assert not await hasher.verify(old_hash(), "wrong", caller="net")
+    assert not await hasher.verify(old_hash(), "wrong")
     assert work[:2] == [8, 64]
 
 
@@ -183,16 +183,16 @@ async def test_verify_hashes_of_much_memory_takes_one_at_a_time() -> None:
     hasher = PasswordHasher(memory_kib=64, iterations=2, parallelism=1, workers=2)
     large = old_hash(memory_kib=128)
     with hasher._large_memory:
-        waiting = asyncio.create_task(hasher.verify(large, PASSWORD, caller="net"))
-        assert await hasher.verify(old_hash(), PASSWORD, caller="other")
+        waiting = asyncio.create_task(hasher.verify(large, PASSWORD))
+        assert await hasher.verify(old_hash(), PASSWORD)
         assert not waiting.done()
     assert await waiting
     hasher.close()
 
 
 async def test_needs_rehash_of_own_hash_is_false_and_of_any_other_true(hasher: PasswordHasher) -> None:
-    assert not hasher.needs_rehash(await hasher.hash(PASSWORD, caller="net"))
-    for other in (old_hash(), foreign_hash(), "", "argon2" + await hasher.hash(PASSWORD, caller="net")):
+    assert not hasher.needs_rehash(await hasher.hash(PASSWORD))
+    for other in (old_hash(), foreign_hash(), "", "argon2" + await hasher.hash(PASSWORD)):
         assert hasher.needs_rehash(other)
 
 
@@ -202,15 +202,15 @@ async def test_needs_rehash_after_any_parameter_changed_is_true(
 ) -> None:
     changed = make_hasher(**change)
     try:
-        password_hash = await hasher.hash(PASSWORD, caller="net")
+        password_hash = await hasher.hash(PASSWORD)
         assert changed.needs_rehash(password_hash)
-        assert await changed.verify(password_hash, PASSWORD, caller="net")
+        assert await changed.verify(password_hash, PASSWORD)
     finally:
         changed.close()
 
 
 async def test_own_hash_may_be_imported(hasher: PasswordHasher) -> None:
-    assert foreign.check_importable(await hasher.hash(PASSWORD, caller="net")) is None
+    assert foreign.check_importable(await hasher.hash(PASSWORD)) is None
 
 
 @pytest.mark.parametrize(
@@ -238,7 +238,7 @@ async def test_hash_after_close_is_refused_as_busy() -> None:
     hasher = make_hasher()
     hasher.close()
     with pytest.raises(HashingBusy):
-        await hasher.hash(PASSWORD, caller="net")
+        await hasher.hash(PASSWORD)
 
 
 @pytest.mark.parametrize(
@@ -278,13 +278,13 @@ async def test_hash_and_verify_without_memory_are_refused_as_busy(
     hasher: PasswordHasher, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Source: OWASP ASVS 5.0 15.2.2."""
-    password_hash = await hasher.hash(PASSWORD, caller="net")
+    password_hash = await hasher.hash(PASSWORD)
     starve(monkeypatch)
     for stored in (password_hash, None):
         with pytest.raises(HashingBusy):
-            await hasher.verify(stored, PASSWORD, caller="net")
+            await hasher.verify(stored, PASSWORD)
     with pytest.raises(HashingBusy):
-        await hasher.hash(PASSWORD, caller="net")
+        await hasher.hash(PASSWORD)
 
 
 async def test_verify_cheaper_hash_without_memory_for_the_top_up_still_says_no(
@@ -293,4 +293,4 @@ async def test_verify_cheaper_hash_without_memory_for_the_top_up_still_says_no(
     """A refusal as busy would give back a guess that was verified."""
     cheaper = old_hash()
     starve(monkeypatch, after=1)
-    assert not await hasher.verify(cheaper, PASSWORD + "!", caller="net")
+    assert not await hasher.verify(cheaper, PASSWORD + "!")

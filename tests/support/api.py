@@ -146,7 +146,7 @@ class Api:
     ) -> Account:
         """Make an account with a live session."""
         service, token, session_id = self.service, new_token(SESSION_PREFIX), new_id()
-        password_hash = await service.hasher.hash(password, caller="test") if password else None
+        password_hash = await service.hasher.hash(password) if password else None
         new = NewUser(new_id(), login_id, name, password_hash, role, state, must_change)
         async with service.uow() as tx:
             user = await tx.users.add(new)
