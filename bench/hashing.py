@@ -13,6 +13,7 @@ from bench.figures import Figure, Plan, interleaved, say
 CORES = len(os.sched_getaffinity(0))
 CLIENTS = 64
 STORM_CLIENTS = 200
+LARGE_STORM_CLIENTS = 1000
 STEADY_RATE = 200
 MEMORY_KIB = 19456
 
@@ -78,7 +79,7 @@ class _Profile:
         """Measure log-ins, note what they took, and give their rate."""
         before = self._used_s()
         outcome = measure()
-        answers = outcome.answers + CLIENTS  # those of the last moment are worked off, too
+        answers = outcome.answers + CLIENTS  # those of the last moment were worked off, too
         used = zip(self._used_s(), before, strict=True)
         self._spent_ms = tuple(1000 * (after_s - before_s) / answers for after_s, before_s in used)
         return outcome.rate
@@ -94,18 +95,11 @@ class _Profile:
 
 
 def _storm(server: servers.Server, plan: Plan) -> list[Figure]:
-    steady = Figure(
-        f"reads at {STEADY_RATE}/s while {STORM_CLIENTS} clients log in: p99",
-        "the same without",
-        "ms",
-        3.0,
-        at_least=False,
-    )
+    quiet_too = "the same without"
+    steady = Figure(_beside(STORM_CLIENTS) + ": p99", quiet_too, "ms", 3.0, at_least=False)
     logins = Figure("logins in that storm", "argon2 verify in bare threads on all cores", "/s", 0.85)
-    reads = Figure("16 readers at full speed in the storm", "the same without", "/s", 0.5)
-    reads_p99 = Figure(
-        "16 readers at full speed in the storm: p99", "the same without", "ms", 3.0, at_least=False
-    )
+    reads = Figure("16 readers at full speed in the storm", quiet_too, "/s", 0.5)
+    reads_p99 = Figure(f"{reads.name}: p99", quiet_too, "ms", 3.0, at_least=False)
     memory = Figure(
         "resident memory in the storm",
         "idle + workers × memory of a hash",
@@ -114,33 +108,57 @@ def _storm(server: servers.Server, plan: Plan) -> list[Figure]:
         at_least=False,
         is_difference=True,
     )
+    large_p50 = Figure(_beside(LARGE_STORM_CLIENTS) + ": p50", quiet_too, "ms", None)
+    large_p99 = Figure(_beside(LARGE_STORM_CLIENTS) + ": p99", quiet_too, "ms", None)
+    large_logins = Figure(f"logins in a storm of {LARGE_STORM_CLIENTS} clients", logins.against, "/s", None)
     idle_mib = server.resident_mib() + CORES * MEMORY_KIB / 1024
     paced = load.Source(server.port, fixtures.reads("/v1/users/me"), 64, STEADY_RATE)
     eager = load.Source(server.port, fixtures.reads("/v1/users/me"), 16)
-    turns = _Turns(fixtures.logins())
+    storm = _Storm(server, 2 * plan.seconds)
     for number in range(plan.rounds):
         limit = argon2_limit(verify, plan.seconds)
-        quiet = load.run(paced, seconds=plan.seconds)[0]
-        stormy, logging_in = load.run(paced, _storm_of(server, turns), seconds=2 * plan.seconds)
+        quiet = load.run(paced, seconds=2 * plan.seconds)[0]
+        logging_in, stormy = storm.rage(STORM_CLIENTS, paced)
         memory.add(server.resident_mib(), idle_mib)
         steady.add(stormy.p99_ms, quiet.p99_ms)
         logins.add(logging_in.rate, limit)
         fast_quiet = load.run(eager, seconds=plan.seconds)[0]
-        fast_stormy, also = load.run(eager, _storm_of(server, turns), seconds=2 * plan.seconds)
+        also, fast_stormy = storm.rage(STORM_CLIENTS, eager)
         reads.add(fast_stormy.rate, fast_quiet.rate)
         reads_p99.add(fast_stormy.p99_ms, fast_quiet.p99_ms)
+        many, besieged = storm.rage(LARGE_STORM_CLIENTS, paced)
+        large_p50.add(besieged.p50_ms, quiet.p50_ms)
+        large_p99.add(besieged.p99_ms, quiet.p99_ms)
+        large_logins.add(many.rate, limit)
         say(
             f"  storm, round {number + 1} of {plan.rounds}: "
             f"steady p99 {quiet.p99_ms:.1f} → {stormy.p99_ms:.1f} ms, "
             f"logins {logging_in.rate:.1f}/s of {limit:.1f}/s ({logging_in.refused} refused), "
             f"full speed {fast_quiet.rate:.0f} → {fast_stormy.rate:.0f}/s, p99 {fast_quiet.p99_ms:.1f} → "
-            f"{fast_stormy.p99_ms:.1f} ms beside {also.rate:.1f} logins/s"
+            f"{fast_stormy.p99_ms:.1f} ms beside {also.rate:.1f} logins/s; {LARGE_STORM_CLIENTS} clients: "
+            f"p50 {besieged.p50_ms:.1f}, p99 {besieged.p99_ms:.1f} ms, {many.rate:.1f} logins/s"
         )
-    return [steady, logins, reads, reads_p99, memory]
+    return [steady, logins, reads, reads_p99, memory, large_p50, large_p99, large_logins]
 
 
-def _storm_of(server: servers.Server, turns: "_Turns") -> load.Source:
-    return load.Source(server.port, turns.next(), STORM_CLIENTS)
+def _beside(clients: int) -> str:
+    return f"reads at {STEADY_RATE}/s while {clients} clients log in"
+
+
+class _Storm:
+    """Clients that log in as fast as they can."""
+
+    def __init__(self, server: servers.Server, seconds: float) -> None:
+        self._server = server
+        self._seconds = seconds
+        self._turns = _Turns(fixtures.logins())
+
+    def rage(self, clients: int, reads: load.Source) -> tuple[load.Outcome, load.Outcome]:
+        """Log in, and read meanwhile; what the storm and what the reads saw."""
+        source = load.Source(self._server.port, self._turns.next(), clients)
+        outcomes = load.beside(source, reads, seconds=self._seconds)
+        self._server.settle()
+        return outcomes
 
 
 class _Turns:
@@ -160,7 +178,8 @@ def _new_accounts(plan: Plan) -> list[bytes]:
 
 
 def _outcome(server: servers.Server, requests: list[bytes], seconds: float) -> load.Outcome:
-    outcome = load.run(load.Source(server.port, requests, CLIENTS), seconds=seconds)[0]
+    outcome = load.full_speed(server.port, requests, connections=CLIENTS, seconds=seconds)
+    server.settle()
     if outcome.refused:
         say(f"  {outcome.refused} of {outcome.answers} requests were refused")
     return outcome

@@ -14,6 +14,7 @@ import tempfile
 import time
 from collections import deque
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from itertools import cycle
 from pathlib import Path
@@ -37,6 +38,7 @@ class Outcome:
     answers: int = 0
     refused: int = 0
     """Answers that are not 2xx."""
+    p50_ms: float = 0.0
     p99_ms: float = 0.0
 
     @property
@@ -45,6 +47,7 @@ class Outcome:
         return (self.answers - self.refused) / self.seconds
 
     def finish(self) -> "Outcome":
+        self.p50_ms = percentile(self.latencies_ms, 0.5)
         self.p99_ms = percentile(self.latencies_ms, 0.99)
         return self
 
@@ -91,6 +94,23 @@ class Source:
     requests: list[bytes]
     connections: int
     rate: float | None = None
+
+
+def beside(storm: Source, reads: Source, *, seconds: float) -> tuple[Outcome, Outcome]:
+    """Let a storm send as fast as it can, and read meanwhile; what the storm and what the reads saw.
+
+    Where wrk is installed, the storm comes from a process of its own: a read does not wait then for the
+    generator to serve the clients of the storm.
+    """
+    if WRK is None:
+        storming, reading = run(storm, reads, seconds=seconds)
+        return storming, reading
+    with ThreadPoolExecutor(1) as executor:
+        raging = executor.submit(
+            full_speed, storm.port, storm.requests, connections=storm.connections, seconds=seconds
+        )
+        (reading,) = run(reads, seconds=seconds)
+        return raging.result(), reading
 
 
 def run(*sources: Source, seconds: float) -> list[Outcome]:

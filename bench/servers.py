@@ -19,6 +19,8 @@ PEERS_PYTHON = ROOT / "bench/.venv/bin/python"
 STATE = ROOT / "var/bench"
 _START_WITHIN_S = 60.0
 _POLL_S = 0.005
+_SETTLED_S = 0.3
+_SETTLED_WITHIN_S = 15.0
 
 
 class Server:
@@ -59,6 +61,16 @@ class Server:
     def loop_s(self) -> float:
         """Processor time that its first thread, with the event loop, has used so far, seconds."""
         return _processor_s(Path(f"/proc/{self.process.pid}/task/{self.process.pid}/stat"))
+
+    def settle(self) -> None:
+        """Wait until it works no more: wrk hangs up in the middle, and what it asked for is worked off."""
+        ends_at = time.monotonic() + _SETTLED_WITHIN_S
+        while time.monotonic() < ends_at:
+            used_s = self.processor_s()
+            time.sleep(_SETTLED_S)
+            if self.processor_s() - used_s < _SETTLED_S / 10:
+                return
+        raise RuntimeError(f"{self.name} works on and on, and nobody asks for anything")
 
     def stop(self) -> None:
         self.process.send_signal(signal.SIGTERM)
