@@ -56,6 +56,7 @@ def client_of(scope: HTTPScope, trusted: Networks = ()) -> str | None:
     return client
 
 
+@lru_cache(4096)
 def network_of(address: str | None) -> str:
     """Give the network that stands for a client: the IPv4 address itself, or the /64 around an IPv6 one.
 

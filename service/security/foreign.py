@@ -178,7 +178,10 @@ def _matches_pbkdf2(hash_name: str, rounds: int, salt: bytes, digest: bytes, pas
 
 def _matches_scrypt(n: int, r: int, p: int, salt: bytes, digest: bytes, password: bytes) -> bool:
     limit_bytes = 128 * n * r + 128 * r * p + _SCRYPT_SLACK_BYTES
-    computed = hashlib.scrypt(password, salt=salt, n=n, r=r, p=p, maxmem=limit_bytes, dklen=len(digest))
+    try:
+        computed = hashlib.scrypt(password, salt=salt, n=n, r=r, p=p, maxmem=limit_bytes, dklen=len(digest))
+    except ValueError as error:  # the hash was read and its cost checked: only memory can be wanting
+        raise MemoryError from error
     return hmac.compare_digest(computed, digest)
 
 

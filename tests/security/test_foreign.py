@@ -1,6 +1,9 @@
 """Hashes that other software published or wrote, and what must not be imported."""
 
 import hashlib
+import subprocess
+import sys
+from pathlib import Path
 
 import bcrypt
 import pytest
@@ -10,6 +13,7 @@ from service.security import foreign
 
 LETMEIN = "l\u00e8tmein"
 
+ROOT = Path(__file__).parents[2]
 PUBLISHED = {
     "django pbkdf2_sha256": (
         LETMEIN,
@@ -91,6 +95,39 @@ def test_verify_pbkdf2_in_phc_form_reads_its_named_parameters() -> None:
     modular = PUBLISHED["passlib pbkdf2-sha256"][1]
     phc = modular.replace("$6400$", "$i=6400,l=32$").replace(".", "+")
     assert foreign.read(phc).matches(b"password")
+
+
+WITHOUT_MEMORY = """
+import resource, sys
+from service.security import foreign
+stored = foreign.read(sys.argv[1])
+pages = int(open("/proc/self/statm").read().split()[0])
+limit = pages * resource.getpagesize() + 8 * 1024 * 1024
+resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
+try:
+    stored.matches(b"password")
+except MemoryError:
+    print("no memory")
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="the limit of a process is Linux's")
+@pytest.mark.parametrize(
+    "password_hash",
+    [
+        "$argon2id$v=19$m=65536,t=1,p=1$c29tZXNhbHQ$/U3YPXYsSb3q9XxHvc0MLxur+GP960kN9j7emXX8zwY",
+        "$scrypt$ln=16,r=8,p=1$c29tZXNhbHQ$/U3YPXYsSb3q9XxHvc0MLxur+GP960kN9j7emXX8zwY",
+    ],
+)
+def test_verify_without_the_memory_it_takes_says_so(password_hash: str) -> None:
+    told = subprocess.run(
+        [sys.executable, "-c", WITHOUT_MEMORY, password_hash],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert told.stdout == "no memory\n"
 
 
 SALT, TAG = "c29tZXNhbHQ", "/U3YPXYsSb3q9XxHvc0MLxur+GP960kN9j7emXX8zwY"
