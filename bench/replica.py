@@ -8,11 +8,13 @@ from pathlib import Path
 from statistics import median
 from time import perf_counter
 
+import httpx
+
 from service.app import Service, create_service
 from service.db.embedded import EmbeddedPostgres
 from service.db.migrations.running import upgrade
 from service.db.reads import Reads
-from service.db.replica import Outcome
+from service.db.replica import Outcome, Replica
 from service.domain.moments import Moment
 from service.domain.users import Role
 from service.security.tokens import SESSION_PREFIX, digest_of
@@ -27,11 +29,12 @@ Read = Callable[[], Awaitable[object]]
 
 async def main() -> None:
     """Print the median of many rounds, in which the ways take turns, one read at a time and many at once."""
-    async with _pair() as service:
-        account = await Api(None, service).account("ada", role=Role.ADMIN)
-        ways = await _ways(service, account)
+    async with _pair() as (service, replica):
+        async with httpx.AsyncClient() as unused:  # accounts are made past the API
+            account = await Api(unused, service).account("ada", role=Role.ADMIN)
+        ways = await _ways(service, replica, account)
         for at_once in (1, READS):
-            taken = {name: [] for name in ways}
+            taken: dict[str, list[float]] = {name: [] for name in ways}
             for _ in range(ROUNDS):
                 for name, read in ways.items():
                     taken[name].append(await _time(read, at_once))
@@ -39,17 +42,21 @@ async def main() -> None:
                 print(f"{at_once:3} at once  {median(spans) * 1e6:6.0f} µs  {name}")
 
 
-async def _ways(service: Service, account: Account) -> dict[str, Read]:
+async def _ways(service: Service, replica: Replica, account: Account) -> dict[str, Read]:
     digest = digest_of(account.token, SESSION_PREFIX)
+    assert digest is not None
     plain, telling = Reads(service.lane), service.reads
-    while not service.replica.is_well:
-        await service.replica.look()
-    moment = (await telling.sessions.find_open(digest)).moment
-    while not service.replica.outcomes[Outcome.ANSWERED]:
+    while not replica.is_well:
+        await replica.look()
+    caller = await telling.sessions.find_open(digest)
+    assert caller is not None
+    moment = caller.moment
+    assert moment is not None
+    while not replica.outcomes[Outcome.ANSWERED]:
         await telling.at(moment).users.get(account.id)
 
     async def ask_and_read() -> None:
-        service.replica._reached.clear()  # noqa: SLF001 - as after a write: it has to be asked
+        replica._reached.clear()  # noqa: SLF001 - as after a write: it has to be asked
         await telling.at(moment).users.get(account.id)
 
     return {
@@ -73,7 +80,7 @@ async def _time(read: Read, at_once: int) -> float:
 
 
 @asynccontextmanager
-async def _pair() -> AsyncIterator[Service]:
+async def _pair() -> AsyncIterator[tuple[Service, Replica]]:
     with tempfile.TemporaryDirectory(prefix="rollcall-bench-") as name:
         directory = Path(name)
         with EmbeddedPostgres(directory / "primary") as postgres:
@@ -81,8 +88,10 @@ async def _pair() -> AsyncIterator[Service]:
             with standby_of(postgres.dsn, directory / "standby") as standby:
                 settings = settings_for_tests(database={"replica_url": standby.dsn})
                 service = create_service(settings, postgres.dsn)
-                yield service
-                await service.replica.close()
+                replica = service.replica
+                assert replica is not None  # the settings name one
+                yield service, replica
+                await replica.close()
                 await service.lane.close()
                 await service.engine.dispose()
                 await service.chore_engine.dispose()
