@@ -112,7 +112,7 @@ def test_ask_dashboard_and_alerts_use_metrics_that_exist() -> None:
 
 def _exposed() -> set[str]:
     hashing = HashingStats(1, 0, 0.0, 0, 0, 0)
-    observer = Observer(lambda: Readings(hashing, (PoolStats("lane", 0, 0, 1, 0),), 1))
+    observer = Observer(lambda: Readings(hashing, (PoolStats("lane", 0, 0, 1, 0),), 1, {"answered": 0}))
     text = generate_latest(observer.registry).decode()
     exposed = set(re.findall(r"^([a-z_]+)", text, re.MULTILINE))
     histograms = re.findall(r"^# TYPE (\S+) histogram$", text, re.MULTILINE)
