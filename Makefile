@@ -14,7 +14,7 @@ IMAGE ?= rollcall:dev
 
 .PHONY: help install run test check format lint types floors documents migrate rollback revision status plan rehearse \
 	purge-parked admin key image up down doctor fuzz storm prove-failover prove-docs prove-search prove-timing \
-	prove-defences bench lock clean
+	prove-defences bench native-argon2 lock clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -122,6 +122,9 @@ bench/.venv/.installed: bench/requirements.txt
 
 bench: $(VENV)/.runtime bench/.venv/.installed ## measure against limits and peers, about 35 minutes: ONLY=reading
 	@$(BIN)/python -m bench $(if $(ONLY),--only $(ONLY))
+
+native-argon2: $(VENV)/.runtime ## build argon2 for this machine: twice the hashes a second; UNDO=1: the wheel
+	@$(BIN)/python tools/native_argon2.py $(if $(UNDO),--undo)
 
 lock: $(VENV)/.lint ## resolve the dependencies anew and pin them with hashes
 	@for part in "runtime:" "test:--group test -c requirements/runtime.txt" "lint:--group test --group lint -c requirements/test.txt"; do \
