@@ -94,7 +94,8 @@ MUTATIONS = (
         _THROTTLE,
         "        await uow.run(lambda tx: tx.throttle.refund(bucket.digest))\n",
         "",
-        f"{_FLOWS}/test_admission.py::test_log_in_that_gives_way_to_another_network_is_not_counted",
+        f"{_FAULTS}/test_processes.py"
+        "::test_log_ins_without_memory_for_a_hash_are_refused_and_nothing_else_is",
     ),
     Mutation(
         "A changed current password is throttled",
