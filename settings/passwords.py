@@ -35,7 +35,7 @@ class PasswordSettings(Section):
         ge=0,
         le=10000,
         description="Requests that may wait for their turn to hash, 12 KiB each; more are answered 503 at "
-        "once. Unset: 2048 a thread.",
+        "once. Unset: 2048 a thread, at most 10000.",
     )
     queue_wait: Duration = Field(
         default=timedelta(seconds=2),

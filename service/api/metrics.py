@@ -144,10 +144,13 @@ class _Moment:
     def __init__(self, registry: CollectorRegistry) -> None:
         self._registry = registry
         self._hashing_running = self._sum("rollcall_hashing_running", "Hashes being computed.")
-        self._hashing_queued = self._sum("rollcall_hashing_queued", "Hashes that wait.")
+        self._hashing_queued = self._sum(
+            "rollcall_hashing_queued",
+            "Requests that wait for their turn to hash, and hashes that wait for a thread.",
+        )
         self._hashing_workers = self._sum("rollcall_hashing_workers", "Threads that hash.")
         self._oldest_wait = self._max(
-            "rollcall_hashing_oldest_wait_seconds", "How long the first in the queue has waited."
+            "rollcall_hashing_oldest_wait_seconds", "How long who waits longest for a turn has waited."
         )
         self._done = _Total(Counter("rollcall_hashing_done", "Hashes computed.", registry=registry))
         shed = Counter("rollcall_hashing_shed", "Hashes refused for want of room.", registry=registry)

@@ -154,6 +154,7 @@ class UserController(Controller):
 async def add_user(call: Call, parts: Parts) -> Answer:
     """Create an account, once per idempotency key."""
     uow, claim, origin = parts.make_uow(), claim_of(call), call.origin
+    call.body_bytes = b""  # up to 64 KiB that nobody needs any more, and many may wait for their turn
     if claim is not None and (known := await uow.run(lambda tx: replay(tx, claim))) is not None:
         return known
     wanted = _registration(call.body(CreateUserBody))

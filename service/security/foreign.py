@@ -150,6 +150,7 @@ def _read_scrypt_django(match: re.Match[str]) -> StoredHash:
 def _scrypt(n: int, r: int, p: int, salt: bytes, digest: bytes) -> StoredHash:
     memory_bytes = 128 * n * r * p
     _require_affordable(memory_bytes <= MAX_MEMORY_KIB * 1024)
+    _require_sound(n.bit_length() <= 16 * r)  # N below 2^(128 r / 8): RFC 7914 2
     return StoredHash(partial(_matches_scrypt, n, r, p, salt, digest), memory_bytes // 1024)
 
 
@@ -177,7 +178,7 @@ def _matches_pbkdf2(hash_name: str, rounds: int, salt: bytes, digest: bytes, pas
 
 
 def _matches_scrypt(n: int, r: int, p: int, salt: bytes, digest: bytes, password: bytes) -> bool:
-    limit_bytes = 128 * n * r + 128 * r * p + _SCRYPT_SLACK_BYTES
+    limit_bytes = 128 * r * (n + 2 + p) + _SCRYPT_SLACK_BYTES
     try:
         computed = hashlib.scrypt(password, salt=salt, n=n, r=r, p=p, maxmem=limit_bytes, dklen=len(digest))
     except ValueError as error:  # the hash was read and its cost checked: only memory can be wanting

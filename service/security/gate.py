@@ -1,7 +1,7 @@
 """Who hashes next: a few at a time are let in, and the rest wait in a line that is fair, bounded and cheap.
 
-Whoever waits here has cost the event loop next to nothing and the database nothing at all, and nothing has
-been counted for it. So a storm of log-ins slows nobody else, and a refusal has nothing to undo.
+A log-in that waits here has cost the event loop next to nothing and the database nothing at all, and nothing
+has been counted for it. So a storm of log-ins slows nobody else, and a refusal has nothing to undo.
 """
 
 import asyncio
@@ -9,19 +9,23 @@ import math
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from contextvars import ContextVar
 from datetime import timedelta
+from typing import Final
 
 from service.domain.errors import HashingBusy
 from service.security.queueing import FairQueue
 
 _MEAN_WEIGHT = 1 / 8
+_stay: Final[ContextVar["_Stay | None"]] = ContextVar("stay", default=None)
 
 
 class Gate:
     """Lets `places` tasks in at once, callers in turn, and keeps none waiting longer than `wait`.
 
     At most `limit` wait; when that many do, whoever has most of them gives way to whoever has fewer. A caller
-    who stays inside for longer than usual is passed over for as many turns. Used from one event loop.
+    whose hashes take longer than usual is passed over for as many turns. Used from one event loop; any thread
+    may read its figures.
     Source: OWASP ASVS 5.0 15.1.3, 15.2.2.
     """
 
@@ -30,7 +34,10 @@ class Gate:
         self._limit = limit
         self._wait_seconds = wait.total_seconds()
         self._line: FairQueue[_Turn] = FairQueue()
-        self._mean_seconds = 0.0
+        self._waiting: dict[_Turn, None] = {}
+        self._oldest: float | None = None
+        self._mean_stay = _Mean()
+        self._mean_work = _Mean()
         self.shed_total = 0
         """How many were refused since the gate was made."""
 
@@ -45,12 +52,19 @@ class Gate:
             self._free -= 1
         else:
             await self._wait_for_turn(caller)
-        entered_at = time.monotonic()
+        stay = _Stay()
+        _stay.set(stay)
         try:
             yield
         finally:
-            self._note_stay(caller, time.monotonic() - entered_at)
+            _stay.set(None)
+            self._settle(caller, stay)
             self._leave()
+
+    def note_work(self, seconds: float) -> None:
+        """Note for how long a thread has worked for the task, if it is inside."""
+        if (stay := _stay.get()) is not None:
+            stay.worked_seconds += seconds
 
     @property
     def waiting(self) -> int:
@@ -59,7 +73,7 @@ class Gate:
 
     def oldest_wait_seconds(self) -> float:
         """Return how long who waits longest has waited, or 0."""
-        oldest = min((turn.waits_since for turn in self._line.heads()), default=None)
+        oldest = self._oldest
         return 0.0 if oldest is None else time.monotonic() - oldest
 
     async def _wait_for_turn(self, caller: str) -> None:
@@ -67,6 +81,8 @@ class Gate:
         loop = asyncio.get_running_loop()
         turn = _Turn(loop.create_future(), time.monotonic())
         self._line.push(caller, turn)
+        self._waiting[turn] = None
+        self._note_oldest()
         timer = loop.call_later(self._wait_seconds, self._expire, caller, turn)
         try:
             is_let_in = await turn.has_come
@@ -78,6 +94,8 @@ class Gate:
             raise
         finally:
             timer.cancel()
+            del self._waiting[turn]
+            self._note_oldest()
         if not is_let_in:
             raise self._busy()
 
@@ -99,14 +117,19 @@ class Gate:
             turn.has_come.set_result(False)
 
     def _busy(self) -> HashingBusy:
-        backlog_seconds = (len(self._line) + 1) * self._mean_seconds / self._places
-        return HashingBusy(retry_after=max(1, math.ceil(backlog_seconds)))
+        """Tell when there may be room: nobody who waits now will do so for longer than everybody may."""
+        backlog_seconds = (len(self._line) + 1) * self._mean_stay.seconds / self._places
+        return HashingBusy(retry_after=max(1, math.ceil(min(backlog_seconds, self._wait_seconds))))
 
-    def _note_stay(self, caller: str, spent_seconds: float) -> None:
-        weight = _MEAN_WEIGHT if self._mean_seconds else 1
-        self._mean_seconds += weight * (spent_seconds - self._mean_seconds)
-        if self._mean_seconds:
-            self._line.charge(caller, turns=round(spent_seconds / self._mean_seconds) - 1)
+    def _settle(self, caller: str, stay: "_Stay") -> None:
+        """Charge a caller for its own hashes: it did not cause the wait for those of others."""
+        self._mean_stay.note(time.monotonic() - stay.began_at)
+        if stay.worked_seconds > 0:
+            self._mean_work.note(stay.worked_seconds)
+            self._line.charge(caller, turns=round(stay.worked_seconds / self._mean_work.seconds) - 1)
+
+    def _note_oldest(self) -> None:
+        self._oldest = next(iter(self._waiting)).waits_since if self._waiting else None
 
     def _leave(self) -> None:
         self._free += 1
@@ -114,6 +137,29 @@ class Gate:
             if not turn.has_come.done():
                 self._free -= 1
                 turn.has_come.set_result(True)
+
+
+class _Stay:
+    """The time of one task inside."""
+
+    __slots__ = ("began_at", "worked_seconds")
+
+    def __init__(self) -> None:
+        self.began_at = time.monotonic()
+        self.worked_seconds = 0.0
+
+
+class _Mean:
+    """A moving mean."""
+
+    __slots__ = ("seconds",)
+
+    def __init__(self) -> None:
+        self.seconds = 0.0
+
+    def note(self, seconds: float) -> None:
+        weight = _MEAN_WEIGHT if self.seconds else 1
+        self.seconds += weight * (seconds - self.seconds)
 
 
 class _Turn:

@@ -30,6 +30,7 @@ logger = logging.getLogger(__name__)
 _SALT_BYTES = 16
 _TAG_BYTES = 32
 _QUEUE_LIMIT_PER_WORKER = 2048
+_MOST_QUEUED = 10_000
 _PLACES_PER_WORKER = 3  # enough to keep the threads busy while others wait for a commit
 _MEMORY_SHARE = 4
 _MIN_LANE_KIB = 8
@@ -74,7 +75,7 @@ class PasswordHasher:
         if workers is None:
             workers = affordable_workers(memory_kib, available_cores(), memory_limit_bytes())
         if queue_limit is None:
-            queue_limit = workers * _QUEUE_LIMIT_PER_WORKER
+            queue_limit = min(workers * _QUEUE_LIMIT_PER_WORKER, _MOST_QUEUED)
         self._pool = HashingPool(workers=workers, queue_wait=queue_wait)
         self._gate = Gate(places=_PLACES_PER_WORKER * workers, limit=queue_limit, wait=queue_wait)
 
@@ -133,11 +134,23 @@ class PasswordHasher:
 
     async def _run(self, work: Callable[[], T]) -> T:
         """Run work in the pool; what finds no memory was not done, and may be asked for again."""
+        spent_seconds = 0.0
+
+        def timed() -> T:
+            nonlocal spent_seconds
+            began_at = time.monotonic()
+            try:
+                return work()
+            finally:
+                spent_seconds = time.monotonic() - began_at
+
         try:
-            return await self._pool.run(work)
+            return await self._pool.run(timed)
         except MemoryError:
             logger.warning("there is no memory for a hash")
             raise HashingBusy from None
+        finally:
+            self._gate.note_work(spent_seconds)
 
     def _make(self, password: str) -> str:
         try:

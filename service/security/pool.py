@@ -8,7 +8,7 @@ import threading
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from datetime import timedelta
-from typing import TypeVar
+from typing import Generic, TypeVar
 
 from service.domain.errors import HashingBusy
 
@@ -46,7 +46,9 @@ class HashingPool:
                 closed.
         """
         future = self._submit(work)
-        timer = asyncio.get_running_loop().call_later(self._queue_wait_seconds, future.cancel)
+        timer = None
+        if self.queued + self.running > self.workers:  # else a thread is free, and only has to wake up
+            timer = asyncio.get_running_loop().call_later(self._queue_wait_seconds, future.cancel)
         try:
             return await asyncio.wrap_future(future)
         except asyncio.CancelledError:
@@ -54,7 +56,8 @@ class HashingPool:
             if not future.cancelled() or (task is not None and task.cancelling()):
                 raise
         finally:
-            timer.cancel()
+            if timer is not None:
+                timer.cancel()
         self.shed_total += 1
         raise HashingBusy
 
@@ -65,38 +68,53 @@ class HashingPool:
     def _submit(self, work: Callable[[], T]) -> "Future[T]":
         with self._lock:
             self.queued += 1
-        is_refused = threading.Event()
+        job = _Job(work)
         try:
-            future = self._executor.submit(self._perform, work, is_refused)
+            future = self._executor.submit(self._perform, job)
         except RuntimeError as error:
-            is_refused.set()  # where no thread could be started, the executor has kept the work all the same
-            self._leave_queue()
+            self._refuse(job)
             self.shed_total += 1
             logger.warning("no thread for a hash: %s", error)
             raise HashingBusy from None
         future.add_done_callback(self._note_end)
         return future
 
-    def _perform(self, work: Callable[[], T], is_refused: threading.Event) -> T:
-        if is_refused.is_set():
-            raise HashingBusy
+    def _perform(self, job: "_Job[T]") -> T:
         with self._lock:
+            if job.is_refused:
+                raise HashingBusy
+            job.has_begun = True
             self.queued -= 1
             self.running += 1
         try:
-            return work()
+            return job.work()
         finally:
             with self._lock:
                 self.running -= 1
                 self.done_total += 1
 
+    def _refuse(self, job: "_Job[T]") -> None:
+        """Give up a piece of work, which the executor keeps even where no thread could be started."""
+        with self._lock:
+            if not job.has_begun:
+                job.is_refused = True
+                self.queued -= 1
+
     def _note_end(self, future: "Future[T]") -> None:
         if future.cancelled():
-            self._leave_queue()
+            with self._lock:
+                self.queued -= 1
 
-    def _leave_queue(self) -> None:
-        with self._lock:
-            self.queued -= 1
+
+class _Job(Generic[T]):
+    """A piece of work, and whether it has begun or will never begin."""
+
+    __slots__ = ("has_begun", "is_refused", "work")
+
+    def __init__(self, work: Callable[[], T]) -> None:
+        self.work = work
+        self.has_begun = False
+        self.is_refused = False
 
 
 def _lower_priority() -> None:

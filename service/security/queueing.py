@@ -1,7 +1,6 @@
 """A queue in which callers take turns, however much each of them puts into it."""
 
 from collections import OrderedDict, deque
-from collections.abc import Iterator
 from typing import Generic, TypeVar
 
 T = TypeVar("T")
@@ -22,12 +21,18 @@ class _Line(Generic[T]):
 class FairQueue(Generic[T]):
     """First come, first served within a caller; round-robin between callers. Not locked.
 
+    However many callers wait, every question and change takes the same time, but for `pop` past those who owe
+    turns and `remove` from the middle of a line.
+
     A caller whose work took longer than usual is charged for it and passed over for as many turns, as long as
     others wait.
     """
 
     def __init__(self) -> None:
         self._lines: OrderedDict[str, _Line[T]] = OrderedDict()
+        self._by_length: dict[int, dict[str, None]] = {}
+        """The callers with so many items waiting, longest in this state first."""
+        self._longest = 0
         self._length = 0
 
     def __len__(self) -> int:
@@ -35,8 +40,10 @@ class FairQueue(Generic[T]):
 
     def push(self, caller: str, item: T) -> None:
         """Put an item at the end of its caller's line; a caller that is new goes to the end of the round."""
-        self._lines.setdefault(caller, _Line()).items.append(item)
+        line = self._lines.setdefault(caller, _Line())
+        line.items.append(item)
         self._length += 1
+        self._regroup(caller, len(line.items) - 1, len(line.items))
 
     def pop(self) -> T | None:
         """Take the next item of the caller whose turn it is, or None when nothing waits."""
@@ -67,19 +74,15 @@ class FairQueue(Generic[T]):
 
     def gives_way_to(self, caller: str) -> bool:
         """Tell whether somebody would still have as many waiting as `caller`, after one of each moved."""
-        return max(map(self._waiting, self._lines), default=0) > self._waiting(caller) + 1
+        return self._longest > self._waiting(caller) + 1
 
     def evict(self) -> T:
         """Take out the newest item of whoever has most waiting; something has to wait."""
-        longest = max(self._lines, key=self._waiting)
+        longest = next(iter(self._by_length[self._longest]))
         line = self._lines[longest]
         item = line.items.pop()
         self._shrunk(longest, line)
         return item
-
-    def heads(self) -> Iterator[T]:
-        """Yield the oldest item of each caller."""
-        return (line.items[0] for line in self._lines.values())
 
     def _waiting(self, caller: str) -> int:
         line = self._lines.get(caller)
@@ -87,5 +90,17 @@ class FairQueue(Generic[T]):
 
     def _shrunk(self, caller: str, line: _Line[T]) -> None:
         self._length -= 1
+        self._regroup(caller, len(line.items) + 1, len(line.items))
         if not line.items:
             del self._lines[caller]
+
+    def _regroup(self, caller: str, before: int, after: int) -> None:
+        """Note that one item more, or less, waits."""
+        if before:
+            del self._by_length[before][caller]
+            if not self._by_length[before]:
+                del self._by_length[before]
+        if after:
+            self._by_length.setdefault(after, {})[caller] = None
+        if after > self._longest or self._longest not in self._by_length:
+            self._longest = after

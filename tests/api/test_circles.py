@@ -2,6 +2,8 @@
 
 import gc
 from collections.abc import Awaitable, Callable, Iterator
+from pathlib import Path
+from types import FrameType
 
 import httpx
 import pytest
@@ -9,6 +11,7 @@ import pytest
 from service.app import Service
 from tests.support.api import PASSWORD, Api
 
+SERVICE = Path(__file__).parents[2] / "service"
 Ask = Callable[[Api], Awaitable[httpx.Response]]
 REQUESTS: dict[str, tuple[int, Ask]] = {
     "log in": (201, lambda api: api.by(None).log_in("ada")),
@@ -41,9 +44,16 @@ def _collector() -> Iterator[None]:
     gc.enable()
 
 
+def is_ours(frame: FrameType) -> bool:
+    return Path(frame.f_code.co_filename).is_relative_to(SERVICE)
+
+
 def found_of_ours() -> list[str]:
     gc.collect()
     ours = [type(found).__qualname__ for found in gc.garbage if type(found).__module__.startswith("service.")]
+    ours += [
+        found.f_code.co_qualname for found in gc.garbage if isinstance(found, FrameType) and is_ours(found)
+    ]
     gc.garbage.clear()
     return ours
 

@@ -44,9 +44,40 @@ async def test_take_the_short_way_skips_the_router(api: Api, running: Running) -
     try:
         found = [await api.by(account).get(path) for path in ("/v1/users/me", "/v1/sessions/current")]
         found.append(await api.post("/v1/introspect", {"token": "x"}))
+        found.append(await api.log_in("ada"))
+        found.append(await api.post("/v1/users", {"login_id": "new", "name": "New"}))
     finally:
         short_ways._app = routed
-    assert [answer.status_code for answer in found] == [200, 200, 401]
+    assert [answer.status_code for answer in found] == [200, 200, 401, 201, 401]
+
+
+@pytest.mark.parametrize(
+    ("path", "body"),
+    [
+        ("/v1/sessions", {"login_id": "ada", "password": "no, this is another one"}),
+        ("/v1/sessions", {"login_id": "ada"}),
+        ("/v1/users", {"login_id": "ada", "name": "Ada"}),
+        ("/v1/users", {"login_id": "ada"}),
+    ],
+)
+async def test_refuse_a_post_on_the_short_way_answers_as_the_router_does(
+    api: Api, running: Running, path: str, body: dict[str, str]
+) -> None:
+    root = api.by(await api.admin())
+    await api.account()
+    short = await root.post(path, body)
+    short_ways: ShortWays = cast(Any, running.app.asgi_handler)._app
+    ways, short_ways._ways = short_ways._ways, {}
+    try:
+        routed = await root.post(path, body)
+    finally:
+        short_ways._ways = ways
+    assert (short.status_code, dict(_told(short.headers))) == (
+        routed.status_code,
+        dict(_told(routed.headers)),
+    )
+    assert {**short.json(), "instance": ""} == {**routed.json(), "instance": ""}
+    assert short.status_code in (401, 409, 422)
 
 
 def _told(headers: httpx.Headers) -> list[tuple[str, str]]:

@@ -269,7 +269,7 @@ MUTATIONS = (
         f"{_FLOWS}/test_audit_trail.py::test_do_anything_that_matters_is_logged_once_it_is_done",
     ),
     Mutation(
-        "Who hangs up keeps the hashing thread taken, and leaves the queue",
+        "A cancelled request leaves its hashing thread taken, and the queue",
         "service/security/pool.py",
         "await asyncio.wrap_future(future)",
         "await asyncio.shield(asyncio.wrap_future(future))",

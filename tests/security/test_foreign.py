@@ -97,6 +97,11 @@ def test_verify_pbkdf2_in_phc_form_reads_its_named_parameters() -> None:
     assert foreign.read(phc).matches(b"password")
 
 
+def test_verify_scrypt_with_much_memory_a_block_has_enough_of_it() -> None:
+    password_hash = "$scrypt$ln=4,r=8192,p=1$c29tZXNhbHQ$/U3YPXYsSb3q9XxHvc0MLxur+GP960kN9j7emXX8zwY"
+    assert not foreign.read(password_hash).matches(b"password")
+
+
 WITHOUT_MEMORY = """
 import resource, sys
 from service.security import foreign
@@ -160,6 +165,7 @@ TOO_COSTLY = [
 ]
 
 MALFORMED = [
+    f"$scrypt$ln=16,r=1,p=1${SALT}${TAG}",
     f"$argon2id$v=19$m=7,t=1,p=1${SALT}${TAG}",
     f"$argon2id$v=19$m=64,t=1,p=1$c2FsdA${TAG}",
     f"$argon2id$v=19$m=64,t=1,p=1${SALT}$AAAA",

@@ -17,13 +17,19 @@ class Visitor:
     def __init__(self, gate: Gate, caller: str = "here") -> None:
         self.is_inside = False
         self._end = asyncio.Event()
+        self._work_seconds = 0.0
+        self._gate = gate
         self.task = asyncio.create_task(self._visit(gate, caller))
 
     async def _visit(self, gate: Gate, caller: str) -> None:
         async with gate.entered(caller):
             self.is_inside = True
             await self._end.wait()
+            self._gate.note_work(self._work_seconds)
         self.is_inside = False
+
+    def works(self, seconds: float) -> None:
+        self._work_seconds = seconds
 
     def may_leave(self) -> None:
         self._end.set()
@@ -83,17 +89,22 @@ async def test_enter_takes_networks_in_turn() -> None:
     await visitors[3].leave()
 
 
-async def test_stay_for_longer_than_usual_lets_the_other_networks_go_first() -> None:
+@pytest.mark.parametrize(("seconds", "expected"), [(20.0, "bbbaaa"), (1.0, "ababab"), (0.0, "ababab")])
+async def test_work_for_longer_than_usual_lets_the_other_networks_go_first(
+    seconds: float, expected: str
+) -> None:
     gate = Gate(wait=PATIENT, limit=9, places=1)
+    for _ in range(9):
+        async with gate.entered("usual"):
+            gate.note_work(1.0)
     visitors = await crowd(gate, *"aaaabbb")
-    gate._mean_seconds = 1e-9
-    order = []
+    visitors[0].works(seconds)
+    order = ""
     for _ in range(6):
         await next(visitor for visitor in visitors if visitor.is_inside).leave()
         await settle()
-        order.append("aaaabbb"[inside(visitors).index(True)])
-        gate._mean_seconds = 1e9  # nobody but the first has stayed for long
-    assert order == [*"bbb", *"aaa"]
+        order += "aaaabbb"[inside(visitors).index(True)]
+    assert order == expected
     await leave_all(visitors)
 
 
@@ -107,13 +118,16 @@ async def test_enter_a_full_line_makes_the_longest_give_way() -> None:
     await leave_all(flood + others)
 
 
-async def test_enter_a_full_line_is_told_how_long_it_would_take() -> None:
+@pytest.mark.parametrize(("mean_seconds", "told"), [(0.01, 1), (4.0, 12), (1000.0, 60)])
+async def test_enter_a_full_line_is_told_how_long_it_would_take_and_nobody_waits_longer(
+    mean_seconds: float, told: int
+) -> None:
     gate = Gate(wait=PATIENT, limit=2, places=1)
-    gate._mean_seconds = 4.0
+    gate._mean_stay.note(mean_seconds)
     visitors = await crowd(gate, *"aaaa")
     refusal = visitors[3].task.exception()
     assert isinstance(refusal, HashingBusy)
-    assert refusal.retry_after == 12
+    assert refusal.retry_after == told
     await leave_all(visitors)
 
 

@@ -143,7 +143,7 @@ async def test_wait_past_the_deadline_is_refused_and_not_run(make_pool: MakePool
 
 async def test_wait_with_a_free_worker_is_never_refused(make_pool: MakePool) -> None:
     pool = make_pool(queue_wait=timedelta(0))
-    assert await pool.run(lambda: 42) == 42
+    assert [await pool.run(lambda: 42) for _ in range(100)] == [42] * 100
 
 
 async def test_close_refuses_what_comes_later_and_finishes_what_is_there(make_pool: MakePool) -> None:

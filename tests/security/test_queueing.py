@@ -1,3 +1,6 @@
+from itertools import chain
+from random import Random
+
 from service.security.queueing import FairQueue
 
 
@@ -86,5 +89,28 @@ def test_evict_again_and_again_ends_in_equal_shares() -> None:
     assert drained(queue).count("b") == 5
 
 
-def test_heads_are_the_oldest_of_each_caller() -> None:
-    assert sorted(filled("aabbc").heads()) == ["a0", "b0", "c0"]
+def test_give_way_and_evict_after_any_changes_know_the_longest_line() -> None:
+    chance = Random(7)
+    queue, waiting = FairQueue[int](), dict[str, list[int]]()
+    for number in range(3000):
+        caller = chance.choice("abcdef")
+        lengths = {name: len(items) for name, items in waiting.items()}
+        longest = max(lengths.values(), default=0)
+        assert queue.gives_way_to(caller) == (longest > lengths.get(caller, 0) + 1)
+        if longest > 3 and chance.random() < 0.3:
+            evicted = queue.evict()
+            (owner,) = (name for name, items in waiting.items() if evicted in items)
+            assert (lengths[owner], waiting[owner].pop()) == (longest, evicted)
+        elif waiting.get(caller) and chance.random() < 0.5:
+            assert queue.remove(caller, waiting[caller].pop(0))
+        else:
+            queue.push(caller, number)
+            waiting.setdefault(caller, []).append(number)
+    assert sorted(drained_numbers(queue)) == sorted(chain(*waiting.values()))
+
+
+def drained_numbers(queue: FairQueue[int]) -> list[int]:
+    taken = []
+    while (item := queue.pop()) is not None:
+        taken.append(item)
+    return taken
