@@ -69,22 +69,6 @@ async def change_own_password(
     current = normalize_for_login(current_password)
     if user.must_change and current == normalize_password(new_password):
         raise ValidationFailed(_GIVEN)
-    async with hasher.turn(origin.network):
-        await _change(
-            uow, user, current, normalize_password(new_password), hasher=hasher, origin=origin, rules=rules
-        )
-
-
-async def _change(
-    uow: UnitOfWork,
-    user: User,
-    current: str | None,
-    new: str,
-    *,
-    hasher: PasswordHasher,
-    origin: Origin,
-    rules: Rules,
-) -> None:
     bucket = bucket_of_sessions(user.id)
 
     async def admit(tx: Tx) -> tuple[LoginThrottled | None, str | None]:
@@ -96,18 +80,19 @@ async def _change(
         await tx.events.add(origin, Action.PASSWORD_REJECTED, user.id)
         await count_failure(tx, bucket, origin=origin, rules=rules)
 
-    refusal, password_hash = await uow.run(admit)
-    if refusal is not None:
-        raise refusal
-    async with give_back(uow, bucket):
-        is_right = await hasher.verify(password_hash, current)
-    if not is_right:
-        await uow.run(reject)
-        raise ValidationFailed(_WRONG)
-    async with give_back(uow, bucket):
-        new_hash = await hasher.hash(new)
-    if not await uow.run(lambda tx: _replace(tx, user.id, password_hash, new_hash, origin)):
-        raise ValidationFailed(_WRONG)
+    async with hasher.turn(origin.network):
+        refusal, password_hash = await uow.run(admit)
+        if refusal is not None:
+            raise refusal
+        async with give_back(uow, bucket):
+            is_right = await hasher.verify(password_hash, current)
+        if not is_right:
+            await uow.run(reject)
+            raise ValidationFailed(_WRONG)
+        async with give_back(uow, bucket):
+            new_hash = await hasher.hash(normalize_password(new_password))
+        if not await uow.run(lambda tx: _replace(tx, user.id, password_hash, new_hash, origin)):
+            raise ValidationFailed(_WRONG)
 
 
 async def set_password(

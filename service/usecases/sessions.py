@@ -75,39 +75,27 @@ async def log_in(
         HashingBusy: too many passwords wait to be hashed; nothing was counted.
     """
     async with hasher.turn(origin.network):
-        return await _log_in(uow, reads, wanted, hasher=hasher, origin=origin, rules=rules)
-
-
-async def _log_in(
-    uow: UnitOfWork,
-    reads: Reads,
-    wanted: LoginRequest,
-    *,
-    hasher: PasswordHasher,
-    origin: Origin,
-    rules: Rules,
-) -> LoggedIn:
-    credential, wait = await _find(reads, wanted, origin, rules)
-    login = _Login(wanted, _bucket_of(wanted, credential, origin), credential, origin)
-    if wait is not None and login.bucket.heeds_network:
-        raise throttled(wait, login.bucket, origin)
-    refusal = await uow.run(lambda tx: admit_attempt(tx, login.bucket, origin=origin, rules=rules))
-    if refusal is not None:
-        raise refusal
-    password = normalize_for_login(wanted.password)
-    for _ in range(2):  # twice, as a log-in beside this one may have renewed the hash
-        async with give_back(uow, login.bucket):
-            is_right = await hasher.verify(login.password_hash, password)
-        if password is None or not is_right:
-            break
-        outcome = await uow.run(partial(_open, login=login, rules=rules))
-        if isinstance(outcome, LoggedIn):
-            await attempt("rehash", partial(_renew, uow, login, password, hasher))
-            return outcome
-        if isinstance(outcome, LoginThrottled):
-            raise outcome
-        login = replace(login, credential=(await _find(reads, wanted, origin, rules))[0])
-    raise await uow.run(partial(_fail, login=login, rules=rules)) or InvalidCredentials()
+        credential, wait = await _find(reads, wanted, origin, rules)
+        login = _Login(wanted, _bucket_of(wanted, credential, origin), credential, origin)
+        if wait is not None and login.bucket.heeds_network:
+            raise throttled(wait, login.bucket, origin)
+        refusal = await uow.run(lambda tx: admit_attempt(tx, login.bucket, origin=origin, rules=rules))
+        if refusal is not None:
+            raise refusal
+        password = normalize_for_login(wanted.password)
+        for _ in range(2):  # twice, as a log-in beside this one may have renewed the hash
+            async with give_back(uow, login.bucket):
+                is_right = await hasher.verify(login.password_hash, password)
+            if password is None or not is_right:
+                break
+            outcome = await uow.run(partial(_open, login=login, rules=rules))
+            if isinstance(outcome, LoggedIn):
+                await attempt("rehash", partial(_renew, uow, login, password, hasher))
+                return outcome
+            if isinstance(outcome, LoginThrottled):
+                raise outcome
+            login = replace(login, credential=(await _find(reads, wanted, origin, rules))[0])
+        raise await uow.run(partial(_fail, login=login, rules=rules)) or InvalidCredentials()
 
 
 async def log_out(tx: Tx, session: Session, *, origin: Origin) -> None:

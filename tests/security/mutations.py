@@ -100,7 +100,7 @@ MUTATIONS = (
     Mutation(
         "A changed current password is throttled",
         _PASSWORDS,
-        "    if refusal is not None:\n        raise refusal\n",
+        "        if refusal is not None:\n            raise refusal\n",
         "",
         f"{_FLOWS}/test_throttle.py::test_change_the_password_wrongly_again_and_again_is_throttled",
     ),
@@ -366,8 +366,8 @@ MUTATIONS = (
     Mutation(
         "Changing the password needs the current one",
         _PASSWORDS,
-        "    if not is_right:\n        await uow.run(reject)\n",
-        "    if False:\n        await uow.run(reject)\n",
+        "        if not is_right:\n            await uow.run(reject)\n",
+        "        if False:\n            await uow.run(reject)\n",
         f"{_FLOWS}/test_passwords.py::test_change_the_password_without_the_right_current_one_changes_nothing",
     ),
     Mutation(
