@@ -7,6 +7,7 @@ has been counted for it. So a storm of log-ins slows nobody else, and a refusal 
 import asyncio
 import math
 import time
+from collections import OrderedDict
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from contextvars import ContextVar
@@ -34,7 +35,7 @@ class Gate:
         self._limit = limit
         self._wait_seconds = wait.total_seconds()
         self._line: FairQueue[_Turn] = FairQueue()
-        self._waiting: dict[_Turn, None] = {}
+        self._waiting: OrderedDict[_Turn, None] = OrderedDict()
         self._oldest: float | None = None
         self._mean_stay = _Mean()
         self._mean_work = _Mean()

@@ -30,7 +30,7 @@ class FairQueue(Generic[T]):
 
     def __init__(self) -> None:
         self._lines: OrderedDict[str, _Line[T]] = OrderedDict()
-        self._by_length: dict[int, dict[str, None]] = {}
+        self._by_length: dict[int, OrderedDict[str, None]] = {}
         """The callers with so many items waiting, longest in this state first."""
         self._longest = 0
         self._length = 0
@@ -101,6 +101,6 @@ class FairQueue(Generic[T]):
             if not self._by_length[before]:
                 del self._by_length[before]
         if after:
-            self._by_length.setdefault(after, {})[caller] = None
+            self._by_length.setdefault(after, OrderedDict())[caller] = None
         if after > self._longest or self._longest not in self._by_length:
             self._longest = after
