@@ -49,6 +49,8 @@ def main() -> None:
         undo() if parser.parse_args().undo else replace()
     except Failed as failure:
         sys.exit(f"{failure}")
+    except KeyboardInterrupt:
+        sys.exit(130)
 
 
 def undo() -> None:
@@ -116,8 +118,8 @@ def run(command: list[str], failure: str, **environment: str) -> str:
         command, env={**os.environ, **environment}, capture_output=True, text=True, check=False
     )
     if ended.returncode != 0:
-        say(ended.stderr.strip())
-        raise Failed(failure)
+        last_line = ended.stderr.strip().rpartition("\n")[2] or f"nothing, with status {ended.returncode}"
+        raise Failed(f"{failure}. The last it said: {last_line}")
     return ended.stdout
 
 
