@@ -116,7 +116,7 @@ except MemoryError:
 """
 
 
-@pytest.mark.skipif(sys.platform != "linux", reason="the limit of a process is Linux's")
+@pytest.mark.skipif(sys.platform != "linux", reason="how much a process has is read from Linux's /proc")
 @pytest.mark.parametrize(
     "password_hash",
     [

@@ -152,8 +152,9 @@ async def test_close_refuses_what_comes_later_and_finishes_what_is_there(make_po
     queued = start(pool, int)
     await asyncio.sleep(0)
     closing = asyncio.create_task(asyncio.to_thread(pool.close))
-    while not pool._executor._shutdown:  # noqa: ASYNC110 - the executor tells nobody
-        await asyncio.sleep(0)
+    async with asyncio.timeout(30):
+        while not pool._executor._shutdown:  # noqa: ASYNC110 - the executor tells nobody
+            await asyncio.sleep(0)
     with pytest.raises(HashingBusy):
         await pool.run(int)
     assert (pool.queued, pool.shed_total, closing.done()) == (1, 1, False)
