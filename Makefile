@@ -44,14 +44,14 @@ check: $(VENV)/.lint ## format, lint, types, floors, migrations and documents in
 	@PYTHONPATH=testkit/src $(BIN)/lint-imports --no-cache
 	@$(SERVICE) database check
 	@$(BIN)/python -m settings docs --check
-	@$(SERVICE) documents --check
+	@$(BIN)/python -m tools.documents --check
 
 format: $(VENV)/.lint ## format the code
 	@$(BIN)/ruff format --quiet . && $(BIN)/ruff check --quiet --fix .
 
 documents: $(VENV)/.runtime ## write the generated documents: settings, problems, OpenAPI
 	@$(BIN)/python -m settings docs
-	@$(SERVICE) documents
+	@$(BIN)/python -m tools.documents
 
 migrate: $(VENV)/.runtime ## bring the schema to head, or up to a revision: TO=0007
 	@$(SERVICE) database migrate $(if $(TO),--to $(TO)) $(if $(FORCE),--force)
@@ -93,7 +93,7 @@ fuzz: $(VENV)/.test ## send whatever the OpenAPI document allows and forbids, in
 	@$(BIN)/python -m tools.fuzz $(if $(MINUTES),--minutes $(MINUTES))
 
 storm: $(VENV)/.runtime ## break everything at random under load, and prove that nothing is lost: MINUTES=10 SEED=1
-	@$(SERVICE) storm $(if $(MINUTES),--minutes $(MINUTES)) $(if $(SEED),--seed $(SEED))
+	@$(BIN)/python -m tools.chaos $(if $(MINUTES),--minutes $(MINUTES)) $(if $(SEED),--seed $(SEED))
 
 prove-failover: $(VENV)/.test ## kill a primary under load and go on with its standby; serve through PgBouncer, which has to be installed
 	@$(BIN)/python -m pytest -m slow -s tests/faults
@@ -105,7 +105,7 @@ prove-search: $(VENV)/.test ## prove that no listing of a million accounts reads
 	@$(BIN)/python -m pytest -m slow tests/db/test_listings.py
 
 prove-timing: $(VENV)/.runtime ## prove that the time of a refused log-in tells nothing: SAMPLES=300
-	@$(SERVICE) prove-timing $(if $(SAMPLES),--samples $(SAMPLES))
+	@$(BIN)/python -m tools.timing_proof $(if $(SAMPLES),--samples $(SAMPLES))
 
 prove-defences: $(VENV)/.test ## break each defence once, and see a test fail; run each race a hundred times
 	@ROUNDS=100 $(BIN)/python -m pytest tests/faults/test_login_races.py -q

@@ -7,11 +7,11 @@ from typing import Any
 from alembic import context
 from alembic.util import CommandError
 
-from service.db.embedded import EmbeddedPostgres
-from service.db.migrations import drafting, operations, running
-from service.db.migrations.patience import Patience
-from service.db.postgres_wheel import EmbeddedUnavailable
+from service.db.migrations import autogenerate, operations, running
+from service.db.migrations.lock_retry import Patience
 from service.db.tables import Base
+from service.embedded.binaries import EmbeddedUnavailable
+from service.embedded.server import EmbeddedPostgres
 from settings import Settings, SettingsError, get_settings
 
 operations.register()
@@ -19,8 +19,8 @@ operations.register()
 OPTIONS: dict[str, Any] = {
     "target_metadata": Base.metadata,
     "transaction_per_migration": True,
-    "process_revision_directives": drafting.draft,
-    **drafting.COMPARISON,
+    "process_revision_directives": autogenerate.draft,
+    **autogenerate.COMPARISON,
 }
 
 

@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 from bench import fixtures, footprint, hashing, reading, report, scale, servers, serving, sessions
 from bench.figures import Figure, Plan, say
-from service.db.embedded import binary
+from service.embedded.server import binary
 
 PARTS = ("reading", "hashing", "footprint", "scale", "sessions", "serving")
 

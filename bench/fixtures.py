@@ -13,7 +13,7 @@ import argon2
 import asyncpg
 
 from bench.servers import ROOT, STATE
-from service.db.embedded import EmbeddedPostgres
+from service.embedded.server import EmbeddedPostgres
 
 PASSWORD = "mauve otter sings at dawn"
 HASHER = argon2.PasswordHasher(2, 19456, 1, 32, 16)

@@ -7,7 +7,7 @@ from contextlib import ExitStack
 
 from bench import fixtures, load, servers
 from bench.figures import Figure, Plan, interleaved
-from service.db.embedded import EmbeddedPostgres
+from service.embedded.server import EmbeddedPostgres
 
 REQUESTS = 100_000
 

@@ -11,12 +11,12 @@ from time import perf_counter
 import httpx
 
 from service.app import Service, create_service
-from service.db.embedded import EmbeddedPostgres
+from service.db.core.replica import Outcome, Replica
 from service.db.migrations.running import upgrade
 from service.db.reads import Reads
-from service.db.replica import Outcome, Replica
-from service.domain.moments import Moment
 from service.domain.users import Role
+from service.domain.wal_position import Moment
+from service.embedded.server import EmbeddedPostgres
 from service.security.tokens import SESSION_PREFIX, digest_of
 from tests.support.api import Account, Api
 from tests.support.settings import settings_for_tests

@@ -10,7 +10,7 @@ from urllib.request import Request, urlopen
 
 from bench import fixtures, load, servers
 from bench.figures import Figure, Plan, say
-from service.db.embedded import EmbeddedPostgres
+from service.embedded.server import EmbeddedPostgres
 
 SMALL = 10_000
 PAGE = 10

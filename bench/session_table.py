@@ -8,7 +8,7 @@ from uuid import UUID
 import asyncpg
 
 from bench import fixtures
-from service.db.embedded import EmbeddedPostgres
+from service.embedded.server import EmbeddedPostgres
 
 PER_ACCOUNT = 5
 AGENT = "Mozilla/5.0 (X11; Linux x86_64; rv:145.0) Gecko/20100101 Firefox/145.0"

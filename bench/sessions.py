@@ -15,11 +15,11 @@ from sqlalchemy import text
 
 from bench import fixtures, load, servers, session_table
 from bench.figures import Figure, Plan, interleaved, say
-from service.db.embedded import EmbeddedPostgres
-from service.db.engine import create_engine
-from service.db.statements import Statement
+from service.db.core.engine import create_engine
+from service.db.core.statements import Statement
+from service.db.core.unit_of_work import UnitOfWork
 from service.db.transaction import Tx
-from service.db.unit_of_work import UnitOfWork
+from service.embedded.server import EmbeddedPostgres
 
 SMALL = 10_000
 GOAL = 1.3

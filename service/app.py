@@ -14,40 +14,42 @@ from litestar.types import ControllerRouterHandler
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from service import __version__
-from service.api.access_log import TellRequest, log_request
 from service.api.authentication import Authenticator
-from service.api.boundary import Boundary
-from service.api.calls import Admission
-from service.api.events import EventController
-from service.api.health import HealthController
+from service.api.http.edge import Boundary
+from service.api.http.problems import exception_handlers
 from service.api.injection import Parts, providers
-from service.api.introspection import introspect_token
-from service.api.keys import KeyController
-from service.api.metrics import MetricsController, Observer, Readings
+from service.api.openapi.routes import ReferenceController, asset_handlers
 from service.api.operations import Operation
-from service.api.passwords import PasswordController
-from service.api.problems import exception_handlers
-from service.api.reference import ReferenceController, asset_handlers
-from service.api.sessions import SessionController, get_current_session, open_session
+from service.api.pipeline import Admission
 from service.api.short_ways import ShortWays
-from service.api.traces import Traces
-from service.api.users import CREATE_USER, UserController, add_user, get_user
-from service.db import faults, instances
-from service.db.engine import PoolStats, create_engine, pool_stats
-from service.db.migrations.window import SERVED, Standing, number_of, read_revision
-from service.db.read_lane import ReadLane
+from service.api.v1.events import EventController
+from service.api.v1.health import HealthController
+from service.api.v1.introspection import introspect_token
+from service.api.v1.keys import KeyController
+from service.api.v1.metrics import MetricsController
+from service.api.v1.passwords import PasswordController
+from service.api.v1.sessions import SessionController, get_current_session, open_session
+from service.api.v1.users import CREATE_USER, UserController, add_user, get_user
+from service.db import instances
+from service.db.core import error_classes
+from service.db.core.engine import PoolStats, create_engine, pool_stats
+from service.db.core.read_pool import ReadLane
+from service.db.core.replica import LOOK_EVERY, Replica
+from service.db.core.unit_of_work import UnitOfWork, count_nothing
+from service.db.migrations.compatibility import SERVED, Standing, number_of, read_revision
 from service.db.reads import Reads
-from service.db.replica import LOOK_EVERY, Replica
-from service.db.unit_of_work import UnitOfWork, count_nothing
 from service.domain.ids import new_id
 from service.domain.passwords import PasswordPolicy
 from service.domain.sessions import Lifetime, SessionPolicy
 from service.domain.throttle import ThrottlePolicy
-from service.security.hashing import PasswordHasher
-from service.usecases.chores import attempt, doing
-from service.usecases.housekeeping import purge_expired
-from service.usecases.rules import Retention, Rules
-from service.usecases.touches import Touches
+from service.jobs.periodic import attempt, doing
+from service.observability.access_log import TellRequest, log_request
+from service.observability.metrics import Observer, Readings
+from service.observability.tracing import Traces
+from service.security.hashing.hasher import PasswordHasher
+from service.usecases.cleanup import purge_expired
+from service.usecases.last_used import Touches
+from service.usecases.policies import Retention, Rules
 from settings import Settings
 
 _log = structlog.get_logger("rollcall")
@@ -299,7 +301,7 @@ def _readiness(service: Service) -> Callable[[], Awaitable[bool]]:
             async with asyncio.timeout(READY_WITHIN.total_seconds()):
                 revision = await read_revision(service.chore_engine)
         except Exception as error:  # noqa: BLE001 - whatever it is, the service cannot serve now
-            _log.warning("not_ready", reason="database", **faults.describe(error))
+            _log.warning("not_ready", reason="database", **error_classes.describe(error))
             return False
         standing = SERVED.place(revision)
         if standing is not Standing.INSIDE:
@@ -314,7 +316,7 @@ async def _schema_revision(engine: AsyncEngine) -> int | None:
     try:
         return number_of(await read_revision(engine))
     except Exception as error:
-        if faults.translate(error) is None and not isinstance(error, ValueError):
+        if error_classes.translate(error) is None and not isinstance(error, ValueError):
             raise
         return None
 

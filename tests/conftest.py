@@ -8,7 +8,7 @@ import pytest
 import pytest_asyncio
 
 from service.app import Service
-from service.db.embedded import EmbeddedPostgres
+from service.embedded.server import EmbeddedPostgres
 from settings import Settings, get_settings, sources
 from tests.support.api import Api, Running, serving
 from tests.support.databases import Databases, empty_all_tables

@@ -8,8 +8,8 @@ from granian.constants import HTTPModes, Interfaces, Loops
 from litestar import Litestar
 
 from service.app import create_app
-from service.cli.logs import configure_server_logs
-from service.cli.serve import BACKLOG, COLLECT_AFTER
+from service.observability.logging import configure_server_logs
+from service.server.serving import BACKLOG, COLLECT_AFTER
 from settings import get_settings
 
 

@@ -8,7 +8,7 @@ from service.db.reads import Reads
 from service.domain.callers import ANONYMOUS, Caller, CallerKind
 from service.domain.errors import InvalidToken, Unauthenticated
 from service.security.tokens import API_KEY_PREFIX, SESSION_PREFIX, digest_of
-from service.usecases.touches import Touches
+from service.usecases.last_used import Touches
 
 
 class Authenticator:

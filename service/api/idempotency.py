@@ -9,8 +9,8 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from hashlib import sha256
 
-from service.api.answers import Answer
-from service.api.calls import Call
+from service.api.pipeline import Call
+from service.api.responses import Answer
 from service.db.repositories.idempotency import StoredAnswer
 from service.db.transaction import Tx
 from service.domain.errors import IdempotencyKeyReused, MalformedRequest, RequestInProgress

@@ -7,10 +7,10 @@ from typing import TypeAlias
 from litestar.di import NamedDependency, Provide
 from litestar.params import SkipValidation
 
+from service.db.core.unit_of_work import UnitOfWork
 from service.db.reads import Reads
-from service.db.unit_of_work import UnitOfWork
-from service.security.hashing import PasswordHasher
-from service.usecases.rules import Rules
+from service.security.hashing.hasher import PasswordHasher
+from service.usecases.policies import Rules
 
 GivenUow: TypeAlias = NamedDependency[SkipValidation[UnitOfWork]]
 GivenReads: TypeAlias = NamedDependency[SkipValidation[Reads]]

@@ -7,8 +7,8 @@ from litestar.enums import ScopeType
 from litestar.handlers import HTTPRouteHandler
 from litestar.types import ASGIApp, Receive, Scope, Send
 
-from service.api.calls import Admission, DirectEndpoint
 from service.api.operations import Operation
+from service.api.pipeline import Admission, DirectEndpoint
 
 _USER_ID = "{user_id:str}"
 _ME = "me"

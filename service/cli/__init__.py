@@ -9,22 +9,19 @@ import sys
 import click
 
 from service import __version__
-from service.cli.console import complain
-from service.cli.loading import load
-from service.db.postgres_wheel import EmbeddedUnavailable
+from service.console import complain
 from service.domain.errors import RollcallError
+from service.embedded.binaries import EmbeddedUnavailable
+from service.loading import load
 from settings import SettingsError
 
 _COMMANDS = {
-    "serve": ("service.cli.start", "serve"),
+    "serve": ("service.server.startup", "serve"),
     "database": ("service.cli.database", "database"),
     "users": ("service.cli.users", "users"),
     "keys": ("service.cli.keys", "keys"),
     "doctor": ("service.cli.doctor", "doctor"),
     "config": ("service.cli.config", "config"),
-    "prove-timing": ("service.cli.timing", "prove_timing"),
-    "documents": ("service.cli.documents", "documents"),
-    "storm": ("service.cli.storm.command", "storm"),
 }
 """Command → module and function. Only the module of the command that is called is imported."""
 

@@ -2,7 +2,7 @@
 
 import click
 
-from service.cli.tables import json_option, show_json, show_table
+from service.cli.output import json_option, show_json, show_table
 from settings import Settings, get_settings, masked
 
 

@@ -10,11 +10,12 @@ from alembic.util import CommandError
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from service.cli import schema_report
-from service.cli.console import note, say
-from service.cli.place import Place, configured_place
-from service.cli.rehearsal.command import rehearse
+from service.cli.rehearse.command import rehearse
+from service.cli.target import Place, configured_place
+from service.console import note, say
 from service.db import instances
 from service.db.migrations import running
+from service.db.migrations.compatibility import HEAD, SERVED, number_of, read_revision
 from service.db.migrations.history import (
     Step,
     alembic_config,
@@ -24,7 +25,6 @@ from service.db.migrations.history import (
 )
 from service.db.migrations.plan import make_plan
 from service.db.migrations.scratch import scratch_database
-from service.db.migrations.window import HEAD, SERVED, number_of, read_revision
 from settings import Settings
 
 

@@ -14,15 +14,15 @@ import click
 
 from service import __version__
 from service.app import CHORE_CONNECTIONS, Service
-from service.cli.connection import database_of, with_service
-from service.cli.logs import configure_logs
-from service.cli.tables import json_option, show_json, show_table
-from service.db.examination import Facts, examine, identify, list_drift, reason_of
+from service.cli.output import json_option, show_json, show_table
+from service.db.core.replica import Replica
+from service.db.diagnostics import Facts, examine, identify, list_drift, reason_of
+from service.db.migrations.compatibility import SERVED, Standing
 from service.db.migrations.history import list_revisions
-from service.db.migrations.window import SERVED, Standing
-from service.db.replica import Replica
-from service.security.capacity import available_cores, memory_limit_bytes
-from service.security.hashing import affordable_workers
+from service.observability.logging import configure_logs
+from service.security.hashing.hasher import affordable_workers
+from service.security.hashing.system_limits import available_cores, memory_limit_bytes
+from service.services import database_of, with_service
 from settings import Settings, get_settings
 
 _MIB = 1024 * 1024

@@ -5,16 +5,16 @@ from uuid import UUID
 
 import click
 
-from service.api.wire.keys import ApiKeyView
+from service.api.schemas.keys import ApiKeyView
 from service.app import Service
-from service.cli.connection import perform
-from service.cli.console import note, say
-from service.cli.tables import json_option, show_json, show_table
+from service.cli.output import json_option, show_json, show_table
+from service.console import note, say
 from service.domain.callers import OPERATOR
 from service.domain.events import Origin
 from service.domain.ids import parse_id
 from service.domain.keys import ApiKey, Scope
 from service.domain.pages import PAGE_MAX, Position
+from service.services import perform
 from service.usecases.keys import create_key, revoke_key
 
 _OPERATOR = Origin(OPERATOR)

@@ -8,12 +8,12 @@ from typing import Any
 from rich.console import Console
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from service.cli.console import note
+from service.console import note
 from service.db import instances
 from service.db.migrations import parking
+from service.db.migrations.compatibility import SERVED, Standing, read_revision
 from service.db.migrations.history import list_revisions, steps_between
 from service.db.migrations.plan import StepPlan
-from service.db.migrations.window import SERVED, Standing, read_revision
 
 _UNITS = ("B", "KiB", "MiB", "GiB", "TiB")
 

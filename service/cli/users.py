@@ -4,18 +4,18 @@ import sys
 
 import click
 
-from service.api.wire.common import timestamp
-from service.api.wire.users import UserView
+from service.api.schemas.common import timestamp
+from service.api.schemas.users import UserView
 from service.app import Service
-from service.cli.connection import database_of, perform, with_service
-from service.cli.console import note, say
-from service.cli.logs import configure_logs
-from service.cli.tables import json_option, show_json, show_table
-from service.cli.transfer import export_accounts, import_accounts
+from service.cli.bulk import export_accounts, import_accounts
+from service.cli.output import json_option, show_json, show_table
+from service.console import note, say
 from service.domain.callers import OPERATOR
 from service.domain.events import Origin
 from service.domain.pages import PAGE_MAX, Position, UserFilter, UserSort
 from service.domain.users import Role, State, User, UserChange, canonical_login_id
+from service.observability.logging import configure_logs
+from service.services import database_of, perform, with_service
 from service.usecases.admins import grant_admin
 from service.usecases.passwords import create_reset_token
 from service.usecases.users import Registration, create_user, prepare_user, update_user

@@ -16,7 +16,7 @@ from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.exc import ProgrammingError
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from service.db.migrations.window import SERVED, UNDEFINED_TABLE, Window
+from service.db.migrations.compatibility import SERVED, UNDEFINED_TABLE, Window
 from service.db.tables import InstanceRow
 
 BEAT_EVERY = timedelta(seconds=5)

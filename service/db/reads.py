@@ -1,14 +1,14 @@
 """All single-statement reads, on the read lane."""
 
-from service.db.read_lane import ReadLane
-from service.db.replica import LaneAsOf, Replica
+from service.db.core.read_pool import ReadLane
+from service.db.core.replica import LaneAsOf, Replica
 from service.db.repositories.base import Lane
 from service.db.repositories.events import EventReads
 from service.db.repositories.keys import ApiKeyReads, ApiKeyTokenReads
-from service.db.repositories.logins import LoginReads
+from service.db.repositories.login import LoginReads
 from service.db.repositories.sessions import SessionReads, SessionTokenReads
 from service.db.repositories.users import UserReads
-from service.domain.moments import Moment
+from service.domain.wal_position import Moment
 
 
 class ReadsAsOf:

@@ -6,17 +6,17 @@ from typing import Any, Final, TypeAlias, TypeVar
 import asyncpg
 from sqlalchemy import select
 
-from service.db.engine import Record
+from service.db.core.engine import Record
+from service.db.core.statements import Driver, Statement
+from service.db.repositories.cleanup import Housekeeping
 from service.db.repositories.events import EventRepository
-from service.db.repositories.housekeeping import Housekeeping
 from service.db.repositories.idempotency import IdempotencyRepository
 from service.db.repositories.keys import ApiKeyRepository
-from service.db.repositories.logins import LoginRepository
+from service.db.repositories.login import LoginRepository
 from service.db.repositories.reset_tokens import ResetTokenRepository
 from service.db.repositories.sessions import DeviceRepository, SessionRepository
 from service.db.repositories.throttle import ThrottleRepository
 from service.db.repositories.users import UserRepository
-from service.db.statements import Driver, Statement
 
 ResultT = TypeVar("ResultT")
 _Method: TypeAlias = Callable[..., Awaitable[ResultT]]
@@ -29,7 +29,7 @@ _PING = Statement(select(1))
 
 
 class Tx:
-    """The repositories of one open transaction. Only `service.db.unit_of_work` opens and commits one.
+    """The repositories of one open transaction. Only `service.db.core.unit_of_work` opens and commits one.
 
     They are made when asked for and not kept, as each keeps its transaction: both would have to wait for the
     garbage collector.

@@ -7,9 +7,9 @@ from uuid import UUID
 
 from service.domain.errors import Forbidden, NotFound, PasswordChangeRequired, Unauthenticated
 from service.domain.keys import ApiKey, Scope
-from service.domain.moments import Moment
 from service.domain.sessions import OpenSession
 from service.domain.users import Role
+from service.domain.wal_position import Moment
 
 
 class CallerKind(StrEnum):

@@ -1,7 +1,7 @@
 """Every refusal the service can utter, without a word about HTTP.
 
-`code` is stable and public; `kind` is mapped to a status in `service.api.problems` alone; `detail` is safe to
-show to the caller and never repeats what was sent.
+`code` is stable and public; `kind` is mapped to a status in `service.api.http.problems` alone; `detail` is
+safe to show to the caller and never repeats what was sent.
 """
 
 from dataclasses import dataclass

@@ -5,7 +5,7 @@ from datetime import datetime
 from enum import StrEnum
 from uuid import UUID
 
-from service.domain.moments import Moment
+from service.domain.wal_position import Moment
 
 KEY_NAME_MAX = 100
 

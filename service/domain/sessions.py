@@ -4,8 +4,8 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from uuid import UUID
 
-from service.domain.moments import Moment
 from service.domain.users import Role, User
+from service.domain.wal_position import Moment
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,7 +4,7 @@ from service.db.transaction import Tx
 from service.domain.errors import FieldFault, ValidationFailed
 from service.domain.events import Origin
 from service.domain.users import Role, State, User, UserChange, canonical_login_id
-from service.usecases.rules import Rules
+from service.usecases.policies import Rules
 from service.usecases.users import update_user
 
 

@@ -4,8 +4,8 @@ from collections.abc import Callable, Sequence
 from datetime import datetime
 from uuid import UUID
 
+from service.db.core.unit_of_work import UnitOfWork
 from service.db.transaction import Tx
-from service.db.unit_of_work import UnitOfWork
 from service.domain.errors import (
     FieldFault,
     InvalidToken,
@@ -18,9 +18,9 @@ from service.domain.events import Action, Origin
 from service.domain.passwords import normalize_for_login, normalize_password
 from service.domain.users import User
 from service.security.blocklist import is_common
-from service.security.hashing import PasswordHasher
+from service.security.hashing.hasher import PasswordHasher
 from service.security.tokens import RESET_PREFIX, Token, digest_of, new_token
-from service.usecases.rules import Rules
+from service.usecases.policies import Rules
 from service.usecases.throttle import admit_attempt, bucket_of_sessions, count_failure, give_back
 
 _WRONG = FieldFault("/current_password", "wrong_password", "This is not the current password.")

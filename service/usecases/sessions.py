@@ -5,11 +5,11 @@ from datetime import timedelta
 from functools import partial
 from uuid import UUID
 
+from service.db.core.unit_of_work import UnitOfWork
 from service.db.reads import Reads
-from service.db.repositories.logins import Credential
+from service.db.repositories.login import Credential
 from service.db.repositories.sessions import Device, NewSession
 from service.db.transaction import Tx
-from service.db.unit_of_work import UnitOfWork
 from service.domain.callers import Caller
 from service.domain.errors import InvalidCredentials, LoginThrottled, NotFound
 from service.domain.events import Action, Origin
@@ -17,10 +17,10 @@ from service.domain.ids import new_id
 from service.domain.passwords import normalize_for_login
 from service.domain.sessions import Session
 from service.domain.users import State, User, canonical_login_id
-from service.security.hashing import PasswordHasher
+from service.jobs.periodic import attempt
+from service.security.hashing.hasher import PasswordHasher
 from service.security.tokens import DEVICE_PREFIX, SESSION_PREFIX, digest_of, new_token
-from service.usecases.chores import attempt
-from service.usecases.rules import Rules
+from service.usecases.policies import Rules
 from service.usecases.throttle import (
     Bucket,
     admit_attempt,

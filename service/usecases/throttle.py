@@ -10,11 +10,11 @@ from uuid import UUID
 
 import structlog
 
+from service.db.core.unit_of_work import UnitOfWork
 from service.db.transaction import Tx
-from service.db.unit_of_work import UnitOfWork
 from service.domain.errors import HashingBusy, LoginThrottled
 from service.domain.events import Origin
-from service.usecases.rules import Rules
+from service.usecases.policies import Rules
 
 _log = structlog.get_logger(__name__)
 

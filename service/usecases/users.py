@@ -20,10 +20,10 @@ from service.domain.events import Action, Origin
 from service.domain.ids import new_id
 from service.domain.keys import Scope
 from service.domain.users import Role, State, User, UserChange, canonical_login_id, canonical_name
-from service.security.foreign import check_importable
-from service.security.hashing import PasswordHasher
+from service.security.hashing.hasher import PasswordHasher
+from service.security.hashing.imported_hashes import check_importable
 from service.usecases.passwords import password_faults, to_hash
-from service.usecases.rules import Rules
+from service.usecases.policies import Rules
 
 Precondition = Callable[[User], bool]
 """Whether the account is still the one that the caller saw."""

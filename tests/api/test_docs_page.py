@@ -10,12 +10,12 @@ from pathlib import Path
 
 import pytest
 
-import service.api
-from service.api.docs_page import ASSETS, DOCS_POLICY, docs_page, init_script
+import service.api.openapi
+from service.api.openapi.docs_page import ASSETS, DOCS_POLICY, docs_page, init_script
 from tests.support.api import Api, Running, contract_of
 from tests.support.servers import listening
 
-DIRECTORY = Path(service.api.__file__ or "").with_name("assets")
+DIRECTORY = Path(service.api.openapi.__file__ or "").with_name("assets")
 CSS_ADDRESS = re.compile(rb"""url\(\s*["']?([^"')]{0,40})|@import[^;]{0,80}""")
 
 

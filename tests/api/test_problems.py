@@ -20,8 +20,7 @@ from litestar.exceptions import (
 from litestar.params import FromQuery
 from structlog.testing import capture_logs
 
-from service.api.failures import ClientDisconnected, describe
-from service.api.problems import (
+from service.api.http.problems import (
     MEDIA_TYPE,
     all_errors,
     exception_handlers,
@@ -49,6 +48,7 @@ from service.domain.errors import (
     UnsupportedMediaType,
     ValidationFailed,
 )
+from service.observability.exception_report import ClientDisconnected, describe
 
 REQUEST_ID = "01890a5d-ac96-774b-bcce-b302099a8057"
 SECRET = "hunter2-hunter2"

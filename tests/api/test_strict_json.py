@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from service.api.problems import FIELD_CODES
-from service.api.strict_json import MAX_DEPTH, check_json, decode, require_json
+from service.api.http.problems import FIELD_CODES
+from service.api.http.strict_json import MAX_DEPTH, check_json, decode, require_json
 from service.domain.errors import FieldFault, MalformedJson, UnsupportedMediaType, ValidationFailed
 
 SECRET = "hunter2-hunter2"

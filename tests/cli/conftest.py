@@ -11,11 +11,11 @@ from typing import Any
 import pytest
 from structlog.testing import capture_logs
 
+from harness.service_process import environment
 from service.cli import main
 from settings import get_settings
-from tests.support.processes import environment
 
-_LOGGING = ("service.cli.connection", "service.cli.users", "service.cli.doctor")
+_LOGGING = ("service.services", "service.cli.users", "service.cli.doctor")
 
 
 @dataclass(frozen=True)

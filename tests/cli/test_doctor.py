@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from service.cli.doctor import Finding, Level, check_database, check_facts, check_machine, check_settings
-from service.db.examination import Facts
+from service.db.diagnostics import Facts
 from service.db.migrations.history import list_revisions
 from settings.http import HttpSettings
 from settings.passwords import PasswordSettings

@@ -6,7 +6,7 @@ import json
 import bcrypt
 
 from service.app import Service
-from service.cli.transfer import Tally, export_lines, import_lines
+from service.cli.bulk import Tally, export_lines, import_lines
 from tests.cli.conftest import Command
 from tests.support.api import OTHER_PASSWORD, PASSWORD, Api
 from tests.support.databases import fetch_values

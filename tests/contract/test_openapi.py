@@ -8,9 +8,9 @@ from typing import Any
 import pytest
 from jsonschema import Draft202012Validator, FormatChecker
 
-from service.api.problems import all_errors
-from service.cli.documents import _documents
+from service.api.http.problems import all_errors
 from service.domain.keys import Scope
+from tools.documents import _documents
 
 ROOT = Path(__file__).resolve().parents[2]
 DOCUMENT: dict[str, Any] = json.loads((ROOT / "docs/openapi.json").read_text())

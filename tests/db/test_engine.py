@@ -8,8 +8,8 @@ from sqlalchemy import exc as sa
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from service.db.embedded import EmbeddedPostgres
-from service.db.engine import create_engine
+from service.db.core.engine import create_engine
+from service.embedded.server import EmbeddedPostgres
 
 EngineFactory = Callable[..., AsyncEngine]
 

@@ -11,7 +11,7 @@ import asyncpg
 import pytest
 import pytest_asyncio
 
-from service.db.read_lane import ReadLane, ReadQuery
+from service.db.core.read_pool import ReadLane, ReadQuery
 from service.db.repositories.events import EventReads
 from service.db.repositories.keys import ApiKeyReads
 from service.db.repositories.sessions import SessionReads

@@ -31,10 +31,10 @@ from sqlalchemy import (
 from sqlalchemy.dialects.postgresql import INTERVAL, JSONB
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from service.db.engine import create_engine
-from service.db.statements import Statement
+from service.db.core.engine import create_engine
+from service.db.core.statements import Statement
+from service.db.core.unit_of_work import UnitOfWork
 from service.db.transaction import Tx
-from service.db.unit_of_work import UnitOfWork
 from service.domain.errors import LoginIdTaken
 
 ROWS = Table(

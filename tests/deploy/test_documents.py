@@ -7,11 +7,11 @@ import click
 import pytest
 from prometheus_client import generate_latest
 
-from service.api.metrics import Observer, Readings
 from service.cli import cli
-from service.db.engine import PoolStats
+from service.db.core.engine import PoolStats
 from service.domain.events import Action
-from service.security.hashing import HashingStats
+from service.observability.metrics import Observer, Readings
+from service.security.hashing.hasher import HashingStats
 
 ROOT = Path(__file__).parents[2]
 OPERATIONS = (ROOT / "docs/operations.md").read_text()
@@ -36,7 +36,8 @@ def test_follow_links_of_a_document_leads_to_files(name: str) -> None:
 def test_name_code_in_the_architecture_names_files_that_exist() -> None:
     text = (ROOT / "docs/architecture.md").read_text()
     named = re.findall(
-        r"`((?:service/)?(?:api|app|cli|db|domain|security|usecases|alembic)/[a-z_/]+\.py)`", text
+        r"`((?:service/)?(?:api|app|cli|db|domain|embedded|jobs|observability|security|server|usecases|alembic)/[a-z_0-9/]+\.py)`",
+        text,
     )
     assert len(named) > 10
     places = (ROOT, ROOT / "service")
@@ -45,9 +46,7 @@ def test_name_code_in_the_architecture_names_files_that_exist() -> None:
 
 def test_log_an_event_has_a_row_in_the_operations_document() -> None:
     sources = [
-        path.read_text()
-        for path in (ROOT / "service").rglob("*.py")
-        if not {"storm", "rehearsal"} & set(path.parts)
+        path.read_text() for path in (ROOT / "service").rglob("*.py") if not {"rehearse"} & set(path.parts)
     ]
     events = {event for source in sources for event in _LOG_CALL.findall(source)} - set(Action)
     assert "request_timed_out" in events

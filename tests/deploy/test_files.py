@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 from prometheus_client import generate_latest
 
-from service.api.metrics import Observer, Readings
-from service.db.engine import PoolStats
-from service.security.hashing import HashingStats
+from service.db.core.engine import PoolStats
+from service.observability.metrics import Observer, Readings
+from service.security.hashing.hasher import HashingStats
 from settings.root import Settings
 from settings.values import parse_duration
 from settings.variables import setting_variables

@@ -15,11 +15,11 @@ import pytest_asyncio
 from sqlalchemy import text
 from sqlalchemy.pool import QueuePool
 
-from service.cli import serve
-from service.cli.storm.proxy import Proxy, dsn_through, socket_directory_of
-from service.db.embedded import EmbeddedPostgres
-from service.db.engine import create_engine
+from harness.proxy import Proxy, dsn_through, socket_directory_of
+from service.db.core.engine import create_engine
 from service.db.migrations.running import upgrade
+from service.embedded.server import EmbeddedPostgres
+from service.server import serving as server_module
 from settings import Settings
 from settings.database import DatabaseSettings
 from settings.http import HttpSettings
@@ -191,7 +191,7 @@ async def own_stage(own_postgres: EmbeddedPostgres, own_directory: Path) -> Asyn
 class Place:
     """A server as `serve` runs it, in this process."""
 
-    server: serve._Server
+    server: server_module._Server
     address: tuple[str, int]
     ended: asyncio.Task[None]
 
@@ -207,9 +207,9 @@ async def placed(running: Running) -> AsyncIterator[Place]:
     """Serve an application that already lives, on a real socket, until the block or the server ends."""
     listener = socket.socket()
     listener.bind(("127.0.0.1", 0))
-    config = serve._config(running.service.settings, running.app)
+    config = server_module._config(running.service.settings, running.app)
     config.lifespan, config.log_config = "off", None
-    server = serve._Server(config, running.service)
+    server = server_module._Server(config, running.service)
     ended = asyncio.create_task(server.serve(sockets=[listener]))
     while not server.started:  # noqa: ASYNC110 - it tells nobody
         await asyncio.sleep(0)
@@ -223,4 +223,4 @@ async def placed(running: Running) -> AsyncIterator[Place]:
 @pytest.fixture(autouse=True)
 def _usual_collector(monkeypatch: pytest.MonkeyPatch) -> None:
     """Keep a server from freezing what belongs to the tests."""
-    monkeypatch.setattr(serve, "_spare_collector", lambda: None)
+    monkeypatch.setattr(server_module, "_spare_collector", lambda: None)

@@ -14,10 +14,10 @@ from time import perf_counter
 
 import pytest
 
-from service.cli.storm.processes import postmaster_in
-from service.cli.storm.proxy import socket_directory_of
-from service.db.embedded import EmbeddedPostgres
+from harness.processes import postmaster_in
+from harness.proxy import socket_directory_of
 from service.db.migrations.running import upgrade
+from service.embedded.server import EmbeddedPostgres
 from tests.faults.conftest import Seen
 from tests.support.api import Api, serving
 from tests.support.settings import settings_for_tests

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from service.db.embedded import EmbeddedPostgres
 from service.db.migrations.running import upgrade
+from service.embedded.server import EmbeddedPostgres
 from tests.faults.conftest import Stage, staged
 from tests.support.settings import settings_for_tests
 

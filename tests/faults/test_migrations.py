@@ -9,10 +9,10 @@ import sys
 
 import pytest
 
+from service.db.migrations.compatibility import HEAD
 from service.db.migrations.history import ROOT
-from service.db.migrations.patience import Patience
+from service.db.migrations.lock_retry import Patience
 from service.db.migrations.running import tidy, upgrade
-from service.db.migrations.window import HEAD
 from tests.migrations.rows import connected, fill, picture
 from tests.migrations.test_schema import dump
 

@@ -4,7 +4,7 @@ import asyncio
 
 import pytest
 
-from service.cli.storm.proxy import LostCommits
+from harness.proxy import LostCommits
 from tests.faults.conftest import Stage, is_clear
 
 ADA = {"login_id": "ada", "name": "Ada"}

@@ -13,8 +13,8 @@ from pathlib import Path
 import pytest
 import pytest_asyncio
 
-from service.cli.storm.proxy import dsn_through, socket_directory_of
-from service.db.embedded import EmbeddedPostgres
+from harness.proxy import dsn_through, socket_directory_of
+from service.embedded.server import EmbeddedPostgres
 from settings.database import DatabaseSettings
 from tests.support.api import PASSWORD, Api, serving
 from tests.support.databases import empty_all_tables

@@ -9,12 +9,12 @@ from contextlib import asynccontextmanager
 import pytest
 from sqlalchemy import text
 
-from service.cli.storm.processes import children_of, frozen, postmaster_in
-from service.cli.storm.proxy import LostCommits
-from service.db.engine import create_engine
-from service.db.statements import Statement
+from harness.processes import children_of, frozen, postmaster_in
+from harness.proxy import LostCommits
+from service.db.core.engine import create_engine
+from service.db.core.statements import Statement
+from service.db.core.unit_of_work import UnitOfWork
 from service.db.transaction import Tx
-from service.db.unit_of_work import UnitOfWork
 from service.domain.errors import DatabaseUnavailable, OutcomeUnknown
 from tests.faults.conftest import POOL_SIZE, Stage, impatient, is_clear
 from tests.support.api import Api, serving

@@ -16,17 +16,17 @@ import psutil
 import pytest
 import pytest_asyncio
 
-from service.cli.storm.http import Client
-from service.cli.storm.journal import Outcome
-from service.cli.storm.processes import open_files_of
-from service.db.embedded import EmbeddedPostgres
+from harness.http_client import Client
+from harness.processes import open_files_of
+from harness.service_process import ServiceProcess, service_process
+from service.embedded.server import EmbeddedPostgres
 from settings.database import DatabaseSettings
 from settings.http import HttpSettings
 from tests.faults.conftest import Seen, Stage, placed, staged
 from tests.faults.test_postgres import holding
 from tests.support.api import PASSWORD, Api
-from tests.support.processes import ServiceProcess, service_process
 from tests.support.settings import settings_for_tests
+from tools.chaos.history import Outcome
 
 MEMORY_MIB = 64
 """Of one hash, so that a limit can lie between what the rest needs and what a hash does."""

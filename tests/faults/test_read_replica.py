@@ -16,15 +16,15 @@ import pytest
 import pytest_asyncio
 from sqlalchemy import func, select
 
+from harness.proxy import Proxy, dsn_through, socket_directory_of
 from service.cli.doctor import Level, check_database
-from service.cli.storm.proxy import Proxy, dsn_through, socket_directory_of
-from service.db.embedded import EmbeddedPostgres
+from service.db.core.read_pool import ReadQuery
+from service.db.core.replica import Outcome, Replica
 from service.db.migrations.running import upgrade
-from service.db.read_lane import ReadQuery
-from service.db.replica import Outcome, Replica
 from service.db.tables import UserRow
 from service.domain.keys import Scope
-from service.domain.moments import Moment
+from service.domain.wal_position import Moment
+from service.embedded.server import EmbeddedPostgres
 from service.security.tokens import SESSION_PREFIX, digest_of
 from tests.faults.conftest import Seen
 from tests.support.api import Account, Api, Running, refusal_of, serving

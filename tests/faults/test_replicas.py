@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import httpx
 import pytest_asyncio
 
-from service.usecases.housekeeping import purge_expired
+from service.usecases.cleanup import purge_expired
 from settings import Settings
 from tests.support.api import Api, serving
 from tests.support.databases import empty_all_tables, execute, fetch_values

@@ -11,13 +11,16 @@ from typing import TextIO, cast
 import pytest
 import structlog
 
-from service.cli.logs import Forgiving
-from service.usecases.chores import attempt
+from service.jobs.periodic import attempt
+from service.observability.logging import Forgiving
 from tests.faults.conftest import ROOT, Stage
 from tests.support.api import PASSWORD, Api, refusal_of
 
 _OF_THE_CLOCK = {("datetime", "now"), ("datetime", "utcnow"), ("date", "today"), ("time", "time")}
-_MAY_READ_IT = {"service/domain/ids.py", "service/api/access_log.py"}  # names, and the time of a line
+_MAY_READ_IT = {
+    "service/domain/ids.py",
+    "service/observability/access_log.py",
+}  # names, and the time of a line
 
 
 async def test_requests_during_schema_changes_see_nothing_of_them(patient_stage: Stage) -> None:

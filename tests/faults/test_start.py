@@ -7,11 +7,11 @@ from pathlib import Path
 import pytest
 from structlog.testing import capture_logs
 
-from service.cli.storm.proxy import Proxy, dsn_through, socket_directory_of
-from service.db.migrations.window import HEAD
+from harness.proxy import Proxy, dsn_through, socket_directory_of
+from harness.service_process import free_port, service_process
+from service.db.migrations.compatibility import HEAD
 from tests.support.api import Api, refusal_of, serving
 from tests.support.databases import execute, fetch_values
-from tests.support.processes import free_port, service_process
 from tests.support.settings import settings_for_tests
 
 

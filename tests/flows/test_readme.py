@@ -5,7 +5,7 @@ import re
 import subprocess
 from pathlib import Path
 
-from tests.support.processes import service_process
+from harness.service_process import service_process
 
 ROOT = Path(__file__).resolve().parents[2]
 _SCRIPT = re.compile(r"<!-- quick start: .*? -->\n```sh\n(.*?)```", re.DOTALL)

@@ -21,9 +21,9 @@ import bcrypt
 import httpx
 import pytest
 
-from service.db.postgres_wheel import binary, environment
+from harness.service_process import ServiceProcess, service_process
+from service.embedded.binaries import binary, environment
 from tests.conftest import ROOT
-from tests.support.processes import ServiceProcess, service_process
 
 ROOTS, FIRST, SECOND, THIRD = (f"canary {word} sings in the mine" for word in ("zero", "one", "two", "three"))
 IMPORTED = bcrypt.hashpw(FIRST.encode(), bcrypt.gensalt(4)).decode()

@@ -12,7 +12,7 @@ from service.app import Service
 from service.db.transaction import Tx
 from service.domain.keys import Scope
 from service.domain.users import Role
-from service.usecases.housekeeping import purge_expired
+from service.usecases.cleanup import purge_expired
 from settings import Settings
 from settings.retention import RetentionSettings
 from tests.support.api import OTHER_PASSWORD, PASSWORD, Account, Api, Running, serving
@@ -346,7 +346,7 @@ async def test_leave_the_service_alone_purges_by_itself(
         return 0
 
     monkeypatch.setattr("service.app.purge_expired", note)
-    monkeypatch.setattr("service.usecases.chores.random.uniform", lambda *_: 0)
+    monkeypatch.setattr("service.jobs.periodic.random.uniform", lambda *_: 0)
     async with serving(settings_for_tests(), database):
         async with asyncio.timeout(30):
             await purged.wait()

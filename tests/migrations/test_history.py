@@ -6,7 +6,8 @@ from pathlib import Path
 import pytest
 from alembic.util import CommandError
 
-from service.db.migrations.drafting import slug
+from service.db.migrations.autogenerate import slug
+from service.db.migrations.compatibility import HEAD, HEAD_ID
 from service.db.migrations.history import (
     ROOT,
     Revision,
@@ -15,7 +16,6 @@ from service.db.migrations.history import (
     list_revisions,
     steps_between,
 )
-from service.db.migrations.window import HEAD, HEAD_ID
 
 REVISIONS = list_revisions()
 

@@ -8,9 +8,9 @@ import pytest
 from click.testing import CliRunner
 
 from service.cli.database import database as group
-from service.cli.rehearsal.client import Client
-from service.cli.rehearsal.load import Failed, Tally, read_back
-from service.cli.rehearsal.stage import checksum, fill
+from service.cli.rehearse.client import Client
+from service.cli.rehearse.environment import checksum, fill
+from service.cli.rehearse.load import Failed, Tally, read_back
 from settings import get_settings
 from tests.migrations.rows import execute
 

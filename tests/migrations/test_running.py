@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from service.db.migrations.lock import LOCK_ID, LockHeld
+from service.db.migrations.lock_retry import Patience, StillLocked
 from service.db.migrations.online import DataInTheWay
-from service.db.migrations.patience import Patience, StillLocked
 from service.db.migrations.running import Report, SchemaMoved, downgrade, tidy, upgrade
 from tests.migrations.rows import connected, execute, fetch, fill, picture
 from tests.migrations.test_schema import dump

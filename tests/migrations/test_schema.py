@@ -9,10 +9,10 @@ from alembic import command
 from alembic.config import Config
 
 from service.db.migrations.history import alembic_config
-from service.db.migrations.patience import Patience
+from service.db.migrations.lock_retry import Patience
 from service.db.migrations.running import downgrade, migration_engine, upgrade
-from service.db.postgres_wheel import binary
 from service.db.tables import Base
+from service.embedded.binaries import binary
 from tests.migrations.rows import execute, fetch
 
 DECLARED_TRIGGERS = Path(__file__).parent / "triggers.sql"

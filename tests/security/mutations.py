@@ -18,7 +18,7 @@ _FLOWS, _FAULTS = "tests/flows", "tests/faults"
 _SESSIONS, _THROTTLE = "service/usecases/sessions.py", "service/usecases/throttle.py"
 _THROTTLE_SQL, _SESSIONS_SQL = "service/db/repositories/throttle.py", "service/db/repositories/sessions.py"
 _POLICY, _CALLERS = "service/domain/passwords.py", "service/domain/callers.py"
-_USERS_SQL, _LOGINS_SQL = "service/db/repositories/users.py", "service/db/repositories/logins.py"
+_USERS_SQL, _LOGINS_SQL = "service/db/repositories/users.py", "service/db/repositories/login.py"
 _PASSWORDS = "service/usecases/passwords.py"
 
 MUTATIONS = (
@@ -28,11 +28,11 @@ MUTATIONS = (
         "if self.credential is None or self.credential.user.state is State.DISABLED:",
         "if self.credential is None:",
         f"{_FAULTS}/test_login_races.py::test_disable_beside_log_ins_leaves_no_session_behind"
-        f" {_FLOWS}/test_log_in.py::test_log_in_in_vain_verifies_against_the_parameters_of_the_day",
+        f" {_FLOWS}/test_login.py::test_log_in_in_vain_verifies_against_the_parameters_of_the_day",
     ),
     Mutation(
         "A name without account costs a verification",
-        "service/security/hashing.py",
+        "service/security/hashing/hasher.py",
         "            self._do_usual_work()\n            return False",
         "            return False",
         "tests/security/test_hashing.py",
@@ -106,31 +106,31 @@ MUTATIONS = (
     ),
     Mutation(
         "Forwarded addresses of anybody are not believed",
-        "service/api/clients.py",
+        "service/api/http/client_address.py",
         "if not trusted or (host and not _is_within(host, trusted)):",
         "if False:",
         f"{_FLOWS}/test_throttle.py::test_rotate_forwarded_addresses_changes_nothing_for_an_untrusted_peer",
     ),
     Mutation(
         "An IPv6 client counts by its /64",
-        "service/api/clients.py",
+        "service/api/http/client_address.py",
         "32 if parsed.version == 4 else 64",
         "32 if parsed.version == 4 else 128",
         f"{_FLOWS}/test_throttle.py::test_guess_from_one_network_more_than_twenty_times_a_minute_waits",
     ),
     Mutation(
         "Imported hashes are bounded in cost",
-        "service/security/foreign.py",
+        "service/security/hashing/imported_hashes.py",
         "    _require_affordable(memory_kib <= MAX_MEMORY_KIB)\n",
         "",
-        f"{_FLOWS}/test_log_in.py::test_log_in_on_a_hash_that_costs_too_much_fails_like_any_other",
+        f"{_FLOWS}/test_login.py::test_log_in_on_a_hash_that_costs_too_much_fails_like_any_other",
     ),
     Mutation(
         "A hash of other parameters is replaced",
         _SESSIONS,
         "or not hasher.needs_rehash(old_hash)",
         "or old_hash",
-        f"{_FLOWS}/test_log_in.py::test_log_in_on_an_imported_hash_replaces_it_by_ours",
+        f"{_FLOWS}/test_login.py::test_log_in_on_an_imported_hash_replaces_it_by_ours",
     ),
     Mutation(
         "A session that lies unused ends",
@@ -252,25 +252,25 @@ MUTATIONS = (
         _SESSIONS,
         "NewSession(session_id, user.id, token.digest,",
         "NewSession(session_id, user.id, token.digest + token.value.encode(),",
-        f"{_FLOWS}/test_log_in.py::test_log_in_gives_tokens_that_the_database_does_not_hold",
+        f"{_FLOWS}/test_login.py::test_log_in_gives_tokens_that_the_database_does_not_hold",
     ),
     Mutation(
         "What is logged of a failure repeats nothing",
-        "service/api/failures.py",
+        "service/observability/exception_report.py",
         'facts: dict[str, Any] = {"error": _name_of(error)}',
         'facts: dict[str, Any] = {"error": " ".join(map(str, chain))}',
         f"{_FLOWS}/test_secrets.py",
     ),
     Mutation(
         "Security events are logged",
-        "service/db/unit_of_work.py",
+        "service/db/core/unit_of_work.py",
         "        _audit.info(**line)\n",
         "        pass\n",
         f"{_FLOWS}/test_audit_trail.py::test_do_anything_that_matters_is_logged_once_it_is_done",
     ),
     Mutation(
         "A cancelled request leaves its hashing thread taken, and the queue",
-        "service/security/pool.py",
+        "service/security/hashing/pool.py",
         "await asyncio.wrap_future(future)",
         "await asyncio.shield(asyncio.wrap_future(future))",
         f"{_FLOWS}/test_admission.py"
@@ -278,14 +278,14 @@ MUTATIONS = (
     ),
     Mutation(
         "A flood from one network leaves room for others",
-        "service/security/gate.py",
+        "service/security/hashing/limiter.py",
         "if not self._line.gives_way_to(caller):",
         "if True:",
         f"{_FLOWS}/test_admission.py::test_flood_from_one_network_leaves_room_for_another",
     ),
     Mutation(
         "The work around hashes is let in a few at a time",
-        "service/security/hashing.py",
+        "service/security/hashing/hasher.py",
         "_PLACES_PER_WORKER = 3 ",
         "_PLACES_PER_WORKER = 1000 ",
         f"{_FLOWS}/test_admission.py"
@@ -310,14 +310,14 @@ MUTATIONS = (
         _POLICY,
         'return unicodedata.normalize("NFC", raw.translate(_SPACES))',
         'return unicodedata.normalize("NFC", raw.translate(_SPACES)[:72])',
-        f"{_FLOWS}/test_log_in.py::test_log_in_with_another_spelling_passes_only_where_the_text_is_the_same",
+        f"{_FLOWS}/test_login.py::test_log_in_with_another_spelling_passes_only_where_the_text_is_the_same",
     ),
     Mutation(
         "A password is the same in every Unicode spelling",
         _POLICY,
         'return unicodedata.normalize("NFC", raw.translate(_SPACES))',
         "return raw.translate(_SPACES)",
-        f"{_FLOWS}/test_log_in.py::test_log_in_with_another_spelling_passes_only_where_the_text_is_the_same",
+        f"{_FLOWS}/test_login.py::test_log_in_with_another_spelling_passes_only_where_the_text_is_the_same",
     ),
     Mutation(
         "A common password is refused",
@@ -345,11 +345,11 @@ MUTATIONS = (
         _SESSIONS,
         'await attempt("rehash", partial(_renew, uow, login, password, hasher))',
         "await _renew(uow, login, password, hasher)",
-        f"{_FLOWS}/test_log_in.py::test_fail_to_renew_the_hash_leaves_the_log_in_standing",
+        f"{_FLOWS}/test_login.py::test_fail_to_renew_the_hash_leaves_the_log_in_standing",
     ),
     Mutation(
         "No more passwords wait to be hashed than there is room for",
-        "service/security/gate.py",
+        "service/security/hashing/limiter.py",
         "        self._limit = limit\n",
         "        self._limit = 10**9\n",
         f"{_FLOWS}/test_admission.py"
@@ -357,7 +357,7 @@ MUTATIONS = (
     ),
     Mutation(
         "A hash without memory is refused, and fails nothing",
-        "service/security/hashing.py",
+        "service/security/hashing/hasher.py",
         "        except MemoryError:\n",
         "        except ZeroDivisionError:\n",
         f"{_FAULTS}/test_processes.py"
@@ -379,10 +379,10 @@ MUTATIONS = (
     ),
     Mutation(
         "A hop that cannot be read makes none believed",
-        "service/api/clients.py",
+        "service/api/http/client_address.py",
         "            return _canonical(host)\n",
         "            continue\n",
-        "tests/api/test_clients.py::test_client_of_a_trusted_proxy_gives_the_rightmost_stranger",
+        "tests/api/test_client_address.py::test_client_of_a_trusted_proxy_gives_the_rightmost_stranger",
     ),
     Mutation(
         "Tokens have 256 random bits",
@@ -400,7 +400,7 @@ MUTATIONS = (
     ),
     Mutation(
         "A bad token is told from none by the challenge",
-        "service/api/problems.py",
+        "service/api/http/problems.py",
         'challenge = b\'Bearer error="invalid_token"\' if isinstance(error, InvalidToken) else b"Bearer"',
         'challenge = b"Bearer"',
         f"{_FLOWS}/test_access.py::test_refuse_a_bad_token_names_the_error_in_the_challenge",
@@ -422,7 +422,7 @@ MUTATIONS = (
     ),
     Mutation(
         "A field that there is not is refused",
-        "service/api/wire/common.py",
+        "service/api/schemas/common.py",
         "forbid_unknown_fields=True",
         "forbid_unknown_fields=False",
         f"{_FLOWS}/test_access.py"
@@ -456,7 +456,7 @@ MUTATIONS = (
         "service/domain/users.py",
         "    lowered = raw.translate(_ASCII_LOWER)\n",
         '    lowered = unicodedata.normalize("NFKC", raw).lower().strip()\n',
-        f"{_FLOWS}/test_log_in.py"
+        f"{_FLOWS}/test_login.py"
         "::test_log_in_with_another_spelling_of_the_login_id_reaches_the_account_only_by_ascii_case",
     ),
     Mutation(

@@ -12,8 +12,8 @@ from argon2.exceptions import HashingError, VerificationError
 from argon2.low_level import verify_secret
 
 from service.domain.errors import HashingBusy
-from service.security import foreign
-from service.security.hashing import PasswordHasher, affordable_workers
+from service.security.hashing import imported_hashes
+from service.security.hashing.hasher import PasswordHasher, affordable_workers
 
 PASSWORD = "green ladders sing at n\u00f6\u00f6n"
 MIB = 1024 * 1024
@@ -36,7 +36,7 @@ def work(hasher: PasswordHasher, monkeypatch: pytest.MonkeyPatch) -> list[int]:
     done: list[int] = []
     timed = hasher._timed
 
-    def record(stored: foreign.StoredHash, password: str) -> tuple[bool, float]:
+    def record(stored: imported_hashes.StoredHash, password: str) -> tuple[bool, float]:
         done.append(stored.memory_kib)
         return timed(stored, password)
 
@@ -126,7 +126,7 @@ async def test_verify_unusable_hash_fails_after_the_usual_work_and_is_logged_wit
     with caplog.at_level(logging.DEBUG):
         assert not await hasher.verify(password_hash, PASSWORD)
     assert work == [64]
-    (record,) = (record for record in caplog.records if record.name == "service.security.hashing")
+    (record,) = (record for record in caplog.records if record.name == "service.security.hashing.hasher")
     assert record.levelno == logging.WARNING
     assert PASSWORD not in record.getMessage()
     assert not password_hash or password_hash not in record.getMessage()
@@ -210,7 +210,7 @@ async def test_needs_rehash_after_any_parameter_changed_is_true(
 
 
 async def test_own_hash_may_be_imported(hasher: PasswordHasher) -> None:
-    assert foreign.check_importable(await hasher.hash(PASSWORD)) is None
+    assert imported_hashes.check_importable(await hasher.hash(PASSWORD)) is None
 
 
 @pytest.mark.parametrize(
@@ -270,7 +270,7 @@ def starve(monkeypatch: pytest.MonkeyPatch, *, after: int = 0) -> None:
     def hash_secret(*_: object, **__: object) -> bytes:
         raise HashingError("Memory allocation error")
 
-    monkeypatch.setattr("service.security.foreign.verify_secret", verify_in_time)
+    monkeypatch.setattr("service.security.hashing.imported_hashes.verify_secret", verify_in_time)
     monkeypatch.setattr("argon2._password_hasher.hash_secret", hash_secret)
 
 

@@ -10,7 +10,7 @@ from datetime import timedelta
 import pytest
 
 from service.domain.errors import HashingBusy
-from service.security.pool import HashingPool
+from service.security.hashing.pool import HashingPool
 
 HOUR = timedelta(hours=1)
 

@@ -11,8 +11,8 @@ import httpx
 from jsonschema import Draft202012Validator
 from litestar import Litestar
 
-from service.api.openapi import document, endpoints_of
-from service.api.problems import FIELD_CODES
+from service.api.http.problems import FIELD_CODES
+from service.api.openapi.document import document, endpoints_of
 
 PROBLEM = "application/problem+json"
 _ALWAYS = {

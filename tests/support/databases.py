@@ -12,9 +12,9 @@ import asyncpg
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from service.db.embedded import EmbeddedPostgres
 from service.db.migrations.running import upgrade
 from service.db.tables import Base
+from service.embedded.server import EmbeddedPostgres
 
 ROOT = Path(__file__).resolve().parents[2]
 _EMPTY_ALL = "; ".join(f"DELETE FROM {table.name}" for table in reversed(Base.metadata.sorted_tables))

@@ -6,7 +6,7 @@ from contextlib import asynccontextmanager
 
 import uvicorn
 
-from service.cli.serve import _config
+from service.server.serving import _config
 from tests.support.api import Running
 
 

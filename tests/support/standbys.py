@@ -6,9 +6,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from service.cli.storm.proxy import socket_directory_of
-from service.db.embedded import binary
-from service.db.postgres_wheel import environment, server_command
+from harness.proxy import socket_directory_of
+from service.embedded.binaries import environment, server_command
+from service.embedded.server import binary
 
 
 class Standby:

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from harness.service_process import postgres_processes
 from tests.support.consumers import ROOT, project_of, run_tests
-from tests.support.processes import postgres_processes
 
 _ASYNC = """
 import os

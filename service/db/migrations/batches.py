@@ -10,7 +10,7 @@ from alembic.operations import Operations
 from sqlalchemy import Connection, TextClause, text
 from sqlalchemy.exc import DBAPIError
 
-from service.db.migrations.patience import Patience
+from service.db.migrations.lock_retry import Patience
 
 BATCH_ROWS = 2000
 

@@ -11,7 +11,7 @@ from alembic.config import Config
 from alembic.script import Script, ScriptDirectory
 from alembic.util import CommandError
 
-from service.db.migrations.window import number_of
+from service.db.migrations.compatibility import number_of
 
 ROOT = Path(__file__).resolve().parents[3]
 

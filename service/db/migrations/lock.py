@@ -9,7 +9,7 @@ from alembic.util import CommandError
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
-from service.db.migrations.patience import Patience
+from service.db.migrations.lock_retry import Patience
 
 # "rollcall" in ASCII, as a number of 64 bits.
 LOCK_ID = int.from_bytes(b"rollcall")

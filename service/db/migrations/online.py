@@ -12,7 +12,7 @@ from alembic.util import CommandError
 from sqlalchemy import Connection, text
 
 from service.db.migrations.batches import in_batches
-from service.db.migrations.patience import Patience
+from service.db.migrations.lock_retry import Patience
 
 _EXAMPLES = 20
 

@@ -15,11 +15,11 @@ from sqlalchemy import Connection, text
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
-from service.db.engine import create_engine
+from service.db.core.engine import create_engine
 from service.db.migrations import parking
 from service.db.migrations.history import alembic_config
 from service.db.migrations.lock import exclusively, who_is_in_the_way
-from service.db.migrations.patience import Patience
+from service.db.migrations.lock_retry import Patience
 
 Report = Callable[[str], None]
 

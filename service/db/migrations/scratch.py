@@ -11,9 +11,9 @@ from typing import IO
 from sqlalchemy import text
 from sqlalchemy.exc import DBAPIError
 
-from service.db.migrations.patience import sqlstate
+from service.db.migrations.lock_retry import sqlstate
 from service.db.migrations.running import connection_to
-from service.db.postgres_wheel import binary, environment
+from service.embedded.binaries import binary, environment
 
 _IN_USE = "55006"
 

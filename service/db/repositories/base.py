@@ -3,8 +3,8 @@
 from collections.abc import Callable, Mapping
 from typing import Any, Protocol, TypeVar
 
-from service.db.engine import Record
-from service.db.statements import ReadQuery, Statement
+from service.db.core.engine import Record
+from service.db.core.statements import ReadQuery, Statement
 from service.domain.pages import Page, Position
 
 ItemT = TypeVar("ItemT")

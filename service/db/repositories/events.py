@@ -6,8 +6,8 @@ from uuid import UUID
 
 from sqlalchemy import ARRAY, Insert, Text, Uuid, bindparam, func, insert, select, tuple_
 
+from service.db.core.statements import ReadQuery, Statement
 from service.db.repositories.base import Executor, Lane, Repository, page_of
-from service.db.statements import ReadQuery, Statement
 from service.db.tables import EventRow
 from service.domain.callers import CallerKind
 from service.domain.events import Action, Event, Origin

@@ -5,8 +5,8 @@ from typing import Any
 
 from sqlalchemy import bindparam, func, insert, select
 
+from service.db.core.statements import Statement
 from service.db.repositories.base import Repository
-from service.db.statements import Statement
 from service.db.tables import IdempotencyKeyRow
 
 

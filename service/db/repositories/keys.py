@@ -21,11 +21,11 @@ from sqlalchemy import (
     update,
 )
 
-from service.db.keyed_read import KeyedRead
-from service.db.moments import MOMENT_COLUMNS, MOMENT_WIDTH, moment_from
-from service.db.read_lane import ReadLane
+from service.db.core.batch_loader import KeyedRead
+from service.db.core.read_pool import ReadLane
+from service.db.core.statements import ReadQuery, Statement
+from service.db.core.wal_position import MOMENT_COLUMNS, MOMENT_WIDTH, moment_from
 from service.db.repositories.base import Lane, Repository, made, page_of
-from service.db.statements import ReadQuery, Statement
 from service.db.tables import ApiKeyRow
 from service.domain.keys import ApiKey, Scope
 from service.domain.pages import Page, Position

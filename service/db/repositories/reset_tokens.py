@@ -6,8 +6,8 @@ from uuid import UUID
 from sqlalchemy import Interval, bindparam, delete, func, select
 from sqlalchemy.dialects.postgresql import insert
 
+from service.db.core.statements import Statement
 from service.db.repositories.base import Repository, made
-from service.db.statements import Statement
 from service.db.tables import ResetTokenRow
 
 _insert = insert(ResetTokenRow).values(

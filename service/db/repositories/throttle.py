@@ -30,8 +30,8 @@ from sqlalchemy import (
 )
 from sqlalchemy.dialects.postgresql import INTERVAL, insert
 
+from service.db.core.statements import Statement
 from service.db.repositories.base import Repository, made
-from service.db.statements import Statement
 from service.db.tables import LoginBucketRow, NetworkBucketRow, UserRow
 from service.domain.throttle import ThrottlePolicy
 

@@ -27,8 +27,8 @@ from sqlalchemy import (
 from sqlalchemy.dialects.postgresql import insert as pg_insert
 from sqlalchemy.orm import InstrumentedAttribute
 
+from service.db.core.statements import ReadQuery, Statement
 from service.db.repositories.base import Lane, Repository, made, page_of
-from service.db.statements import ReadQuery, Statement
 from service.db.tables import UserRow
 from service.domain.pages import Page, Position, UserFilter, UserSort
 from service.domain.users import Role, State, User, UserChange

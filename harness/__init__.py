@@ -1,0 +1,1 @@
+"""What tests, benchmarks and tools share to run and break a service; not part of the product."""

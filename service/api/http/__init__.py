@@ -1,0 +1,1 @@
+"""The HTTP protocol: what holds for every request and response; knows no resource."""

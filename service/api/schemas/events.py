@@ -1,0 +1,41 @@
+"""The audit trail on the wire."""
+
+from typing import Self
+
+from service.api.schemas.common import Id, Output, Timestamp, timestamp
+from service.domain.callers import CallerKind
+from service.domain.events import Action, Event
+
+
+class EventView(Output, frozen=True):
+    """One line of the audit trail, in ids only."""
+
+    id: Id
+    at: Timestamp
+    actor_id: Id | None
+    actor_kind: CallerKind
+    action: Action
+    subject_id: Id | None
+    ip: str | None
+    request_id: str | None
+
+    @classmethod
+    def of(cls, event: Event) -> Self:
+        """Show an event."""
+        return cls(
+            str(event.id),
+            timestamp(event.at),
+            str(event.actor_id) if event.actor_id else None,
+            event.actor_kind,
+            event.action,
+            str(event.subject_id) if event.subject_id else None,
+            event.ip,
+            event.request_id,
+        )
+
+
+class EventPage(Output, frozen=True):
+    """Some events, and where the next page starts."""
+
+    items: list[EventView]
+    next_cursor: str | None

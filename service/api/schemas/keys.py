@@ -1,0 +1,63 @@
+"""API keys on the wire."""
+
+from typing import Annotated, Self
+
+from msgspec import UNSET, Meta, UnsetType
+
+from service.api.schemas.common import Id, Input, Moment, Output, Timestamp, timestamp, timestamp_or_none
+from service.domain.keys import KEY_NAME_MAX, ApiKey, Scope
+
+
+class CreateKeyBody(Input, frozen=True):
+    """A new API key."""
+
+    name: Annotated[str, Meta(min_length=1, max_length=KEY_NAME_MAX, examples=["gateway"])]
+    scopes: Annotated[
+        list[Scope],
+        Meta(
+            min_length=1,
+            max_length=len(Scope),
+            extra_json_schema={"uniqueItems": True},
+            examples=[["users:read"]],
+        ),
+    ]
+    expires_at: Moment | UnsetType = UNSET
+
+
+class ApiKeyView(Output, frozen=True):
+    """An API key, without the key."""
+
+    id: Id
+    name: str
+    scopes: list[Scope]
+    created_at: Timestamp
+    last_used_at: Timestamp | None
+    expires_at: Timestamp | None
+    prefix: Annotated[str, Meta(examples=["rck_AbC1"])]
+
+    @classmethod
+    def of(cls, key: ApiKey) -> Self:
+        """Show an API key."""
+        return cls(
+            str(key.id),
+            key.name,
+            list(key.scopes),
+            timestamp(key.created_at),
+            timestamp_or_none(key.last_used_at),
+            timestamp_or_none(key.expires_at),
+            key.prefix,
+        )
+
+
+class CreatedKeyView(Output, frozen=True):
+    """A new API key, shown this once; null when an idempotent request is repeated."""
+
+    key: str | None
+    api_key: ApiKeyView
+
+
+class ApiKeyPage(Output, frozen=True):
+    """Some API keys, and where the next page starts."""
+
+    items: list[ApiKeyView]
+    next_cursor: str | None

@@ -1,0 +1,152 @@
+"""Accounts on the wire."""
+
+from typing import Annotated, Self
+
+from msgspec import UNSET, Meta, UnsetType
+
+from service.api.schemas.common import (
+    Cursor,
+    Id,
+    Input,
+    Limit,
+    Moment,
+    Output,
+    Timestamp,
+    timestamp,
+    timestamp_or_none,
+)
+from service.domain.pages import PAGE_DEFAULT, UserSort
+from service.domain.users import LOGIN_ID_MAX, NAME_MAX, Role, State, User
+
+LoginId = Annotated[
+    str,
+    Meta(
+        min_length=1,
+        max_length=LOGIN_ID_MAX,
+        description="ASCII letters are lower-cased; nothing else is changed. "
+        "Not `me`, `current`, `null` or `undefined`.",
+        examples=["ada@example.org"],
+        extra_json_schema={"pattern": "^[A-Za-z0-9]([A-Za-z0-9._@+-]*[A-Za-z0-9])?$"},
+    ),
+]
+Name = Annotated[
+    str,
+    Meta(
+        min_length=1,
+        max_length=NAME_MAX,
+        description="Free text in NFC without control, bidi-override or unassigned characters.",
+        examples=["Ada Lovelace"],
+    ),
+]
+NewPassword = Annotated[
+    str,
+    Meta(
+        description="Its rules are the service's: length in code points, not common, not made from the login "
+        "id, the name or the service's name. No composition rules.",
+        examples=["mauve otter sings at dawn"],
+        extra_json_schema={"format": "password", "minLength": 8, "maxLength": 1024},
+    ),
+]
+PasswordHash = Annotated[
+    str,
+    Meta(
+        min_length=1,
+        max_length=512,
+        description="An argon2, bcrypt, scrypt or PBKDF2 hash in PHC or modular form, of bounded cost; "
+        "replaced by ours at the next log-in.",
+    ),
+]
+
+
+class CreateUserBody(Input, frozen=True):
+    """A new account. Send a password, a hash of one from another system, or neither."""
+
+    login_id: LoginId
+    name: Name
+    password: NewPassword | UnsetType = UNSET
+    password_hash: PasswordHash | UnsetType = UNSET
+    role: Role | UnsetType = UNSET
+    state: State | UnsetType = UNSET
+
+
+class UpdateUserBody(Input, frozen=True):
+    """A merge patch (RFC 7396): what it names is changed, the rest stays."""
+
+    name: Name | UnsetType = UNSET
+    login_id: LoginId | UnsetType = UNSET
+    role: Role | UnsetType = UNSET
+    state: State | UnsetType = UNSET
+
+
+class ChangePasswordBody(Input, frozen=True):
+    """A new password: with the current one for one's own account, without for another's."""
+
+    new_password: NewPassword
+    current_password: (
+        Annotated[
+            str, Meta(examples=["crimson kettle drums loudly"], extra_json_schema={"format": "password"})
+        ]
+        | UnsetType
+    ) = UNSET
+    must_change: (
+        Annotated[
+            bool, Meta(description="For another's account: whether its owner has to change it. Default true.")
+        ]
+        | UnsetType
+    ) = UNSET
+
+
+class ListUsersQuery(Input, frozen=True):
+    """Which accounts to list, and in which order."""
+
+    limit: Limit = PAGE_DEFAULT
+    cursor: Cursor | None = None
+    q: (
+        Annotated[
+            str,
+            Meta(
+                min_length=1, max_length=200, description="A prefix of the login id or the name, in any case."
+            ),
+        ]
+        | None
+    ) = None
+    login_id: LoginId | None = None
+    state: State | None = None
+    role: Role | None = None
+    created_after: Moment | None = None
+    created_before: Moment | None = None
+    sort: UserSort = UserSort.CREATED
+
+
+class UserView(Output, frozen=True):
+    """An account."""
+
+    id: Id
+    login_id: Annotated[str, Meta(examples=["ada@example.org"])]
+    name: Annotated[str, Meta(examples=["Ada Lovelace"])]
+    role: Role
+    state: State
+    created_at: Timestamp
+    updated_at: Timestamp
+    last_login_at: Timestamp | None
+
+    @classmethod
+    def of(cls, user: User) -> Self:
+        """Show an account."""
+        return cls(
+            str(user.id),
+            user.login_id,
+            user.name,
+            user.role,
+            user.state,
+            timestamp(user.created_at),
+            timestamp(user.updated_at),
+            timestamp_or_none(user.last_login_at),
+        )
+
+
+class UserPage(Output, frozen=True):
+    """Some accounts, and where the next page starts."""
+
+    items: list[UserView]
+    next_cursor: str | None

@@ -1,0 +1,92 @@
+"""The database whose schema a command shows or changes."""
+
+import signal
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import TypeVar
+
+import click
+from alembic.util import CommandError
+from sqlalchemy.exc import DBAPIError
+from sqlalchemy.ext.asyncio import AsyncEngine
+
+from service.db.core.error_classes import translate
+from service.db.migrations import running
+from service.db.migrations.lock_retry import Patience, sqlstate
+from service.db.migrations.scratch import CannotCopy
+from service.embedded.binaries import EmbeddedUnavailable
+from service.embedded.server import EmbeddedPostgres
+from settings import Settings, get_settings
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """The database to work on, and how."""
+
+    dsn: str
+    settings: Settings
+
+    @property
+    def patience(self) -> Patience:
+        """How long to wait for others, as configured."""
+        return Patience(self.settings.migrations.lock_timeout, self.settings.migrations.deadline)
+
+    async def with_engine(self, work: Callable[[AsyncEngine], Awaitable[T]]) -> T:
+        """Do some work through an engine made for changing the schema."""
+        engine = running.migration_engine(self.dsn)
+        try:
+            return await work(engine)
+        finally:
+            await engine.dispose()
+
+
+@contextmanager
+def configured_place() -> Iterator[Place]:
+    """Give the configured database, and tell in one sentence what goes wrong with it."""
+    settings = get_settings()
+    with _terminable(), _telling_failures(settings):
+        if settings.migrations_dsn is not None:
+            yield Place(settings.migrations_dsn, settings)
+            return
+        with EmbeddedPostgres(settings.database.embedded_dir) as postgres:
+            yield Place(postgres.dsn, settings)
+
+
+@contextmanager
+def _terminable() -> Iterator[None]:
+    """Let SIGTERM interrupt like Ctrl-C: what is under way is taken back."""
+    previous = signal.signal(signal.SIGTERM, lambda *_: signal.raise_signal(signal.SIGINT))
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, previous)
+
+
+@contextmanager
+def _telling_failures(settings: Settings) -> Iterator[None]:
+    try:
+        yield
+    except (CommandError, CannotCopy, EmbeddedUnavailable) as error:
+        raise click.ClickException(_sentence(str(error))) from error
+    except (DBAPIError, OSError, TimeoutError) as error:
+        if translate(error) is not None:
+            raise click.ClickException(
+                f"The database does not answer: {settings.database.masked_dsn}."
+            ) from error
+        if not isinstance(error, DBAPIError):
+            raise
+        raise click.ClickException(_refusal(error)) from error
+
+
+def _refusal(error: DBAPIError) -> str:
+    """The database's refusal in words; messages of class 42 name objects, all others may repeat values."""
+    state = sqlstate(error) or "unknown"
+    said = f": {str(error.orig).rpartition(': ')[2]}" if state.startswith("42") else ""
+    return f"The database refused (SQLSTATE {state}){said}; the schema stays at the last completed revision."
+
+
+def _sentence(words: str) -> str:
+    return words[:1].upper() + words[1:].rstrip(".") + "."

@@ -1,0 +1,1 @@
+"""Engine, read pool, statements and transactions: how SQL is run."""

@@ -1,0 +1,147 @@
+"""What a database tells of itself, for whoever has to find out what is wrong with it."""
+
+import asyncio
+import ssl
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+import asyncpg
+from alembic.autogenerate import compare_metadata
+from alembic.migration import MigrationContext
+from sqlalchemy import Connection, text
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
+
+from service.db.core.error_classes import sqlstate_of
+from service.db.migrations.autogenerate import COMPARISON
+from service.db.migrations.compatibility import read_revision
+from service.db.tables import Base
+
+_FACTS = text("""
+    SELECT current_setting('server_version_num')::int / 10000 AS version,
+           current_user AS role,
+           (SELECT rolsuper FROM pg_roles WHERE rolname = current_user) AS is_superuser,
+           has_schema_privilege('public', 'CREATE') AS may_create,
+           pg_is_in_recovery() AS is_standby,
+           clock_timestamp() AS clock,
+           pg_encoding_to_char(encoding) AS encoding,
+           coalesce((SELECT ssl FROM pg_stat_ssl WHERE pid = pg_backend_pid()), false) AS is_encrypted,
+           coalesce(inet_server_addr() << '127.0.0.0/8' OR inet_server_addr() = '::1', true) AS is_local,
+           current_setting('fsync') = 'on' AND current_setting('full_page_writes') = 'on'
+               AND current_setting('synchronous_commit') <> 'off' AS is_durable,
+           current_setting('max_connections')::int - current_setting('superuser_reserved_connections')::int
+               AS connection_limit
+      FROM pg_database WHERE datname = current_database()
+""")
+_SYSTEM = text("SELECT system_identifier FROM pg_control_system()")
+_INVALID_INDEXES = text("""
+    SELECT c.relname FROM pg_index i JOIN pg_class c ON c.oid = i.indexrelid
+      JOIN pg_namespace n ON n.oid = c.relnamespace
+     WHERE NOT i.indisvalid AND n.nspname = current_schema() ORDER BY 1
+""")
+_RIGHTS = text("""
+    SELECT c.relname,
+           NOT (has_table_privilege(c.oid, 'SELECT') AND has_table_privilege(c.oid, 'INSERT')
+                AND has_table_privilege(c.oid, 'UPDATE') AND has_table_privilege(c.oid, 'DELETE')),
+           EXISTS (SELECT FROM aclexplode(c.relacl) WHERE grantee = 0)
+      FROM pg_class c WHERE c.oid = ANY (SELECT to_regclass(name) FROM unnest(CAST(:names AS text[])) name)
+""")
+
+
+@dataclass(frozen=True, slots=True)
+class Facts:
+    """What one look at a database has shown."""
+
+    version: int
+    role: str
+    is_superuser: bool
+    may_create: bool
+    is_standby: bool
+    clock: datetime
+    encoding: str
+    is_encrypted: bool
+    is_local: bool
+    is_durable: bool
+    connection_limit: int
+    revision: str | None
+    invalid_indexes: tuple[str, ...]
+    denied_tables: tuple[str, ...]
+    """Tables of ours that the role may not read and write."""
+    public_tables: tuple[str, ...]
+    """Tables of ours that every role may use."""
+
+
+async def examine(engine: AsyncEngine) -> Facts:
+    """Look at a database; nothing is changed.
+
+    Raises: whatever the driver raises; `reason_of` tells it in words.
+    """
+    revision = await read_revision(engine)
+    async with engine.connect() as connection:
+        facts = (await connection.execute(_FACTS)).one()._asdict()
+        rights = (await connection.execute(_RIGHTS, {"names": list(Base.metadata.tables)})).all()
+        return Facts(
+            **facts,
+            revision=revision,
+            invalid_indexes=tuple(await connection.scalars(_INVALID_INDEXES)),
+            denied_tables=tuple(sorted(name for name, is_denied, _ in rights if is_denied)),
+            public_tables=tuple(sorted(name for name, _, is_public in rights if is_public)),
+        )
+
+
+async def identify(engine: AsyncEngine) -> int:
+    """Give what a database cluster has in common with its standbys alone.
+
+    Raises: whatever the driver raises; `reason_of` tells it in words.
+    """
+    async with engine.connect() as connection:
+        system: int = (await connection.execute(_SYSTEM)).scalar_one()
+        return system
+
+
+async def list_drift(engine: AsyncEngine) -> list[str]:
+    """Give in words what differs between the declared tables and the schema at the newest revision."""
+    async with engine.connect() as connection:
+        return await _compare(connection)
+
+
+async def _compare(connection: AsyncConnection) -> list[str]:
+    def compare(sync: Connection) -> list[str]:
+        found = compare_metadata(MigrationContext.configure(sync, opts=COMPARISON), Base.metadata)
+        return [_in_words(difference) for difference in found]
+
+    return await connection.run_sync(compare)
+
+
+def _in_words(difference: Any) -> str:
+    """Say a difference in the words of Alembic: what to do to the schema, and to what."""
+    if isinstance(difference, list):
+        return ", ".join(map(_in_words, difference))
+    kind, *about = difference
+    names = (getattr(each, "name", each if isinstance(each, str) else None) for each in about)
+    return f"{kind} {' '.join(name for name in names if name)}"
+
+
+def reason_of(error: BaseException) -> str | None:
+    """Tell why a connection failed and what to do about it; None for what is no failure to connect."""
+    state = sqlstate_of(error) or ""
+    if state in _REASONS:
+        return _REASONS[state]
+    if isinstance(error, ssl.SSLError):
+        return "The server's certificate was not accepted: check sslmode and sslrootcert."
+    if isinstance(error, (TimeoutError, asyncio.TimeoutError)):
+        return "No answer in time: check host, port and what lies between."
+    if isinstance(error, ConnectionRefusedError):
+        return "Nothing listens there: start PostgreSQL, or check host and port."
+    if isinstance(error, asyncpg.PostgresConnectionError):
+        return "The connection was lost: see the server's log."
+    return "The host cannot be reached: check its name." if isinstance(error, OSError) else None
+
+
+_REASONS = {
+    "28P01": "The password is wrong: check DATABASE_URL.",
+    "28000": "The server does not let this role in: check pg_hba.conf and DATABASE_URL.",
+    "3D000": "There is no such database: create it, or check DATABASE_URL.",
+    "53300": "The server has no connection left: raise max_connections, or lower the pool size.",
+    "57P03": "The server is starting or stopping: try again.",
+}

@@ -1,0 +1,166 @@
+"""How `alembic revision` drafts a revision."""
+
+import re
+import subprocess
+import sys
+from collections.abc import Callable, Iterable, Iterator
+from importlib.util import find_spec
+from typing import Any
+
+from alembic.autogenerate import render_op_text, renderers
+from alembic.autogenerate.rewriter import Rewriter
+from alembic.operations import MigrateOperation, ops
+from alembic.script import ScriptDirectory, write_hooks
+from sqlalchemy import make_url
+from sqlalchemy.schema import CreateIndex
+
+from service.db.migrations.compatibility import number_of
+
+# alembic_version.version_num is varchar(32).
+_REVISION_LENGTH = 32
+
+
+def is_compared(item: Any, _name: str, kind: str, _reflected: bool, counterpart: Any) -> bool:
+    """Tell whether Alembic can compare the two: it cannot see the collation of an index expression."""
+    if kind != "index" or counterpart is None:
+        return True
+    return "COLLATE" not in str(
+        CreateIndex(item).compile(dialect=make_url("postgresql+asyncpg://").get_dialect()())
+    )
+
+
+COMPARISON: dict[str, Any] = {
+    "compare_server_default": True,
+    "autogenerate_plugins": ["alembic.autogenerate.*", "alembic.ext.checkconstraint_byname"],
+    "include_object": is_compared,
+}
+"""How the declared tables are compared with a schema."""
+
+
+def draft(context: Any, revision: Any, directives: list[Any]) -> None:
+    """Number a new revision, and write it with the operations that park, restore and build online."""
+    script = ScriptDirectory.from_config(context.config)
+    for directive in directives:
+        following = number_of(script.get_current_head()) + 1
+        directive.rev_id = f"{following:04}_{slug(directive.message or 'revision')}"
+        for container in (directive.upgrade_ops, directive.downgrade_ops):
+            _mark_new_tables(container)
+            _order(container)
+    _rewriter(context, revision, directives)
+
+
+@write_hooks.register("ruff_if_installed")
+def tidy(path: str, _options: dict[str, Any]) -> None:
+    """Give a new revision the house style, where the tool for it is there."""
+    if find_spec("ruff") is None:
+        return
+    for words in (["check", "--fix-only"], ["format"]):
+        command = [sys.executable, "-m", "ruff", *words, "--quiet", path]
+        subprocess.run(command, check=False)  # noqa: S603 -- our own interpreter and a file that we wrote
+
+
+def slug(message: str) -> str:
+    """Return the message as lower-case words joined by underscores, cut at a word to fit a revision id."""
+    words = re.findall(r"[a-z0-9]+", message.lower())
+    return "_".join(_fitting(words, _REVISION_LENGTH - len("0000_"))) or "revision"
+
+
+def _fitting(words: Iterable[str], length: int) -> list[str]:
+    kept: list[str] = []
+    for word in words:
+        if len("_".join([*kept, word])) > length:
+            break
+        kept.append(word)
+    return kept
+
+
+class _Ours(MigrateOperation):
+    """An operation of Alembic's that is written as one of ours."""
+
+    def __init__(self, original: MigrateOperation, spelling: Callable[[str], str]) -> None:
+        self.original, self.spelling = original, spelling
+
+
+_rewriter = Rewriter()
+
+
+@renderers.dispatch_for(_Ours)
+def _render(context: Any, operation: _Ours) -> str:
+    return operation.spelling(render_op_text(context, operation.original))
+
+
+@_rewriter.rewrites(ops.CreateTableOp)
+def _restore_table(_context: Any, _revision: Any, operation: ops.CreateTableOp) -> _Ours:
+    def spell(text: str) -> str:
+        return f"if not op.restore_table({operation.table_name!r}):\n    " + text.replace("\n", "\n    ")
+
+    return _Ours(operation, spell)
+
+
+@_rewriter.rewrites(ops.DropTableOp)
+def _park_table(_context: Any, _revision: Any, operation: ops.DropTableOp) -> _Ours:
+    return _Ours(operation, lambda _text: f"op.park_table({operation.table_name!r})")
+
+
+@_rewriter.rewrites(ops.AddColumnOp)
+def _restore_column(_context: Any, _revision: Any, operation: ops.AddColumnOp) -> _Ours:
+    return _Ours(operation, lambda text: text.replace("op.add_column(", "op.restore_columns(", 1))
+
+
+@_rewriter.rewrites(ops.DropColumnOp)
+def _park_column(_context: Any, _revision: Any, operation: ops.DropColumnOp) -> _Ours:
+    words = f"op.park_columns({operation.table_name!r}, {operation.column_name!r})"
+    return _Ours(operation, lambda _text: words)
+
+
+@_rewriter.rewrites(ops.CreateIndexOp)
+def _build_index(_context: Any, _revision: Any, operation: ops.CreateIndexOp) -> MigrateOperation:
+    if operation.if_not_exists:
+        return operation
+    return _Ours(operation, lambda text: text.replace("op.create_index(", "op.build_index(", 1))
+
+
+@_rewriter.rewrites(ops.CreateCheckConstraintOp)
+def _add_check(_context: Any, _revision: Any, operation: ops.CreateCheckConstraintOp) -> _Ours:
+    return _Ours(operation, lambda text: text.replace("op.create_check_constraint(", "op.add_check(", 1))
+
+
+_ORDER = (
+    ops.AddColumnOp,
+    ops.CreateTableOp,
+    ops.CreateIndexOp,
+    ops.CreateCheckConstraintOp,
+    ops.DropColumnOp,
+)
+
+
+def _order(container: ops.OpContainer) -> None:
+    """Put first what commits on its way, so that what takes away is done all at once at the end."""
+    leaves = list(_leaves(container))
+    thinned = {table for table, each in leaves if isinstance(each, ops.DropColumnOp)}
+    for table, each in leaves:
+        if table in thinned and isinstance(each, ops.DropIndexOp | ops.DropConstraintOp):
+            each.if_exists = True  # it may have gone with its column
+    container.ops[:] = [each for _, each in sorted(leaves, key=lambda leaf: _rank(leaf[1]))]
+
+
+def _leaves(container: ops.OpContainer) -> Iterator[tuple[str | None, MigrateOperation]]:
+    for each in container.ops:
+        if isinstance(each, ops.ModifyTableOps):
+            yield from ((each.table_name, leaf) for leaf in each.ops)
+        else:
+            yield getattr(each, "table_name", None), each
+
+
+def _rank(operation: MigrateOperation) -> int:
+    return next((rank for rank, kind in enumerate(_ORDER) if isinstance(operation, kind)), len(_ORDER))
+
+
+def _mark_new_tables(container: ops.OpContainer) -> None:
+    """Let the indexes of a new table be made at once, unless it comes back from parking with them."""
+    new = {each.table_name for each in container.ops if isinstance(each, ops.CreateTableOp)}
+    for each in container.ops:
+        indexes = each.ops if isinstance(each, ops.ModifyTableOps) else [each]
+        for index in indexes:
+            if isinstance(index, ops.CreateIndexOp) and index.table_name in new:
+                index.if_not_exists = True

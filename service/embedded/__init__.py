@@ -1,0 +1,1 @@
+"""The embedded PostgreSQL server, from a wheel."""

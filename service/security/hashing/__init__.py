@@ -1,0 +1,1 @@
+"""Password hashing: concurrency limit, thread pool, hash formats."""

@@ -1,0 +1,1 @@
+"""How a process serves: HTTP server, worker processes, start and shutdown."""

@@ -1,0 +1,20 @@
+"""Bringing the schema up before the service serves: apart, because it needs Alembic, and seldom is."""
+
+import structlog
+
+from service.db.migrations.lock_retry import Patience
+from service.db.migrations.running import migrate
+from settings import Settings
+
+_log = structlog.get_logger("rollcall")
+
+
+def migrate_to_head(settings: Settings, dsn: str) -> None:
+    """Bring the schema to this release's head, and log each step.
+
+    Raises: as `service.db.migrations.running.migrate`.
+    """
+    patience = Patience(settings.migrations.lock_timeout, settings.migrations.deadline)
+    migrate(
+        dsn, "head", upward=True, patience=patience, report=lambda line: _log.info("migrating", step=line)
+    )

@@ -1,0 +1,75 @@
+"""What clearing away costs: a batch reads what it removes, and not the table."""
+
+import json
+from collections.abc import Awaitable, Callable, Mapping
+from datetime import timedelta
+from typing import Any, cast
+
+import asyncpg
+import pytest
+
+from service.db.core.statements import Statement
+from service.db.repositories.base import Executor
+from service.db.repositories.cleanup import Housekeeping
+
+BATCH = 100
+# Most have ended, and those that stay lie in front: what a table is like after a purge that was interrupted.
+SESSIONS = """
+    INSERT INTO users (id, login_id, name) VALUES (gen_random_uuid(), 'ada', 'Ada');
+    INSERT INTO sessions (id, user_id, token_digest, expires_at, idle_expires_at)
+    SELECT gen_random_uuid(), id, sha256(n::text::bytea), at, at
+    FROM users, generate_series(1, 10000) n,
+    LATERAL (SELECT now() + (2000 - n) * interval '1 min' AS at) _
+    """
+EVENTS = """
+    INSERT INTO events (id, at, actor_kind, action)
+    SELECT gen_random_uuid(), now() - n * interval '1 min', 'user', 'login.failed'
+    FROM generate_series(1, 10000) n
+    """
+IDEMPOTENCY_KEYS = """
+    INSERT INTO idempotency_keys (digest, request_digest, status, headers, body, created_at)
+    SELECT sha256(n::text::bytea), 'q', 201, '{}', 'b', now() - n * interval '1 min'
+    FROM generate_series(1, 10000) n
+    """
+LONG_AGO = timedelta(minutes=2000)
+
+
+class Statements:
+    """In the place of a transaction: keeps what it is asked to run, and changes nothing."""
+
+    async def execute(self, statement: Statement, values: Mapping[str, Any]) -> int:
+        self.sql, self.arguments = statement.sql, statement.arguments(values)
+        return 0
+
+
+@pytest.mark.parametrize(
+    ("rows", "purge"),
+    [
+        (SESSIONS, lambda housekeeping: housekeeping.purge_sessions(BATCH)),
+        (EVENTS, lambda housekeeping: housekeeping.purge_events(BATCH, age=LONG_AGO)),
+        (IDEMPOTENCY_KEYS, lambda housekeeping: housekeeping.purge_idempotency_keys(BATCH, age=LONG_AGO)),
+    ],
+    ids=["sessions", "events", "idempotency keys"],
+)
+async def test_purge_of_a_table_that_is_mostly_over_reads_one_batch(
+    database: str, rows: str, purge: Callable[[Housekeeping], Awaitable[int]]
+) -> None:
+    connection = await asyncpg.connect(database)
+    await connection.execute(rows)
+    await connection.execute("ANALYZE")
+    asked = Statements()
+    await purge(Housekeeping(cast(Executor, asked)))
+    told = await connection.fetchval(f"EXPLAIN (ANALYZE, FORMAT JSON) {asked.sql}", *asked.arguments)
+    await connection.close()
+    assert found_and_read(json.loads(told)[0]["Plan"]) == (BATCH, BATCH)
+
+
+def found_and_read(plan: dict[str, Any]) -> tuple[int, int]:
+    """Count the rows of a batch, and those that were looked at to find them."""
+    (limit,) = [node for node in nodes_of(plan) if node["Node Type"] == "Limit"]
+    (scan,) = [node for node in nodes_of(limit) if "Relation Name" in node]
+    return int(limit["Actual Rows"]), int(scan["Actual Rows"] + scan.get("Rows Removed by Filter", 0))
+
+
+def nodes_of(plan: dict[str, Any]) -> list[dict[str, Any]]:
+    return [plan, *(node for child in plan.get("Plans", ()) for node in nodes_of(child))]

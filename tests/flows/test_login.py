@@ -1,0 +1,264 @@
+"""Logging in: what a refusal tells, what it costs, and what becomes of the stored hash."""
+
+import asyncio
+import hashlib
+import unicodedata
+from base64 import b64encode
+
+import argon2
+import bcrypt
+import httpx
+import pytest
+
+from service.app import Service
+from service.domain.users import Role, State
+from service.security.hashing.hasher import PasswordHasher
+from tests.flows.conftest import At
+from tests.support.api import OTHER_PASSWORD, PASSWORD, Api
+from tests.support.databases import execute, fetch_values
+
+CHEAP = argon2.PasswordHasher(1, 8, 1, 32, 16)
+_OWN_HEADERS = {"date", "x-request-id"}
+
+
+def everything_but_the_request_id(answer: httpx.Response) -> tuple[int, dict[str, str], bytes]:
+    headers = {name: value for name, value in answer.headers.items() if name not in _OWN_HEADERS}
+    return answer.status_code, headers, answer.content.replace(answer.headers["X-Request-Id"].encode(), b"")
+
+
+async def refused(api: Api, service: Service, login_id: str, password: str) -> tuple[object, int]:
+    """Log in in vain; give the answer and the number of hashes that it took."""
+    before = service.hasher.stats().done_total
+    answer = await api.log_in(login_id, password)
+    return everything_but_the_request_id(answer), service.hasher.stats().done_total - before
+
+
+async def test_log_in_for_whatever_reason_in_vain_gets_the_same_bytes_and_the_same_work(
+    api: Api, service: Service, at: At
+) -> None:
+    await api.account("known")
+    await api.account("disabled", state=State.DISABLED)
+    await api.account("bare", password=None)
+    attempts = {
+        "unknown": ("nobody", PASSWORD),
+        "wrong": ("known", OTHER_PASSWORD),
+        "disabled": ("disabled", PASSWORD),
+        "no password": ("bare", PASSWORD),
+        "impossible login id": ("Ж \u202e/../", PASSWORD),
+        "empty login id": ("", PASSWORD),
+        "reserved login id": ("me", PASSWORD),
+        "a password that cannot be one": ("known", "\u0001" * 20),
+        "a password beyond all bounds": ("known", "x" * 1025),
+        "an empty password": ("known", ""),
+    }
+    outcomes = {
+        why: await refused(at(f"192.0.2.{place}"), service, *attempt)
+        for place, (why, attempt) in enumerate(attempts.items())
+    }
+    answer, work = outcomes["wrong"]
+    assert work == 1
+    assert isinstance(answer, tuple)
+    assert answer[0] == 401
+    assert b"invalid_credentials" in answer[2]
+    assert outcomes == dict.fromkeys(attempts, (answer, work))
+    assert (await api.log_in("known")).status_code == 201
+
+
+async def test_log_in_in_vain_verifies_against_the_parameters_of_the_day(
+    api: Api, service: Service, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whatever is missing, the work is a verification with our own parameters, not a token one."""
+    verified: list[tuple[str | None, str | None]] = []
+    check = PasswordHasher._check
+
+    def note(self: PasswordHasher, password_hash: str | None, password: str | None) -> bool:
+        verified.append((password_hash, password))
+        return check(self, password_hash, password)
+
+    monkeypatch.setattr(PasswordHasher, "_check", note)
+    await api.account("off", state=State.DISABLED)
+    for login_id in ("nobody", "off", "*"):
+        await api.log_in(login_id)
+    assert verified == [(None, PASSWORD)] * 3
+    nobodys = service.hasher._nobodys
+    assert (nobodys.memory_kib, nobodys.threads) == (service.settings.passwords.memory_kib, 1)
+
+
+@pytest.mark.parametrize(
+    ("stored", "sent", "is_same"),
+    [
+        ("caf\u00e9 au lait and toast", unicodedata.normalize("NFD", "caf\u00e9 au lait and toast"), True),
+        ("spaced\u00a0out\u3000words here", "spaced out words here", True),
+        ("  mauve otter sings at dawn ", "mauve otter sings at dawn", False),
+        ("Mauve otter sings at dawn", "mauve otter sings at dawn", False),
+        ("x" * 20 + "z" * 1003 + "a", "x" * 20 + "z" * 1003 + "b", False),
+        ("🦦🌅 🎶🎹 \"'; otter 🦦🌅", "🦦🌅 🎶🎹 \"'; otter 🦦🌅", True),
+    ],
+)
+async def test_log_in_with_another_spelling_passes_only_where_the_text_is_the_same(
+    api: Api, stored: str, sent: str, is_same: bool
+) -> None:
+    admin = api.by(await api.admin())
+    created = await admin.post("/v1/users", {"login_id": "ada", "name": "A", "password": stored})
+    assert created.status_code == 201, created.text
+    assert (await api.log_in("ada", stored)).status_code == 201
+    assert (await api.log_in("ada", sent)).status_code == (201 if is_same else 401)
+
+
+async def test_log_in_with_another_spelling_of_the_login_id_reaches_the_account_only_by_ascii_case(
+    api: Api,
+) -> None:
+    await api.account("kelvin")
+    assert (await api.log_in("KELVIN")).status_code == 201
+    for homoglyph in ("\u212aelvin", "kelvın", " kelvin", "kelvin\u200d", "ｋelvin"):
+        assert (await api.log_in(homoglyph)).status_code == 401, homoglyph
+
+
+def pbkdf2_as_django(password: str) -> str:
+    digest = hashlib.pbkdf2_hmac("sha256", password.encode(), b"saltsaltsalt", 1000)
+    return f"pbkdf2_sha256$1000$saltsaltsalt${b64encode(digest).decode()}"
+
+
+def scrypt_as_phc(password: str) -> str:
+    salt = b"saltsaltsaltsalt"
+    digest = hashlib.scrypt(password.encode(), salt=salt, n=16, r=8, p=1, dklen=32)
+    return "$scrypt$ln=4,r=8,p=1$" + "$".join(b64encode(part).decode().rstrip("=") for part in (salt, digest))
+
+
+FOREIGN = {
+    "argon2id": argon2.PasswordHasher(2, 16, 1).hash(PASSWORD),
+    "argon2i": argon2.PasswordHasher(1, 16, 1, type=argon2.Type.I).hash(PASSWORD),
+    "bcrypt": bcrypt.hashpw(PASSWORD.encode(), bcrypt.gensalt(4)).decode(),
+    "pbkdf2": pbkdf2_as_django(PASSWORD),
+    "scrypt": scrypt_as_phc(PASSWORD),
+}
+
+
+@pytest.mark.parametrize("kind", FOREIGN)
+async def test_log_in_on_an_imported_hash_replaces_it_by_ours(api: Api, service: Service, kind: str) -> None:
+    admin = api.by(await api.admin())
+    imported = {"login_id": "ada", "name": "A", "password_hash": FOREIGN[kind]}
+    assert (await admin.post("/v1/users", imported)).status_code == 201
+    assert (await api.log_in("ada", OTHER_PASSWORD)).status_code == 401
+    assert await stored_hash(service) == FOREIGN[kind]
+    assert (await api.log_in("ada")).status_code == 201
+    ours = await stored_hash(service)
+    assert ours.startswith("$argon2id$v=19$m=8,t=1,p=1$")
+    assert CHEAP.verify(ours, PASSWORD)
+    assert (await api.log_in("ada")).status_code == 201
+    assert await stored_hash(service) == ours
+
+
+async def stored_hash(service: Service, login_id: str = "ada") -> str:
+    ((value,),) = await fetch_values(
+        service.engine, "SELECT password_hash FROM users WHERE login_id = :login_id", login_id=login_id
+    )
+    return str(value)
+
+
+async def test_fail_to_renew_the_hash_leaves_the_log_in_standing(api: Api, service: Service) -> None:
+    await api.account("ada", password=None)
+    await execute(service.engine, "UPDATE users SET password_hash = :hash", hash=FOREIGN["bcrypt"])
+    await execute(
+        service.engine,
+        "ALTER TABLE users ADD CONSTRAINT renewal_breaks CHECK (password_hash NOT LIKE '$argon2id%')",
+    )
+    try:
+        answer = await api.log_in("ada")
+    finally:
+        await execute(service.engine, "ALTER TABLE users DROP CONSTRAINT renewal_breaks")
+    assert answer.status_code == 201
+    assert (await api.by(answer.json()["token"]).get("/v1/users/me")).status_code == 200
+    assert await stored_hash(service) == FOREIGN["bcrypt"]
+
+
+@pytest.mark.parametrize(
+    "dear",
+    [
+        "$argon2id$v=19$m=1048576,t=1,p=1$c2FsdHNhbHRzYWx0$c2FsdHNhbHRzYWx0c2FsdHNhbHRzYWx0c2FsdHM",
+        "$argon2id$v=19$m=1024,t=11,p=1$c2FsdHNhbHRzYWx0$c2FsdHNhbHRzYWx0c2FsdHNhbHRzYWx0c2FsdHM",
+        "$2b$16$" + "a" * 21 + "u" + "a" * 30 + "u",
+        "pbkdf2_sha256$5000001$saltsaltsalt$" + "A" * 43 + "=",
+        "plain text",
+    ],
+)
+async def test_log_in_on_a_hash_that_costs_too_much_fails_like_any_other(
+    api: Api, service: Service, dear: str
+) -> None:
+    admin = api.by(await api.admin())
+    wanted = {"login_id": "bo", "name": "B", "password_hash": dear}
+    assert (await admin.post("/v1/users", wanted)).status_code == 422
+    await api.account("ada", password=None)
+    await execute(service.engine, "UPDATE users SET password_hash = :hash WHERE login_id = 'ada'", hash=dear)
+    answer, work = await refused(api, service, "ada", PASSWORD)
+    assert isinstance(answer, tuple)
+    assert (answer[0], work) == (401, 1)
+
+
+async def test_store_passwords_leaves_argon2id_with_a_salt_of_its_own_in_every_row(
+    api: Api, service: Service
+) -> None:
+    admin = api.by(await api.admin())
+    for login_id in ("ada", "bo"):
+        await admin.post("/v1/users", {"login_id": login_id, "name": "A", "password": PASSWORD})
+    hashes = [await stored_hash(service, login_id) for login_id in ("root", "ada", "bo")]
+    parts = [value.split("$") for value in hashes]
+    assert all(part[1:4] == ["argon2id", "v=19", "m=8,t=1,p=1"] for part in parts)
+    assert {(len(part[4]), len(part[5])) for part in parts} == {(22, 43)}
+    assert len({part[4] for part in parts}) == len({part[5] for part in parts}) == len(hashes)
+
+
+async def test_log_in_again_on_a_known_device_keeps_its_token(api: Api, service: Service) -> None:
+    await api.account("ada")
+    first = (await api.log_in("ada")).json()["device_token"]
+    again = await api.log_in("ada", device_token=first)
+    assert again.json()["device_token"] == first
+    assert await fetch_values(service.engine, "SELECT count(*) FROM devices") == [(1,)]
+
+
+async def test_log_in_with_the_device_token_of_another_account_makes_a_new_one(api: Api) -> None:
+    await api.account("ada")
+    await api.account("bo")
+    adas = (await api.log_in("ada")).json()["device_token"]
+    answer = await api.log_in("bo", device_token=adas)
+    assert answer.status_code == 201
+    assert answer.json()["device_token"] != adas
+
+
+async def test_log_in_many_times_keeps_twenty_devices(api: Api, service: Service) -> None:
+    await api.account("ada")
+    for _ in range(22):
+        await api.log_in("ada")
+    assert await fetch_values(service.engine, "SELECT count(*) FROM devices") == [(20,)]
+
+
+async def test_log_in_gives_tokens_that_the_database_does_not_hold(api: Api, service: Service) -> None:
+    await api.account("ada")
+    answers = [(await api.log_in("ada")).json() for _ in range(5)]
+    tokens = {answer[name] for answer in answers for name in ("token", "device_token")}
+    assert len(tokens) == 10
+    rows = await fetch_values(
+        service.engine, "SELECT s::text FROM sessions s UNION ALL SELECT d::text FROM devices d"
+    )
+    stored = "\n".join(str(row) for (row,) in rows)
+    for token in tokens:
+        for text in (token, token[4:]):
+            assert text not in stored
+            assert text.encode().hex() not in stored
+        assert hashlib.sha256(token.encode()).hexdigest() in stored
+
+
+async def test_log_in_beside_others_that_renew_the_hash_succeeds_for_all(api: Api, service: Service) -> None:
+    await api.account("ada", password=None)
+    await execute(service.engine, "UPDATE users SET password_hash = :hash", hash=FOREIGN["bcrypt"])
+    answers = await asyncio.gather(*(api.log_in("ada") for _ in range(5)))
+    assert [answer.status_code for answer in answers] == [201] * 5
+
+
+async def test_log_in_in_spite_of_an_expired_world_still_works(api: Api, service: Service) -> None:
+    """No password grows old. Source: NIST SP 800-63B-4 3.1.1.2."""
+    await api.account("ada", role=Role.USER)
+    await execute(
+        service.engine, "UPDATE users SET created_at = now() - interval '400 days', updated_at = created_at"
+    )
+    assert (await api.log_in("ada")).status_code == 201

@@ -1,0 +1,43 @@
+"""Lines of a log that a thread writes."""
+
+import io
+import subprocess
+import sys
+from threading import Event
+
+from service.observability.log_writer import MOST_WAITING, Lines
+
+WRITE_AND_END = """
+import sys
+from service.observability.log_writer import Lines
+lines = Lines(sys.stderr)
+for number in range(1000):
+    lines.write(f"{number}\\n")
+"""
+
+
+def test_end_the_process_writes_every_line_in_order() -> None:
+    ended = subprocess.run(
+        [sys.executable, "-c", WRITE_AND_END], capture_output=True, text=True, check=True, timeout=30
+    )
+    assert ended.stderr.split() == [str(number) for number in range(1000)]
+
+
+def test_write_more_than_may_wait_loses_nothing() -> None:
+    stream = io.StringIO()
+    lines: Lines[str] = Lines(stream)
+    for _ in range(MOST_WAITING + 2):
+        lines.write("x")
+    lines.drain()
+    assert stream.getvalue() == "x" * (MOST_WAITING + 2)
+
+
+def test_write_a_line_comes_out_by_itself() -> None:
+    written = Event()
+
+    class Stream(io.StringIO):
+        def flush(self) -> None:
+            written.set()
+
+    Lines(Stream()).write("x")
+    assert written.wait(10)

@@ -1,0 +1,177 @@
+"""What the metrics say, and that workers add up."""
+
+import os
+import subprocess
+import sys
+from collections.abc import AsyncIterator
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+import pytest
+import pytest_asyncio
+from prometheus_client.parser import text_string_to_metric_families
+
+from service.db.transaction import Tx
+from service.domain.callers import OPERATOR
+from service.domain.errors import NotFound
+from service.domain.events import Action, Origin
+from service.domain.keys import Scope
+from tests.support.api import PASSWORD, Api, serving
+from tests.support.databases import empty_all_tables
+from tests.support.settings import settings_for_tests
+
+ROOT = Path(__file__).parents[2]
+_PIPES: dict[str, Any] = {
+    "stdin": subprocess.PIPE,
+    "stdout": subprocess.PIPE,
+    "stderr": subprocess.DEVNULL,
+    "text": True,
+}
+_WORKER = """
+import structlog, sys
+structlog.configure(logger_factory=structlog.WriteLoggerFactory(sys.stderr))
+from service.observability.access_log import RequestRecord
+from service.observability.metrics import Observer, Readings
+from service.security.hashing.hasher import HashingStats
+
+readings = Readings(HashingStats(2, 0, float(sys.argv[1]), 0, 3, 1), (), 7)
+observer = Observer(lambda: readings)
+observer.observe(RequestRecord("POST", "/v1/sessions", 201, 0.01, "id", None, None))
+observer.refresh()
+print("ready", flush=True)
+if sys.stdin.readline() == "tell\\n":
+    from prometheus_client import generate_latest
+    print(generate_latest(observer.registry).decode())
+"""
+
+
+@pytest_asyncio.fixture
+async def fresh(shared_database: str) -> AsyncIterator[Api]:
+    """An application whose counters start at nothing."""
+    async with serving(settings_for_tests(), shared_database) as running, running.client() as client:
+        await empty_all_tables(running.service.engine)
+        yield Api(client, running.service)
+
+
+async def test_count_requests_under_their_route_template_whatever_the_path(fresh: Api) -> None:
+    admin = await fresh.admin()
+    await fresh.by(admin).get(f"/v1/users/{admin.id}")
+    await fresh.by(admin).get("/v1/users/me")
+    await fresh.get("/v1/nowhere/at/all")
+    await fresh.request("PURGE", "/v1/users")
+    await fresh.put("/v1/users", {})
+
+    assert (await _samples(fresh))["http_server_request_duration_seconds_count"] == {
+        ("GET", "200", "/v1/users/{user_id}"): 2,
+        ("GET", "404", ""): 1,
+        ("PUT", "405", ""): 1,
+        ("_OTHER", "405", ""): 1,
+    }
+
+
+async def test_count_logins_by_outcome(fresh: Api) -> None:
+    await fresh.account("ada")
+    await fresh.log_in("ada")
+    await fresh.log_in("ada", "not the password at all")
+    await fresh.log_in("nobody", PASSWORD)
+
+    samples = await _samples(fresh)
+    assert _only(samples["rollcall_logins_total"]) == {
+        "succeeded": 1,
+        "failed": 2,
+        "throttled": 0,
+        "unavailable": 0,
+    }
+    assert samples["rollcall_hashing_done_total"][()] == 4
+    events = _only(samples["rollcall_events_total"])
+    assert (events["login.succeeded"], events["login.failed"]) == (1, 2)
+
+
+async def test_roll_back_an_action_leaves_it_uncounted(fresh: Api) -> None:
+    async def tell(tx: Tx) -> None:
+        await tx.events.add(Origin(OPERATOR), Action.KEY_CREATED, None)
+
+    async def tell_and_fail(tx: Tx) -> None:
+        await tell(tx)
+        raise NotFound
+
+    await fresh.service.uow().run(tell)
+    with pytest.raises(NotFound):
+        await fresh.service.uow().run(tell_and_fail)
+
+    assert _only((await _samples(fresh))["rollcall_events_total"])["key.created"] == 1
+
+
+async def test_read_gauges_tells_of_schema_connections_and_threads(fresh: Api) -> None:
+    samples = await _samples(fresh)
+
+    assert samples["rollcall_schema_revision"][()] >= 10
+    assert samples["rollcall_hashing_workers"][()] == 2
+    most, connections = samples["db_client_connection_max"], samples["db_client_connection_count"]
+    assert most[("requests",)] == 10
+    assert connections[("lane", "idle")] == most[("lane",)] == 4
+    assert connections[("requests", "used")] >= 4
+    assert samples["process_resident_memory_bytes"][()] > 0
+
+
+async def test_read_metrics_shows_no_name_and_no_secret(fresh: Api) -> None:
+    ada = await fresh.account("ada-of-the-metrics")
+    await fresh.log_in(ada.login_id)
+    key = await fresh.key(Scope.SESSIONS_INTROSPECT)
+    await fresh.by(key).post("/v1/introspect", {"token": ada.token})
+
+    text = (await fresh.get("/metrics")).text
+    assert not [secret for secret in (ada.login_id, ada.token, str(ada.id), key, PASSWORD) if secret in text]
+
+
+async def test_serve_metrics_elsewhere_or_not_at_all_takes_them_from_the_api(shared_database: str) -> None:
+    for chosen in ({"port": 9100}, {"enabled": False}):
+        async with (
+            serving(settings_for_tests(metrics=chosen), shared_database) as running,
+            running.client() as client,
+        ):
+            assert (await client.get("/metrics")).status_code == 404
+
+
+def test_ask_one_worker_tells_what_all_have_counted(tmp_path: Path) -> None:
+    environment = {**os.environ, "PROMETHEUS_MULTIPROC_DIR": str(tmp_path), "PYTHONPATH": str(ROOT)}
+    with ExitStack() as running:
+        workers = [
+            running.enter_context(
+                subprocess.Popen([sys.executable, "-c", _WORKER, wait], env=environment, **_PIPES)
+            )
+            for wait in ("1.5", "0.5")
+        ]
+        assert [worker.stdout.readline() for worker in workers if worker.stdout] == ["ready\n", "ready\n"]
+        told, _ = workers[0].communicate("tell\n", timeout=60)
+
+    samples = _parse(told)
+    assert samples["rollcall_logins_total"][("succeeded",)] == 2
+    assert samples["rollcall_hashing_done_total"][()] == 6
+    assert samples["rollcall_hashing_workers"][()] == 4
+    assert samples["rollcall_hashing_oldest_wait_seconds"][()] == pytest.approx(1.5)
+    assert samples["rollcall_schema_revision"][()] == 7
+    assert "rollcall_build_info" in samples
+
+
+Samples = dict[str, dict[tuple[str, ...], float]]
+
+
+async def _samples(api: Api) -> Samples:
+    response = await api.get("/metrics")
+    assert response.headers["content-type"].startswith("text/plain; version=0.0.4")
+    return _parse(response.text)
+
+
+def _parse(text: str) -> Samples:
+    samples: Samples = {}
+    for family in text_string_to_metric_families(text):
+        for sample in family.samples:
+            labels = tuple(value for _, value in sorted(sample.labels.items()))
+            samples.setdefault(sample.name, {})[labels] = sample.value
+    return samples
+
+
+def _only(samples: dict[tuple[str, ...], float]) -> dict[str, float]:
+    return {labels[0]: value for labels, value in samples.items()}

@@ -1,0 +1,49 @@
+"""Metrics on a port of their own, and of workers that come and go."""
+
+import os
+import socket
+from pathlib import Path
+
+import click
+import httpx
+import pytest
+from prometheus_client import CollectorRegistry, Counter
+
+from harness.service_process import free_port
+from service.observability.metrics import SHARED_DIR
+from service.observability.metrics_server import adding_up, answering
+from settings.metrics import MetricsSettings
+from tests.support.settings import settings_for_tests
+
+
+def test_answer_for_metrics_on_a_port_of_their_own_until_the_end() -> None:
+    registry = CollectorRegistry()
+    Counter("things", "Things.", registry=registry).inc()
+    settings = settings_for_tests(metrics=MetricsSettings(port=free_port()))
+    url = f"http://127.0.0.1:{settings.metrics.port}/metrics"
+
+    with answering(settings, registry):
+        assert "things_total 1.0" in httpx.get(url).text
+    with pytest.raises(httpx.ConnectError):
+        httpx.get(url)
+
+
+def test_answer_for_metrics_on_a_taken_port_is_told_in_a_sentence() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        settings = settings_for_tests(metrics=MetricsSettings(port=taken.getsockname()[1]))
+        with (
+            pytest.raises(click.ClickException, match="Cannot listen"),
+            answering(settings, CollectorRegistry()),
+        ):
+            pass
+
+
+def test_forget_a_worker_takes_its_gauges_and_leaves_its_counts() -> None:
+    with adding_up() as forget:
+        directory = Path(os.environ[SHARED_DIR])
+        for name in ("counter_11.db", "gauge_livesum_11.db", "gauge_livesum_12.db"):
+            (directory / name).touch()
+        forget(11)
+        assert sorted(path.name for path in directory.iterdir()) == ["counter_11.db", "gauge_livesum_12.db"]
+    assert SHARED_DIR not in os.environ
+    assert not directory.exists()

@@ -1,0 +1,40 @@
+"""Documents that are generated from the code, and the check that they are current."""
+
+from pathlib import Path
+
+import click
+import msgspec
+
+from service.api.http.problems import problems_markdown
+from service.api.openapi.document import document, endpoints_of
+from service.app import create_app
+from service.console import note
+from settings import Settings
+
+ROOT = Path(__file__).resolve().parents[1]
+
+
+@click.command()
+@click.option("--check", is_flag=True, help="Write nothing; fail when a document is not current.")
+def documents(check: bool) -> None:
+    """Write docs/openapi.json and docs/problems.md."""
+    stale = [path for path, text in _documents().items() if not path.exists() or path.read_text() != text]
+    names = ", ".join(str(path.relative_to(ROOT)) for path in stale)
+    if check and stale:
+        raise click.ClickException(f"Not current: {names}. Run: make documents")
+    for path in stale:
+        path.write_text(_documents()[path])
+    note(f"Written: {names}." if stale else "All documents are current.")
+
+
+def _documents() -> dict[Path, str]:
+    app = create_app(Settings(), dsn="postgresql://nobody@localhost/nothing")
+    openapi = msgspec.json.format(msgspec.json.encode(document(endpoints_of(app))), indent=2).decode()
+    return {
+        ROOT / "docs/openapi.json": f"{openapi}\n",
+        ROOT / "docs/problems.md": problems_markdown(),
+    }
+
+
+if __name__ == "__main__":
+    documents()
