@@ -8,7 +8,7 @@ from alembic import context
 from alembic.util import CommandError
 
 from service.db.migrations import autogenerate, operations, running
-from service.db.migrations.lock_retry import Patience
+from service.db.migrations.lock_retry import LockRetryPolicy
 from service.db.tables import Base
 from service.embedded.binaries import EmbeddedUnavailable
 from service.embedded.server import EmbeddedPostgres
@@ -34,7 +34,7 @@ def run_online() -> None:
     """Run against the database that the caller names, or else the configured one."""
     given = context.config.attributes
     if "dsn" in given:
-        run_on(given["dsn"], given["patience"], given["report"])
+        run_on(given["dsn"], given["lock_retry"], given["report"])
         return
     try:
         run_configured(get_settings())
@@ -45,17 +45,17 @@ def run_online() -> None:
 
 
 def run_configured(settings: Settings) -> None:
-    patience = Patience(settings.migrations.lock_timeout, settings.migrations.deadline)
+    lock_retry = LockRetryPolicy(settings.migrations.lock_timeout, settings.migrations.deadline)
     dsn = settings.migrations_dsn
     if dsn is not None:
-        run_on(dsn, patience, say)
+        run_on(dsn, lock_retry, say)
         return
     with EmbeddedPostgres(settings.database.embedded_dir) as postgres:
-        run_on(postgres.dsn, patience, say)
+        run_on(postgres.dsn, lock_retry, say)
 
 
-def run_on(dsn: str, patience: Patience, report: running.Report) -> None:
-    asyncio.run(running.run(dsn, context, OPTIONS, patience, report))
+def run_on(dsn: str, lock_retry: LockRetryPolicy, report: running.Report) -> None:
+    asyncio.run(running.run(dsn, context, OPTIONS, lock_retry, report))
 
 
 def say(line: str) -> None:

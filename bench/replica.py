@@ -15,7 +15,7 @@ from service.db.core.replica import Outcome, Replica
 from service.db.migrations.running import upgrade
 from service.db.reads import Reads
 from service.domain.users import Role
-from service.domain.wal_position import Moment
+from service.domain.wal_position import WalPosition
 from service.embedded.server import EmbeddedPostgres
 from service.security.tokens import SESSION_PREFIX, digest_of
 from tests.support.api import Account, Api
@@ -45,26 +45,28 @@ async def main() -> None:
 async def _ways(service: Service, replica: Replica, account: Account) -> dict[str, Read]:
     digest = digest_of(account.token, SESSION_PREFIX)
     assert digest is not None
-    plain, telling = Reads(service.lane), service.reads
-    while not replica.is_well:
-        await replica.look()
+    plain, telling = Reads(service.read_pool), service.reads
+    while not replica.is_healthy:
+        await replica.probe()
     caller = await telling.sessions.find_open(digest)
     assert caller is not None
-    moment = caller.moment
-    assert moment is not None
+    wal_position = caller.wal_position
+    assert wal_position is not None
     while not replica.outcomes[Outcome.ANSWERED]:
-        await telling.at(moment).users.get(account.id)
+        await telling.at(wal_position).users.get(account.id)
 
     async def ask_and_read() -> None:
         replica._reached.clear()  # noqa: SLF001 - as after a write: it has to be asked
-        await telling.at(moment).users.get(account.id)
+        await telling.at(wal_position).users.get(account.id)
 
     return {
         "account from the primary": lambda: plain.users.get(account.id),
-        "account from the replica, known to be far enough": lambda: telling.at(moment).users.get(account.id),
+        "account from the replica, known to be far enough": lambda: telling.at(wal_position).users.get(
+            account.id
+        ),
         "account from the replica, asked first how far it is": ask_and_read,
         "account from the primary, as the replica is behind": lambda: telling.at(
-            Moment(moment.timeline, moment.position + 2**40)
+            WalPosition(wal_position.timeline, wal_position.position + 2**40)
         ).users.get(account.id),
         "authentication": lambda: plain.sessions.find_open(digest),
         "authentication that tells the moment": lambda: telling.sessions.find_open(digest),
@@ -92,9 +94,9 @@ async def _pair() -> AsyncIterator[tuple[Service, Replica]]:
                 assert replica is not None  # the settings name one
                 yield service, replica
                 await replica.close()
-                await service.lane.close()
+                await service.read_pool.close()
                 await service.engine.dispose()
-                await service.chore_engine.dispose()
+                await service.background_engine.dispose()
                 service.hasher.close()
 
 

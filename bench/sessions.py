@@ -104,7 +104,7 @@ class Table:
 
     def purge_batch(self) -> float:
         """The time of a batch and its commit, which is how long it holds its locks, ms."""
-        removed, taken = self._in_unit_of_work(lambda tx: tx.housekeeping.purge_sessions(BATCH))
+        removed, taken = self._in_unit_of_work(lambda tx: tx.cleanup.purge_sessions(BATCH))
         if removed != BATCH:
             raise RuntimeError(f"only {removed} sessions were over")
         return taken
@@ -113,7 +113,7 @@ class Table:
         """Purge what is left, and give the sessions a second."""
         total, taken_ms = 0, 0.0
         while True:
-            removed, taken = self._in_unit_of_work(lambda tx: tx.housekeeping.purge_sessions(BATCH))
+            removed, taken = self._in_unit_of_work(lambda tx: tx.cleanup.purge_sessions(BATCH))
             total, taken_ms = total + removed, taken_ms + taken
             if removed < BATCH:
                 return total / taken_ms * 1000

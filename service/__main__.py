@@ -2,7 +2,7 @@
 
 import gc
 
-gc.disable()  # as `service.loading.for_good`, which these imports have to do without
+gc.disable()  # as `service.loading.gc_paused`, which these imports have to do without
 from service.cli import main  # noqa: E402 - the collector first
 
 gc.freeze()

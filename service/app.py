@@ -15,12 +15,12 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 from service import __version__
 from service.api.authentication import Authenticator
-from service.api.http.edge import Boundary
+from service.api.http.edge import EdgeMiddleware
 from service.api.http.problems import exception_handlers
 from service.api.injection import Parts, providers
 from service.api.openapi.routes import ReferenceController, asset_handlers
 from service.api.operations import Operation
-from service.api.pipeline import Admission
+from service.api.pipeline import OperationPipeline
 from service.api.short_ways import ShortWays
 from service.api.v1.events import EventController
 from service.api.v1.health import HealthController
@@ -33,31 +33,31 @@ from service.api.v1.users import CREATE_USER, UserController, add_user, get_user
 from service.db import instances
 from service.db.core import error_classes
 from service.db.core.engine import PoolStats, create_engine, pool_stats
-from service.db.core.read_pool import ReadLane
-from service.db.core.replica import LOOK_EVERY, Replica
-from service.db.core.unit_of_work import UnitOfWork, count_nothing
-from service.db.migrations.compatibility import SERVED, Standing, number_of, read_revision
+from service.db.core.read_pool import ReadPool
+from service.db.core.replica import PROBE_INTERVAL, Replica
+from service.db.core.unit_of_work import UnitOfWork, ignore_action
+from service.db.migrations.compatibility import SUPPORTED, SchemaStatus, number_of, read_revision
 from service.db.reads import Reads
 from service.domain.ids import new_id
 from service.domain.passwords import PasswordPolicy
 from service.domain.sessions import Lifetime, SessionPolicy
 from service.domain.throttle import ThrottlePolicy
-from service.jobs.periodic import attempt, doing
-from service.observability.access_log import TellRequest, log_request
-from service.observability.metrics import Observer, Readings
-from service.observability.tracing import Traces
+from service.jobs.periodic import run_and_log, run_periodically
+from service.observability.access_log import AccessLogSink, log_request
+from service.observability.metrics import MetricsSnapshot, RequestTelemetry
+from service.observability.tracing import RequestTracer
 from service.security.hashing.hasher import PasswordHasher
 from service.usecases.cleanup import purge_expired
-from service.usecases.last_used import Touches
-from service.usecases.policies import Retention, Rules
+from service.usecases.last_used import LastUsedTracker
+from service.usecases.policies import Policies, Retention
 from settings import Settings
 
 _log = structlog.get_logger("rollcall")
 
 READY_WITHIN = timedelta(seconds=1)
-TOUCH_EVERY = timedelta(seconds=5)
-FIGURES_EVERY = timedelta(seconds=5)
-CHORE_CONNECTIONS = 2
+LAST_USED_INTERVAL = timedelta(seconds=5)
+METRICS_INTERVAL = timedelta(seconds=5)
+BACKGROUND_CONNECTIONS = 2
 REPLICA_CONNECTIONS = 4
 """Where the settings keep none for reads of the primary, because of a pooler."""
 DIRECT = (get_user, get_current_session, introspect_token, open_session, add_user)
@@ -68,19 +68,19 @@ class Service:
     """The parts of one running service; `app.state.service` in the application."""
 
     settings: Settings
-    rules: Rules
+    policies: Policies
     engine: AsyncEngine
-    chore_engine: AsyncEngine
+    background_engine: AsyncEngine
     """A few connections apart, so that health and chores neither wait for requests nor take their place."""
-    lane: ReadLane
+    read_pool: ReadPool
     reads: Reads
     replica: Replica | None
     hasher: PasswordHasher
-    touches: Touches
+    last_used: LastUsedTracker
     is_draining: bool = field(default=False)
     schema_revision: int | None = field(default=None)
     """The number of the database's revision when it was last looked at, for the metrics."""
-    count: Callable[[str], None] = field(default=count_nothing)
+    count: Callable[[str], None] = field(default=ignore_action)
     """Counts the actions of the audit trail, for the metrics."""
 
     def uow(self) -> UnitOfWork:
@@ -91,46 +91,48 @@ class Service:
         """Call `stop` once load balancers have had the time to see that the service is no longer ready."""
         asyncio.get_running_loop().call_later(self.settings.http.drain_delay.total_seconds(), stop)
 
-    def chore_uow(self) -> UnitOfWork:
+    def background_uow(self) -> UnitOfWork:
         """Make the unit of work of one chore."""
-        return UnitOfWork(self.chore_engine)
+        return UnitOfWork(self.background_engine)
 
 
 def create_app(
-    settings: Settings, *, dsn: str | None = None, tell_request: TellRequest = log_request
+    settings: Settings, *, dsn: str | None = None, access_log: AccessLogSink = log_request
 ) -> Litestar:
     """Make the application. It opens nothing before its lifespan starts.
 
     `dsn` is the database when the settings name none: the embedded one, which somebody else starts and stops.
-    `tell_request` takes the lines of the access log.
+    `access_log` takes the lines of the access log.
     """
     service = create_service(settings, dsn or settings.database.dsn or "")
-    observer = Observer(partial(readings_of, service), Traces.configured(settings.service_name), tell_request)
-    overridden = _overridden(service.rules)
-    authenticator = Authenticator(service.reads, service.touches)
-    parts = Parts(service.uow, service.reads, service.hasher, service.rules)
-    admission = Admission(authenticator, parts, overridden)
+    telemetry = RequestTelemetry(
+        partial(metrics_snapshot, service), RequestTracer.configured(settings.service_name), access_log
+    )
+    overridden = _overridden(service.policies)
+    authenticator = Authenticator(service.reads, service.last_used)
+    parts = Parts(service.uow, service.reads, service.hasher, service.policies)
+    admission = OperationPipeline(authenticator, parts, overridden)
     app = Litestar(
         route_handlers=_routes(settings),
         middleware=[admission],
         dependencies={
             **providers(parts),
-            "observer": Provide(lambda: observer, use_cache=True, sync_to_thread=False),
+            "telemetry": Provide(lambda: telemetry, use_cache=True, sync_to_thread=False),
             "readiness": Provide(lambda: _readiness(service), use_cache=True, sync_to_thread=False),
         },
         exception_handlers=exception_handlers,
-        lifespan=[lambda _app: running(service, observer)],
+        lifespan=[lambda _app: running(service, telemetry)],
         openapi_config=None,
         logging_config=None,
         request_max_body_size=None,
     )
-    service.count = observer.count
+    service.count = telemetry.count
     app.state["service"] = service
-    app.state["observer"] = observer
+    app.state["telemetry"] = telemetry
     app.state["overridden"] = overridden
-    app.asgi_handler = Boundary(
+    app.asgi_handler = EdgeMiddleware(
         ShortWays(app.asgi_handler, admission, DIRECT),
-        observe=observer.observe,
+        observe=telemetry.observe,
         trusted_proxies=settings.http.trusted_proxies,
         cors_origins=settings.http.cors_origins,
         request_timeout=settings.http.request_timeout,
@@ -141,36 +143,36 @@ def create_app(
 
 def create_service(settings: Settings, dsn: str) -> Service:
     """Make the parts of the service from what was chosen."""
-    rules = rules_of(settings)
+    policies = policies_from(settings)
     engine = _engine(settings, dsn, pool_size=settings.database.pool_size, name=settings.service_name)
-    lane = ReadLane(engine, size=settings.database.read_lane_size)
-    replica = _replica(settings, lane)
+    read_pool = ReadPool(engine, size=settings.database.read_pool_size)
+    replica = _replica(settings, read_pool)
     return Service(
         settings=settings,
-        rules=rules,
+        policies=policies,
         engine=engine,
-        chore_engine=_engine(
-            settings, dsn, pool_size=CHORE_CONNECTIONS, name=f"{settings.service_name}-chores"
+        background_engine=_engine(
+            settings, dsn, pool_size=BACKGROUND_CONNECTIONS, name=f"{settings.service_name}-background"
         ),
-        lane=lane,
-        reads=Reads(lane, replica),
+        read_pool=read_pool,
+        reads=Reads(read_pool, replica),
         replica=replica,
         hasher=create_hasher(settings),
-        touches=Touches(rules.sessions),
+        last_used=LastUsedTracker(policies.sessions),
     )
 
 
-def readings_of(service: Service) -> Readings:
+def metrics_snapshot(service: Service) -> MetricsSnapshot:
     """Read the figures of this moment."""
     pools: tuple[PoolStats, ...] = (
         pool_stats(service.engine, "requests"),
-        pool_stats(service.chore_engine, "chores"),
-        service.lane.stats(),
+        pool_stats(service.background_engine, "background"),
+        service.read_pool.stats(),
     )
     if (replica := service.replica) is None:
-        return Readings(service.hasher.stats(), pools, service.schema_revision)
+        return MetricsSnapshot(service.hasher.stats(), pools, service.schema_revision)
     pools += (replica.stats(),)
-    return Readings(service.hasher.stats(), pools, service.schema_revision, replica.outcomes)
+    return MetricsSnapshot(service.hasher.stats(), pools, service.schema_revision, replica.outcomes)
 
 
 def create_hasher(settings: Settings) -> PasswordHasher:
@@ -181,15 +183,15 @@ def create_hasher(settings: Settings) -> PasswordHasher:
         iterations=chosen.iterations,
         parallelism=chosen.parallelism,
         workers=chosen.workers,
-        queue_limit=chosen.queue_limit,
-        queue_wait=chosen.queue_wait,
+        max_queue=chosen.max_queue,
+        queue_timeout=chosen.queue_timeout,
     )
 
 
-def rules_of(settings: Settings) -> Rules:
+def policies_from(settings: Settings) -> Policies:
     """Give the policies that the settings choose."""
     sessions, throttle, retention = settings.sessions, settings.throttle, settings.retention
-    return Rules(
+    return Policies(
         service_name=settings.service_name,
         registration_is_open=settings.registration == "open",
         passwords=PasswordPolicy(min_length=settings.passwords.min_length),
@@ -201,10 +203,10 @@ def rules_of(settings: Settings) -> Rules:
             touch_interval=sessions.touch_interval,
         ),
         throttle=ThrottlePolicy(
-            free_failures=throttle.free_failures,
-            first_wait=throttle.first_wait,
-            longest_wait=throttle.longest_wait,
-            strangers_per_hour=throttle.strangers_per_hour,
+            free_attempts=throttle.free_attempts,
+            initial_backoff=throttle.initial_backoff,
+            max_backoff=throttle.max_backoff,
+            unrecognised_per_hour=throttle.unrecognised_per_hour,
             failures_in_a_row=throttle.failures_in_a_row,
             network_per_minute=throttle.network_per_minute,
             network_per_hour=throttle.network_per_hour,
@@ -220,51 +222,51 @@ def rules_of(settings: Settings) -> Rules:
 
 
 @asynccontextmanager
-async def running(service: Service, observer: Observer) -> AsyncIterator[None]:
+async def running(service: Service, telemetry: RequestTelemetry) -> AsyncIterator[None]:
     """Run what belongs to the service for as long as the block runs, and end it in order."""
     instance = instances.Instance.here(new_id(), __version__)
-    await service.lane.start()
+    await service.read_pool.start()
 
-    async def write_touches() -> None:
-        await service.touches.write(service.chore_uow())
+    async def write_last_used() -> None:
+        await service.last_used.flush(service.background_uow())
 
-    async def beat() -> None:
-        await instances.beat(service.chore_engine, instance)
+    async def record_heartbeat() -> None:
+        await instances.record_heartbeat(service.background_engine, instance)
 
-    async def leave() -> None:
-        await instances.leave(service.chore_engine, instance.id)
+    async def unregister() -> None:
+        await instances.unregister(service.background_engine, instance.id)
 
     async def purge() -> None:
-        await purge_expired(service.chore_uow(), service.rules.retention)
+        await purge_expired(service.background_uow(), service.policies.retention)
 
     async def take_figures() -> None:
-        service.schema_revision = await _schema_revision(service.chore_engine)
-        observer.refresh()
+        service.schema_revision = await _schema_revision(service.background_engine)
+        telemetry.refresh()
 
     chores: dict[str, tuple[timedelta, Callable[[], Awaitable[object]]]] = {
-        "heartbeat": (instances.BEAT_EVERY, beat),
-        "touches": (TOUCH_EVERY, write_touches),
+        "heartbeat": (instances.HEARTBEAT_INTERVAL, record_heartbeat),
+        "last_used": (LAST_USED_INTERVAL, write_last_used),
         "purge": (service.settings.retention.purge_interval, purge),
-        "figures": (FIGURES_EVERY, take_figures),
+        "figures": (METRICS_INTERVAL, take_figures),
     }
     if service.replica is not None:
-        chores["replica"] = (LOOK_EVERY, service.replica.look)
-        await service.replica.look()
-    await attempt("heartbeat", beat)
-    await attempt("figures", take_figures)
+        chores["replica"] = (PROBE_INTERVAL, service.replica.probe)
+        await service.replica.probe()
+    await run_and_log("heartbeat", record_heartbeat)
+    await run_and_log("figures", take_figures)
     try:
-        async with doing(chores):
+        async with run_periodically(chores):
             yield
     finally:
-        await attempt("touches", write_touches)
-        await attempt("heartbeat", leave)
+        await run_and_log("last_used", write_last_used)
+        await run_and_log("heartbeat", unregister)
         await asyncio.to_thread(service.hasher.close)
-        await asyncio.to_thread(observer.close)
+        await asyncio.to_thread(telemetry.close)
         if service.replica is not None:
             await service.replica.close()
-        await service.lane.close()
+        await service.read_pool.close()
         await service.engine.dispose()
-        await service.chore_engine.dispose()
+        await service.background_engine.dispose()
 
 
 def _routes(settings: Settings) -> list[ControllerRouterHandler]:
@@ -284,10 +286,10 @@ def _routes(settings: Settings) -> list[ControllerRouterHandler]:
     return routes
 
 
-def _overridden(rules: Rules) -> dict[str, Operation]:
+def _overridden(policies: Policies) -> dict[str, Operation]:
     """Give the operations that the settings make another than declared."""
     overridden = {}
-    if rules.registration_is_open:
+    if policies.registration_is_open:
         access = replace(CREATE_USER.access, public=True, optional=True)
         overridden[CREATE_USER.id] = replace(CREATE_USER, access=access)
     return overridden
@@ -299,14 +301,14 @@ def _readiness(service: Service) -> Callable[[], Awaitable[bool]]:
             return False
         try:
             async with asyncio.timeout(READY_WITHIN.total_seconds()):
-                revision = await read_revision(service.chore_engine)
+                revision = await read_revision(service.background_engine)
         except Exception as error:  # noqa: BLE001 - whatever it is, the service cannot serve now
             _log.warning("not_ready", reason="database", **error_classes.describe(error))
             return False
-        standing = SERVED.place(revision)
-        if standing is not Standing.INSIDE:
-            _log.warning("not_ready", reason=f"schema {standing}", schema=revision, served=str(SERVED))
-        return standing is Standing.INSIDE
+        standing = SUPPORTED.classify(revision)
+        if standing is not SchemaStatus.INSIDE:
+            _log.warning("not_ready", reason=f"schema {standing}", schema=revision, served=str(SUPPORTED))
+        return standing is SchemaStatus.INSIDE
 
     return is_ready
 
@@ -321,11 +323,11 @@ async def _schema_revision(engine: AsyncEngine) -> int | None:
         return None
 
 
-def _replica(settings: Settings, primary: ReadLane) -> Replica | None:
+def _replica(settings: Settings, primary: ReadPool) -> Replica | None:
     chosen = settings.database
     if chosen.replica_dsn is None:
         return None
-    size = chosen.read_lane_size or REPLICA_CONNECTIONS
+    size = chosen.read_pool_size or REPLICA_CONNECTIONS
     name = f"{settings.service_name}-replica"
     engine = _engine(settings, chosen.replica_dsn, pool_size=size + 1, name=name, pgbouncer=False)
     return Replica(engine, primary, size=size, recycle=chosen.recycle.total_seconds())

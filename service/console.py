@@ -3,17 +3,17 @@
 import click
 
 
-def say(text: str = "") -> None:
+def print_result(text: str = "") -> None:
     """Print a result."""
     click.echo(text)
 
 
-def note(text: str) -> None:
+def print_status(text: str) -> None:
     """Tell how things go."""
     click.echo(text, err=True)
 
 
-def complain(*sentences: str) -> None:
+def print_error(*sentences: str) -> None:
     """Tell what is wrong, one sentence a line."""
     for sentence in sentences:
         click.echo(sentence, err=True)

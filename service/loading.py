@@ -17,7 +17,7 @@ def load(module: str, name: str) -> Any:
 
 
 @contextmanager
-def for_good() -> Iterator[None]:
+def gc_paused() -> Iterator[None]:
     """Keep the garbage collector away from what is made in the block, for as long as the process lives.
 
     Imports make a hundred thousand objects that stay and next to no garbage: looking for it while they are

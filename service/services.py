@@ -9,7 +9,7 @@ import click
 
 from service.app import Service, create_service
 from service.db.core.error_classes import translate
-from service.db.migrations.compatibility import SERVED, Standing, read_revision
+from service.db.migrations.compatibility import SUPPORTED, SchemaStatus, read_revision
 from service.domain.errors import DatabaseUnavailable, OutcomeUnknown, ValidationFailed
 from service.embedded.server import EmbeddedPostgres
 from service.observability.logging import configure_logs
@@ -47,10 +47,10 @@ def with_service(settings: Settings, dsn: str, work: Callable[[Service], Awaitab
         finally:
             if service.replica is not None:
                 await service.replica.close()
-            await service.lane.close()
+            await service.read_pool.close()
             await asyncio.to_thread(service.hasher.close)
             await service.engine.dispose()
-            await service.chore_engine.dispose()
+            await service.background_engine.dispose()
 
     return asyncio.run(run())
 
@@ -73,11 +73,11 @@ async def _telling_failures(service: Service) -> AsyncIterator[None]:
 async def _reason(service: Service) -> str:
     """Tell a database that does not answer from one whose schema is another release's."""
     try:
-        standing = SERVED.place(await read_revision(service.chore_engine))
+        standing = SUPPORTED.classify(await read_revision(service.background_engine))
     except Exception as error:
         if translate(error) is None:
             raise
-        standing = Standing.INSIDE
-    if standing in (Standing.BEHIND, Standing.UNMIGRATED):
+        standing = SchemaStatus.INSIDE
+    if standing in (SchemaStatus.BEHIND, SchemaStatus.UNMIGRATED):
         return "The schema is missing or old: run `database migrate` first."
     return f"The database does not answer: {service.settings.database.masked_dsn}."

@@ -93,7 +93,7 @@ class DatabaseSettings(Section):
         default=False,
         description="Whether a transaction pooler stands in between: then nothing is kept on connections.",
     )
-    read_lane_size: int = Field(
+    read_pool_size: int = Field(
         default_factory=_lane_beside,
         ge=0,
         le=100,
@@ -127,8 +127,8 @@ class DatabaseSettings(Section):
             yield ("ROLLCALL_DATABASE__LOCK_TIMEOUT: may not exceed ROLLCALL_DATABASE__STATEMENT_TIMEOUT")
         if self.statement_timeout >= self.command_timeout:
             yield ("ROLLCALL_DATABASE__STATEMENT_TIMEOUT: must be below ROLLCALL_DATABASE__COMMAND_TIMEOUT")
-        if self.read_lane_size >= self.pool_size:
+        if self.read_pool_size >= self.pool_size:
             yield (
-                "ROLLCALL_DATABASE__READ_LANE_SIZE: must be smaller than ROLLCALL_DATABASE__POOL_SIZE, "
+                "ROLLCALL_DATABASE__READ_POOL_SIZE: must be smaller than ROLLCALL_DATABASE__POOL_SIZE, "
                 "or nothing is left for writes"
             )

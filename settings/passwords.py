@@ -30,14 +30,14 @@ class PasswordSettings(Section):
         le=64,
         description="Hashes at the same time per worker process; unset: from cores and memory.",
     )
-    queue_limit: int | None = Field(
+    max_queue: int | None = Field(
         default=None,
         ge=0,
         le=10000,
         description="Requests that may wait for their turn to hash, 12 KiB each; more are answered 503 at "
         "once. Unset: 2048 a thread, at most 10000.",
     )
-    queue_wait: Duration = Field(
+    queue_timeout: Duration = Field(
         default=timedelta(seconds=2),
         ge=timedelta(milliseconds=10),
         le=timedelta(minutes=1),

@@ -15,22 +15,22 @@ class ThrottleSettings(Section):
     Source: NIST SP 800-63B-4 3.2.2 (at most 100 failures in a row); OWASP ASVS 5.0 6.3.1.
     """
 
-    free_failures: int = Field(
+    free_attempts: int = Field(
         default=5, ge=0, le=20, description="Failures per account before the first wait."
     )
-    first_wait: Duration = Field(
+    initial_backoff: Duration = Field(
         default=timedelta(seconds=1),
         ge=timedelta(milliseconds=100),
         le=timedelta(minutes=1),
         description="The first wait; each further failure doubles it.",
     )
-    longest_wait: Duration = Field(
+    max_backoff: Duration = Field(
         default=timedelta(minutes=15),
         ge=timedelta(seconds=1),
         le=timedelta(days=1),
         description="The wait that doubling stops at.",
     )
-    strangers_per_hour: int = Field(
+    unrecognised_per_hour: int = Field(
         default=30, ge=1, le=1000, description="Failures per account and hour from devices it does not know."
     )
     failures_in_a_row: int = Field(
@@ -49,7 +49,7 @@ class ThrottleSettings(Section):
 
     def conflicts(self) -> Iterator[str]:
         """Tell which limits could never be reached."""
-        if self.first_wait > self.longest_wait:
-            yield "ROLLCALL_THROTTLE__FIRST_WAIT: may not exceed ROLLCALL_THROTTLE__LONGEST_WAIT"
-        if self.free_failures > self.failures_in_a_row:
-            yield ("ROLLCALL_THROTTLE__FREE_FAILURES: may not exceed ROLLCALL_THROTTLE__FAILURES_IN_A_ROW")
+        if self.initial_backoff > self.max_backoff:
+            yield "ROLLCALL_THROTTLE__INITIAL_BACKOFF: may not exceed ROLLCALL_THROTTLE__MAX_BACKOFF"
+        if self.free_attempts > self.failures_in_a_row:
+            yield ("ROLLCALL_THROTTLE__FREE_ATTEMPTS: may not exceed ROLLCALL_THROTTLE__FAILURES_IN_A_ROW")

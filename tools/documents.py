@@ -8,7 +8,7 @@ import msgspec
 from service.api.http.problems import problems_markdown
 from service.api.openapi.document import document, endpoints_of
 from service.app import create_app
-from service.console import note
+from service.console import print_status
 from settings import Settings
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -24,7 +24,7 @@ def documents(check: bool) -> None:
         raise click.ClickException(f"Not current: {names}. Run: make documents")
     for path in stale:
         path.write_text(_documents()[path])
-    note(f"Written: {names}." if stale else "All documents are current.")
+    print_status(f"Written: {names}." if stale else "All documents are current.")
 
 
 def _documents() -> dict[Path, str]:

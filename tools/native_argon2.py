@@ -57,20 +57,20 @@ def undo() -> None:
     """Install the pinned wheel again."""
     with tempfile.TemporaryDirectory() as place:
         pip("install", "--force-reinstall", "--only-binary", PACKAGE, *pinned(Path(place)))
-    say("The wheel for any processor is back.")
+    print_result("The wheel for any processor is back.")
 
 
 def replace() -> None:
     """Install what was built here, if it verifies a known hash."""
     with tempfile.TemporaryDirectory() as place:
         folder = Path(place)
-        say(f"Building {PACKAGE} with {FLAGS} …")
+        print_result(f"Building {PACKAGE} with {FLAGS} …")
         pip("wheel", "--no-binary", PACKAGE, "--wheel-dir", place, *pinned(folder), CFLAGS=FLAGS)
         (built,) = folder.glob("*.whl")
         pip("install", "--target", str(folder / "built"), str(built))
         compare(folder / "built")
         pip("install", "--force-reinstall", str(built))
-    say("It is installed. Back to the wheel: make native-argon2 UNDO=1")
+    print_result("It is installed. Back to the wheel: make native-argon2 UNDO=1")
 
 
 def compare(built: Path) -> None:
@@ -80,9 +80,9 @@ def compare(built: Path) -> None:
         rates["installed"].append(hashes_a_second())
         rates["built here"].append(hashes_a_second(PYTHONPATH=str(built)))
         shown = ", ".join(f"{name} {rate[-1]:.0f}/s" for name, rate in rates.items())
-        say(f"  round {number + 1} of {ROUNDS}: {shown}")
+        print_result(f"  round {number + 1} of {ROUNDS}: {shown}")
     ratios = [mine / theirs for theirs, mine in zip(*rates.values(), strict=True)]
-    say(f"Hashes of 19 MiB on all cores: {median(ratios):.2f} × as many as before.")
+    print_result(f"Hashes of 19 MiB on all cores: {median(ratios):.2f} × as many as before.")
 
 
 def hashes_a_second(**environment: str) -> float:
@@ -123,7 +123,7 @@ def run(command: list[str], failure: str, **environment: str) -> str:
     return ended.stdout
 
 
-def say(line: str) -> None:
+def print_result(line: str) -> None:
     """Show progress."""
     print(line, file=sys.stderr, flush=True)
 

@@ -20,7 +20,7 @@ import msgspec
 from litestar import Litestar
 
 from service.app import Service, create_app
-from service.console import note, say
+from service.console import print_result, print_status
 from service.db.migrations.running import upgrade
 from service.db.migrations.scratch import scratch_database
 from service.db.repositories.users import NewUser
@@ -58,7 +58,7 @@ def prove_timing(samples: int) -> None:
         told = asyncio.run(_prove(settings, dsn, samples))
     if told:
         raise click.ClickException(f"These can be told from a wrong password: {', '.join(told)}.")
-    say("No kind of refusal can be told from a wrong password by its time.")
+    print_result("No kind of refusal can be told from a wrong password by its time.")
 
 
 async def _prove(settings: Settings, dsn: str, samples: int) -> list[str]:
@@ -67,7 +67,9 @@ async def _prove(settings: Settings, dsn: str, samples: int) -> list[str]:
         app = create_app(settings, dsn=scratch)
         async with app.lifespan():
             stage = await _prepare(app, samples)
-            note(f"{samples} refusals of each of {len(stage.names)} kinds, twice; this takes minutes.")
+            print_status(
+                f"{samples} refusals of each of {len(stage.names)} kinds, twice; this takes minutes."
+            )
             idle_ms, work_ms = await _measure(stage, samples)
             told = [f"{kind} (idle)" for kind in report("idle", idle_ms)]
             told += [f"{kind} (work)" for kind in report("processor time", work_ms)]
@@ -202,7 +204,7 @@ def report(title: str, spent_ms: Mapping[str, list[float]]) -> list[str]:
     not explain it. Noise is what chance explains: the machine was too busy to measure any better.
     """
     reference = spent_ms[REFERENCE]
-    say(f"{title:<22}{'median':>13}{'p95':>13}{'differences':>24}{'by chance':>14}")
+    print_result(f"{title:<22}{'median':>13}{'p95':>13}{'differences':>24}{'by chance':>14}")
     told = []
     for kind, values in spent_ms.items():
         gaps = [own - other for own, other in zip(_shape(values), _shape(reference), strict=True)]
@@ -212,7 +214,7 @@ def report(title: str, spent_ms: Mapping[str, list[float]]) -> list[str]:
         told += [kind] if is_told else []
         remark = "  DIFFERS" if is_told else "  noise" if any(far) else ""
         median, p95 = _shape(values)
-        say(
+        print_result(
             f"  {kind:<20}{median:>10.2f} ms{p95:>10.2f} ms{gaps[0]:>+10.2f} {gaps[1]:>+10.2f} ms"
             f"{chances[0]:>7.2f} {chances[1]:>6.2f}{remark}"
         )

@@ -16,7 +16,7 @@ from settings import get_settings
 def application() -> Litestar:
     """Make the application in the worker, with the log and the garbage collector of a serving process."""
     settings = get_settings()
-    made = create_app(settings, tell_request=configure_server_logs(settings))
+    made = create_app(settings, access_log=configure_server_logs(settings))
     gc.collect()
     gc.freeze()
     gc.set_threshold(COLLECT_AFTER)

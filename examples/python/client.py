@@ -16,7 +16,7 @@ from collections.abc import Iterator
 from typing import Any
 
 _AGAIN = frozenset({429, 503})
-_LONGEST_WAIT_S = 10
+_MAX_BACKOFF_S = 10
 _SAFE = frozenset({"GET", "PUT", "DELETE"})
 
 
@@ -72,7 +72,7 @@ class Rollcall:
                 problem = json.loads(error.read() or b"{}")
                 outlook = error.code in _AGAIN and (may_repeat or problem.get("code") != "outcome_unknown")
                 wait_s = int(error.headers.get("Retry-After", "1"))
-                if not outlook or attempt == self._tries or wait_s > _LONGEST_WAIT_S:
+                if not outlook or attempt == self._tries or wait_s > _MAX_BACKOFF_S:
                     raise Refused(error.code, problem) from None
                 time.sleep(wait_s)
         raise AssertionError("unreachable")

@@ -8,15 +8,15 @@ from service.db.reads import Reads
 from service.domain.callers import ANONYMOUS, Caller, CallerKind
 from service.domain.errors import InvalidToken, Unauthenticated
 from service.security.tokens import API_KEY_PREFIX, SESSION_PREFIX, digest_of
-from service.usecases.last_used import Touches
+from service.usecases.last_used import LastUsedTracker
 
 
 class Authenticator:
     """Finds out who calls, and notes that a session or key was used."""
 
-    def __init__(self, reads: Reads, touches: Touches) -> None:
+    def __init__(self, reads: Reads, last_used: LastUsedTracker) -> None:
         self._reads = reads
-        self._touches = touches
+        self._touches = last_used
 
     async def caller_of(self, authorization: str | None) -> Caller:
         """Give the caller behind an Authorization header. Source: RFC 6750 2.1.
@@ -41,12 +41,12 @@ class Authenticator:
         found = await self._reads.sessions.find_open(digest)
         if found is None:
             raise InvalidToken
-        self._touches.note_session(found.session.id, found.idle_for)
-        return Caller(CallerKind.USER, open_session=found)
+        self._touches.record_session(found.session.id, found.idle_for)
+        return Caller(CallerKind.USER, authenticated_session=found)
 
     async def _key_of(self, digest: bytes) -> Caller:
         key = await self._reads.keys.find_live(digest)
         if key is None:
             raise InvalidToken
-        self._touches.note_key(key.id)
+        self._touches.record_key(key.id)
         return Caller(CallerKind.KEY, key=key)

@@ -12,12 +12,12 @@ from hashlib import sha256
 import msgspec
 
 from service.domain.errors import InvalidCursor
-from service.domain.pages import Position
+from service.domain.pages import Keyset
 
 _DIGEST_BYTES = 12
 
 
-def write_cursor(position: Position | None, listing: str) -> str | None:
+def write_cursor(position: Keyset | None, listing: str) -> str | None:
     """Write the cursor of a position in a listing, which is named with its filter and sort."""
     if position is None:
         return None
@@ -25,7 +25,7 @@ def write_cursor(position: Position | None, listing: str) -> str | None:
     return urlsafe_b64encode(payload + _digest(payload, listing)).decode().rstrip("=")
 
 
-def read_cursor(cursor: str | None, listing: str) -> Position | None:
+def read_cursor(cursor: str | None, listing: str) -> Keyset | None:
     """Read a cursor of the same listing.
 
     Raises:
@@ -36,7 +36,7 @@ def read_cursor(cursor: str | None, listing: str) -> Position | None:
     try:
         raw = urlsafe_b64decode(cursor + "=" * (-len(cursor) % 4))
         payload = raw[:-_DIGEST_BYTES]
-        position = msgspec.msgpack.decode(payload, type=Position)
+        position = msgspec.msgpack.decode(payload, type=Keyset)
     except (Base64Error, ValueError):
         raise InvalidCursor from None
     if write_cursor(position, listing) != cursor or not _is_sound(position):
@@ -44,7 +44,7 @@ def read_cursor(cursor: str | None, listing: str) -> Position | None:
     return position
 
 
-def _is_sound(position: Position) -> bool:
+def _is_sound(position: Keyset) -> bool:
     """Whether a position is one that we could have written: with a place that the database can hold."""
     if position.text is not None:
         return position.at is None and "\0" not in position.text

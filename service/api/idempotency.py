@@ -9,7 +9,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from hashlib import sha256
 
-from service.api.pipeline import Call
+from service.api.pipeline import OperationRequest
 from service.api.responses import Answer
 from service.db.repositories.idempotency import StoredAnswer
 from service.db.transaction import Tx
@@ -19,14 +19,14 @@ _KEY = re.compile(r"[\x21-\x7e]{1,255}")
 
 
 @dataclass(frozen=True, slots=True)
-class Claim:
+class IdempotencyKey:
     """A caller's idempotency key, and the request it came with."""
 
     digest: bytes
     request_digest: bytes
 
 
-def claim_of(call: Call) -> Claim | None:
+def idempotency_key_of(call: OperationRequest) -> IdempotencyKey | None:
     """Give the claim that a request makes, or None without the header.
 
     Raises:
@@ -37,15 +37,15 @@ def claim_of(call: Call) -> Claim | None:
         return None
     if not _KEY.fullmatch(key):
         raise MalformedRequest("An Idempotency-Key has 1 to 255 visible ASCII characters.")
-    caller = str(call.caller.id or call.origin.network)
+    caller = str(call.caller.id or call.context.network)
     request = call.operation.id.encode() + b"\0" + call.body_bytes
-    return Claim(
+    return IdempotencyKey(
         sha256(f"{caller}\0{call.operation.id}\0{key}".encode()).digest(),
         hmac.digest(key.encode(), request, "sha256"),
     )
 
 
-async def replay(tx: Tx, claim: Claim) -> Answer | None:
+async def replay(tx: Tx, claim: IdempotencyKey) -> Answer | None:
     """Give the stored answer of a claim, or None when there is none yet.
 
     Raises:
@@ -59,7 +59,9 @@ async def replay(tx: Tx, claim: Claim) -> Answer | None:
     return Answer(stored.status, stored.body, {**stored.headers, "Idempotent-Replayed": "true"})
 
 
-async def once(tx: Tx, claim: Claim | None, work: Callable[[Tx], Awaitable[tuple[Answer, Answer]]]) -> Answer:
+async def run_once(
+    tx: Tx, claim: IdempotencyKey | None, work: Callable[[Tx], Awaitable[tuple[Answer, Answer]]]
+) -> Answer:
     """Do the work unless its claim has an answer; store the second answer of the work for repetition.
 
     The answer is stored in the transaction that does the work, so that either both are there or none.

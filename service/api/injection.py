@@ -10,12 +10,12 @@ from litestar.params import SkipValidation
 from service.db.core.unit_of_work import UnitOfWork
 from service.db.reads import Reads
 from service.security.hashing.hasher import PasswordHasher
-from service.usecases.policies import Rules
+from service.usecases.policies import Policies
 
 GivenUow: TypeAlias = NamedDependency[SkipValidation[UnitOfWork]]
 GivenReads: TypeAlias = NamedDependency[SkipValidation[Reads]]
 GivenHasher: TypeAlias = NamedDependency[SkipValidation[PasswordHasher]]
-GivenRules: TypeAlias = NamedDependency[SkipValidation[Rules]]
+GivenPolicies: TypeAlias = NamedDependency[SkipValidation[Policies]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,7 +25,7 @@ class Parts:
     make_uow: Callable[[], UnitOfWork]
     reads: Reads
     hasher: PasswordHasher
-    rules: Rules
+    policies: Policies
 
 
 def providers(parts: Parts) -> dict[str, Provide]:
@@ -34,5 +34,5 @@ def providers(parts: Parts) -> dict[str, Provide]:
         "uow": Provide(parts.make_uow, sync_to_thread=False),
         "reads": Provide(lambda: parts.reads, use_cache=True, sync_to_thread=False),
         "hasher": Provide(lambda: parts.hasher, use_cache=True, sync_to_thread=False),
-        "rules": Provide(lambda: parts.rules, use_cache=True, sync_to_thread=False),
+        "policies": Provide(lambda: parts.policies, use_cache=True, sync_to_thread=False),
     }

@@ -25,7 +25,7 @@ FORM = "application/x-www-form-urlencoded"
 
 
 @dataclass(frozen=True, slots=True)
-class Success:
+class ResponseSpec:
     """An answer that is no refusal."""
 
     description: str
@@ -47,7 +47,7 @@ class Operation:
     description: str = ""
     tag: str
     access: Access
-    answers: Mapping[int, Success]
+    answers: Mapping[int, ResponseSpec]
     problems: tuple[type[RollcallError], ...] = ()
     """The refusals that are its own; those of access, body and query follow from the rest."""
     body: type[msgspec.Struct] | None = None

@@ -23,14 +23,14 @@ from service.api.authentication import Authenticator
 from service.api.http.client_address import network_of
 from service.api.http.edge import read_body
 from service.api.http.headers import Fields
-from service.api.http.query_params import read_query, refuse_query
+from service.api.http.query_params import read_query, reject_query
 from service.api.http.strict_json import decode, require_json
 from service.api.injection import Parts
 from service.api.operations import FORM, JSON, Operation, endpoint
-from service.api.responses import Answer, refuse_entity_tags
+from service.api.responses import Answer, reject_if_match
 from service.domain.callers import ANONYMOUS, Caller
 from service.domain.errors import MalformedRequest, NotAcceptable, NotFound
-from service.domain.events import Origin
+from service.domain.events import AuditContext
 from service.domain.ids import parse_id
 
 StructT = TypeVar("StructT", bound=msgspec.Struct)
@@ -40,7 +40,7 @@ _CONDITIONAL = frozenset({"PUT", "PATCH", "DELETE"})
 
 
 @dataclass(slots=True, eq=False)
-class Call:
+class OperationRequest:
     """One admitted request."""
 
     operation: Operation
@@ -115,9 +115,9 @@ class Call:
         return found
 
     @property
-    def origin(self) -> Origin:
+    def context(self) -> AuditContext:
         """Where the request comes from."""
-        return Origin(
+        return AuditContext(
             self.caller,
             ip=self.ip,
             network=network_of(self.ip),
@@ -126,12 +126,12 @@ class Call:
         )
 
 
-def call_of(request: Request[Any, Any, Any]) -> Call:
+def call_of(request: Request[Any, Any, Any]) -> OperationRequest:
     """Give the call that the middleware made of a request."""
-    return cast(Call, request.scope["state"]["call"])
+    return cast(OperationRequest, request.scope["state"]["call"])
 
 
-DirectEndpoint = Callable[[Call, Parts], Awaitable[Answer]]
+DirectEndpoint = Callable[[OperationRequest, Parts], Awaitable[Answer]]
 
 
 def direct_endpoint(
@@ -152,7 +152,7 @@ def direct_endpoint(
     return decorate
 
 
-class Admission(ASGIMiddleware):
+class OperationPipeline(ASGIMiddleware):
     """Holds every routed request to the operation that its route declares; a route without one is denied."""
 
     scopes = (ScopeType.HTTP,)
@@ -191,21 +191,23 @@ class Admission(ASGIMiddleware):
         call = await self._call(scope, receive, self._overridden.get(operation.id, operation))
         await (await direct(call, self._parts)).send(send)
 
-    async def _call(self, scope: HTTPScope, receive: Receive, operation: Operation) -> Call:
+    async def _call(self, scope: HTTPScope, receive: Receive, operation: Operation) -> OperationRequest:
         fields: Fields = scope["state"]["fields"]
         _check_accept(scope, fields, operation)
         caller = await self._caller(fields, operation)
         scope["state"]["caller_id"] = caller.id
         operation.access.admit(caller)
         if scope["method"] in _CONDITIONAL and not operation.is_conditional_write:
-            refuse_entity_tags(Headers.from_scope(scope))
+            reject_if_match(Headers.from_scope(scope))
         query_value = _query_of(scope["query_string"], operation)
         if operation.body is None:
             if scope["method"] != "GET":
                 await _refuse_body(scope, receive, fields)
-            return Call(operation, caller, scope, fields, query_value)
+            return OperationRequest(operation, caller, scope, fields, query_value)
         body = await read_body(scope, receive, limit_bytes=operation.body_limit_bytes)
-        return Call(operation, caller, scope, fields, query_value, _body_of(body, fields, operation), body)
+        return OperationRequest(
+            operation, caller, scope, fields, query_value, _body_of(body, fields, operation), body
+        )
 
     async def _caller(self, fields: Fields, operation: Operation) -> Caller:
         if operation.access.public and not operation.access.optional:
@@ -239,7 +241,7 @@ def _of_type(value: msgspec.Struct | None, type_: type[StructT]) -> StructT:
 
 def _query_of(query_string: bytes, operation: Operation) -> msgspec.Struct | None:
     if operation.query is None:
-        refuse_query(query_string)
+        reject_query(query_string)
         return None
     return read_query(query_string, operation.query)
 

@@ -93,7 +93,7 @@ def resource(view: msgspec.Struct, fields: Fields) -> Answer:
     return found
 
 
-def user_precondition(request_headers: Headers) -> Callable[[User], bool]:
+def if_match_check(request_headers: Headers) -> Callable[[User], bool]:
     """Give the check of `If-Match` against an account; without the header every account passes.
 
     Source: RFC 9110 13.1.1.
@@ -105,7 +105,7 @@ def user_precondition(request_headers: Headers) -> Callable[[User], bool]:
     return lambda user: _names(wanted, entity_tag(_encode(UserView.of(user))), is_weak_enough=False)
 
 
-def check_unchanged(view: msgspec.Struct, request_headers: Headers) -> None:
+def require_if_match(view: msgspec.Struct, request_headers: Headers) -> None:
     """Hold `If-Match` against a representation.
 
     Raises:
@@ -116,7 +116,7 @@ def check_unchanged(view: msgspec.Struct, request_headers: Headers) -> None:
         raise PreconditionFailed
 
 
-def refuse_entity_tags(request_headers: Headers) -> None:
+def reject_if_match(request_headers: Headers) -> None:
     """Hold `If-Match` against a resource that never had an entity tag: only `*` can be meant.
 
     Raises:

@@ -8,7 +8,7 @@ from litestar.handlers import HTTPRouteHandler
 from litestar.types import ASGIApp, Receive, Scope, Send
 
 from service.api.operations import Operation
-from service.api.pipeline import Admission, DirectEndpoint
+from service.api.pipeline import DirectEndpoint, OperationPipeline
 
 _USER_ID = "{user_id:str}"
 _ME = "me"
@@ -28,7 +28,9 @@ class ShortWays:
     order, is the same on both ways: admission decides on either.
     """
 
-    def __init__(self, app: ASGIApp, admission: Admission, endpoints: Iterable[HTTPRouteHandler]) -> None:
+    def __init__(
+        self, app: ASGIApp, admission: OperationPipeline, endpoints: Iterable[HTTPRouteHandler]
+    ) -> None:
         self._app = app
         self._admission = admission
         self._ways = dict(way for endpoint in endpoints for way in _ways_to(endpoint))

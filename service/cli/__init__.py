@@ -9,7 +9,7 @@ import sys
 import click
 
 from service import __version__
-from service.console import complain
+from service.console import print_error
 from service.domain.errors import RollcallError
 from service.embedded.binaries import EmbeddedUnavailable
 from service.loading import load
@@ -58,18 +58,18 @@ def main() -> None:
     except click.exceptions.Exit as exit_:
         sys.exit(exit_.exit_code)
     except (click.Abort, KeyboardInterrupt):
-        complain("Interrupted.")
+        print_error("Interrupted.")
         sys.exit(130)
     except SettingsError as error:
-        complain(*error.problems)
+        print_error(*error.problems)
         sys.exit(2)
     except click.ClickException as error:
-        complain(error.format_message())
+        print_error(error.format_message())
         sys.exit(error.exit_code)
     except Exception as error:
         if is_debug:
             raise
-        complain(_sentence_of(error))
+        print_error(_sentence_of(error))
         sys.exit(1)
 
 

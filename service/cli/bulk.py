@@ -19,11 +19,11 @@ from rich.progress import Progress
 from service.api.schemas.common import timestamp, timestamp_or_none
 from service.app import Service
 from service.cli.output import json_option, show_json
-from service.console import note
+from service.console import print_status
 from service.db.repositories.users import NewUser
 from service.domain.callers import OPERATOR
 from service.domain.errors import ValidationFailed
-from service.domain.events import Origin
+from service.domain.events import AuditContext
 from service.domain.users import Role, State, User
 from service.services import perform
 from service.usecases.users import Registration, import_users, prepare_user
@@ -31,7 +31,7 @@ from service.usecases.users import Registration, import_users, prepare_user
 _BATCH = 1000
 _TELL_EVERY = 100_000
 _MOST_COMPLAINTS = 20
-_OPERATOR = Origin(OPERATOR)
+_OPERATOR = AuditContext(OPERATOR)
 
 
 class AccountLine(Struct, forbid_unknown_fields=True, kw_only=True, omit_defaults=True):
@@ -58,13 +58,13 @@ class Tally:
     present: int = 0
     refused: int = 0
 
-    def complain(self, reason: str) -> None:
+    def print_error(self, reason: str) -> None:
         """Count a line as refused, and tell why, without repeating what it said."""
         self.refused += 1
         if self.refused <= _MOST_COMPLAINTS:
-            note(f"Line {self.lines}: {reason}")
+            print_status(f"Line {self.lines}: {reason}")
         elif self.refused == _MOST_COMPLAINTS + 1:
-            note("More lines are refused; they are counted.")
+            print_status("More lines are refused; they are counted.")
 
     def __str__(self) -> str:
         return f"{self.added} added, {self.present} already there, {self.refused} refused"
@@ -97,7 +97,7 @@ def import_accounts(file: BinaryIO, is_json: bool) -> None:
 def export_accounts(output: BinaryIO, with_hashes: bool) -> None:
     """Write every account, one JSON object a line, as `users import` reads them."""
     count = perform(lambda service: export_lines(service, output, with_hashes))
-    note(f"{count} accounts.")
+    print_status(f"{count} accounts.")
 
 
 async def import_lines(service: Service, file: BinaryIO) -> Tally:
@@ -128,13 +128,13 @@ async def _read(service: Service, line: bytes, tally: Tally) -> NewUser | None:
             role=read.role,
             state=read.state,
         )
-        new = await prepare_user(wanted, hasher=service.hasher, origin=_OPERATOR, rules=service.rules)
+        new = await prepare_user(wanted, hasher=service.hasher, context=_OPERATOR, policies=service.policies)
     except msgspec.ValidationError:
-        tally.complain("the object is not an account; see --help.")
+        tally.print_error("the object is not an account; see --help.")
     except (msgspec.DecodeError, UnicodeDecodeError):
-        tally.complain("this is not JSON.")
+        tally.print_error("this is not JSON.")
     except ValidationFailed as error:
-        tally.complain(" ".join(f"{fault.pointer[1:]}: {fault.detail}" for fault in error.faults))
+        tally.print_error(" ".join(f"{fault.pointer[1:]}: {fault.detail}" for fault in error.faults))
     else:
         return replace(new, id=read.id or new.id, must_change=read.must_change)
     return None
@@ -142,7 +142,7 @@ async def _read(service: Service, line: bytes, tally: Tally) -> NewUser | None:
 
 async def _add(service: Service, batch: list[NewUser], tally: Tally) -> None:
     if batch:
-        added = await service.uow().run(lambda tx: import_users(tx, batch, origin=_OPERATOR))
+        added = await service.uow().run(lambda tx: import_users(tx, batch, context=_OPERATOR))
         tally.added += added
         tally.present += len(batch) - added
 
@@ -179,7 +179,11 @@ def _progress(file: BinaryIO, tally: Tally) -> Iterator[Callable[[int], None]]:
     """Give what to call with the length of each line: a bar on a terminal, a word now and then elsewhere."""
     console = Console(stderr=True)
     if not console.is_terminal:
-        yield lambda _: note(f"{tally.lines} lines: {tally}") if tally.lines % _TELL_EVERY == 0 else None
+        yield (
+            lambda _: (
+                print_status(f"{tally.lines} lines: {tally}") if tally.lines % _TELL_EVERY == 0 else None
+            )
+        )
         return
     with Progress(console=console, transient=True) as bar:
         task = bar.add_task("importing", total=_size_of(file))

@@ -11,11 +11,11 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 from service.cli import schema_report
 from service.cli.rehearse.command import rehearse
-from service.cli.target import Place, configured_place
-from service.console import note, say
+from service.cli.target import MigrationTarget, configured_target
+from service.console import print_result, print_status
 from service.db import instances
 from service.db.migrations import running
-from service.db.migrations.compatibility import HEAD, SERVED, number_of, read_revision
+from service.db.migrations.compatibility import HEAD, SUPPORTED, number_of, read_revision
 from service.db.migrations.history import (
     Step,
     alembic_config,
@@ -41,9 +41,9 @@ database.add_command(rehearse)
 @click.option("--force", is_flag=True, help="Go on although a live process could not serve the result.")
 def migrate(target: str, force: bool) -> None:
     """Bring the schema up; what a rollback parked comes back."""
-    with configured_place() as place:
-        asyncio.run(running.tidy(place.dsn, place.patience, note))
-        _move(place, target, upward=True, force=force)
+    with configured_target() as migration:
+        asyncio.run(running.tidy(migration.dsn, migration.lock_retry, print_status))
+        _move(migration, target, upward=True, force=force)
 
 
 @database.command()
@@ -51,17 +51,17 @@ def migrate(target: str, force: bool) -> None:
 @click.option("--force", is_flag=True, help="Go on although a live process could not serve the result.")
 def rollback(target: str, force: bool) -> None:
     """Bring the schema down; what goes is parked with its rows."""
-    with configured_place() as place:
-        _move(place, target, upward=False, force=force)
+    with configured_target() as migration:
+        _move(migration, target, upward=False, force=force)
 
 
 @database.command()
 @click.option("--json", "is_json", is_flag=True, help="For machines.")
 def status(is_json: bool) -> None:
     """Show where the schema stands, what is parked, and who serves from it."""
-    with configured_place() as place:
-        found = asyncio.run(place.with_engine(schema_report.read_status))
-        say(json.dumps(found, indent=2) if is_json else schema_report.status_in_words(found))
+    with configured_target() as migration:
+        found = asyncio.run(migration.with_engine(schema_report.read_status))
+        print_result(json.dumps(found, indent=2) if is_json else schema_report.status_in_words(found))
 
 
 @database.command()
@@ -69,49 +69,49 @@ def status(is_json: bool) -> None:
 @click.option("--json", "is_json", is_flag=True, help="For machines.")
 def plan(target: str, is_json: bool) -> None:
     """Show what a change would do: SQL, locks, sizes, and the data that would stop it."""
-    with configured_place() as place:
-        steps = _steps(asyncio.run(place.with_engine(read_revision)), target)
-        plans = asyncio.run(place.with_engine(lambda engine: make_plan(engine, steps)))
-        say(schema_report.plan_as_json(plans) if is_json else schema_report.plan_in_words(plans))
+    with configured_target() as migration:
+        steps = _steps(asyncio.run(migration.with_engine(read_revision)), target)
+        plans = asyncio.run(migration.with_engine(lambda engine: make_plan(engine, steps)))
+        print_result(schema_report.plan_as_json(plans) if is_json else schema_report.plan_in_words(plans))
 
 
 @database.command("purge-parked")
 @click.option("--yes", is_flag=True, help="Do not ask.")
 def purge_parked(yes: bool) -> None:
     """Remove for good what rollbacks parked."""
-    with configured_place() as place:
-        parked = asyncio.run(place.with_engine(schema_report.read_parked))
+    with configured_target() as migration:
+        parked = asyncio.run(migration.with_engine(schema_report.read_parked))
         if not parked:
-            say("Nothing to do: nothing is parked.")
+            print_result("Nothing to do: nothing is parked.")
             return
-        note(schema_report.parked_in_words(parked))
+        print_status(schema_report.parked_in_words(parked))
         if not yes and not _is_confirmed():
             raise click.ClickException("Nothing was removed: that takes a yes, or --yes.")
-        asyncio.run(running.purge(place.dsn, place.patience, note))
-        say(f"Removed {len(parked)} parked tables and columns.")
+        asyncio.run(running.purge(migration.dsn, migration.lock_retry, print_status))
+        print_result(f"Removed {len(parked)} parked tables and columns.")
 
 
 @database.command()
 @click.option("-m", "--message", required=True, help="What it does, in a few words.")
 def revision(message: str) -> None:
     """Draft a revision from the difference between the declared tables and the schema."""
-    with configured_place() as place:
-        config = alembic_config(dsn=place.dsn, patience=place.patience, report=note)
+    with configured_target() as migration:
+        config = alembic_config(dsn=migration.dsn, lock_retry=migration.lock_retry, report=print_status)
         config.stdout = StringIO()
         drafted = command.revision(config, message, autogenerate=True)
         paths = [script.path for script in (drafted if isinstance(drafted, list) else [drafted]) if script]
-        say("\n".join(map(str, paths)))
+        print_result("\n".join(map(str, paths)))
 
 
 @database.command()
 def check() -> None:
     """Check that there is one head, and that migrating makes what is declared."""
-    with configured_place() as place:
+    with configured_target() as migration:
         revisions = list_revisions()
         if [each.number for each in revisions] != list(range(1, HEAD + 1)):
             raise click.ClickException(f"The revisions are not numbered 1 to {HEAD}, which window.HEAD says.")
-        asyncio.run(_check_drift(place))
-        say(f"In step: {len(revisions)} revisions in one line make the declared schema.")
+        asyncio.run(_check_drift(migration))
+        print_result(f"In step: {len(revisions)} revisions in one line make the declared schema.")
 
 
 def _is_confirmed() -> bool:
@@ -121,26 +121,26 @@ def _is_confirmed() -> bool:
         return False  # there is nobody to ask
 
 
-async def _check_drift(place: Place) -> None:
-    async with scratch_database(place.dsn) as dsn:
+async def _check_drift(migration: MigrationTarget) -> None:
+    async with scratch_database(migration.dsn) as dsn:
         await running.upgrade(dsn)
-        config = alembic_config(dsn=dsn, patience=place.patience, report=note)
+        config = alembic_config(dsn=dsn, lock_retry=migration.lock_retry, report=print_status)
         config.stdout = StringIO()
         await asyncio.to_thread(command.check, config)
 
 
-def _move(place: Place, target: str, *, upward: bool, force: bool) -> None:
-    current = asyncio.run(place.with_engine(read_revision))
+def _move(migration: MigrationTarget, target: str, *, upward: bool, force: bool) -> None:
+    current = asyncio.run(migration.with_engine(read_revision))
     steps = _steps(current, target)
     if not steps or steps[0].is_upgrade != upward:
-        say(_nothing_to_do(current, upward=upward, is_beyond=bool(steps)))
+        print_result(_nothing_to_do(current, upward=upward, is_beyond=bool(steps)))
         return
     end = destination(steps)
     if not force:
-        asyncio.run(place.with_engine(lambda engine: _refuse_unserved(engine, place.settings, end)))
+        asyncio.run(migration.with_engine(lambda engine: _refuse_unserved(engine, migration.settings, end)))
     with schema_report.progress() as report:
-        running.migrate(place.dsn, end, upward=upward, patience=place.patience, report=report)
-    say(f"The schema is at {end}.")
+        running.migrate(migration.dsn, end, upward=upward, lock_retry=migration.lock_retry, report=report)
+    print_result(f"The schema is at {end}.")
 
 
 def _steps(current: str | None, target: str) -> list[Step]:
@@ -169,9 +169,9 @@ async def _refuse_unserved(engine: AsyncEngine, settings: Settings, end: str) ->
     number = number_of(end) if end != "base" else 0
     live = await instances.list_live(engine)
     if live is None:
-        names = [settings.service_name, f"{settings.service_name}-chores"]
+        names = [settings.service_name, f"{settings.service_name}-background"]
         connections = await instances.count_connections(engine, names)
-        if connections and number not in SERVED:
+        if connections and number not in SUPPORTED:
             raise click.ClickException(
                 f"{connections} connections of a running service, which gives no heartbeat at this revision, "
                 f"may not serve {end}: stop it first, or use --force."

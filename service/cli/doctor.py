@@ -13,14 +13,14 @@ from pathlib import Path
 import click
 
 from service import __version__
-from service.app import CHORE_CONNECTIONS, Service
+from service.app import BACKGROUND_CONNECTIONS, Service
 from service.cli.output import json_option, show_json, show_table
 from service.db.core.replica import Replica
-from service.db.diagnostics import Facts, examine, identify, list_drift, reason_of
-from service.db.migrations.compatibility import SERVED, Standing
+from service.db.diagnostics import Facts, explain_error, inspect, list_drift, system_identifier
+from service.db.migrations.compatibility import SUPPORTED, SchemaStatus
 from service.db.migrations.history import list_revisions
 from service.observability.logging import configure_logs
-from service.security.hashing.hasher import affordable_workers
+from service.security.hashing.hasher import default_workers
 from service.security.hashing.system_limits import available_cores, memory_limit_bytes
 from service.services import database_of, with_service
 from settings import Settings, get_settings
@@ -102,7 +102,7 @@ def check_machine(settings: Settings) -> Iterator[Finding]:
     """Look at cores and memory, and whether hashing fits into them."""
     memory, cores = memory_limit_bytes(), available_cores()
     chosen, processes = settings.passwords, settings.http.workers
-    threads = chosen.workers or affordable_workers(chosen.memory_kib, cores, memory)
+    threads = chosen.workers or default_workers(chosen.memory_kib, cores, memory)
     needed_mib = processes * (_BASE_MIB + threads * chosen.memory_kib // 1024)
     seen = (
         f"{processes} × {threads} hashes of {chosen.memory_kib // 1024} MiB at once: {needed_mib} MiB in all"
@@ -124,11 +124,11 @@ def check_machine(settings: Settings) -> Iterator[Finding]:
 
 async def check_database(service: Service) -> list[Finding]:
     """Look at the database and its schema, or tell why it cannot be reached."""
-    where, engine = service.settings.database.masked_dsn, service.chore_engine
+    where, engine = service.settings.database.masked_dsn, service.background_engine
     try:
-        facts = await examine(engine)
+        facts = await inspect(engine)
     except Exception as error:
-        if (reason := reason_of(error)) is None:
+        if (reason := explain_error(error)) is None:
             raise
         return [_problem("connection", where, reason)]
     findings = [Finding("connection", f"{where} as {facts.role}"), *check_facts(facts, service.settings)]
@@ -143,10 +143,12 @@ async def check_replica(service: Service, replica: Replica) -> list[Finding]:
     """Look at the read replica; as long as it is of no use, the primary answers."""
     where = service.settings.database.masked_replica_dsn
     try:
-        facts = await examine(replica.engine)
-        is_ours = await identify(replica.engine) == await identify(service.chore_engine)
+        facts = await inspect(replica.engine)
+        is_ours = await system_identifier(replica.engine) == await system_identifier(
+            service.background_engine
+        )
     except Exception as error:
-        if (reason := reason_of(error)) is None:
+        if (reason := explain_error(error)) is None:
             raise
         cure = reason.replace("DATABASE_URL", _REPLICA_URL)
         return [_warning("read replica", f"{where}: the primary answers all reads.", cure)]
@@ -195,7 +197,7 @@ def _check_server(facts: Facts, settings: Settings) -> Iterator[Finding]:
     if apart > _CLOCK_MAY_DIFFER:
         seen = f"This machine and the database are {apart.total_seconds():.0f} s apart."
         yield _warning("clock", seen, "Let both follow a time server.")
-    needed = settings.http.workers * (settings.database.pool_size + CHORE_CONNECTIONS)
+    needed = settings.http.workers * (settings.database.pool_size + BACKGROUND_CONNECTIONS)
     if needed > facts.connection_limit:
         yield _warning(
             "connections",
@@ -223,20 +225,20 @@ def _check_rights(facts: Facts, settings: Settings) -> Iterator[Finding]:
 
 
 _CURES = {
-    Standing.BEHIND: "Run: python -m service database migrate",
-    Standing.UNMIGRATED: "Run: python -m service database migrate",
-    Standing.AHEAD: "Deploy the release that this schema belongs to.",
-    Standing.UNKNOWN: "This is another application's database, or a later release's: check DATABASE_URL.",
+    SchemaStatus.BEHIND: "Run: python -m service database migrate",
+    SchemaStatus.UNMIGRATED: "Run: python -m service database migrate",
+    SchemaStatus.AHEAD: "Deploy the release that this schema belongs to.",
+    SchemaStatus.UNKNOWN: "This is another application's database, or a later release's: check DATABASE_URL.",
 }
 
 
 def _check_schema(facts: Facts) -> Iterator[Finding]:
-    standing, head = SERVED.place(facts.revision), list_revisions()[-1].id
-    if standing is not Standing.INSIDE:
+    standing, head = SUPPORTED.classify(facts.revision), list_revisions()[-1].id
+    if standing is not SchemaStatus.INSIDE:
         yield _problem("schema", facts.revision or "no revision", _CURES[standing])
     elif facts.revision != head:
         yield _warning(
-            "schema", f"{facts.revision}, which is served; head is {head}", _CURES[Standing.BEHIND]
+            "schema", f"{facts.revision}, which is served; head is {head}", _CURES[SchemaStatus.BEHIND]
         )
     else:
         yield Finding("schema", f"{facts.revision} (head)")

@@ -8,16 +8,16 @@ import click
 from service.api.schemas.keys import ApiKeyView
 from service.app import Service
 from service.cli.output import json_option, show_json, show_table
-from service.console import note, say
+from service.console import print_result, print_status
 from service.domain.callers import OPERATOR
-from service.domain.events import Origin
+from service.domain.events import AuditContext
 from service.domain.ids import parse_id
 from service.domain.keys import ApiKey, Scope
-from service.domain.pages import PAGE_MAX, Position
+from service.domain.pages import PAGE_MAX, Keyset
 from service.services import perform
 from service.usecases.keys import create_key, revoke_key
 
-_OPERATOR = Origin(OPERATOR)
+_OPERATOR = AuditContext(OPERATOR)
 _COLUMNS = ("id", "name", "scopes", "starts", "created", "last used", "ends")
 
 
@@ -39,8 +39,8 @@ def create(name: str, scopes: str, days: int | None, is_json: bool) -> None:
     if is_json:
         show_json({"key": token, "api_key": ApiKeyView.of(key)})
         return
-    say(token)
-    note("This key is shown once. Only its digest is kept.")
+    print_result(token)
+    print_status("This key is shown once. Only its digest is kept.")
 
 
 @keys.command("list")
@@ -66,21 +66,21 @@ def revoke(key_id: str, is_json: bool) -> None:
     if is_json:
         show_json({"id": key_id, "revoked": True})
     else:
-        say("The key is revoked.")
+        print_result("The key is revoked.")
 
 
 async def _create(
     service: Service, name: str, scopes: tuple[Scope, ...], ends_at: datetime | None
 ) -> tuple[str, ApiKey]:
     token, key = await service.uow().run(
-        lambda tx: create_key(tx, name=name, scopes=scopes, expires_at=ends_at, origin=_OPERATOR)
+        lambda tx: create_key(tx, name=name, scopes=scopes, expires_at=ends_at, context=_OPERATOR)
     )
     return token.value, key
 
 
 async def _list(service: Service) -> list[ApiKey]:
     found: list[ApiKey] = []
-    after: Position | None = None
+    after: Keyset | None = None
     while True:
         page = await service.reads.keys.list_page(after=after, limit=PAGE_MAX)
         found += page.items
@@ -90,7 +90,7 @@ async def _list(service: Service) -> list[ApiKey]:
 
 
 async def _revoke(service: Service, key_id: UUID) -> None:
-    await service.uow().run(lambda tx: revoke_key(tx, key_id, origin=_OPERATOR))
+    await service.uow().run(lambda tx: revoke_key(tx, key_id, context=_OPERATOR))
 
 
 def _row(key: ApiKey) -> tuple[str, ...]:

@@ -8,10 +8,10 @@ from typing import Any
 from rich.console import Console
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from service.console import note
+from service.console import print_status
 from service.db import instances
 from service.db.migrations import parking
-from service.db.migrations.compatibility import SERVED, Standing, read_revision
+from service.db.migrations.compatibility import SUPPORTED, SchemaStatus, read_revision
 from service.db.migrations.history import list_revisions, steps_between
 from service.db.migrations.plan import StepPlan
 
@@ -23,7 +23,7 @@ def progress() -> Iterator[Callable[[str], None]]:
     """Give a function that tells what is being done: with a moving sign on a terminal, else line by line."""
     console = Console(stderr=True)
     if not console.is_terminal:
-        yield note
+        yield print_status
         return
     with console.status("starting") as shown:
 
@@ -43,14 +43,14 @@ async def read_parked(engine: AsyncEngine) -> dict[str, int]:
 async def read_status(engine: AsyncEngine) -> dict[str, Any]:
     """Return where the schema stands, as `database status --json` prints it."""
     revision = await read_revision(engine)
-    standing = SERVED.place(revision)
+    standing = SUPPORTED.classify(revision)
     is_known = revision is None or revision in {each.id for each in list_revisions()}
     live = await instances.list_live(engine)
     return {
         "revision": revision,
         "head": list_revisions()[-1].id,
         "standing": standing,
-        "serves": {"oldest": SERVED.oldest, "newest": SERVED.newest},
+        "serves": {"oldest": SUPPORTED.oldest, "newest": SUPPORTED.newest},
         "pending": [step.revision.id for step in steps_between(revision, "head")] if is_known else [],
         "parked": [{"name": name, "bytes": size} for name, size in (await read_parked(engine)).items()],
         "instances": None if live is None else [_instance(each) for each in live],
@@ -76,7 +76,7 @@ def status_in_words(found: dict[str, Any]) -> str:
 def _status_lines(found: dict[str, Any]) -> Iterator[str]:
     yield f"schema     {found['revision'] or 'base (no revision)'}"
     yield f"head       {found['head']}"
-    yield f"serves     {SERVED}: {_STANDINGS[found['standing']]}"
+    yield f"serves     {SUPPORTED}: {_STANDINGS[found['standing']]}"
     yield f"pending    {', '.join(found['pending']) or 'nothing'}"
     parked = {each["name"]: each["bytes"] for each in found["parked"]}
     yield f"parked     {parked_in_words(parked) if parked else 'nothing'}"
@@ -84,11 +84,11 @@ def _status_lines(found: dict[str, Any]) -> Iterator[str]:
 
 
 _STANDINGS = {
-    Standing.INSIDE: "this release can serve it",
-    Standing.BEHIND: "too old for this release; migrate",
-    Standing.AHEAD: "too new for this release; deploy the release it belongs to",
-    Standing.UNMIGRATED: "empty; migrate",
-    Standing.UNKNOWN: "not a revision of ours",
+    SchemaStatus.INSIDE: "this release can serve it",
+    SchemaStatus.BEHIND: "too old for this release; migrate",
+    SchemaStatus.AHEAD: "too new for this release; deploy the release it belongs to",
+    SchemaStatus.UNMIGRATED: "empty; migrate",
+    SchemaStatus.UNKNOWN: "not a revision of ours",
 }
 
 

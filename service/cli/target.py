@@ -13,7 +13,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 from service.db.core.error_classes import translate
 from service.db.migrations import running
-from service.db.migrations.lock_retry import Patience, sqlstate
+from service.db.migrations.lock_retry import LockRetryPolicy, sqlstate
 from service.db.migrations.scratch import CannotCopy
 from service.embedded.binaries import EmbeddedUnavailable
 from service.embedded.server import EmbeddedPostgres
@@ -23,16 +23,16 @@ T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
+class MigrationTarget:
     """The database to work on, and how."""
 
     dsn: str
     settings: Settings
 
     @property
-    def patience(self) -> Patience:
+    def lock_retry(self) -> LockRetryPolicy:
         """How long to wait for others, as configured."""
-        return Patience(self.settings.migrations.lock_timeout, self.settings.migrations.deadline)
+        return LockRetryPolicy(self.settings.migrations.lock_timeout, self.settings.migrations.deadline)
 
     async def with_engine(self, work: Callable[[AsyncEngine], Awaitable[T]]) -> T:
         """Do some work through an engine made for changing the schema."""
@@ -44,15 +44,15 @@ class Place:
 
 
 @contextmanager
-def configured_place() -> Iterator[Place]:
+def configured_target() -> Iterator[MigrationTarget]:
     """Give the configured database, and tell in one sentence what goes wrong with it."""
     settings = get_settings()
     with _terminable(), _telling_failures(settings):
         if settings.migrations_dsn is not None:
-            yield Place(settings.migrations_dsn, settings)
+            yield MigrationTarget(settings.migrations_dsn, settings)
             return
         with EmbeddedPostgres(settings.database.embedded_dir) as postgres:
-            yield Place(postgres.dsn, settings)
+            yield MigrationTarget(postgres.dsn, settings)
 
 
 @contextmanager

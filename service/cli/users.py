@@ -9,11 +9,11 @@ from service.api.schemas.users import UserView
 from service.app import Service
 from service.cli.bulk import export_accounts, import_accounts
 from service.cli.output import json_option, show_json, show_table
-from service.console import note, say
+from service.console import print_result, print_status
 from service.domain.callers import OPERATOR
-from service.domain.events import Origin
-from service.domain.pages import PAGE_MAX, Position, UserFilter, UserSort
-from service.domain.users import Role, State, User, UserChange, canonical_login_id
+from service.domain.events import AuditContext
+from service.domain.pages import PAGE_MAX, Keyset, UserFilter, UserSort
+from service.domain.users import Role, State, User, UserPatch, canonical_login_id
 from service.observability.logging import configure_logs
 from service.services import database_of, perform, with_service
 from service.usecases.admins import grant_admin
@@ -21,7 +21,7 @@ from service.usecases.passwords import create_reset_token
 from service.usecases.users import Registration, create_user, prepare_user, update_user
 from settings import get_settings
 
-_OPERATOR = Origin(OPERATOR)
+_OPERATOR = AuditContext(OPERATOR)
 _ROLES = click.Choice([role.value for role in Role])
 _STATES = click.Choice([state.value for state in State])
 _COLUMNS = ("login id", "name", "role", "state", "created", "last log-in")
@@ -49,11 +49,11 @@ def admin(login_id: str, name: str | None) -> None:
     with database_of(settings) as dsn:
         user = with_service(settings, dsn, lambda service: _grant(service, login_id))
         if user is not None:
-            say(f"{user.login_id} is an administrator now.")
+            print_result(f"{user.login_id} is an administrator now.")
             return
         wanted = Registration(login_id, name or login_id, password=_read_password(), role=Role.ADMIN)
         user = with_service(settings, dsn, lambda service: _create(service, wanted))
-        say(f"The administrator {user.login_id} was created.")
+        print_result(f"The administrator {user.login_id} was created.")
 
 
 @users.command()
@@ -88,7 +88,7 @@ def list_(prefix: str | None, state: str | None, role: str | None, limit: int, i
     else:
         show_table(_COLUMNS, [_row(user) for user in found])
     if not is_all:
-        note(f"There are more than these {limit}; see --limit.")
+        print_status(f"There are more than these {limit}; see --limit.")
 
 
 @users.command()
@@ -96,7 +96,7 @@ def list_(prefix: str | None, state: str | None, role: str | None, limit: int, i
 @json_option
 def disable(login_id: str, is_json: bool) -> None:
     """Keep an account from logging in, and end its sessions."""
-    user = perform(lambda service: _change(service, login_id, UserChange(state=State.DISABLED)))
+    user = perform(lambda service: _change(service, login_id, UserPatch(state=State.DISABLED)))
     _tell(user, f"{user.login_id} is disabled, and its sessions have ended.", is_json)
 
 
@@ -105,7 +105,7 @@ def disable(login_id: str, is_json: bool) -> None:
 @json_option
 def enable(login_id: str, is_json: bool) -> None:
     """Let a disabled account log in again."""
-    user = perform(lambda service: _change(service, login_id, UserChange(state=State.ACTIVE)))
+    user = perform(lambda service: _change(service, login_id, UserPatch(state=State.ACTIVE)))
     _tell(user, f"{user.login_id} can log in.", is_json)
 
 
@@ -121,25 +121,25 @@ def reset_password(login_id: str, is_json: bool) -> None:
     if is_json:
         show_json({"token": token, "expires_at": ends_at})
         return
-    say(token)
-    note(f"It can be used once, until {ends_at}.")
+    print_result(token)
+    print_status(f"It can be used once, until {ends_at}.")
 
 
 async def _grant(service: Service, login_id: str) -> User | None:
     return await service.uow().run(
-        lambda tx: grant_admin(tx, login_id, origin=_OPERATOR, rules=service.rules)
+        lambda tx: grant_admin(tx, login_id, context=_OPERATOR, policies=service.policies)
     )
 
 
 async def _create(service: Service, wanted: Registration) -> User:
-    new = await prepare_user(wanted, hasher=service.hasher, origin=_OPERATOR, rules=service.rules)
-    return await service.uow().run(lambda tx: create_user(tx, new, origin=_OPERATOR))
+    new = await prepare_user(wanted, hasher=service.hasher, context=_OPERATOR, policies=service.policies)
+    return await service.uow().run(lambda tx: create_user(tx, new, context=_OPERATOR))
 
 
 async def _list(service: Service, wanted: UserFilter, limit: int) -> tuple[list[User], bool]:
     """Give at most `limit` accounts, and whether these are all."""
     found: list[User] = []
-    after: Position | None = None
+    after: Keyset | None = None
     while len(found) < limit:
         size = min(PAGE_MAX, limit - len(found))
         page = await service.reads.users.list_page(wanted, sort=UserSort.LOGIN_ID, after=after, limit=size)
@@ -150,11 +150,11 @@ async def _list(service: Service, wanted: UserFilter, limit: int) -> tuple[list[
     return found, False
 
 
-async def _change(service: Service, login_id: str, change: UserChange) -> User:
+async def _change(service: Service, login_id: str, change: UserPatch) -> User:
     user = await _find(service, login_id)
     return await service.uow().run(
         lambda tx: update_user(
-            tx, user.id, change, origin=_OPERATOR, rules=service.rules, precondition=lambda _user: True
+            tx, user.id, change, context=_OPERATOR, policies=service.policies, precondition=lambda _user: True
         )
     )
 
@@ -162,7 +162,7 @@ async def _change(service: Service, login_id: str, change: UserChange) -> User:
 async def _reset(service: Service, login_id: str) -> tuple[str, str]:
     user = await _find(service, login_id)
     token, ends_at = await service.uow().run(
-        lambda tx: create_reset_token(tx, user.id, origin=_OPERATOR, rules=service.rules)
+        lambda tx: create_reset_token(tx, user.id, context=_OPERATOR, policies=service.policies)
     )
     return token.value, timestamp(ends_at)
 
@@ -180,7 +180,7 @@ def _tell(user: User, sentence: str, is_json: bool) -> None:
     if is_json:
         show_json(UserView.of(user))
     else:
-        say(sentence)
+        print_result(sentence)
 
 
 def _row(user: User) -> tuple[str, ...]:

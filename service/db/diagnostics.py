@@ -71,10 +71,10 @@ class Facts:
     """Tables of ours that every role may use."""
 
 
-async def examine(engine: AsyncEngine) -> Facts:
+async def inspect(engine: AsyncEngine) -> Facts:
     """Look at a database; nothing is changed.
 
-    Raises: whatever the driver raises; `reason_of` tells it in words.
+    Raises: whatever the driver raises; `explain_error` tells it in words.
     """
     revision = await read_revision(engine)
     async with engine.connect() as connection:
@@ -89,10 +89,10 @@ async def examine(engine: AsyncEngine) -> Facts:
         )
 
 
-async def identify(engine: AsyncEngine) -> int:
+async def system_identifier(engine: AsyncEngine) -> int:
     """Give what a database cluster has in common with its standbys alone.
 
-    Raises: whatever the driver raises; `reason_of` tells it in words.
+    Raises: whatever the driver raises; `explain_error` tells it in words.
     """
     async with engine.connect() as connection:
         system: int = (await connection.execute(_SYSTEM)).scalar_one()
@@ -122,7 +122,7 @@ def _in_words(difference: Any) -> str:
     return f"{kind} {' '.join(name for name in names if name)}"
 
 
-def reason_of(error: BaseException) -> str | None:
+def explain_error(error: BaseException) -> str | None:
     """Tell why a connection failed and what to do about it; None for what is no failure to connect."""
     state = sqlstate_of(error) or ""
     if state in _REASONS:

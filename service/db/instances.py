@@ -16,10 +16,10 @@ from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.exc import ProgrammingError
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from service.db.migrations.compatibility import SERVED, UNDEFINED_TABLE, Window
+from service.db.migrations.compatibility import SUPPORTED, UNDEFINED_TABLE, RevisionRange
 from service.db.tables import InstanceRow
 
-BEAT_EVERY = timedelta(seconds=5)
+HEARTBEAT_INTERVAL = timedelta(seconds=5)
 """How often a process should call `beat`."""
 
 LIVE_FOR = timedelta(seconds=30)
@@ -45,18 +45,20 @@ class Instance:
     @classmethod
     def here(cls, instance_id: UUID, release: str) -> "Instance":
         """Describe the current process."""
-        return cls(instance_id, socket.gethostname(), os.getpid(), release, SERVED.oldest, SERVED.newest)
+        return cls(
+            instance_id, socket.gethostname(), os.getpid(), release, SUPPORTED.oldest, SUPPORTED.newest
+        )
 
     @property
-    def window(self) -> Window:
+    def window(self) -> RevisionRange:
         """The revisions it serves."""
-        return Window(self.oldest_revision, self.newest_revision)
+        return RevisionRange(self.oldest_revision, self.newest_revision)
 
     def __str__(self) -> str:
         return f"{self.host} process {self.pid} (release {self.release}, serves {self.window})"
 
 
-async def beat(engine: AsyncEngine, instance: Instance) -> None:
+async def record_heartbeat(engine: AsyncEngine, instance: Instance) -> None:
     """Say that an instance lives, and forget those long gone."""
     written = insert(InstanceRow).values(asdict(instance))
     await _execute(
@@ -66,7 +68,7 @@ async def beat(engine: AsyncEngine, instance: Instance) -> None:
     )
 
 
-async def leave(engine: AsyncEngine, instance_id: UUID) -> None:
+async def unregister(engine: AsyncEngine, instance_id: UUID) -> None:
     """Say that an instance has ended."""
     await _execute(engine, delete(InstanceRow).where(InstanceRow.id == instance_id))
 

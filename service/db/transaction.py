@@ -8,7 +8,7 @@ from sqlalchemy import select
 
 from service.db.core.engine import Record
 from service.db.core.statements import Driver, Statement
-from service.db.repositories.cleanup import Housekeeping
+from service.db.repositories.cleanup import Cleanup
 from service.db.repositories.events import EventRepository
 from service.db.repositories.idempotency import IdempotencyRepository
 from service.db.repositories.keys import ApiKeyRepository
@@ -41,7 +41,7 @@ class Tx:
         """Whether BEGIN was sent, as it is before the first statement."""
         self.statements = 0
         """How many statements have succeeded: after the first, a lost connection is no longer a stale one."""
-        self.told: list[dict[str, str]] = []
+        self.audit_records: list[dict[str, str]] = []
         """What the audit trail tells of this transaction, to be logged once it is committed."""
         self.failure: BaseException | None = None
         """How a statement failed: then nothing of the transaction can be committed any more."""
@@ -121,9 +121,9 @@ class Tx:
     @property
     def events(self) -> EventRepository:
         """The audit trail."""
-        return EventRepository(self, self.told)
+        return EventRepository(self, self.audit_records)
 
     @property
-    def housekeeping(self) -> Housekeeping:
+    def cleanup(self) -> Cleanup:
         """Removal of what has expired."""
-        return Housekeeping(self)
+        return Cleanup(self)

@@ -7,9 +7,9 @@ from uuid import UUID
 
 from service.domain.errors import Forbidden, NotFound, PasswordChangeRequired, Unauthenticated
 from service.domain.keys import ApiKey, Scope
-from service.domain.sessions import OpenSession
+from service.domain.sessions import AuthenticatedSession
 from service.domain.users import Role
-from service.domain.wal_position import Moment
+from service.domain.wal_position import WalPosition
 
 
 class CallerKind(StrEnum):
@@ -26,41 +26,41 @@ class Caller:
     """The authenticated origin of a request. Identity comes from the token alone. Source: CVE-2025-61928."""
 
     kind: CallerKind
-    open_session: OpenSession | None = None
+    authenticated_session: AuthenticatedSession | None = None
     key: ApiKey | None = None
 
     @property
     def id(self) -> UUID | None:
         """The id of the account or key behind the request."""
-        if self.open_session is not None:
-            return self.open_session.user.id
+        if self.authenticated_session is not None:
+            return self.authenticated_session.user.id
         return self.key.id if self.key is not None else None
 
     @property
     def user_id(self) -> UUID | None:
         """The id of the account behind the request, for which `me` stands."""
-        return self.open_session.user.id if self.open_session is not None else None
+        return self.authenticated_session.user.id if self.authenticated_session is not None else None
 
     @property
     def session_id(self) -> UUID | None:
         """The id of the session behind the request."""
-        return self.open_session.session.id if self.open_session is not None else None
+        return self.authenticated_session.session.id if self.authenticated_session is not None else None
 
     @property
-    def moment(self) -> Moment | None:
+    def wal_position(self) -> WalPosition | None:
         """When the caller was authenticated, where a replica is to be measured by it."""
-        found = self.open_session or self.key
-        return found.moment if found is not None else None
+        found = self.authenticated_session or self.key
+        return found.wal_position if found is not None else None
 
     @property
     def is_admin(self) -> bool:
         """Whether this is a session of an administrator."""
-        return self.open_session is not None and self.open_session.user.role is Role.ADMIN
+        return self.authenticated_session is not None and self.authenticated_session.user.role is Role.ADMIN
 
     @property
     def must_change_password(self) -> bool:
         """Whether this session may do nothing but change its password or log out."""
-        return self.open_session is not None and self.open_session.user.must_change
+        return self.authenticated_session is not None and self.authenticated_session.user.must_change
 
     def has_scope(self, scope: Scope | None) -> bool:
         """Whether this is an API key that carries the right."""
@@ -68,7 +68,7 @@ class Caller:
 
     def logged_in_within(self, span: timedelta) -> bool:
         """Whether the log-in behind this session is at most `span` old, by the database's clock."""
-        return self.open_session is not None and self.open_session.age <= span
+        return self.authenticated_session is not None and self.authenticated_session.age <= span
 
 
 ANONYMOUS = Caller(CallerKind.ANONYMOUS)

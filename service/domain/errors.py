@@ -191,7 +191,7 @@ class UnsupportedMediaType(RollcallError):
 
 
 @dataclass(frozen=True, slots=True)
-class FieldFault:
+class FieldError:
     """One fault in one field. `pointer` is a JSON Pointer into the body, or `?name` for a query parameter."""
 
     pointer: str
@@ -206,7 +206,7 @@ class ValidationFailed(RollcallError):
     title = "The request breaks a rule"
     detail = "One or more fields break a rule."
 
-    def __init__(self, *faults: FieldFault) -> None:
+    def __init__(self, *faults: FieldError) -> None:
         super().__init__()
         self.faults = faults
 

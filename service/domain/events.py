@@ -45,7 +45,7 @@ class Event:
 
 
 @dataclass(frozen=True, slots=True)
-class Origin:
+class AuditContext:
     """Where a change comes from: its caller, the caller's address and network, and the request."""
 
     caller: Caller

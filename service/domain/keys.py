@@ -5,7 +5,7 @@ from datetime import datetime
 from enum import StrEnum
 from uuid import UUID
 
-from service.domain.wal_position import Moment
+from service.domain.wal_position import WalPosition
 
 KEY_NAME_MAX = 100
 
@@ -29,5 +29,5 @@ class ApiKey:
     last_used_at: datetime | None
     expires_at: datetime | None
     prefix: str
-    moment: Moment | None = None
+    wal_position: WalPosition | None = None
     """When it was found by its token, where a replica is to be measured by it."""

@@ -16,7 +16,7 @@ PAGE_DEFAULT = 50
 
 
 @dataclass(frozen=True, slots=True)
-class Position:
+class Keyset:
     """The place of one row in a sorted listing: what comes after it is the next page."""
 
     id: UUID
@@ -29,7 +29,7 @@ class Page(Generic[ItemT]):
     """Some items of a listing, and where the next page starts, or None at the end."""
 
     items: Sequence[ItemT]
-    next: Position | None
+    next: Keyset | None
 
 
 class UserSort(StrEnum):

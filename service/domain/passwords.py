@@ -5,7 +5,7 @@ import unicodedata
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
-from service.domain.errors import FieldFault
+from service.domain.errors import FieldError
 
 MAX_LENGTH = 1024
 """Code points. Beyond it, or beyond `MAX_BYTES` of UTF-8, a text is no password and is never hashed."""
@@ -75,15 +75,15 @@ class PasswordPolicy:
 
     def faults(
         self, password: str, *, pointer: str, context: Sequence[str], is_common: Callable[[str], bool]
-    ) -> list[FieldFault]:
+    ) -> list[FieldError]:
         """Return every rule that a new password breaks, none when it may be set.
 
         `password` is as it was sent; `context` holds what it must not be made of (login id, name, service);
         `is_common` answers for a normalised password. The details name the rule and repeat nothing.
         """
 
-        def fault(code: str, detail: str) -> FieldFault:
-            return FieldFault(pointer, code, detail)
+        def fault(code: str, detail: str) -> FieldError:
+            return FieldError(pointer, code, detail)
 
         found = []
         if _FORBIDDEN.search(password):

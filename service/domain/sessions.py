@@ -5,7 +5,7 @@ from datetime import datetime, timedelta
 from uuid import UUID
 
 from service.domain.users import Role, User
-from service.domain.wal_position import Moment
+from service.domain.wal_position import WalPosition
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,14 +23,14 @@ class Session:
 
 
 @dataclass(frozen=True, slots=True)
-class OpenSession:
+class AuthenticatedSession:
     """A live session with its account, as one look-up found them, by the database's clock."""
 
     session: Session
     user: User
     age: timedelta
     idle_for: timedelta
-    moment: Moment | None = None
+    wal_position: WalPosition | None = None
     """When that was, where a replica is to be measured by it."""
 
 

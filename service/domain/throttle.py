@@ -12,17 +12,17 @@ from datetime import timedelta
 class ThrottlePolicy:
     """The limits on failed log-ins, per account and per network."""
 
-    free_failures: int = 5
-    first_wait: timedelta = timedelta(seconds=1)
-    longest_wait: timedelta = timedelta(minutes=15)
-    strangers_per_hour: int = 30
+    free_attempts: int = 5
+    initial_backoff: timedelta = timedelta(seconds=1)
+    max_backoff: timedelta = timedelta(minutes=15)
+    unrecognised_per_hour: int = 30
     failures_in_a_row: int = 100
     network_per_minute: int = 20
     network_per_hour: int = 200
 
     def wait_after(self, failures: int) -> timedelta:
         """Give the wait before the next attempt after that many failures in a row."""
-        if failures < self.free_failures:
+        if failures < self.free_attempts:
             return timedelta(0)
-        doublings = min(failures - self.free_failures, 30)
-        return min(self.first_wait * (1 << doublings), self.longest_wait)
+        doublings = min(failures - self.free_attempts, 30)
+        return min(self.initial_backoff * (1 << doublings), self.max_backoff)

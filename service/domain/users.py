@@ -53,7 +53,7 @@ class User:
 
 
 @dataclass(frozen=True, slots=True)
-class UserChange:
+class UserPatch:
     """What a change names; None leaves a field as it is."""
 
     name: str | None = None

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 
 @dataclass(frozen=True, slots=True)
-class Moment:
+class WalPosition:
     """How far the database had got: what was acknowledged to anybody before, it holds.
 
     Positions are in the log of one timeline; a position on another says nothing about this one.
@@ -13,6 +13,6 @@ class Moment:
     timeline: int
     position: int
 
-    def includes(self, other: "Moment") -> bool:
+    def includes(self, other: "WalPosition") -> bool:
         """Whether everything up to the other moment had happened by this one."""
         return self.timeline == other.timeline and self.position >= other.position

@@ -71,7 +71,7 @@ _ALWAYS = {
     "log_parameter_max_length": "0",
     "log_parameter_max_length_on_error": "0",
 }
-_FORGETFUL = {"fsync": "off", "synchronous_commit": "off", "full_page_writes": "off"}
+_NON_DURABLE = {"fsync": "off", "synchronous_commit": "off", "full_page_writes": "off"}
 
 _log = logging.getLogger(__name__)
 
@@ -114,7 +114,7 @@ class EmbeddedPostgres:
                 f"The embedded PostgreSQL cannot use its files ({error}): mend that, or set DATABASE_URL."
             ) from error
 
-    def bring_back(self) -> None:
+    def restart_if_dead(self) -> None:
         """Start a server that has died since `start`; where its data are gone, make nothing in their place.
 
         Raises: EmbeddedUnavailable.
@@ -253,7 +253,7 @@ class EmbeddedPostgres:
             with self._lock_file("server") as lock:
                 if _lock_at_once(lock):
                     if log_start is not None:
-                        raise self._failure(f"does not start ({self._last_words(log_start)})")
+                        raise self._failure(f"does not start ({self._last_error(log_start)})")
                     log_start = self._server_log.stat().st_size if self._server_log.exists() else 0
                     self._launch(lock)
             if time.monotonic() > deadline:
@@ -278,7 +278,7 @@ class EmbeddedPostgres:
         self._pid_file.unlink(missing_ok=True)
         command = [*server_command("postgres"), "-D", str(self._data)]
         settings = {"unix_socket_directories": f'"{self._make_socket_directory()}"', **_ALWAYS}
-        for name, value in (settings if self._durable else settings | _FORGETFUL).items():
+        for name, value in (settings if self._durable else settings | _NON_DURABLE).items():
             command += ["-c", f"{name}={value}"]
         append = os.O_WRONLY | os.O_CREAT | os.O_APPEND
         # Not subprocess.Popen, which complains about a child that is meant to outlive it.
@@ -334,7 +334,7 @@ class EmbeddedPostgres:
         except FileNotFoundError:
             return []
 
-    def _last_words(self, log_start: int) -> str:
+    def _last_error(self, log_start: int) -> str:
         with self._server_log.open("rb") as log:
             log.seek(log_start)
             return first_complaint(log.read().decode(errors="replace"))

@@ -32,7 +32,7 @@ class RequestRecord(NamedTuple):
     traceparent: str | None = None
 
 
-class RequestLine(Struct, frozen=True):
+class AccessLogEntry(Struct, frozen=True):
     """What is logged of a request, in the order of the fields; what is unset is left out."""
 
     event: str
@@ -47,12 +47,12 @@ class RequestLine(Struct, frozen=True):
     at: datetime
 
 
-TellRequest: TypeAlias = Callable[[RequestLine], None]
+AccessLogSink: TypeAlias = Callable[[AccessLogEntry], None]
 
 
-def line_of(record: RequestRecord, method: str) -> RequestLine:
+def entry_from(record: RequestRecord, method: str) -> AccessLogEntry:
     """Give the line of a request that has just ended; `method` is one of a bounded set."""
-    return RequestLine(
+    return AccessLogEntry(
         "request",
         method,
         record.route or "",
@@ -66,7 +66,7 @@ def line_of(record: RequestRecord, method: str) -> RequestLine:
     )
 
 
-def log_request(line: RequestLine) -> None:
+def log_request(line: AccessLogEntry) -> None:
     """Log a request as everything else is logged. A server has a way that takes a tenth of the time."""
     fields = {name: value for name, value in structs.asdict(line).items() if value is not UNSET}
     del fields["level"], fields["at"]  # the logger's own

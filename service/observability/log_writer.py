@@ -9,16 +9,16 @@ from typing import Generic, TextIO, TypeVar
 
 LineT = TypeVar("LineT")
 
-GATHER_S = 0.02
-MOST_WAITING = 10_000
+FLUSH_INTERVAL_S = 0.02
+MAX_QUEUED = 10_000
 
 
-class Lines(Generic[LineT]):
+class BackgroundLogWriter(Generic[LineT]):
     """A text stream that another thread writes out, many lines at once.
 
     A write to standard error costs as much as a tenth of a request, and a slow disk or reader would make
-    every request wait. A line comes out `GATHER_S` later at most, in order, and at the end of the process;
-    one that is killed loses what it said within that time. Beyond `MOST_WAITING` lines the writer waits.
+    every request wait. A line is written at most `FLUSH_INTERVAL_S` later, in order, and at exit; a process
+    that is killed loses the lines of that time. Beyond `MAX_QUEUED` lines the caller writes them itself.
 
     A line can be added as something else than text, which `render` makes a line of when it is written.
     """
@@ -42,7 +42,7 @@ class Lines(Generic[LineT]):
         self._lines.append(line)
         if not self._is_filled.is_set():
             self._is_filled.set()
-        elif len(self._lines) > MOST_WAITING:
+        elif len(self._lines) > MAX_QUEUED:
             self.drain()
 
     def flush(self) -> None:
@@ -59,6 +59,6 @@ class Lines(Generic[LineT]):
     def _work(self) -> None:
         while True:
             self._is_filled.wait()
-            time.sleep(GATHER_S)
+            time.sleep(FLUSH_INTERVAL_S)
             self._is_filled.clear()
             self.drain()

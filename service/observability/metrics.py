@@ -25,8 +25,8 @@ from prometheus_client.registry import Collector
 from service import __version__
 from service.db.core.engine import PoolStats
 from service.domain.events import Action
-from service.observability.access_log import RequestRecord, TellRequest, line_of, log_request
-from service.observability.tracing import Traces
+from service.observability.access_log import AccessLogSink, RequestRecord, entry_from, log_request
+from service.observability.tracing import RequestTracer
 from service.security.hashing.hasher import HashingStats
 
 SHARED_DIR: Final = "PROMETHEUS_MULTIPROC_DIR"
@@ -43,7 +43,7 @@ _LOGIN_OUTCOMES: Final = {201: "succeeded", 401: "failed", 429: "throttled", 503
 
 
 @dataclass(frozen=True, slots=True)
-class Readings:
+class MetricsSnapshot:
     """What the parts of one process show at a moment."""
 
     hashing: HashingStats
@@ -54,7 +54,7 @@ class Readings:
     """Reads that the read replica might have answered, by their outcome; empty where there is none."""
 
 
-class Observer:
+class RequestTelemetry:
     """Counts and logs every request once it is over, and gives the figures to whoever asks.
 
     `read` is called for the figures of the moment: whenever somebody asks, and by `refresh`. Worker processes
@@ -65,7 +65,10 @@ class Observer:
     """
 
     def __init__(
-        self, read: Callable[[], Readings], traces: Traces | None = None, tell: TellRequest = log_request
+        self,
+        read: Callable[[], MetricsSnapshot],
+        traces: RequestTracer | None = None,
+        tell: AccessLogSink = log_request,
     ) -> None:
         self._read = read
         self._traces = traces
@@ -73,8 +76,8 @@ class Observer:
         self._durations: dict[tuple[str, str, int], Histogram] = {}
         self._lock = Lock()
         is_shared = SHARED_DIR in os.environ
-        own = CollectorRegistry() if is_shared else _registry_with(_Release(self.refresh))
-        self.registry = _registry_of_all(_Release(self.refresh)) if is_shared else own
+        own = CollectorRegistry() if is_shared else _registry_with(_BuildInfo(self.refresh))
+        self.registry = _registry_of_all(_BuildInfo(self.refresh)) if is_shared else own
         self._requests = Histogram(
             "http_server_request_duration_seconds",
             "Duration of HTTP requests.",
@@ -92,7 +95,7 @@ class Observer:
         )
         for action in Action:
             self._events.labels(action.value)
-        self._moment = _Moment(own)
+        self._moment = _Gauges(own)
         if not is_shared:
             ProcessCollector(registry=own)
 
@@ -105,7 +108,7 @@ class Observer:
             self._logins.labels(_LOGIN_OUTCOMES[record.status]).inc()
         if route in _UNLOGGED:
             return
-        self._tell(line_of(record, method))
+        self._tell(entry_from(record, method))
         if self._traces is not None:
             self._traces.observe(record)
 
@@ -132,7 +135,7 @@ class Observer:
             self._moment.show(self._read())
 
 
-class _Moment:
+class _Gauges:
     """What is read at a moment: gauges, and counters that somebody else counts."""
 
     def __init__(self, registry: CollectorRegistry) -> None:
@@ -146,23 +149,23 @@ class _Moment:
         self._oldest_wait = self._max(
             "rollcall_hashing_oldest_wait_seconds", "How long who waits longest for a turn has waited."
         )
-        self._done = _Total(Counter("rollcall_hashing_done", "Hashes computed.", registry=registry))
+        self._done = _MirroredCounter(Counter("rollcall_hashing_done", "Hashes computed.", registry=registry))
         shed = Counter("rollcall_hashing_shed", "Hashes refused for want of room.", registry=registry)
-        self._shed = _Total(shed)
+        self._shed = _MirroredCounter(shed)
         self._replica_reads = Counter(
             "rollcall_replica_reads",
             "Reads that the read replica might have answered, by their outcome.",
             ("outcome",),
             registry=registry,
         )
-        self._outcomes: dict[str, _Total] = {}
+        self._outcomes: dict[str, _MirroredCounter] = {}
         pool, state = "db_client_connection_pool_name", "db_client_connection_state"
         self._connections = self._sum("db_client_connection_count", "Connections.", pool, state)
         self._most = self._sum("db_client_connection_max", "Connections, at most.", pool)
         self._pending = self._sum("db_client_connection_pending_requests", "Waiting for one.", pool)
         self._revision = self._max("rollcall_schema_revision", "The database's revision; -1: not known.")
 
-    def show(self, readings: Readings) -> None:
+    def show(self, readings: MetricsSnapshot) -> None:
         hashing = readings.hashing
         self._hashing_running.set(hashing.running)
         self._hashing_queued.set(hashing.queued)
@@ -172,7 +175,7 @@ class _Moment:
         self._shed.reach(hashing.shed_total)
         for outcome, total in readings.replica_reads.items():
             if outcome not in self._outcomes:
-                self._outcomes[outcome] = _Total(self._replica_reads.labels(outcome))
+                self._outcomes[outcome] = _MirroredCounter(self._replica_reads.labels(outcome))
             self._outcomes[outcome].reach(total)
         for pool in readings.pools:
             self._connections.labels(pool.name, "used").set(pool.used)
@@ -190,7 +193,7 @@ class _Moment:
         return Gauge(name, about, registry=self._registry, multiprocess_mode="livemax")
 
 
-class _Total:
+class _MirroredCounter:
     """A counter that follows a total counted elsewhere."""
 
     def __init__(self, counter: Counter) -> None:
@@ -202,7 +205,7 @@ class _Total:
         self._reached = total
 
 
-class _Release(Collector):
+class _BuildInfo(Collector):
     """Tells the release; asked first, it also lets the others read the moment."""
 
     def __init__(self, prepare: Callable[[], None]) -> None:
@@ -216,16 +219,16 @@ class _Release(Collector):
 
 def registry_of_workers() -> CollectorRegistry:
     """Give the figures of all workers that share the directory, read from its files."""
-    return _registry_of_all(_Release(lambda: None))
+    return _registry_of_all(_BuildInfo(lambda: None))
 
 
-def _registry_of_all(release: _Release) -> CollectorRegistry:
+def _registry_of_all(release: _BuildInfo) -> CollectorRegistry:
     registry = _registry_with(release)
     cast(Any, MultiProcessCollector)(registry)  # the library leaves it untyped
     return registry
 
 
-def _registry_with(release: _Release) -> CollectorRegistry:
+def _registry_with(release: _BuildInfo) -> CollectorRegistry:
     registry = CollectorRegistry()
     registry.register(release)
     return registry

@@ -18,7 +18,7 @@ _CANNOT_LISTEN = "Cannot listen on {host}, port {port}, for metrics: it is in us
 
 
 @contextmanager
-def answering(settings: Settings, registry: CollectorRegistry) -> Iterator[None]:
+def metrics_server(settings: Settings, registry: CollectorRegistry) -> Iterator[None]:
     """Answer on the port that was chosen for metrics, if one was, for as long as the block runs."""
     chosen = settings.metrics
     if not chosen.enabled or chosen.port is None:
@@ -38,7 +38,7 @@ def answering(settings: Settings, registry: CollectorRegistry) -> Iterator[None]
 
 
 @contextmanager
-def adding_up() -> Iterator[Callable[[int], None]]:
+def multiprocess_metrics() -> Iterator[Callable[[int], None]]:
     """Let the worker processes that start in the block add up; gives what to call when one has ended."""
     with TemporaryDirectory(prefix="rollcall-metrics-") as directory:
         os.environ[SHARED_DIR] = directory

@@ -17,7 +17,7 @@ _ENDPOINTS: Final = ("OTEL_EXPORTER_OTLP_ENDPOINT", "OTEL_EXPORTER_OTLP_TRACES_E
 _log = structlog.get_logger("rollcall")
 
 
-class Traces:
+class RequestTracer:
     """Makes a span of each request once it is over, under the caller's span if it sent one.
 
     `provider` is OpenTelemetry's; its packages are imported here alone, and only when traces are wanted.

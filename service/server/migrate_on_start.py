@@ -2,7 +2,7 @@
 
 import structlog
 
-from service.db.migrations.lock_retry import Patience
+from service.db.migrations.lock_retry import LockRetryPolicy
 from service.db.migrations.running import migrate
 from settings import Settings
 
@@ -14,7 +14,7 @@ def migrate_to_head(settings: Settings, dsn: str) -> None:
 
     Raises: as `service.db.migrations.running.migrate`.
     """
-    patience = Patience(settings.migrations.lock_timeout, settings.migrations.deadline)
+    lock_retry = LockRetryPolicy(settings.migrations.lock_timeout, settings.migrations.deadline)
     migrate(
-        dsn, "head", upward=True, patience=patience, report=lambda line: _log.info("migrating", step=line)
+        dsn, "head", upward=True, lock_retry=lock_retry, report=lambda line: _log.info("migrating", step=line)
     )

@@ -18,18 +18,18 @@ from litestar import Litestar
 
 from service import __version__
 from service.app import Service, create_app
-from service.console import note
-from service.db.migrations.probe import FirstLook, look
+from service.console import print_status
+from service.db.migrations.probe import DatabaseState, probe
 from service.domain.callers import OPERATOR
-from service.domain.events import Origin
+from service.domain.events import AuditContext
 from service.domain.users import Role
 from service.loading import load
-from service.observability.access_log import TellRequest
+from service.observability.access_log import AccessLogSink
 from service.observability.logging import configure_server_logs
 from service.observability.metrics import registry_of_workers
-from service.observability.metrics_server import adding_up, answering
-from service.server.slow_clients import LOOK_EVERY_S, Idleness
-from service.server.supervisor import Workers
+from service.observability.metrics_server import metrics_server, multiprocess_metrics
+from service.server.slow_clients import LOOK_EVERY_S, SlowClientGuard
+from service.server.supervisor import Supervisor
 from service.services import with_service
 from service.usecases.users import Registration, create_user, prepare_user
 from settings import Settings, get_settings
@@ -43,17 +43,17 @@ _CANNOT_LISTEN = "Cannot listen on {address}: the address is in use or not of th
 _log = structlog.get_logger("rollcall")
 
 
-def run(settings: Settings, dsn: str, tell_request: TellRequest) -> None:
+def run(settings: Settings, dsn: str, access_log: AccessLogSink) -> None:
     """Serve on the database that runs at this DSN, once it is migrated and has an administrator."""
     is_embedded = settings.database.dsn is None
-    found = asyncio.run(look(dsn)) if is_embedded else FirstLook()
+    found = asyncio.run(probe(dsn)) if is_embedded else DatabaseState()
     if settings.migrates_on_start and (settings.migrations_dsn or not found.is_at_head):
         load("service.server.migrate_on_start", "migrate_to_head")(settings, settings.migrations_dsn or dsn)
     if is_embedded and not found.has_accounts:
-        _introduce(settings, dsn)
+        _ensure_first_admin(settings, dsn)
     if settings.http.workers == 1:
-        app = create_app(settings, dsn=dsn, tell_request=tell_request)
-        with _listen(settings) as listening, answering(settings, app.state["observer"].registry):
+        app = create_app(settings, dsn=dsn, access_log=access_log)
+        with _listen(settings) as listening, metrics_server(settings, app.state["telemetry"].registry):
             _serve_here(settings, app, listening)
     else:
         _serve_in_workers(settings, dsn)
@@ -76,9 +76,9 @@ class _Server(uvicorn.Server):
         if self._loop is None:
             self.should_exit = True
         else:
-            self._loop.call_soon_threadsafe(self._begin_to_end, sig)
+            self._loop.call_soon_threadsafe(self._start_draining, sig)
 
-    def _begin_to_end(self, sig: int) -> None:
+    def _start_draining(self, sig: int) -> None:
         """Begin to drain at the first signal; at the second, stop waiting for requests in flight."""
         if self._service.is_draining:
             self.force_exit = True
@@ -96,26 +96,26 @@ class _Server(uvicorn.Server):
         self._watch.cancel()
 
     async def _watch_connections(self) -> None:
-        idleness = Idleness(self.server_state.connections)
+        idleness = SlowClientGuard(self.server_state.connections)
         while True:
             await asyncio.sleep(LOOK_EVERY_S)
             if self.should_exit:
                 idleness.end_all()
             else:
-                idleness.end_slow(time.monotonic())
+                idleness.close_slow(time.monotonic())
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         """Start, and say where."""
         self._loop = asyncio.get_running_loop()
         await super().startup(sockets=sockets)
         self._watch = asyncio.create_task(self._watch_connections())
-        _spare_collector()
+        _tune_gc()
         if self.started:
             address = _address_of(self._service.settings)
             _log.info("serving", release=__version__, address=address, worker=os.getpid())
 
 
-def _spare_collector() -> None:
+def _tune_gc() -> None:
     """Keep the garbage collector from walking what lives as long as the process, and from running so often.
 
     Its pauses, 10 to 25 ms for 20 000 objects beside a storm of log-ins, are most of what the slowest percent
@@ -135,24 +135,28 @@ def _serve_here(settings: Settings, app: Litestar, listening: socket.socket) -> 
 
 def _serve_in_workers(settings: Settings, dsn: str) -> None:
     """Serve in several processes behind one socket; one that dies is replaced."""
-    patience = settings.http.drain_delay + settings.http.drain_timeout
-    with _listen(settings) as listening, adding_up() as forget, answering(settings, registry_of_workers()):
-        Workers(
+    lock_retry = settings.http.drain_delay + settings.http.drain_timeout
+    with (
+        _listen(settings) as listening,
+        multiprocess_metrics() as on_worker_exit,
+        metrics_server(settings, registry_of_workers()),
+    ):
+        Supervisor(
             serve_as_worker,
             count=settings.http.workers,
             dsn=dsn,
             listening=listening,
-            patience_s=patience.total_seconds() + SPARE_SECONDS,
-            forget=forget,
+            drain_timeout_s=lock_retry.total_seconds() + SPARE_SECONDS,
+            on_worker_exit=on_worker_exit,
         ).run()
 
 
 def serve_as_worker(dsn: str, listening: socket.socket) -> None:
     """Serve as one of several processes; the socket is shared by all of them."""
     settings = get_settings()
-    tell_request = configure_server_logs(settings)
+    access_log = configure_server_logs(settings)
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the parent, which passes it on
-    _serve_here(settings, create_app(settings, dsn=dsn, tell_request=tell_request), listening)
+    _serve_here(settings, create_app(settings, dsn=dsn, access_log=access_log), listening)
 
 
 def _listen(settings: Settings) -> socket.socket:
@@ -191,26 +195,26 @@ def _config(settings: Settings, app: Litestar) -> uvicorn.Config:
     )
 
 
-def _introduce(settings: Settings, dsn: str) -> None:
+def _ensure_first_admin(settings: Settings, dsn: str) -> None:
     """On the first run, make an administrator and tell how to log in, this once."""
     password = secrets.token_urlsafe(16)
     if with_service(settings, dsn, partial(_create_first_admin, password=password)):
-        note("")
-        note("  This is the first run, so there is an administrator now. This is shown once:")
-        note(f"    login id  {FIRST_ADMIN}")
-        note(f"    password  {password}")
-        note("")
+        print_status("")
+        print_status("  This is the first run, so there is an administrator now. This is shown once:")
+        print_status(f"    login id  {FIRST_ADMIN}")
+        print_status(f"    password  {password}")
+        print_status("")
 
 
 async def _create_first_admin(service: Service, *, password: str) -> bool:
     async with service.uow() as tx:
         if not await tx.users.is_empty():
             return False
-    origin = Origin(OPERATOR)
+    context = AuditContext(OPERATOR)
     wanted = Registration(FIRST_ADMIN, "Administrator", password=password, role=Role.ADMIN)
-    new = await prepare_user(wanted, hasher=service.hasher, origin=origin, rules=service.rules)
+    new = await prepare_user(wanted, hasher=service.hasher, context=context, policies=service.policies)
     async with service.uow() as tx:
-        await create_user(tx, new, origin=origin)
+        await create_user(tx, new, context=context)
     return True
 
 

@@ -13,14 +13,14 @@ HEADERS_WITHIN_S: Final = 10.0
 LOOK_EVERY_S: Final = 0.5
 
 
-class Idleness:
+class SlowClientGuard:
     """Watches the open connections of a server, and ends those whose next request is too long in coming."""
 
     def __init__(self, connections: Collection[object]) -> None:
         self._connections = connections
         self._since: dict[tuple[HttpToolsProtocol, object], float] = {}
 
-    def end_slow(self, now_s: float) -> None:
+    def close_slow(self, now_s: float) -> None:
         """End what has begun a request, or nothing at all, and not got on to its end within the time.
 
         Source: OWASP ASVS 5.0 15.2.2 (no client may hold what others need).

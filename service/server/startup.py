@@ -11,7 +11,7 @@ import structlog
 
 from service.embedded.binaries import EmbeddedUnavailable
 from service.embedded.server import EmbeddedPostgres
-from service.loading import for_good, load
+from service.loading import gc_paused, load
 from service.observability.logging import configure_server_logs
 from settings import Settings, get_settings
 
@@ -23,11 +23,11 @@ _log = structlog.get_logger("rollcall")
 def serve() -> None:
     """Serve the API until SIGTERM or Ctrl-C; then finish what is in flight."""
     settings = get_settings()
-    tell_request = configure_server_logs(settings)
+    access_log = configure_server_logs(settings)
     with _terminable(), _database_coming_up(settings) as dsn_when_up:
-        with for_good():
+        with gc_paused():
             run = load("service.server.serving", "run")
-        run(settings, dsn_when_up(), tell_request)
+        run(settings, dsn_when_up(), access_log)
 
 
 @contextmanager
@@ -40,7 +40,7 @@ def _database_coming_up(settings: Settings) -> Iterator[Callable[[], str]]:
     postgres = EmbeddedPostgres(settings.database.embedded_dir)
     postgres.start(wait=False)
     is_over = Event()
-    keeper = Thread(target=_keep_up, args=(postgres, is_over), name="database", daemon=True)
+    keeper = Thread(target=_watch_database, args=(postgres, is_over), name="database", daemon=True)
 
     def dsn_when_up() -> str:
         postgres.start()
@@ -56,11 +56,11 @@ def _database_coming_up(settings: Settings) -> Iterator[Callable[[], str]]:
         postgres.stop()
 
 
-def _keep_up(postgres: EmbeddedPostgres, is_over: Event) -> None:
+def _watch_database(postgres: EmbeddedPostgres, is_over: Event) -> None:
     """Bring the database back whenever it has died, as nobody else looks after an embedded one."""
     while not is_over.wait(LOOK_EVERY_S):
         try:
-            postgres.bring_back()
+            postgres.restart_if_dead()
         except EmbeddedUnavailable as error:
             _log.warning("embedded_database_unavailable", reason=str(error))
 

@@ -14,13 +14,13 @@ import structlog
 
 _log = structlog.get_logger("rollcall")
 _LOOK_EVERY_SECONDS = 0.2
-_BREATH_SECONDS = 1.0
+_RESTART_DELAY_S = 1.0
 """How soon a worker is replaced at most, so that one that cannot start does not keep the machine busy."""
 
 Work = Callable[[str, socket.socket], None]
 
 
-class Workers:
+class Supervisor:
     """Keeps `count` processes running `work(dsn, listening)` until SIGTERM or SIGINT.
 
     `forget` is called with the process id of one that has died.
@@ -33,16 +33,16 @@ class Workers:
         count: int,
         dsn: str,
         listening: socket.socket,
-        patience_s: float,
-        forget: Callable[[int], None],
+        drain_timeout_s: float,
+        on_worker_exit: Callable[[int], None],
     ) -> None:
         self._context = multiprocessing.get_context("spawn")
         self._arguments = (dsn, listening)
         self._listening = listening
         self._told: set[SpawnProcess] = set()
         self._work = work
-        self._patience_s = patience_s
-        self._forget = forget
+        self._drain_timeout_s = drain_timeout_s
+        self._forget = on_worker_exit
         self._processes: list[SpawnProcess] = []
         self._count = count
         self._is_ending = False
@@ -74,7 +74,7 @@ class Workers:
             _log.error("worker_died", worker=process.pid, exit_code=process.exitcode)
             process.join()
             self._forget(process.pid or 0)
-        time.sleep(_BREATH_SECONDS)
+        time.sleep(_RESTART_DELAY_S)
         alive = [process for process in self._processes if process not in dead]
         self._processes = alive + [self._start() for _ in dead if not self._is_ending]
 
@@ -93,7 +93,7 @@ class Workers:
         self._told.add(process)
 
     def _drain(self) -> None:
-        ends_at = time.monotonic() + self._patience_s
+        ends_at = time.monotonic() + self._drain_timeout_s
         _log.info("draining", workers=len(self._processes))
         self._listening.close()  # or callers would go on connecting to what nobody accepts from any more
         for process in self._processes:
@@ -117,5 +117,5 @@ def _end_after_parent() -> None:
     parent = multiprocessing.parent_process()
     if parent is not None:
         parent.join()
-        _log.error("parent_died")
+        _log.error("supervisor_died")
         os.kill(os.getpid(), signal.SIGTERM)

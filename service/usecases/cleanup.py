@@ -16,11 +16,11 @@ async def purge_expired(uow: UnitOfWork, retention: Retention) -> int:
     """
     batch = retention.batch
     purges: tuple[Purge, ...] = (
-        lambda tx: tx.housekeeping.purge_sessions(batch),
-        lambda tx: tx.housekeeping.purge_reset_tokens(batch),
-        lambda tx: tx.housekeeping.purge_idempotency_keys(batch, age=retention.idempotency_ttl),
-        lambda tx: tx.housekeeping.purge_events(batch, age=retention.events_ttl),
-        lambda tx: tx.housekeeping.purge_throttle(batch, age=retention.throttle_ttl),
+        lambda tx: tx.cleanup.purge_sessions(batch),
+        lambda tx: tx.cleanup.purge_reset_tokens(batch),
+        lambda tx: tx.cleanup.purge_idempotency_keys(batch, age=retention.idempotency_ttl),
+        lambda tx: tx.cleanup.purge_events(batch, age=retention.events_ttl),
+        lambda tx: tx.cleanup.purge_throttle(batch, age=retention.throttle_ttl),
     )
     return sum([await _drain(uow, purge, batch) for purge in purges])
 

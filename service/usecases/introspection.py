@@ -6,7 +6,7 @@ from uuid import UUID
 
 from service.db.reads import Reads
 from service.domain.keys import ApiKey
-from service.domain.sessions import OpenSession
+from service.domain.sessions import AuthenticatedSession
 from service.security.tokens import API_KEY_PREFIX, SESSION_PREFIX, digest_of
 
 
@@ -37,7 +37,7 @@ async def introspect(reads: Reads, token: str) -> ActiveToken | None:
     return None
 
 
-def _of_session(found: OpenSession | None) -> ActiveToken | None:
+def _of_session(found: AuthenticatedSession | None) -> ActiveToken | None:
     if found is None or found.user.must_change:
         return None
     session, user = found.session, found.user

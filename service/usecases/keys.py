@@ -5,8 +5,8 @@ from uuid import UUID
 
 from service.db.repositories.keys import NewApiKey
 from service.db.transaction import Tx
-from service.domain.errors import FieldFault, NotFound, ValidationFailed
-from service.domain.events import Action, Origin
+from service.domain.errors import FieldError, NotFound, ValidationFailed
+from service.domain.events import Action, AuditContext
 from service.domain.ids import new_id
 from service.domain.keys import KEY_NAME_MAX, ApiKey, Scope
 from service.domain.users import canonical_name
@@ -18,7 +18,7 @@ _NAME_RULE = f"1 to {KEY_NAME_MAX} characters, without control, bidi-override or
 
 
 async def create_key(
-    tx: Tx, *, name: str, scopes: tuple[Scope, ...], expires_at: datetime | None, origin: Origin
+    tx: Tx, *, name: str, scopes: tuple[Scope, ...], expires_at: datetime | None, context: AuditContext
 ) -> tuple[Token, ApiKey]:
     """Make an API key; the key itself is told here and never again.
 
@@ -28,20 +28,20 @@ async def create_key(
     """
     canonical = canonical_name(name)
     if canonical is None or len(canonical) > KEY_NAME_MAX:
-        raise ValidationFailed(FieldFault("/name", "invalid_value", _NAME_RULE))
+        raise ValidationFailed(FieldError("/name", "invalid_value", _NAME_RULE))
     if len(set(scopes)) != len(scopes):
-        raise ValidationFailed(FieldFault("/scopes", "invalid_value", "A scope is named twice."))
+        raise ValidationFailed(FieldError("/scopes", "invalid_value", "A scope is named twice."))
     token = new_token(API_KEY_PREFIX)
     key = await tx.keys.add(
         NewApiKey(new_id(), canonical, scopes, token.value[:PREFIX_LENGTH], token.digest, expires_at)
     )
     if key.expires_at is not None and key.expires_at <= key.created_at:
-        raise ValidationFailed(FieldFault("/expires_at", "invalid_value", "This must lie in the future."))
-    await tx.events.add(origin, Action.KEY_CREATED, key.id)
+        raise ValidationFailed(FieldError("/expires_at", "invalid_value", "This must lie in the future."))
+    await tx.events.add(context, Action.KEY_CREATED, key.id)
     return token, key
 
 
-async def revoke_key(tx: Tx, key_id: UUID, *, origin: Origin) -> None:
+async def revoke_key(tx: Tx, key_id: UUID, *, context: AuditContext) -> None:
     """Revoke an API key for good.
 
     Raises:
@@ -49,4 +49,4 @@ async def revoke_key(tx: Tx, key_id: UUID, *, origin: Origin) -> None:
     """
     if not await tx.keys.revoke(key_id):
         raise NotFound
-    await tx.events.add(origin, Action.KEY_REVOKED, key_id)
+    await tx.events.add(context, Action.KEY_REVOKED, key_id)

@@ -8,7 +8,7 @@ from service.db.transaction import Tx
 from service.domain.sessions import SessionPolicy
 
 
-class Touches:
+class LastUsedTracker:
     """Collects uses until they are written; what was ended meanwhile stays ended."""
 
     def __init__(self, policy: SessionPolicy) -> None:
@@ -16,16 +16,16 @@ class Touches:
         self._sessions: set[UUID] = set()
         self._keys: set[UUID] = set()
 
-    def note_session(self, session_id: UUID, idle_for: timedelta) -> None:
+    def record_session(self, session_id: UUID, idle_for: timedelta) -> None:
         """Note the use of a session, if its last noted one is long enough ago."""
         if idle_for >= self._policy.touch_interval:
             self._sessions.add(session_id)
 
-    def note_key(self, key_id: UUID) -> None:
+    def record_key(self, key_id: UUID) -> None:
         """Note the use of an API key."""
         self._keys.add(key_id)
 
-    async def write(self, uow: UnitOfWork) -> None:
+    async def flush(self, uow: UnitOfWork) -> None:
         """Write what was noted; what cannot be written now is kept for the next time.
 
         Locks: the sessions, then the keys.

@@ -7,40 +7,42 @@ from uuid import UUID
 from service.db.core.unit_of_work import UnitOfWork
 from service.db.transaction import Tx
 from service.domain.errors import (
-    FieldFault,
+    FieldError,
     InvalidToken,
     LoginThrottled,
     NotFound,
     PreconditionFailed,
     ValidationFailed,
 )
-from service.domain.events import Action, Origin
+from service.domain.events import Action, AuditContext
 from service.domain.passwords import normalize_for_login, normalize_password
 from service.domain.users import User
 from service.security.blocklist import is_common
 from service.security.hashing.hasher import PasswordHasher
 from service.security.tokens import RESET_PREFIX, Token, digest_of, new_token
-from service.usecases.policies import Rules
-from service.usecases.throttle import admit_attempt, bucket_of_sessions, count_failure, give_back
+from service.usecases.policies import Policies
+from service.usecases.throttle import bucket_of_sessions, count_failure, refund_unverified, reserve_attempt
 
-_WRONG = FieldFault("/current_password", "wrong_password", "This is not the current password.")
-_GIVEN = FieldFault(
+_WRONG = FieldError("/current_password", "wrong_password", "This is not the current password.")
+_GIVEN = FieldError(
     "/new_password", "password_blocked", "Choose another password than the one you were given."
 )
 
 
-def password_faults(password: str, pointer: str, context: Sequence[str], rules: Rules) -> list[FieldFault]:
+def password_faults(
+    password: str, pointer: str, context: Sequence[str], policies: Policies
+) -> list[FieldError]:
     """Give every rule that a new password breaks."""
-    return rules.passwords.faults(password, pointer=pointer, context=context, is_common=is_common)
+    return policies.passwords.faults(password, pointer=pointer, context=context, is_common=is_common)
 
 
-async def to_hash(password: str, *, hasher: PasswordHasher, origin: Origin) -> str:
+async def to_hash(password: str, *, hasher: PasswordHasher, context: AuditContext) -> str:
     """Hash a password that has passed the policy, when its turn has come.
 
     Raises:
         HashingBusy: too many passwords wait to be hashed.
     """
-    async with hasher.turn(origin.network):
+    async with hasher.turn(context.network):
         return await hasher.hash(normalize_password(password))
 
 
@@ -51,8 +53,8 @@ async def change_own_password(
     new_password: str,
     *,
     hasher: PasswordHasher,
-    origin: Origin,
-    rules: Rules,
+    context: AuditContext,
+    policies: Policies,
 ) -> None:
     """Change the caller's password; every other session of the account ends. Source: OWASP ASVS 5.0 7.4.3.
 
@@ -65,7 +67,7 @@ async def change_own_password(
         LoginThrottled: too many wrong passwords before.
         HashingBusy: too many passwords wait to be hashed.
     """
-    _check(new_password, "/new_password", user, rules)
+    _check(new_password, "/new_password", user, policies)
     current = normalize_for_login(current_password)
     if user.must_change and current == normalize_password(new_password):
         raise ValidationFailed(_GIVEN)
@@ -73,25 +75,25 @@ async def change_own_password(
 
     async def admit(tx: Tx) -> tuple[LoginThrottled | None, str | None]:
         found = await tx.users.get_hash_for_update(user.id)
-        refusal = await admit_attempt(tx, bucket, origin=origin, rules=rules)
+        refusal = await reserve_attempt(tx, bucket, context=context, policies=policies)
         return refusal, found[1] if found else None
 
     async def reject(tx: Tx) -> None:
-        await tx.events.add(origin, Action.PASSWORD_REJECTED, user.id)
-        await count_failure(tx, bucket, origin=origin, rules=rules)
+        await tx.events.add(context, Action.PASSWORD_REJECTED, user.id)
+        await count_failure(tx, bucket, context=context, policies=policies)
 
-    async with hasher.turn(origin.network):
+    async with hasher.turn(context.network):
         refusal, password_hash = await uow.run(admit)
         if refusal is not None:
             raise refusal
-        async with give_back(uow, bucket):
+        async with refund_unverified(uow, bucket):
             is_right = await hasher.verify(password_hash, current)
         if not is_right:
             await uow.run(reject)
             raise ValidationFailed(_WRONG)
-        async with give_back(uow, bucket):
+        async with refund_unverified(uow, bucket):
             new_hash = await hasher.hash(normalize_password(new_password))
-        if not await uow.run(lambda tx: _replace(tx, user.id, password_hash, new_hash, origin)):
+        if not await uow.run(lambda tx: _replace(tx, user.id, password_hash, new_hash, context)):
             raise ValidationFailed(_WRONG)
 
 
@@ -102,8 +104,8 @@ async def set_password(
     *,
     must_change: bool,
     hasher: PasswordHasher,
-    origin: Origin,
-    rules: Rules,
+    context: AuditContext,
+    policies: Policies,
     precondition: Callable[[User], bool],
 ) -> None:
     """Set the password of another's account; all its sessions end. Source: OWASP ASVS 5.0 6.4.1, 6.4.6.
@@ -114,8 +116,8 @@ async def set_password(
         PreconditionFailed: it is no longer the one the caller saw.
         HashingBusy: too many passwords wait to be hashed.
     """
-    _check(new_password, "/new_password", user, rules)
-    new_hash = await to_hash(new_password, hasher=hasher, origin=origin)
+    _check(new_password, "/new_password", user, policies)
+    new_hash = await to_hash(new_password, hasher=hasher, context=context)
 
     async def put(tx: Tx) -> None:
         current = await tx.users.get_for_update(user.id)
@@ -124,13 +126,13 @@ async def set_password(
         if not precondition(current):
             raise PreconditionFailed
         await _put(tx, user.id, new_hash, must_change=must_change)
-        await tx.events.add(origin, Action.PASSWORD_SET, user.id)
+        await tx.events.add(context, Action.PASSWORD_SET, user.id)
 
     await uow.run(put)
 
 
 async def create_reset_token(
-    tx: Tx, user_id: UUID, *, origin: Origin, rules: Rules
+    tx: Tx, user_id: UUID, *, context: AuditContext, policies: Policies
 ) -> tuple[Token, datetime]:
     """Make the account's one reset token, in place of any former one; the caller delivers it.
 
@@ -142,8 +144,8 @@ async def create_reset_token(
     if await tx.users.get_for_update(user_id) is None:
         raise NotFound
     token = new_token(RESET_PREFIX)
-    ends_at = await tx.reset_tokens.put(user_id, token_digest=token.digest, ttl=rules.reset_ttl)
-    await tx.events.add(origin, Action.RESET_TOKEN_CREATED, user_id)
+    ends_at = await tx.reset_tokens.put(user_id, token_digest=token.digest, ttl=policies.reset_ttl)
+    await tx.events.add(context, Action.RESET_TOKEN_CREATED, user_id)
     return token, ends_at
 
 
@@ -153,8 +155,8 @@ async def redeem_reset_token(
     new_password: str,
     *,
     hasher: PasswordHasher,
-    origin: Origin,
-    rules: Rules,
+    context: AuditContext,
+    policies: Policies,
 ) -> None:
     """Set a password by a reset token, once; all sessions end. Source: OWASP ASVS 5.0 6.5.1, 6.5.5.
 
@@ -170,21 +172,23 @@ async def redeem_reset_token(
     if digest is None:
         raise InvalidToken
     user = await uow.run(lambda tx: _owner_of(tx, digest))
-    _check(new_password, "/new_password", user, rules)
-    new_hash = await to_hash(new_password, hasher=hasher, origin=origin)
+    _check(new_password, "/new_password", user, policies)
+    new_hash = await to_hash(new_password, hasher=hasher, context=context)
 
     async def redeem(tx: Tx) -> None:
         owner = await tx.users.get_for_update(user.id)
         if owner is None or await tx.reset_tokens.take(digest) != user.id:
             raise InvalidToken
         await _put(tx, user.id, new_hash, must_change=False)
-        await tx.events.add(origin, Action.PASSWORD_RESET, user.id)
+        await tx.events.add(context, Action.PASSWORD_RESET, user.id)
 
     await uow.run(redeem)
 
 
-def _check(new_password: str, pointer: str, user: User, rules: Rules) -> None:
-    found = password_faults(new_password, pointer, (user.login_id, user.name, rules.service_name), rules)
+def _check(new_password: str, pointer: str, user: User, policies: Policies) -> None:
+    found = password_faults(
+        new_password, pointer, (user.login_id, user.name, policies.service_name), policies
+    )
     if found:
         raise ValidationFailed(*found)
 
@@ -197,17 +201,19 @@ async def _owner_of(tx: Tx, digest: bytes) -> User:
     return user
 
 
-async def _replace(tx: Tx, user_id: UUID, verified_hash: str | None, new_hash: str, origin: Origin) -> bool:
+async def _replace(
+    tx: Tx, user_id: UUID, verified_hash: str | None, new_hash: str, context: AuditContext
+) -> bool:
     """Change the password unless it is no longer the one that was verified."""
     found = await tx.users.get_hash_for_update(user_id)
     if found is None or found[1] != verified_hash:
         return False
-    session = origin.caller.open_session
+    session = context.caller.authenticated_session
     await tx.users.set_password(user_id, new_hash, must_change=False)
     await tx.sessions.end_all(user_id, kept_id=session.session.id if session else None)
     await tx.reset_tokens.drop(user_id)
     await tx.throttle.clear_account(user_id)
-    await tx.events.add(origin, Action.PASSWORD_CHANGED, user_id)
+    await tx.events.add(context, Action.PASSWORD_CHANGED, user_id)
     return True
 
 

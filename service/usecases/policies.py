@@ -27,7 +27,7 @@ class Retention:
 
 
 @dataclass(frozen=True, slots=True)
-class Rules:
+class Policies:
     """All policies of one running service."""
 
     service_name: str = "rollcall"

@@ -12,23 +12,23 @@ from service.db.repositories.sessions import Device, NewSession
 from service.db.transaction import Tx
 from service.domain.callers import Caller
 from service.domain.errors import InvalidCredentials, LoginThrottled, NotFound
-from service.domain.events import Action, Origin
+from service.domain.events import Action, AuditContext
 from service.domain.ids import new_id
 from service.domain.passwords import normalize_for_login
 from service.domain.sessions import Session
 from service.domain.users import State, User, canonical_login_id
-from service.jobs.periodic import attempt
+from service.jobs.periodic import run_and_log
 from service.security.hashing.hasher import PasswordHasher
 from service.security.tokens import DEVICE_PREFIX, SESSION_PREFIX, digest_of, new_token
-from service.usecases.policies import Rules
+from service.usecases.policies import Policies
 from service.usecases.throttle import (
     Bucket,
-    admit_attempt,
+    bucket_for_unknown_device,
     bucket_of_device,
     bucket_of_network,
-    bucket_of_strangers,
     count_failure,
-    give_back,
+    refund_unverified,
+    reserve_attempt,
     throttled,
 )
 
@@ -61,8 +61,8 @@ async def log_in(
     wanted: LoginRequest,
     *,
     hasher: PasswordHasher,
-    origin: Origin,
-    rules: Rules,
+    context: AuditContext,
+    policies: Policies,
 ) -> LoggedIn:
     """Open a session, or refuse in one way whatever the reason. Source: OWASP ASVS 5.0 6.3.8.
 
@@ -74,49 +74,51 @@ async def log_in(
         LoginThrottled: too many failures before; whether the password is right is not told.
         HashingBusy: too many passwords wait to be hashed; nothing was counted.
     """
-    async with hasher.turn(origin.network):
-        credential, wait = await _find(reads, wanted, origin, rules)
-        login = _Login(wanted, _bucket_of(wanted, credential, origin), credential, origin)
-        if wait is not None and login.bucket.heeds_network:
-            raise throttled(wait, login.bucket, origin)
-        refusal = await uow.run(lambda tx: admit_attempt(tx, login.bucket, origin=origin, rules=rules))
+    async with hasher.turn(context.network):
+        credential, wait = await _find(reads, wanted, context, policies)
+        login = _Login(wanted, _bucket_of(wanted, credential, context), credential, context)
+        if wait is not None and login.bucket.network_limited:
+            raise throttled(wait, login.bucket, context)
+        refusal = await uow.run(
+            lambda tx: reserve_attempt(tx, login.bucket, context=context, policies=policies)
+        )
         if refusal is not None:
             raise refusal
         password = normalize_for_login(wanted.password)
         for _ in range(2):  # twice, as a log-in beside this one may have renewed the hash
-            async with give_back(uow, login.bucket):
+            async with refund_unverified(uow, login.bucket):
                 is_right = await hasher.verify(login.password_hash, password)
             if password is None or not is_right:
                 break
-            outcome = await uow.run(partial(_open, login=login, rules=rules))
+            outcome = await uow.run(partial(_open, login=login, policies=policies))
             if isinstance(outcome, LoggedIn):
-                await attempt("rehash", partial(_renew, uow, login, password, hasher))
+                await run_and_log("rehash", partial(_renew, uow, login, password, hasher))
                 return outcome
             if isinstance(outcome, LoginThrottled):
                 raise outcome
-            login = replace(login, credential=(await _find(reads, wanted, origin, rules))[0])
-        raise await uow.run(partial(_fail, login=login, rules=rules)) or InvalidCredentials()
+            login = replace(login, credential=(await _find(reads, wanted, context, policies))[0])
+        raise await uow.run(partial(_fail, login=login, policies=policies)) or InvalidCredentials()
 
 
-async def log_out(tx: Tx, session: Session, *, origin: Origin) -> None:
+async def log_out(tx: Tx, session: Session, *, context: AuditContext) -> None:
     """End the session that asks for it."""
     if await tx.sessions.end(session.id):
-        await tx.events.add(origin, Action.SESSION_ENDED, session.user_id, session_id=session.id)
+        await tx.events.add(context, Action.SESSION_ENDED, session.user_id, session_id=session.id)
 
 
-async def end_session(tx: Tx, session_id: UUID, *, origin: Origin) -> None:
+async def end_session(tx: Tx, session_id: UUID, *, context: AuditContext) -> None:
     """End one session, of the caller or, for an administrator, of anybody.
 
     Raises:
         NotFound: there is none, or it is another's.
     """
     session = await tx.sessions.get(session_id)
-    if session is None or not _may_end(origin.caller, session) or not await tx.sessions.end(session_id):
+    if session is None or not _may_end(context.caller, session) or not await tx.sessions.end(session_id):
         raise NotFound
-    await tx.events.add(origin, Action.SESSION_ENDED, session.user_id, session_id=session.id)
+    await tx.events.add(context, Action.SESSION_ENDED, session.user_id, session_id=session.id)
 
 
-async def end_sessions(tx: Tx, user_id: UUID, *, kept_id: UUID | None, origin: Origin) -> None:
+async def end_sessions(tx: Tx, user_id: UUID, *, kept_id: UUID | None, context: AuditContext) -> None:
     """End every session of an account, but for one to be kept.
 
     Locks: the account, then its sessions.
@@ -127,7 +129,7 @@ async def end_sessions(tx: Tx, user_id: UUID, *, kept_id: UUID | None, origin: O
     if await tx.users.get_for_update(user_id) is None:
         raise NotFound
     await tx.sessions.end_all(user_id, kept_id=kept_id)
-    await tx.events.add(origin, Action.SESSIONS_ENDED, user_id)
+    await tx.events.add(context, Action.SESSIONS_ENDED, user_id)
 
 
 def _may_end(caller: Caller, session: Session) -> bool:
@@ -141,7 +143,7 @@ class _Login:
     wanted: LoginRequest
     bucket: Bucket
     credential: Credential | None
-    origin: Origin
+    context: AuditContext
 
     @property
     def user_id(self) -> UUID | None:
@@ -156,77 +158,79 @@ class _Login:
 
 
 async def _find(
-    reads: Reads, wanted: LoginRequest, origin: Origin, rules: Rules
+    reads: Reads, wanted: LoginRequest, context: AuditContext, policies: Policies
 ) -> tuple[Credential | None, timedelta | None]:
     return await reads.logins.find(
         canonical_login_id(wanted.login_id) or _NOBODY,
         device_digest=digest_of(wanted.device_token or "", DEVICE_PREFIX),
-        network=origin.network,
-        policy=rules.throttle,
+        network=context.network,
+        policy=policies.throttle,
     )
 
 
-def _bucket_of(wanted: LoginRequest, credential: Credential | None, origin: Origin) -> Bucket:
+def _bucket_of(wanted: LoginRequest, credential: Credential | None, context: AuditContext) -> Bucket:
     """Count an attempt on a known device or network of the owner apart from strangers'.
 
     Source: OWASP ASVS 5.0 6.1.1 (strangers do not lock the owner out).
     """
     if credential is None:
-        return bucket_of_strangers(canonical_login_id(wanted.login_id) or wanted.login_id, None)
+        return bucket_for_unknown_device(canonical_login_id(wanted.login_id) or wanted.login_id, None)
     user = credential.user
     if credential.device_id is not None:
         return bucket_of_device(credential.device_id, user.id)
     if credential.network_is_known:
-        return bucket_of_network(origin.network, user.id)
-    return bucket_of_strangers(user.login_id, user.id)
+        return bucket_of_network(context.network, user.id)
+    return bucket_for_unknown_device(user.login_id, user.id)
 
 
-async def _open(tx: Tx, *, login: _Login, rules: Rules) -> LoggedIn | LoginThrottled | None:
+async def _open(tx: Tx, *, login: _Login, policies: Policies) -> LoggedIn | LoginThrottled | None:
     """Open the session; None when the account is no longer what was read of it.
 
     Locks: the account, then its sessions.
     """
-    credential, bucket, origin = login.credential, login.bucket, login.origin
+    credential, bucket, context = login.credential, login.bucket, login.context
     if credential is None or credential.password_hash is None:
         return None
     user = await tx.logins.record(
         credential.user.id,
         verified_hash=credential.password_hash,
-        network=origin.network if bucket.heeds_network else None,
-        policy=rules.throttle,
+        network=context.network if bucket.network_limited else None,
+        policy=policies.throttle,
     )
     if isinstance(user, timedelta):
-        return await _fail(tx, login=login, rules=rules) or throttled(user, bucket, origin)
-    return await _begin(tx, user, credential, login=login, rules=rules) if user is not None else None
+        return await _fail(tx, login=login, policies=policies) or throttled(user, bucket, context)
+    return await _begin(tx, user, credential, login=login, policies=policies) if user is not None else None
 
 
-async def _begin(tx: Tx, user: User, credential: Credential, *, login: _Login, rules: Rules) -> LoggedIn:
+async def _begin(
+    tx: Tx, user: User, credential: Credential, *, login: _Login, policies: Policies
+) -> LoggedIn:
     """Open the session on a locked account; all that goes with it is one statement."""
-    token, session_id, origin = new_token(SESSION_PREFIX), new_id(), login.origin
-    lifetime = rules.sessions.lifetime_of(user.role)
-    device_token, device = _device_of(login.wanted, credential, origin)
+    token, session_id, context = new_token(SESSION_PREFIX), new_id(), login.context
+    lifetime = policies.sessions.lifetime_of(user.role)
+    device_token, device = _device_of(login.wanted, credential, context)
     session = await tx.logins.begin(
-        NewSession(session_id, user.id, token.digest, lifetime, origin.user_agent, origin.ip),
+        NewSession(session_id, user.id, token.digest, lifetime, context.user_agent, context.ip),
         device,
-        kept_count=rules.sessions.per_user,
+        kept_count=policies.sessions.per_user,
         bucket=login.bucket.digest,
-        event=tx.events.note(origin, Action.LOGIN_SUCCEEDED, user.id, session_id=session_id),
+        event=tx.events.audit_values(context, Action.LOGIN_SUCCEEDED, user.id, session_id=session_id),
     )
     return LoggedIn(token.value, session, user, device_token)
 
 
-def _device_of(wanted: LoginRequest, credential: Credential, origin: Origin) -> tuple[str, Device]:
+def _device_of(wanted: LoginRequest, credential: Credential, context: AuditContext) -> tuple[str, Device]:
     """Give the known device with the token it came with, or a new one."""
     if credential.device_id is not None and wanted.device_token is not None:
-        return wanted.device_token, Device(credential.device_id, origin.network)
+        return wanted.device_token, Device(credential.device_id, context.network)
     token = new_token(DEVICE_PREFIX)
-    return token.value, Device(new_id(), origin.network, token.digest)
+    return token.value, Device(new_id(), context.network, token.digest)
 
 
-async def _fail(tx: Tx, *, login: _Login, rules: Rules) -> LoginThrottled | None:
+async def _fail(tx: Tx, *, login: _Login, policies: Policies) -> LoginThrottled | None:
     """Count the failure of the network and tell of it; the account's was counted before."""
-    await tx.events.add(login.origin, Action.LOGIN_FAILED, login.user_id)
-    return await count_failure(tx, login.bucket, origin=login.origin, rules=rules)
+    await tx.events.add(login.context, Action.LOGIN_FAILED, login.user_id)
+    return await count_failure(tx, login.bucket, context=login.context, policies=policies)
 
 
 async def _renew(uow: UnitOfWork, login: _Login, password: str, hasher: PasswordHasher) -> None:

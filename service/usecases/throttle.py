@@ -13,8 +13,8 @@ import structlog
 from service.db.core.unit_of_work import UnitOfWork
 from service.db.transaction import Tx
 from service.domain.errors import HashingBusy, LoginThrottled
-from service.domain.events import Origin
-from service.usecases.policies import Rules
+from service.domain.events import AuditContext
+from service.usecases.policies import Policies
 
 _log = structlog.get_logger(__name__)
 
@@ -23,25 +23,26 @@ _log = structlog.get_logger(__name__)
 class Bucket:
     """What counts together: its digest, so that no name stands in the table, and the limits that hold for it.
 
-    `is_stranger`: the hourly limit on strangers holds. `heeds_network`: the limit of its network holds; not
-    for a device or session of the owner, or a neighbour could lock the owner out.
+    `is_unrecognised`: the hourly limit for unrecognised devices applies. `network_limited`: the limit of the
+    client's network applies; not to a device or session of the owner, or a client of the same network could
+    lock the owner out.
     Source: OWASP ASVS 5.0 6.1.1.
     """
 
     digest: bytes
     user_id: UUID | None
-    is_stranger: bool = False
-    heeds_network: bool = False
+    is_unrecognised: bool = False
+    network_limited: bool = False
 
 
-def bucket_of_strangers(login_id: str, user_id: UUID | None) -> Bucket:
+def bucket_for_unknown_device(login_id: str, user_id: UUID | None) -> Bucket:
     """Count all strangers to a login id together, whether or not it has an account."""
-    return Bucket(_digest("stranger", login_id), user_id, is_stranger=True, heeds_network=True)
+    return Bucket(_digest("stranger", login_id), user_id, is_unrecognised=True, network_limited=True)
 
 
 def bucket_of_network(network: str, user_id: UUID) -> Bucket:
     """Count apart who comes from a network that the owner logged in from."""
-    return Bucket(_digest("network", network, str(user_id)), user_id, heeds_network=True)
+    return Bucket(_digest("network", network, str(user_id)), user_id, network_limited=True)
 
 
 def bucket_of_device(device_id: UUID, user_id: UUID) -> Bucket:
@@ -54,7 +55,9 @@ def bucket_of_sessions(user_id: UUID) -> Bucket:
     return Bucket(_digest("session", str(user_id)), user_id)
 
 
-async def admit_attempt(tx: Tx, bucket: Bucket, *, origin: Origin, rules: Rules) -> LoginThrottled | None:
+async def reserve_attempt(
+    tx: Tx, bucket: Bucket, *, context: AuditContext, policies: Policies
+) -> LoginThrottled | None:
     """Count an attempt as failed before it is verified, or give the refusal without counting it.
 
     The count is durable before the password is looked at, so N guesses at once cost N, and a crash forgets
@@ -63,12 +66,17 @@ async def admit_attempt(tx: Tx, bucket: Bucket, *, origin: Origin, rules: Rules)
     Locks: the account against deletion, then the bucket.
     """
     wait = await tx.throttle.reserve(
-        bucket.digest, user_id=bucket.user_id, is_stranger=bucket.is_stranger, policy=rules.throttle
+        bucket.digest,
+        user_id=bucket.user_id,
+        is_unrecognised=bucket.is_unrecognised,
+        policy=policies.throttle,
     )
-    return throttled(wait, bucket, origin) if wait is not None else None
+    return throttled(wait, bucket, context) if wait is not None else None
 
 
-async def count_failure(tx: Tx, bucket: Bucket, *, origin: Origin, rules: Rules) -> LoginThrottled | None:
+async def count_failure(
+    tx: Tx, bucket: Bucket, *, context: AuditContext, policies: Policies
+) -> LoginThrottled | None:
     """Count a verified attempt as a failure of its network; its bucket counted it before.
 
     Gives the refusal when others have used up the network's limit since the attempt was let through: what its
@@ -76,15 +84,15 @@ async def count_failure(tx: Tx, bucket: Bucket, *, origin: Origin, rules: Rules)
 
     Locks: the network's count.
     """
-    is_within = await tx.throttle.count_network(origin.network, rules.throttle)
-    if is_within or not bucket.heeds_network:
+    is_within = await tx.throttle.count_network(context.network, policies.throttle)
+    if is_within or not bucket.network_limited:
         return None
-    wait = await tx.throttle.network_wait(origin.network, rules.throttle)
-    return throttled(wait, bucket, origin) if wait is not None else None
+    wait = await tx.throttle.network_wait(context.network, policies.throttle)
+    return throttled(wait, bucket, context) if wait is not None else None
 
 
 @asynccontextmanager
-async def give_back(uow: UnitOfWork, bucket: Bucket) -> AsyncIterator[None]:
+async def refund_unverified(uow: UnitOfWork, bucket: Bucket) -> AsyncIterator[None]:
     """Take the count of an attempt back when its password was not verified after all, for want of room."""
     try:
         yield
@@ -97,12 +105,12 @@ def _digest(*parts: str) -> bytes:
     return sha256("\0".join(parts).encode("utf-8", "surrogatepass")).digest()
 
 
-def throttled(wait: timedelta, bucket: Bucket, origin: Origin) -> LoginThrottled:
+def throttled(wait: timedelta, bucket: Bucket, context: AuditContext) -> LoginThrottled:
     """Refuse an attempt for as long as it has to wait."""
     _log.info(
         "login.throttled",
         subject_id=str(bucket.user_id) if bucket.user_id else None,
-        network=origin.network,
-        request_id=origin.request_id,
+        network=context.network,
+        request_id=context.request_id,
     )
     return LoginThrottled(retry_after=max(1, ceil(wait.total_seconds())))

@@ -8,7 +8,7 @@ from service.db.repositories.users import NewUser
 from service.db.transaction import Tx
 from service.domain.callers import Caller, CallerKind
 from service.domain.errors import (
-    FieldFault,
+    FieldError,
     Forbidden,
     LastAdmin,
     NotFound,
@@ -16,14 +16,14 @@ from service.domain.errors import (
     ReauthenticationRequired,
     ValidationFailed,
 )
-from service.domain.events import Action, Origin
+from service.domain.events import Action, AuditContext
 from service.domain.ids import new_id
 from service.domain.keys import Scope
-from service.domain.users import Role, State, User, UserChange, canonical_login_id, canonical_name
+from service.domain.users import Role, State, User, UserPatch, canonical_login_id, canonical_name
 from service.security.hashing.hasher import PasswordHasher
 from service.security.hashing.imported_hashes import check_importable
 from service.usecases.passwords import password_faults, to_hash
-from service.usecases.policies import Rules
+from service.usecases.policies import Policies
 
 Precondition = Callable[[User], bool]
 """Whether the account is still the one that the caller saw."""
@@ -48,7 +48,7 @@ class Registration:
 
 
 async def prepare_user(
-    wanted: Registration, *, hasher: PasswordHasher, origin: Origin, rules: Rules
+    wanted: Registration, *, hasher: PasswordHasher, context: AuditContext, policies: Policies
 ) -> NewUser:
     """Check a registration against every rule, and hash its password.
 
@@ -58,40 +58,40 @@ async def prepare_user(
     """
     login_id, name = canonical_login_id(wanted.login_id), canonical_name(wanted.name)
     found = _identity_faults(login_id, name)
-    found += _privilege_faults(wanted, origin.caller)
+    found += _privilege_faults(wanted, context.caller)
     if wanted.password is not None:
-        context = (wanted.login_id, wanted.name, rules.service_name)
-        found += password_faults(wanted.password, "/password", context, rules)
+        terms = (wanted.login_id, wanted.name, policies.service_name)
+        found += password_faults(wanted.password, "/password", terms, policies)
     if found or login_id is None or name is None:
         raise ValidationFailed(*found)
     password_hash = wanted.password_hash
     if wanted.password is not None:
-        password_hash = await to_hash(wanted.password, hasher=hasher, origin=origin)
+        password_hash = await to_hash(wanted.password, hasher=hasher, context=context)
     return NewUser(
         new_id(), login_id, name, password_hash, wanted.role or Role.USER, wanted.state or State.ACTIVE
     )
 
 
-async def create_user(tx: Tx, new: NewUser, *, origin: Origin) -> User:
+async def create_user(tx: Tx, new: NewUser, *, context: AuditContext) -> User:
     """Add a prepared account.
 
     Raises:
         LoginIdTaken: another account has the login id.
     """
     user = await tx.users.add(new)
-    await tx.events.add(origin, Action.USER_CREATED, user.id)
+    await tx.events.add(context, Action.USER_CREATED, user.id)
     return user
 
 
-async def import_users(tx: Tx, batch: Sequence[NewUser], *, origin: Origin) -> int:
+async def import_users(tx: Tx, batch: Sequence[NewUser], *, context: AuditContext) -> int:
     """Add prepared accounts but for those whose id or login id is taken; give how many were added."""
     added = await tx.users.add_many(batch)
     if added:
-        await tx.events.add_many(origin, Action.USER_CREATED, added)
+        await tx.events.add_many(context, Action.USER_CREATED, added)
     return len(added)
 
 
-def check_change(change: UserChange, *, caller: Caller) -> UserChange:
+def check_change(change: UserPatch, *, caller: Caller) -> UserPatch:
     """Bring a change into normal form.
 
     Raises:
@@ -108,11 +108,17 @@ def check_change(change: UserChange, *, caller: Caller) -> UserChange:
     )
     if found:
         raise ValidationFailed(*found)
-    return UserChange(name, login_id, change.role, change.state)
+    return UserPatch(name, login_id, change.role, change.state)
 
 
 async def update_user(
-    tx: Tx, user_id: UUID, change: UserChange, *, origin: Origin, rules: Rules, precondition: Precondition
+    tx: Tx,
+    user_id: UUID,
+    change: UserPatch,
+    *,
+    context: AuditContext,
+    policies: Policies,
+    precondition: Precondition,
 ) -> User:
     """Apply a checked change. Disabling ends every session, a new role limits them, in the same transaction.
 
@@ -126,18 +132,18 @@ async def update_user(
     """
     loses_admin = change.role is Role.USER or change.state is State.DISABLED
     user = await _lock(tx, user_id, precondition=precondition, loses_admin=loses_admin)
-    changed = await tx.users.change(user_id, change) if change != UserChange() else user
+    changed = await tx.users.change(user_id, change) if change != UserPatch() else user
     if changed.state is State.DISABLED and user.state is State.ACTIVE:
         await tx.sessions.end_all(user_id)
     if changed.role is not user.role:
-        await tx.sessions.shorten(user_id, rules.sessions.lifetime_of(changed.role))
+        await tx.sessions.shorten(user_id, policies.sessions.lifetime_of(changed.role))
     for action in _actions_of(user, changed):
-        await tx.events.add(origin, action, user_id)
+        await tx.events.add(context, action, user_id)
     return changed
 
 
 async def delete_user(
-    tx: Tx, user_id: UUID, *, origin: Origin, rules: Rules, precondition: Precondition
+    tx: Tx, user_id: UUID, *, context: AuditContext, policies: Policies, precondition: Precondition
 ) -> None:
     """Delete an account and all that hangs on it.
 
@@ -149,11 +155,13 @@ async def delete_user(
         PreconditionFailed: it is no longer the one the caller saw.
         LastAdmin: nobody could administer any more.
     """
-    if origin.caller.user_id == user_id and not origin.caller.logged_in_within(rules.sessions.step_up_ttl):
+    if context.caller.user_id == user_id and not context.caller.logged_in_within(
+        policies.sessions.step_up_ttl
+    ):
         raise ReauthenticationRequired
     await _lock(tx, user_id, precondition=precondition, loses_admin=True)
     await tx.users.delete(user_id)
-    await tx.events.add(origin, Action.USER_DELETED, user_id)
+    await tx.events.add(context, Action.USER_DELETED, user_id)
 
 
 async def _lock(tx: Tx, user_id: UUID, *, precondition: Precondition, loses_admin: bool) -> User:
@@ -186,27 +194,27 @@ def _actions_of(before: User, after: User) -> list[Action]:
     return actions
 
 
-def _identity_faults(login_id: str | None, name: str | None) -> list[FieldFault]:
+def _identity_faults(login_id: str | None, name: str | None) -> list[FieldError]:
     faults = []
     if login_id is None:
-        faults.append(FieldFault("/login_id", "invalid_value", _LOGIN_ID_RULE))
+        faults.append(FieldError("/login_id", "invalid_value", _LOGIN_ID_RULE))
     if name is None:
-        faults.append(FieldFault("/name", "invalid_value", _NAME_RULE))
+        faults.append(FieldError("/name", "invalid_value", _NAME_RULE))
     return faults
 
 
-def _privilege_faults(wanted: Registration, caller: Caller) -> list[FieldFault]:
+def _privilege_faults(wanted: Registration, caller: Caller) -> list[FieldError]:
     faults = []
     if wanted.password is not None and wanted.password_hash is not None:
         faults.append(
-            FieldFault("/password_hash", "conflicting_fields", "Send a password or a hash, not both.")
+            FieldError("/password_hash", "conflicting_fields", "Send a password or a hash, not both.")
         )
     if wanted.password_hash is not None and (reason := check_importable(wanted.password_hash)):
-        faults.append(FieldFault("/password_hash", "invalid_value", reason))
+        faults.append(FieldError("/password_hash", "invalid_value", reason))
     is_trusted = caller.is_admin or caller.has_scope(Scope.USERS_WRITE)
     if not (is_trusted or caller.kind is CallerKind.OPERATOR):
         faults += [
-            FieldFault(f"/{field}", "not_settable", _NOT_YOURS)
+            FieldError(f"/{field}", "not_settable", _NOT_YOURS)
             for field in ("password_hash", "role", "state")
             if getattr(wanted, field) is not None
         ]

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from service.domain.keys import Scope
-from tests.support.api import OTHER_PASSWORD, PASSWORD, Account, Api, refusal_of
+from tests.support.api import OTHER_PASSWORD, PASSWORD, Account, Api, error_of
 from tests.support.databases import fetch_values, fingerprint
 
 NOBODY = "0198c5a4-7d1e-7c3b-9f60-2b1f3a5c7d9e"
@@ -107,7 +107,7 @@ async def test_send_a_malformed_body_is_refused_and_changes_nothing(callers: Cal
 
     for what, make in MALFORMED.items():
         refused = await callers.send(operation, make(operation), "application/json")
-        assert (what, *refusal_of(refused)) == (what, 400, "malformed_json")
+        assert (what, *error_of(refused)) == (what, 400, "malformed_json")
 
     assert await fingerprint(callers.api.service.engine) == before
 
@@ -120,7 +120,7 @@ async def test_send_a_body_that_breaks_a_rule_is_refused_and_changes_nothing(
 
     for what, make in RULELESS.items():
         refused = await callers.send(operation, make(operation), "application/json")
-        assert (what, *refusal_of(refused)) == (what, 422, "validation_failed")
+        assert (what, *error_of(refused)) == (what, 422, "validation_failed")
         assert PASSWORD not in refused.text
 
     assert await fingerprint(callers.api.service.engine) == before
@@ -165,7 +165,7 @@ async def test_send_another_content_type_is_refused(
 
     refused = await callers.send(operation, body, content_type)
 
-    assert refusal_of(refused) == (415, "unsupported_media_type")
+    assert error_of(refused) == (415, "unsupported_media_type")
     assert await fingerprint(callers.api.service.engine) == before
 
 
@@ -178,7 +178,7 @@ async def test_send_an_encoded_body_is_refused_unread(callers: Callers, coding: 
         headers={"Content-Type": "application/json", "Content-Encoding": coding},
     )
 
-    assert refusal_of(refused) == (415, "unsupported_media_type")
+    assert error_of(refused) == (415, "unsupported_media_type")
 
 
 @pytest.mark.parametrize("operation", WRITES)
@@ -189,8 +189,8 @@ async def test_send_too_long_a_body_is_refused(callers: Callers, operation: str)
     at_limit = await callers.send(operation, fits.ljust(limit), "application/json")
     over = await callers.send(operation, fits.ljust(limit + 1), "application/json")
 
-    assert refusal_of(at_limit) == (422, "validation_failed")
-    assert refusal_of(over) == (413, "body_too_large")
+    assert error_of(at_limit) == (422, "validation_failed")
+    assert error_of(over) == (413, "body_too_large")
 
 
 BODILESS = [
@@ -216,7 +216,7 @@ async def test_send_a_body_where_none_is_taken_is_refused_and_changes_nothing(
 
     for content in (b'{"keep":"current"}', b"[]", b"x" * 100_000, chunks()):
         refused = await admin.request(method, path, content=content)
-        assert refusal_of(refused) == (400, "malformed_request")
+        assert error_of(refused) == (400, "malformed_request")
 
     assert await fingerprint(api.service.engine) == before
     assert (await admin.request(method, path, json={})).status_code in (201, 204, 404)
@@ -236,7 +236,7 @@ async def test_name_what_is_no_id_is_404(api: Api, place: str) -> None:
 
     for id_ in [*IDS, NOBODY]:
         refused = await admin.delete(place.format(id_))
-        assert (id_, *refusal_of(refused)) == (id_, 404, "not_found")
+        assert (id_, *error_of(refused)) == (id_, 404, "not_found")
 
 
 @pytest.mark.parametrize("place", PLACES)
@@ -244,7 +244,7 @@ async def test_name_what_is_no_id_is_404(api: Api, place: str) -> None:
 async def test_name_an_unreadable_id_is_400(api: Api, place: str, id_: str) -> None:
     admin = api.by(await api.admin())
 
-    assert refusal_of(await admin.delete(place.format(id_))) == (400, "malformed_request")
+    assert error_of(await admin.delete(place.format(id_))) == (400, "malformed_request")
 
 
 @pytest.mark.parametrize(
@@ -270,7 +270,7 @@ async def test_name_an_unreadable_id_is_400(api: Api, place: str, id_: str) -> N
 async def test_ask_for_another_spelling_of_a_path_is_404(api: Api, path: str) -> None:
     admin = api.by(await api.admin())
 
-    assert refusal_of(await admin.get(path)) == (404, "not_found")
+    assert error_of(await admin.get(path)) == (404, "not_found")
     assert (await admin.get("/v1/users")).status_code == 200
 
 
@@ -315,7 +315,7 @@ async def test_send_a_header_that_others_obey_has_no_effect(api: Api, headers: d
     ],
 )
 async def test_send_an_odd_authorization_is_refused(api: Api, value: bytes, refusal: tuple[int, str]) -> None:
-    assert refusal_of(await api.get("/v1/users/me", headers={"Authorization": value})) == refusal
+    assert error_of(await api.get("/v1/users/me", headers={"Authorization": value})) == refusal
 
 
 async def test_send_a_token_anywhere_but_in_the_header_is_refused(api: Api) -> None:
@@ -324,9 +324,9 @@ async def test_send_a_token_anywhere_but_in_the_header_is_refused(api: Api) -> N
     two = [("Authorization", f"Bearer {ada.token}"), ("Authorization", f"Bearer {ada.token}")]
     twice = await api.client.get("/v1/users/me", headers=two)
 
-    assert refusal_of(twice) == (400, "malformed_request")
+    assert error_of(twice) == (400, "malformed_request")
     in_cookie = await api.get("/v1/users/me", headers={"Cookie": f"token={ada.token}"})
-    assert refusal_of(in_cookie) == (401, "unauthenticated")
+    assert error_of(in_cookie) == (401, "unauthenticated")
     assert (await api.get(f"/v1/users/me?access_token={ada.token}")).status_code == 401
     in_lower_case = await api.get("/v1/users/me", headers={"authorization": f"bearer {ada.token}"})
     assert in_lower_case.status_code == 200

@@ -75,7 +75,7 @@ async def test_refuse_for_want_of_room_leaves_no_circle_behind(
     api: Api, service: Service, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     await api.account()
-    monkeypatch.setattr(service.hasher._gate, "_wait_seconds", 0.0)
+    monkeypatch.setattr(service.hasher._gate, "_queue_timeout_seconds", 0.0)
     monkeypatch.setattr(service.hasher._gate, "_free", 0)
     found_of_ours()
     assert (await api.log_in("ada")).status_code == 503

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from service.api.http.client_address import UNKNOWN, client_of, network_of, networks_of
+from service.api.http.client_address import UNKNOWN, network_of, networks_of, resolve_client_ip
 
 PROXIES = networks_of(["10.0.0.0/8", "2001:db8:ffff::/48", " 192.0.2.1 "])
 
@@ -27,8 +27,8 @@ def scope_of(peer: str | None, *forwarded: str) -> Any:
     ],
 )
 def test_client_of_a_connection_gives_the_canonical_peer(peer: str | None, client: str | None) -> None:
-    assert client_of(scope_of(peer)) == client
-    assert client_of(scope_of(peer, "203.0.113.9")) == client
+    assert resolve_client_ip(scope_of(peer)) == client
+    assert resolve_client_ip(scope_of(peer, "203.0.113.9")) == client
 
 
 @pytest.mark.parametrize(
@@ -58,20 +58,20 @@ def test_client_of_a_connection_gives_the_canonical_peer(peer: str | None, clien
     ],
 )
 def test_client_of_a_trusted_proxy_gives_the_rightmost_stranger(forwarded: list[str], client: str) -> None:
-    assert client_of(scope_of("10.0.0.1", *forwarded), PROXIES) == client
+    assert resolve_client_ip(scope_of("10.0.0.1", *forwarded), PROXIES) == client
 
 
 def test_client_of_a_stranger_ignores_what_it_claims() -> None:
-    assert client_of(scope_of("198.51.100.7", "203.0.113.9"), PROXIES) == "198.51.100.7"
+    assert resolve_client_ip(scope_of("198.51.100.7", "203.0.113.9"), PROXIES) == "198.51.100.7"
 
 
 def test_client_of_a_mapped_proxy_trusts_it() -> None:
-    assert client_of(scope_of("::ffff:10.0.0.1", "203.0.113.9"), PROXIES) == "203.0.113.9"
+    assert resolve_client_ip(scope_of("::ffff:10.0.0.1", "203.0.113.9"), PROXIES) == "203.0.113.9"
 
 
 def test_client_behind_a_socket_file_is_believed_only_with_proxies() -> None:
-    assert client_of(scope_of(None, "203.0.113.9"), PROXIES) == "203.0.113.9"
-    assert client_of(scope_of(None, "203.0.113.9")) is None
+    assert resolve_client_ip(scope_of(None, "203.0.113.9"), PROXIES) == "203.0.113.9"
+    assert resolve_client_ip(scope_of(None, "203.0.113.9")) is None
 
 
 @pytest.mark.parametrize(

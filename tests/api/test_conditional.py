@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from service.domain.keys import Scope
-from tests.support.api import OTHER_PASSWORD, PASSWORD, Account, Api, refusal_of
+from tests.support.api import OTHER_PASSWORD, PASSWORD, Account, Api, error_of
 from tests.support.databases import fingerprint
 
 STALE = '"AAAAAAAAAAAAAAAAAAAAAA"'
@@ -120,8 +120,8 @@ async def test_write_with_a_stale_tag_changes_nothing(api: Api, what: str) -> No
     stale = await caller.request(method, path, json=body, headers={"If-Match": STALE})
     broken = await caller.request(method, path, json=body, headers={"If-Match": "x"})
 
-    assert refusal_of(stale) == (412, "precondition_failed")
-    assert refusal_of(broken) == (400, "malformed_request")
+    assert error_of(stale) == (412, "precondition_failed")
+    assert error_of(broken) == (400, "malformed_request")
     assert await fingerprint(api.service.engine) == before
     assert (await caller.request(method, path, json=body, headers={"If-Match": "*"})).status_code == 204
 
@@ -131,7 +131,7 @@ async def test_write_of_what_is_not_there_is_404_whatever_the_tag(api: Api) -> N
     path = "/v1/users/0198c5a4-7d1e-7c3b-9f60-2b1f3a5c7d9e"
 
     for tag in ("*", STALE):
-        assert refusal_of(await key.delete(path, headers={"If-Match": tag})) == (404, "not_found")
+        assert error_of(await key.delete(path, headers={"If-Match": tag})) == (404, "not_found")
 
 
 async def test_updates_at_once_with_one_tag_make_one_change(api: Api) -> None:
@@ -151,4 +151,4 @@ async def test_send_a_condition_twice_is_refused_instead_of_half_read(api: Api, 
 
     refused = await api.client.request("PATCH", "/v1/users/me", json={"name": "A"}, headers=headers)
 
-    assert refusal_of(refused) == (400, "malformed_request")
+    assert error_of(refused) == (400, "malformed_request")

@@ -12,7 +12,7 @@ from litestar import Litestar, get, post
 from litestar.params import FromPath
 from structlog.testing import capture_logs
 
-from service.api.http.edge import Boundary, read_body
+from service.api.http.edge import EdgeMiddleware, read_body
 from service.api.http.problems import exception_handlers
 from service.domain.errors import BodyTooLarge, OutcomeUnknown
 from service.observability.access_log import RequestRecord
@@ -120,15 +120,15 @@ def records() -> list[RequestRecord]:
 
 
 @pytest.fixture
-def boundary(inner: Inner, records: list[RequestRecord]) -> Boundary:
-    return Boundary(inner, observe=records.append)
+def boundary(inner: Inner, records: list[RequestRecord]) -> EdgeMiddleware:
+    return EdgeMiddleware(inner, observe=records.append)
 
 
-def around(app: App, **options: Any) -> Boundary:
-    return Boundary(app, **({"request_timeout": NEVER, "body_timeout": NEVER} | options))
+def around(app: App, **options: Any) -> EdgeMiddleware:
+    return EdgeMiddleware(app, **({"request_timeout": NEVER, "body_timeout": NEVER} | options))
 
 
-async def test_boundary_with_a_good_request_adds_its_headers_once(boundary: Boundary) -> None:
+async def test_boundary_with_a_good_request_adds_its_headers_once(boundary: EdgeMiddleware) -> None:
     answer = await ask(boundary)
 
     assert (answer.status, answer.body) == (200, b'{"a":1}')
@@ -149,7 +149,7 @@ async def test_boundary_replaces_what_the_application_says_of_its_own() -> None:
         (b"set-cookie", b"a=1"),
         (b"set-cookie", b"b=2"),
     )
-    answer = await ask(Boundary(app))
+    answer = await ask(EdgeMiddleware(app))
 
     assert not answer.all(b"server")
     assert answer.one(b"cache-control") == b"no-store"
@@ -158,7 +158,7 @@ async def test_boundary_replaces_what_the_application_says_of_its_own() -> None:
     assert answer.all(b"set-cookie") == [b"a=1", b"b=2"]
 
 
-async def test_boundary_with_a_valid_request_id_keeps_it(boundary: Boundary, inner: Inner) -> None:
+async def test_boundary_with_a_valid_request_id_keeps_it(boundary: EdgeMiddleware, inner: Inner) -> None:
     answer = await ask(boundary, headers=[(b"x-request-id", REQUEST_ID.encode())])
 
     assert answer.one(b"x-request-id") == REQUEST_ID.encode()
@@ -166,7 +166,7 @@ async def test_boundary_with_a_valid_request_id_keeps_it(boundary: Boundary, inn
 
 
 @pytest.mark.parametrize("given", [b"", b"1", REQUEST_ID.upper().encode(), b"\xff" * 36, b"x" * 9000])
-async def test_boundary_with_another_request_id_makes_one(boundary: Boundary, given: bytes) -> None:
+async def test_boundary_with_another_request_id_makes_one(boundary: EdgeMiddleware, given: bytes) -> None:
     request_id = (await ask(boundary, headers=[(b"x-request-id", given)])).one(b"x-request-id").decode()
 
     assert request_id.encode() != given
@@ -174,7 +174,7 @@ async def test_boundary_with_another_request_id_makes_one(boundary: Boundary, gi
 
 
 @pytest.mark.parametrize("host", [b"rollcall.test", b"a_b.test:65535", b"127.0.0.1:1", b"[::1]", b"[::1]:80"])
-async def test_boundary_with_a_valid_host_lets_it_pass(boundary: Boundary, host: bytes) -> None:
+async def test_boundary_with_a_valid_host_lets_it_pass(boundary: EdgeMiddleware, host: bytes) -> None:
     scope = scope_of() | {"headers": [(b"host", host)]}
 
     answer = await send_request(boundary, scope)
@@ -199,7 +199,9 @@ async def test_boundary_with_a_valid_host_lets_it_pass(boundary: Boundary, host:
         b"x" * 254,
     ],
 )
-async def test_boundary_with_an_invalid_host_refuses(boundary: Boundary, inner: Inner, host: bytes) -> None:
+async def test_boundary_with_an_invalid_host_refuses(
+    boundary: EdgeMiddleware, inner: Inner, host: bytes
+) -> None:
     answer = await send_request(boundary, scope_of() | {"headers": [(b"host", host)]})
 
     assert answer is not None
@@ -207,7 +209,7 @@ async def test_boundary_with_an_invalid_host_refuses(boundary: Boundary, inner: 
     assert inner.scopes == []
 
 
-async def test_boundary_without_host_refuses_except_from_http_1_0(boundary: Boundary) -> None:
+async def test_boundary_without_host_refuses_except_from_http_1_0(boundary: EdgeMiddleware) -> None:
     modern = await send_request(boundary, scope_of() | {"headers": []})
     old = await send_request(boundary, scope_of() | {"headers": [], "http_version": "1.0"})
 
@@ -237,7 +239,7 @@ async def test_boundary_without_host_refuses_except_from_http_1_0(boundary: Boun
     ],
 )
 async def test_boundary_with_bad_framing_refuses_and_closes(
-    boundary: Boundary, inner: Inner, headers: Fields
+    boundary: EdgeMiddleware, inner: Inner, headers: Fields
 ) -> None:
     answer = await ask(boundary, headers=headers)
 
@@ -246,7 +248,7 @@ async def test_boundary_with_bad_framing_refuses_and_closes(
     assert inner.scopes == []
 
 
-async def test_boundary_with_many_ordinary_fields_lets_them_pass(boundary: Boundary) -> None:
+async def test_boundary_with_many_ordinary_fields_lets_them_pass(boundary: EdgeMiddleware) -> None:
     fields = [(b"x-forwarded-for", b"a"), (b"x-forwarded-for", b"b"), (b"accept", b"x"), (b"accept", b"y")]
 
     assert (await ask(boundary, headers=[*fields, (b"x-filler", b"x" * 15_000)])).status == 200
@@ -270,7 +272,7 @@ async def test_boundary_with_many_ordinary_fields_lets_them_pass(boundary: Bound
     ],
 )
 async def test_boundary_with_another_spelling_of_a_path_answers_404(
-    boundary: Boundary, inner: Inner, target: str
+    boundary: EdgeMiddleware, inner: Inner, target: str
 ) -> None:
     answer = await ask(boundary, "GET", target)
 
@@ -300,7 +302,7 @@ async def test_boundary_with_another_spelling_of_a_path_answers_404(
     ],
 )
 async def test_boundary_with_an_unreadable_target_answers_400(
-    boundary: Boundary, inner: Inner, target: str
+    boundary: EdgeMiddleware, inner: Inner, target: str
 ) -> None:
     answer = await ask(boundary, "GET", target)
 
@@ -312,17 +314,17 @@ async def test_boundary_with_an_unreadable_target_answers_400(
     "target",
     ["/", "/things?a=b%20c+d&e=%C3%A9", "/.well-known/x", "/a.b/..c", "/%C3%A9", "/a%252Fb", "/a%20b"],
 )
-async def test_boundary_with_a_readable_target_lets_it_pass(boundary: Boundary, target: str) -> None:
+async def test_boundary_with_a_readable_target_lets_it_pass(boundary: EdgeMiddleware, target: str) -> None:
     assert (await ask(boundary, "GET", target)).status == 200
 
 
-async def test_boundary_with_refusal_before_routing_keeps_the_request_id(boundary: Boundary) -> None:
+async def test_boundary_with_refusal_before_routing_keeps_the_request_id(boundary: EdgeMiddleware) -> None:
     answer = await ask(boundary, "GET", "/things/", headers=[(b"x-request-id", REQUEST_ID.encode())])
 
     assert answer.problem["instance"] == f"urn:uuid:{REQUEST_ID}"
 
 
-async def test_boundary_with_head_serves_get_without_the_body(boundary: Boundary, inner: Inner) -> None:
+async def test_boundary_with_head_serves_get_without_the_body(boundary: EdgeMiddleware, inner: Inner) -> None:
     answer = await ask(boundary, "HEAD")
 
     assert (answer.status, answer.body) == (200, b"")
@@ -330,7 +332,7 @@ async def test_boundary_with_head_serves_get_without_the_body(boundary: Boundary
     assert inner.scopes[0]["method"] == "GET"
 
 
-async def test_boundary_with_head_leaves_the_servers_scope_alone(boundary: Boundary) -> None:
+async def test_boundary_with_head_leaves_the_servers_scope_alone(boundary: EdgeMiddleware) -> None:
     scope = scope_of("HEAD")
 
     await send_request(boundary, scope)
@@ -343,11 +345,11 @@ async def test_boundary_with_head_leaves_the_servers_scope_alone(boundary: Bound
     [(b"GET, OPTIONS", b"GET, HEAD, OPTIONS"), (b"POST", b"POST"), (b"GET, HEAD", b"GET, HEAD")],
 )
 async def test_boundary_with_allow_names_head_beside_get(allow: bytes, said: bytes) -> None:
-    assert (await ask(Boundary(Inner((b"allow", allow))))).one(b"allow") == said
+    assert (await ask(EdgeMiddleware(Inner((b"allow", allow))))).one(b"allow") == said
 
 
 async def test_boundary_with_a_configured_origin_shares_the_answer_with_it(inner: Inner) -> None:
-    boundary = Boundary(inner, cors_origins=[ORIGIN.decode()])
+    boundary = EdgeMiddleware(inner, cors_origins=[ORIGIN.decode()])
 
     answer = await ask(boundary, headers=[(b"origin", ORIGIN)])
 
@@ -358,7 +360,7 @@ async def test_boundary_with_a_configured_origin_shares_the_answer_with_it(inner
 
 
 async def test_boundary_with_a_configured_origin_shares_a_refusal_too(inner: Inner) -> None:
-    boundary = Boundary(inner, cors_origins=[ORIGIN.decode()])
+    boundary = EdgeMiddleware(inner, cors_origins=[ORIGIN.decode()])
 
     answer = await ask(boundary, "GET", "/things/", headers=[(b"origin", ORIGIN)])
 
@@ -377,7 +379,7 @@ async def test_boundary_with_a_configured_origin_shares_a_refusal_too(inner: Inn
     ],
 )
 async def test_boundary_with_another_origin_shares_nothing(inner: Inner, origin: bytes) -> None:
-    boundary = Boundary(inner, cors_origins=[ORIGIN.decode()])
+    boundary = EdgeMiddleware(inner, cors_origins=[ORIGIN.decode()])
 
     for method in ("GET", "OPTIONS"):
         fields = [(b"origin", origin), (b"access-control-request-method", b"PATCH")]
@@ -386,14 +388,14 @@ async def test_boundary_with_another_origin_shares_nothing(inner: Inner, origin:
         assert answer.one(b"vary") == b"origin"
 
 
-async def test_boundary_without_origins_sends_no_cors_header(boundary: Boundary) -> None:
+async def test_boundary_without_origins_sends_no_cors_header(boundary: EdgeMiddleware) -> None:
     answer = await ask(boundary, headers=[(b"origin", ORIGIN)])
 
     assert not [name for name, _ in answer.headers if name.startswith(b"access-control-")]
 
 
 async def test_boundary_with_a_preflight_answers_it(inner: Inner) -> None:
-    boundary = Boundary(inner, cors_origins=[ORIGIN.decode()])
+    boundary = EdgeMiddleware(inner, cors_origins=[ORIGIN.decode()])
 
     answer = await ask(
         boundary, "OPTIONS", headers=[(b"origin", ORIGIN), (b"access-control-request-method", b"PATCH")]
@@ -408,7 +410,7 @@ async def test_boundary_with_a_preflight_answers_it(inner: Inner) -> None:
 
 
 async def test_boundary_with_what_is_no_preflight_leaves_it_to_the_router(inner: Inner) -> None:
-    boundary = Boundary(inner, cors_origins=[ORIGIN.decode()])
+    boundary = EdgeMiddleware(inner, cors_origins=[ORIGIN.decode()])
     fields = [(b"origin", ORIGIN), (b"access-control-request-method", b"PATCH")]
 
     assert (await ask(boundary, "OPTIONS", headers=fields[:1])).status == 200
@@ -416,7 +418,9 @@ async def test_boundary_with_what_is_no_preflight_leaves_it_to_the_router(inner:
     assert len(inner.scopes) == 2
 
 
-async def test_boundary_observes_each_request_once(boundary: Boundary, records: list[RequestRecord]) -> None:
+async def test_boundary_observes_each_request_once(
+    boundary: EdgeMiddleware, records: list[RequestRecord]
+) -> None:
     answer = await ask(boundary, "HEAD", f"/things?token={SECRET}")
 
     (record,) = records
@@ -442,7 +446,7 @@ async def test_boundary_observes_route_and_caller_when_the_application_tells_the
 
 
 async def test_boundary_observes_a_refusal_before_routing(
-    boundary: Boundary, records: list[RequestRecord]
+    boundary: EdgeMiddleware, records: list[RequestRecord]
 ) -> None:
     await ask(boundary, "GET", "/things/")
 
@@ -627,7 +631,7 @@ async def test_boundary_with_a_client_that_hangs_up_logs_nothing() -> None:
     assert logs == []
 
 
-async def test_boundary_with_a_websocket_refuses_it(boundary: Boundary, inner: Inner) -> None:
+async def test_boundary_with_a_websocket_refuses_it(boundary: EdgeMiddleware, inner: Inner) -> None:
     sent: list[Any] = []
 
     async def send(message: Any) -> None:
@@ -702,7 +706,7 @@ async def fail() -> None:
 @pytest.fixture
 def framework(records: list[RequestRecord]) -> App:
     app = Litestar([show, fail], exception_handlers=exception_handlers, openapi_config=None)
-    app.asgi_handler = Boundary(app.asgi_handler, observe=records.append)
+    app.asgi_handler = EdgeMiddleware(app.asgi_handler, observe=records.append)
     return app
 
 

@@ -2,7 +2,7 @@
 
 from service.domain.events import Action
 from service.domain.keys import Scope
-from tests.support.api import PASSWORD, Api, refusal_of
+from tests.support.api import PASSWORD, Api, error_of
 
 REQUEST_ID = "01890a5d-ac96-774b-bcce-b302099a8057"
 
@@ -48,4 +48,4 @@ async def test_list_events_tells_the_newest_first_page_by_page(api: Api) -> None
 
 async def test_list_events_by_anybody_but_an_administrator_is_refused(api: Api) -> None:
     for caller in ((await api.account("ada")).token, await api.key(*Scope)):
-        assert refusal_of(await api.by(caller).get("/v1/events")) == (403, "forbidden")
+        assert error_of(await api.by(caller).get("/v1/events")) == (403, "forbidden")

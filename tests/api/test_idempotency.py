@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from service.domain.keys import Scope
-from tests.support.api import PASSWORD, Api, refusal_of, serving
+from tests.support.api import PASSWORD, Api, error_of, serving
 from tests.support.databases import fetch_values
 from tests.support.settings import settings_for_tests
 
@@ -27,7 +27,7 @@ async def count(api: Api, table: str) -> object:
 
 
 async def one_value(api: Api, statement: str) -> object:
-    return (await fetch_values(api.service.chore_engine, statement))[0][0]
+    return (await fetch_values(api.service.background_engine, statement))[0][0]
 
 
 async def test_repeat_create_user_gives_the_stored_answer(api: Api) -> None:
@@ -49,7 +49,7 @@ async def test_create_users_at_once_under_one_key_makes_one_and_gives_one_answer
 
     async def create() -> Any:
         while (answer := await admin.post("/v1/users", NEW, headers=KEY)).status_code == 409:
-            assert refusal_of(answer) == (409, "request_in_progress")
+            assert error_of(answer) == (409, "request_in_progress")
             await asyncio.sleep(0)
         return answer
 
@@ -82,7 +82,7 @@ async def test_repeat_create_user_while_it_runs_is_told_so(api: Api) -> None:
         await until(lambda: one_value(api, waiting))
         refused = await admin.post("/v1/users", NEW, headers=KEY)
 
-    assert refusal_of(refused) == (409, "request_in_progress")
+    assert error_of(refused) == (409, "request_in_progress")
     assert refused.headers["Retry-After"] == "1"
     assert (await running).status_code == 201
 
@@ -94,7 +94,7 @@ async def test_use_an_idempotency_key_for_another_request_is_refused(api: Api, o
 
     refused = await admin.post("/v1/users", other, headers=KEY)
 
-    assert refusal_of(refused) == (422, "idempotency_key_reused")
+    assert error_of(refused) == (422, "idempotency_key_reused")
     assert await count(api, "users") == 2
 
 
@@ -102,13 +102,13 @@ async def test_use_an_idempotency_key_of_another_caller_is_no_repetition(api: Ap
     admin, key = api.by(await api.admin()), api.by(await api.key(Scope.USERS_WRITE))
     assert (await admin.post("/v1/users", NEW, headers=KEY)).status_code == 201
 
-    assert refusal_of(await key.post("/v1/users", NEW, headers=KEY)) == (409, "login_id_taken")
+    assert error_of(await key.post("/v1/users", NEW, headers=KEY)) == (409, "login_id_taken")
 
 
 async def test_repeat_a_refused_request_is_tried_again(api: Api) -> None:
     admin = api.by(await api.admin())
     taken = await api.account("grace")
-    assert refusal_of(await admin.post("/v1/users", NEW, headers=KEY)) == (409, "login_id_taken")
+    assert error_of(await admin.post("/v1/users", NEW, headers=KEY)) == (409, "login_id_taken")
 
     await admin.delete(f"/v1/users/{taken.id}")
 
@@ -148,7 +148,7 @@ async def test_use_a_malformed_idempotency_key_is_refused(api: Api, key: bytes) 
 
     refused = await admin.post("/v1/users", NEW, headers={"Idempotency-Key": key})
 
-    assert refusal_of(refused) == (400, "malformed_request")
+    assert error_of(refused) == (400, "malformed_request")
     assert await count(api, "users") == 1
     longest = {"Idempotency-Key": "a" * 255}
     assert (await admin.post("/v1/users", NEW, headers=longest)).status_code == 201

@@ -8,7 +8,7 @@ import pytest
 
 from service.domain.keys import Scope
 from service.domain.users import State
-from tests.support.api import Api, faults_of, refusal_of
+from tests.support.api import Api, error_of, faults_of
 from tests.support.databases import execute
 
 FORM = "application/x-www-form-urlencoded"
@@ -107,5 +107,5 @@ async def test_introspect_without_the_scope_is_refused(api: Api) -> None:
     callers = [ada.token, (await api.admin()).token, await api.key(Scope.USERS_READ, Scope.USERS_WRITE)]
 
     for caller in callers:
-        assert refusal_of(await ask(api.by(caller), ada.token)) == (403, "forbidden")
-    assert refusal_of(await ask(api, ada.token)) == (401, "unauthenticated")
+        assert error_of(await ask(api.by(caller), ada.token)) == (403, "forbidden")
+    assert error_of(await ask(api, ada.token)) == (401, "unauthenticated")

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from service.domain.keys import Scope
-from tests.support.api import Api, faults_of, refusal_of
+from tests.support.api import Api, error_of, faults_of
 from tests.support.databases import execute, fetch_values, fingerprint
 
 NEW = {"name": "gateway", "scopes": ["users:read"]}
@@ -71,7 +71,7 @@ async def test_use_key_after_its_end_is_refused(api: Api) -> None:
 
     await execute(api.service.engine, "UPDATE api_keys SET expires_at = now()")
 
-    assert refusal_of(await key.get("/v1/users")) == (401, "invalid_token")
+    assert error_of(await key.get("/v1/users")) == (401, "invalid_token")
 
 
 async def test_revoke_key_ends_it_for_good(api: Api) -> None:
@@ -81,8 +81,8 @@ async def test_revoke_key_ends_it_for_good(api: Api) -> None:
 
     assert (await admin.delete(path)).status_code == 204
 
-    assert refusal_of(await api.by(created["key"]).get("/v1/users")) == (401, "invalid_token")
-    assert refusal_of(await admin.delete(path)) == (404, "not_found")
+    assert error_of(await api.by(created["key"]).get("/v1/users")) == (401, "invalid_token")
+    assert error_of(await admin.delete(path)) == (404, "not_found")
     assert (await admin.get("/v1/keys")).json()["items"] == []
 
 
@@ -90,5 +90,5 @@ async def test_manage_keys_by_anybody_but_an_administrator_is_refused(api: Api) 
     callers = [(await api.account("ada")).token, await api.key(*Scope)]
 
     for caller in callers:
-        assert refusal_of(await api.by(caller).post("/v1/keys", NEW)) == (403, "forbidden")
-        assert refusal_of(await api.by(caller).get("/v1/keys")) == (403, "forbidden")
+        assert error_of(await api.by(caller).post("/v1/keys", NEW)) == (403, "forbidden")
+        assert error_of(await api.by(caller).get("/v1/keys")) == (403, "forbidden")

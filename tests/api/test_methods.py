@@ -11,7 +11,7 @@ from litestar.routes import HTTPRoute
 from settings import Settings
 from settings.http import HttpSettings
 from settings.metrics import MetricsSettings
-from tests.support.api import Api, Running, contract_of, refusal_of, serving
+from tests.support.api import Api, Running, contract_of, error_of, serving
 from tests.support.settings import settings_for_tests
 
 ORIGIN = "https://app.example"
@@ -43,7 +43,7 @@ async def test_call_another_method_answers_405_with_allow_whatever_the_body(
             assert split(refused.headers["Allow"]) == methods | {"OPTIONS"}, (method, path)
             assert refused.status_code == 405
             if method != "HEAD":
-                assert refusal_of(refused) == (405, "method_not_allowed")
+                assert error_of(refused) == (405, "method_not_allowed")
 
 
 async def test_ask_for_options_names_every_method(api: Api, running: Running) -> None:
@@ -130,7 +130,7 @@ async def test_reference_when_switched_off_is_404(serve: Any, api: Api, path: st
 
     answer = await serve(settings_for_tests(http=HttpSettings(docs=False)), path)
 
-    assert refusal_of(answer) == (404, "not_found")
+    assert error_of(answer) == (404, "not_found")
 
 
 async def test_metrics_when_switched_off_are_404(serve: Any, api: Api) -> None:
@@ -140,7 +140,7 @@ async def test_metrics_when_switched_off_are_404(serve: Any, api: Api) -> None:
 
     answer = await serve(settings_for_tests(metrics=MetricsSettings(enabled=False)), "/metrics")
 
-    assert refusal_of(answer) == (404, "not_found")
+    assert error_of(answer) == (404, "not_found")
 
 
 async def test_cors_is_for_configured_origins_alone(serve: Any, api: Api) -> None:

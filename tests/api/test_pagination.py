@@ -11,15 +11,15 @@ from hypothesis import strategies as st
 
 from service.api.cursors import read_cursor, write_cursor
 from service.domain.errors import InvalidCursor
-from service.domain.pages import Position
-from tests.support.api import Api, refusal_of
+from service.domain.pages import Keyset
+from tests.support.api import Api, error_of
 from tests.support.databases import execute
 
 ID = UUID("0198c5a4-7d1e-7c3b-9f60-2b1f3a5c7d9e")
 TEXTS = st.text(alphabet=st.characters(exclude_characters="\0", exclude_categories=["Cs"]))
 POSITIONS = st.one_of(
-    st.builds(Position, st.uuids(), at=st.datetimes(timezones=st.just(UTC)), text=st.none()),
-    st.builds(Position, st.uuids(), at=st.none(), text=TEXTS),
+    st.builds(Keyset, st.uuids(), at=st.datetimes(timezones=st.just(UTC)), text=st.none()),
+    st.builds(Keyset, st.uuids(), at=st.none(), text=TEXTS),
 )
 MANY = """
     INSERT INTO users (id, login_id, name, created_at)
@@ -91,7 +91,7 @@ async def test_cursor_elsewhere_is_refused(api: Api) -> None:
 
     others = ("users?", "users?role=admin&", "users?role=user&sort=login_id&", "keys?", "events?")
     for path in (f"/v1/{other}" for other in others):
-        assert refusal_of(await admin.get(f"{path}cursor={cursor}")) == (400, "invalid_cursor")
+        assert error_of(await admin.get(f"{path}cursor={cursor}")) == (400, "invalid_cursor")
     assert (await admin.get(f"/v1/users?role=user&limit=100&cursor={cursor}")).status_code == 200
 
 
@@ -103,36 +103,34 @@ async def test_cursor_of_one_account_is_refused_for_another(api: Api) -> None:
 
     refused = await api.by(bob).get(f"/v1/users/me/sessions?cursor={cursor}")
 
-    assert refusal_of(refused) == (400, "invalid_cursor")
+    assert error_of(refused) == (400, "invalid_cursor")
     assert (await api.by(ada).get(f"/v1/users/{ada.id}/sessions?cursor={cursor}")).status_code == 200
 
 
 @pytest.mark.parametrize(
     "position",
     [
-        Position(ID),
-        Position(ID, text="a\x00"),
-        Position(ID, at=datetime(2026, 1, 1)),  # noqa: DTZ001 - a time without a zone is the point
-        Position(ID, at=datetime.now(UTC), text="a"),
+        Keyset(ID),
+        Keyset(ID, text="a\x00"),
+        Keyset(ID, at=datetime(2026, 1, 1)),  # noqa: DTZ001 - a time without a zone is the point
+        Keyset(ID, at=datetime.now(UTC), text="a"),
     ],
 )
 @pytest.mark.parametrize("listing", ["list_users None []", "list_users None [('sort', 'login_id')]"])
 async def test_cursor_forged_with_its_digest_still_does_no_harm(
-    api: Api, position: Position, listing: str
+    api: Api, position: Keyset, listing: str
 ) -> None:
     admin = api.by(await api.admin())
     sort = "&sort=login_id" if "sort" in listing else ""
 
     refused = await admin.get(f"/v1/users?cursor={write_cursor(position, listing)}{sort}")
 
-    assert refusal_of(refused) == (400, "invalid_cursor")
+    assert error_of(refused) == (400, "invalid_cursor")
 
 
 @pytest.mark.parametrize("sort", ["created_at", "login_id"])
-@pytest.mark.parametrize(
-    "position", [Position(ID, at=datetime.max.replace(tzinfo=UTC)), Position(ID, text="z")]
-)
-async def test_cursor_forged_for_another_sort_gives_no_error(api: Api, sort: str, position: Position) -> None:
+@pytest.mark.parametrize("position", [Keyset(ID, at=datetime.max.replace(tzinfo=UTC)), Keyset(ID, text="z")])
+async def test_cursor_forged_for_another_sort_gives_no_error(api: Api, sort: str, position: Keyset) -> None:
     admin = api.by(await api.admin())
     listing = "list_users None []" if sort == "created_at" else "list_users None [('sort', 'login_id')]"
 
@@ -142,12 +140,12 @@ async def test_cursor_forged_for_another_sort_gives_no_error(api: Api, sort: str
 
 
 @given(POSITIONS, st.text())
-def test_read_cursor_gives_what_was_written(position: Position, listing: str) -> None:
+def test_read_cursor_gives_what_was_written(position: Keyset, listing: str) -> None:
     assert read_cursor(write_cursor(position, listing), listing) == position
 
 
 @given(POSITIONS, st.data())
-def test_read_cursor_after_any_flipped_bit_refuses(position: Position, data: st.DataObject) -> None:
+def test_read_cursor_after_any_flipped_bit_refuses(position: Keyset, data: st.DataObject) -> None:
     cursor = write_cursor(position, "listing") or ""
     raw = bytearray(urlsafe_b64decode(cursor + "=" * (-len(cursor) % 4)))
     bit = data.draw(st.integers(0, len(raw) * 8 - 1))
@@ -165,7 +163,7 @@ def test_read_cursor_of_anything_else_refuses(cursor: str) -> None:
 
 @pytest.mark.parametrize("ending", ["=", "==", " ", "\n", "%", "A"])
 def test_read_cursor_in_another_spelling_refuses(ending: str) -> None:
-    cursor = write_cursor(Position(ID, text="a"), "listing") or ""
+    cursor = write_cursor(Keyset(ID, text="a"), "listing") or ""
 
     with pytest.raises(InvalidCursor):
         read_cursor(cursor + ending, "listing")

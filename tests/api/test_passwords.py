@@ -7,7 +7,7 @@ import pytest
 
 from service.domain.keys import Scope
 from service.domain.users import Role
-from tests.support.api import OTHER_PASSWORD, PASSWORD, Api, faults_of, refusal_of
+from tests.support.api import OTHER_PASSWORD, PASSWORD, Api, error_of, faults_of
 from tests.support.databases import execute, fingerprint
 
 NOBODY = "0198c5a4-7d1e-7c3b-9f60-2b1f3a5c7d9e"
@@ -22,8 +22,8 @@ async def test_change_own_password_ends_the_other_sessions(api: Api) -> None:
     assert (await api.by(ada).put("/v1/users/me/password", OWN)).status_code == 204
 
     assert (await api.by(ada).get("/v1/users/me")).status_code == 200
-    assert refusal_of(await api.by(other).get("/v1/users/me")) == (401, "invalid_token")
-    assert refusal_of(await api.log_in("ada")) == (401, "invalid_credentials")
+    assert error_of(await api.by(other).get("/v1/users/me")) == (401, "invalid_token")
+    assert error_of(await api.log_in("ada")) == (401, "invalid_credentials")
     assert (await api.log_in("ada", OTHER_PASSWORD)).status_code == 201
 
 
@@ -44,8 +44,11 @@ async def test_change_own_password_wrongly_again_and_again_is_throttled(api: Api
     answers = [await api.by(ada).put("/v1/users/me/password", wrong) for _ in range(8)]
 
     assert {answer.status_code for answer in answers[:5]} == {422}
-    assert refusal_of(answers[-1]) == (429, "login_throttled")
-    assert refusal_of(await api.by(ada).put("/v1/users/me/password", OWN)) == (429, "login_throttled")
+    assert error_of(answers[-1]) == (429, "login_throttled")
+    assert error_of(await api.by(ada).put("/v1/users/me/password", OWN)) == (
+        429,
+        "login_throttled",
+    )
 
 
 @pytest.mark.parametrize(
@@ -73,9 +76,9 @@ async def test_set_password_of_another_ends_all_sessions_and_has_to_be_changed(a
 
     assert (await key.put(f"/v1/users/{ada.id}/password", NEW)).status_code == 204
 
-    assert refusal_of(await api.by(ada).get("/v1/users/me")) == (401, "invalid_token")
+    assert error_of(await api.by(ada).get("/v1/users/me")) == (401, "invalid_token")
     token = (await api.log_in("ada", OTHER_PASSWORD)).json()["token"]
-    assert refusal_of(await api.by(token).get("/v1/users/me")) == (403, "password_change_required")
+    assert error_of(await api.by(token).get("/v1/users/me")) == (403, "password_change_required")
 
 
 async def test_set_password_of_another_without_must_change_is_final(api: Api) -> None:
@@ -96,13 +99,16 @@ async def test_set_password_of_another_takes_no_current_one(api: Api) -> None:
     refused = await admin.put(f"/v1/users/{ada.id}/password", OWN)
 
     assert faults_of(refused) == [("/current_password", "not_settable")]
-    assert refusal_of(await admin.put(f"/v1/users/{NOBODY}/password", NEW)) == (404, "not_found")
+    assert error_of(await admin.put(f"/v1/users/{NOBODY}/password", NEW)) == (404, "not_found")
 
 
 async def test_set_password_of_another_by_a_plain_user_is_refused(api: Api) -> None:
     ada, bob = await api.account("ada"), await api.account("bob")
 
-    assert refusal_of(await api.by(bob).put(f"/v1/users/{ada.id}/password", NEW)) == (404, "not_found")
+    assert error_of(await api.by(bob).put(f"/v1/users/{ada.id}/password", NEW)) == (
+        404,
+        "not_found",
+    )
     assert (await api.log_in("ada")).status_code == 201
 
 
@@ -112,7 +118,7 @@ async def test_set_password_of_another_with_the_own_to_change_is_refused(api: Ap
 
     refused = await api.by(root).put(f"/v1/users/{ada.id}/password", NEW)
 
-    assert refusal_of(refused) == (403, "password_change_required")
+    assert error_of(refused) == (403, "password_change_required")
     assert (await api.by(root).put("/v1/users/me/password", OWN)).status_code == 204
     assert (await api.by(root).put(f"/v1/users/{ada.id}/password", NEW)).status_code == 204
 
@@ -136,7 +142,7 @@ async def test_redeem_reset_token_sets_the_password_once(api: Api) -> None:
 
     assert sorted(answer.status_code for answer in answers) == [204, 401, 401, 401, 401]
     assert token.startswith("rcr_")
-    assert refusal_of(await api.by(ada).get("/v1/users/me")) == (401, "invalid_token")
+    assert error_of(await api.by(ada).get("/v1/users/me")) == (401, "invalid_token")
     fresh = (await api.log_in("ada", OTHER_PASSWORD)).json()["token"]
     assert (await api.by(fresh).get("/v1/users/me")).status_code == 200
 
@@ -149,7 +155,7 @@ async def test_redeem_a_bad_reset_token_fails_in_one_way(api: Api) -> None:
 
     answers = [await redeem(api, token) for token in (replaced, expired, "rcr_" + "A" * 43, "x", "", "\x00")]
 
-    assert {refusal_of(answer) for answer in answers} == {(401, "invalid_token")}
+    assert {error_of(answer) for answer in answers} == {(401, "invalid_token")}
     assert len({str({**answer.json(), "instance": ""}) for answer in answers}) == 1
     assert (await api.log_in("ada")).status_code == 201
 
@@ -160,7 +166,7 @@ async def test_redeem_reset_token_after_a_password_change_is_refused(api: Api) -
 
     assert (await api.by(ada).put("/v1/users/me/password", OWN)).status_code == 204
 
-    assert refusal_of(await redeem(api, token)) == (401, "invalid_token")
+    assert error_of(await redeem(api, token)) == (401, "invalid_token")
 
 
 async def test_redeem_reset_token_with_a_refused_password_keeps_the_token(api: Api) -> None:
@@ -176,4 +182,4 @@ async def test_redeem_reset_token_with_a_refused_password_keeps_the_token(api: A
 async def test_create_reset_token_for_nobody_is_refused(api: Api) -> None:
     admin = api.by(await api.admin())
 
-    assert refusal_of(await admin.post(f"/v1/users/{NOBODY}/reset-tokens")) == (404, "not_found")
+    assert error_of(await admin.post(f"/v1/users/{NOBODY}/reset-tokens")) == (404, "not_found")

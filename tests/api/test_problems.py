@@ -33,7 +33,7 @@ from service.api.http.problems import (
 from service.domain.errors import (
     BodyTooLarge,
     DatabaseUnavailable,
-    FieldFault,
+    FieldError,
     Forbidden,
     InternalError,
     InvalidCredentials,
@@ -107,7 +107,7 @@ def test_problem_body_of_an_error_has_its_members(error: type[RollcallError], st
 
 
 def test_problem_body_of_failed_validation_lists_the_faults() -> None:
-    body = json.loads(problem_body(ValidationFailed(FieldFault("/a", "too_long", "Too long.")), REQUEST_ID))
+    body = json.loads(problem_body(ValidationFailed(FieldError("/a", "too_long", "Too long.")), REQUEST_ID))
 
     assert body["errors"] == [{"pointer": "/a", "code": "too_long", "detail": "Too long."}]
     assert "errors" not in json.loads(problem_body(NotFound(), REQUEST_ID))

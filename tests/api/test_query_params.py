@@ -5,7 +5,7 @@ import pytest_asyncio
 
 from service.domain.keys import Scope
 from service.domain.users import Role, State
-from tests.support.api import Account, Api, faults_of, refusal_of
+from tests.support.api import Account, Api, error_of, faults_of
 
 
 @pytest_asyncio.fixture
@@ -148,12 +148,12 @@ async def test_list_with_an_unreadable_or_unknown_query_is_refused(api: Api, que
 
     refused = await admin.get(f"/v1/users?{query}")
 
-    assert refusal_of(refused) == (400, "malformed_request")
+    assert error_of(refused) == (400, "malformed_request")
 
 
 @pytest.mark.parametrize("path", ["/v1/users/me", "/v1/sessions/current", "/health/live", "/metrics"])
 async def test_read_without_query_takes_none(api: Api, path: str) -> None:
     admin = api.by(await api.admin())
 
-    assert refusal_of(await admin.get(f"{path}?limit=1")) == (400, "malformed_request")
+    assert error_of(await admin.get(f"{path}?limit=1")) == (400, "malformed_request")
     assert (await admin.get(path)).status_code == 200

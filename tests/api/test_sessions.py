@@ -6,7 +6,7 @@ import pytest
 
 from service.domain.keys import Scope
 from service.domain.users import State
-from tests.support.api import OTHER_PASSWORD, PASSWORD, Api, refusal_of
+from tests.support.api import OTHER_PASSWORD, PASSWORD, Api, error_of
 from tests.support.databases import execute, fetch_values
 
 NOBODY = "0198c5a4-7d1e-7c3b-9f60-2b1f3a5c7d9e"
@@ -70,7 +70,7 @@ async def test_log_in_fails_in_one_way_whatever_the_reason(api: Api) -> None:
 
     assert {(answer.status_code, answer.content) for answer in answers} == {(401, answers[0].content)}
     assert len({str(answer.headers.raw) for answer in answers}) == 1
-    assert refusal_of(answers[0]) == (401, "invalid_credentials")
+    assert error_of(answers[0]) == (401, "invalid_credentials")
     assert (await api.log_in("ada")).status_code == 201
 
 
@@ -83,7 +83,7 @@ async def test_log_in_with_a_known_device_gets_its_token_again(api: Api) -> None
 
 
 async def test_log_in_with_too_long_a_body_is_refused_before_reading_it(api: Api) -> None:
-    assert refusal_of(await api.log_in("ada", "p" * 8 * 1024)) == (413, "body_too_large")
+    assert error_of(await api.log_in("ada", "p" * 8 * 1024)) == (413, "body_too_large")
 
 
 async def test_log_out_ends_the_session_that_asks_alone(api: Api) -> None:
@@ -92,7 +92,7 @@ async def test_log_out_ends_the_session_that_asks_alone(api: Api) -> None:
 
     assert (await api.by(ada).delete("/v1/sessions/current")).status_code == 204
 
-    assert refusal_of(await api.by(ada).get("/v1/sessions/current")) == (401, "invalid_token")
+    assert error_of(await api.by(ada).get("/v1/sessions/current")) == (401, "invalid_token")
     assert (await api.by(other).get("/v1/sessions/current")).status_code == 200
 
 
@@ -104,7 +104,7 @@ async def test_use_session_after_its_end_is_refused(api: Api, column: str) -> No
     ended = f"UPDATE sessions SET {column} = now() - interval '1 second' WHERE id = :id"
     await execute(api.service.engine, ended, id=ada.session_id)
 
-    assert refusal_of(await api.by(ada).get("/v1/sessions/current")) == (401, "invalid_token")
+    assert error_of(await api.by(ada).get("/v1/sessions/current")) == (401, "invalid_token")
     assert (await api.by(await api.admin()).get(f"/v1/users/{ada.id}/sessions")).json()["items"] == []
 
 
@@ -119,10 +119,10 @@ async def test_list_sessions_shows_the_own_ones_without_tokens(api: Api) -> None
     assert {item["user_id"] for item in items} == {str(ada.id)}
     assert items == sorted(items, key=lambda item: item["created_at"])
     assert "rcs_" not in listed.text
-    assert refusal_of(await api.by(bob).get(f"/v1/users/{ada.id}/sessions")) == (404, "not_found")
+    assert error_of(await api.by(bob).get(f"/v1/users/{ada.id}/sessions")) == (404, "not_found")
     as_admin = api.by(await api.admin())
     assert len((await as_admin.get(f"/v1/users/{ada.id}/sessions")).json()["items"]) == 2
-    assert refusal_of(await as_admin.get(f"/v1/users/{NOBODY}/sessions")) == (404, "not_found")
+    assert error_of(await as_admin.get(f"/v1/users/{NOBODY}/sessions")) == (404, "not_found")
 
 
 async def test_end_session_of_another_is_the_same_404_as_of_nobody(api: Api) -> None:
@@ -132,10 +132,10 @@ async def test_end_session_of_another_is_the_same_404_as_of_nobody(api: Api) -> 
     nobody = await api.by(bob).delete(f"/v1/sessions/{NOBODY}")
 
     assert {**other.json(), "instance": ""} == {**nobody.json(), "instance": ""}
-    assert refusal_of(other) == (404, "not_found")
+    assert error_of(other) == (404, "not_found")
     assert (await api.by(ada).delete(f"/v1/sessions/{ada.session_id}")).status_code == 204
     assert (await api.by(await api.admin()).delete(f"/v1/sessions/{bob.session_id}")).status_code == 204
-    assert refusal_of(await api.by(bob).get("/v1/users/me")) == (401, "invalid_token")
+    assert error_of(await api.by(bob).get("/v1/users/me")) == (401, "invalid_token")
 
 
 async def test_end_sessions_ends_all_or_all_others(api: Api) -> None:
@@ -147,7 +147,7 @@ async def test_end_sessions_ends_all_or_all_others(api: Api) -> None:
     assert (await api.by(ada).get("/v1/users/me")).status_code == 200
 
     assert (await api.by(ada).delete("/v1/users/me/sessions")).status_code == 204
-    assert refusal_of(await api.by(ada).get("/v1/users/me")) == (401, "invalid_token")
+    assert error_of(await api.by(ada).get("/v1/users/me")) == (401, "invalid_token")
 
 
 async def test_end_sessions_by_a_key_ends_all_of_an_account(api: Api) -> None:
@@ -155,8 +155,8 @@ async def test_end_sessions_by_a_key_ends_all_of_an_account(api: Api) -> None:
     key = api.by(await api.key(Scope.USERS_WRITE))
 
     assert (await key.delete(f"/v1/users/{ada.id}/sessions?keep=current")).status_code == 204
-    assert refusal_of(await api.by(ada).get("/v1/users/me")) == (401, "invalid_token")
-    assert refusal_of(await key.delete(f"/v1/users/{NOBODY}/sessions")) == (404, "not_found")
+    assert error_of(await api.by(ada).get("/v1/users/me")) == (401, "invalid_token")
+    assert error_of(await key.delete(f"/v1/users/{NOBODY}/sessions")) == (404, "not_found")
 
 
 @pytest.mark.parametrize("keep", ["null", "all", "", "Current"])
@@ -192,9 +192,9 @@ async def test_use_session_with_a_password_to_change_allows_only_that(api: Api) 
     due = (403, "password_change_required")
 
     for path in ("/v1/users/me", "/v1/sessions/current", "/v1/users/me/sessions", f"/v1/users/{NOBODY}"):
-        assert refusal_of(await as_ada.get(path)) == due
-    assert refusal_of(await as_ada.delete("/v1/users/me")) == due
-    assert refusal_of(await as_ada.patch("/v1/users/me", {"name": "A"})) == due
+        assert error_of(await as_ada.get(path)) == due
+    assert error_of(await as_ada.delete("/v1/users/me")) == due
+    assert error_of(await as_ada.patch("/v1/users/me", {"name": "A"})) == due
     passwords = {"current_password": PASSWORD, "new_password": OTHER_PASSWORD}
     assert (await as_ada.put("/v1/users/me/password", passwords)).status_code == 204
     assert (await as_ada.get("/v1/users/me")).status_code == 200

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from service.api.http.problems import FIELD_CODES
 from service.api.http.strict_json import MAX_DEPTH, check_json, decode, require_json
-from service.domain.errors import FieldFault, MalformedJson, UnsupportedMediaType, ValidationFailed
+from service.domain.errors import FieldError, MalformedJson, UnsupportedMediaType, ValidationFailed
 
 SECRET = "hunter2-hunter2"
 
@@ -36,7 +36,7 @@ class Body(msgspec.Struct, forbid_unknown_fields=True):
     at: datetime | None = None
 
 
-def fault_of(body: bytes) -> FieldFault:
+def fault_of(body: bytes) -> FieldError:
     with pytest.raises(ValidationFailed) as caught:
         decode(body, Body)
     (fault,) = caught.value.faults

@@ -4,13 +4,13 @@ import asyncio
 
 import pytest
 
-from service.api.http.timeouts import Deadline, Deadlines
+from service.api.http.timeouts import CoarseTimer, Deadline
 
 TICK_S = 0.001
 NEVER_S = 3600.0
 
 
-async def run_limited(deadlines: Deadlines, limit_s: float, done: asyncio.Event) -> str:
+async def run_limited(deadlines: CoarseTimer, limit_s: float, done: asyncio.Event) -> str:
     deadline = deadlines.start(limit_s)
     try:
         await done.wait()
@@ -23,7 +23,7 @@ async def run_limited(deadlines: Deadlines, limit_s: float, done: asyncio.Event)
 
 
 async def test_deadline_that_passes_cancels_its_task_alone() -> None:
-    deadlines, done = Deadlines(TICK_S), asyncio.Event()
+    deadlines, done = CoarseTimer(TICK_S), asyncio.Event()
     patient = asyncio.create_task(run_limited(deadlines, NEVER_S, done))
 
     assert await asyncio.create_task(run_limited(deadlines, 0, done)) == "expired"
@@ -32,7 +32,7 @@ async def test_deadline_that_passes_cancels_its_task_alone() -> None:
 
 
 async def test_deadline_with_another_cancellation_tells_it() -> None:
-    task = asyncio.create_task(run_limited(Deadlines(TICK_S), NEVER_S, asyncio.Event()))
+    task = asyncio.create_task(run_limited(CoarseTimer(TICK_S), NEVER_S, asyncio.Event()))
     await asyncio.sleep(0)
     task.cancel()
 
@@ -53,7 +53,7 @@ async def test_deadline_with_a_second_cancellation_is_not_alone() -> None:
 
 
 async def test_deadline_that_was_moved_does_not_pass() -> None:
-    deadlines, moved = Deadlines(TICK_S), asyncio.Event()
+    deadlines, moved = CoarseTimer(TICK_S), asyncio.Event()
 
     async def extend() -> str:
         deadline = deadlines.start(0)
@@ -69,7 +69,7 @@ async def test_deadline_that_was_moved_does_not_pass() -> None:
 
 
 def test_deadlines_in_a_second_event_loop_pass_there_too() -> None:
-    deadlines, done = Deadlines(TICK_S), asyncio.Event()
+    deadlines, done = CoarseTimer(TICK_S), asyncio.Event()
     done.set()
 
     with asyncio.Runner() as runner:
@@ -84,7 +84,7 @@ def test_deadlines_without_a_task_refuse() -> None:
 
         def start() -> None:
             try:
-                Deadlines().start(NEVER_S)
+                CoarseTimer().start(NEVER_S)
             except RuntimeError as error:
                 future.set_exception(error)
 

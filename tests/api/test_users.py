@@ -10,7 +10,7 @@ import pytest_asyncio
 
 from service.domain.keys import Scope
 from service.domain.users import Role, State
-from tests.support.api import OTHER_PASSWORD, PASSWORD, Account, Api, faults_of, refusal_of, serving
+from tests.support.api import OTHER_PASSWORD, PASSWORD, Account, Api, error_of, faults_of, serving
 from tests.support.databases import execute, fetch_values, fingerprint
 from tests.support.settings import settings_for_tests
 
@@ -48,14 +48,14 @@ async def test_create_user_with_role_and_state_keeps_them(api: Api) -> None:
     created = await key.post("/v1/users", {**NEW, "role": "admin", "state": "disabled"})
 
     assert (created.json()["role"], created.json()["state"]) == ("admin", "disabled")
-    assert refusal_of(await api.log_in("grace")) == (401, "invalid_credentials")
+    assert error_of(await api.log_in("grace")) == (401, "invalid_credentials")
 
 
 async def test_create_user_without_password_lets_nobody_log_in(api: Api) -> None:
     admin = api.by(await api.admin())
 
     assert (await admin.post("/v1/users", {"login_id": "grace", "name": "Grace"})).status_code == 201
-    assert refusal_of(await api.log_in("grace", "")) == (401, "invalid_credentials")
+    assert error_of(await api.log_in("grace", "")) == (401, "invalid_credentials")
 
 
 async def test_create_user_with_a_hash_lets_its_owner_log_in_and_renews_it(api: Api) -> None:
@@ -111,7 +111,10 @@ async def test_create_user_with_a_taken_login_id_is_refused_in_any_case(api: Api
     await api.account("ada")
     admin = api.by(await api.admin())
 
-    assert refusal_of(await admin.post("/v1/users", {**NEW, "login_id": login_id})) == (409, "login_id_taken")
+    assert error_of(await admin.post("/v1/users", {**NEW, "login_id": login_id})) == (
+        409,
+        "login_id_taken",
+    )
 
 
 @pytest.mark.parametrize(
@@ -131,7 +134,7 @@ async def test_create_user_with_what_is_no_login_id_is_refused(api: Api, login_i
 
     assert [pointer for pointer, _ in faults_of(refused)] == ["/login_id"]
     assert await fingerprint(api.service.engine) == before
-    assert refusal_of(await api.log_in(login_id)) == (401, "invalid_credentials")
+    assert error_of(await api.log_in(login_id)) == (401, "invalid_credentials")
 
 
 async def test_create_user_with_a_decomposed_name_stores_it_composed(api: Api) -> None:
@@ -157,7 +160,7 @@ async def test_get_user_of_another_is_the_same_404_as_of_nobody(api: Api) -> Non
     other = await api.by(bob).get(f"/v1/users/{ada.id}")
     nobody = await api.by(bob).get(f"/v1/users/{NOBODY}")
 
-    assert refusal_of(other) == (404, "not_found")
+    assert error_of(other) == (404, "not_found")
     assert {**other.json(), "instance": ""} == {**nobody.json(), "instance": ""}
     assert (await api.by(ada).get(f"/v1/users/{ada.id}")).status_code == 200
 
@@ -174,14 +177,14 @@ async def test_me_stands_for_the_caller_in_every_method(api: Api) -> None:
     assert len((await as_ada.get("/v1/users/me/sessions")).json()["items"]) == 1
     assert (await as_ada.delete("/v1/users/me/sessions?keep=current")).status_code == 204
     assert (await as_ada.delete("/v1/users/me")).status_code == 204
-    assert refusal_of(await as_ada.get("/v1/users/me")) == (401, "invalid_token")
+    assert error_of(await as_ada.get("/v1/users/me")) == (401, "invalid_token")
 
 
 async def test_me_for_a_key_stands_for_nobody(api: Api) -> None:
     key = api.by(await api.key(Scope.USERS_READ, Scope.USERS_WRITE))
 
-    assert refusal_of(await key.get("/v1/users/me")) == (404, "not_found")
-    assert refusal_of(await key.delete("/v1/users/me")) == (404, "not_found")
+    assert error_of(await key.get("/v1/users/me")) == (404, "not_found")
+    assert error_of(await key.delete("/v1/users/me")) == (404, "not_found")
 
 
 @pytest.mark.parametrize("media_type", ["application/json", "application/merge-patch+json"])
@@ -224,7 +227,7 @@ async def test_update_user_by_its_owner_may_change_the_name_alone(api: Api, fiel
     ada = await api.account("ada")
     before = await fingerprint(api.service.engine)
 
-    assert refusal_of(await api.by(ada).patch("/v1/users/me", {field: value})) == (403, "forbidden")
+    assert error_of(await api.by(ada).patch("/v1/users/me", {field: value})) == (403, "forbidden")
     assert await fingerprint(api.service.engine) == before
     assert (await api.by(ada).patch("/v1/users/me", {"name": "Countess"})).status_code == 200
 
@@ -236,7 +239,7 @@ async def test_update_user_to_a_taken_login_id_is_refused(api: Api) -> None:
 
     refused = await admin.patch(f"/v1/users/{ada.id}", {"login_id": "BOB"})
 
-    assert refusal_of(refused) == (409, "login_id_taken")
+    assert error_of(refused) == (409, "login_id_taken")
 
 
 async def test_disable_user_ends_every_session(api: Api) -> None:
@@ -246,9 +249,9 @@ async def test_disable_user_ends_every_session(api: Api) -> None:
 
     assert (await admin.patch(f"/v1/users/{ada.id}", {"state": "disabled"})).json()["state"] == "disabled"
 
-    assert refusal_of(await api.by(ada).get("/v1/users/me")) == (401, "invalid_token")
+    assert error_of(await api.by(ada).get("/v1/users/me")) == (401, "invalid_token")
     assert (await admin.patch(f"/v1/users/{ada.id}", {"state": "active"})).status_code == 200
-    assert refusal_of(await api.by(ada).get("/v1/users/me")) == (401, "invalid_token")
+    assert error_of(await api.by(ada).get("/v1/users/me")) == (401, "invalid_token")
 
 
 @pytest.mark.parametrize("change", [{"role": "user"}, {"state": "disabled"}, None])
@@ -261,7 +264,7 @@ async def test_last_admin_cannot_be_lost(api: Api, change: dict[str, Any] | None
     async def lose() -> Any:
         return await (key.delete(path) if change is None else key.patch(path, change))
 
-    assert refusal_of(await lose()) == (409, "last_admin")
+    assert error_of(await lose()) == (409, "last_admin")
     assert (await api.by(root).get("/v1/users")).status_code == 200
     await api.admin("second")
     assert (await lose()).status_code in (200, 204)
@@ -294,8 +297,8 @@ async def test_delete_user_removes_all_that_hangs_on_it(api: Api) -> None:
 
     assert (await admin.delete(f"/v1/users/{ada.id}")).status_code == 204
 
-    assert refusal_of(await admin.delete(f"/v1/users/{ada.id}")) == (404, "not_found")
-    assert refusal_of(await api.by(ada).get("/v1/users/me")) == (401, "invalid_token")
+    assert error_of(await admin.delete(f"/v1/users/{ada.id}")) == (404, "not_found")
+    assert error_of(await api.by(ada).get("/v1/users/me")) == (401, "invalid_token")
     for table in ("sessions", "devices", "reset_tokens"):
         left = await fetch_values(
             api.service.engine, f"SELECT count(*) FROM {table} WHERE user_id = :id", id=ada.id
@@ -308,7 +311,7 @@ async def test_delete_user_by_its_owner_needs_a_recent_log_in(api: Api) -> None:
     age = "UPDATE sessions SET created_at = created_at - interval '11 min' WHERE id = :id"
     await execute(api.service.engine, age, id=ada.session_id)
 
-    assert refusal_of(await api.by(ada).delete("/v1/users/me")) == (403, "reauthentication_required")
+    assert error_of(await api.by(ada).delete("/v1/users/me")) == (403, "reauthentication_required")
 
     fresh = (await api.log_in("ada")).json()["token"]
     assert (await api.by(fresh).delete("/v1/users/me")).status_code == 204
@@ -334,14 +337,17 @@ async def open_api(api: Api, shared_database: str) -> AsyncIterator[Api]:
 
 
 async def test_open_registration_lets_anybody_create_a_plain_account(api: Api, open_api: Api) -> None:
-    assert refusal_of(await api.post("/v1/users", NEW)) == (401, "unauthenticated")
+    assert error_of(await api.post("/v1/users", NEW)) == (401, "unauthenticated")
 
     created = await open_api.post("/v1/users", NEW)
 
     assert created.status_code == 201
     assert (created.json()["role"], created.json()["state"]) == ("user", "active")
     assert (await open_api.log_in("grace")).status_code == 201
-    assert refusal_of(await open_api.by("rcs_" + "A" * 43).post("/v1/users", NEW)) == (401, "invalid_token")
+    assert error_of(await open_api.by("rcs_" + "A" * 43).post("/v1/users", NEW)) == (
+        401,
+        "invalid_token",
+    )
 
 
 async def test_open_registration_lets_only_the_trusted_set_more(open_api: Api) -> None:
@@ -366,5 +372,5 @@ async def test_open_registration_gives_no_way_around_a_password_change(open_api:
 
     refused = await open_api.by(root).post("/v1/users", {**NEW, "role": "admin"})
 
-    assert refusal_of(refused) == (403, "password_change_required")
+    assert error_of(refused) == (403, "password_change_required")
     assert (await open_api.post("/v1/users", NEW)).status_code == 201

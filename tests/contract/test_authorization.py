@@ -11,7 +11,7 @@ import httpx
 import pytest
 
 from service.domain.keys import Scope
-from tests.support.api import OTHER_PASSWORD, PASSWORD, Api, refusal_of
+from tests.support.api import OTHER_PASSWORD, PASSWORD, Api, error_of
 from tests.support.databases import execute, fingerprint
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -129,7 +129,7 @@ async def test_call_operation_as_anybody_is_answered_as_the_contract_says(api: A
 
     for caller in (caller for caller in expected if expected[caller] != OK):
         answer = await call(api, world, operation, caller)
-        assert (caller, *refusal_of(answer)) == (caller, *expected[caller])
+        assert (caller, *error_of(answer)) == (caller, *expected[caller])
     assert await fingerprint(api.service.engine) == before
 
     for caller in (caller for caller in expected if expected[caller] == OK):
@@ -174,7 +174,7 @@ async def test_call_operation_under_another_spelling_reaches_nothing(api: Api, o
             refused = await api.by(world.tokens[caller]).request(
                 method, path, json=body_for(operation, caller)
             )
-            assert (path, *refusal_of(refused)) == (path, *HIDDEN)
+            assert (path, *error_of(refused)) == (path, *HIDDEN)
 
     assert await fingerprint(api.service.engine) == before
 

@@ -10,9 +10,9 @@ import pytest
 import pytest_asyncio
 from sqlalchemy import ARRAY, Integer, any_, bindparam, func, literal_column, select
 
-from service.db.core.batch_loader import KeyedRead
+from service.db.core.batch_loader import BatchLoader
 from service.db.core.engine import create_engine
-from service.db.core.read_pool import ReadLane, ReadQuery, Record
+from service.db.core.read_pool import ReadPool, ReadQuery, Record
 from service.domain.errors import DatabaseUnavailable
 
 BLOCK = 4712
@@ -24,7 +24,7 @@ SQUARES = ReadQuery(select(unblocked, (number * number).label("square"), number)
 BROKEN = ReadQuery(select(number / 0, number).where(is_asked_for))
 
 
-class CountingLane(ReadLane):
+class CountingLane(ReadPool):
     """A lane that tells which keys were asked for together."""
 
     def __init__(self, *arguments: Any, **options: Any) -> None:
@@ -38,15 +38,15 @@ class CountingLane(ReadLane):
         return await super().fetch_all(query, **params)
 
 
-@pytest_asyncio.fixture(params=[0, 3], ids=["pooled", "lane"])
-async def lane(empty_database: str, request: pytest.FixtureRequest) -> AsyncIterator[CountingLane]:
+@pytest_asyncio.fixture(params=[0, 3], ids=["pooled", "read"])
+async def read_pool(empty_database: str, request: pytest.FixtureRequest) -> AsyncIterator[CountingLane]:
     async with AsyncExitStack() as stack:
         engine = create_engine(empty_database, pool_size=5)
         stack.push_async_callback(engine.dispose)
-        lane = CountingLane(engine, size=request.param)
-        stack.push_async_callback(lane.close)
-        await lane.start()
-        yield lane
+        read_pool = CountingLane(engine, size=request.param)
+        stack.push_async_callback(read_pool.close)
+        await read_pool.start()
+        yield read_pool
 
 
 @asynccontextmanager
@@ -65,55 +65,57 @@ def squares_of(found: Iterable[tuple[Any, ...] | None]) -> list[int | None]:
     return [None if values is None else values[1] for values in found]
 
 
-async def test_get_keys_at_the_same_moment_shares_one_statement(lane: CountingLane) -> None:
-    squares = KeyedRead[int](lane, SQUARES)
+async def test_get_keys_at_the_same_moment_shares_one_statement(read_pool: CountingLane) -> None:
+    squares = BatchLoader[int](read_pool, SQUARES)
     keys = [3, 5, LAST + 1, 3, 8]
     rows = await asyncio.gather(*(squares.get(key) for key in keys))
     assert squares_of(rows) == [9, 25, None, 9, 64]
-    assert lane.asked == [[3, 5, LAST + 1, 8]]
+    assert read_pool.asked == [[3, 5, LAST + 1, 8]]
 
 
-async def test_get_more_keys_than_a_statement_takes_needs_several(lane: CountingLane) -> None:
-    squares = KeyedRead[int](lane, SQUARES)
+async def test_get_more_keys_than_a_statement_takes_needs_several(read_pool: CountingLane) -> None:
+    squares = BatchLoader[int](read_pool, SQUARES)
     rows = await asyncio.gather(*(squares.get(key) for key in range(1, 301)))
     assert squares_of(rows) == [key * key for key in range(1, 301)]
-    assert [len(keys) for keys in lane.asked] == [128, 128, 44]
+    assert [len(keys) for keys in read_pool.asked] == [128, 128, 44]
 
 
 async def test_get_while_the_same_key_is_being_read_reads_it_anew(
-    lane: CountingLane, empty_database: str
+    read_pool: CountingLane, empty_database: str
 ) -> None:
-    squares = KeyedRead[int](lane, SQUARES)
+    squares = BatchLoader[int](read_pool, SQUARES)
     async with blocked(empty_database):
         first = asyncio.create_task(squares.get(7))
-        await lane.begun.get()
+        await read_pool.begun.get()
         second = asyncio.create_task(squares.get(7))
-        await lane.begun.get()
+        await read_pool.begun.get()
     assert squares_of(await asyncio.gather(first, second)) == [49, 49]
-    assert lane.asked == [[7], [7]]
+    assert read_pool.asked == [[7], [7]]
 
 
 async def test_get_while_two_statements_are_out_gathers_for_the_next(
-    lane: CountingLane, empty_database: str
+    read_pool: CountingLane, empty_database: str
 ) -> None:
-    squares = KeyedRead[int](lane, SQUARES)
+    squares = BatchLoader[int](read_pool, SQUARES)
     async with blocked(empty_database):
         out = []
         for number in (1, 2):
             out.append(asyncio.create_task(squares.get(number)))
-            await lane.begun.get()
+            await read_pool.begun.get()
         gathered = [asyncio.create_task(squares.get(key)) for key in (3, 4)]
         await asyncio.sleep(0)
         gathered.append(asyncio.create_task(squares.get(5)))
     assert squares_of(await asyncio.gather(*out, *gathered)) == [1, 4, 9, 16, 25]
-    assert lane.asked == [[1], [2], [3, 4, 5]]
+    assert read_pool.asked == [[1], [2], [3, 4, 5]]
 
 
-async def test_get_cancelled_leaves_the_others_their_answers(lane: CountingLane, empty_database: str) -> None:
-    squares = KeyedRead[int](lane, SQUARES)
+async def test_get_cancelled_leaves_the_others_their_answers(
+    read_pool: CountingLane, empty_database: str
+) -> None:
+    squares = BatchLoader[int](read_pool, SQUARES)
     async with blocked(empty_database):
         tasks = [asyncio.create_task(squares.get(key)) for key in (2, 2, 3)]
-        await lane.begun.get()
+        await read_pool.begun.get()
         tasks[0].cancel()
         await asyncio.wait({tasks[0]})
     assert squares_of(await asyncio.gather(*tasks[1:])) == [4, 9]
@@ -121,28 +123,28 @@ async def test_get_cancelled_leaves_the_others_their_answers(lane: CountingLane,
 
 
 async def test_get_that_waits_too_long_for_its_statement_is_refused(
-    lane: CountingLane, empty_database: str
+    read_pool: CountingLane, empty_database: str
 ) -> None:
-    squares = KeyedRead[int](lane, SQUARES, wait_timeout=0.01)
+    squares = BatchLoader[int](read_pool, SQUARES, wait_timeout=0.01)
     async with blocked(empty_database):
         out = []
         for number in (1, 2):
             out.append(asyncio.create_task(squares.get(number)))
-            await lane.begun.get()
+            await read_pool.begun.get()
         refused = await asyncio.gather(squares.get(3), squares.get(4), return_exceptions=True)
     assert [type(error) for error in refused] == [DatabaseUnavailable] * 2
     assert squares_of(await asyncio.gather(*out)) == [1, 4]
     assert squares_of([await squares.get(5)]) == [25]
 
 
-async def test_get_from_a_closed_lane_refuses_everybody(lane: CountingLane) -> None:
-    squares = KeyedRead[int](lane, SQUARES)
-    await lane.close()
+async def test_get_from_a_closed_lane_refuses_everybody(read_pool: CountingLane) -> None:
+    squares = BatchLoader[int](read_pool, SQUARES)
+    await read_pool.close()
     refused = await asyncio.gather(squares.get(1), squares.get(2), return_exceptions=True)
     assert [type(error) for error in refused] == [DatabaseUnavailable] * 2
 
 
-async def test_get_with_a_broken_statement_tells_everybody_what_is_wrong(lane: CountingLane) -> None:
-    broken = KeyedRead[int](lane, BROKEN)
+async def test_get_with_a_broken_statement_tells_everybody_what_is_wrong(read_pool: CountingLane) -> None:
+    broken = BatchLoader[int](read_pool, BROKEN)
     errors = await asyncio.gather(broken.get(1), broken.get(2), return_exceptions=True)
     assert [type(error) for error in errors] == [asyncpg.DivisionByZeroError] * 2

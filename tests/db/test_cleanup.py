@@ -10,7 +10,7 @@ import pytest
 
 from service.db.core.statements import Statement
 from service.db.repositories.base import Executor
-from service.db.repositories.cleanup import Housekeeping
+from service.db.repositories.cleanup import Cleanup
 
 BATCH = 100
 # Most have ended, and those that stay lie in front: what a table is like after a purge that was interrupted.
@@ -45,20 +45,20 @@ class Statements:
 @pytest.mark.parametrize(
     ("rows", "purge"),
     [
-        (SESSIONS, lambda housekeeping: housekeeping.purge_sessions(BATCH)),
-        (EVENTS, lambda housekeeping: housekeeping.purge_events(BATCH, age=LONG_AGO)),
-        (IDEMPOTENCY_KEYS, lambda housekeeping: housekeeping.purge_idempotency_keys(BATCH, age=LONG_AGO)),
+        (SESSIONS, lambda cleanup: cleanup.purge_sessions(BATCH)),
+        (EVENTS, lambda cleanup: cleanup.purge_events(BATCH, age=LONG_AGO)),
+        (IDEMPOTENCY_KEYS, lambda cleanup: cleanup.purge_idempotency_keys(BATCH, age=LONG_AGO)),
     ],
     ids=["sessions", "events", "idempotency keys"],
 )
 async def test_purge_of_a_table_that_is_mostly_over_reads_one_batch(
-    database: str, rows: str, purge: Callable[[Housekeeping], Awaitable[int]]
+    database: str, rows: str, purge: Callable[[Cleanup], Awaitable[int]]
 ) -> None:
     connection = await asyncpg.connect(database)
     await connection.execute(rows)
     await connection.execute("ANALYZE")
     asked = Statements()
-    await purge(Housekeeping(cast(Executor, asked)))
+    await purge(Cleanup(cast(Executor, asked)))
     told = await connection.fetchval(f"EXPLAIN (ANALYZE, FORMAT JSON) {asked.sql}", *asked.arguments)
     await connection.close()
     assert found_and_read(json.loads(told)[0]["Plan"]) == (BATCH, BATCH)

@@ -11,12 +11,12 @@ import asyncpg
 import pytest
 import pytest_asyncio
 
-from service.db.core.read_pool import ReadLane, ReadQuery
+from service.db.core.read_pool import ReadPool, ReadQuery
 from service.db.repositories.events import EventReads
 from service.db.repositories.keys import ApiKeyReads
 from service.db.repositories.sessions import SessionReads
 from service.db.repositories.users import UserReads
-from service.domain.pages import Position, UserFilter, UserSort
+from service.domain.pages import Keyset, UserFilter, UserSort
 from service.domain.users import Role, State
 
 ID = UUID("0198c5a4-7d1e-7c3b-9f60-2b1f3a5c7d9e")
@@ -105,8 +105,8 @@ ROLES: list[Role | None] = [None, *Role]
 COMBINATIONS = list(itertools.product(FILTERS, STATES, ROLES, UserSort, [False, True]))
 
 
-def position(sort: UserSort) -> Position:
-    return Position(ID, text="user5") if sort is UserSort.LOGIN_ID else Position(ID, at=START)
+def position(sort: UserSort) -> Keyset:
+    return Keyset(ID, text="user5") if sort is UserSort.LOGIN_ID else Keyset(ID, at=START)
 
 
 async def ask(reads: UserReads, combination: tuple[Any, ...]) -> None:
@@ -115,15 +115,15 @@ async def ask(reads: UserReads, combination: tuple[Any, ...]) -> None:
     await reads.list_page(wanted, sort=sort, after=position(sort) if is_continued else None, limit=50)
 
 
-async def ask_others(lane: Any, number: int) -> None:
-    after = Position(ID, at=END)
+async def ask_others(read_pool: Any, number: int) -> None:
+    after = Keyset(ID, at=END)
     where = after if number % 2 else None
     if number // 2 == 0:
-        await EventReads(lane).list_page(after=where, limit=50)
+        await EventReads(read_pool).list_page(after=where, limit=50)
     elif number // 2 == 1:
-        await ApiKeyReads(lane).list_page(after=where, limit=50)
+        await ApiKeyReads(read_pool).list_page(after=where, limit=50)
     else:
-        await SessionReads(lane).list_page(ID, after=where, limit=50)
+        await SessionReads(read_pool).list_page(ID, after=where, limit=50)
 
 
 @pytest_asyncio.fixture
@@ -140,7 +140,7 @@ async def test_list_along_the_created_order_needs_no_sort(connection: Any) -> No
         await connection.execute(statement.replace("$1", str(SOME)))
     await connection.execute("ANALYZE; SET enable_seqscan = off; SET enable_sort = off")
     statements = Statements()
-    reads = UserReads(cast(ReadLane, statements))
+    reads = UserReads(cast(ReadPool, statements))
 
     for combination in COMBINATIONS:
         if State.ACTIVE in combination or Role.USER in combination:
@@ -163,7 +163,7 @@ async def test_list_by_a_rare_prefix_asks_both_indexes(connection: Any) -> None:
     await connection.execute("ANALYZE users; SET enable_seqscan = off")
     statements = Statements()
 
-    await ask(UserReads(cast(ReadLane, statements)), ("missing prefix", None, None, UserSort.CREATED, False))
+    await ask(UserReads(cast(ReadPool, statements)), ("missing prefix", None, None, UserSort.CREATED, False))
 
     indexes = {node.get("Index Name") for node in await plan_of(connection, statements)}
     assert {"uq_users_login_id", "ix_users_name_prefix"} <= indexes
@@ -173,7 +173,7 @@ async def test_list_by_a_rare_prefix_asks_both_indexes(connection: Any) -> None:
 @pytest.mark.timeout(900)
 async def test_list_a_million_accounts_reads_but_a_few_of_them(connection: Any) -> None:
     statements = Statements()
-    reads = UserReads(cast(ReadLane, statements))
+    reads = UserReads(cast(ReadPool, statements))
     for statement in (PEOPLE, EVENTS, KEYS, SESSIONS):
         await connection.execute(statement.replace("$1", str(MILLION)), timeout=600)
     await connection.execute("VACUUM ANALYZE users, events, api_keys, sessions", timeout=600)

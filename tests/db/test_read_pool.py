@@ -33,7 +33,7 @@ from sqlalchemy.dialects.postgresql import INET, JSONB
 from sqlalchemy.pool import QueuePool
 
 from service.db.core.engine import create_engine
-from service.db.core.read_pool import ReadLane, ReadQuery, Record
+from service.db.core.read_pool import ReadPool, ReadQuery, Record
 from service.domain.errors import DatabaseUnavailable
 from service.embedded.server import EmbeddedPostgres
 
@@ -69,9 +69,9 @@ BLOCKED = ReadQuery(select(func.pg_advisory_xact_lock(literal_column(str(BLOCK))
 
 PATIENT = {"lock_timeout": 60, "statement_timeout": 60, "command_timeout": 60}
 
-LaneFactory = Callable[..., Awaitable[ReadLane]]
+LaneFactory = Callable[..., Awaitable[ReadPool]]
 Operator: TypeAlias = "asyncpg.Connection[asyncpg.Record]"
-both_ways = pytest.mark.parametrize("size", [0, 2], ids=["pooled", "lane"])
+both_ways = pytest.mark.parametrize("size", [0, 2], ids=["pooled", "read"])
 
 
 @pytest_asyncio.fixture(scope="module")
@@ -105,15 +105,15 @@ async def lane_of(lane_dsn: str, lane_operator: Operator) -> AsyncIterator[LaneF
 
         async def make(
             size: int, *, dsn: str = lane_dsn, is_started: bool = True, **arguments: Any
-        ) -> ReadLane:
+        ) -> ReadPool:
             of_lane = {"wait_timeout": 60} | {name: arguments.pop(name) for name in LANE & arguments.keys()}
             engine = create_engine(dsn, **PATIENT | arguments)
             stack.push_async_callback(engine.dispose)
-            lane = ReadLane(engine, size=size, **of_lane)
-            stack.push_async_callback(lane.close)
+            read_pool = ReadPool(engine, size=size, **of_lane)
+            stack.push_async_callback(read_pool.close)
             if is_started:
-                await lane.start()
-            return lane
+                await read_pool.start()
+            return read_pool
 
         yield make
 
@@ -121,7 +121,7 @@ async def lane_of(lane_dsn: str, lane_operator: Operator) -> AsyncIterator[LaneF
 @pytest.fixture(scope="module")
 def lane_own_server() -> Iterator[EmbeddedPostgres]:
     with (
-        tempfile.TemporaryDirectory(prefix="lane") as directory,
+        tempfile.TemporaryDirectory(prefix="read") as directory,
         EmbeddedPostgres(Path(directory), durable=False) as server,
     ):
         yield server
@@ -139,8 +139,8 @@ def lasting_dsn_of(server: EmbeddedPostgres) -> str:
     return f"postgresql:///rollcall?host={server._directory}/socket&port=5432&user=rollcall"
 
 
-def in_use(lane: ReadLane) -> int:
-    pool = lane._engine.pool
+def in_use(read_pool: ReadPool) -> int:
+    pool = read_pool._engine.pool
     assert isinstance(pool, QueuePool)
     return pool.checkedout()
 
@@ -150,8 +150,8 @@ async def values_of(read: Awaitable[Record | None]) -> tuple[Any, ...] | None:
     return tuple(row) if row is not None else None
 
 
-async def backend_of(lane: ReadLane) -> int:
-    row = await lane.fetch_one(BACKEND)
+async def backend_of(read_pool: ReadPool) -> int:
+    row = await read_pool.fetch_one(BACKEND)
     assert row is not None
     return int(row["pid"])
 
@@ -175,16 +175,16 @@ async def blocked_backend(operator: Operator) -> int | None:
     return pid
 
 
-async def start_blocked_read(lane: ReadLane, operator: Operator) -> "asyncio.Task[Any]":
-    task = asyncio.create_task(lane.fetch_one(BLOCKED))
+async def start_blocked_read(read_pool: ReadPool, operator: Operator) -> "asyncio.Task[Any]":
+    task = asyncio.create_task(read_pool.fetch_one(BLOCKED))
     while await blocked_backend(operator) is None:
         assert not task.done()
         await asyncio.sleep(0.001)
     return task
 
 
-async def start_waiting_read(lane: ReadLane, query: ReadQuery = WORD) -> "asyncio.Task[Any]":
-    task = asyncio.create_task(lane.fetch_one(query))
+async def start_waiting_read(read_pool: ReadPool, query: ReadQuery = WORD) -> "asyncio.Task[Any]":
+    task = asyncio.create_task(read_pool.fetch_one(query))
     await asyncio.sleep(0)
     return task
 
@@ -234,10 +234,10 @@ def test_compile_what_needs_python_at_run_time_is_refused(statement: Select[Any]
 
 @both_ways
 async def test_fetch_all_gives_what_ordinary_execution_gives(lane_of: LaneFactory, size: int) -> None:
-    lane = await lane_of(size)
-    async with lane._engine.connect() as connection:
+    read_pool = await lane_of(size)
+    async with read_pool._engine.connect() as connection:
         expected = [dict(row) for row in (await connection.execute(ALL)).mappings()]
-    rows = [dict(row) for row in await lane.fetch_all(ReadQuery(ALL))]
+    rows = [dict(row) for row in await read_pool.fetch_all(ReadQuery(ALL))]
     assert rows == expected
     assert [[type(value) for value in row.values()] for row in rows] == [
         [type(value) for value in row.values()] for row in expected
@@ -246,8 +246,8 @@ async def test_fetch_all_gives_what_ordinary_execution_gives(lane_of: LaneFactor
 
 @both_ways
 async def test_fetch_one_gives_a_row_by_position_name_and_attribute(lane_of: LaneFactory, size: int) -> None:
-    lane = await lane_of(size)
-    row = await lane.fetch_one(GET, n=1)
+    read_pool = await lane_of(size)
+    row = await read_pool.fetch_one(GET, n=1)
     assert row is not None
     assert row[:2] == (1, row["id"])
     assert row.word == row["word"] == row[2] == "one"
@@ -256,21 +256,21 @@ async def test_fetch_one_gives_a_row_by_position_name_and_attribute(lane_of: Lan
 
 @both_ways
 async def test_fetch_without_a_row_gives_none(lane_of: LaneFactory, size: int) -> None:
-    lane = await lane_of(size)
-    assert await lane.fetch_one(GET, n=3) is None
-    assert await lane.fetch_all(GET, n=3) == []
+    read_pool = await lane_of(size)
+    assert await read_pool.fetch_one(GET, n=3) is None
+    assert await read_pool.fetch_all(GET, n=3) == []
 
 
 @both_ways
 async def test_fetch_with_parameters_of_many_types_finds_the_row(lane_of: LaneFactory, size: int) -> None:
-    lane = await lane_of(size)
-    row = await lane.fetch_one(GET, n=1)
+    read_pool = await lane_of(size)
+    row = await read_pool.fetch_one(GET, n=1)
     assert row is not None
     values = {name: row[name] for name in ("id", "word", "words", "digest", "document", "address", "seen_at")}
     conditions = [ROWS.c[name] == bindparam(name) for name in values]
     numbers = ROWS.c.n == any_(bindparam("numbers", type_=ARRAY(Integer)))
     query = ReadQuery(select(ROWS.c.n).where(numbers, *conditions))
-    found = await lane.fetch_one(query, numbers=[1, 2], **values)
+    found = await read_pool.fetch_one(query, numbers=[1, 2], **values)
     assert found is not None
     assert found.n == 1
 
@@ -278,9 +278,9 @@ async def test_fetch_with_parameters_of_many_types_finds_the_row(lane_of: LaneFa
 @both_ways
 async def test_fetch_what_writes_is_refused(lane_of: LaneFactory, lane_operator: Operator, size: int) -> None:
     await lane_operator.execute("DROP SEQUENCE IF EXISTS lane_numbers; CREATE SEQUENCE lane_numbers")
-    lane = await lane_of(size)
+    read_pool = await lane_of(size)
     with pytest.raises(DatabaseUnavailable):
-        await lane.fetch_one(ReadQuery(select(func.nextval("lane_numbers"))))
+        await read_pool.fetch_one(ReadQuery(select(func.nextval("lane_numbers"))))
     assert await lane_operator.fetchval("SELECT nextval('lane_numbers')") == 1
 
 
@@ -290,10 +290,10 @@ async def test_fetch_what_writes_is_refused(lane_of: LaneFactory, lane_operator:
 async def test_fetch_behind_a_pooler_leaves_no_statement_prepared(
     lane_of: LaneFactory, is_pooled: bool, leaves_some: bool
 ) -> None:
-    lane = await lane_of(0, pgbouncer=is_pooled, pool_size=1)
+    read_pool = await lane_of(0, pgbouncer=is_pooled, pool_size=1)
     prepared = ReadQuery(select(literal_column("(SELECT count(*) > 0 FROM pg_prepared_statements)")))
-    await lane.fetch_one(WORD)
-    assert await values_of(lane.fetch_one(prepared)) == (leaves_some,)
+    await read_pool.fetch_one(WORD)
+    assert await values_of(read_pool.fetch_one(prepared)) == (leaves_some,)
 
 
 # Order
@@ -302,18 +302,18 @@ async def test_fetch_behind_a_pooler_leaves_no_statement_prepared(
 async def test_wait_for_a_connection_is_served_in_order(
     lane_of: LaneFactory, lane_operator: Operator
 ) -> None:
-    lane = await lane_of(1)
+    read_pool = await lane_of(1)
     served: list[int] = []
 
     async def read(number: int) -> None:
-        await lane.fetch_one(WORD)
+        await read_pool.fetch_one(WORD)
         served.append(number)
         if number == 0:
             late.append(asyncio.create_task(read(9)))
 
     late: list[asyncio.Task[None]] = []
     await block(lane_operator)
-    blocked = await start_blocked_read(lane, lane_operator)
+    blocked = await start_blocked_read(read_pool, lane_operator)
     waiting = [asyncio.create_task(read(number)) for number in range(5)]
     await asyncio.sleep(0)
     await unblock(lane_operator)
@@ -323,14 +323,14 @@ async def test_wait_for_a_connection_is_served_in_order(
 
 
 async def test_wait_beyond_the_limit_is_refused(lane_of: LaneFactory, lane_operator: Operator) -> None:
-    lane = await lane_of(1, wait_timeout=0.01)
+    read_pool = await lane_of(1, wait_timeout=0.01)
     await block(lane_operator)
-    blocked = await start_blocked_read(lane, lane_operator)
-    results = await asyncio.gather(*(lane.fetch_one(WORD) for _ in range(3)), return_exceptions=True)
+    blocked = await start_blocked_read(read_pool, lane_operator)
+    results = await asyncio.gather(*(read_pool.fetch_one(WORD) for _ in range(3)), return_exceptions=True)
     assert [type(result) for result in results] == [DatabaseUnavailable] * 3
     await unblock(lane_operator)
     await blocked
-    assert await values_of(lane.fetch_one(WORD)) == ("one",)
+    assert await values_of(read_pool.fetch_one(WORD)) == ("one",)
 
 
 # Cancellation
@@ -339,10 +339,10 @@ async def test_wait_beyond_the_limit_is_refused(lane_of: LaneFactory, lane_opera
 async def test_cancel_while_waiting_lets_the_next_one_through(
     lane_of: LaneFactory, lane_operator: Operator
 ) -> None:
-    lane = await lane_of(1)
+    read_pool = await lane_of(1)
     await block(lane_operator)
-    blocked = await start_blocked_read(lane, lane_operator)
-    impatient, patient = await start_waiting_read(lane), await start_waiting_read(lane)
+    blocked = await start_blocked_read(read_pool, lane_operator)
+    impatient, patient = await start_waiting_read(read_pool), await start_waiting_read(read_pool)
     await end(impatient)
     await unblock(lane_operator)
     await blocked
@@ -350,11 +350,11 @@ async def test_cancel_while_waiting_lets_the_next_one_through(
 
 
 async def test_cancel_at_the_moment_of_service_hands_the_connection_on(lane_of: LaneFactory) -> None:
-    lane = await lane_of(1)
-    slot = lane._take()
+    read_pool = await lane_of(1)
+    slot = read_pool._take()
     assert slot is not None
-    impatient, patient = await start_waiting_read(lane), await start_waiting_read(lane)
-    lane._release(slot)
+    impatient, patient = await start_waiting_read(read_pool), await start_waiting_read(read_pool)
+    read_pool._release(slot)
     await end(impatient)
     assert await values_of(patient) == ("one",)
 
@@ -363,10 +363,10 @@ async def test_cancel_at_the_moment_of_service_hands_the_connection_on(lane_of: 
 async def test_cancel_while_running_discards_the_connection(
     lane_of: LaneFactory, lane_operator: Operator, size: int
 ) -> None:
-    lane = await lane_of(size)
-    before = in_use(lane)
+    read_pool = await lane_of(size)
+    before = in_use(read_pool)
     await block(lane_operator)
-    blocked = await start_blocked_read(lane, lane_operator)
+    blocked = await start_blocked_read(read_pool, lane_operator)
     backend = await blocked_backend(lane_operator)
     await end(blocked)
     await unblock(lane_operator)
@@ -374,8 +374,8 @@ async def test_cancel_while_running_discards_the_connection(
     while await lane_operator.fetchval(is_there, backend):  # noqa: ASYNC110 - nobody tells when it has ended
         await asyncio.sleep(0.001)
     for _ in range(3):
-        assert await values_of(lane.fetch_one(WORD)) == ("one",)
-    assert in_use(lane) == before
+        assert await values_of(read_pool.fetch_one(WORD)) == ("one",)
+    assert in_use(read_pool) == before
 
 
 # Lost connections
@@ -385,36 +385,36 @@ async def test_cancel_while_running_discards_the_connection(
 async def test_fetch_after_backends_were_killed_succeeds(
     lane_of: LaneFactory, lane_operator: Operator, size: int
 ) -> None:
-    lane = await lane_of(size, pool_size=4)
+    read_pool = await lane_of(size, pool_size=4)
     async with AsyncExitStack() as stack:  # fill the pool as writers do
         for _ in range(4 - size):
-            await stack.enter_async_context(lane._engine.connect())
-    before = in_use(lane)
+            await stack.enter_async_context(read_pool._engine.connect())
+    before = in_use(read_pool)
     for _ in range(3):
         await terminate_all(lane_operator)
-        rows = await asyncio.gather(*(values_of(lane.fetch_one(WORD)) for _ in range(8)))
+        rows = await asyncio.gather(*(values_of(read_pool.fetch_one(WORD)) for _ in range(8)))
         assert rows == [("one",)] * 8
-    assert in_use(lane) == before
+    assert in_use(read_pool) == before
 
 
 async def test_open_with_dead_connections_in_the_pool_passes_over_them(
     lane_of: LaneFactory, lane_operator: Operator
 ) -> None:
-    lane = await lane_of(2, is_started=False, pool_size=3)
+    read_pool = await lane_of(2, is_started=False, pool_size=3)
     async with AsyncExitStack() as stack:
         for _ in range(3):
-            await stack.enter_async_context(lane._engine.connect())
+            await stack.enter_async_context(read_pool._engine.connect())
     await terminate_all(lane_operator)
-    assert await values_of(lane.fetch_one(WORD)) == ("one",)
+    assert await values_of(read_pool.fetch_one(WORD)) == ("one",)
 
 
 @both_ways
 async def test_fetch_while_its_backend_is_killed_runs_again(
     lane_of: LaneFactory, lane_operator: Operator, size: int
 ) -> None:
-    lane = await lane_of(size)
+    read_pool = await lane_of(size)
     await block(lane_operator)
-    blocked = await start_blocked_read(lane, lane_operator)
+    blocked = await start_blocked_read(read_pool, lane_operator)
     await terminate_all(lane_operator)
     await unblock(lane_operator)
     assert await blocked is not None
@@ -425,25 +425,25 @@ async def test_start_without_a_server_serves_once_there_is_one(
     lane_of: LaneFactory, lane_server: EmbeddedPostgres, size: int
 ) -> None:
     lane_server.stop()
-    lane = await lane_of(size, dsn=lasting_dsn_of(lane_server))
+    read_pool = await lane_of(size, dsn=lasting_dsn_of(lane_server))
     with pytest.raises(DatabaseUnavailable):
-        await lane.fetch_one(BACKEND)
+        await read_pool.fetch_one(BACKEND)
     lane_server.start()
-    assert await lane.fetch_one(BACKEND) is not None
+    assert await read_pool.fetch_one(BACKEND) is not None
 
 
 @both_ways
 async def test_fetch_after_an_outage_succeeds(
     lane_of: LaneFactory, lane_server: EmbeddedPostgres, size: int
 ) -> None:
-    lane = await lane_of(size, dsn=lasting_dsn_of(lane_server))
-    assert await lane.fetch_one(BACKEND) is not None
+    read_pool = await lane_of(size, dsn=lasting_dsn_of(lane_server))
+    assert await read_pool.fetch_one(BACKEND) is not None
     lane_server.stop()
     for _ in range(size + 1):
         with pytest.raises(DatabaseUnavailable):
-            await lane.fetch_one(BACKEND)
+            await read_pool.fetch_one(BACKEND)
     lane_server.start()
-    rows = await asyncio.gather(*(lane.fetch_one(BACKEND) for _ in range(4)))
+    rows = await asyncio.gather(*(read_pool.fetch_one(BACKEND) for _ in range(4)))
     assert None not in rows
 
 
@@ -454,11 +454,11 @@ async def test_fetch_after_an_outage_succeeds(
 async def test_fetch_after_a_column_changed_its_type_gives_the_new_type(
     lane_of: LaneFactory, lane_operator: Operator, size: int
 ) -> None:
-    lane = await lane_of(size)
+    read_pool = await lane_of(size)
     query = ReadQuery(select(ROWS.c.n, ROWS.c.word).where(ROWS.c.word == bindparam("word")))
-    assert await values_of(lane.fetch_one(query, word="one")) == (1, "one")
+    assert await values_of(read_pool.fetch_one(query, word="one")) == (1, "one")
     await lane_operator.execute("ALTER TABLE lane_rows ALTER n TYPE text")
-    row = await lane.fetch_one(query, word="one")
+    row = await read_pool.fetch_one(query, word="one")
     assert row is not None
     assert (row.n, row.word) == ("1", "one")
 
@@ -473,11 +473,11 @@ async def test_fetch_after_a_composite_type_changed_succeeds(
     await lane_operator.execute(
         "ALTER TABLE lane_rows ADD pair lane_pair; UPDATE lane_rows SET pair = (1, 2)"
     )
-    lane = await lane_of(size)
+    read_pool = await lane_of(size)
     query = ReadQuery(select(literal_column("pair")).select_from(ROWS).where(ROWS.c.n == 1))
-    assert await values_of(lane.fetch_one(query)) == ((1, 2),)
+    assert await values_of(read_pool.fetch_one(query)) == ((1, 2),)
     await lane_operator.execute("ALTER TYPE lane_pair ADD ATTRIBUTE c int CASCADE")
-    assert await values_of(lane.fetch_one(query)) == ((1, 2, None),)
+    assert await values_of(read_pool.fetch_one(query)) == ((1, 2, None),)
 
 
 # Limits
@@ -486,57 +486,57 @@ async def test_fetch_after_a_composite_type_changed_succeeds(
 async def test_make_with_as_many_connections_as_the_pool_is_refused(lane_dsn: str) -> None:
     engine = create_engine(lane_dsn, pool_size=2)
     with pytest.raises(ValueError, match="writers"):
-        ReadLane(engine, size=2)
+        ReadPool(engine, size=2)
     await engine.dispose()
 
 
 async def test_start_opens_the_connections_and_no_more(lane_of: LaneFactory) -> None:
-    lane = await lane_of(3)
-    assert in_use(lane) == 3
-    await asyncio.gather(*(lane.fetch_one(WORD) for _ in range(20)))
-    assert in_use(lane) == 3
+    read_pool = await lane_of(3)
+    assert in_use(read_pool) == 3
+    await asyncio.gather(*(read_pool.fetch_one(WORD) for _ in range(20)))
+    assert in_use(read_pool) == 3
 
 
 async def test_fetch_without_start_opens_what_it_needs(lane_of: LaneFactory) -> None:
-    lane = await lane_of(3, is_started=False)
-    assert in_use(lane) == 0
+    read_pool = await lane_of(3, is_started=False)
+    assert in_use(read_pool) == 0
     for _ in range(2):
-        assert await values_of(lane.fetch_one(WORD)) == ("one",)
-    assert in_use(lane) == 1
+        assert await values_of(read_pool.fetch_one(WORD)) == ("one",)
+    assert in_use(read_pool) == 1
 
 
 @both_ways
 async def test_fetch_while_writers_hold_the_pool_is_refused(lane_of: LaneFactory, size: int) -> None:
-    lane = await lane_of(size, is_started=False, pool_size=3, pool_timeout=0.01)
+    read_pool = await lane_of(size, is_started=False, pool_size=3, pool_timeout=0.01)
     async with AsyncExitStack() as stack:
         for _ in range(3):
-            await stack.enter_async_context(lane._engine.connect())
+            await stack.enter_async_context(read_pool._engine.connect())
         with pytest.raises(DatabaseUnavailable):
-            await lane.fetch_one(WORD)
-    assert await values_of(lane.fetch_one(WORD)) == ("one",)
+            await read_pool.fetch_one(WORD)
+    assert await values_of(read_pool.fetch_one(WORD)) == ("one",)
 
 
 @both_ways
 async def test_fetch_beyond_the_drivers_limit_is_refused(
     lane_of: LaneFactory, lane_operator: Operator, size: int
 ) -> None:
-    lane = await lane_of(size, command_timeout=0.5)
+    read_pool = await lane_of(size, command_timeout=0.5)
     await block(lane_operator)
     with pytest.raises(DatabaseUnavailable):
-        await lane.fetch_one(BLOCKED)
+        await read_pool.fetch_one(BLOCKED)
     await unblock(lane_operator)
-    assert await values_of(lane.fetch_one(WORD)) == ("one",)
+    assert await values_of(read_pool.fetch_one(WORD)) == ("one",)
 
 
 async def test_fetch_beyond_the_servers_limit_keeps_the_connection(
     lane_of: LaneFactory, lane_operator: Operator
 ) -> None:
-    lane = await lane_of(1, lock_timeout=0.01)
-    backend = await backend_of(lane)
+    read_pool = await lane_of(1, lock_timeout=0.01)
+    backend = await backend_of(read_pool)
     await block(lane_operator)
     with pytest.raises(DatabaseUnavailable):
-        await lane.fetch_one(BLOCKED)
-    assert await backend_of(lane) == backend
+        await read_pool.fetch_one(BLOCKED)
+    assert await backend_of(read_pool) == backend
 
 
 @pytest.mark.parametrize(
@@ -555,11 +555,11 @@ async def test_fetch_beyond_the_servers_limit_keeps_the_connection(
 async def test_fetch_with_a_bug_raises_it_and_keeps_the_connection(
     lane_of: LaneFactory, query: ReadQuery, params: dict[str, Any], error: type[Exception]
 ) -> None:
-    lane = await lane_of(1)
-    backend = await backend_of(lane)
+    read_pool = await lane_of(1)
+    backend = await backend_of(read_pool)
     with pytest.raises(error):
-        await lane.fetch_one(query, **params)
-    assert await backend_of(lane) == backend
+        await read_pool.fetch_one(query, **params)
+    assert await backend_of(read_pool) == backend
 
 
 async def test_fetch_at_the_age_limit_runs_on_a_new_connection(lane_of: LaneFactory) -> None:
@@ -576,32 +576,32 @@ async def test_fetch_at_the_age_limit_runs_on_a_new_connection(lane_of: LaneFact
 async def test_close_serves_who_waits_and_refuses_who_comes(
     lane_of: LaneFactory, lane_operator: Operator
 ) -> None:
-    lane = await lane_of(1)
+    read_pool = await lane_of(1)
     await block(lane_operator)
-    blocked, waiting = await start_blocked_read(lane, lane_operator), await start_waiting_read(lane)
-    closing = asyncio.create_task(lane.close())
+    blocked, waiting = await start_blocked_read(read_pool, lane_operator), await start_waiting_read(read_pool)
+    closing = asyncio.create_task(read_pool.close())
     await asyncio.sleep(0)
     with pytest.raises(DatabaseUnavailable):
-        await lane.fetch_one(WORD)
+        await read_pool.fetch_one(WORD)
     await unblock(lane_operator)
     await asyncio.gather(blocked, closing)
     assert await values_of(waiting) == ("one",)
-    assert in_use(lane) == 0
+    assert in_use(read_pool) == 0
 
 
 @both_ways
 async def test_start_after_close_serves_again(lane_of: LaneFactory, size: int) -> None:
-    lane = await lane_of(size)
-    await lane.close()
-    await lane.close()
+    read_pool = await lane_of(size)
+    await read_pool.close()
+    await read_pool.close()
     with pytest.raises(DatabaseUnavailable):
-        await lane.fetch_one(WORD)
-    await lane.start()
-    assert await values_of(lane.fetch_one(WORD)) == ("one",)
+        await read_pool.fetch_one(WORD)
+    await read_pool.start()
+    assert await values_of(read_pool.fetch_one(WORD)) == ("one",)
 
 
 async def test_close_leaves_no_read_only_session_in_the_pool(lane_of: LaneFactory) -> None:
-    lane = await lane_of(2)
-    await lane.close()
-    async with lane._engine.begin() as connection:
+    read_pool = await lane_of(2)
+    await read_pool.close()
+    async with read_pool._engine.begin() as connection:
         await connection.execute(text("UPDATE lane_rows SET word = 'two' WHERE n = 2"))

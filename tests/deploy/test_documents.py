@@ -10,7 +10,7 @@ from prometheus_client import generate_latest
 from service.cli import cli
 from service.db.core.engine import PoolStats
 from service.domain.events import Action
-from service.observability.metrics import Observer, Readings
+from service.observability.metrics import MetricsSnapshot, RequestTelemetry
 from service.security.hashing.hasher import HashingStats
 
 ROOT = Path(__file__).parents[2]
@@ -54,10 +54,10 @@ def test_log_an_event_has_a_row_in_the_operations_document() -> None:
 
 
 def test_expose_a_metric_has_a_row_in_the_operations_document() -> None:
-    observer = Observer(
-        lambda: Readings(HashingStats(1, 0, 0.0, 0, 0, 0), (PoolStats("lane", 0, 0, 1, 0),), 1)
+    telemetry = RequestTelemetry(
+        lambda: MetricsSnapshot(HashingStats(1, 0, 0.0, 0, 0, 0), (PoolStats("read", 0, 0, 1, 0),), 1)
     )
-    names = re.findall(r"^# TYPE (\S+)", generate_latest(observer.registry).decode(), re.MULTILINE)
+    names = re.findall(r"^# TYPE (\S+)", generate_latest(telemetry.registry).decode(), re.MULTILINE)
     section = OPERATIONS.partition("## Metrics")[2].partition("## Logs")[0]
     stems = re.findall(r"`_?([a-z_]+)\*?`", section)
     missing = [

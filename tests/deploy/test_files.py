@@ -10,7 +10,7 @@ import pytest
 from prometheus_client import generate_latest
 
 from service.db.core.engine import PoolStats
-from service.observability.metrics import Observer, Readings
+from service.observability.metrics import MetricsSnapshot, RequestTelemetry
 from service.security.hashing.hasher import HashingStats
 from settings.root import Settings
 from settings.values import parse_duration
@@ -102,9 +102,9 @@ def test_run_image_runs_as_nobody_in_particular() -> None:
 
 def test_ask_dashboard_and_alerts_use_metrics_that_exist() -> None:
     dashboard = json.loads((DEPLOY / "grafana/dashboards/rollcall.json").read_text())
-    rules = yaml.safe_load((DEPLOY / "prometheus/alerts.yml").read_text())["groups"][0]["rules"]
+    policies = yaml.safe_load((DEPLOY / "prometheus/alerts.yml").read_text())["groups"][0]["rules"]
     asked = [target["expr"] for panel in dashboard["panels"] for target in panel["targets"]]
-    asked += [rule["expr"] for rule in rules]
+    asked += [rule["expr"] for rule in policies]
     names = {name for expression in asked for name in re.findall(r"\b([a-z_]+)\{", expression)} - {"up"}
     assert names
     assert names <= _exposed()
@@ -112,8 +112,10 @@ def test_ask_dashboard_and_alerts_use_metrics_that_exist() -> None:
 
 def _exposed() -> set[str]:
     hashing = HashingStats(1, 0, 0.0, 0, 0, 0)
-    observer = Observer(lambda: Readings(hashing, (PoolStats("lane", 0, 0, 1, 0),), 1, {"answered": 0}))
-    text = generate_latest(observer.registry).decode()
+    telemetry = RequestTelemetry(
+        lambda: MetricsSnapshot(hashing, (PoolStats("read", 0, 0, 1, 0),), 1, {"answered": 0})
+    )
+    text = generate_latest(telemetry.registry).decode()
     exposed = set(re.findall(r"^([a-z_]+)", text, re.MULTILINE))
     histograms = re.findall(r"^# TYPE (\S+) histogram$", text, re.MULTILINE)
     return exposed | {f"{name}_{part}" for name in histograms for part in ("bucket", "count", "sum")}

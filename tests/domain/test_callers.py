@@ -15,7 +15,7 @@ from service.domain.errors import (
 )
 from service.domain.ids import new_id
 from service.domain.keys import ApiKey, Scope
-from service.domain.sessions import OpenSession, Session
+from service.domain.sessions import AuthenticatedSession, Session
 from service.domain.users import Role, State, User
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
@@ -25,8 +25,8 @@ OTHER = new_id()
 def person(role: Role = Role.USER, *, must_change: bool = False) -> Caller:
     user = User(new_id(), "ada", "Ada", role, State.ACTIVE, must_change, NOW, NOW, None)
     session = Session(new_id(), user.id, NOW, NOW, NOW, NOW, None, None)
-    open_session = OpenSession(session, user, timedelta(minutes=1), timedelta())
-    return Caller(CallerKind.USER, open_session=open_session)
+    authenticated_session = AuthenticatedSession(session, user, timedelta(minutes=1), timedelta())
+    return Caller(CallerKind.USER, authenticated_session=authenticated_session)
 
 
 def key(*scopes: Scope) -> Caller:

@@ -253,10 +253,10 @@ def test_bring_back_after_kill_of_the_server_starts_it_and_makes_nothing_where_t
     with EmbeddedPostgres(directory, durable=False) as server:
         kill_postmaster(directory)
         data.rename(elsewhere)
-        server.bring_back()
+        server.restart_if_dead()
         assert not data.exists()
         elsewhere.rename(data)
-        server.bring_back()
+        server.restart_if_dead()
         assert sql(server, "SELECT 1") == "1"
 
 

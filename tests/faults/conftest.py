@@ -28,7 +28,7 @@ from tests.support.databases import empty_all_tables
 from tests.support.settings import settings_for_tests
 
 ROOT = Path(__file__).resolve().parents[2]
-LANE_SIZE = 2
+READ_POOL_SIZE = 2
 POOL_SIZE = 4
 
 
@@ -42,7 +42,7 @@ def impatient(**database: Any) -> Settings:
         database=DatabaseSettings(
             **{
                 "pool_size": POOL_SIZE,
-                "read_lane_size": LANE_SIZE,
+                "read_pool_size": READ_POOL_SIZE,
                 "pool_timeout": milliseconds(300),
                 "connect_timeout": milliseconds(500),
                 "lock_timeout": milliseconds(300),
@@ -121,7 +121,7 @@ class Stage:
         service = self.running.service
         pool = service.engine.pool
         assert isinstance(pool, QueuePool)
-        return pool.checkedout() > service.settings.database.read_lane_size
+        return pool.checkedout() > service.settings.database.read_pool_size
 
     async def turn_read_only(self, state: str) -> None:
         """Have the server refuse writes to everybody, or not."""
@@ -223,4 +223,4 @@ async def placed(running: Running) -> AsyncIterator[Place]:
 @pytest.fixture(autouse=True)
 def _usual_collector(monkeypatch: pytest.MonkeyPatch) -> None:
     """Keep a server from freezing what belongs to the tests."""
-    monkeypatch.setattr(server_module, "_spare_collector", lambda: None)
+    monkeypatch.setattr(server_module, "_tune_gc", lambda: None)

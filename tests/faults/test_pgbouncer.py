@@ -71,9 +71,9 @@ async def pooled(postgres: EmbeddedPostgres, database: str) -> AsyncIterator[Api
     with pgbouncer(database) as dsn:
         settings = settings_for_tests(database=DatabaseSettings(pgbouncer=True))
         async with serving(settings, dsn) as running, running.client() as client:
-            await _until_it_answers(client_of := Api(client, running.service))
+            await _until_it_answers(resolve_client_ip := Api(client, running.service))
             await empty_all_tables(running.service.engine)
-            yield client_of
+            yield resolve_client_ip
 
 
 async def _until_it_answers(api: Api) -> None:

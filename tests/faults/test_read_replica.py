@@ -23,11 +23,11 @@ from service.db.core.replica import Outcome, Replica
 from service.db.migrations.running import upgrade
 from service.db.tables import UserRow
 from service.domain.keys import Scope
-from service.domain.wal_position import Moment
+from service.domain.wal_position import WalPosition
 from service.embedded.server import EmbeddedPostgres
 from service.security.tokens import SESSION_PREFIX, digest_of
 from tests.faults.conftest import Seen
-from tests.support.api import Account, Api, Running, refusal_of, serving
+from tests.support.api import Account, Api, Running, error_of, serving
 from tests.support.databases import empty_all_tables
 from tests.support.settings import settings_for_tests
 from tests.support.standbys import Standby, standby_of
@@ -112,7 +112,7 @@ async def stage(pair: Pair) -> AsyncIterator[Stage]:
         for _ in range(2):
             running = await stack.enter_async_context(serving(chosen, pair.primary.dsn))
             apis.append(Api(await stack.enter_async_context(running.client()), running.service))
-            await until(lambda: is_well(apis[-1]))
+            await until(lambda: is_healthy(apis[-1]))
         await empty_all_tables(running.service.engine)
         yield Stage(pair, proxy, running, *apis)
         await pair.resume()
@@ -125,9 +125,9 @@ def replica_of(api: Api) -> Replica:
     return replica
 
 
-async def is_well(api: Api) -> bool:
-    await replica_of(api).look()
-    return replica_of(api).is_well
+async def is_healthy(api: Api) -> bool:
+    await replica_of(api).probe()
+    return replica_of(api).is_healthy
 
 
 async def until(holds: Callable[[], Awaitable[bool]]) -> None:
@@ -228,12 +228,14 @@ async def test_read_begun_before_the_replica_was_far_enough_is_not_taken(stage: 
     path = await created(root, "late")
     caller = await stage.one.service.reads.sessions.find_open(digest_of_token(root))
     assert caller is not None
-    assert caller.moment is not None
-    slow = asyncio.create_task(stage.replica.fetch(asyncpg.Connection.fetchval, SLOW, {}, caller.moment))
+    assert caller.wal_position is not None
+    slow = asyncio.create_task(
+        stage.replica.fetch(asyncpg.Connection.fetchval, SLOW, {}, caller.wal_position)
+    )
     await stage.pair.resume()
     assert await slow in (Outcome.BEHIND, 1)
     await until(lambda: answered_by_the_replica(root, path))
-    assert await stage.replica.fetch(asyncpg.Connection.fetchval, SLOW, {}, caller.moment) == 1
+    assert await stage.replica.fetch(asyncpg.Connection.fetchval, SLOW, {}, caller.wal_position) == 1
 
 
 async def test_revoke_while_replay_is_paused_shows_at_the_very_next_request(stage: Stage) -> None:
@@ -255,7 +257,7 @@ async def test_revoke_while_replay_is_paused_shows_at_the_very_next_request(stag
     assert len(await stage.pair.standby.fetch("SELECT 1 FROM sessions")) == 3
     assert len(await stage.pair.standby.fetch("SELECT 1 FROM api_keys")) == 2
     for token, path in ((ada.token, "/v1/users/me"), (grace.token, "/v1/users/me"), (key, "/v1/users")):
-        assert refusal_of(await stage.other.by(token).get(path)) == (401, "invalid_token")
+        assert error_of(await stage.other.by(token).get(path)) == (401, "invalid_token")
         told = await stage.other.by(gateway).post("/v1/introspect", {"token": token})
         assert told.json() == {"active": False}
 
@@ -303,8 +305,8 @@ async def test_read_that_the_replica_ends_as_a_conflict_is_the_primarys(stage: S
         await driver.execute("DO $$ BEGIN RAISE SQLSTATE '40001'; END $$")
 
     _, root, _ = await root_of(stage)
-    moment = Moment(1, 1)
-    assert await stage.replica.fetch(be_in_conflict, SLOW, {}, moment) is Outcome.FAILED
+    wal_position = WalPosition(1, 1)
+    assert await stage.replica.fetch(be_in_conflict, SLOW, {}, wal_position) is Outcome.FAILED
     async with stage.reading(Outcome.FAILED):
         assert (await root.get("/v1/users")).status_code == 200
     await until(lambda: answered_by_the_replica(root, "/v1/users"))
@@ -317,12 +319,12 @@ async def test_read_of_a_standby_that_was_promoted_is_answered_by_the_primary(pa
             await empty_all_tables(running.service.engine)
             root = Api(client, running.service)
             root = root.by(await root.admin())
-            await until(lambda: is_well(root))
+            await until(lambda: is_healthy(root))
             await until(lambda: answered_by_the_replica(root, "/v1/users"))
             await Seen(standby.dsn).run("SELECT pg_promote()", "UPDATE users SET name = 'of another line'")
             for _ in range(READERS + 1):
                 assert "another line" not in (await root.get("/v1/users")).text
-            assert not await is_well(root)
+            assert not await is_healthy(root)
 
 
 async def test_read_with_another_databases_standby_or_none_is_answered_by_the_primary(stage: Stage) -> None:
@@ -331,21 +333,21 @@ async def test_read_with_another_databases_standby_or_none_is_answered_by_the_pr
     path = await created(root, "here")
     async with stage.reading(Outcome.FAILED):
         assert (await root.get(path)).status_code == 200
-    assert not await is_well(root)
+    assert not await is_healthy(root)
 
     chosen = settings_for_tests(database={"replica_url": stage.pair.primary.dsn})
     async with serving(chosen, stage.pair.primary.dsn) as running, running.client() as client:
         caller = Api(client, running.service, root.token)
         assert (await caller.get(path)).status_code == 200
-        assert not await is_well(caller)
+        assert not await is_healthy(caller)
 
 
 async def test_read_as_of_a_moment_on_another_timeline_is_answered_by_the_primary(stage: Stage) -> None:
     admin, _, _ = await root_of(stage)
     found = await stage.one.service.reads.users.get(admin.id)
-    for moment, outcome in ((Moment(1, 1), Outcome.ANSWERED), (Moment(2, 1), Outcome.BEHIND)):
+    for wal_position, outcome in ((WalPosition(1, 1), Outcome.ANSWERED), (WalPosition(2, 1), Outcome.BEHIND)):
         async with stage.reading(outcome):
-            assert await stage.one.service.reads.at(moment).users.get(admin.id) == found
+            assert await stage.one.service.reads.at(wal_position).users.get(admin.id) == found
 
 
 async def test_examine_the_replica_tells_whether_it_is_one(stage: Stage) -> None:

@@ -11,10 +11,10 @@ from typing import TextIO, cast
 import pytest
 import structlog
 
-from service.jobs.periodic import attempt
-from service.observability.logging import Forgiving
+from service.jobs.periodic import run_and_log
+from service.observability.logging import LossyStream
 from tests.faults.conftest import ROOT, Stage
-from tests.support.api import PASSWORD, Api, refusal_of
+from tests.support.api import PASSWORD, Api, error_of
 
 _OF_THE_CLOCK = {("datetime", "now"), ("datetime", "utcnow"), ("date", "today"), ("time", "time")}
 _MAY_READ_IT = {
@@ -125,7 +125,7 @@ async def test_exception_with_a_secret_in_its_message_is_answered_and_logged_wit
     monkeypatch.setattr("service.usecases.users.new_id", fail)
     with structlog.testing.capture_logs() as lines:
         answer = await root.post("/v1/users", {"login_id": "ada", "name": "canary", "password": PASSWORD})
-    assert refusal_of(answer) == (500, "internal_error")
+    assert error_of(answer) == (500, "internal_error")
     assert answer.headers["Content-Type"] == "application/problem+json"
     [failure] = [line for line in lines if line["event"] == "request_failed"]
     assert failure["request_id"] == answer.headers["X-Request-Id"]
@@ -138,7 +138,7 @@ async def test_exception_with_a_secret_in_its_message_is_answered_and_logged_wit
 
 def test_log_on_a_full_disk_is_lost_and_nothing_else() -> None:
     with Path("/dev/full").open("w", buffering=1) as full:
-        log = structlog.WriteLogger(cast(TextIO, Forgiving(full)))
+        log = structlog.WriteLogger(cast(TextIO, LossyStream(full)))
         for _ in range(3):
             log.info("a line that does not fit")
         with suppress(OSError):
@@ -151,9 +151,9 @@ async def test_chore_in_an_outage_is_postponed_and_a_broken_one_is_told() -> Non
         raise error
 
     with structlog.testing.capture_logs() as lines:
-        await attempt("one", lambda: fail(ConnectionRefusedError()))
-        await attempt("two", lambda: fail(ZeroDivisionError()))
-    assert [(line["event"], line["chore"]) for line in lines] == [
-        ("chore_postponed", "one"),
-        ("chore_failed", "two"),
+        await run_and_log("one", lambda: fail(ConnectionRefusedError()))
+        await run_and_log("two", lambda: fail(ZeroDivisionError()))
+    assert [(line["event"], line["task"]) for line in lines] == [
+        ("periodic_task_postponed", "one"),
+        ("periodic_task_failed", "two"),
     ]

@@ -10,7 +10,7 @@ from structlog.testing import capture_logs
 from harness.proxy import Proxy, dsn_through, socket_directory_of
 from harness.service_process import free_port, service_process
 from service.db.migrations.compatibility import HEAD
-from tests.support.api import Api, refusal_of, serving
+from tests.support.api import Api, error_of, serving
 from tests.support.databases import execute, fetch_values
 from tests.support.settings import settings_for_tests
 
@@ -61,7 +61,7 @@ async def test_start_before_the_database_serves_once_there_is_one(database: str)
             api = Api(client, running.service)
             assert (await api.get("/health/live")).status_code == 200
             assert (await api.get("/health/ready")).status_code == 503
-            assert refusal_of(await api.log_in("ada")) == (503, "database_unavailable")
+            assert error_of(await api.log_in("ada")) == (503, "database_unavailable")
             async with Proxy(Path(directory), socket_directory_of(database)), asyncio.timeout(5):
                 while (await api.get("/health/ready")).status_code != 200:
                     pass
@@ -75,7 +75,7 @@ async def test_start_with_credentials_that_are_refused_lives_and_tells_them_to_n
             assert (await client.get("/health/live")).status_code == 200
             assert (await client.get("/health/ready")).status_code == 503
             refused = await Api(client, running.service).log_in("ada")
-    assert refusal_of(refused) == (503, "database_unavailable")
+    assert error_of(refused) == (503, "database_unavailable")
     assert {line["sqlstate"] for line in lines if line["event"] == "not_ready"} == {"28000"}
     assert "canary" not in str(lines)
 

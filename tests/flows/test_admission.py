@@ -64,7 +64,7 @@ async def hall(
 ) -> AsyncIterator[Hall]:
     workers = getattr(request, "param", 1)
     passwords = PasswordSettings(
-        memory_kib=8, iterations=1, workers=workers, queue_limit=4, queue_wait=timedelta(seconds=30)
+        memory_kib=8, iterations=1, workers=workers, max_queue=4, queue_timeout=timedelta(seconds=30)
     )
     hall, check = Hall(), PasswordHasher._check
 

@@ -80,7 +80,7 @@ async def test_log_in_in_vain_verifies_against_the_parameters_of_the_day(
     for login_id in ("nobody", "off", "*"):
         await api.log_in(login_id)
     assert verified == [(None, PASSWORD)] * 3
-    nobodys = service.hasher._nobodys
+    nobodys = service.hasher._dummy_hash
     assert (nobodys.memory_kib, nobodys.threads) == (service.settings.passwords.memory_kib, 1)
 
 

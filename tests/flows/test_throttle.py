@@ -23,9 +23,9 @@ from tests.support.settings import settings_for_tests
 pytestmark = pytest.mark.usefixtures("_many_processes")
 
 # The first wait is a long one, so that no machine is so slow that it is over before the next guess.
-FIRST_WAIT_S = 60
+INITIAL_BACKOFF_S = 60
 SETTINGS = settings_for_tests(
-    throttle=ThrottleSettings(first_wait=timedelta(seconds=FIRST_WAIT_S)),
+    throttle=ThrottleSettings(initial_backoff=timedelta(seconds=INITIAL_BACKOFF_S)),
     database=DatabaseSettings(pool_timeout=timedelta(seconds=30)),
     http=HttpSettings(request_timeout=timedelta(minutes=1)),
 )
@@ -84,7 +84,7 @@ def assert_throttled(answer: httpx.Response) -> int:
 async def test_guess_wrong_five_times_is_free_and_then_waits(api: Api, service: Service) -> None:
     await api.account("ada")
     assert await guess(api, count=5) == [401] * 5
-    assert 1 <= assert_throttled(await api.log_in("ada", WRONG)) <= FIRST_WAIT_S
+    assert 1 <= assert_throttled(await api.log_in("ada", WRONG)) <= INITIAL_BACKOFF_S
 
 
 async def test_guess_while_throttled_is_neither_verified_nor_counted(api: Api, service: Service) -> None:
@@ -115,7 +115,7 @@ async def test_guess_on_and_on_doubles_the_wait_up_to_a_quarter_of_an_hour(
         waits.append(rows[0][0])
         await lapse(service)
         await forget_networks(service)
-    policy = service.rules.throttle
+    policy = service.policies.throttle
     assert waits == [policy.wait_after(failures).total_seconds() for failures in range(1, 11)]
     assert waits == [0] * 4 + [60, 120, 240, 480, 900, 900]
 

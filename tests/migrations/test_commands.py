@@ -10,7 +10,7 @@ import pytest
 from click.testing import CliRunner, Result
 
 from service.cli.database import database as group
-from service.db.instances import Instance, beat
+from service.db.instances import Instance, record_heartbeat
 from service.db.migrations.running import migration_engine
 from settings import get_settings
 from tests.migrations.rows import execute, fill
@@ -42,7 +42,7 @@ async def filled(database: str) -> str:
 async def live(database: str) -> Instance:
     """A process of this release that gave a heartbeat just now."""
     instance, engine = Instance.here(uuid4(), "0.1.0"), migration_engine(database)
-    await beat(engine, instance)
+    await record_heartbeat(engine, instance)
     await engine.dispose()
     return instance
 

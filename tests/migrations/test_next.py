@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from service.db.migrations.history import alembic_config, list_revisions
-from service.db.migrations.online import DataInTheWay
+from service.db.migrations.online import DataCheckFailed
 from service.db.migrations.running import downgrade, upgrade
 from tests.migrations.rows import execute, fetch, fill, picture
 
@@ -46,7 +46,7 @@ async def test_backfill_leaves_updated_at_alone(filled: str) -> None:
 async def test_demand_a_value_with_rows_without_it_names_them_and_changes_nothing(filled: str) -> None:
     await upgrade(filled, "0013_fill_nickname", more_versions=NEXT)
     await execute(filled, "UPDATE users SET nickname = NULL WHERE login_id = 'user3'")
-    with pytest.raises(DataInTheWay, match=r"users has rows where nickname IS NULL: 00000000-.*3$"):
+    with pytest.raises(DataCheckFailed, match=r"users has rows where nickname IS NULL: 00000000-.*3$"):
         await upgrade(filled, "0014_demand_nickname", more_versions=NEXT)
     assert await fetch(filled, "SELECT version_num FROM alembic_version") == "0013_fill_nickname"
     await execute(filled, "UPDATE users SET nickname = 'Three' WHERE login_id = 'user3'")

@@ -20,7 +20,7 @@ GONE = b"HTTP/1.1 404 Not Found\r\nContent-Length: 2\r\n\r\n{}"
 
 
 @asynccontextmanager
-async def answering(answer: bytes) -> AsyncIterator[int]:
+async def metrics_server(answer: bytes) -> AsyncIterator[int]:
     """A server that answers every request with the same bytes, and hangs up when there are none."""
 
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -51,7 +51,7 @@ async def test_ask_with_another_answer_than_expected_counts_a_failure(
     answer: bytes, unexpected: dict[str, int], resets: int
 ) -> None:
     tally = Tally(never)
-    async with answering(answer) as port, Client(port) as client:
+    async with metrics_server(answer) as port, Client(port) as client:
         with pytest.raises(Failed):
             await tally.ask(client, ("GET", "/v1/users/me"), 200, "token")
     assert (tally.unexpected, tally.resets, tally.requests, tally.failed) == (unexpected, resets, 1, 1)
@@ -59,7 +59,7 @@ async def test_ask_with_another_answer_than_expected_counts_a_failure(
 
 async def test_ask_with_the_expected_answer_counts_no_failure() -> None:
     tally = Tally(never)
-    async with answering(OK) as port, Client(port) as client:
+    async with metrics_server(OK) as port, Client(port) as client:
         for _ in range(2):
             assert await tally.ask(client, ("GET", "/v1/users/me"), 200, "token") == {"name": "Kept"}
     assert (tally.requests, tally.failed) == (2, 0)
@@ -68,7 +68,7 @@ async def test_ask_with_the_expected_answer_counts_no_failure() -> None:
 async def test_ask_during_a_change_is_measured_apart() -> None:
     changing: Callable[[], bool] = iter([False, True]).__next__
     tally = Tally(changing)
-    async with answering(OK) as port, Client(port) as client:
+    async with metrics_server(OK) as port, Client(port) as client:
         await tally.ask(client, ("GET", "/"), 200, "token")
     assert (len(tally.during_s), len(tally.outside_s)) == (1, 0)
 
@@ -80,7 +80,7 @@ async def test_ask_during_a_change_is_measured_apart() -> None:
 async def test_read_back_counts_accounts_that_are_not_as_promised(
     answer: bytes, promised: str | None, lost: int
 ) -> None:
-    async with answering(answer) as port:
+    async with metrics_server(answer) as port:
         assert await read_back(port, "key", {"id": promised}) == lost
 
 

@@ -7,14 +7,14 @@ from pathlib import Path
 import pytest
 
 from service.db.migrations.lock import LOCK_ID, LockHeld
-from service.db.migrations.lock_retry import Patience, StillLocked
-from service.db.migrations.online import DataInTheWay
+from service.db.migrations.lock_retry import LockRetryPolicy, StillLocked
+from service.db.migrations.online import DataCheckFailed
 from service.db.migrations.running import Report, SchemaMoved, downgrade, tidy, upgrade
 from tests.migrations.rows import connected, execute, fetch, fill, picture
 from tests.migrations.test_schema import dump
 
 NEXT = Path(__file__).parent / "next"
-HASTY = Patience(timedelta(milliseconds=20), timedelta(milliseconds=100))
+HASTY = LockRetryPolicy(timedelta(milliseconds=20), timedelta(milliseconds=100))
 REVISION = "SELECT version_num FROM alembic_version"
 
 
@@ -23,7 +23,7 @@ async def test_upgrade_with_login_ids_taken_twice_names_them_and_changes_nothing
     await fill(empty_database, last=1)
     await execute(empty_database, "UPDATE users SET login_id = 'twin' WHERE login_id IN ('user4', 'user5')")
     before = dump(empty_database)
-    with pytest.raises(DataInTheWay, match=r"users has the same login_id more than once: twin, 2 times$"):
+    with pytest.raises(DataCheckFailed, match=r"users has the same login_id more than once: twin, 2 times$"):
         await upgrade(empty_database)
     assert dump(empty_database) == before
     await execute(empty_database, "UPDATE users SET login_id = 'other' WHERE id::text LIKE '%5'")
@@ -35,7 +35,7 @@ async def test_upgrade_while_another_holds_the_lock_gives_up_at_the_deadline(emp
     async with connected(empty_database) as other:
         await other.execute(f"SELECT pg_advisory_lock({LOCK_ID})")
         with pytest.raises(LockHeld):
-            await upgrade(empty_database, patience=HASTY)
+            await upgrade(empty_database, lock_retry=HASTY)
     assert await fetch(empty_database, "SELECT to_regclass('users')") is None
 
 
@@ -86,7 +86,7 @@ async def test_upgrade_of_a_table_in_use_for_too_long_stops_and_changes_nothing(
         pid = other.get_server_pid()
         await other.execute("BEGIN; LOCK TABLE users IN ACCESS SHARE MODE")
         with pytest.raises(StillLocked, match=rf"process {pid} \(no name, idle in transaction for 0 s\)"):
-            await upgrade(database, "0012_add_nickname", more_versions=NEXT, patience=HASTY)
+            await upgrade(database, "0012_add_nickname", more_versions=NEXT, lock_retry=HASTY)
     assert dump(database) == before
 
 
@@ -97,7 +97,10 @@ async def test_rollback_past_a_locked_row_goes_on_when_the_row_is_free(database:
         await other.execute("BEGIN; SELECT FROM users WHERE login_id = 'user4' FOR UPDATE")
         waiting = asyncio.create_task(
             downgrade(
-                database, "0011_tune_sessions", more_versions=NEXT, patience=Patience(timedelta(seconds=5))
+                database,
+                "0011_tune_sessions",
+                more_versions=NEXT,
+                lock_retry=LockRetryPolicy(timedelta(seconds=5)),
             )
         )
         await _until(database, "SELECT count(*) > 0 FROM pg_locks WHERE NOT granted")
@@ -114,9 +117,9 @@ async def test_tidy_after_an_interrupted_rollback_leaves_the_schema_as_it_was(da
         # The copying is done, the dropping is not: what an interruption at the last moment leaves.
         await other.execute("BEGIN; LOCK TABLE users IN ROW SHARE MODE")
         with pytest.raises(StillLocked):
-            await downgrade(database, patience=HASTY)
+            await downgrade(database, lock_retry=HASTY)
     assert dump(database) != before
-    await tidy(database, Patience())
+    await tidy(database, LockRetryPolicy())
     assert (dump(database), await picture(database)) == (before, rows)
 
 

@@ -9,7 +9,7 @@ from alembic import command
 from alembic.config import Config
 
 from service.db.migrations.history import alembic_config
-from service.db.migrations.lock_retry import Patience
+from service.db.migrations.lock_retry import LockRetryPolicy
 from service.db.migrations.running import downgrade, migration_engine, upgrade
 from service.db.tables import Base
 from service.embedded.binaries import binary
@@ -64,7 +64,9 @@ async def test_dump_at_base_equals_the_dump_of_an_empty_database(database: str, 
 
 
 def _draft(dsn: str, folder: Path) -> tuple[Config, str]:
-    config = alembic_config(more_versions=folder, dsn=dsn, patience=Patience(), report=lambda _line: None)
+    config = alembic_config(
+        more_versions=folder, dsn=dsn, lock_retry=LockRetryPolicy(), report=lambda _line: None
+    )
     command.revision(config, "Try it out", autogenerate=True, version_path=str(folder))
     (path,) = folder.glob("*.py")
     return config, path.read_text()

@@ -5,12 +5,12 @@ import subprocess
 import sys
 from threading import Event
 
-from service.observability.log_writer import MOST_WAITING, Lines
+from service.observability.log_writer import MAX_QUEUED, BackgroundLogWriter
 
 WRITE_AND_END = """
 import sys
-from service.observability.log_writer import Lines
-lines = Lines(sys.stderr)
+from service.observability.log_writer import BackgroundLogWriter
+lines = BackgroundLogWriter(sys.stderr)
 for number in range(1000):
     lines.write(f"{number}\\n")
 """
@@ -25,11 +25,11 @@ def test_end_the_process_writes_every_line_in_order() -> None:
 
 def test_write_more_than_may_wait_loses_nothing() -> None:
     stream = io.StringIO()
-    lines: Lines[str] = Lines(stream)
-    for _ in range(MOST_WAITING + 2):
+    lines: BackgroundLogWriter[str] = BackgroundLogWriter(stream)
+    for _ in range(MAX_QUEUED + 2):
         lines.write("x")
     lines.drain()
-    assert stream.getvalue() == "x" * (MOST_WAITING + 2)
+    assert stream.getvalue() == "x" * (MAX_QUEUED + 2)
 
 
 def test_write_a_line_comes_out_by_itself() -> None:
@@ -39,5 +39,5 @@ def test_write_a_line_comes_out_by_itself() -> None:
         def flush(self) -> None:
             written.set()
 
-    Lines(Stream()).write("x")
+    BackgroundLogWriter(Stream()).write("x")
     assert written.wait(10)

@@ -11,7 +11,7 @@ from uuid import UUID
 import pytest
 import structlog
 
-from service.observability.access_log import RequestRecord, line_of, log_request
+from service.observability.access_log import RequestRecord, entry_from, log_request
 from service.observability.logging import configure_logs, configure_server_logs
 from settings.log import LogSettings
 from tests.support.api import PASSWORD, Api
@@ -106,7 +106,7 @@ def test_log_a_request_past_the_logger_writes_the_same(
     lines: Written, record: RequestRecord, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(sys, "stderr", lines.stream)
-    line = line_of(record, record.method)
+    line = entry_from(record, record.method)
     log_request(line)
     tell = configure_server_logs(settings_for_tests(log=LogSettings(format="json")))
     tell(line)
@@ -125,7 +125,7 @@ def test_log_a_request_of_a_server_heeds_the_level(
     settings = settings_for_tests(log=LogSettings.model_validate({"format": "json", "level": chosen}))
     tell = configure_server_logs(settings)
     structlog.configure(cache_logger_on_first_use=False)
-    tell(line_of(RequestRecord("GET", "/v1/users", 200, 0.1, "id", None, None), "GET"))
+    tell(entry_from(RequestRecord("GET", "/v1/users", 200, 0.1, "id", None, None), "GET"))
     if told:
         cast(Any, tell).__self__.drain()
     assert len(lines.read()) == told

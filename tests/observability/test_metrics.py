@@ -15,7 +15,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from service.db.transaction import Tx
 from service.domain.callers import OPERATOR
 from service.domain.errors import NotFound
-from service.domain.events import Action, Origin
+from service.domain.events import Action, AuditContext
 from service.domain.keys import Scope
 from tests.support.api import PASSWORD, Api, serving
 from tests.support.databases import empty_all_tables
@@ -32,17 +32,17 @@ _WORKER = """
 import structlog, sys
 structlog.configure(logger_factory=structlog.WriteLoggerFactory(sys.stderr))
 from service.observability.access_log import RequestRecord
-from service.observability.metrics import Observer, Readings
+from service.observability.metrics import MetricsSnapshot, RequestTelemetry
 from service.security.hashing.hasher import HashingStats
 
-readings = Readings(HashingStats(2, 0, float(sys.argv[1]), 0, 3, 1), (), 7)
-observer = Observer(lambda: readings)
-observer.observe(RequestRecord("POST", "/v1/sessions", 201, 0.01, "id", None, None))
-observer.refresh()
+readings = MetricsSnapshot(HashingStats(2, 0, float(sys.argv[1]), 0, 3, 1), (), 7)
+telemetry = RequestTelemetry(lambda: readings)
+telemetry.observe(RequestRecord("POST", "/v1/sessions", 201, 0.01, "id", None, None))
+telemetry.refresh()
 print("ready", flush=True)
 if sys.stdin.readline() == "tell\\n":
     from prometheus_client import generate_latest
-    print(generate_latest(observer.registry).decode())
+    print(generate_latest(telemetry.registry).decode())
 """
 
 
@@ -90,7 +90,7 @@ async def test_count_logins_by_outcome(fresh: Api) -> None:
 
 async def test_roll_back_an_action_leaves_it_uncounted(fresh: Api) -> None:
     async def tell(tx: Tx) -> None:
-        await tx.events.add(Origin(OPERATOR), Action.KEY_CREATED, None)
+        await tx.events.add(AuditContext(OPERATOR), Action.KEY_CREATED, None)
 
     async def tell_and_fail(tx: Tx) -> None:
         await tell(tx)
@@ -110,7 +110,7 @@ async def test_read_gauges_tells_of_schema_connections_and_threads(fresh: Api) -
     assert samples["rollcall_hashing_workers"][()] == 2
     most, connections = samples["db_client_connection_max"], samples["db_client_connection_count"]
     assert most[("requests",)] == 10
-    assert connections[("lane", "idle")] == most[("lane",)] == 4
+    assert connections[("read", "idle")] == most[("read",)] == 4
     assert connections[("requests", "used")] >= 4
     assert samples["process_resident_memory_bytes"][()] > 0
 

@@ -11,7 +11,7 @@ from prometheus_client import CollectorRegistry, Counter
 
 from harness.service_process import free_port
 from service.observability.metrics import SHARED_DIR
-from service.observability.metrics_server import adding_up, answering
+from service.observability.metrics_server import metrics_server, multiprocess_metrics
 from settings.metrics import MetricsSettings
 from tests.support.settings import settings_for_tests
 
@@ -22,7 +22,7 @@ def test_answer_for_metrics_on_a_port_of_their_own_until_the_end() -> None:
     settings = settings_for_tests(metrics=MetricsSettings(port=free_port()))
     url = f"http://127.0.0.1:{settings.metrics.port}/metrics"
 
-    with answering(settings, registry):
+    with metrics_server(settings, registry):
         assert "things_total 1.0" in httpx.get(url).text
     with pytest.raises(httpx.ConnectError):
         httpx.get(url)
@@ -33,13 +33,13 @@ def test_answer_for_metrics_on_a_taken_port_is_told_in_a_sentence() -> None:
         settings = settings_for_tests(metrics=MetricsSettings(port=taken.getsockname()[1]))
         with (
             pytest.raises(click.ClickException, match="Cannot listen"),
-            answering(settings, CollectorRegistry()),
+            metrics_server(settings, CollectorRegistry()),
         ):
             pass
 
 
 def test_forget_a_worker_takes_its_gauges_and_leaves_its_counts() -> None:
-    with adding_up() as forget:
+    with multiprocess_metrics() as forget:
         directory = Path(os.environ[SHARED_DIR])
         for name in ("counter_11.db", "gauge_livesum_11.db", "gauge_livesum_12.db"):
             (directory / name).touch()

@@ -8,7 +8,7 @@ from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 
 from service.observability.access_log import RequestRecord
-from service.observability.tracing import Traces
+from service.observability.tracing import RequestTracer
 from tests.support.api import Api, serving
 from tests.support.settings import settings_for_tests
 
@@ -18,7 +18,7 @@ RECORD = RequestRecord("GET", "/v1/users", 503, 0.25, "id", None, None, f"00-{TR
 
 def test_configure_no_endpoint_makes_no_traces(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("OTEL_EXPORTER_OTLP_ENDPOINT", raising=False)
-    assert Traces.configured("rollcall") is None
+    assert RequestTracer.configured("rollcall") is None
 
 
 async def test_ask_for_traces_without_the_extra_serves_all_the_same(
@@ -34,7 +34,7 @@ def test_observe_a_request_makes_a_span_under_the_callers() -> None:
     memory = InMemorySpanExporter()
     provider = TracerProvider()
     provider.add_span_processor(SimpleSpanProcessor(memory))
-    traces = Traces(provider)
+    traces = RequestTracer(provider)
 
     traces.observe(RECORD)
     traces.observe(RECORD._replace(traceparent=None, status=200, route=None))

@@ -33,7 +33,7 @@ MUTATIONS = (
     Mutation(
         "A name without account costs a verification",
         "service/security/hashing/hasher.py",
-        "            self._do_usual_work()\n            return False",
+        "            self._verify_dummy()\n            return False",
         "            return False",
         "tests/security/test_hashing.py",
     ),
@@ -47,7 +47,7 @@ MUTATIONS = (
     Mutation(
         "Guesses beyond the limit of a network tell nothing",
         _THROTTLE,
-        "    if is_within or not bucket.heeds_network:\n",
+        "    if is_within or not bucket.network_limited:\n",
         "    if is_within is not None:\n",
         f"{_FLOWS}/test_throttle.py"
         "::test_guess_at_many_names_at_once_tells_no_more_than_the_limit_of_the_network",
@@ -55,7 +55,7 @@ MUTATIONS = (
     Mutation(
         "A right guess beyond the limit of a network tells nothing either",
         _SESSIONS,
-        "network=origin.network if bucket.heeds_network else None",
+        "network=context.network if bucket.network_limited else None",
         "network=None",
         f"{_FLOWS}/test_throttle.py"
         "::test_log_in_from_a_network_at_its_limit_is_not_told_that_the_password_was_right",
@@ -71,7 +71,7 @@ MUTATIONS = (
         "Neighbours do not lock out the owner's device",
         _THROTTLE,
         'return Bucket(_digest("device", str(device_id)), user_id)',
-        'return Bucket(_digest("device", str(device_id)), user_id, heeds_network=True)',
+        'return Bucket(_digest("device", str(device_id)), user_id, network_limited=True)',
         f"{_FLOWS}/test_throttle.py::test_guess_by_neighbours_does_not_lock_out_the_owner_on_a_known_device",
     ),
     Mutation(
@@ -157,7 +157,7 @@ MUTATIONS = (
     Mutation(
         "At most fifty sessions an account",
         _SESSIONS,
-        "kept_count=rules.sessions.per_user",
+        "kept_count=policies.sessions.per_user",
         "kept_count=1000",
         f"{_FLOWS}/test_sessions.py::test_log_in_more_than_fifty_times_ends_the_longest_unused",
     ),
@@ -286,8 +286,8 @@ MUTATIONS = (
     Mutation(
         "The work around hashes is let in a few at a time",
         "service/security/hashing/hasher.py",
-        "_PLACES_PER_WORKER = 3 ",
-        "_PLACES_PER_WORKER = 1000 ",
+        "_PERMITS_PER_WORKER = 3 ",
+        "_PERMITS_PER_WORKER = 1000 ",
         f"{_FLOWS}/test_admission.py"
         "::test_log_in_while_others_are_let_in_waits_at_the_gate_and_nothing_else_does",
     ),
@@ -343,14 +343,14 @@ MUTATIONS = (
     Mutation(
         "A hash that cannot be renewed does not fail the log-in",
         _SESSIONS,
-        'await attempt("rehash", partial(_renew, uow, login, password, hasher))',
+        'await run_and_log("rehash", partial(_renew, uow, login, password, hasher))',
         "await _renew(uow, login, password, hasher)",
         f"{_FLOWS}/test_login.py::test_fail_to_renew_the_hash_leaves_the_log_in_standing",
     ),
     Mutation(
         "No more passwords wait to be hashed than there is room for",
         "service/security/hashing/limiter.py",
-        "        self._limit = limit\n",
+        "        self._limit = max_queue\n",
         "        self._limit = 10**9\n",
         f"{_FLOWS}/test_admission.py"
         "::test_hang_up_again_and_again_hashes_no_more_at_once_and_queues_no_more_than_allowed",
@@ -439,7 +439,7 @@ MUTATIONS = (
     Mutation(
         "Open registration gives no rights",
         "service/usecases/users.py",
-        "    found += _privilege_faults(wanted, origin.caller)\n",
+        "    found += _privilege_faults(wanted, context.caller)\n",
         "",
         f"{_FLOWS}/test_access.py"
         "::test_register_openly_gives_no_rights_and_no_way_around_a_due_password_change",

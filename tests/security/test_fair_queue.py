@@ -1,18 +1,18 @@
 from itertools import chain
 from random import Random
 
-from service.security.hashing.fair_queue import FairQueue
+from service.security.hashing.fair_queue import DeficitRoundRobinQueue
 
 
-def filled(order: str) -> FairQueue[str]:
+def filled(order: str) -> DeficitRoundRobinQueue[str]:
     """A queue with one item for each letter: the letter is the caller, the item numbers its own."""
-    queue: FairQueue[str] = FairQueue()
+    queue: DeficitRoundRobinQueue[str] = DeficitRoundRobinQueue()
     for place, caller in enumerate(order):
         queue.push(caller, f"{caller}{order[:place].count(caller)}")
     return queue
 
 
-def drained(queue: FairQueue[str]) -> list[str]:
+def drained(queue: DeficitRoundRobinQueue[str]) -> list[str]:
     taken = []
     while (item := queue.pop()) is not None:
         taken.append(item)
@@ -28,7 +28,7 @@ def test_pop_from_several_callers_takes_turns() -> None:
 
 
 def test_pop_from_an_empty_queue_gives_none() -> None:
-    assert FairQueue[str]().pop() is None
+    assert DeficitRoundRobinQueue[str]().pop() is None
 
 
 def test_push_by_a_newcomer_waits_one_turn_each_and_no_longer() -> None:
@@ -91,7 +91,7 @@ def test_evict_again_and_again_ends_in_equal_shares() -> None:
 
 def test_give_way_and_evict_after_any_changes_know_the_longest_line() -> None:
     chance = Random(7)
-    queue, waiting = FairQueue[int](), dict[str, list[int]]()
+    queue, waiting = DeficitRoundRobinQueue[int](), dict[str, list[int]]()
     for number in range(3000):
         caller = chance.choice("abcdef")
         lengths = {name: len(items) for name, items in waiting.items()}
@@ -109,7 +109,7 @@ def test_give_way_and_evict_after_any_changes_know_the_longest_line() -> None:
     assert sorted(drained_numbers(queue)) == sorted(chain(*waiting.values()))
 
 
-def drained_numbers(queue: FairQueue[int]) -> list[int]:
+def drained_numbers(queue: DeficitRoundRobinQueue[int]) -> list[int]:
     taken = []
     while (item := queue.pop()) is not None:
         taken.append(item)

@@ -13,7 +13,7 @@ from argon2.low_level import verify_secret
 
 from service.domain.errors import HashingBusy
 from service.security.hashing import imported_hashes
-from service.security.hashing.hasher import PasswordHasher, affordable_workers
+from service.security.hashing.hasher import PasswordHasher, default_workers
 
 PASSWORD = "green ladders sing at n\u00f6\u00f6n"
 MIB = 1024 * 1024
@@ -255,7 +255,7 @@ async def test_hash_after_close_is_refused_as_busy() -> None:
 def test_afford_workers_takes_a_core_each_and_a_quarter_of_the_memory(
     memory_kib: int, cores: int, limit: int | None, workers: int
 ) -> None:
-    assert affordable_workers(memory_kib, cores, limit) == workers
+    assert default_workers(memory_kib, cores, limit) == workers
 
 
 def starve(monkeypatch: pytest.MonkeyPatch, *, after: int = 0) -> None:

@@ -6,7 +6,7 @@ from datetime import timedelta
 import pytest
 
 from service.domain.errors import HashingBusy
-from service.security.hashing.limiter import Gate
+from service.security.hashing.limiter import HashingLimiter
 
 PATIENT = timedelta(minutes=1)
 
@@ -14,15 +14,15 @@ PATIENT = timedelta(minutes=1)
 class Visitor:
     """Goes in when it is let in, and leaves when it is told to."""
 
-    def __init__(self, gate: Gate, caller: str = "here") -> None:
+    def __init__(self, gate: HashingLimiter, caller: str = "here") -> None:
         self.is_inside = False
         self._end = asyncio.Event()
         self._work_seconds = 0.0
         self._gate = gate
         self.task = asyncio.create_task(self._visit(gate, caller))
 
-    async def _visit(self, gate: Gate, caller: str) -> None:
-        async with gate.entered(caller):
+    async def _visit(self, gate: HashingLimiter, caller: str) -> None:
+        async with gate.acquire(caller):
             self.is_inside = True
             await self._end.wait()
             self._gate.note_work(self._work_seconds)
@@ -59,7 +59,7 @@ def refused(visitors: list[Visitor]) -> list[bool]:
     return [visitor.task in done for visitor in visitors]
 
 
-async def crowd(gate: Gate, *callers: str) -> list[Visitor]:
+async def crowd(gate: HashingLimiter, *callers: str) -> list[Visitor]:
     visitors = [Visitor(gate, caller) for caller in callers]
     await settle()
     return visitors
@@ -72,7 +72,7 @@ async def leave_all(visitors: list[Visitor]) -> None:
 
 
 async def test_enter_lets_in_as_many_as_there_are_places() -> None:
-    visitors = await crowd(Gate(wait=PATIENT, limit=9, places=2), *"aaaa")
+    visitors = await crowd(HashingLimiter(queue_timeout=PATIENT, max_queue=9, permits=2), *"aaaa")
     assert inside(visitors) == [True, True, False, False]
     await visitors[1].leave()
     await settle()
@@ -81,7 +81,7 @@ async def test_enter_lets_in_as_many_as_there_are_places() -> None:
 
 
 async def test_enter_takes_networks_in_turn() -> None:
-    visitors = await crowd(Gate(wait=PATIENT, limit=9, places=1), *"aaaab")
+    visitors = await crowd(HashingLimiter(queue_timeout=PATIENT, max_queue=9, permits=1), *"aaaab")
     for expected in (1, 4, 2, 3):
         await next(visitor for visitor in visitors if visitor.is_inside).leave()
         await settle()
@@ -93,9 +93,9 @@ async def test_enter_takes_networks_in_turn() -> None:
 async def test_work_for_longer_than_usual_lets_the_other_networks_go_first(
     seconds: float, expected: str
 ) -> None:
-    gate = Gate(wait=PATIENT, limit=9, places=1)
+    gate = HashingLimiter(queue_timeout=PATIENT, max_queue=9, permits=1)
     for _ in range(9):
-        async with gate.entered("usual"):
+        async with gate.acquire("usual"):
             gate.note_work(1.0)
     visitors = await crowd(gate, *"aaaabbb")
     visitors[0].works(seconds)
@@ -109,7 +109,7 @@ async def test_work_for_longer_than_usual_lets_the_other_networks_go_first(
 
 
 async def test_enter_a_full_line_makes_the_longest_give_way() -> None:
-    gate = Gate(wait=PATIENT, limit=3, places=1)
+    gate = HashingLimiter(queue_timeout=PATIENT, max_queue=3, permits=1)
     flood = await crowd(gate, *"aaaaa")
     assert refused(flood) == [False, False, False, False, True]  # one inside, three wait
     others = await crowd(gate, *"bb")
@@ -122,7 +122,7 @@ async def test_enter_a_full_line_makes_the_longest_give_way() -> None:
 async def test_enter_a_full_line_is_told_how_long_it_would_take_and_nobody_waits_longer(
     mean_seconds: float, told: int
 ) -> None:
-    gate = Gate(wait=PATIENT, limit=2, places=1)
+    gate = HashingLimiter(queue_timeout=PATIENT, max_queue=2, permits=1)
     gate._mean_stay.note(mean_seconds)
     visitors = await crowd(gate, *"aaaa")
     refusal = visitors[3].task.exception()
@@ -132,7 +132,7 @@ async def test_enter_a_full_line_is_told_how_long_it_would_take_and_nobody_waits
 
 
 async def test_enter_where_nobody_may_wait_is_let_in_while_there_is_a_place() -> None:
-    gate = Gate(wait=timedelta(0), limit=0, places=1)
+    gate = HashingLimiter(queue_timeout=timedelta(0), max_queue=0, permits=1)
     visitors = await crowd(gate, *"ab")
     assert inside(visitors) == [True, False]
     assert refused(visitors) == [False, True]
@@ -140,19 +140,19 @@ async def test_enter_where_nobody_may_wait_is_let_in_while_there_is_a_place() ->
 
 
 async def test_wait_too_long_is_refused_and_leaves_the_line() -> None:
-    gate = Gate(wait=timedelta(milliseconds=1), limit=9, places=1)
+    gate = HashingLimiter(queue_timeout=timedelta(milliseconds=1), max_queue=9, permits=1)
     (first,) = await crowd(gate, "a")
     with pytest.raises(HashingBusy):
-        async with gate.entered("a"):
+        async with gate.acquire("a"):
             pytest.fail("there was no place")
     assert (gate.waiting, gate.shed_total) == (0, 1)
     await first.leave()
-    async with gate.entered("a"):
+    async with gate.acquire("a"):
         pass
 
 
 async def test_wait_is_told() -> None:
-    gate = Gate(wait=PATIENT, limit=9, places=1)
+    gate = HashingLimiter(queue_timeout=PATIENT, max_queue=9, permits=1)
     assert (gate.waiting, gate.oldest_wait_seconds()) == (0, 0.0)
     visitors = await crowd(gate, *"aab")
     assert gate.waiting == 2
@@ -162,7 +162,7 @@ async def test_wait_is_told() -> None:
 
 @pytest.mark.parametrize("leaver", [0, 1])
 async def test_hang_up_inside_or_waiting_loses_no_place(leaver: int) -> None:
-    gate = Gate(wait=PATIENT, limit=9, places=1)
+    gate = HashingLimiter(queue_timeout=PATIENT, max_queue=9, permits=1)
     pair = await crowd(gate, *"aa")
     await pair.pop(leaver).hang_up()
     await settle()
@@ -174,7 +174,7 @@ async def test_hang_up_inside_or_waiting_loses_no_place(leaver: int) -> None:
 
 
 async def test_hang_up_in_the_breath_in_which_the_turn_comes_passes_it_on() -> None:
-    first, second, third = await crowd(Gate(wait=PATIENT, limit=9, places=1), *"aaa")
+    first, second, third = await crowd(HashingLimiter(queue_timeout=PATIENT, max_queue=9, permits=1), *"aaa")
     first.may_leave()
     first.task.add_done_callback(lambda _: second.task.cancel())
     await first.task
@@ -184,7 +184,7 @@ async def test_hang_up_in_the_breath_in_which_the_turn_comes_passes_it_on() -> N
 
 
 async def test_hang_up_in_the_breath_of_the_refusal_gives_no_place_away() -> None:
-    gate = Gate(wait=PATIENT, limit=1, places=1)
+    gate = HashingLimiter(queue_timeout=PATIENT, max_queue=1, permits=1)
     first, second = await crowd(gate, *"aa")
     gate._shed(gate._line.evict())
     await second.hang_up()

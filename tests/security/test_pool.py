@@ -15,7 +15,7 @@ from service.security.hashing.pool import HashingPool
 HOUR = timedelta(hours=1)
 
 
-class Gate:
+class HashingLimiter:
     """Work that tells when it began, and does not end before it is let go."""
 
     def __init__(self) -> None:
@@ -38,8 +38,8 @@ MakePool = Callable[..., HashingPool]
 async def make_pool() -> AsyncIterator[MakePool]:
     made: list[HashingPool] = []
 
-    def make(*, workers: int = 1, queue_wait: timedelta = HOUR) -> HashingPool:
-        made.append(HashingPool(workers=workers, queue_wait=queue_wait))
+    def make(*, workers: int = 1, queue_timeout: timedelta = HOUR) -> HashingPool:
+        made.append(HashingPool(workers=workers, queue_timeout=queue_timeout))
         return made[-1]
 
     yield make
@@ -51,8 +51,8 @@ def start(pool: HashingPool, work: Callable[[], object]) -> asyncio.Task[object]
     return asyncio.create_task(pool.run(work))
 
 
-async def occupy(pool: HashingPool) -> tuple[Gate, asyncio.Task[object]]:
-    gate = Gate()
+async def occupy(pool: HashingPool) -> tuple[HashingLimiter, asyncio.Task[object]]:
+    gate = HashingLimiter()
     task = start(pool, gate)
     await gate.wait_begun()
     return gate, task
@@ -130,7 +130,7 @@ async def test_cancel_a_running_request_keeps_its_thread_taken(make_pool: MakePo
 
 
 async def test_wait_past_the_deadline_is_refused_and_not_run(make_pool: MakePool) -> None:
-    pool = make_pool(queue_wait=timedelta(0))
+    pool = make_pool(queue_timeout=timedelta(0))
     gate, first = await occupy(pool)
     ran = threading.Event()
     with pytest.raises(HashingBusy):
@@ -142,7 +142,7 @@ async def test_wait_past_the_deadline_is_refused_and_not_run(make_pool: MakePool
 
 
 async def test_wait_with_a_free_worker_is_never_refused(make_pool: MakePool) -> None:
-    pool = make_pool(queue_wait=timedelta(0))
+    pool = make_pool(queue_timeout=timedelta(0))
     assert [await pool.run(lambda: 42) for _ in range(100)] == [42] * 100
 
 
@@ -189,7 +189,7 @@ async def test_close_a_pool_ends_its_threads(make_pool: MakePool) -> None:
 
 
 def test_run_on_one_loop_after_another_answers_on_each() -> None:
-    pool = HashingPool(workers=1, queue_wait=HOUR)
+    pool = HashingPool(workers=1, queue_timeout=HOUR)
     try:
         assert [asyncio.run(pool.run(lambda: 42)) for _ in range(3)] == [42] * 3
     finally:
@@ -197,8 +197,8 @@ def test_run_on_one_loop_after_another_answers_on_each() -> None:
 
 
 def test_close_the_loop_before_the_work_is_done_is_survived() -> None:
-    pool = HashingPool(workers=1, queue_wait=HOUR)
-    gate = Gate()
+    pool = HashingPool(workers=1, queue_timeout=HOUR)
+    gate = HashingLimiter()
 
     async def give_up() -> None:
         task = start(pool, gate)
@@ -215,7 +215,7 @@ def test_close_the_loop_before_the_work_is_done_is_survived() -> None:
 
 def test_run_under_uvloop_works_alike() -> None:
     uvloop = pytest.importorskip("uvloop")
-    pool = HashingPool(workers=2, queue_wait=HOUR)
+    pool = HashingPool(workers=2, queue_timeout=HOUR)
 
     async def many() -> list[int]:
         return await asyncio.gather(*(pool.run(lambda: 42) for i in range(30)))

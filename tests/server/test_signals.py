@@ -52,13 +52,13 @@ def test_handle_a_signal_before_the_start_ends_it() -> None:
 def test_pass_a_signal_on_to_workers_logs_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     log = Log()
     monkeypatch.setattr(supervisor, "_log", log)
-    above = supervisor.Workers(
+    above = supervisor.Supervisor(
         cast(Any, nothing),
         count=2,
         dsn="",
         listening=cast(Any, None),
-        patience_s=1,
-        forget=lambda _pid: None,
+        drain_timeout_s=1,
+        on_worker_exit=lambda _pid: None,
     )
     above._end(signal.SIGTERM, None)
     assert (log.lines, above._is_ending) == (0, True)

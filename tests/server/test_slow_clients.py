@@ -7,7 +7,7 @@ import uvicorn
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from uvicorn.server import ServerState
 
-from service.server.slow_clients import HEADERS_WITHIN_S, Idleness
+from service.server.slow_clients import HEADERS_WITHIN_S, SlowClientGuard
 
 
 class Transport(asyncio.Transport):
@@ -37,7 +37,7 @@ class Place:
 
     protocol: HttpToolsProtocol
     transport: Transport
-    idleness: Idleness
+    idleness: SlowClientGuard
     release: asyncio.Event
 
 
@@ -55,7 +55,7 @@ async def place() -> Place:
     config.load()
     protocol, transport = HttpToolsProtocol(config, state, {}), Transport()
     protocol.connection_made(transport)
-    return Place(protocol, transport, Idleness(state.connections), release)
+    return Place(protocol, transport, SlowClientGuard(state.connections), release)
 
 
 REQUEST = b"GET / HTTP/1.1\r\nHost: here\r\n\r\n"
@@ -68,10 +68,10 @@ async def settle() -> None:
 
 async def test_connection_whose_headers_do_not_end_is_closed_after_their_time(place: Place) -> None:
     place.protocol.data_received(REQUEST[:20])
-    place.idleness.end_slow(0)
-    place.idleness.end_slow(HEADERS_WITHIN_S - 0.1)
+    place.idleness.close_slow(0)
+    place.idleness.close_slow(HEADERS_WITHIN_S - 0.1)
     assert not place.transport.is_closed
-    place.idleness.end_slow(HEADERS_WITHIN_S)
+    place.idleness.close_slow(HEADERS_WITHIN_S)
     assert place.transport.is_closed
 
 
@@ -79,7 +79,7 @@ async def test_connection_in_the_middle_of_a_request_is_left_alone(place: Place)
     place.protocol.data_received(REQUEST)
     await settle()
     for now_s in (0, HEADERS_WITHIN_S, 2 * HEADERS_WITHIN_S):
-        place.idleness.end_slow(now_s)
+        place.idleness.close_slow(now_s)
     place.idleness.end_all()
     assert not place.transport.is_closed
     place.release.set()
@@ -91,8 +91,8 @@ async def test_connection_at_rest_between_requests_is_left_to_its_own_limit(plac
     place.release.set()
     place.protocol.data_received(REQUEST)
     await settle()
-    place.idleness.end_slow(0)
-    place.idleness.end_slow(HEADERS_WITHIN_S)
+    place.idleness.close_slow(0)
+    place.idleness.close_slow(HEADERS_WITHIN_S)
     assert not place.transport.is_closed
     place.idleness.end_all()
     assert place.transport.is_closed
@@ -103,6 +103,6 @@ async def test_connection_whose_second_request_does_not_end_is_closed_after_its_
     place.protocol.data_received(REQUEST)
     await settle()
     place.protocol.data_received(REQUEST[:20])
-    place.idleness.end_slow(0)
-    place.idleness.end_slow(HEADERS_WITHIN_S)
+    place.idleness.close_slow(0)
+    place.idleness.close_slow(HEADERS_WITHIN_S)
     assert place.transport.is_closed

@@ -118,14 +118,14 @@ def test_idle_lifetimes_unset_shrink_with_what_bounds_them(variables: Variables)
 
 
 @pytest.mark.parametrize(
-    ("given", "lane"),
+    ("given", "read_pool"),
     [({"POOL_SIZE": "10"}, 4), ({"POOL_SIZE": "3"}, 2), ({"POOL_SIZE": "1"}, 0), ({"PGBOUNCER": "true"}, 0)],
 )
-def test_read_lane_unset_leaves_connections_for_writes(
-    given: dict[str, str], lane: int, variables: Variables
+def test_read_pool_unset_leaves_connections_for_writes(
+    given: dict[str, str], read_pool: int, variables: Variables
 ) -> None:
     variables.set(**{f"ROLLCALL_DATABASE__{name}": value for name, value in given.items()})
-    assert get_settings().database.read_lane_size == lane
+    assert get_settings().database.read_pool_size == read_pool
 
 
 @pytest.mark.parametrize(
@@ -136,7 +136,7 @@ def test_read_lane_unset_leaves_connections_for_writes(
         ("SESSIONS__TOUCH_INTERVAL", {"SESSIONS__TOUCH_INTERVAL": "10s", "SESSIONS__IDLE_TTL": "10s"}),
         ("DATABASE__LOCK_TIMEOUT", {"DATABASE__LOCK_TIMEOUT": "4001ms"}),
         ("DATABASE__STATEMENT_TIMEOUT", {"DATABASE__STATEMENT_TIMEOUT": "5s"}),
-        ("DATABASE__READ_LANE_SIZE", {"DATABASE__READ_LANE_SIZE": "10"}),
+        ("DATABASE__READ_POOL_SIZE", {"DATABASE__READ_POOL_SIZE": "10"}),
         ("HTTP__REQUEST_TIMEOUT", {"HTTP__REQUEST_TIMEOUT": "5s"}),
         ("METRICS__PORT", {"METRICS__PORT": "8000"}),
         ("METRICS__HOST", {"METRICS__HOST": "127.0.0.1"}),
@@ -144,8 +144,8 @@ def test_read_lane_unset_leaves_connections_for_writes(
             "PASSWORDS__MEMORY_KIB",
             {"PASSWORDS__MEMORY_KIB": "127", "PASSWORDS__PARALLELISM": "16", "PROFILE": "test"},
         ),
-        ("THROTTLE__FIRST_WAIT", {"THROTTLE__FIRST_WAIT": "2s", "THROTTLE__LONGEST_WAIT": "1s"}),
-        ("THROTTLE__FREE_FAILURES", {"THROTTLE__FAILURES_IN_A_ROW": "4"}),
+        ("THROTTLE__INITIAL_BACKOFF", {"THROTTLE__INITIAL_BACKOFF": "2s", "THROTTLE__MAX_BACKOFF": "1s"}),
+        ("THROTTLE__FREE_ATTEMPTS", {"THROTTLE__FAILURES_IN_A_ROW": "4"}),
         ("THROTTLE__FAILURES_IN_A_ROW", {"THROTTLE__FAILURES_IN_A_ROW": "101"}),
         ("RETENTION__IDEMPOTENCY_TTL", {"RETENTION__IDEMPOTENCY_TTL": "23h"}),
         ("TOKENS__RESET_TTL", {"TOKENS__RESET_TTL": "25h"}),

@@ -150,7 +150,7 @@ class Api:
         new = NewUser(new_id(), login_id, name, password_hash, role, state, must_change)
         async with service.uow() as tx:
             user = await tx.users.add(new)
-            lifetime = service.rules.sessions.lifetime_of(role)
+            lifetime = service.policies.sessions.lifetime_of(role)
             await tx.sessions.add(NewSession(session_id, user.id, token.digest, lifetime, None, None))
         return Account(user.id, login_id, token.value, session_id)
 
@@ -166,12 +166,12 @@ class Api:
         return token.value
 
 
-def refusal_of(response: httpx.Response) -> tuple[int, str]:
+def error_of(response: httpx.Response) -> tuple[int, str]:
     """Give status and code of a refusal."""
     return response.status_code, response.json()["code"]
 
 
 def faults_of(response: httpx.Response) -> list[tuple[str, str]]:
     """Give pointer and code of each fault of a failed validation."""
-    assert refusal_of(response) == (422, "validation_failed")
+    assert error_of(response) == (422, "validation_failed")
     return [(fault["pointer"], fault["code"]) for fault in response.json()["errors"]]

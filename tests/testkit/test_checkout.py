@@ -3,7 +3,7 @@ from pathlib import Path
 import pytest
 from rollcall_testkit.checkout import find_checkout, settings_of
 from rollcall_testkit.errors import RollcallUnavailable
-from rollcall_testkit.image import copy_image
+from rollcall_testkit.image import clone
 
 from tests.support.consumers import ROOT
 
@@ -49,7 +49,7 @@ def test_copy_image_that_cannot_be_made_tells_the_services_own_reason_and_keeps_
     with pytest.raises(
         RollcallUnavailable, match=r"database: PostgreSQL 18 \(initdb\) is not installed here\.$"
     ):
-        copy_image(checkout, cache, tmp_path / "postgres")
+        clone(checkout, cache, tmp_path / "postgres")
     assert [path.name for path in cache.iterdir()] == ["lock"]
 
 

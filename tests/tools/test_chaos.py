@@ -6,7 +6,7 @@ import pytest
 
 from harness.http_client import _answer_of
 from tools.chaos.checker import Found, judge
-from tools.chaos.history import Entry, Journal, Outcome
+from tools.chaos.history import Entry, History, Outcome
 
 OK, REFUSED, UNKNOWN = Outcome
 CREATED = ("create", "ada", OK)
@@ -14,10 +14,10 @@ CREATED = ("create", "ada", OK)
 
 def verdict_of(tmp_path: Path, told: list[tuple[str, str, Outcome]], found: Found) -> tuple[int, int]:
     """Count what is lost and what is half-written, when clients were told this and this was found."""
-    with Journal(tmp_path / "journal") as journal:
+    with History(tmp_path / "journal") as history:
         for kind, mark, outcome in told:
-            journal.write(Entry(kind, "ada", mark, outcome, "", 0.1, "calm"))
-        verdict = judge(journal, found)
+            history.write(Entry(kind, "ada", mark, outcome, "", 0.1, "calm"))
+        verdict = judge(history, found)
     return len(verdict.lost), len(verdict.half_written)
 
 

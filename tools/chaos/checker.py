@@ -8,7 +8,7 @@ from typing import Any
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from tools.chaos.history import Entry, Journal, Outcome
+from tools.chaos.history import Entry, History, Outcome
 
 _NOBODY = "clients vanishing"
 """Under this fault accounts are made by clients that do not wait to be told."""
@@ -63,11 +63,11 @@ async def look(engine: AsyncEngine) -> Found:
     return found
 
 
-def judge(journal: Journal, found: Found) -> Verdict:
+def judge(history: History, found: Found) -> Verdict:
     """Compare what was told with what is there."""
     lost: list[Finding] = []
     half: list[Finding] = []
-    by_subject = journal.by_subject()
+    by_subject = history.by_subject()
     for subject, entries in by_subject.items():
         judge_subject = _judge_race if entries[0].kind == "race" else _judge_account
         lost += judge_subject(entries, found.users.get(subject, []))
@@ -75,7 +75,7 @@ def judge(journal: Journal, found: Found) -> Verdict:
             lost += _lost_sessions(entries, found.sessions.get(user_id, set()))
     half += _half_written(by_subject, found)
     names = {name for rows in found.users.values() for _, name in rows}
-    refused = (entry for entry in journal.entries() if entry.kind == "impossible")
+    refused = (entry for entry in history.entries() if entry.kind == "impossible")
     lost += [Finding(entry.fault, f"{entry} is there") for entry in refused if entry.mark in names]
     return Verdict(lost, half)
 

@@ -14,7 +14,7 @@ from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
 from service.app import Service
 from service.domain.callers import OPERATOR
-from service.domain.events import Origin
+from service.domain.events import AuditContext
 from service.domain.keys import Scope
 from service.services import with_service
 from service.usecases.keys import create_key
@@ -22,8 +22,8 @@ from settings import Settings
 from tools.chaos.checker import Finding, judge, look
 from tools.chaos.environment import Stage
 from tools.chaos.generator import Load
-from tools.chaos.history import Journal
-from tools.chaos.nemesis import FAULTS, BrokenPromise, Sky
+from tools.chaos.history import History
+from tools.chaos.nemesis import FAULTS, FaultContext, InvariantViolated
 from tools.chaos.report import Log, is_clean, print_report
 
 _RECOVERS_WITHIN_S = 30.0
@@ -53,12 +53,12 @@ async def _run(seconds: float, seed: int, console: Console) -> bool:
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
     rng = random.Random(seed)  # noqa: S311 - to be repeated
     async with Stage() as stage:
-        with Journal(stage.directory / "journal") as journal:
+        with History(stage.directory / "journal") as history:
             key = await asyncio.to_thread(_make_key, stage.dsn)
-            sky = Sky(stage, Load(stage.port, key, journal, seed), rng)
+            sky = FaultContext(stage, Load(stage.port, key, history, seed), rng)
             log = Log()
             await _break(sky, log, seconds, stop, console)
-            verdict = judge(journal, await look(stage.engine))
+            verdict = judge(history, await look(stage.engine))
         leaks = stage.leaks()
         print_report(console, log, sky.load, verdict, leaks)
     if is_clean(log, sky.load, verdict, leaks):
@@ -68,7 +68,7 @@ async def _run(seconds: float, seed: int, console: Console) -> bool:
     return False
 
 
-async def _break(sky: Sky, log: Log, seconds: float, stop: asyncio.Event, console: Console) -> None:
+async def _break(sky: FaultContext, log: Log, seconds: float, stop: asyncio.Event, console: Console) -> None:
     """Let one fault follow the other until the time is over; then let everything come to rest."""
     ends_at = monotonic() + seconds
     sky.load.start()
@@ -93,7 +93,7 @@ async def _break(sky: Sky, log: Log, seconds: float, stop: asyncio.Event, consol
         log.broken.append(Finding(_CALM, f"the service ended with status {status}"))
 
 
-async def _let_break(name: str, sky: Sky, log: Log) -> None:
+async def _let_break(name: str, sky: FaultContext, log: Log) -> None:
     _, fault = FAULTS[name]
     log.rounds[name] += 1
     sky.load.fault = name
@@ -103,7 +103,7 @@ async def _let_break(name: str, sky: Sky, log: Log) -> None:
         async with asyncio.timeout(_RECOVERS_WITHIN_S):
             recovered_at = await sky.load.until_a_write_begun_after(healed_at)
         log.recoveries_s[name].append(recovered_at - healed_at)
-    except BrokenPromise as error:
+    except InvariantViolated as error:
         log.broken.append(Finding(name, str(error)))
     except TimeoutError:
         log.broken.append(Finding(name, f"no write was acknowledged within {_RECOVERS_WITHIN_S:.0f} s"))
@@ -126,7 +126,7 @@ def _make_key(dsn: str) -> str:
         name="storm",
         scopes=(Scope.USERS_READ, Scope.USERS_WRITE),
         expires_at=None,
-        origin=Origin(OPERATOR),
+        context=AuditContext(OPERATOR),
     )
 
     async def work(service: Service) -> str:

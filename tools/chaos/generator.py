@@ -9,7 +9,7 @@ from time import monotonic
 from typing import Any
 
 from harness.http_client import Answer, Client
-from tools.chaos.history import Entry, Journal, Outcome
+from tools.chaos.history import Entry, History, Outcome
 
 PASSWORD = "storm canary password"
 CLIENTS = 16
@@ -33,7 +33,7 @@ class Account:
 class Load:
     """The clients together, and what their requests came to."""
 
-    def __init__(self, port: int, key: str, journal: Journal, seed: int) -> None:
+    def __init__(self, port: int, key: str, history: History, seed: int) -> None:
         self.port = port
         self.key = key
         self.fault = "calm"
@@ -41,7 +41,7 @@ class Load:
         """Requests by fault and outcome."""
         self.longest_s: defaultdict[str, float] = defaultdict(float)
         self.wrong_reads = 0
-        self._journal = journal
+        self._journal = history
         self._seed = seed
         self._last_ok = asyncio.Condition()
         self._last_ok_began_at = 0.0
@@ -79,7 +79,7 @@ class Load:
             if task.done():
                 task.result()
 
-    async def note(self, kind: str, subject: str, mark: str, fault: str, answer: Answer) -> None:
+    async def print_status(self, kind: str, subject: str, mark: str, fault: str, answer: Answer) -> None:
         """Write down what a client was told."""
         self.see(fault, answer)
         await self._journal.add(
@@ -212,7 +212,7 @@ class StormClient:
             body = {"login_id": account.login_id, "name": self._new_mark()}
         fault = self._load.fault
         answer = await self._client.request("POST", "/v1/users", body)
-        await self._load.note("impossible", account.login_id, body["name"], fault, answer)
+        await self._load.print_status("impossible", account.login_id, body["name"], fault, answer)
         return answer.outcome is not Outcome.UNKNOWN
 
     async def _read(self) -> bool:
@@ -244,7 +244,7 @@ class StormClient:
     async def _note(self, kind: str, account: Account, mark: str, fault: str, answer: Answer) -> None:
         if answer.outcome is Outcome.UNKNOWN and account in self._accounts:
             self._accounts.remove(account)  # the write may still happen, at any time
-        await self._load.note(kind, account.login_id, mark, fault, answer)
+        await self._load.print_status(kind, account.login_id, mark, fault, answer)
 
     def _any(self) -> Account | None:
         return self._rng.choice(self._accounts) if self._accounts else None

@@ -36,7 +36,7 @@ class Entry:
     fault: str
 
 
-class Journal:
+class History:
     """Entries in a file, one line each. An entry is on the disk when `add` returns."""
 
     def __init__(self, path: Path) -> None:

@@ -46,7 +46,7 @@ def main() -> int:
             failures += run(url, role, number, left / turns_left)
             number += 1
         outages = answers_of_5xx(url)
-    say(f"{number} rounds, {failures} with failures, {outages} answers of 5xx.")
+    print_result(f"{number} rounds, {failures} with failures, {outages} answers of 5xx.")
     return 1 if failures or outages else 0
 
 
@@ -60,9 +60,9 @@ def run(url: str, role: str, number: int, seconds: float) -> int:
         command(url, role, *options), env=environment(tokens), capture_output=True, text=True, check=False
     )
     found = re.search(r"^.*generated.*$", done.stdout, re.MULTILINE)
-    say(f"{role}: {found[0].strip() if found else 'no result'}")
+    print_result(f"{role}: {found[0].strip() if found else 'no result'}")
     if done.returncode:
-        say(done.stdout[-20_000:] + done.stderr[-5_000:])
+        print_result(done.stdout[-20_000:] + done.stderr[-5_000:])
     return int(bool(done.returncode))
 
 
@@ -143,7 +143,7 @@ def wait_for(url: str, process: "subprocess.Popen[bytes]") -> None:
     raise SystemExit("The service did not become ready.")
 
 
-def say(text: str) -> None:
+def print_result(text: str) -> None:
     """Tell whoever waits."""
     sys.stderr.write(f"{text}\n")
 

@@ -32,7 +32,7 @@ def networks_of(texts: Iterable[str]) -> Networks:
     return tuple(ip_network(text.strip()) for text in texts)
 
 
-def client_of(scope: HTTPScope, trusted: Networks = ()) -> str | None:
+def resolve_client_ip(scope: HTTPScope, trusted: Networks = ()) -> str | None:
     """Give the client's address in its canonical form, or None when the connection has none.
 
     It is the peer's own, unless the peer is a trusted proxy: then the rightmost hop of `X-Forwarded-For` that

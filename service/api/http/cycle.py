@@ -11,10 +11,10 @@ from service.domain.errors import RollcallError
 
 HeaderFields = tuple[tuple[bytes, bytes], ...]
 
-NO_ANSWER: Final = 499
+CLIENT_CLOSED_REQUEST: Final = 499
 """The status recorded for a request that ended without an answer."""
 
-ALWAYS: Final = (
+SECURITY_HEADERS: Final = (
     (b"cache-control", b"no-store"),
     (b"x-content-type-options", b"nosniff"),
     (b"referrer-policy", b"no-referrer"),
@@ -24,11 +24,11 @@ ALWAYS: Final = (
 _POLICY: Final = b"content-security-policy"
 _DEFAULT_POLICY: Final = (_POLICY, b"default-src 'none'; frame-ancestors 'none'")
 _CLOSE: Final = (b"connection", b"close")
-_REPLACED: Final = frozenset({b"x-request-id", b"server", *(name for name, _ in ALWAYS)})
+_REPLACED: Final = frozenset({b"x-request-id", b"server", *(name for name, _ in SECURITY_HEADERS)})
 _TOO_LONG_TO_DISCARD: Final = len(b"1000000")
 
 
-class Exchange:
+class RequestResponseCycle:
     """What the boundary knows of one request and its answer.
 
     `scope`, `receive` and `send` are for the application inside. It sees a HEAD as a GET, and what it answers
@@ -57,7 +57,7 @@ class Exchange:
             scope["method"] = "GET"
         self.scope = scope
         self.headers = headers
-        self.status = NO_ANSWER
+        self.status = CLIENT_CLOSED_REQUEST
         self.unread = False
         self.waits = False
 
@@ -69,7 +69,7 @@ class Exchange:
     @property
     def is_answered(self) -> bool:
         """Whether the answer has begun, and nothing else can be said any more."""
-        return self.status != NO_ANSWER
+        return self.status != CLIENT_CLOSED_REQUEST
 
     def expect_body(self, fields: Fields) -> None:
         """Note that a body is to come. One too long to be discarded ends the connection if it is not read."""

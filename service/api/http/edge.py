@@ -15,11 +15,11 @@ from litestar.enums import ScopeType
 from litestar.types import ASGIApp, HTTPScope, Receive, ReceiveMessage, Scope, Send
 from structlog.contextvars import bind_contextvars
 
-from service.api.http.client_address import Networks, client_of
-from service.api.http.cycle import ALWAYS, Exchange
+from service.api.http.client_address import Networks, resolve_client_ip
+from service.api.http.cycle import SECURITY_HEADERS, RequestResponseCycle
 from service.api.http.headers import Fields, check_headers, check_target
 from service.api.http.problems import to_error
-from service.api.http.timeouts import Deadline, Deadlines
+from service.api.http.timeouts import CoarseTimer, Deadline
 from service.domain.errors import (
     BodyTooLarge,
     DatabaseUnavailable,
@@ -54,7 +54,7 @@ def ignore_record(_record: RequestRecord) -> None:
     """Observe nothing."""
 
 
-class Boundary:
+class EdgeMiddleware:
     """The outermost ASGI application around another one.
 
     For every HTTP request: `X-Request-Id` is kept or made, and left with the client's address and the header
@@ -82,10 +82,10 @@ class Boundary:
         self._app = app
         self._observe = observe
         self._trusted_proxies = trusted_proxies
-        self._deadlines = Deadlines(min(request_timeout, body_timeout).total_seconds() / 10)
+        self._deadlines = CoarseTimer(min(request_timeout, body_timeout).total_seconds() / 10)
         self._request_limit_s = request_timeout.total_seconds()
         self._body_limit_s = body_timeout.total_seconds()
-        self._common = (*ALWAYS, (b"vary", b"origin")) if cors_origins else ALWAYS
+        self._common = (*SECURITY_HEADERS, (b"vary", b"origin")) if cors_origins else SECURITY_HEADERS
         self._origins = frozenset(origin.encode("ascii") for origin in cors_origins)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -100,8 +100,8 @@ class Boundary:
     async def _serve(self, scope: HTTPScope, receive: Receive, send: Send) -> None:
         started_at = perf_counter()
         state = scope.setdefault("state", {})
-        state["client_ip"] = client_ip = client_of(scope, self._trusted_proxies)
-        exchange = Exchange(scope, receive, send, self._common)
+        state["client_ip"] = client_ip = resolve_client_ip(scope, self._trusted_proxies)
+        exchange = RequestResponseCycle(scope, receive, send, self._common)
         try:
             await self._admit(exchange)
         finally:
@@ -117,7 +117,7 @@ class Boundary:
             )
             self._observe(record)
 
-    async def _admit(self, exchange: Exchange) -> None:
+    async def _admit(self, exchange: RequestResponseCycle) -> None:
         """Refuse what is malformed, answer a preflight, and run the rest."""
         scope = exchange.scope
         state = scope["state"]
@@ -146,7 +146,7 @@ class Boundary:
         else:
             await self._run(exchange, fields)
 
-    async def _run(self, exchange: Exchange, fields: Fields) -> None:
+    async def _run(self, exchange: RequestResponseCycle, fields: Fields) -> None:
         """Run the application within its time, and answer in its place when it does not."""
         has_body = fields.get(b"content-length", b"0") != b"0" or b"transfer-encoding" in fields
         deadline = self._deadlines.start(self._body_limit_s if has_body else self._request_limit_s)
@@ -167,7 +167,7 @@ class Boundary:
         finally:
             self._deadlines.stop(deadline)
 
-    def _receiver_of(self, exchange: Exchange, deadline: Deadline) -> Receive:
+    def _receiver_of(self, exchange: RequestResponseCycle, deadline: Deadline) -> Receive:
         """Give the `receive` of a request with a body: once that is complete, the time begins anew."""
 
         async def receive() -> ReceiveMessage:
@@ -180,7 +180,7 @@ class Boundary:
         return receive
 
 
-async def _answer_for(exchange: Exchange, error: Exception) -> None:
+async def _answer_for(exchange: RequestResponseCycle, error: Exception) -> None:
     """Answer for what the application let escape. Once its answer has begun, the server can only hang up."""
     refusal = to_error(error)
     if isinstance(refusal, InternalError) or exchange.is_answered:
@@ -189,7 +189,7 @@ async def _answer_for(exchange: Exchange, error: Exception) -> None:
         await exchange.refuse(refusal)
 
 
-async def _give_up(exchange: Exchange) -> None:
+async def _give_up(exchange: RequestResponseCycle) -> None:
     """Answer a request whose time is over, if it has no answer yet."""
     scope = exchange.scope
     awaits_body = exchange.awaits_body

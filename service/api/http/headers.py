@@ -17,7 +17,7 @@ from service.domain.errors import MalformedRequest, NotFound
 MAX_HEADER_FIELDS: Final = 100
 MAX_HEADER_BYTES: Final = 16 * 1024
 
-_ONCE_ONLY: Final = frozenset(
+_SINGLETON_FIELDS: Final = frozenset(
     {
         b"authorization",
         b"content-encoding",
@@ -85,7 +85,7 @@ def check_target(scope: HTTPScope) -> None:
 
 
 def _has_repetition(scope: HTTPScope) -> bool:
-    names = [name for name, _ in scope["headers"] if name in _ONCE_ONLY]
+    names = [name for name, _ in scope["headers"] if name in _SINGLETON_FIELDS]
     return len(set(names)) != len(names)
 
 

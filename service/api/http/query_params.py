@@ -8,7 +8,7 @@ from urllib.parse import parse_qsl
 import msgspec
 from msgspec.inspect import IntType, Metadata, StructType, Type, type_info
 
-from service.domain.errors import FieldFault, MalformedRequest, ValidationFailed
+from service.domain.errors import FieldError, MalformedRequest, ValidationFailed
 
 QueryT = TypeVar("QueryT", bound=msgspec.Struct)
 
@@ -31,7 +31,7 @@ def read_query(query_string: bytes, type_: type[QueryT]) -> QueryT:
     return msgspec.convert(read, type_)
 
 
-def refuse_query(query_string: bytes) -> None:
+def reject_query(query_string: bytes) -> None:
     """Refuse any query parameter, for an operation that takes none.
 
     Raises:
@@ -83,7 +83,7 @@ def _check(values: dict[str, str | int], type_: type[msgspec.Struct]) -> None:
             msgspec.convert({name: value}, type_)
         except msgspec.ValidationError:
             faults.append(
-                FieldFault(f"?{name}", "invalid_value", "The value is not valid for this parameter.")
+                FieldError(f"?{name}", "invalid_value", "The value is not valid for this parameter.")
             )
     if faults:
         raise ValidationFailed(*faults)

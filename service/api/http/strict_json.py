@@ -10,7 +10,7 @@ from typing import Any, Final, TypeVar
 
 import msgspec
 
-from service.domain.errors import FieldFault, MalformedJson, UnsupportedMediaType, ValidationFailed
+from service.domain.errors import FieldError, MalformedJson, UnsupportedMediaType, ValidationFailed
 
 T = TypeVar("T")
 
@@ -125,7 +125,7 @@ _DOCUMENT: Final = json.JSONDecoder(
 )
 
 
-def _fault_of(message: str) -> FieldFault:
+def _fault_of(message: str) -> FieldError:
     """Say in our words what msgspec found. Its own may repeat the value."""
     parts = _MESSAGE.fullmatch(message)
     what, path = (parts["what"], parts["path"] or "") if parts else ("", "")
@@ -134,35 +134,35 @@ def _fault_of(message: str) -> FieldFault:
     for pattern, describe in _FAULTS:
         if found := pattern.match(what):
             return describe(pointer, found)
-    return FieldFault(pointer, "invalid_value", "The value is not valid here.")
+    return FieldError(pointer, "invalid_value", "The value is not valid here.")
 
 
-def _name_fault(pointer: str, found: re.Match[str]) -> FieldFault:
+def _name_fault(pointer: str, found: re.Match[str]) -> FieldError:
     name = found["name"]
     # A name this long is none of ours: point at the object that holds it.
     place = f"{pointer}/{_escape(name)}" if len(name) <= _LONGEST_NAME else pointer
     if found[0].startswith("Object missing"):
-        return FieldFault(place, "missing_field", "This field is required.")
-    return FieldFault(place, "unknown_field", "There is no such field here.")
+        return FieldError(place, "missing_field", "This field is required.")
+    return FieldError(place, "unknown_field", "There is no such field here.")
 
 
-def _type_fault(pointer: str, found: re.Match[str]) -> FieldFault:
+def _type_fault(pointer: str, found: re.Match[str]) -> FieldError:
     names = [_JSON_NAMES.get(name, name) for name in found["expected"].split(" | ")]
-    return FieldFault(pointer, "wrong_type", f"The JSON type must be {' or '.join(names)}.")
+    return FieldError(pointer, "wrong_type", f"The JSON type must be {' or '.join(names)}.")
 
 
-def _length_fault(pointer: str, found: re.Match[str]) -> FieldFault:
+def _length_fault(pointer: str, found: re.Match[str]) -> FieldError:
     code = "too_long" if found["sign"].startswith("<") else "too_short"
-    return FieldFault(pointer, code, f"The length must be {_SIGNS[found['sign']]} {found['length']}.")
+    return FieldError(pointer, code, f"The length must be {_SIGNS[found['sign']]} {found['length']}.")
 
 
-def _range_fault(pointer: str, found: re.Match[str]) -> FieldFault:
+def _range_fault(pointer: str, found: re.Match[str]) -> FieldError:
     bound = f"{_SIGNS[found['sign']]} {found['bound']}"
-    return FieldFault(pointer, "out_of_range", f"The number must be {bound}.")
+    return FieldError(pointer, "out_of_range", f"The number must be {bound}.")
 
 
-def _size_fault(pointer: str, _found: re.Match[str]) -> FieldFault:
-    return FieldFault(pointer, "out_of_range", "The number is out of range.")
+def _size_fault(pointer: str, _found: re.Match[str]) -> FieldError:
+    return FieldError(pointer, "out_of_range", "The number is out of range.")
 
 
 def _escape(name: str) -> str:
@@ -170,7 +170,7 @@ def _escape(name: str) -> str:
     return name.replace("~", "~0").replace("/", "~1")
 
 
-_FAULTS: Final[tuple[tuple[re.Pattern[str], Callable[[str, re.Match[str]], FieldFault]], ...]] = (
+_FAULTS: Final[tuple[tuple[re.Pattern[str], Callable[[str, re.Match[str]], FieldError]], ...]] = (
     (_NAMED, _name_fault),
     (_WRONG_TYPE, _type_fault),
     (_LENGTH, _length_fault),

@@ -30,7 +30,7 @@ class Deadline:
         return self._task.uncancel() <= self._cancellations
 
 
-class Deadlines:
+class CoarseTimer:
     """All running deadlines of a process. They expire up to a quarter of a second late, never early."""
 
     def __init__(self, tick_s: float = _LONGEST_TICK_S) -> None:

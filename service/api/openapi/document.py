@@ -13,7 +13,7 @@ from litestar.routes import HTTPRoute
 from service import __version__
 from service.api.http.problems import MEDIA_TYPE, Problem, problem_of, status_of
 from service.api.openapi.examples import example_of
-from service.api.operations import JSON, Operation, Success
+from service.api.operations import JSON, Operation, ResponseSpec
 from service.api.schemas.common import ID_PATTERN
 from service.domain.errors import (
     BodyTooLarge,
@@ -286,7 +286,7 @@ def _responses(method: str, operation: Operation, schemas: Schemas) -> dict[str,
     return responses | _refusal_responses(refusals_of(method, operation))
 
 
-def _success(success: Success, extra: tuple[str, ...], schemas: Schemas) -> dict[str, Any]:
+def _success(success: ResponseSpec, extra: tuple[str, ...], schemas: Schemas) -> dict[str, Any]:
     described: dict[str, Any] = {
         "description": success.description,
         "headers": _header_refs(*success.headers, *extra),

@@ -8,7 +8,7 @@ from litestar.handlers import HTTPRouteHandler
 
 from service.api.openapi.docs_page import ASSETS, DOCS_POLICY, docs_page
 from service.api.openapi.document import document, endpoints_of
-from service.api.operations import Operation, Success, endpoint
+from service.api.operations import Operation, ResponseSpec, endpoint
 from service.domain.callers import Access
 
 HTML: Final = "text/html; charset=utf-8"
@@ -17,14 +17,14 @@ GET_SCHEMA = Operation(
     summary="This document",
     tag="reference",
     access=Access(public=True),
-    answers={200: Success("The OpenAPI document.", is_free_form=True)},
+    answers={200: ResponseSpec("The OpenAPI document.", is_free_form=True)},
 )
 GET_DOCS = Operation(
     id="docs",
     summary="This document as a page",
     tag="reference",
     access=Access(public=True),
-    answers={200: Success("The page.", media_type="text/html")},
+    answers={200: ResponseSpec("The page.", media_type="text/html")},
 )
 
 
@@ -59,7 +59,7 @@ def _asset_handler(path: str) -> HTTPRouteHandler:
         summary="A file of the page",
         tag="reference",
         access=Access(public=True),
-        answers={200: Success("The file.", media_type=media_type.partition(";")[0])},
+        answers={200: ResponseSpec("The file.", media_type=media_type.partition(";")[0])},
         is_documented=False,
     )
 

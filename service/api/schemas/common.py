@@ -6,7 +6,7 @@ from typing import Annotated
 import msgspec
 from msgspec import Meta
 
-from service.domain.errors import FieldFault, ValidationFailed
+from service.domain.errors import FieldError, ValidationFailed
 from service.domain.pages import PAGE_DEFAULT, PAGE_MAX
 
 _WITHOUT_OFFSET = len("2026-11-23T09:30:00.000000")
@@ -32,7 +32,7 @@ Limit = Annotated[int, Meta(ge=1, le=PAGE_MAX, description="How many items a pag
 Cursor = Annotated[
     str, Meta(max_length=2000, description="`next_cursor` of the page before, from the same filter and sort.")
 ]
-Moment = Annotated[
+WalPosition = Annotated[
     datetime, Meta(tz=True, description="RFC 3339 with an offset.", examples=["2036-11-23T09:30:00Z"])
 ]
 
@@ -64,12 +64,12 @@ def in_utc(at: datetime, pointer: str) -> datetime:
         ValidationFailed: there it falls outside the years 1 to 9999; the fault is at `pointer`.
     """
     try:
-        moment = at.astimezone(UTC)
+        wal_position = at.astimezone(UTC)
     except OverflowError:
-        moment = _NEVER
-    if moment in (_NEVER, _ALWAYS):
-        raise ValidationFailed(FieldFault(pointer, "out_of_range", "The year must be 1 to 9999."))
-    return moment
+        wal_position = _NEVER
+    if wal_position in (_NEVER, _ALWAYS):
+        raise ValidationFailed(FieldError(pointer, "out_of_range", "The year must be 1 to 9999."))
+    return wal_position
 
 
 def timestamp(at: datetime) -> str:

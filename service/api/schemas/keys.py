@@ -4,7 +4,7 @@ from typing import Annotated, Self
 
 from msgspec import UNSET, Meta, UnsetType
 
-from service.api.schemas.common import Id, Input, Moment, Output, Timestamp, timestamp, timestamp_or_none
+from service.api.schemas.common import Id, Input, Output, Timestamp, WalPosition, timestamp, timestamp_or_none
 from service.domain.keys import KEY_NAME_MAX, ApiKey, Scope
 
 
@@ -21,7 +21,7 @@ class CreateKeyBody(Input, frozen=True):
             examples=[["users:read"]],
         ),
     ]
-    expires_at: Moment | UnsetType = UNSET
+    expires_at: WalPosition | UnsetType = UNSET
 
 
 class ApiKeyView(Output, frozen=True):

@@ -9,9 +9,9 @@ from service.api.schemas.common import (
     Id,
     Input,
     Limit,
-    Moment,
     Output,
     Timestamp,
+    WalPosition,
     timestamp,
     timestamp_or_none,
 )
@@ -113,8 +113,8 @@ class ListUsersQuery(Input, frozen=True):
     login_id: LoginId | None = None
     state: State | None = None
     role: Role | None = None
-    created_after: Moment | None = None
-    created_before: Moment | None = None
+    created_after: WalPosition | None = None
+    created_before: WalPosition | None = None
     sort: UserSort = UserSort.CREATED
 
 

@@ -8,7 +8,7 @@ from litestar import Controller, HttpMethod, Response
 from litestar.di import NamedDependency
 from litestar.params import SkipValidation
 
-from service.api.operations import Operation, Success, endpoint
+from service.api.operations import Operation, ResponseSpec, endpoint
 from service.api.responses import answer
 from service.domain.callers import Access
 from service.domain.errors import DatabaseUnavailable
@@ -26,10 +26,10 @@ class HealthView(msgspec.Struct, frozen=True):
 LIVE = Operation(
     id="live",
     summary="Whether the process lives",
-    description="Touches nothing.",
+    description="LastUsedTracker nothing.",
     tag="health",
     access=Access(public=True),
-    answers={200: Success("It lives.", HealthView)},
+    answers={200: ResponseSpec("It lives.", HealthView)},
 )
 READY = Operation(
     id="ready",
@@ -38,7 +38,7 @@ READY = Operation(
     "service is not about to stop.",
     tag="health",
     access=Access(public=True),
-    answers={200: Success("It can.", HealthView)},
+    answers={200: ResponseSpec("It can.", HealthView)},
 )
 
 

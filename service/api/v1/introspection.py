@@ -3,8 +3,8 @@
 from litestar import HttpMethod
 
 from service.api.injection import Parts
-from service.api.operations import FORM, JSON, Operation, Success
-from service.api.pipeline import Call, direct_endpoint
+from service.api.operations import FORM, JSON, Operation, ResponseSpec
+from service.api.pipeline import OperationRequest, direct_endpoint
 from service.api.responses import Answer, shown
 from service.api.schemas.introspection import IntrospectBody, IntrospectionView
 from service.domain.callers import Access
@@ -17,13 +17,13 @@ INTROSPECT = Operation(
     description='RFC 7662. Every token that should not be accepted gets `{"active": false}`.',
     tag="introspection",
     access=Access(scope=Scope.SESSIONS_INTROSPECT),
-    answers={200: Success("What it stands for.", IntrospectionView)},
+    answers={200: ResponseSpec("What it stands for.", IntrospectionView)},
     body=IntrospectBody,
     body_types=(FORM, JSON),
 )
 
 
 @direct_endpoint(HttpMethod.POST, "/v1/introspect", INTROSPECT)
-async def introspect_token(call: Call, parts: Parts) -> Answer:
+async def introspect_token(call: OperationRequest, parts: Parts) -> Answer:
     """Tell what a token stands for."""
     return shown(IntrospectionView.of(await introspect(parts.reads, call.body(IntrospectBody).token)))

@@ -6,10 +6,10 @@ from litestar import Controller, HttpMethod, Request, Response
 from msgspec import UNSET
 
 from service.api.cursors import read_cursor, write_cursor
-from service.api.idempotency import claim_of, once
+from service.api.idempotency import idempotency_key_of, run_once
 from service.api.injection import GivenReads, GivenUow
-from service.api.operations import Operation, Success, endpoint
-from service.api.pagination import listing_of, page_answer
+from service.api.operations import Operation, ResponseSpec, endpoint
+from service.api.pagination import cursor_scope, page_answer
 from service.api.pipeline import call_of
 from service.api.responses import Answer, created, nothing
 from service.api.schemas.common import PageQuery, in_utc
@@ -27,7 +27,7 @@ CREATE_KEY = Operation(
     description="The key is shown once: a repetition under the same `Idempotency-Key` has `key: null`.",
     tag="keys",
     access=Access(admin=True),
-    answers={201: Success("The new key, shown this once.", CreatedKeyView, links=_LINKS)},
+    answers={201: ResponseSpec("The new key, shown this once.", CreatedKeyView, links=_LINKS)},
     body=CreateKeyBody,
     is_idempotent_by_key=True,
 )
@@ -36,7 +36,7 @@ LIST_KEYS = Operation(
     summary="List the API keys",
     tag="keys",
     access=Access(admin=True),
-    answers={200: Success("A page of API keys, oldest first.", ApiKeyPage, ("Link",))},
+    answers={200: ResponseSpec("A page of API keys, oldest first.", ApiKeyPage, ("Link",))},
     problems=(InvalidCursor,),
     query=PageQuery,
 )
@@ -45,7 +45,7 @@ REVOKE_KEY = Operation(
     summary="Revoke an API key",
     tag="keys",
     access=Access(admin=True),
-    answers={204: Success("It is revoked.")},
+    answers={204: ResponseSpec("It is revoked.")},
     problems=(NotFound,),
 )
 
@@ -59,24 +59,24 @@ class KeyController(Controller):
     async def create_key(self, request: Request[Any, Any, Any], uow: GivenUow) -> Response[bytes]:
         """Create an API key, once per idempotency key."""
         call = call_of(request)
-        body, origin = call.body(CreateKeyBody), call.origin
+        body, context = call.body(CreateKeyBody), call.context
         expires_at = None if body.expires_at is UNSET else in_utc(body.expires_at, "/expires_at")
 
         async def create(tx: Tx) -> tuple[Answer, Answer]:
             token, key = await create_key(
-                tx, name=body.name, scopes=tuple(body.scopes), expires_at=expires_at, origin=origin
+                tx, name=body.name, scopes=tuple(body.scopes), expires_at=expires_at, context=context
             )
             view = ApiKeyView.of(key)
             return created(CreatedKeyView(token.value, view)), created(CreatedKeyView(None, view))
 
-        return (await uow.run(lambda tx: once(tx, claim_of(call), create))).response()
+        return (await uow.run(lambda tx: run_once(tx, idempotency_key_of(call), create))).response()
 
     @endpoint(HttpMethod.GET, "", LIST_KEYS)
     async def list_keys(self, request: Request[Any, Any, Any], reads: GivenReads) -> Response[bytes]:
         """List the API keys."""
         call = call_of(request)
-        query, listing = call.query(PageQuery), listing_of(call)
-        recent = reads.at(call.caller.moment)
+        query, listing = call.query(PageQuery), cursor_scope(call)
+        recent = reads.at(call.caller.wal_position)
         page = await recent.keys.list_page(after=read_cursor(query.cursor, listing), limit=query.limit)
         next_cursor = write_cursor(page.next, listing)
         return page_answer(call, ApiKeyPage(list(map(ApiKeyView.of, page.items)), next_cursor), next_cursor)
@@ -86,5 +86,5 @@ class KeyController(Controller):
         """Revoke an API key."""
         call = call_of(request)
         key_id = call.id_in_path("key_id")
-        await uow.run(lambda tx: revoke_key(tx, key_id, origin=call.origin))
+        await uow.run(lambda tx: revoke_key(tx, key_id, context=call.context))
         return nothing()

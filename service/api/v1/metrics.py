@@ -5,18 +5,18 @@ from litestar.di import NamedDependency
 from litestar.params import SkipValidation
 from prometheus_client import generate_latest
 
-from service.api.operations import Operation, Success, endpoint
+from service.api.operations import Operation, ResponseSpec, endpoint
 from service.domain.callers import Access
-from service.observability.metrics import Observer
+from service.observability.metrics import RequestTelemetry
 
 METRICS = Operation(
     id="metrics",
     summary="Metrics in Prometheus' text format",
     tag="metrics",
     access=Access(public=True),
-    answers={200: Success("The metrics.", media_type="text/plain")},
+    answers={200: ResponseSpec("The metrics.", media_type="text/plain")},
 )
-GivenObserver = NamedDependency[SkipValidation[Observer]]
+GivenTelemetry = NamedDependency[SkipValidation[RequestTelemetry]]
 
 
 class MetricsController(Controller):
@@ -25,8 +25,8 @@ class MetricsController(Controller):
     path = "/metrics"
 
     @endpoint(HttpMethod.GET, "", METRICS)
-    async def metrics(self, observer: GivenObserver) -> Response[bytes]:
+    async def metrics(self, telemetry: GivenTelemetry) -> Response[bytes]:
         """Give the metrics."""
         return Response(
-            generate_latest(observer.registry), media_type="text/plain; version=0.0.4; charset=utf-8"
+            generate_latest(telemetry.registry), media_type="text/plain; version=0.0.4; charset=utf-8"
         )

@@ -5,16 +5,16 @@ from typing import Any
 from litestar import Controller, HttpMethod, Request, Response
 from msgspec import UNSET
 
-from service.api.injection import GivenHasher, GivenReads, GivenRules, GivenUow
-from service.api.operations import Operation, Success, endpoint
+from service.api.injection import GivenHasher, GivenPolicies, GivenReads, GivenUow
+from service.api.operations import Operation, ResponseSpec, endpoint
 from service.api.pipeline import call_of
-from service.api.responses import answer, check_unchanged, nothing, user_precondition
+from service.api.responses import answer, if_match_check, nothing, require_if_match
 from service.api.schemas.common import timestamp
 from service.api.schemas.reset_tokens import RedeemBody, ResetTokenView
 from service.api.schemas.users import ChangePasswordBody, UserView
 from service.domain.callers import Access
 from service.domain.errors import (
-    FieldFault,
+    FieldError,
     HashingBusy,
     InvalidToken,
     LoginThrottled,
@@ -37,7 +37,7 @@ CHANGE_PASSWORD = Operation(
     "sessions end, and unless `must_change` is false its owner has to change it first.",
     tag="passwords",
     access=Access(self_=True, admin=True, scope=Scope.USERS_WRITE, while_password_change_is_due=True),
-    answers={204: Success("The password is changed.")},
+    answers={204: ResponseSpec("The password is changed.")},
     problems=(NotFound, LoginThrottled, HashingBusy, PasswordChangeRequired),
     body=ChangePasswordBody,
     is_conditional_write=True,
@@ -48,7 +48,7 @@ CREATE_RESET_TOKEN = Operation(
     description="The caller delivers it. A new one, a password change or deletion ends the one before.",
     tag="passwords",
     access=Access(admin=True, scope=Scope.USERS_WRITE),
-    answers={201: Success("The token, shown this once.", ResetTokenView)},
+    answers={201: ResponseSpec("The token, shown this once.", ResetTokenView)},
     problems=(NotFound,),
 )
 REDEEM_RESET_TOKEN = Operation(
@@ -57,7 +57,7 @@ REDEEM_RESET_TOKEN = Operation(
     description="Works once; all sessions of the account end.",
     tag="passwords",
     access=Access(public=True),
-    answers={204: Success("The password is set.")},
+    answers={204: ResponseSpec("The password is set.")},
     problems=(InvalidToken, HashingBusy),
     body=RedeemBody,
 )
@@ -75,21 +75,27 @@ class PasswordController(Controller):
         uow: GivenUow,
         reads: GivenReads,
         hasher: GivenHasher,
-        rules: GivenRules,
+        policies: GivenPolicies,
     ) -> Response[None]:
         """Change one's own password, or set another's."""
         call = call_of(request)
         user_id, body = call.subject_id(), call.body(ChangePasswordBody)
-        own = call.caller.open_session
+        own = call.caller.authenticated_session
         if own is not None and own.user.id == user_id:
             current = _current_password(body)
-            check_unchanged(UserView.of(own.user), call.headers)
+            require_if_match(UserView.of(own.user), call.headers)
             await change_own_password(
-                uow, own.user, current, body.new_password, hasher=hasher, origin=call.origin, rules=rules
+                uow,
+                own.user,
+                current,
+                body.new_password,
+                hasher=hasher,
+                context=call.context,
+                policies=policies,
             )
             return nothing()
         _refuse_current_password(body)
-        precondition = user_precondition(call.headers)
+        precondition = if_match_check(call.headers)
         user = await reads.users.get(user_id)
         if user is None:
             raise NotFound
@@ -99,33 +105,33 @@ class PasswordController(Controller):
             body.new_password,
             must_change=body.must_change is not False,
             hasher=hasher,
-            origin=call.origin,
-            rules=rules,
+            context=call.context,
+            policies=policies,
             precondition=precondition,
         )
         return nothing()
 
     @endpoint(HttpMethod.POST, "/users/{user_id:str}/reset-tokens", CREATE_RESET_TOKEN)
     async def create_reset_token(
-        self, request: Request[Any, Any, Any], uow: GivenUow, rules: GivenRules
+        self, request: Request[Any, Any, Any], uow: GivenUow, policies: GivenPolicies
     ) -> Response[bytes]:
         """Create a reset token for the caller to deliver."""
         call = call_of(request)
         user_id = call.subject_id()
         token, ends_at = await uow.run(
-            lambda tx: create_reset_token(tx, user_id, origin=call.origin, rules=rules)
+            lambda tx: create_reset_token(tx, user_id, context=call.context, policies=policies)
         )
         return answer(ResetTokenView(token.value, timestamp(ends_at)), status=201)
 
     @endpoint(HttpMethod.POST, "/reset-tokens/redeem", REDEEM_RESET_TOKEN)
     async def redeem_reset_token(
-        self, request: Request[Any, Any, Any], uow: GivenUow, hasher: GivenHasher, rules: GivenRules
+        self, request: Request[Any, Any, Any], uow: GivenUow, hasher: GivenHasher, policies: GivenPolicies
     ) -> Response[None]:
         """Set a password by a reset token."""
         call = call_of(request)
         body = call.body(RedeemBody)
         await redeem_reset_token(
-            uow, body.token, body.new_password, hasher=hasher, origin=call.origin, rules=rules
+            uow, body.token, body.new_password, hasher=hasher, context=call.context, policies=policies
         )
         return nothing()
 
@@ -133,15 +139,15 @@ class PasswordController(Controller):
 def _current_password(body: ChangePasswordBody) -> str:
     if body.must_change is not UNSET:
         raise ValidationFailed(
-            FieldFault("/must_change", "not_settable", "This is for another's account only.")
+            FieldError("/must_change", "not_settable", "This is for another's account only.")
         )
     if body.current_password is UNSET:
-        raise ValidationFailed(FieldFault("/current_password", "missing_field", "This field is required."))
+        raise ValidationFailed(FieldError("/current_password", "missing_field", "This field is required."))
     return body.current_password
 
 
 def _refuse_current_password(body: ChangePasswordBody) -> None:
     if body.current_password is not UNSET:
         raise ValidationFailed(
-            FieldFault("/current_password", "not_settable", "This is for one's own account only.")
+            FieldError("/current_password", "not_settable", "This is for one's own account only.")
         )

@@ -7,10 +7,10 @@ from msgspec import UNSET
 
 from service.api.cursors import read_cursor, write_cursor
 from service.api.injection import GivenReads, GivenUow, Parts
-from service.api.operations import LOGIN_BODY_LIMIT_BYTES, Operation, Success, endpoint
-from service.api.pagination import listing_of, page_answer
-from service.api.pipeline import Call, call_of, direct_endpoint
-from service.api.responses import Answer, check_unchanged, created, nothing, resource
+from service.api.operations import LOGIN_BODY_LIMIT_BYTES, Operation, ResponseSpec, endpoint
+from service.api.pagination import cursor_scope, page_answer
+from service.api.pipeline import OperationRequest, call_of, direct_endpoint
+from service.api.responses import Answer, created, nothing, require_if_match, resource
 from service.api.schemas.common import PageQuery
 from service.api.schemas.sessions import (
     CurrentSessionView,
@@ -31,7 +31,7 @@ from service.domain.errors import (
     NotFound,
 )
 from service.domain.keys import Scope
-from service.domain.sessions import OpenSession
+from service.domain.sessions import AuthenticatedSession
 from service.usecases.sessions import LoginRequest, end_session, end_sessions, log_in, log_out
 
 _LINKS = {
@@ -46,7 +46,9 @@ LOG_IN = Operation(
     description="Every failure is the same 401, in the same time.",
     tag="sessions",
     access=Access(public=True),
-    answers={201: Success("The new session with its tokens, shown this once.", LoggedInView, links=_LINKS)},
+    answers={
+        201: ResponseSpec("The new session with its tokens, shown this once.", LoggedInView, links=_LINKS)
+    },
     problems=(InvalidCredentials, LoginThrottled, HashingBusy),
     body=LogInBody,
     body_limit_bytes=LOGIN_BODY_LIMIT_BYTES,
@@ -56,7 +58,7 @@ GET_CURRENT_SESSION = Operation(
     summary="Get the session that asks",
     tag="sessions",
     access=Access(self_=True),
-    answers={200: Success("The session and its account.", CurrentSessionView, ("ETag",))},
+    answers={200: ResponseSpec("The session and its account.", CurrentSessionView, ("ETag",))},
     is_conditional_read=True,
 )
 LOG_OUT = Operation(
@@ -64,7 +66,7 @@ LOG_OUT = Operation(
     summary="Log out",
     tag="sessions",
     access=Access(self_=True, while_password_change_is_due=True),
-    answers={204: Success("The session has ended.")},
+    answers={204: ResponseSpec("The session has ended.")},
     is_conditional_write=True,
 )
 LIST_SESSIONS = Operation(
@@ -72,7 +74,7 @@ LIST_SESSIONS = Operation(
     summary="List the sessions of an account",
     tag="sessions",
     access=Access(self_=True, admin=True),
-    answers={200: Success("A page of sessions, oldest first.", SessionPage, ("Link",))},
+    answers={200: ResponseSpec("A page of sessions, oldest first.", SessionPage, ("Link",))},
     problems=(NotFound, InvalidCursor),
     query=PageQuery,
 )
@@ -81,7 +83,7 @@ END_SESSIONS = Operation(
     summary="End the sessions of an account",
     tag="sessions",
     access=Access(self_=True, admin=True, scope=Scope.USERS_WRITE),
-    answers={204: Success("They have ended.")},
+    answers={204: ResponseSpec("They have ended.")},
     problems=(NotFound,),
     query=EndSessionsQuery,
 )
@@ -90,7 +92,7 @@ END_SESSION = Operation(
     summary="End a session",
     tag="sessions",
     access=Access(self_=True, admin=True),
-    answers={204: Success("It has ended.")},
+    answers={204: ResponseSpec("It has ended.")},
     problems=(NotFound,),
 )
 
@@ -105,8 +107,8 @@ class SessionController(Controller):
         """End the session that asks."""
         call = call_of(request)
         own = _own(call)
-        check_unchanged(_current(own), call.headers)
-        await uow.run(lambda tx: log_out(tx, own.session, origin=call.origin))
+        require_if_match(_current(own), call.headers)
+        await uow.run(lambda tx: log_out(tx, own.session, context=call.context))
         return nothing()
 
     @endpoint(HttpMethod.DELETE, "/sessions/{session_id:str}", END_SESSION)
@@ -114,7 +116,7 @@ class SessionController(Controller):
         """End one session."""
         call = call_of(request)
         session_id = call.id_in_path("session_id")
-        await uow.run(lambda tx: end_session(tx, session_id, origin=call.origin))
+        await uow.run(lambda tx: end_session(tx, session_id, context=call.context))
         return nothing()
 
     @endpoint(HttpMethod.GET, "/users/{user_id:str}/sessions", LIST_SESSIONS)
@@ -122,13 +124,13 @@ class SessionController(Controller):
         """List the live sessions of an account."""
         call = call_of(request)
         user_id, query = call.subject_id(), call.query(PageQuery)
-        listing, recent = listing_of(call, user_id), reads.at(call.caller.moment)
+        listing, recent = cursor_scope(call, user_id), reads.at(call.caller.wal_position)
         if user_id != call.caller.user_id and await recent.users.get(user_id) is None:
             raise NotFound
         page = await recent.sessions.list_page(
             user_id, after=read_cursor(query.cursor, listing), limit=query.limit
         )
-        own = call.caller.open_session
+        own = call.caller.authenticated_session
         current_id = own.session.id if own is not None else None
         next_cursor = write_cursor(page.next, listing)
         items = [SessionView.of(session, current_id) for session in page.items]
@@ -138,39 +140,48 @@ class SessionController(Controller):
     async def end_sessions(self, request: Request[Any, Any, Any], uow: GivenUow) -> Response[None]:
         """End the sessions of an account, but for the current one if it is to be kept."""
         call = call_of(request)
-        user_id, query, own = call.subject_id(), call.query(EndSessionsQuery), call.caller.open_session
+        user_id, query, own = (
+            call.subject_id(),
+            call.query(EndSessionsQuery),
+            call.caller.authenticated_session,
+        )
         kept_id = own.session.id if own is not None and query.keep == "current" else None
-        await uow.run(lambda tx: end_sessions(tx, user_id, kept_id=kept_id, origin=call.origin))
+        await uow.run(lambda tx: end_sessions(tx, user_id, kept_id=kept_id, context=call.context))
         return nothing()
 
 
 @direct_endpoint(HttpMethod.POST, "/v1/sessions", LOG_IN)
-async def open_session(call: Call, parts: Parts) -> Answer:
+async def open_session(call: OperationRequest, parts: Parts) -> Answer:
     """Log in."""
     body = call.body(LogInBody)
     wanted = LoginRequest(
         body.login_id, body.password, None if body.device_token is UNSET else body.device_token
     )
     opened = await log_in(
-        parts.make_uow(), parts.reads, wanted, hasher=parts.hasher, origin=call.origin, rules=parts.rules
+        parts.make_uow(),
+        parts.reads,
+        wanted,
+        hasher=parts.hasher,
+        context=call.context,
+        policies=parts.policies,
     )
     session = SessionView.of(opened.session, opened.session.id)
     return created(LoggedInView(opened.token, session, UserView.of(opened.user), opened.device_token))
 
 
 @direct_endpoint(HttpMethod.GET, "/v1/sessions/current", GET_CURRENT_SESSION)
-async def get_current_session(call: Call, _parts: Parts) -> Answer:
+async def get_current_session(call: OperationRequest, _parts: Parts) -> Answer:
     """Show the session that asks; authentication has read it already."""
     return resource(_current(_own(call)), call.fields)
 
 
-def _own(call: Call) -> OpenSession:
+def _own(call: OperationRequest) -> AuthenticatedSession:
     """Give the session behind the call, which its operation grants to sessions only."""
-    own = call.caller.open_session
+    own = call.caller.authenticated_session
     if own is None:
         raise Forbidden
     return own
 
 
-def _current(own: OpenSession) -> CurrentSessionView:
+def _current(own: AuthenticatedSession) -> CurrentSessionView:
     return CurrentSessionView(SessionView.of(own.session, own.session.id), UserView.of(own.user))

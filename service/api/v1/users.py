@@ -8,18 +8,18 @@ from litestar import Controller, HttpMethod, Request, Response
 from msgspec import UNSET
 
 from service.api.cursors import read_cursor, write_cursor
-from service.api.idempotency import claim_of, once, replay
-from service.api.injection import GivenReads, GivenRules, GivenUow, Parts
-from service.api.operations import JSON, MERGE_PATCH, Operation, Success, endpoint
-from service.api.pagination import listing_of, page_answer
-from service.api.pipeline import Call, call_of, direct_endpoint
-from service.api.responses import Answer, nothing, resource, tagged, user_precondition
+from service.api.idempotency import idempotency_key_of, replay, run_once
+from service.api.injection import GivenPolicies, GivenReads, GivenUow, Parts
+from service.api.operations import JSON, MERGE_PATCH, Operation, ResponseSpec, endpoint
+from service.api.pagination import cursor_scope, page_answer
+from service.api.pipeline import OperationRequest, call_of, direct_endpoint
+from service.api.responses import Answer, if_match_check, nothing, resource, tagged
 from service.api.schemas.common import in_utc
 from service.api.schemas.users import CreateUserBody, ListUsersQuery, UpdateUserBody, UserPage, UserView
 from service.db.transaction import Tx
 from service.domain.callers import Access
 from service.domain.errors import (
-    FieldFault,
+    FieldError,
     HashingBusy,
     InvalidCursor,
     LastAdmin,
@@ -30,7 +30,7 @@ from service.domain.errors import (
 )
 from service.domain.keys import Scope
 from service.domain.pages import UserFilter
-from service.domain.users import User, UserChange, canonical_login_id
+from service.domain.users import User, UserPatch, canonical_login_id
 from service.usecases.users import (
     Registration,
     check_change,
@@ -57,7 +57,7 @@ CREATE_USER = Operation(
     description="`password_hash`, `role` and `state` are for administrators and API keys only.",
     tag="users",
     access=Access(admin=True, scope=Scope.USERS_WRITE),
-    answers={201: Success("The new account.", UserView, ("Location", "ETag"), links=_LINKS)},
+    answers={201: ResponseSpec("The new account.", UserView, ("Location", "ETag"), links=_LINKS)},
     problems=(LoginIdTaken, HashingBusy),
     body=CreateUserBody,
     is_idempotent_by_key=True,
@@ -68,7 +68,7 @@ LIST_USERS = Operation(
     summary="List accounts",
     tag="users",
     access=Access(admin=True, scope=Scope.USERS_READ),
-    answers={200: Success("A page of accounts.", UserPage, ("Link",), links=_NEXT)},
+    answers={200: ResponseSpec("A page of accounts.", UserPage, ("Link",), links=_NEXT)},
     problems=(InvalidCursor,),
     query=ListUsersQuery,
 )
@@ -77,7 +77,7 @@ GET_USER = Operation(
     summary="Get an account",
     tag="users",
     access=Access(self_=True, admin=True, scope=Scope.USERS_READ),
-    answers={200: Success("The account.", UserView, ("ETag",))},
+    answers={200: ResponseSpec("The account.", UserView, ("ETag",))},
     problems=(NotFound,),
     is_conditional_read=True,
 )
@@ -88,7 +88,7 @@ UPDATE_USER = Operation(
     "ends every session of the account.",
     tag="users",
     access=Access(self_=True, admin=True, scope=Scope.USERS_WRITE),
-    answers={200: Success("The changed account.", UserView, ("ETag",))},
+    answers={200: ResponseSpec("The changed account.", UserView, ("ETag",))},
     problems=(NotFound, LoginIdTaken, LastAdmin),
     body=UpdateUserBody,
     body_types=(MERGE_PATCH, JSON),
@@ -100,7 +100,7 @@ DELETE_USER = Operation(
     description="The account and everything that hangs on it is gone. One's own needs a recent log-in.",
     tag="users",
     access=Access(self_=True, admin=True, scope=Scope.USERS_WRITE),
-    answers={204: Success("It is gone.")},
+    answers={204: ResponseSpec("It is gone.")},
     problems=(NotFound, LastAdmin, ReauthenticationRequired),
     is_conditional_write=True,
 )
@@ -115,8 +115,8 @@ class UserController(Controller):
     async def list_users(self, request: Request[Any, Any, Any], reads: GivenReads) -> Response[bytes]:
         """List accounts."""
         call = call_of(request)
-        query, listing = call.query(ListUsersQuery), listing_of(call)
-        page = await reads.at(call.caller.moment).users.list_page(
+        query, listing = call.query(ListUsersQuery), cursor_scope(call)
+        page = await reads.at(call.caller.wal_position).users.list_page(
             _filter(query), sort=query.sort, after=read_cursor(query.cursor, listing), limit=query.limit
         )
         next_cursor = write_cursor(page.next, listing)
@@ -124,57 +124,59 @@ class UserController(Controller):
 
     @endpoint(HttpMethod.PATCH, "/{user_id:str}", UPDATE_USER)
     async def update_user(
-        self, request: Request[Any, Any, Any], uow: GivenUow, rules: GivenRules
+        self, request: Request[Any, Any, Any], uow: GivenUow, policies: GivenPolicies
     ) -> Response[bytes]:
         """Change an account."""
         call = call_of(request)
-        user_id, precondition = call.subject_id(), user_precondition(call.headers)
+        user_id, precondition = call.subject_id(), if_match_check(call.headers)
         change = check_change(_change(call.body(UpdateUserBody)), caller=call.caller)
         changed = await uow.run(
             lambda tx: update_user(
-                tx, user_id, change, origin=call.origin, rules=rules, precondition=precondition
+                tx, user_id, change, context=call.context, policies=policies, precondition=precondition
             )
         )
         return tagged(UserView.of(changed)).response()
 
     @endpoint(HttpMethod.DELETE, "/{user_id:str}", DELETE_USER)
     async def delete_user(
-        self, request: Request[Any, Any, Any], uow: GivenUow, rules: GivenRules
+        self, request: Request[Any, Any, Any], uow: GivenUow, policies: GivenPolicies
     ) -> Response[None]:
         """Delete an account."""
         call = call_of(request)
-        user_id, precondition = call.subject_id(), user_precondition(call.headers)
+        user_id, precondition = call.subject_id(), if_match_check(call.headers)
         await uow.run(
-            lambda tx: delete_user(tx, user_id, origin=call.origin, rules=rules, precondition=precondition)
+            lambda tx: delete_user(
+                tx, user_id, context=call.context, policies=policies, precondition=precondition
+            )
         )
         return nothing()
 
 
 @direct_endpoint(HttpMethod.POST, "/v1/users", CREATE_USER)
-async def add_user(call: Call, parts: Parts) -> Answer:
+async def add_user(call: OperationRequest, parts: Parts) -> Answer:
     """Create an account, once per idempotency key."""
-    uow, claim, origin = parts.make_uow(), claim_of(call), call.origin
+    uow, claim, context = parts.make_uow(), idempotency_key_of(call), call.context
     call.body_bytes = b""  # up to 64 KiB that nobody needs any more, and many may wait for their turn
     if claim is not None and (known := await uow.run(lambda tx: replay(tx, claim))) is not None:
         return known
     wanted = _registration(call.body(CreateUserBody))
-    new = await prepare_user(wanted, hasher=parts.hasher, origin=origin, rules=parts.rules)
+    new = await prepare_user(wanted, hasher=parts.hasher, context=context, policies=parts.policies)
 
     async def create(tx: Tx) -> tuple[Answer, Answer]:
-        created = _created(await create_user(tx, new, origin=origin))
+        created = _created(await create_user(tx, new, context=context))
         return created, created
 
-    return await uow.run(lambda tx: once(tx, claim, create))
+    return await uow.run(lambda tx: run_once(tx, claim, create))
 
 
 @direct_endpoint(HttpMethod.GET, "/v1/users/{user_id:str}", GET_USER)
-async def get_user(call: Call, parts: Parts) -> Answer:
+async def get_user(call: OperationRequest, parts: Parts) -> Answer:
     """Get an account; one's own is already there from authentication."""
     user_id = call.subject_id()
-    own = call.caller.open_session
+    own = call.caller.authenticated_session
     if own is not None and own.user.id == user_id:
         return resource(UserView.of(own.user), call.fields)
-    user = await parts.reads.at(call.caller.moment).users.get(user_id)
+    user = await parts.reads.at(call.caller.wal_position).users.get(user_id)
     if user is None:
         raise NotFound
     return resource(UserView.of(user), call.fields)
@@ -191,8 +193,8 @@ def _registration(body: CreateUserBody) -> Registration:
     )
 
 
-def _change(body: UpdateUserBody) -> UserChange:
-    return UserChange(
+def _change(body: UpdateUserBody) -> UserPatch:
+    return UserPatch(
         name=None if body.name is UNSET else body.name,
         login_id=None if body.login_id is UNSET else body.login_id,
         role=None if body.role is UNSET else body.role,
@@ -214,7 +216,7 @@ def _filter(query: ListUsersQuery) -> UserFilter:
 def _exact(login_id: str) -> str:
     canonical = canonical_login_id(login_id)
     if canonical is None:
-        raise ValidationFailed(FieldFault("?login_id", "invalid_value", "No account can have this."))
+        raise ValidationFailed(FieldError("?login_id", "invalid_value", "No account can have this."))
     return canonical
 
 

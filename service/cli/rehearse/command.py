@@ -14,8 +14,8 @@ from sqlalchemy.exc import DBAPIError
 
 from service.cli.rehearse.environment import checksum, fill, make_key, serving, stand_in_the_way
 from service.cli.rehearse.load import Tally, live, read_back
-from service.cli.target import Place, configured_place
-from service.console import note, say
+from service.cli.target import MigrationTarget, configured_target
+from service.console import print_result, print_status
 from service.db.migrations.history import alembic_config, list_revisions
 from service.db.migrations.running import downgrade, upgrade
 from service.db.migrations.scratch import scratch_database
@@ -58,46 +58,46 @@ class _Course:
 @click.option("--more-versions", type=_FOLDER, help="A directory of revisions to try after the newest.")
 def rehearse(rows: int, cycles: int, requests: int, minutes: float, more_versions: Path | None) -> None:
     """Go down and up on a copy of the database, under load, and show that nothing fails or is lost."""
-    with configured_place() as place:
+    with configured_target() as migration:
         aim = _Aim(rows, cycles, requests, minutes, more_versions)
-        if not asyncio.run(_rehearse(place, aim)):
+        if not asyncio.run(_rehearse(migration, aim)):
             raise click.ClickException("The rehearsal was not clean.")
 
 
-async def _rehearse(place: Place, aim: _Aim) -> bool:
-    note("copying the database")
-    async with scratch_database(place.dsn, is_copy=True) as dsn:
+async def _rehearse(migration: MigrationTarget, aim: _Aim) -> bool:
+    print_status("copying the database")
+    async with scratch_database(migration.dsn, is_copy=True) as dsn:
         await upgrade(dsn)
-        note(f"adding {aim.rows} accounts")
+        print_status(f"adding {aim.rows} accounts")
         await fill(dsn, aim.rows)
         log = Path(mkdtemp(prefix="rollcall-rehearsal-")) / "service.log"
-        is_clean = await _perform(place, aim, dsn, log)
+        is_clean = await _perform(migration, aim, dsn, log)
     if is_clean:
         log.unlink()
         log.parent.rmdir()
     else:
-        note(f"what the service logged is in {log}")
+        print_status(f"what the service logged is in {log}")
     return is_clean
 
 
-async def _perform(place: Place, aim: _Aim, dsn: str, log: Path) -> bool:
+async def _perform(migration: MigrationTarget, aim: _Aim, dsn: str, log: Path) -> bool:
     before, key = await checksum(dsn), await make_key(dsn)
     with log.open("wb") as writing:
         async with serving(dsn, writing, _PROCESSES) as ports:
             course = _Course(ends_at=monotonic() + aim.minutes * 60)
             tally = Tally(lambda: course.is_changing)
-            await _under_load(place, aim, dsn, key, ports, course, tally)
+            await _under_load(migration, aim, dsn, key, ports, course, tally)
             lost = await read_back(ports[0], key, tally.promised)
     after = await checksum(dsn)
     is_clean = not (tally.failed or lost or before != after or course.cycles < aim.cycles)
     for line in _report(aim, course, tally, lost, before, after):
-        say(line)
-    say(f"verdict    {'clean' if is_clean else 'NOT CLEAN'}")
+        print_result(line)
+    print_result(f"verdict    {'clean' if is_clean else 'NOT CLEAN'}")
     return is_clean
 
 
 async def _under_load(
-    place: Place, aim: _Aim, dsn: str, key: str, ports: list[int], course: _Course, tally: Tally
+    migration: MigrationTarget, aim: _Aim, dsn: str, key: str, ports: list[int], course: _Course, tally: Tally
 ) -> None:
     stop = asyncio.Event()
     async with asyncio.TaskGroup() as group:
@@ -107,23 +107,23 @@ async def _under_load(
         try:
             while course.cycles < aim.cycles or tally.requests < aim.requests:
                 if monotonic() > course.ends_at:
-                    note("out of time")
+                    print_status("out of time")
                     break
                 try:
-                    await _cycle(place, aim, dsn, course)
+                    await _cycle(migration, aim, dsn, course)
                 except (CommandError, DBAPIError) as error:
-                    note("a change failed: " + str(error).partition("\n")[0])
+                    print_status("a change failed: " + str(error).partition("\n")[0])
                     break
-                note(f"cycle {course.cycles}: {tally.requests} requests, {tally.failed} failed")
+                print_status(f"cycle {course.cycles}: {tally.requests} requests, {tally.failed} failed")
         finally:
             stop.set()
 
 
-async def _cycle(place: Place, aim: _Aim, dsn: str, course: _Course) -> None:
+async def _cycle(migration: MigrationTarget, aim: _Aim, dsn: str, course: _Course) -> None:
     """Take the steps of one way down and up, with a pause between for requests on a quiet schema."""
     for move, target in _way(aim):
         course.is_changing, started = True, monotonic()
-        await move(dsn, target, patience=place.patience, more_versions=aim.more_versions)
+        await move(dsn, target, lock_retry=migration.lock_retry, more_versions=aim.more_versions)
         course.is_changing = False
         course.change_s.append(monotonic() - started)
         await asyncio.sleep(0.3)

@@ -10,27 +10,27 @@ from collections.abc import Hashable
 from contextvars import Context
 from typing import Any, Final, Generic, TypeAlias, TypeVar
 
-from service.db.core.read_pool import ReadLane, ReadQuery
+from service.db.core.read_pool import ReadPool, ReadQuery
 from service.domain.errors import DatabaseUnavailable
 
 KeyT = TypeVar("KeyT", bound=Hashable)
 _Values: TypeAlias = tuple[Any, ...]
 _Waiter: TypeAlias = "asyncio.Future[_Values | None]"
 
-_AT_ONCE: Final = 2
+_MAX_IN_FLIGHT: Final = 2
 """One statement is on its way while the answers to another are worked off."""
-_MOST_KEYS: Final = 128
+_MAX_BATCH: Final = 128
 
 
-class KeyedRead(Generic[KeyT]):
+class BatchLoader(Generic[KeyT]):
     """Finds rows of a query by keys that are unique.
 
     The query takes the keys as one array, `keys`, and gives the key of each row as its last column.
     `wait_timeout`, in seconds, bounds how long a key waits for its statement to begin.
     """
 
-    def __init__(self, lane: ReadLane, query: ReadQuery, *, wait_timeout: float = 2.0) -> None:
-        self._lane = lane
+    def __init__(self, read_pool: ReadPool, query: ReadQuery, *, wait_timeout: float = 2.0) -> None:
+        self._read_pool = read_pool
         self._query = query
         self._wait_timeout = wait_timeout
         self._waiting: dict[KeyT, list[_Waiter]] = {}
@@ -54,7 +54,7 @@ class KeyedRead(Generic[KeyT]):
 
     def _begin(self, loop: asyncio.AbstractEventLoop) -> None:
         self._is_due = False
-        if len(self._asking) < _AT_ONCE:
+        if len(self._asking) < _MAX_IN_FLIGHT:
             # In a context of its own: what is logged of it concerns more than one request.
             self._asking.add(loop.create_task(self._ask(), context=Context()))
         elif self._expiry is None:
@@ -70,7 +70,7 @@ class KeyedRead(Generic[KeyT]):
 
     async def _ask_for(self, group: dict[KeyT, list[_Waiter]]) -> None:
         try:
-            rows = await self._lane.fetch_all(self._query, keys=list(group))
+            rows = await self._read_pool.fetch_all(self._query, keys=list(group))
         except BaseException as error:
             _refuse(group, error)
             if not isinstance(error, Exception):
@@ -84,10 +84,10 @@ class KeyedRead(Generic[KeyT]):
         if self._expiry is not None:
             self._expiry.cancel()
             self._expiry = None
-        if len(self._waiting) <= _MOST_KEYS:
+        if len(self._waiting) <= _MAX_BATCH:
             group, self._waiting = self._waiting, {}
             return group
-        return {key: self._waiting.pop(key) for key in list(self._waiting)[:_MOST_KEYS]}
+        return {key: self._waiting.pop(key) for key in list(self._waiting)[:_MAX_BATCH]}
 
     def _expire(self) -> None:
         self._expiry = None

@@ -8,7 +8,7 @@ _REFUSALS: dict[str, type[RollcallError]] = {
 }
 
 
-def refusal_of(error: BaseException) -> RollcallError | None:
+def error_of_constraint(error: BaseException) -> RollcallError | None:
     """Give the refusal that a violated constraint means, or None when it means none."""
     refusal = _REFUSALS.get(constraint_of(error) or "")
     return refusal() if refusal is not None else None

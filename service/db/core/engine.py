@@ -18,7 +18,7 @@ from sqlalchemy.pool import QueuePool
 _URL = "postgresql+asyncpg://"
 _PORT = 5432
 _TRUST = "rollcall_trust"
-_FAREWELL_S = 0.25
+_CLOSE_TIMEOUT_S = 0.25
 _SHORTEST_TRY_S = 1.0
 
 
@@ -49,7 +49,7 @@ class _Connection(_Driver):
         A healthy server needs a millisecond to end what it does for us, and with it the locks. One that is
         frozen would cost a request that has used up its time two seconds more.
         """
-        await super().close(timeout=None if timeout is None else min(timeout, _FAREWELL_S))
+        await super().close(timeout=None if timeout is None else min(timeout, _CLOSE_TIMEOUT_S))
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,7 +140,7 @@ def pool_stats(engine: AsyncEngine, name: str) -> PoolStats:
     return PoolStats(name, used=pool.checkedout(), idle=pool.checkedin(), limit=pool.size())
 
 
-def distrust(engine: AsyncEngine) -> None:
+def invalidate_pool(engine: AsyncEngine) -> None:
     """Have every connection that is open now replaced before it is taken the next time."""
     trust: _Trust = engine.get_execution_options()[_TRUST]
     trust.is_lost = True

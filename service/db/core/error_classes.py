@@ -70,7 +70,7 @@ def is_disconnect(exc: BaseException) -> bool:
     return isinstance(error, ConnectionError) or state in _ENDS_THE_SESSION or _is_broken(error)
 
 
-def spoils_connection(exc: BaseException) -> bool:
+def must_discard(exc: BaseException) -> bool:
     """Whether a connection is not to be used again: lost, silent, interrupted, or to a read-only server.
 
     The next one is opened to whichever host is the primary by then.
@@ -80,7 +80,7 @@ def spoils_connection(exc: BaseException) -> bool:
     return sqlstate_of(exc) == _READ_ONLY or is_disconnect(exc)
 
 
-def spoils_pool(exc: BaseException) -> bool:
+def must_invalidate_pool(exc: BaseException) -> bool:
     """Whether the other connections of the pool are no better: lost, silent, or with plans made old.
 
     Each would otherwise cost somebody the same failure.

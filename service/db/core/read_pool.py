@@ -21,12 +21,12 @@ from service.db.core.error_classes import describe, is_disconnect, is_retryable,
 from service.db.core.statements import ReadQuery
 from service.domain.errors import DatabaseUnavailable
 
-__all__ = ["ReadLane", "ReadQuery", "Record"]
+__all__ = ["ReadPool", "ReadQuery", "Record"]
 
 ResultT = TypeVar("ResultT")
 _Driver: TypeAlias = "asyncpg.Connection[Record]"
 _Fetch: TypeAlias = Callable[..., Awaitable[ResultT]]
-_Waiter: TypeAlias = "tuple[float, asyncio.Future[_Slot]]"
+_Waiter: TypeAlias = "tuple[float, asyncio.Future[_PooledConnection]]"
 
 _FETCH_ONE: Final[_Fetch[Record | None]] = asyncpg.Connection.fetchrow
 _FETCH_ALL: Final[_Fetch[list[Record]]] = asyncpg.Connection.fetch
@@ -35,7 +35,7 @@ _OPEN_ATTEMPTS: Final = 3
 _log = structlog.get_logger(__name__)
 
 
-class ReadLane:
+class ReadPool:
     """Runs reads on `size` kept connections, which count towards the engine's `pool_size`.
 
     Each read is one statement outside any transaction, in a session that refuses writes. With `size` 0, which
@@ -81,12 +81,12 @@ class ReadLane:
         if self._is_closed:
             return
         self._is_closed = True
-        slots: list[_Slot] = []
+        slots: list[_PooledConnection] = []
         try:
             while len(slots) < self._size:
                 slots.append(self._take() or await self._queue(self._deadline))
         except TimeoutError:
-            _log.warning("read_lane_closed_in_use", in_use=self._size - len(slots))
+            _log.warning("read_pool_close_timeout", in_use=self._size - len(slots))
         finally:
             if self._expiry is not None:
                 self._expiry.cancel()
@@ -97,7 +97,7 @@ class ReadLane:
         """Tell how the kept connections are used; they are those of the engine's pool."""
         idle = sum(slot.is_usable(self._recycle) for slot in self._free)
         waiting = sum(not waiter.done() for _, waiter in self._waiting)
-        return PoolStats("lane", self._size - len(self._free), idle, self._size, waiting)
+        return PoolStats("read", self._size - len(self._free), idle, self._size, waiting)
 
     async def fetch_one(self, query: ReadQuery, /, **params: object) -> Record | None:
         """The first row, or None.
@@ -129,7 +129,7 @@ class ReadLane:
             refusal = translate(exc)
             if refusal is None:
                 raise
-            _log.info("read_refused", code=refusal.code, **describe(exc))
+            _log.info("read_failed", code=refusal.code, **describe(exc))
             raise refusal from None
 
     async def _fetch_in_lane(self, fetch: _Fetch[ResultT], sql: str, arguments: list[Any]) -> ResultT:
@@ -182,25 +182,25 @@ class ReadLane:
         except Exception as exc:
             if translate(exc) is None:
                 raise
-            _log.warning("read_lane_waits_for_database", **describe(exc))
+            _log.warning("read_pool_connect_failed", **describe(exc))
         finally:
             self._release(slot)
 
-    def _new_slots(self) -> "deque[_Slot]":
-        return deque(_Slot(self._engine) for _ in range(self._size))
+    def _new_slots(self) -> "deque[_PooledConnection]":
+        return deque(_PooledConnection(self._engine) for _ in range(self._size))
 
-    def _take(self) -> "_Slot | None":
+    def _take(self) -> "_PooledConnection | None":
         # Never overtakes: while somebody waits, nothing is free.
         return self._free.pop() if self._free else None
 
-    async def _wait(self) -> "_Slot":
+    async def _wait(self) -> "_PooledConnection":
         if self._is_closed:
             raise DatabaseUnavailable
         return await self._queue(self._wait_timeout)
 
-    async def _queue(self, timeout: float) -> "_Slot":  # noqa: ASYNC109 - one timer serves the whole queue
+    async def _queue(self, timeout: float) -> "_PooledConnection":  # noqa: ASYNC109 - one timer serves the whole queue
         loop = asyncio.get_running_loop()
-        waiter: asyncio.Future[_Slot] = loop.create_future()
+        waiter: asyncio.Future[_PooledConnection] = loop.create_future()
         expires_at = loop.time() + timeout
         self._waiting.append((expires_at, waiter))
         if self._expiry is None:
@@ -222,7 +222,7 @@ class ReadLane:
                 waiter.set_exception(TimeoutError())
         self._expiry = loop.call_at(self._waiting[0][0], self._expire) if self._waiting else None
 
-    def _release(self, slot: "_Slot") -> None:
+    def _release(self, slot: "_PooledConnection") -> None:
         while self._waiting:
             _, waiter = self._waiting.popleft()
             if not waiter.done():
@@ -234,7 +234,7 @@ class ReadLane:
             self._free.appendleft(slot)  # taken last: who takes it has to open it
 
 
-class _Slot:
+class _PooledConnection:
     """One place in the lane, with or without a living connection."""
 
     def __init__(self, engine: AsyncEngine) -> None:

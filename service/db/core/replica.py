@@ -22,10 +22,10 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 from service.db.core.engine import PoolStats
 from service.db.core.error_classes import describe
-from service.db.core.read_pool import ReadLane, ReadQuery, Record
-from service.domain.wal_position import Moment
+from service.db.core.read_pool import ReadPool, ReadQuery, Record
+from service.domain.wal_position import WalPosition
 
-LOOK_EVERY: Final = timedelta(seconds=1)
+PROBE_INTERVAL: Final = timedelta(seconds=1)
 
 _WITHIN_S: Final = 0.5
 """What a request gives the replica before it asks the primary."""
@@ -65,92 +65,92 @@ class Replica:
     It is used once `look` has found it well, and left alone after any failure until `look` does so again.
     """
 
-    def __init__(self, engine: AsyncEngine, primary: ReadLane, *, size: int, recycle: float = 1800.0) -> None:
+    def __init__(self, engine: AsyncEngine, primary: ReadPool, *, size: int, recycle: float = 1800.0) -> None:
         self.engine: Final = engine
         self.primary: Final = primary
         self.outcomes: Counter[str] = Counter(dict.fromkeys(Outcome, 0))
-        self._lane = ReadLane(engine, size=size, deadline=_WITHIN_S, recycle=recycle)
-        self._reached: WeakKeyDictionary[_Driver, Moment] = WeakKeyDictionary()
+        self._read_pool = ReadPool(engine, size=size, deadline=_WITHIN_S, recycle=recycle)
+        self._reached: WeakKeyDictionary[_Driver, WalPosition] = WeakKeyDictionary()
         self._system: int | None = None
-        self._trouble: dict[str, str] | None = {}
-        self._keeps_up = True
+        self._last_error: dict[str, str] | None = {}
+        self._is_caught_up = True
 
     @property
-    def is_well(self) -> bool:
+    def is_healthy(self) -> bool:
         """Whether reads are sent to it."""
-        return self._trouble is None
+        return self._last_error is None
 
     def stats(self) -> PoolStats:
         """Tell how its connections are used."""
-        return replace(self._lane.stats(), name="replica")
+        return replace(self._read_pool.stats(), name="replica")
 
-    async def look(self) -> None:
+    async def probe(self) -> None:
         """Use the replica from now on, if it was left alone and turns out to be well."""
-        if self.is_well:
+        if self.is_healthy:
             return
         try:
-            async with asyncio.timeout(LOOK_EVERY.total_seconds()):
+            async with asyncio.timeout(PROBE_INTERVAL.total_seconds()):
                 self._system = self._system or await self._system_of_primary()
-                await self._lane.run(self._ask, _REACHED, {})
-                await self._lane.start()
+                await self._read_pool.run(self._ask, _REACHED, {})
+                await self._read_pool.start()
         except Exception as error:  # noqa: BLE001 - whatever it is, the primary answers
-            self._leave_alone(error)
+            self._open_circuit(error)
         else:
-            self._trouble, self._keeps_up = None, True
-            _log.info("replica_used")
+            self._last_error, self._is_caught_up = None, True
+            _log.info("replica_up")
 
     async def close(self) -> None:
         """Give its connections up."""
-        self._trouble = {}
-        await self._lane.close()
+        self._last_error = {}
+        await self._read_pool.close()
         await self.engine.dispose()
 
     async def fetch(
-        self, fetch: _Fetch[ResultT], query: ReadQuery, params: Mapping[str, Any], moment: Moment
+        self, fetch: _Fetch[ResultT], query: ReadQuery, params: Mapping[str, Any], wal_position: WalPosition
     ) -> ResultT | Outcome:
         """Run a read as of the moment or later, or tell why the primary has to."""
-        found = await self._attempt(partial(self._fetch_as_of, moment, fetch), query, params)
+        found = await self._attempt(partial(self._fetch_as_of, wal_position, fetch), query, params)
         self.outcomes[found if isinstance(found, Outcome) else Outcome.ANSWERED] += 1
         return found
 
     async def _attempt(
         self, fetch: _Fetch[ResultT | Outcome], query: ReadQuery, params: Mapping[str, Any]
     ) -> ResultT | Outcome:
-        if not self.is_well:
+        if not self.is_healthy:
             return Outcome.FAILED
         try:
             async with asyncio.timeout(_WITHIN_S):
-                found = await self._fetch_patiently(fetch, query, params)
+                found = await self._fetch_with_retry(fetch, query, params)
         except Exception as error:  # noqa: BLE001 - whatever it is, the primary answers
-            self._leave_alone(error)
+            self._open_circuit(error)
             return Outcome.FAILED
-        self._keeps_up = found is not Outcome.BEHIND
+        self._is_caught_up = found is not Outcome.BEHIND
         return found
 
-    async def _fetch_patiently(
+    async def _fetch_with_retry(
         self, fetch: _Fetch[ResultT | Outcome], query: ReadQuery, params: Mapping[str, Any]
     ) -> ResultT | Outcome:
         """Ask a few times, without a connection in between; once while it is behind for longer."""
-        for pause_s in _PAUSES_S if self._keeps_up else ():
-            found = await self._lane.run(fetch, query, params)
+        for pause_s in _PAUSES_S if self._is_caught_up else ():
+            found = await self._read_pool.run(fetch, query, params)
             if found is not Outcome.BEHIND:
                 return found
             await asyncio.sleep(pause_s)
-        return await self._lane.run(fetch, query, params)
+        return await self._read_pool.run(fetch, query, params)
 
     async def _fetch_as_of(
-        self, moment: Moment, fetch: _Fetch[ResultT], driver: _Driver, sql: str, *arguments: Any
+        self, wal_position: WalPosition, fetch: _Fetch[ResultT], driver: _Driver, sql: str, *arguments: Any
     ) -> ResultT | Outcome:
         reached = self._reached.get(driver)
-        if reached is None or not reached.includes(moment):
+        if reached is None or not reached.includes(wal_position):
             reached = self._reached[driver] = await self._ask(driver)
-        if not reached.includes(moment):
+        if not reached.includes(wal_position):
             return Outcome.BEHIND
         found = await fetch(driver, sql, *arguments)
         _check_is_standby(driver)
         return found
 
-    async def _ask(self, driver: _Driver, sql: str = _REACHED.sql) -> Moment:
+    async def _ask(self, driver: _Driver, sql: str = _REACHED.sql) -> WalPosition:
         """Ask the server behind a connection how far it is.
 
         The timeline is that of its control file, which follows a switch late: a standby that does not know of
@@ -160,7 +160,7 @@ class Replica:
         _check_is_standby(driver)
         if row is None or row.system_identifier != self._system:
             raise NotItsStandby
-        return Moment(row.timeline, row.replayed)
+        return WalPosition(row.timeline, row.replayed)
 
     async def _system_of_primary(self) -> int:
         """Give what a database cluster has in common with its standbys alone."""
@@ -170,19 +170,19 @@ class Replica:
         system: int = row.system_identifier
         return system
 
-    def _leave_alone(self, error: Exception) -> None:
+    def _open_circuit(self, error: Exception) -> None:
         trouble = describe(error)
-        if trouble != self._trouble:
-            _log.warning("replica_left_alone", **trouble)
-        self._trouble = trouble
+        if trouble != self._last_error:
+            _log.warning("replica_down", **trouble)
+        self._last_error = trouble
 
 
-class LaneAsOf:
+class ReplicaRouter:
     """Reads as of a moment or later: the replica's where it is far enough, else the primary's."""
 
-    def __init__(self, replica: Replica, moment: Moment) -> None:
+    def __init__(self, replica: Replica, wal_position: WalPosition) -> None:
         self._replica = replica
-        self._moment = moment
+        self._moment = wal_position
 
     async def fetch_one(self, query: ReadQuery, /, **params: object) -> Record | None:
         """The first row, or None.

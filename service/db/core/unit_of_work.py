@@ -10,8 +10,8 @@ import structlog
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from service.db.core import error_classes
-from service.db.core.constraints import refusal_of
-from service.db.core.engine import distrust
+from service.db.core.constraints import error_of_constraint
+from service.db.core.engine import invalidate_pool
 from service.db.core.statements import Driver
 from service.db.transaction import Tx
 from service.domain.errors import OutcomeUnknown, RollcallError
@@ -23,7 +23,7 @@ _log = structlog.get_logger(__name__)
 _audit = structlog.get_logger("rollcall.audit")
 
 
-def count_nothing(_action: str) -> None:
+def ignore_action(_action: str) -> None:
     """Count nothing."""
 
 
@@ -36,7 +36,7 @@ class UnitOfWork:
     `count` is called with each action of the audit trail once it is committed.
     """
 
-    def __init__(self, engine: AsyncEngine, *, count: Callable[[str], None] = count_nothing) -> None:
+    def __init__(self, engine: AsyncEngine, *, count: Callable[[str], None] = ignore_action) -> None:
         self._engine = engine
         self._count = count
         self._connection: AsyncConnection | None = None
@@ -60,8 +60,8 @@ class UnitOfWork:
         if error is None and tx.failure is None:
             if tx.has_begun:
                 await self._commit(connection)
-            await _give_back(connection)
-            self._tell(tx)
+            await _release(connection)
+            self._publish_audit(tx)
             return
         if error is None:
             # PostgreSQL would answer this COMMIT with a roll-back, and the driver would not mind.
@@ -93,20 +93,20 @@ class UnitOfWork:
         # A failure keeps the frames it passed, and those the transaction: forgotten, or they form a circle.
         cause, tx.failure = tx.failure or error, None
         self._distrust_after(cause)
-        if error_classes.spoils_connection(cause):
+        if error_classes.must_discard(cause):
             await _discard(connection)
             return
         if tx.has_begun:
             await _send_roll_back(connection)
-        await _give_back(connection)
+        await _release(connection)
 
     def _distrust_after(self, failure: BaseException) -> None:
-        if error_classes.spoils_pool(failure):
-            distrust(self._engine)
+        if error_classes.must_invalidate_pool(failure):
+            invalidate_pool(self._engine)
 
-    def _tell(self, tx: Tx) -> None:
+    def _publish_audit(self, tx: Tx) -> None:
         """Log and count what has happened, now that it has. Source: OWASP ASVS 5.0 16.3.1, 16.3.2."""
-        for line in tx.told:
+        for line in tx.audit_records:
             _audit.info(**line)
             self._count(line["event"])
 
@@ -123,8 +123,8 @@ class UnitOfWork:
         for attempt in range(1, ATTEMPTS):
             try:
                 return await self._attempt(work)
-            except _Again as again:
-                _log.info("transaction_repeated", attempt=attempt, **again.description)
+            except _Retry as retry:
+                _log.info("transaction_retried", attempt=attempt, **retry.description)
                 await asyncio.sleep(random.uniform(0.01, 0.1))  # noqa: S311 - jitter, not a secret
         async with self as tx:
             return await work(tx)
@@ -137,11 +137,11 @@ class UnitOfWork:
                 if error_classes.is_retryable(error) and (
                     not error_classes.is_disconnect(error) or tx.statements == 0
                 ):
-                    raise _Again(error_classes.describe(error)) from None
+                    raise _Retry(error_classes.describe(error)) from None
                 raise
 
 
-class _Again(RollcallError):
+class _Retry(RollcallError):
     """The attempt was rolled back and may be repeated. Never leaves this module."""
 
     def __init__(self, description: dict[str, Any]) -> None:
@@ -168,7 +168,7 @@ async def _send_roll_back(connection: AsyncConnection) -> None:
         raise
 
 
-async def _give_back(connection: AsyncConnection) -> None:
+async def _release(connection: AsyncConnection) -> None:
     """Return a connection to the pool; the outcome is settled before."""
     try:
         await connection.close()
@@ -188,8 +188,8 @@ async def _discard(connection: AsyncConnection) -> None:
 
 def _refusal(error: Exception, *, committing: bool = False) -> Exception:
     """Give what the caller is told of a database error: a refusal, or the error itself when it is a bug."""
-    refusal = refusal_of(error) or error_classes.translate(error, committing=committing)
+    refusal = error_of_constraint(error) or error_classes.translate(error, committing=committing)
     if refusal is None:
         return error
-    _log.info("database_refused", code=refusal.code, **error_classes.describe(error))
+    _log.info("database_error", code=refusal.code, **error_classes.describe(error))
     return refusal

@@ -5,7 +5,7 @@ from typing import Any
 
 from sqlalchemy import case, func, not_
 
-from service.domain.wal_position import Moment
+from service.domain.wal_position import WalPosition
 
 _FLUSHED = func.pg_current_wal_flush_lsn()
 _IS_PRIMARY = not_(func.pg_is_in_recovery())
@@ -13,17 +13,17 @@ _TIMELINE_DIGITS = 8
 
 # Both are asked while the statement runs, hence after its snapshot was taken: what it shows is included.
 # A server in recovery has no position of this kind, and would refuse the whole statement.
-MOMENT_COLUMNS: tuple[Any, ...] = (
+WAL_POSITION_COLUMNS: tuple[Any, ...] = (
     case((_IS_PRIMARY, _FLUSHED)).label("flushed"),
     case((_IS_PRIMARY, func.pg_walfile_name(_FLUSHED))).label("wal_file"),
 )
-MOMENT_WIDTH = len(MOMENT_COLUMNS)
+WAL_POSITION_WIDTH = len(WAL_POSITION_COLUMNS)
 
 
-def moment_from(values: Sequence[Any]) -> Moment | None:
-    """Make the moment from the values of `MOMENT_COLUMNS`; None when the server takes no writes.
+def wal_position_from(values: Sequence[Any]) -> WalPosition | None:
+    """Make the moment from the values of `WAL_POSITION_COLUMNS`; None when the server takes no writes.
 
     The name of a file of the log begins with the timeline, in hexadecimal digits.
     """
     flushed, wal_file = values
-    return Moment(int(wal_file[:_TIMELINE_DIGITS], 16), flushed) if wal_file is not None else None
+    return WalPosition(int(wal_file[:_TIMELINE_DIGITS], 16), flushed) if wal_file is not None else None

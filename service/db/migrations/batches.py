@@ -10,7 +10,7 @@ from alembic.operations import Operations
 from sqlalchemy import Connection, TextClause, text
 from sqlalchemy.exc import DBAPIError
 
-from service.db.migrations.lock_retry import Patience
+from service.db.migrations.lock_retry import LockRetryPolicy
 
 BATCH_ROWS = 2000
 
@@ -62,16 +62,19 @@ def _statement(
 
 
 def _run_through(operations: Operations, first: TextClause, following: TextClause) -> None:
-    bind, patience = operations.get_bind(), operations.get_context().opts.get("patience", Patience())
-    last = _last_of(bind, first, {}, patience)
+    bind, lock_retry = (
+        operations.get_bind(),
+        operations.get_context().opts.get("lock_retry", LockRetryPolicy()),
+    )
+    last = _last_of(bind, first, {}, lock_retry)
     while last is not None:
-        last = _last_of(bind, following, last, patience)
+        last = _last_of(bind, following, last, lock_retry)
 
 
 def _last_of(
-    bind: Connection, statement: TextClause, after: dict[str, Any], patience: Patience
+    bind: Connection, statement: TextClause, after: dict[str, Any], lock_retry: LockRetryPolicy
 ) -> dict[str, Any] | None:
-    attempts = patience.start()
+    attempts = lock_retry.start()
     while True:
         try:
             found = bind.execute(statement, after).mappings().one_or_none()

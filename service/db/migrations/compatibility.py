@@ -16,7 +16,7 @@ HEAD_ID = "0011_tune_sessions"
 UNDEFINED_TABLE = "42P01"
 
 
-class Standing(StrEnum):
+class SchemaStatus(StrEnum):
     """Where a database's schema stands, seen from a window."""
 
     INSIDE = "inside"
@@ -27,7 +27,7 @@ class Standing(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Window:
+class RevisionRange:
     """The oldest and the newest revision number that a process serves."""
 
     oldest: int
@@ -39,20 +39,20 @@ class Window:
     def __str__(self) -> str:
         return f"{self.oldest:04} to {self.newest:04}"
 
-    def place(self, revision: str | None) -> Standing:
+    def classify(self, revision: str | None) -> SchemaStatus:
         """Tell where a revision stands; None is a database without any."""
         if revision is None:
-            return Standing.UNMIGRATED
+            return SchemaStatus.UNMIGRATED
         try:
             number = number_of(revision)
         except ValueError:
-            return Standing.UNKNOWN
+            return SchemaStatus.UNKNOWN
         if number in self:
-            return Standing.INSIDE
-        return Standing.BEHIND if number < self.oldest else Standing.AHEAD
+            return SchemaStatus.INSIDE
+        return SchemaStatus.BEHIND if number < self.oldest else SchemaStatus.AHEAD
 
 
-SERVED = Window(HEAD - 1, HEAD + 1)
+SUPPORTED = RevisionRange(HEAD - 1, HEAD + 1)
 """What this release serves."""
 
 

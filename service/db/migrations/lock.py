@@ -9,7 +9,7 @@ from alembic.util import CommandError
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
-from service.db.migrations.lock_retry import Patience
+from service.db.migrations.lock_retry import LockRetryPolicy
 
 # "rollcall" in ASCII, as a number of 64 bits.
 LOCK_ID = int.from_bytes(b"rollcall")
@@ -29,8 +29,8 @@ class LockHeld(CommandError):
 
 
 @asynccontextmanager
-async def exclusively(
-    engine: AsyncEngine, patience: Patience, report: Callable[[str], None]
+async def migration_lock(
+    engine: AsyncEngine, lock_retry: LockRetryPolicy, report: Callable[[str], None]
 ) -> AsyncIterator[None]:
     """Hold the database's migration lock, which ends with this process however it ends.
 
@@ -42,14 +42,14 @@ async def exclusively(
     """
     async with engine.connect() as connection:
         connection = await connection.execution_options(isolation_level="AUTOCOMMIT")
-        await _acquire(connection, patience, report)
+        await _acquire(connection, lock_retry, report)
         try:
             yield
         finally:
             await connection.execute(text("SELECT pg_advisory_unlock(:id)"), {"id": LOCK_ID})
 
 
-async def who_is_in_the_way(engine: AsyncEngine) -> str:
+async def blocking_sessions(engine: AsyncEngine) -> str:
     """Return the oldest open transactions of this database, in words."""
     async with engine.connect() as connection:
         found = (await connection.execute(text(_OLDEST))).all()
@@ -57,8 +57,10 @@ async def who_is_in_the_way(engine: AsyncEngine) -> str:
     return ", ".join(words) or "others"
 
 
-async def _acquire(connection: AsyncConnection, patience: Patience, report: Callable[[str], None]) -> None:
-    ends_at, reported = monotonic() + patience.deadline.total_seconds(), False
+async def _acquire(
+    connection: AsyncConnection, lock_retry: LockRetryPolicy, report: Callable[[str], None]
+) -> None:
+    ends_at, reported = monotonic() + lock_retry.deadline.total_seconds(), False
     while not await connection.scalar(text("SELECT pg_try_advisory_lock(:id)"), {"id": LOCK_ID}):
         if monotonic() > ends_at:
             raise LockHeld("another migration is still running on this database")

@@ -18,7 +18,7 @@ class StillLocked(CommandError):
 
 
 @dataclass(frozen=True, slots=True)
-class Patience:
+class LockRetryPolicy:
     """`lock_timeout` bounds one wait, in which later readers queue; `deadline` all of them together."""
 
     lock_timeout: timedelta = timedelta(milliseconds=300)

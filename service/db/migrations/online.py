@@ -12,17 +12,17 @@ from alembic.util import CommandError
 from sqlalchemy import Connection, text
 
 from service.db.migrations.batches import in_batches
-from service.db.migrations.lock_retry import Patience
+from service.db.migrations.lock_retry import LockRetryPolicy
 
 _EXAMPLES = 20
 
 
-class DataInTheWay(CommandError):
+class DataCheckFailed(CommandError):
     """Rows that a revision cannot take along. Nothing was changed."""
 
 
 @dataclass(frozen=True, slots=True)
-class Obstacle:
+class DataCheck:
     """What must not be in a table before a revision, and the query that finds it."""
 
     table: str
@@ -48,7 +48,7 @@ def refuse_duplicates(operations: Operations, table: str, *columns: str) -> None
     named = ", ".join(columns)
     _refuse(
         operations,
-        Obstacle(
+        DataCheck(
             table,
             columns,
             f"has the same {named} more than once",
@@ -68,17 +68,17 @@ def refuse_rows(
     """
     named = ", ".join(shown)
     query = f"SELECT {named} FROM {table} WHERE {condition} ORDER BY {named} LIMIT {_EXAMPLES}"
-    _refuse(operations, Obstacle(table, tuple(shown), f"has rows where {condition}", query))
+    _refuse(operations, DataCheck(table, tuple(shown), f"has rows where {condition}", query))
 
 
-def _refuse(operations: Operations, obstacle: Obstacle) -> None:
+def _refuse(operations: Operations, obstacle: DataCheck) -> None:
     context = operations.get_context()
     if context.as_sql:
         context.opts.get("obstacles", []).append(obstacle)
         return
     found = obstacle.find(operations.get_bind())
     if found:
-        raise DataInTheWay(found)
+        raise DataCheckFailed(found)
 
 
 def build_index(
@@ -153,8 +153,8 @@ def _is_valid(operations: Operations, index: str) -> bool:
 def _patiently(operations: Operations) -> Iterator[None]:
     """Outside a transaction, and waiting for old ones to end: such a wait holds nobody up."""
     context = operations.get_context()
-    patience = context.opts.get("patience", Patience())
+    lock_retry = context.opts.get("lock_retry", LockRetryPolicy())
     with context.autocommit_block():
-        operations.execute(f"SET lock_timeout = '{patience.deadline_ms}ms'")
+        operations.execute(f"SET lock_timeout = '{lock_retry.deadline_ms}ms'")
         yield
-        operations.execute(f"SET lock_timeout = '{patience.lock_timeout_ms}ms'")
+        operations.execute(f"SET lock_timeout = '{lock_retry.lock_timeout_ms}ms'")

@@ -68,16 +68,16 @@ def restore_columns(
         operations.add_column(table, column, if_not_exists=True)
     returning = [column.name for column in columns if is_parked(operations, _name(table, column.name))]
     for name in returning:
-        _give_back(operations, table, name, key)
+        _release(operations, table, name, key)
     for name in returning:
         operations.execute(f"DROP TABLE {_parked(_name(table, name))}")
 
 
 def drop_unfinished(connection: Connection) -> None:
     """Forget columns whose parking was interrupted: they are still in their place."""
-    for function, place in connection.execute(text(_UNFINISHED), {"schema": SCHEMA}).all():
+    for function, classify in connection.execute(text(_UNFINISHED), {"schema": SCHEMA}).all():
         connection.execute(text(f'DROP FUNCTION {SCHEMA}."{function}"() CASCADE'))
-        connection.execute(text(f"DROP TABLE IF EXISTS {_parked(place)}"))
+        connection.execute(text(f"DROP TABLE IF EXISTS {_parked(classify)}"))
 
 
 def drop_all(connection: Connection) -> None:
@@ -144,11 +144,11 @@ def _follow_writers(operations: Operations, table: str, column: str, key: tuple[
     """Make the place for a column's values, and let a trigger note what is written from now on."""
     if is_parked(operations, _name(table, column)):
         return
-    place, keys = _parked(_name(table, column)), listed(key)
+    classify, keys = _parked(_name(table, column)), listed(key)
     operations.execute(f"CREATE SCHEMA IF NOT EXISTS {SCHEMA}")
-    operations.execute(f'CREATE TABLE {place} AS SELECT {keys}, "{column}" FROM "{table}" WITH NO DATA')
+    operations.execute(f'CREATE TABLE {classify} AS SELECT {keys}, "{column}" FROM "{table}" WITH NO DATA')
     operations.execute(
-        f"ALTER TABLE {place} ADD PRIMARY KEY ({keys}),"
+        f"ALTER TABLE {classify} ADD PRIMARY KEY ({keys}),"
         f' ADD FOREIGN KEY ({keys}) REFERENCES "{table}" ({keys}) ON DELETE CASCADE'
     )
     operations.execute(_following(table, column, key))
@@ -164,7 +164,7 @@ def _copy(operations: Operations, table: str, column: str, key: tuple[str, ...])
     in_batches(operations, f'"{table}"', work, columns=[column], key=key, lock="FOR KEY SHARE")
 
 
-def _give_back(operations: Operations, table: str, column: str, key: tuple[str, ...]) -> None:
+def _release(operations: Operations, table: str, column: str, key: tuple[str, ...]) -> None:
     same = " AND ".join(f'home."{name}" = batch."{name}"' for name in key)
     work = f'UPDATE "{table}" AS home SET "{column}" = batch."{column}" FROM batch WHERE {same}'
     in_batches(operations, _parked(_name(table, column)), work, columns=[column], key=key)

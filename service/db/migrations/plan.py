@@ -14,7 +14,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 from service.db.migrations import operations, parking
 from service.db.migrations.history import Step
-from service.db.migrations.online import Obstacle
+from service.db.migrations.online import DataCheck
 from service.db.tables import Base
 
 _SIZES = """
@@ -48,13 +48,13 @@ class Script:
     """A step as SQL, with the checks that come before it."""
 
     sql: str
-    obstacles: tuple[Obstacle, ...]
+    obstacles: tuple[DataCheck, ...]
 
 
 def write_script(step: Step, parked: Iterable[str] = ()) -> Script:
     """Return a step's SQL, given what is parked. Runs nothing."""
     operations.register()
-    buffer, obstacles = StringIO(), list[Obstacle]()
+    buffer, obstacles = StringIO(), list[DataCheck]()
     options: dict[str, Any] = {
         "as_sql": True,
         "output_buffer": buffer,
@@ -95,7 +95,7 @@ def _plan_step(connection: Connection, step: Step, parked: Iterable[str], sizes:
     return StepPlan(step, script.sql, touched, tuple(words for words in found if words))
 
 
-def _look_for(connection: Connection, obstacle: Obstacle) -> str | None:
+def _look_for(connection: Connection, obstacle: DataCheck) -> str | None:
     try:
         with connection.begin_nested():
             return obstacle.find(connection)

@@ -10,7 +10,7 @@ _WITHIN_S = 5.0
 
 
 @dataclass(frozen=True, slots=True)
-class FirstLook:
+class DatabaseState:
     """What need not be done; where nothing was to be seen, all of it has to."""
 
     is_at_head: bool = False
@@ -18,7 +18,7 @@ class FirstLook:
     has_accounts: bool = False
 
 
-async def look(dsn: str) -> FirstLook:
+async def probe(dsn: str) -> DatabaseState:
     """Look at a database, which may be empty.
 
     One that does not answer is told by whoever works on it next: here, nothing was to be seen.
@@ -31,5 +31,5 @@ async def look(dsn: str) -> FirstLook:
         finally:
             await connection.close(timeout=_WITHIN_S)
     except (asyncpg.PostgresError, asyncpg.InterfaceError, OSError, TimeoutError):
-        return FirstLook()
-    return FirstLook([row["version_num"] for row in revisions] == [HEAD_ID], has_accounts)
+        return DatabaseState()
+    return DatabaseState([row["version_num"] for row in revisions] == [HEAD_ID], has_accounts)

@@ -18,8 +18,8 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 from service.db.core.engine import create_engine
 from service.db.migrations import parking
 from service.db.migrations.history import alembic_config
-from service.db.migrations.lock import exclusively, who_is_in_the_way
-from service.db.migrations.lock_retry import Patience
+from service.db.migrations.lock import blocking_sessions, migration_lock
+from service.db.migrations.lock_retry import LockRetryPolicy
 
 Report = Callable[[str], None]
 
@@ -42,7 +42,7 @@ def migrate(
     target: str,
     *,
     upward: bool,
-    patience: Patience | None = None,
+    lock_retry: LockRetryPolicy | None = None,
     report: Report = _say_nothing,
     more_versions: Path | None = None,
 ) -> None:
@@ -53,7 +53,7 @@ def migrate(
         alembic.util.CommandError: there is no such revision, or it lies the other way.
     """
     config = alembic_config(
-        more_versions=more_versions, dsn=dsn, patience=patience or Patience(), report=report
+        more_versions=more_versions, dsn=dsn, lock_retry=lock_retry or LockRetryPolicy(), report=report
     )
     with _ONE_AT_A_TIME:
         (command.upgrade if upward else command.downgrade)(config, target)
@@ -69,26 +69,28 @@ async def downgrade(dsn: str, target: str = "-1", **options: Any) -> None:
     await asyncio.to_thread(partial(migrate, dsn, target, upward=False, **options))
 
 
-async def tidy(dsn: str, patience: Patience, report: Report = _say_nothing) -> None:
+async def tidy(dsn: str, lock_retry: LockRetryPolicy, report: Report = _say_nothing) -> None:
     """Remove what an interrupted rollback prepared. Nothing else changes: its columns are still in place."""
-    await _do(dsn, parking.drop_unfinished, patience, report)
+    await _do(dsn, parking.drop_unfinished, lock_retry, report)
 
 
-async def purge(dsn: str, patience: Patience, report: Report = _say_nothing) -> None:
+async def purge(dsn: str, lock_retry: LockRetryPolicy, report: Report = _say_nothing) -> None:
     """Remove for good what rollbacks parked. The next upgrade makes those tables and columns empty."""
-    await _do(dsn, parking.drop_all, patience, report)
+    await _do(dsn, parking.drop_all, lock_retry, report)
 
 
-async def _do(dsn: str, work: Callable[[Connection], None], patience: Patience, report: Report) -> None:
+async def _do(
+    dsn: str, work: Callable[[Connection], None], lock_retry: LockRetryPolicy, report: Report
+) -> None:
     def do(connection: Connection) -> None:
-        _limit_waits(connection, patience)
+        _limit_waits(connection, lock_retry)
         work(connection)
         connection.commit()
 
     engine = migration_engine(dsn)
     try:
-        async with exclusively(engine, patience, report):
-            await _persist(engine, do, patience, report)
+        async with migration_lock(engine, lock_retry, report):
+            await _persist(engine, do, lock_retry, report)
     finally:
         await engine.dispose()
 
@@ -111,20 +113,22 @@ async def connection_to(dsn: str) -> AsyncIterator[AsyncConnection]:
         await engine.dispose()
 
 
-async def run(dsn: str, context: Any, options: dict[str, Any], patience: Patience, report: Report) -> None:
+async def run(
+    dsn: str, context: Any, options: dict[str, Any], lock_retry: LockRetryPolicy, report: Report
+) -> None:
     """Do what an `alembic` command asked for. For `alembic/env.py` only, whose context and options it takes.
 
     One transaction per revision. A revision that finds its tables locked is taken back and tried again; an
     interrupted run leaves the last completed revision, and the next run goes on from there.
     """
-    options = {**options, "patience": patience}
+    options = {**options, "lock_retry": lock_retry}
     engine = migration_engine(dsn)
     try:
         async with engine.connect() as connection:
             steps = await connection.run_sync(_steps_asked_for, context, options)
         if steps:
-            async with exclusively(engine, patience, report):
-                await _persist(engine, partial(_take, context, options, steps, report), patience, report)
+            async with migration_lock(engine, lock_retry, report):
+                await _persist(engine, partial(_take, context, options, steps, report), lock_retry, report)
     finally:
         await engine.dispose()
 
@@ -146,15 +150,15 @@ def _steps_asked_for(connection: Connection, context: Any, options: dict[str, An
 
 
 async def _persist(
-    engine: AsyncEngine, take: Callable[[Connection], None], patience: Patience, report: Report
+    engine: AsyncEngine, take: Callable[[Connection], None], lock_retry: LockRetryPolicy, report: Report
 ) -> None:
-    attempts = patience.start()
+    attempts = lock_retry.start()
     while True:
         try:
             async with engine.connect() as connection:
                 return await connection.run_sync(take)
         except DBAPIError as error:
-            in_the_way = await who_is_in_the_way(engine)
+            in_the_way = await blocking_sessions(engine)
             pause_s = attempts.next_pause_s(error, in_the_way)
         report(f"in use by {in_the_way}; trying again in {pause_s:.1f} s")
         await asyncio.sleep(pause_s)
@@ -164,7 +168,7 @@ def _take(
     context: Any, options: dict[str, Any], steps: list[Any], report: Report, connection: Connection
 ) -> None:
     """Take the steps that are left, seen from where the database stands now."""
-    _limit_waits(connection, options["patience"])
+    _limit_waits(connection, options["lock_retry"])
     if any(isinstance(step, RevisionStep) and step.is_upgrade for step in steps):
         parking.drop_unfinished(connection)
         connection.commit()
@@ -194,8 +198,8 @@ def _revision(step: Any) -> str:
     return str(step.revision.revision) if isinstance(step, RevisionStep) else str(step)
 
 
-def _limit_waits(connection: Connection, patience: Patience) -> None:
-    connection.execute(text(f"SET lock_timeout = {patience.lock_timeout_ms}"))
+def _limit_waits(connection: Connection, lock_retry: LockRetryPolicy) -> None:
+    connection.execute(text(f"SET lock_timeout = {lock_retry.lock_timeout_ms}"))
     # A backend whose client was killed must not go on changing things after its lock is gone.
     # (PostgreSQL before 14 cannot.)
     connection.execute(

@@ -5,7 +5,7 @@ from typing import Any, Protocol, TypeVar
 
 from service.db.core.engine import Record
 from service.db.core.statements import ReadQuery, Statement
-from service.domain.pages import Page, Position
+from service.domain.pages import Keyset, Page
 
 ItemT = TypeVar("ItemT")
 
@@ -23,7 +23,7 @@ class Executor(Protocol):
         """Run one statement and give all its rows."""
 
 
-class Lane(Protocol):
+class ReadExecutor(Protocol):
     """Runs single statements outside any transaction."""
 
     async def fetch_one(self, query: ReadQuery, /, **params: object) -> Record | None:
@@ -40,14 +40,14 @@ class Repository:
         self._db = executor
 
 
-def page_of(items: list[ItemT], limit: int, position_of: Callable[[ItemT], Position]) -> Page[ItemT]:
+def page_of(items: list[ItemT], limit: int, keyset_of: Callable[[ItemT], Keyset]) -> Page[ItemT]:
     """Cut a page from `limit + 1` fetched items: the one too many tells that there is a next page."""
     if len(items) <= limit:
         return Page(items, None)
-    return Page(items[:limit], position_of(items[limit - 1]))
+    return Page(items[:limit], keyset_of(items[limit - 1]))
 
 
-def made(row: Record | None) -> Record:
+def require_row(row: Record | None) -> Record:
     """Take the row of a statement that cannot miss, as it makes the row or holds its lock."""
     if row is None:
         raise RuntimeError("a statement gave no row")

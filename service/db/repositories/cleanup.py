@@ -61,7 +61,7 @@ _NETWORK_BUCKETS = _batch(
 )
 
 
-class Housekeeping(Repository):
+class Cleanup(Repository):
     """Deletes at most one batch of each kind; several replicas may do so at once."""
 
     async def purge_sessions(self, batch: int) -> int:

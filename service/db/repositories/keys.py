@@ -21,14 +21,14 @@ from sqlalchemy import (
     update,
 )
 
-from service.db.core.batch_loader import KeyedRead
-from service.db.core.read_pool import ReadLane
+from service.db.core.batch_loader import BatchLoader
+from service.db.core.read_pool import ReadPool
 from service.db.core.statements import ReadQuery, Statement
-from service.db.core.wal_position import MOMENT_COLUMNS, MOMENT_WIDTH, moment_from
-from service.db.repositories.base import Lane, Repository, made, page_of
+from service.db.core.wal_position import WAL_POSITION_COLUMNS, WAL_POSITION_WIDTH, wal_position_from
+from service.db.repositories.base import ReadExecutor, Repository, page_of, require_row
 from service.db.tables import ApiKeyRow
 from service.domain.keys import ApiKey, Scope
-from service.domain.pages import Page, Position
+from service.domain.pages import Keyset, Page
 
 API_KEY_COLUMNS: tuple[Any, ...] = (
     ApiKeyRow.id,
@@ -63,8 +63,11 @@ def api_key_from(values: Iterable[Any]) -> ApiKey:
 
 
 def api_key_as_of_from(values: Sequence[Any]) -> ApiKey:
-    """Make the entity from the values of `API_KEY_COLUMNS` and `MOMENT_COLUMNS`."""
-    return replace(api_key_from(values[:-MOMENT_WIDTH]), moment=moment_from(values[-MOMENT_WIDTH:]))
+    """Make the entity from the values of `API_KEY_COLUMNS` and `WAL_POSITION_COLUMNS`."""
+    return replace(
+        api_key_from(values[:-WAL_POSITION_WIDTH]),
+        wal_position=wal_position_from(values[-WAL_POSITION_WIDTH:]),
+    )
 
 
 _ADD = Statement(
@@ -113,7 +116,7 @@ class ApiKeyRepository(Repository):
                 "expires_at": key.expires_at,
             },
         )
-        return api_key_from(made(row))
+        return api_key_from(require_row(row))
 
     async def revoke(self, key_id: UUID) -> bool:
         """Revoke a key; False when there is none."""
@@ -130,21 +133,21 @@ class ApiKeyReads:
     _FIRST_PAGE = ReadQuery(_ALL)
     _NEXT_PAGE = ReadQuery(_ALL_CONTINUED)
 
-    def __init__(self, lane: Lane) -> None:
-        self._lane = lane
+    def __init__(self, read_pool: ReadExecutor) -> None:
+        self._read_pool = read_pool
 
-    async def list_page(self, *, after: Position | None, limit: int) -> Page[ApiKey]:
+    async def list_page(self, *, after: Keyset | None, limit: int) -> Page[ApiKey]:
         """List the keys, oldest first."""
         values: dict[str, object] = {"row_limit": limit + 1}
         query = self._FIRST_PAGE
         if after is not None:
             values |= {"after_at": after.at, "after_id": after.id}
             query = self._NEXT_PAGE
-        rows = await self._lane.fetch_all(query, **values)
+        rows = await self._read_pool.fetch_all(query, **values)
         return page_of(
             [api_key_from(row) for row in rows],
             limit,
-            lambda item: Position(item.id, at=item.created_at),
+            lambda item: Keyset(item.id, at=item.created_at),
         )
 
 
@@ -152,14 +155,14 @@ class ApiKeyTokenReads(ApiKeyReads):
     """The same, and keys by their token: from the primary alone, as a revocation has to show at once."""
 
     _LIVE = ReadQuery(_LIVE_BY_DIGESTS.add_columns(ApiKeyRow.token_digest))
-    _LIVE_AS_OF = ReadQuery(_LIVE_BY_DIGESTS.add_columns(*MOMENT_COLUMNS, ApiKeyRow.token_digest))
+    _LIVE_AS_OF = ReadQuery(_LIVE_BY_DIGESTS.add_columns(*WAL_POSITION_COLUMNS, ApiKeyRow.token_digest))
 
-    def __init__(self, lane: ReadLane, *, tells_moment: bool) -> None:
-        super().__init__(lane)
+    def __init__(self, read_pool: ReadPool, *, with_wal_position: bool) -> None:
+        super().__init__(read_pool)
         query, self._entity_from = (
-            (self._LIVE_AS_OF, api_key_as_of_from) if tells_moment else (self._LIVE, api_key_from)
+            (self._LIVE_AS_OF, api_key_as_of_from) if with_wal_position else (self._LIVE, api_key_from)
         )
-        self._live: KeyedRead[bytes] = KeyedRead(lane, query)
+        self._live: BatchLoader[bytes] = BatchLoader(read_pool, query)
 
     async def find_live(self, token_digest: bytes) -> ApiKey | None:
         """Find the key of a digest, unless it has expired."""

@@ -12,22 +12,22 @@ from uuid import UUID
 
 from sqlalchemy import bindparam, exists, func, literal_column, select, update
 
-from service.db.core.read_pool import ReadLane
+from service.db.core.read_pool import ReadPool
 from service.db.core.statements import ReadQuery, Statement
-from service.db.repositories.base import Repository, made
-from service.db.repositories.events import telling
+from service.db.repositories.base import Repository, require_row
+from service.db.repositories.events import insert_event
 from service.db.repositories.sessions import (
     Device,
     NewSession,
-    evicting,
-    forgetting_oldest,
-    opening,
-    remembering,
-    seeing_again,
+    delete_excess_devices,
+    delete_excess_sessions,
+    insert_device,
+    insert_session,
     session_from,
+    touch_device,
     values_of,
 )
-from service.db.repositories.throttle import clearing, limits_of, network_wait
+from service.db.repositories.throttle import delete_bucket, limits_of, network_wait
 from service.db.repositories.users import USER_COLUMNS, user_from
 from service.db.tables import DeviceRow, UserRow
 from service.domain.sessions import Session
@@ -64,14 +64,14 @@ _FIND = ReadQuery(
 class LoginReads:
     """What is read before a log-in, in one statement without a transaction."""
 
-    def __init__(self, lane: ReadLane) -> None:
-        self._lane = lane
+    def __init__(self, read_pool: ReadPool) -> None:
+        self._read_pool = read_pool
 
     async def find(
         self, login_id: str, *, device_digest: bytes | None, network: str, policy: ThrottlePolicy
     ) -> tuple[Credential | None, timedelta | None]:
         """Find the credential of a canonical login id, and the wait of a network with too many failures."""
-        row: Any = await self._lane.fetch_one(
+        row: Any = await self._read_pool.fetch_one(
             _FIND, login_id=login_id, device_digest=device_digest, of_network=network, **limits_of(policy)
         )
         wait, device_id, network_is_known, password_hash, *user = row
@@ -80,11 +80,11 @@ class LoginReads:
         return Credential(user_from(user), password_hash, device_id, network_is_known), wait
 
 
-def _recording() -> Statement:
+def _record_login() -> Statement:
     """Note a log-in, unless its network is at its limit or the account no longer is what was verified.
 
-    This takes the lock under which `_beginning` counts: it has to be a statement of its own, as a statement
-    sees what was committed before it began, and not what it waited for.
+    Takes the lock under which `_begin_session` counts, in a statement of its own: a statement sees what
+    was committed before it began, not what it waited for.
     """
     wait = network_wait().cte("network")
     recorded = (
@@ -106,21 +106,25 @@ def _recording() -> Statement:
 
 
 @cache
-def _beginning(kept_others: int, *, on_known_device: bool) -> Statement:
+def _begin_session(kept_others: int, *, on_known_device: bool) -> Statement:
     """Open a session, remember the device, clear the bucket and tell of it, all at once.
 
     No part sees what another one does: what counts, counts without the new row.
     """
-    opened = opening().cte("opened")
-    others = {"evicted": evicting(kept_others), "cleared": clearing(), "told": telling()}
+    opened = insert_session().cte("opened")
+    others = {
+        "evicted": delete_excess_sessions(kept_others),
+        "cleared": delete_bucket(),
+        "told": insert_event(),
+    }
     if on_known_device:
-        others["seen_again"] = seeing_again()
+        others["seen_again"] = touch_device()
     else:
-        others |= {"remembered": remembering(), "forgotten": forgetting_oldest()}
+        others |= {"remembered": insert_device(), "forgotten": delete_excess_devices()}
     return Statement(select(*opened.c).add_cte(*(change.cte(name) for name, change in others.items())))
 
 
-_RECORD = _recording()
+_RECORD = _record_login()
 
 
 class LoginRepository(Repository):
@@ -154,5 +158,5 @@ class LoginRepository(Repository):
         values |= {"device_id": device.id, "seen_in": device.network}
         if is_new := device.token_digest is not None:
             values["device_digest"] = device.token_digest
-        beginning = _beginning(kept_count - 1, on_known_device=not is_new)
-        return session_from(made(await self._db.one(beginning, values)))
+        beginning = _begin_session(kept_count - 1, on_known_device=not is_new)
+        return session_from(require_row(await self._db.one(beginning, values)))

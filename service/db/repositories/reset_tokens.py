@@ -7,7 +7,7 @@ from sqlalchemy import Interval, bindparam, delete, func, select
 from sqlalchemy.dialects.postgresql import insert
 
 from service.db.core.statements import Statement
-from service.db.repositories.base import Repository, made
+from service.db.repositories.base import Repository, require_row
 from service.db.tables import ResetTokenRow
 
 _insert = insert(ResetTokenRow).values(
@@ -37,7 +37,7 @@ class ResetTokenRepository(Repository):
     async def put(self, user_id: UUID, *, token_digest: bytes, ttl: timedelta) -> datetime:
         """Give an account its one reset token, in place of any former one; give its end."""
         row = await self._db.one(_PUT, {"of_user": user_id, "digest": token_digest, "ttl": ttl})
-        ends_at: datetime = made(row)[0]
+        ends_at: datetime = require_row(row)[0]
         return ends_at
 
     async def find(self, token_digest: bytes) -> UUID | None:

@@ -28,15 +28,15 @@ from sqlalchemy import (
 )
 from sqlalchemy.dialects.postgresql import INTERVAL
 
-from service.db.core.batch_loader import KeyedRead
-from service.db.core.read_pool import ReadLane
+from service.db.core.batch_loader import BatchLoader
+from service.db.core.read_pool import ReadPool
 from service.db.core.statements import ReadQuery, Statement
-from service.db.core.wal_position import MOMENT_COLUMNS, MOMENT_WIDTH, moment_from
-from service.db.repositories.base import Lane, Repository, made, page_of
+from service.db.core.wal_position import WAL_POSITION_COLUMNS, WAL_POSITION_WIDTH, wal_position_from
+from service.db.repositories.base import ReadExecutor, Repository, page_of, require_row
 from service.db.repositories.users import USER_COLUMNS, USER_WIDTH, user_from
 from service.db.tables import DeviceRow, SessionRow, UserRow
-from service.domain.pages import Page, Position
-from service.domain.sessions import Lifetime, OpenSession, Session
+from service.domain.pages import Keyset, Page
+from service.domain.sessions import AuthenticatedSession, Lifetime, Session
 
 SESSION_COLUMNS: tuple[Any, ...] = (
     SessionRow.id,
@@ -70,10 +70,10 @@ def session_from(values: Iterable[Any]) -> Session:
     return Session(*values)
 
 
-def open_session_from(values: Sequence[Any]) -> OpenSession:
+def open_session_from(values: Sequence[Any]) -> AuthenticatedSession:
     """Make the entity from the values of `OPEN_SESSION_COLUMNS`."""
     age, idle_for = values[SESSION_WIDTH + USER_WIDTH :]
-    return OpenSession(
+    return AuthenticatedSession(
         session_from(values[:SESSION_WIDTH]),
         user_from(values[SESSION_WIDTH : SESSION_WIDTH + USER_WIDTH]),
         age,
@@ -81,9 +81,12 @@ def open_session_from(values: Sequence[Any]) -> OpenSession:
     )
 
 
-def open_session_as_of_from(values: Sequence[Any]) -> OpenSession:
-    """Make the entity from the values of `OPEN_SESSION_COLUMNS` and `MOMENT_COLUMNS`."""
-    return replace(open_session_from(values[:-MOMENT_WIDTH]), moment=moment_from(values[-MOMENT_WIDTH:]))
+def open_session_as_of_from(values: Sequence[Any]) -> AuthenticatedSession:
+    """Make the entity from the values of `OPEN_SESSION_COLUMNS` and `WAL_POSITION_COLUMNS`."""
+    return replace(
+        open_session_from(values[:-WAL_POSITION_WIDTH]),
+        wal_position=wal_position_from(values[-WAL_POSITION_WIDTH:]),
+    )
 
 
 OPEN_SESSION_COLUMNS: tuple[Any, ...] = (
@@ -121,7 +124,7 @@ _OF_USER_CONTINUED = _OF_USER.where(
 _GET = Statement(select(*SESSION_COLUMNS).where(SessionRow.id == bindparam("id"), is_live()))
 
 
-def opening() -> Insert:
+def insert_session() -> Insert:
     """Open a session of `values_of`."""
     ttls = (bindparam(name, type_=Interval) for name in ("absolute_ttl", "idle_ttl"))
     expires_at, idle_expires_at = (func.now() + ttl for ttl in ttls)
@@ -152,14 +155,14 @@ def values_of(session: NewSession) -> dict[str, Any]:
     }
 
 
-def evicting(kept_others: int) -> Delete:
+def delete_excess_sessions(kept_others: int) -> Delete:
     """End the longest unused sessions of an account beyond `kept_others`; one opened beside is not seen."""
     kept_first = (is_live().desc(), SessionRow.last_used_at.desc(), SessionRow.id.desc())
     others = select(SessionRow.id).where(SessionRow.user_id == bindparam("of_user")).order_by(*kept_first)
     return delete(SessionRow).where(SessionRow.id.in_(others.offset(_literal(kept_others))))
 
 
-_ADD = Statement(opening())
+_ADD = Statement(insert_session())
 _END = Statement(delete(SessionRow).where(SessionRow.id == bindparam("session_id")))
 _of_user = delete(SessionRow).where(SessionRow.user_id == bindparam("of_user"))
 _END_ALL = Statement(_of_user)
@@ -182,7 +185,7 @@ _IDLE_TTL = case(
 )
 # The idle end moves by a hundredth of the idle lifetime, or not at all: it is in an index, and an update of
 # what is in none (HOT) costs a third. So a session may lie unused for a hundredth less than its lifetime.
-_IS_NEAR_ENOUGH = SessionRow.idle_expires_at.between(
+_skip_index_update = SessionRow.idle_expires_at.between(
     func.now() + _IDLE_TTL.op("*", return_type=Interval())(literal_column("0.99")), func.now() + _IDLE_TTL
 )
 _TOUCH = Statement(
@@ -195,7 +198,7 @@ _TOUCH = Statement(
     )
     .values(
         last_used_at=func.now(),
-        idle_expires_at=case((_IS_NEAR_ENOUGH, SessionRow.idle_expires_at), else_=func.now() + _IDLE_TTL),
+        idle_expires_at=case((_skip_index_update, SessionRow.idle_expires_at), else_=func.now() + _IDLE_TTL),
     )
 )
 
@@ -205,7 +208,7 @@ class SessionRepository(Repository):
 
     async def add(self, session: NewSession) -> Session:
         """Open a session."""
-        return session_from(made(await self._db.one(_ADD, values_of(session))))
+        return session_from(require_row(await self._db.one(_ADD, values_of(session))))
 
     async def get(self, session_id: UUID) -> Session | None:
         """Get a live session."""
@@ -255,21 +258,21 @@ class SessionReads:
     _FIRST_PAGE = ReadQuery(_OF_USER)
     _NEXT_PAGE = ReadQuery(_OF_USER_CONTINUED)
 
-    def __init__(self, lane: Lane) -> None:
-        self._lane = lane
+    def __init__(self, read_pool: ReadExecutor) -> None:
+        self._read_pool = read_pool
 
-    async def list_page(self, user_id: UUID, *, after: Position | None, limit: int) -> Page[Session]:
+    async def list_page(self, user_id: UUID, *, after: Keyset | None, limit: int) -> Page[Session]:
         """List the live sessions of an account, oldest first."""
         values: dict[str, object] = {"user_id": user_id, "row_limit": limit + 1}
         query = self._FIRST_PAGE
         if after is not None:
             values |= {"after_at": after.at, "after_id": after.id}
             query = self._NEXT_PAGE
-        rows = await self._lane.fetch_all(query, **values)
+        rows = await self._read_pool.fetch_all(query, **values)
         return page_of(
             [session_from(row) for row in rows],
             limit,
-            lambda item: Position(item.id, at=item.created_at),
+            lambda item: Keyset(item.id, at=item.created_at),
         )
 
 
@@ -277,16 +280,18 @@ class SessionTokenReads(SessionReads):
     """The same, and sessions by their token: from the primary alone, as a log-out has to show at once."""
 
     _OPEN = ReadQuery(_OPEN_BY_DIGESTS.add_columns(SessionRow.token_digest))
-    _OPEN_AS_OF = ReadQuery(_OPEN_BY_DIGESTS.add_columns(*MOMENT_COLUMNS, SessionRow.token_digest))
+    _OPEN_AS_OF = ReadQuery(_OPEN_BY_DIGESTS.add_columns(*WAL_POSITION_COLUMNS, SessionRow.token_digest))
 
-    def __init__(self, lane: ReadLane, *, tells_moment: bool) -> None:
-        super().__init__(lane)
+    def __init__(self, read_pool: ReadPool, *, with_wal_position: bool) -> None:
+        super().__init__(read_pool)
         query, self._entity_from = (
-            (self._OPEN_AS_OF, open_session_as_of_from) if tells_moment else (self._OPEN, open_session_from)
+            (self._OPEN_AS_OF, open_session_as_of_from)
+            if with_wal_position
+            else (self._OPEN, open_session_from)
         )
-        self._open: KeyedRead[bytes] = KeyedRead(lane, query)
+        self._open: BatchLoader[bytes] = BatchLoader(read_pool, query)
 
-    async def find_open(self, token_digest: bytes) -> OpenSession | None:
+    async def find_open(self, token_digest: bytes) -> AuthenticatedSession | None:
         """Find the live session of a token, with its active account."""
         values = await self._open.get(token_digest)
         return self._entity_from(values) if values is not None else None
@@ -301,7 +306,7 @@ class Device:
     token_digest: bytes | None = None
 
 
-def remembering() -> Insert:
+def insert_device() -> Insert:
     """Remember a device of an account."""
     return insert(DeviceRow).values(
         id=bindparam("device_id", type_=DeviceRow.id.type),
@@ -311,13 +316,13 @@ def remembering() -> Insert:
     )
 
 
-def seeing_again() -> Update:
+def touch_device() -> Update:
     """Note that a device logged in again, and from where."""
     seen = update(DeviceRow).where(DeviceRow.id == bindparam("device_id"))
     return seen.values(network=bindparam("seen_in"), last_seen_at=func.now())
 
 
-def forgetting_oldest() -> Delete:
+def delete_excess_devices() -> Delete:
     """Forget the longest unseen devices of an account beyond its limit; one remembered beside is not seen."""
     of_user = select(DeviceRow.id).where(DeviceRow.user_id == bindparam("of_user"))
     kept_first = of_user.order_by(DeviceRow.last_seen_at.desc(), DeviceRow.id.desc())

@@ -31,7 +31,7 @@ from sqlalchemy import (
 from sqlalchemy.dialects.postgresql import INTERVAL, insert
 
 from service.db.core.statements import Statement
-from service.db.repositories.base import Repository, made
+from service.db.repositories.base import Repository, require_row
 from service.db.tables import LoginBucketRow, NetworkBucketRow, UserRow
 from service.domain.throttle import ThrottlePolicy
 
@@ -42,7 +42,7 @@ _Bucket = LoginBucketRow
 
 def _wait_until(failures: ColumnElement[int]) -> ColumnElement[Any]:
     """The time before which the next attempt is refused; the doubling of `ThrottlePolicy.wait_after`."""
-    free = bindparam("free_failures", type_=Integer)
+    free = bindparam("free_attempts", type_=Integer)
     doubled_s = bindparam("first_wait_s", type_=Float) * func.power(2, func.least(failures - free, 30))
     wait_s = func.least(doubled_s, bindparam("longest_wait_s", type_=Float))
     wait = func.make_interval(0, 0, 0, 0, 0, 0, wait_s, type_=Interval)
@@ -51,9 +51,9 @@ def _wait_until(failures: ColumnElement[int]) -> ColumnElement[Any]:
 
 _hour_is_over = _Bucket.hour_started_at <= func.now() - _HOUR
 _hour_is_full = and_(
-    bindparam("is_stranger", type_=Boolean),
+    bindparam("is_unrecognised", type_=Boolean),
     not_(_hour_is_over),
-    _Bucket.hour_failures >= bindparam("strangers_per_hour", type_=Integer),
+    _Bucket.hour_failures >= bindparam("unrecognised_per_hour", type_=Integer),
 )
 _in_a_row_is_full = _Bucket.failures >= bindparam("failures_in_a_row", type_=Integer)
 _is_waiting = func.coalesce(_Bucket.blocked_until > func.now(), False)
@@ -76,7 +76,7 @@ _wait = select(type_coerce(_released_at - func.now(), INTERVAL).label("wait")).w
 _WAIT = Statement(_wait)
 
 
-def _reserving() -> Statement:
+def _reserve_attempt() -> Statement:
     """Count an attempt as failed unless it has to wait; give the wait, and the count.
 
     It is looked at first, as a refused upsert would lock the row too, and a storm of guesses wait in line.
@@ -114,7 +114,7 @@ def _reserving() -> Statement:
     )
 
 
-_RESERVE = _reserving()
+_RESERVE = _reserve_attempt()
 _REFUND = Statement(
     update(_Bucket)
     .where(_Bucket.digest == bindparam("bucket"))
@@ -162,7 +162,7 @@ def limits_of(policy: ThrottlePolicy) -> dict[str, int]:
     return {"network_per_minute": policy.network_per_minute, "network_per_hour": policy.network_per_hour}
 
 
-def clearing() -> Delete:
+def delete_bucket() -> Delete:
     """Forget the failures of one bucket, after a success."""
     return delete(_Bucket).where(_Bucket.digest == bindparam("bucket"))
 
@@ -174,7 +174,7 @@ class ThrottleRepository(Repository):
     """Counts of failed log-ins inside a transaction."""
 
     async def reserve(
-        self, bucket: bytes, *, user_id: UUID | None, is_stranger: bool, policy: ThrottlePolicy
+        self, bucket: bytes, *, user_id: UUID | None, is_unrecognised: bool, policy: ThrottlePolicy
     ) -> timedelta | None:
         """Count an attempt as failed before it is verified; give the wait instead when it may not be made.
 
@@ -183,18 +183,18 @@ class ThrottleRepository(Repository):
         values = {
             "bucket": bucket,
             "of_user": user_id,
-            "is_stranger": is_stranger,
-            "free_failures": policy.free_failures,
-            "first_wait_s": policy.first_wait.total_seconds(),
-            "longest_wait_s": policy.longest_wait.total_seconds(),
-            "strangers_per_hour": policy.strangers_per_hour,
+            "is_unrecognised": is_unrecognised,
+            "free_attempts": policy.free_attempts,
+            "first_wait_s": policy.initial_backoff.total_seconds(),
+            "longest_wait_s": policy.max_backoff.total_seconds(),
+            "unrecognised_per_hour": policy.unrecognised_per_hour,
             "failures_in_a_row": policy.failures_in_a_row,
         }
-        wait, failures = made(await self._db.one(_RESERVE, values))
+        wait, failures = require_row(await self._db.one(_RESERVE, values))
         if wait is None and failures is None:
-            asked = ("bucket", "is_stranger", "strangers_per_hour", "failures_in_a_row")
+            asked = ("bucket", "is_unrecognised", "unrecognised_per_hour", "failures_in_a_row")
             row = await self._db.one(_WAIT, {name: values[name] for name in asked})
-            return row[0] if row is not None else policy.first_wait
+            return row[0] if row is not None else policy.initial_backoff
         return wait if failures is None else None
 
     async def refund(self, bucket: bytes) -> None:
@@ -215,5 +215,5 @@ class ThrottleRepository(Repository):
 
         Locks: the network's count, until the transaction ends.
         """
-        in_minute, in_hour = made(await self._db.one(_COUNT_NETWORK, {"of_network": network}))
+        in_minute, in_hour = require_row(await self._db.one(_COUNT_NETWORK, {"of_network": network}))
         return bool(in_minute <= policy.network_per_minute and in_hour <= policy.network_per_hour)

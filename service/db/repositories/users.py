@@ -28,10 +28,10 @@ from sqlalchemy.dialects.postgresql import insert as pg_insert
 from sqlalchemy.orm import InstrumentedAttribute
 
 from service.db.core.statements import ReadQuery, Statement
-from service.db.repositories.base import Lane, Repository, made, page_of
+from service.db.repositories.base import ReadExecutor, Repository, page_of, require_row
 from service.db.tables import UserRow
-from service.domain.pages import Page, Position, UserFilter, UserSort
-from service.domain.users import Role, State, User, UserChange
+from service.domain.pages import Keyset, Page, UserFilter, UserSort
+from service.domain.users import Role, State, User, UserPatch
 
 USER_COLUMNS: tuple[Any, ...] = (
     UserRow.id,
@@ -144,7 +144,7 @@ class UserRepository(Repository):
                 "must_change": user.must_change,
             },
         )
-        return user_from(made(row))
+        return user_from(require_row(row))
 
     async def add_many(self, users: Sequence[NewUser]) -> list[UUID]:
         """Add those accounts whose id and login id nobody has, and give their ids."""
@@ -188,7 +188,7 @@ class UserRepository(Repository):
         """
         return {row[0] for row in await self._db.all(_ACTIVE_ADMINS)}
 
-    async def change(self, user_id: UUID, change: UserChange) -> User:
+    async def change(self, user_id: UUID, change: UserPatch) -> User:
         """Change what the change names; the account has to be locked.
 
         Raises:
@@ -196,7 +196,7 @@ class UserRepository(Repository):
         """
         values = {name: value for name in _CHANGEABLE if (value := getattr(change, name)) is not None}
         row = await self._db.one(_change_of(tuple(values)), {"user_id": user_id, **values})
-        return user_from(made(row))
+        return user_from(require_row(row))
 
     async def set_password(self, user_id: UUID, password_hash: str, *, must_change: bool) -> None:
         """Replace the password hash."""
@@ -220,24 +220,24 @@ class UserReads:
 
     _CREDENTIALS = ReadQuery(_CREDENTIALS)
 
-    def __init__(self, lane: Lane) -> None:
-        self._lane = lane
+    def __init__(self, read_pool: ReadExecutor) -> None:
+        self._read_pool = read_pool
 
     async def get(self, user_id: UUID) -> User | None:
         """Get an account."""
-        row = await self._lane.fetch_one(_BY_ID, id=user_id)
+        row = await self._read_pool.fetch_one(_BY_ID, id=user_id)
         return user_from(row) if row is not None else None
 
     async def list_credentials(self, *, after_id: UUID, limit: int) -> list[tuple[User, str | None]]:
         """List accounts with their password hashes in the order of their ids, from after one on."""
         rows = [
             tuple(row)
-            for row in await self._lane.fetch_all(self._CREDENTIALS, after_id=after_id, row_limit=limit)
+            for row in await self._read_pool.fetch_all(self._CREDENTIALS, after_id=after_id, row_limit=limit)
         ]
         return [(user_from(row[:USER_WIDTH]), row[USER_WIDTH]) for row in rows]
 
     async def list_page(
-        self, wanted: UserFilter, *, sort: UserSort, after: Position | None, limit: int
+        self, wanted: UserFilter, *, sort: UserSort, after: Keyset | None, limit: int
     ) -> Page[User]:
         """List accounts along an index, from after a position on."""
         values: dict[str, object] = {"row_limit": limit + 1}
@@ -248,17 +248,17 @@ class UserReads:
         if after is not None:
             values |= _position_values(sort, after)
         query = _listing(filters, wanted.state, wanted.role, sort, after is not None)
-        rows = await self._lane.fetch_all(query, **values)
+        rows = await self._read_pool.fetch_all(query, **values)
         return page_of([user_from(row) for row in rows], limit, _position_in(sort))
 
 
 def _position_in(sort: UserSort) -> Any:
     if sort is UserSort.LOGIN_ID:
-        return lambda user: Position(user.id, text=user.login_id)
-    return lambda user: Position(user.id, at=user.created_at)
+        return lambda user: Keyset(user.id, text=user.login_id)
+    return lambda user: Keyset(user.id, at=user.created_at)
 
 
-def _position_values(sort: UserSort, after: Position) -> dict[str, object]:
+def _position_values(sort: UserSort, after: Keyset) -> dict[str, object]:
     if sort is UserSort.LOGIN_ID:
         return {"after_login_id": after.text}
     return {"after_at": after.at, "after_id": after.id}

@@ -18,7 +18,7 @@ class _Line(Generic[T]):
         self.turns_owed = 0
 
 
-class FairQueue(Generic[T]):
+class DeficitRoundRobinQueue(Generic[T]):
     """First come, first served within a caller; round-robin between callers. Not locked.
 
     However many callers wait, every question and change takes the same time, but for `pop` past those who owe

@@ -17,11 +17,11 @@ from argon2.exceptions import HashingError
 
 from service.domain.errors import HashingBusy
 from service.security.hashing import imported_hashes
-from service.security.hashing.limiter import Gate
+from service.security.hashing.limiter import HashingLimiter
 from service.security.hashing.pool import HashingPool
 from service.security.hashing.system_limits import available_cores, memory_limit_bytes
 
-__all__ = ["HashingStats", "PasswordHasher", "affordable_workers"]
+__all__ = ["HashingStats", "PasswordHasher", "default_workers"]
 
 T = TypeVar("T")
 
@@ -29,9 +29,9 @@ logger = logging.getLogger(__name__)
 
 _SALT_BYTES = 16
 _TAG_BYTES = 32
-_QUEUE_LIMIT_PER_WORKER = 2048
+_MAX_QUEUE_PER_WORKER = 2048
 _MOST_QUEUED = 10_000
-_PLACES_PER_WORKER = 3  # enough to keep the threads busy while others wait for a commit
+_PERMITS_PER_WORKER = 3  # enough to keep the threads busy while others wait for a commit
 _MEMORY_SHARE = 4
 _MIN_LANE_KIB = 8
 _MEAN_WEIGHT = 1 / 8
@@ -53,7 +53,7 @@ class PasswordHasher:
     """Hashes with argon2id at the given cost, in a pool of threads of its own.
 
     `memory_kib`, `iterations` and `parallelism` are argon2's m, t and p, within the bounds of `foreign`, else
-    ValueError. `workers` is by default what `affordable_workers` says, `queue_limit` 2048 a worker.
+    ValueError. `workers` is by default what `default_workers` says, `max_queue` 2048 a worker.
     Source: OWASP ASVS 5.0 11.4.2, 15.1.3, 15.2.2; RFC 9106 4.
     """
 
@@ -64,20 +64,22 @@ class PasswordHasher:
         iterations: int,
         parallelism: int,
         workers: int | None = None,
-        queue_limit: int | None = None,
-        queue_wait: timedelta = timedelta(seconds=2),
+        max_queue: int | None = None,
+        queue_timeout: timedelta = timedelta(seconds=2),
     ) -> None:
         self._argon2 = argon2.PasswordHasher(iterations, memory_kib, parallelism, _TAG_BYTES, _SALT_BYTES)
         self._memory_kib, self._iterations, self._parallelism = memory_kib, iterations, parallelism
-        self._nobodys = self._unmatched(memory_kib)
-        self._usual_seconds = 0.0
+        self._dummy_hash = self._random_hash(memory_kib)
+        self._baseline_seconds = 0.0
         self._large_memory = Lock()
         if workers is None:
-            workers = affordable_workers(memory_kib, available_cores(), memory_limit_bytes())
-        if queue_limit is None:
-            queue_limit = min(workers * _QUEUE_LIMIT_PER_WORKER, _MOST_QUEUED)
-        self._pool = HashingPool(workers=workers, queue_wait=queue_wait)
-        self._gate = Gate(places=_PLACES_PER_WORKER * workers, limit=queue_limit, wait=queue_wait)
+            workers = default_workers(memory_kib, available_cores(), memory_limit_bytes())
+        if max_queue is None:
+            max_queue = min(workers * _MAX_QUEUE_PER_WORKER, _MOST_QUEUED)
+        self._pool = HashingPool(workers=workers, queue_timeout=queue_timeout)
+        self._gate = HashingLimiter(
+            permits=_PERMITS_PER_WORKER * workers, max_queue=max_queue, queue_timeout=queue_timeout
+        )
 
     def turn(self, caller: str) -> AbstractAsyncContextManager[None]:
         """Run what hashes, and what goes with it, when its turn has come: few are let in at a time.
@@ -87,7 +89,7 @@ class PasswordHasher:
         Raises:
             HashingBusy: too many wait already, or it has waited too long. Nothing was done.
         """
-        return self._gate.entered(caller)
+        return self._gate.acquire(caller)
 
     async def hash(self, password: str) -> str:
         """Return a new argon2id hash of a normalised password, salted afresh, in PHC form.
@@ -160,32 +162,32 @@ class PasswordHasher:
 
     def _check(self, password_hash: str | None, password: str | None) -> bool:
         if password_hash is None or password is None or (stored := _readable(password_hash)) is None:
-            self._do_usual_work()
+            self._verify_dummy()
             return False
         fits, spent_seconds = self._timed(stored, password)
         if not self.needs_rehash(password_hash):
-            self._note_usual(spent_seconds)
+            self._record_baseline(spent_seconds)
         elif not fits:
             with suppress(MemoryError):  # the no stands and counts: a refusal would give the guess back
-                self._top_up(spent_seconds)
+                self._pad_to_baseline(spent_seconds)
         return fits
 
-    def _do_usual_work(self) -> None:
-        _, spent_seconds = self._timed(self._nobodys, "")
-        self._note_usual(spent_seconds)
+    def _verify_dummy(self) -> None:
+        _, spent_seconds = self._timed(self._dummy_hash, "")
+        self._record_baseline(spent_seconds)
 
-    def _note_usual(self, spent_seconds: float) -> None:
-        weight = _MEAN_WEIGHT if self._usual_seconds else 1
-        self._usual_seconds += weight * (spent_seconds - self._usual_seconds)
+    def _record_baseline(self, spent_seconds: float) -> None:
+        weight = _MEAN_WEIGHT if self._baseline_seconds else 1
+        self._baseline_seconds += weight * (spent_seconds - self._baseline_seconds)
 
-    def _top_up(self, spent_seconds: float) -> None:
+    def _pad_to_baseline(self, spent_seconds: float) -> None:
         """Do what is missing to the usual work; time rises evenly with memory, so memory is scaled."""
-        if not self._usual_seconds:
-            self._do_usual_work()
-        missing = 1 - spent_seconds / self._usual_seconds
+        if not self._baseline_seconds:
+            self._verify_dummy()
+        missing = 1 - spent_seconds / self._baseline_seconds
         memory_kib = int(self._memory_kib * missing)
         if memory_kib >= _MIN_LANE_KIB * self._parallelism:
-            self._timed(self._unmatched(memory_kib), "")
+            self._timed(self._random_hash(memory_kib), "")
 
     def _timed(self, stored: imported_hashes.StoredHash, password: str) -> tuple[bool, float]:
         """Verify, and say how long it took without what others did to the core meanwhile."""
@@ -195,7 +197,7 @@ class PasswordHasher:
             fits = stored.matches(password.encode())
             return fits, clock() - started
 
-    def _unmatched(self, memory_kib: int) -> imported_hashes.StoredHash:
+    def _random_hash(self, memory_kib: int) -> imported_hashes.StoredHash:
         """A hash of no password: its tag is random, so nobody can know one that fits."""
         salt, tag = _base64(secrets.token_bytes(_SALT_BYTES)), _base64(secrets.token_bytes(_TAG_BYTES))
         return imported_hashes.read(f"{self._prefix(memory_kib)}{salt}${tag}")
@@ -204,7 +206,7 @@ class PasswordHasher:
         return f"$argon2id$v=19$m={memory_kib},t={self._iterations},p={self._parallelism}$"
 
 
-def affordable_workers(memory_kib: int, cores: int, memory_limit_bytes: int | None) -> int:
+def default_workers(memory_kib: int, cores: int, memory_limit_bytes: int | None) -> int:
     """Return how many hashes may run at once: one a core, in a quarter of the memory, at least 1."""
     if memory_limit_bytes is None:
         return cores
@@ -214,7 +216,7 @@ def affordable_workers(memory_kib: int, cores: int, memory_limit_bytes: int | No
 def _readable(password_hash: str) -> imported_hashes.StoredHash | None:
     try:
         return imported_hashes.read(password_hash)
-    except imported_hashes.UnusableHash as unusable:
+    except imported_hashes.UnsupportedHash as unusable:
         logger.warning("a stored password hash cannot be used, the log-in fails: %s", unusable)
         return None
 

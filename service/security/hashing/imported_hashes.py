@@ -57,7 +57,7 @@ _SCRYPT_DJANGO = re.compile(
 _ARGON2_KINDS = {"id": Type.ID, "i": Type.I, "d": Type.D}
 
 
-class UnusableHash(ValueError):
+class UnsupportedHash(ValueError):
     """A text that is no password hash Rollcall can verify; the message says why and repeats nothing of it."""
 
 
@@ -78,7 +78,7 @@ def check_importable(password_hash: str) -> str | None:
     """Return None when the hash can be imported, else one sentence that says why it cannot."""
     try:
         read(password_hash)
-    except UnusableHash as unusable:
+    except UnsupportedHash as unusable:
         return str(unusable)
     return None
 
@@ -94,14 +94,14 @@ def read(password_hash: str) -> StoredHash:
             match = pattern.fullmatch(password_hash)
             if match is not None:
                 return reader(match)
-    raise UnusableHash("This is no password hash in a known form.")
+    raise UnsupportedHash("This is no password hash in a known form.")
 
 
 def _read_argon2(match: re.Match[str]) -> StoredHash:
     memory_kib, iterations, parallelism = int(match["m"]), int(match["t"]), int(match["p"])
     _require_affordable(memory_kib <= MAX_MEMORY_KIB)
     _require_affordable(iterations <= MAX_ARGON2_ITERATIONS and parallelism <= MAX_ARGON2_PARALLELISM)
-    _require_sound(memory_kib >= 8 * parallelism)
+    _require_valid(memory_kib >= 8 * parallelism)
     _require_sizes(_decoded(match["salt"]), _decoded(match["digest"]))
     matches = partial(_matches_argon2, match["phc"].encode(), _ARGON2_KINDS[match["kind"]])
     return StoredHash(matches, memory_kib, parallelism)
@@ -109,7 +109,7 @@ def _read_argon2(match: re.Match[str]) -> StoredHash:
 
 def _read_bcrypt(match: re.Match[str]) -> StoredHash:
     cost = int(match["cost"])
-    _require_sound(4 <= cost <= 31)
+    _require_valid(4 <= cost <= 31)
     _require_affordable(cost <= MAX_BCRYPT_COST)
     is_prehashed = match["django"] == "bcrypt_sha256$"
     encoded = match[0].removeprefix(match["django"] or "").encode()
@@ -143,14 +143,14 @@ def _read_scrypt(match: re.Match[str]) -> StoredHash:
 def _read_scrypt_django(match: re.Match[str]) -> StoredHash:
     n, digest = int(match["n"]), _decoded(match["digest"])
     _require_sizes(None, digest)
-    _require_sound(n > 1 and n & (n - 1) == 0)
+    _require_valid(n > 1 and n & (n - 1) == 0)
     return _scrypt(n, int(match["r"]), int(match["p"]), match["salt"].encode(), digest)
 
 
 def _scrypt(n: int, r: int, p: int, salt: bytes, digest: bytes) -> StoredHash:
     memory_bytes = 128 * n * r * p
     _require_affordable(memory_bytes <= MAX_MEMORY_KIB * 1024)
-    _require_sound(n.bit_length() <= 16 * r)  # N below 2^(128 r / 8): RFC 7914 2
+    _require_valid(n.bit_length() <= 16 * r)  # N below 2^(128 r / 8): RFC 7914 2
     return StoredHash(partial(_matches_scrypt, n, r, p, salt, digest), memory_bytes // 1024)
 
 
@@ -191,24 +191,24 @@ def _decoded(text: str) -> bytes:
     try:
         decoded = b64decode(text + "=" * (-len(text) % 4), validate=True)
     except Base64Error:
-        raise UnusableHash("The hash is malformed.") from None
-    _require_sound(b64encode(decoded).decode().rstrip("=") == text)
+        raise UnsupportedHash("The hash is malformed.") from None
+    _require_valid(b64encode(decoded).decode().rstrip("=") == text)
     return decoded
 
 
 def _require_sizes(salt: bytes | None, digest: bytes) -> None:
-    _require_sound(salt is None or len(salt) in _SALT_SIZES)
-    _require_sound(len(digest) in _DIGEST_SIZES)
+    _require_valid(salt is None or len(salt) in _SALT_SIZES)
+    _require_valid(len(digest) in _DIGEST_SIZES)
 
 
-def _require_sound(is_sound: bool) -> None:
+def _require_valid(is_sound: bool) -> None:
     if not is_sound:
-        raise UnusableHash("The hash is malformed.")
+        raise UnsupportedHash("The hash is malformed.")
 
 
 def _require_affordable(is_affordable: bool) -> None:
     if not is_affordable:
-        raise UnusableHash("Verifying a password against this hash would cost too much.")
+        raise UnsupportedHash("Verifying a password against this hash would cost too much.")
 
 
 _READERS: tuple[tuple[re.Pattern[str], Callable[[re.Match[str]], StoredHash]], ...] = (

@@ -15,13 +15,13 @@ from datetime import timedelta
 from typing import Final
 
 from service.domain.errors import HashingBusy
-from service.security.hashing.fair_queue import FairQueue
+from service.security.hashing.fair_queue import DeficitRoundRobinQueue
 
 _MEAN_WEIGHT = 1 / 8
-_stay: Final[ContextVar["_Stay | None"]] = ContextVar("stay", default=None)
+_stay: Final[ContextVar["_Permit | None"]] = ContextVar("stay", default=None)
 
 
-class Gate:
+class HashingLimiter:
     """Lets `places` tasks in at once, callers in turn, and keeps none waiting longer than `wait`.
 
     At most `limit` wait; when that many do, whoever has most of them gives way to whoever has fewer. A caller
@@ -30,20 +30,20 @@ class Gate:
     Source: OWASP ASVS 5.0 15.1.3, 15.2.2.
     """
 
-    def __init__(self, *, places: int, limit: int, wait: timedelta) -> None:
-        self._places = self._free = places
-        self._limit = limit
-        self._wait_seconds = wait.total_seconds()
-        self._line: FairQueue[_Turn] = FairQueue()
-        self._waiting: OrderedDict[_Turn, None] = OrderedDict()
+    def __init__(self, *, permits: int, max_queue: int, queue_timeout: timedelta) -> None:
+        self._places = self._free = permits
+        self._limit = max_queue
+        self._queue_timeout_seconds = queue_timeout.total_seconds()
+        self._line: DeficitRoundRobinQueue[_Waiter] = DeficitRoundRobinQueue()
+        self._waiting: OrderedDict[_Waiter, None] = OrderedDict()
         self._oldest: float | None = None
-        self._mean_stay = _Mean()
-        self._mean_work = _Mean()
+        self._mean_stay = _Ewma()
+        self._mean_work = _Ewma()
         self.shed_total = 0
         """How many were refused since the gate was made."""
 
     @asynccontextmanager
-    async def entered(self, caller: str) -> AsyncIterator[None]:
+    async def acquire(self, caller: str) -> AsyncIterator[None]:
         """Run the block inside.
 
         Raises:
@@ -53,7 +53,7 @@ class Gate:
             self._free -= 1
         else:
             await self._wait_for_turn(caller)
-        stay = _Stay()
+        stay = _Permit()
         _stay.set(stay)
         try:
             yield
@@ -80,11 +80,11 @@ class Gate:
     async def _wait_for_turn(self, caller: str) -> None:
         self._make_room(caller)
         loop = asyncio.get_running_loop()
-        turn = _Turn(loop.create_future(), time.monotonic())
+        turn = _Waiter(loop.create_future(), time.monotonic())
         self._line.push(caller, turn)
         self._waiting[turn] = None
         self._note_oldest()
-        timer = loop.call_later(self._wait_seconds, self._expire, caller, turn)
+        timer = loop.call_later(self._queue_timeout_seconds, self._expire, caller, turn)
         try:
             is_let_in = await turn.has_come
         except asyncio.CancelledError:
@@ -108,11 +108,11 @@ class Gate:
             raise self._busy()
         self._shed(self._line.evict())
 
-    def _expire(self, caller: str, turn: "_Turn") -> None:
+    def _expire(self, caller: str, turn: "_Waiter") -> None:
         if self._line.remove(caller, turn):
             self._shed(turn)
 
-    def _shed(self, turn: "_Turn") -> None:
+    def _shed(self, turn: "_Waiter") -> None:
         if not turn.has_come.done():
             self.shed_total += 1
             turn.has_come.set_result(False)
@@ -120,9 +120,9 @@ class Gate:
     def _busy(self) -> HashingBusy:
         """Tell when there may be room: nobody who waits now will do so for longer than everybody may."""
         backlog_seconds = (len(self._line) + 1) * self._mean_stay.seconds / self._places
-        return HashingBusy(retry_after=max(1, math.ceil(min(backlog_seconds, self._wait_seconds))))
+        return HashingBusy(retry_after=max(1, math.ceil(min(backlog_seconds, self._queue_timeout_seconds))))
 
-    def _settle(self, caller: str, stay: "_Stay") -> None:
+    def _settle(self, caller: str, stay: "_Permit") -> None:
         """Charge a caller for its own hashes: it did not cause the wait for those of others."""
         self._mean_stay.note(time.monotonic() - stay.began_at)
         if stay.worked_seconds > 0:
@@ -140,7 +140,7 @@ class Gate:
                 turn.has_come.set_result(True)
 
 
-class _Stay:
+class _Permit:
     """The time of one task inside."""
 
     __slots__ = ("began_at", "worked_seconds")
@@ -150,7 +150,7 @@ class _Stay:
         self.worked_seconds = 0.0
 
 
-class _Mean:
+class _Ewma:
     """A moving mean."""
 
     __slots__ = ("seconds",)
@@ -163,7 +163,7 @@ class _Mean:
         self.seconds += weight * (seconds - self.seconds)
 
 
-class _Turn:
+class _Waiter:
     """The place of one task in the line; compared by identity."""
 
     __slots__ = ("has_come", "waits_since")

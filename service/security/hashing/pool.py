@@ -27,9 +27,9 @@ class HashingPool:
     queue, but a thread is taken until its work is done. Source: OWASP ASVS 5.0 15.1.3.
     """
 
-    def __init__(self, *, workers: int, queue_wait: timedelta) -> None:
+    def __init__(self, *, workers: int, queue_timeout: timedelta) -> None:
         self.workers = workers
-        self._queue_wait_seconds = queue_wait.total_seconds()
+        self._queue_wait_seconds = queue_timeout.total_seconds()
         self._executor = ThreadPoolExecutor(workers, "hashing", initializer=_lower_priority)
         self._lock = threading.Lock()
         self.queued = 0
@@ -42,7 +42,7 @@ class HashingPool:
         """Return what `work` returns, or raise what it raises.
 
         Raises:
-            HashingBusy: no thread came free within `queue_wait`, none could be started, or the pool is
+            HashingBusy: no thread came free within `queue_timeout`, none could be started, or the pool is
                 closed.
         """
         future = self._submit(work)

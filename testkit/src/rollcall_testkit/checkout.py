@@ -21,7 +21,7 @@ _FOR_TESTS = {
     "ROLLCALL_PROFILE": "test",  # allows the cheap hash, and no address but loopback
     "ROLLCALL_PASSWORDS__MEMORY_KIB": "8",
     "ROLLCALL_PASSWORDS__ITERATIONS": "1",
-    "ROLLCALL_PASSWORDS__QUEUE_WAIT": "30s",
+    "ROLLCALL_PASSWORDS__QUEUE_TIMEOUT": "30s",
     "ROLLCALL_HTTP__DRAIN_TIMEOUT": "2s",
 }
 

@@ -13,10 +13,10 @@ from rollcall_testkit.checkout import Checkout
 ROOT_LOGIN_ID = "root"
 ROOT_PASSWORD = "amber lantern hums at noon"
 # Nothing in it has to outlive a power cut.
-_FORGETFUL = "\nfsync = off\nsynchronous_commit = off\nfull_page_writes = off\n"
+_NON_DURABLE = "\nfsync = off\nsynchronous_commit = off\nfull_page_writes = off\n"
 
 
-def copy_image(checkout: Checkout, cache: Path, postgres: Path) -> None:
+def clone(checkout: Checkout, cache: Path, postgres: Path) -> None:
     """Make a directory for the embedded PostgreSQL that nobody has used yet.
 
     Raises: RollcallUnavailable when there is no image in the cache, and none can be made.
@@ -39,7 +39,7 @@ def _make_image(checkout: Checkout, cache: Path, image: Path) -> None:
         checkout.run("database", "migrate", postgres=building, bare=bare)
         checkout.run("users", "admin", ROOT_LOGIN_ID, postgres=building, bare=bare, stdin=ROOT_PASSWORD)
         with (building / "data/postgresql.conf").open("a") as settings:
-            settings.write(_FORGETFUL)
+            settings.write(_NON_DURABLE)
         (building / "data").rename(image)
     finally:
         shutil.rmtree(building, ignore_errors=True)

@@ -13,7 +13,7 @@ from rollcall_testkit.accounts import Account, ApiKey, Rollcall, log_in
 from rollcall_testkit.checkout import Checkout
 from rollcall_testkit.errors import RollcallUnavailable
 from rollcall_testkit.http import send
-from rollcall_testkit.image import ROOT_LOGIN_ID, ROOT_PASSWORD, copy_image
+from rollcall_testkit.image import ROOT_LOGIN_ID, ROOT_PASSWORD, clone
 from rollcall_testkit.postgres import Postgres
 from rollcall_testkit.snapshot import Snapshot
 
@@ -51,7 +51,7 @@ def serving(
     Raises: RollcallUnavailable.
     """
     postgres, log = place / "postgres", place / "service.log"
-    copy_image(checkout, cache, postgres)
+    clone(checkout, cache, postgres)
     with _reserved_port() as port:
         url = f"http://127.0.0.1:{port}"
         chosen = {**settings, "ROLLCALL_HTTP__HOST": "127.0.0.1", "ROLLCALL_HTTP__PORT": str(port)}
