@@ -12,11 +12,10 @@ import click
 from rich.console import Console
 from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
-from service.app import Service
 from service.domain.callers import OPERATOR
 from service.domain.events import AuditContext
 from service.domain.keys import Scope
-from service.services import with_service
+from service.services import Services, run_with_services
 from service.usecases.keys import create_key
 from settings import Settings
 from tools.chaos.checker import Finding, judge, look
@@ -129,8 +128,8 @@ def _make_key(dsn: str) -> str:
         context=AuditContext(OPERATOR),
     )
 
-    async def work(service: Service) -> str:
+    async def work(service: Services) -> str:
         token, _ = await service.uow().run(make)
         return token.value
 
-    return with_service(Settings(), dsn, work)
+    return run_with_services(Settings(), dsn, work)
