@@ -27,7 +27,7 @@ from service.db.repositories.users import NewUser
 from service.domain.ids import new_id
 from service.domain.users import Role, State
 from service.observability.logging import configure_logs
-from service.security.hashing.hasher import PasswordHasher
+from service.security.hashing.scheme import HashingScheme
 from service.services import database_of
 from settings import Settings, get_settings
 from settings.log import LogSettings
@@ -123,8 +123,9 @@ async def _prepare(app: Litestar, samples: int) -> _Stage:
     """Make accounts enough that no limit of the throttle is reached, in both rounds."""
     service: Service = app.state["service"]
     accounts = range(-(-2 * samples // USES))
-    ours = await service.hasher.hash(RIGHT)
-    older = await _older_hash(service.settings)
+    async with service.hasher.acquire("proof") as permit:
+        ours = await permit.hash(RIGHT)
+    older = _older_hash(service.settings)
     rows = {
         REFERENCE: (ours, State.ACTIVE),
         "disabled": (ours, State.DISABLED),
@@ -148,20 +149,16 @@ async def _prepare(app: Litestar, samples: int) -> _Stage:
     )
 
 
-async def _older_hash(settings: Settings) -> str:
+def _older_hash(settings: Settings) -> str:
     """Hash as somebody did who had half the memory for it."""
     chosen = settings.passwords
     lanes_kib = 8 * chosen.parallelism
-    older = PasswordHasher(
+    older = HashingScheme(
         memory_kib=max(chosen.memory_kib // 2, lanes_kib),
         iterations=chosen.iterations,
         parallelism=chosen.parallelism,
-        workers=1,
     )
-    try:
-        return await older.hash(RIGHT)
-    finally:
-        older.close()
+    return older.hash(RIGHT)
 
 
 async def _measure(stage: _Stage, samples: int) -> tuple[dict[str, list[float]], dict[str, list[float]]]:

@@ -60,7 +60,7 @@ async def test_create_user_without_password_lets_nobody_log_in(api: Api) -> None
 
 async def test_create_user_with_a_hash_lets_its_owner_log_in_and_renews_it(api: Api) -> None:
     admin = api.by(await api.admin())
-    imported = await api.service.hasher.hash(PASSWORD)
+    imported = await api.hash(PASSWORD)
     foreign = imported.replace("argon2id", "argon2i")
 
     assert faults_of(
@@ -74,7 +74,7 @@ async def test_create_user_with_a_hash_lets_its_owner_log_in_and_renews_it(api: 
 
 async def test_create_user_with_password_and_hash_is_refused(api: Api) -> None:
     admin = api.by(await api.admin())
-    both = {**NEW, "password_hash": await api.service.hasher.hash(PASSWORD)}
+    both = {**NEW, "password_hash": await api.hash(PASSWORD)}
 
     assert faults_of(await admin.post("/v1/users", both)) == [("/password_hash", "conflicting_fields")]
 
@@ -355,7 +355,7 @@ async def test_open_registration_lets_only_the_trusted_set_more(open_api: Api) -
     weak, strong = await open_api.key(Scope.USERS_READ), await open_api.key(Scope.USERS_WRITE)
     untrusted: list[Account | str | None] = [None, ada, weak]
     trusted: list[Account | str] = [root, strong]
-    password_hash = await open_api.service.hasher.hash(PASSWORD)
+    password_hash = await open_api.hash(PASSWORD)
     person = {"login_id": "grace", "name": "Grace"}
 
     for field, value in {"role": "admin", "state": "active", "password_hash": password_hash}.items():

@@ -9,10 +9,12 @@ import argon2
 import bcrypt
 import httpx
 import pytest
+from argon2.low_level import Type, verify_secret
 
 from service.app import Service
 from service.domain.users import Role, State
-from service.security.hashing.hasher import PasswordHasher
+from service.security.hashing import imported_hashes
+from service.security.hashing.scheme import HashingScheme
 from tests.flows.conftest import At
 from tests.support.api import OTHER_PASSWORD, PASSWORD, Api
 from tests.support.databases import execute, fetch_values
@@ -69,19 +71,25 @@ async def test_log_in_in_vain_verifies_against_the_parameters_of_the_day(
 ) -> None:
     """Whatever is missing, the work is a verification with our own parameters, not a token one."""
     verified: list[tuple[str | None, str | None]] = []
-    check = PasswordHasher._check
+    computed: list[bytes] = []
+    verify = HashingScheme.verify
 
-    def note(self: PasswordHasher, password_hash: str | None, password: str | None) -> bool:
+    def record(self: HashingScheme, password_hash: str | None, password: str | None) -> bool:
         verified.append((password_hash, password))
-        return check(self, password_hash, password)
+        return verify(self, password_hash, password)
 
-    monkeypatch.setattr(PasswordHasher, "_check", note)
+    def record_parameters(encoded: bytes, password: bytes, kind: Type) -> bool:
+        computed.append(encoded.rsplit(b"$", 2)[0])
+        return verify_secret(encoded, password, kind)
+
+    monkeypatch.setattr(HashingScheme, "verify", record)
+    monkeypatch.setattr(imported_hashes, "verify_secret", record_parameters)
     await api.account("off", state=State.DISABLED)
     for login_id in ("nobody", "off", "*"):
         await api.log_in(login_id)
     assert verified == [(None, PASSWORD)] * 3
-    nobodys = service.hasher._dummy_hash
-    assert (nobodys.memory_kib, nobodys.threads) == (service.settings.passwords.memory_kib, 1)
+    assert service.settings.passwords.memory_kib == 8
+    assert computed == [b"$argon2id$v=19$m=8,t=1,p=1"] * 3
 
 
 @pytest.mark.parametrize(

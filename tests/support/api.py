@@ -146,13 +146,18 @@ class Api:
     ) -> Account:
         """Make an account with a live session."""
         service, token, session_id = self.service, new_token(SESSION_PREFIX), new_id()
-        password_hash = await service.hasher.hash(password) if password else None
+        password_hash = await self.hash(password) if password else None
         new = NewUser(new_id(), login_id, name, password_hash, role, state, must_change)
         async with service.uow() as tx:
             user = await tx.users.add(new)
             lifetime = service.policies.sessions.lifetime_of(role)
             await tx.sessions.add(NewSession(session_id, user.id, token.digest, lifetime, None, None))
         return Account(user.id, login_id, token.value, session_id)
+
+    async def hash(self, password: str) -> str:
+        """Return a hash of a password."""
+        async with self.service.hasher.acquire("tests") as permit:
+            return await permit.hash(password)
 
     async def admin(self, login_id: str = "root") -> Account:
         """Make an administrator with a live session."""
