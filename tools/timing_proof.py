@@ -25,7 +25,7 @@ from service.db.migrations.running import upgrade
 from service.db.migrations.scratch import scratch_database
 from service.db.repositories.users import NewUser
 from service.domain.ids import new_id
-from service.domain.users import Role, State
+from service.domain.users import UserRole, UserState
 from service.observability.logging import configure_logs
 from service.security.hashing.scheme import HashingScheme
 from service.services import database_of
@@ -127,16 +127,16 @@ async def _prepare(app: Litestar, samples: int) -> _Stage:
         ours = await permit.hash(RIGHT)
     older = _older_hash(service.settings)
     rows = {
-        REFERENCE: (ours, State.ACTIVE),
-        "disabled": (ours, State.DISABLED),
-        "no password": (None, State.ACTIVE),
-        "older hash": (older, State.ACTIVE),
+        REFERENCE: (ours, UserState.ACTIVE),
+        "disabled": (ours, UserState.DISABLED),
+        "no password": (None, UserState.ACTIVE),
+        "older hash": (older, UserState.ACTIVE),
     }
     names = {kind: [f"{kind.replace(' ', '-')}-{place}" for place in accounts] for kind in rows}
     async with service.uow() as tx:
         for kind, (password_hash, state) in rows.items():
             for login_id in names[kind]:
-                await tx.users.add(NewUser(new_id(), login_id, "Timing", password_hash, Role.USER, state))
+                await tx.users.add(NewUser(new_id(), login_id, "Timing", password_hash, UserRole.USER, state))
     passwords = {kind: RIGHT if kind == "disabled" else WRONG for kind in names}
     return _Stage(
         app,

@@ -24,7 +24,7 @@ from service.db.repositories.users import NewUser
 from service.domain.callers import OPERATOR
 from service.domain.errors import ValidationFailed
 from service.domain.events import AuditContext
-from service.domain.users import Role, State, User
+from service.domain.users import User, UserRole, UserState
 from service.services import perform
 from service.usecases.users import Registration, import_users, prepare_user
 
@@ -40,8 +40,8 @@ class AccountLine(Struct, forbid_unknown_fields=True, kw_only=True, omit_default
     login_id: str
     name: str
     id: UUID | UnsetType = UNSET
-    role: Role = Role.USER
-    state: State = State.ACTIVE
+    role: UserRole = UserRole.USER
+    state: UserState = UserState.ACTIVE
     must_change: bool = False
     password_hash: str | UnsetType | None = UNSET
     created_at: str | UnsetType = UNSET

@@ -22,7 +22,7 @@ from service.console import print_status
 from service.db.migrations.probe import DatabaseState, probe
 from service.domain.callers import OPERATOR
 from service.domain.events import AuditContext
-from service.domain.users import Role
+from service.domain.users import UserRole
 from service.loading import load
 from service.observability.access_log import AccessLogSink
 from service.observability.logging import configure_server_logs
@@ -211,7 +211,7 @@ async def _create_first_admin(service: Service, *, password: str) -> bool:
         if not await tx.users.is_empty():
             return False
     context = AuditContext(OPERATOR)
-    wanted = Registration(FIRST_ADMIN, "Administrator", password=password, role=Role.ADMIN)
+    wanted = Registration(FIRST_ADMIN, "Administrator", password=password, role=UserRole.ADMIN)
     new = await prepare_user(wanted, hasher=service.hasher, context=context, policies=service.policies)
     async with service.uow() as tx:
         await create_user(tx, new, context=context)

@@ -16,7 +16,7 @@ from service.domain.events import Action, AuditContext
 from service.domain.ids import new_id
 from service.domain.passwords import normalize_for_login
 from service.domain.sessions import Session
-from service.domain.users import State, User, canonical_login_id
+from service.domain.users import User, UserState, canonical_login_id
 from service.jobs.periodic import run_and_log
 from service.security.hashing.hasher import HashingPermit, PasswordHasher
 from service.security.tokens import DEVICE_PREFIX, SESSION_PREFIX, digest_of, new_token
@@ -152,7 +152,7 @@ class _Login:
     @property
     def password_hash(self) -> str | None:
         """None for a disabled account too, whose password is never found right."""
-        if self.credential is None or self.credential.user.state is State.DISABLED:
+        if self.credential is None or self.credential.user.state is UserState.DISABLED:
             return None
         return self.credential.password_hash
 

@@ -9,7 +9,7 @@ import pytest
 import pytest_asyncio
 
 from service.domain.keys import Scope
-from service.domain.users import Role, State
+from service.domain.users import UserRole, UserState
 from tests.support.api import OTHER_PASSWORD, PASSWORD, Account, Api, error_of, faults_of, serving
 from tests.support.databases import execute, fetch_values, fingerprint
 from tests.support.settings import settings_for_tests
@@ -257,7 +257,7 @@ async def test_disable_user_ends_every_session(api: Api) -> None:
 @pytest.mark.parametrize("change", [{"role": "user"}, {"state": "disabled"}, None])
 async def test_last_admin_cannot_be_lost(api: Api, change: dict[str, Any] | None) -> None:
     root = await api.admin()
-    await api.account("disabled", role=Role.ADMIN, state=State.DISABLED)
+    await api.account("disabled", role=UserRole.ADMIN, state=UserState.DISABLED)
     key = api.by(await api.key(Scope.USERS_WRITE))
     path = f"/v1/users/{root.id}"
 
@@ -368,7 +368,7 @@ async def test_open_registration_lets_only_the_trusted_set_more(open_api: Api) -
 
 
 async def test_open_registration_gives_no_way_around_a_password_change(open_api: Api) -> None:
-    root = await open_api.account("root", role=Role.ADMIN, must_change=True)
+    root = await open_api.account("root", role=UserRole.ADMIN, must_change=True)
 
     refused = await open_api.by(root).post("/v1/users", {**NEW, "role": "admin"})
 

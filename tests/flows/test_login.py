@@ -12,7 +12,7 @@ import pytest
 from argon2.low_level import Type, verify_secret
 
 from service.app import Service
-from service.domain.users import Role, State
+from service.domain.users import UserRole, UserState
 from service.security.hashing import imported_hashes
 from service.security.hashing.scheme import HashingScheme
 from tests.flows.conftest import At
@@ -39,7 +39,7 @@ async def test_log_in_for_whatever_reason_in_vain_gets_the_same_bytes_and_the_sa
     api: Api, service: Service, at: At
 ) -> None:
     await api.account("known")
-    await api.account("disabled", state=State.DISABLED)
+    await api.account("disabled", state=UserState.DISABLED)
     await api.account("bare", password=None)
     attempts = {
         "unknown": ("nobody", PASSWORD),
@@ -84,7 +84,7 @@ async def test_log_in_in_vain_verifies_against_the_parameters_of_the_day(
 
     monkeypatch.setattr(HashingScheme, "verify", record)
     monkeypatch.setattr(imported_hashes, "verify_secret", record_parameters)
-    await api.account("off", state=State.DISABLED)
+    await api.account("off", state=UserState.DISABLED)
     for login_id in ("nobody", "off", "*"):
         await api.log_in(login_id)
     assert verified == [(None, PASSWORD)] * 3
@@ -265,7 +265,7 @@ async def test_log_in_beside_others_that_renew_the_hash_succeeds_for_all(api: Ap
 
 async def test_log_in_in_spite_of_an_expired_world_still_works(api: Api, service: Service) -> None:
     """No password grows old. Source: NIST SP 800-63B-4 3.1.1.2."""
-    await api.account("ada", role=Role.USER)
+    await api.account("ada", role=UserRole.USER)
     await execute(
         service.engine, "UPDATE users SET created_at = now() - interval '400 days', updated_at = created_at"
     )

@@ -25,7 +25,7 @@ MUTATIONS = (
     Mutation(
         "A disabled account is refused like a wrong password",
         _SESSIONS,
-        "if self.credential is None or self.credential.user.state is State.DISABLED:",
+        "if self.credential is None or self.credential.user.state is UserState.DISABLED:",
         "if self.credential is None:",
         f"{_FAULTS}/test_login_races.py::test_disable_beside_log_ins_leaves_no_session_behind"
         f" {_FLOWS}/test_login.py::test_log_in_in_vain_verifies_against_the_parameters_of_the_day",
@@ -171,7 +171,7 @@ MUTATIONS = (
     Mutation(
         "Disabling ends sessions for good",
         "service/usecases/users.py",
-        "    if changed.state is State.DISABLED and user.state is State.ACTIVE:\n",
+        "    if changed.state is UserState.DISABLED and user.state is UserState.ACTIVE:\n",
         "    if False:\n",
         f"{_FLOWS}/test_sessions.py::test_enable_a_disabled_account_does_not_bring_its_sessions_back",
     ),

@@ -16,7 +16,7 @@ from service.db.repositories.sessions import NewSession
 from service.db.repositories.users import NewUser
 from service.domain.ids import new_id
 from service.domain.keys import Scope
-from service.domain.users import Role, State
+from service.domain.users import UserRole, UserState
 from service.security.tokens import API_KEY_PREFIX, SESSION_PREFIX, new_token
 from settings import Settings
 from tests.support.contract import Contract
@@ -140,8 +140,8 @@ class Api:
         *,
         name: str = "Ada",
         password: str | None = PASSWORD,
-        role: Role = Role.USER,
-        state: State = State.ACTIVE,
+        role: UserRole = UserRole.USER,
+        state: UserState = UserState.ACTIVE,
         must_change: bool = False,
     ) -> Account:
         """Make an account with a live session."""
@@ -161,7 +161,7 @@ class Api:
 
     async def admin(self, login_id: str = "root") -> Account:
         """Make an administrator with a live session."""
-        return await self.account(login_id, name="Root", role=Role.ADMIN)
+        return await self.account(login_id, name="Root", role=UserRole.ADMIN)
 
     async def key(self, *scopes: Scope) -> str:
         """Make an API key."""
