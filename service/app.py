@@ -38,7 +38,6 @@ from service.db.core.replica import PROBE_INTERVAL, Replica
 from service.db.core.unit_of_work import UnitOfWork, ignore_action
 from service.db.migrations.compatibility import SUPPORTED, SchemaStatus, number_of, read_revision
 from service.db.reads import Reads
-from service.domain.ids import new_id
 from service.domain.passwords import PasswordPolicy
 from service.domain.sessions import Lifetime, SessionPolicy
 from service.domain.throttle import ThrottlePolicy
@@ -47,6 +46,7 @@ from service.observability.access_log import AccessLogSink, log_request
 from service.observability.metrics import MetricsSnapshot, RequestTelemetry
 from service.observability.tracing import RequestTracer
 from service.security.hashing.hasher import PasswordHasher
+from service.security.ids import new_id
 from service.usecases.cleanup import purge_expired
 from service.usecases.last_used import LastUsedTracker
 from service.usecases.policies import Policies, Retention

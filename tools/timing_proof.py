@@ -24,10 +24,10 @@ from service.console import print_result, print_status
 from service.db.migrations.running import upgrade
 from service.db.migrations.scratch import scratch_database
 from service.db.repositories.users import NewUser
-from service.domain.ids import new_id
 from service.domain.users import UserRole, UserState
 from service.observability.logging import configure_logs
 from service.security.hashing.scheme import HashingScheme
+from service.security.ids import new_id
 from service.services import database_of
 from settings import Settings, get_settings
 from settings.log import LogSettings

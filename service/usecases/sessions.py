@@ -13,12 +13,12 @@ from service.db.transaction import Tx
 from service.domain.callers import Caller
 from service.domain.errors import InvalidCredentials, LoginThrottled, NotFound
 from service.domain.events import Action, AuditContext
-from service.domain.ids import new_id
 from service.domain.passwords import normalize_for_login
 from service.domain.sessions import Session
 from service.domain.users import User, UserState, canonical_login_id
 from service.jobs.periodic import run_and_log
 from service.security.hashing.hasher import HashingPermit, PasswordHasher
+from service.security.ids import new_id
 from service.security.tokens import DEVICE_PREFIX, SESSION_PREFIX, digest_of, new_token
 from service.usecases.policies import Policies
 from service.usecases.throttle import (

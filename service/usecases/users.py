@@ -17,11 +17,11 @@ from service.domain.errors import (
     ValidationFailed,
 )
 from service.domain.events import Action, AuditContext
-from service.domain.ids import new_id
 from service.domain.keys import Scope
 from service.domain.users import User, UserPatch, UserRole, UserState, canonical_login_id, canonical_name
 from service.security.hashing.hasher import PasswordHasher
 from service.security.hashing.imported_hashes import check_importable
+from service.security.ids import new_id
 from service.usecases.passwords import password_faults, to_hash
 from service.usecases.policies import Policies
 

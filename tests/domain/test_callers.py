@@ -13,10 +13,10 @@ from service.domain.errors import (
     RollcallError,
     Unauthenticated,
 )
-from service.domain.ids import new_id
 from service.domain.keys import ApiKey, Scope
 from service.domain.sessions import AuthenticatedSession, Session
 from service.domain.users import User, UserRole, UserState
+from service.security.ids import new_id
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 OTHER = new_id()

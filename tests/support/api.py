@@ -14,9 +14,9 @@ from service.app import Service, create_app
 from service.db.repositories.keys import NewApiKey
 from service.db.repositories.sessions import NewSession
 from service.db.repositories.users import NewUser
-from service.domain.ids import new_id
 from service.domain.keys import Scope
 from service.domain.users import UserRole, UserState
+from service.security.ids import new_id
 from service.security.tokens import API_KEY_PREFIX, SESSION_PREFIX, new_token
 from settings import Settings
 from tests.support.contract import Contract

@@ -27,9 +27,10 @@ from service.domain.errors import (
     MalformedRequest,
     RollcallError,
 )
-from service.domain.ids import new_request_id, parse_id
+from service.domain.ids import parse_id
 from service.observability.access_log import RequestRecord
 from service.observability.exception_report import ClientDisconnected, log_failure
+from service.security.ids import new_request_id
 
 _log = structlog.get_logger("rollcall.api")
 

@@ -23,8 +23,8 @@ from service.domain.errors import (
     UnsupportedMediaType,
     ValidationFailed,
 )
-from service.domain.ids import new_id
 from service.observability.exception_report import ClientDisconnected, log_failure
+from service.security.ids import new_id
 
 MEDIA_TYPE: Final = "application/problem+json"
 
