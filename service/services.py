@@ -60,7 +60,7 @@ async def _telling_failures(service: Service) -> AsyncIterator[None]:
     try:
         yield
     except ValidationFailed as error:
-        raise click.ClickException(" ".join(fault.detail for fault in error.faults)) from None
+        raise click.ClickException(" ".join(fault.detail for fault in error.errors)) from None
     except DatabaseUnavailable as error:
         raise click.ClickException(await _reason(service)) from error
     except OutcomeUnknown:

@@ -134,7 +134,7 @@ async def _read(service: Service, line: bytes, tally: Tally) -> NewUser | None:
     except (msgspec.DecodeError, UnicodeDecodeError):
         tally.print_error("this is not JSON.")
     except ValidationFailed as error:
-        tally.print_error(" ".join(f"{fault.pointer[1:]}: {fault.detail}" for fault in error.faults))
+        tally.print_error(" ".join(f"{fault.pointer[1:]}: {fault.detail}" for fault in error.errors))
     else:
         return replace(new, id=read.id or new.id, must_change=read.must_change)
     return None
