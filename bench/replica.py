@@ -13,7 +13,7 @@ import httpx
 from service.db.core.replica import Outcome, Replica
 from service.db.migrations.running import upgrade
 from service.db.reads import Reads
-from service.domain.users import Role
+from service.domain.users import UserRole
 from service.domain.wal_position import WalPosition
 from service.embedded.server import EmbeddedPostgres
 from service.security.tokens import SESSION_PREFIX, digest_of
@@ -31,7 +31,7 @@ async def main() -> None:
     """Print the median of many rounds, in which the ways take turns, one read at a time and many at once."""
     async with _pair() as (service, replica):
         async with httpx.AsyncClient(trust_env=False) as unused:  # accounts are made past the API
-            account = await Api(unused, service).account("ada", role=Role.ADMIN)
+            account = await Api(unused, service).account("ada", role=UserRole.ADMIN)
         ways = await _ways(service, replica, account)
         for at_once in (1, READS):
             taken: dict[str, list[float]] = {name: [] for name in ways}

@@ -212,7 +212,7 @@ async def _explaining_errors(services: Services) -> AsyncIterator[None]:
     try:
         yield
     except ValidationFailed as error:
-        raise click.ClickException(" ".join(fault.detail for fault in error.faults)) from None
+        raise click.ClickException(" ".join(fault.detail for fault in error.errors)) from None
     except DatabaseUnavailable as error:
         raise click.ClickException(await _explain_unavailable(services)) from error
     except OutcomeUnknown:

@@ -89,8 +89,8 @@ async def service(running: Running) -> Services:
 
 @pytest.fixture
 def _many_processes(service: Services, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Let as many requests meet as in many processes: the gate before hashing is each process's own."""
-    monkeypatch.setattr(service.hasher._gate, "_free", 1000)
+    """Let as many requests hash at once as many processes would: each has a limiter of its own."""
+    monkeypatch.setattr(service.hasher.limiter, "total_permits", 1000)
 
 
 @pytest_asyncio.fixture

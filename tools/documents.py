@@ -5,11 +5,11 @@ from pathlib import Path
 import click
 import msgspec
 
-from service.api.http.problems import problems_markdown
 from service.api.openapi.document import document, endpoints_of
 from service.app import create_app
 from service.cli.console import print_status
 from settings import Settings
+from tools.problems_page import problems_markdown
 
 ROOT = Path(__file__).resolve().parents[1]
 

@@ -24,10 +24,10 @@ from service.cli.console import print_result, print_status
 from service.db.migrations.running import upgrade
 from service.db.migrations.scratch import scratch_database
 from service.db.repositories.users import NewUser
-from service.domain.ids import new_id
-from service.domain.users import Role, State
+from service.domain.users import UserRole, UserState
 from service.observability.logging import configure_logs
-from service.security.hashing.hasher import PasswordHasher
+from service.security.hashing.scheme import HashingScheme
+from service.security.ids import new_id
 from service.services import Services, configured_database
 from settings import Settings, get_settings
 from settings.log import LogSettings
@@ -123,19 +123,20 @@ async def _prepare(app: Litestar, samples: int) -> _Stage:
     """Make accounts enough that no limit of the throttle is reached, in both rounds."""
     service: Services = app.state["services"]
     accounts = range(-(-2 * samples // USES))
-    ours = await service.hasher.hash(RIGHT)
-    older = await _older_hash(service.settings)
+    async with service.hasher.acquire("proof") as permit:
+        ours = await permit.hash(RIGHT)
+    older = _older_hash(service.settings)
     rows = {
-        REFERENCE: (ours, State.ACTIVE),
-        "disabled": (ours, State.DISABLED),
-        "no password": (None, State.ACTIVE),
-        "older hash": (older, State.ACTIVE),
+        REFERENCE: (ours, UserState.ACTIVE),
+        "disabled": (ours, UserState.DISABLED),
+        "no password": (None, UserState.ACTIVE),
+        "older hash": (older, UserState.ACTIVE),
     }
     names = {kind: [f"{kind.replace(' ', '-')}-{place}" for place in accounts] for kind in rows}
     async with service.uow() as tx:
         for kind, (password_hash, state) in rows.items():
             for login_id in names[kind]:
-                await tx.users.add(NewUser(new_id(), login_id, "Timing", password_hash, Role.USER, state))
+                await tx.users.add(NewUser(new_id(), login_id, "Timing", password_hash, UserRole.USER, state))
     passwords = {kind: RIGHT if kind == "disabled" else WRONG for kind in names}
     return _Stage(
         app,
@@ -148,20 +149,16 @@ async def _prepare(app: Litestar, samples: int) -> _Stage:
     )
 
 
-async def _older_hash(settings: Settings) -> str:
+def _older_hash(settings: Settings) -> str:
     """Hash as somebody did who had half the memory for it."""
     chosen = settings.passwords
     lanes_kib = 8 * chosen.parallelism
-    older = PasswordHasher(
+    older = HashingScheme(
         memory_kib=max(chosen.memory_kib // 2, lanes_kib),
         iterations=chosen.iterations,
         parallelism=chosen.parallelism,
-        workers=1,
     )
-    try:
-        return await older.hash(RIGHT)
-    finally:
-        older.close()
+    return older.hash(RIGHT)
 
 
 async def _measure(stage: _Stage, samples: int) -> tuple[dict[str, list[float]], dict[str, list[float]]]:

@@ -9,11 +9,11 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from hashlib import sha256
 
+from service.api.http.errors import IdempotencyKeyReused, MalformedRequest, RequestInProgress
 from service.api.pipeline import OperationRequest
 from service.api.responses import Answer
 from service.db.repositories.idempotency import StoredAnswer
 from service.db.transaction import Tx
-from service.domain.errors import IdempotencyKeyReused, MalformedRequest, RequestInProgress
 
 _KEY = re.compile(r"[\x21-\x7e]{1,255}")
 

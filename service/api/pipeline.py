@@ -22,6 +22,7 @@ from litestar.types import ASGIApp, HTTPScope, Receive, Scope, Send
 from service.api.authentication import Authenticator
 from service.api.http.client_address import network_of
 from service.api.http.edge import read_body
+from service.api.http.errors import MalformedRequest, NotAcceptable
 from service.api.http.headers import Fields
 from service.api.http.query_params import read_query, reject_query
 from service.api.http.strict_json import decode, require_json
@@ -29,7 +30,7 @@ from service.api.injection import Parts
 from service.api.operations import FORM, JSON, Operation, endpoint
 from service.api.responses import Answer, reject_if_match
 from service.domain.callers import ANONYMOUS, Caller
-from service.domain.errors import MalformedRequest, NotAcceptable, NotFound
+from service.domain.errors import NotFound
 from service.domain.events import AuditContext
 from service.domain.ids import parse_id
 

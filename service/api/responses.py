@@ -11,9 +11,10 @@ from litestar import Response
 from litestar.datastructures import Headers
 from litestar.types import Send
 
+from service.api.http.errors import MalformedRequest
 from service.api.http.headers import Fields
 from service.api.schemas.users import UserView
-from service.domain.errors import MalformedRequest, PreconditionFailed
+from service.domain.errors import PreconditionFailed
 from service.domain.users import User
 
 _NOT_MODIFIED = 304

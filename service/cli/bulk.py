@@ -23,7 +23,7 @@ from service.db.repositories.users import NewUser
 from service.domain.callers import OPERATOR
 from service.domain.errors import ValidationFailed
 from service.domain.events import AuditContext
-from service.domain.users import Role, State, User
+from service.domain.users import User, UserRole, UserState
 from service.services import Services, run_command
 from service.usecases.users import Registration, import_users, prepare_user
 
@@ -39,8 +39,8 @@ class AccountLine(Struct, forbid_unknown_fields=True, kw_only=True, omit_default
     login_id: str
     name: str
     id: UUID | UnsetType = UNSET
-    role: Role = Role.USER
-    state: State = State.ACTIVE
+    role: UserRole = UserRole.USER
+    state: UserState = UserState.ACTIVE
     must_change: bool = False
     password_hash: str | UnsetType | None = UNSET
     created_at: str | UnsetType = UNSET
@@ -133,7 +133,7 @@ async def _read(service: Services, line: bytes, tally: Tally) -> NewUser | None:
     except (msgspec.DecodeError, UnicodeDecodeError):
         tally.print_error("this is not JSON.")
     except ValidationFailed as error:
-        tally.print_error(" ".join(f"{fault.pointer[1:]}: {fault.detail}" for fault in error.faults))
+        tally.print_error(" ".join(f"{fault.pointer[1:]}: {fault.detail}" for fault in error.errors))
     else:
         return replace(new, id=read.id or new.id, must_change=read.must_change)
     return None

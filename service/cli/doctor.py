@@ -19,8 +19,7 @@ from service.db.diagnostics import Facts, explain_error, inspect, list_drift, sy
 from service.db.migrations.compatibility import SUPPORTED, SchemaStatus
 from service.db.migrations.history import list_revisions
 from service.observability.logging import configure_logs
-from service.security.hashing.hasher import default_workers
-from service.security.hashing.system_limits import available_cores, memory_limit_bytes
+from service.security.hashing.system_limits import available_cores, default_workers, memory_limit_bytes
 from service.services import BACKGROUND_CONNECTIONS, Services, configured_database, run_with_services
 from settings import Settings, get_settings
 

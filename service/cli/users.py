@@ -12,7 +12,7 @@ from service.cli.output import json_option, show_json, show_table
 from service.domain.callers import OPERATOR
 from service.domain.events import AuditContext
 from service.domain.pages import PAGE_MAX, Keyset, UserFilter, UserSort
-from service.domain.users import Role, State, User, UserPatch, canonical_login_id
+from service.domain.users import User, UserPatch, UserRole, UserState, canonical_login_id
 from service.observability.logging import configure_logs
 from service.services import Services, configured_database, run_command, run_with_services
 from service.usecases.admins import grant_admin
@@ -21,8 +21,8 @@ from service.usecases.users import Registration, create_user, prepare_user, upda
 from settings import get_settings
 
 _OPERATOR = AuditContext(OPERATOR)
-_ROLES = click.Choice([role.value for role in Role])
-_STATES = click.Choice([state.value for state in State])
+_ROLES = click.Choice([role.value for role in UserRole])
+_STATES = click.Choice([state.value for state in UserState])
 _COLUMNS = ("login id", "name", "role", "state", "created", "last log-in")
 
 
@@ -50,7 +50,7 @@ def admin(login_id: str, name: str | None) -> None:
         if user is not None:
             print_result(f"{user.login_id} is an administrator now.")
             return
-        wanted = Registration(login_id, name or login_id, password=_read_password(), role=Role.ADMIN)
+        wanted = Registration(login_id, name or login_id, password=_read_password(), role=UserRole.ADMIN)
         user = run_with_services(settings, dsn, lambda service: _create(service, wanted))
         print_result(f"The administrator {user.login_id} was created.")
 
@@ -58,7 +58,7 @@ def admin(login_id: str, name: str | None) -> None:
 @users.command()
 @click.argument("login_id")
 @click.option("--name", help="The display name; the login id when left out.")
-@click.option("--role", type=_ROLES, default=Role.USER.value, show_default=True)
+@click.option("--role", type=_ROLES, default=UserRole.USER.value, show_default=True)
 @click.option("--no-password", is_flag=True, help="Nobody can log in before a password reset.")
 @json_option
 def create(login_id: str, name: str | None, role: str, no_password: bool, is_json: bool) -> None:
@@ -67,7 +67,7 @@ def create(login_id: str, name: str | None, role: str, no_password: bool, is_jso
     The password is asked for twice on a terminal, and read from standard input otherwise.
     """
     password = None if no_password else _read_password()
-    wanted = Registration(login_id, name or login_id, password=password, role=Role(role))
+    wanted = Registration(login_id, name or login_id, password=password, role=UserRole(role))
     user = run_command(lambda service: _create(service, wanted))
     _tell(user, f"The account {user.login_id} was created.", is_json)
 
@@ -80,7 +80,9 @@ def create(login_id: str, name: str | None, role: str, no_password: bool, is_jso
 @json_option
 def list_(prefix: str | None, state: str | None, role: str | None, limit: int, is_json: bool) -> None:
     """List accounts by login id."""
-    wanted = UserFilter(prefix, state=State(state) if state else None, role=Role(role) if role else None)
+    wanted = UserFilter(
+        prefix, state=UserState(state) if state else None, role=UserRole(role) if role else None
+    )
     found, is_all = run_command(lambda service: _list(service, wanted, limit))
     if is_json:
         show_json(*map(UserView.of, found))
@@ -95,7 +97,7 @@ def list_(prefix: str | None, state: str | None, role: str | None, limit: int, i
 @json_option
 def disable(login_id: str, is_json: bool) -> None:
     """Keep an account from logging in, and end its sessions."""
-    user = run_command(lambda service: _change(service, login_id, UserPatch(state=State.DISABLED)))
+    user = run_command(lambda service: _change(service, login_id, UserPatch(state=UserState.DISABLED)))
     _tell(user, f"{user.login_id} is disabled, and its sessions have ended.", is_json)
 
 
@@ -104,7 +106,7 @@ def disable(login_id: str, is_json: bool) -> None:
 @json_option
 def enable(login_id: str, is_json: bool) -> None:
     """Let a disabled account log in again."""
-    user = run_command(lambda service: _change(service, login_id, UserPatch(state=State.ACTIVE)))
+    user = run_command(lambda service: _change(service, login_id, UserPatch(state=UserState.ACTIVE)))
     _tell(user, f"{user.login_id} can log in.", is_json)
 
 

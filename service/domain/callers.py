@@ -8,7 +8,7 @@ from uuid import UUID
 from service.domain.errors import Forbidden, NotFound, PasswordChangeRequired, Unauthenticated
 from service.domain.keys import ApiKey, Scope
 from service.domain.sessions import AuthenticatedSession
-from service.domain.users import Role
+from service.domain.users import UserRole
 from service.domain.wal_position import WalPosition
 
 
@@ -55,7 +55,9 @@ class Caller:
     @property
     def is_admin(self) -> bool:
         """Whether this is a session of an administrator."""
-        return self.authenticated_session is not None and self.authenticated_session.user.role is Role.ADMIN
+        return (
+            self.authenticated_session is not None and self.authenticated_session.user.role is UserRole.ADMIN
+        )
 
     @property
     def must_change_password(self) -> bool:

@@ -7,7 +7,7 @@ from enum import StrEnum
 from typing import Generic, TypeVar
 from uuid import UUID
 
-from service.domain.users import Role, State
+from service.domain.users import UserRole, UserState
 
 ItemT = TypeVar("ItemT")
 
@@ -46,7 +46,7 @@ class UserFilter:
 
     prefix: str | None = None
     login_id: str | None = None
-    state: State | None = None
-    role: Role | None = None
+    state: UserState | None = None
+    role: UserRole | None = None
     created_after: datetime | None = None
     created_before: datetime | None = None

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from uuid import UUID
 
-from service.domain.users import Role, User
+from service.domain.users import User, UserRole
 from service.domain.wal_position import WalPosition
 
 
@@ -52,6 +52,6 @@ class SessionPolicy:
     per_user: int
     touch_interval: timedelta
 
-    def lifetime_of(self, role: Role) -> Lifetime:
+    def lifetime_of(self, role: UserRole) -> Lifetime:
         """Give the lifetime of sessions of accounts with this role."""
-        return self.admin if role is Role.ADMIN else self.user
+        return self.admin if role is UserRole.ADMIN else self.user

@@ -18,14 +18,14 @@ _BIDI_OVERRIDES = frozenset("\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2
 _REFUSED_CATEGORIES = frozenset({"Cc", "Cs", "Cn"})
 
 
-class Role(StrEnum):
+class UserRole(StrEnum):
     """What an account may do beyond its own affairs."""
 
     USER = "user"
     ADMIN = "admin"
 
 
-class State(StrEnum):
+class UserState(StrEnum):
     """Whether an account may log in and use its sessions."""
 
     ACTIVE = "active"
@@ -39,8 +39,8 @@ class User:
     id: UUID
     login_id: str
     name: str
-    role: Role
-    state: State
+    role: UserRole
+    state: UserState
     must_change: bool
     created_at: datetime
     updated_at: datetime
@@ -49,7 +49,7 @@ class User:
     @property
     def is_active_admin(self) -> bool:
         """Whether this account counts towards the administrators that must never run out."""
-        return self.role is Role.ADMIN and self.state is State.ACTIVE
+        return self.role is UserRole.ADMIN and self.state is UserState.ACTIVE
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,8 +58,8 @@ class UserPatch:
 
     name: str | None = None
     login_id: str | None = None
-    role: Role | None = None
-    state: State | None = None
+    role: UserRole | None = None
+    state: UserState | None = None
 
 
 def canonical_login_id(raw: str) -> str | None:

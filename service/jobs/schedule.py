@@ -8,7 +8,7 @@ from functools import partial
 from service import __version__
 from service.db import instances
 from service.db.core.replica import PROBE_INTERVAL
-from service.domain.ids import new_id
+from service.security.ids import new_id
 from service.jobs.periodic import PeriodicTask, interval_jitter, run_and_log, run_periodically
 from service.services import Services
 from service.usecases.cleanup import purge_expired

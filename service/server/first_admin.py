@@ -7,7 +7,7 @@ import click
 
 from service.domain.callers import OPERATOR
 from service.domain.events import AuditContext
-from service.domain.users import Role
+from service.domain.users import UserRole
 from service.services import Services, run_with_services
 from service.usecases.users import Registration, create_user, prepare_user
 from settings import Settings
@@ -34,7 +34,7 @@ async def _create_first_admin(services: Services, *, password: str) -> bool:
         if not await tx.users.is_empty():
             return False
     context = AuditContext(OPERATOR)
-    registration = Registration(_LOGIN_ID, "Administrator", password=password, role=Role.ADMIN)
+    registration = Registration(_LOGIN_ID, "Administrator", password=password, role=UserRole.ADMIN)
     new = await prepare_user(
         registration, hasher=services.hasher, context=context, policies=services.policies
     )

@@ -3,7 +3,7 @@
 from service.db.transaction import Tx
 from service.domain.errors import FieldError, ValidationFailed
 from service.domain.events import AuditContext
-from service.domain.users import Role, State, User, UserPatch, canonical_login_id
+from service.domain.users import User, UserPatch, UserRole, UserState, canonical_login_id
 from service.usecases.policies import Policies
 from service.usecases.users import update_user
 
@@ -22,7 +22,7 @@ async def grant_admin(tx: Tx, login_id: str, *, context: AuditContext, policies:
     user = await tx.users.get_by_login_id(canonical)
     if user is None:
         return None
-    change = UserPatch(role=Role.ADMIN, state=State.ACTIVE)
+    change = UserPatch(role=UserRole.ADMIN, state=UserState.ACTIVE)
     return await update_user(
         tx, user.id, change, context=context, policies=policies, precondition=lambda _user: True
     )

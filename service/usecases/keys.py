@@ -7,9 +7,9 @@ from service.db.repositories.keys import NewApiKey
 from service.db.transaction import Tx
 from service.domain.errors import FieldError, NotFound, ValidationFailed
 from service.domain.events import Action, AuditContext
-from service.domain.ids import new_id
 from service.domain.keys import KEY_NAME_MAX, ApiKey, Scope
 from service.domain.users import canonical_name
+from service.security.ids import new_id
 from service.security.tokens import API_KEY_PREFIX, Token, new_token
 
 PREFIX_LENGTH = len(API_KEY_PREFIX) + 4

@@ -42,8 +42,8 @@ async def to_hash(password: str, *, hasher: PasswordHasher, context: AuditContex
     Raises:
         HashingBusy: too many passwords wait to be hashed.
     """
-    async with hasher.turn(context.network):
-        return await hasher.hash(normalize_password(password))
+    async with hasher.acquire(context.network) as permit:
+        return await permit.hash(normalize_password(password))
 
 
 async def change_own_password(
@@ -82,17 +82,17 @@ async def change_own_password(
         await tx.events.add(context, Action.PASSWORD_REJECTED, user.id)
         await count_failure(tx, bucket, context=context, policies=policies)
 
-    async with hasher.turn(context.network):
+    async with hasher.acquire(context.network) as permit:
         refusal, password_hash = await uow.run(admit)
         if refusal is not None:
             raise refusal
         async with refund_unverified(uow, bucket):
-            is_right = await hasher.verify(password_hash, current)
+            is_right = await permit.verify(password_hash, current)
         if not is_right:
             await uow.run(reject)
             raise ValidationFailed(_WRONG)
         async with refund_unverified(uow, bucket):
-            new_hash = await hasher.hash(normalize_password(new_password))
+            new_hash = await permit.hash(normalize_password(new_password))
         if not await uow.run(lambda tx: _replace(tx, user.id, password_hash, new_hash, context)):
             raise ValidationFailed(_WRONG)
 

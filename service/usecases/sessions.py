@@ -15,12 +15,12 @@ from service.db.transaction import Tx
 from service.domain.callers import Caller
 from service.domain.errors import InvalidCredentials, LoginThrottled, NotFound
 from service.domain.events import Action, AuditContext
-from service.domain.ids import new_id
 from service.domain.passwords import normalize_for_login
 from service.domain.sessions import Session
-from service.domain.users import State, User, canonical_login_id
+from service.domain.users import User, UserState, canonical_login_id
 from service.observability.exception_report import describe
-from service.security.hashing.hasher import PasswordHasher
+from service.security.hashing.hasher import HashingPermit, PasswordHasher
+from service.security.ids import new_id
 from service.security.tokens import DEVICE_PREFIX, SESSION_PREFIX, digest_of, new_token
 from service.usecases.policies import Policies
 from service.usecases.throttle import (
@@ -78,7 +78,7 @@ async def log_in(
         LoginThrottled: too many failures before; whether the password is right is not told.
         HashingBusy: too many passwords wait to be hashed; nothing was counted.
     """
-    async with hasher.turn(context.network):
+    async with hasher.acquire(context.network) as permit:
         credential, wait = await _find(reads, wanted, context, policies)
         login = _Login(wanted, _bucket_of(wanted, credential, context), credential, context)
         if wait is not None and login.bucket.network_limited:
@@ -91,12 +91,12 @@ async def log_in(
         password = normalize_for_login(wanted.password)
         for _ in range(2):  # twice, as a log-in beside this one may have renewed the hash
             async with refund_unverified(uow, login.bucket):
-                is_right = await hasher.verify(login.password_hash, password)
+                is_right = await permit.verify(login.password_hash, password)
             if password is None or not is_right:
                 break
             outcome = await uow.run(partial(_open, login=login, policies=policies))
             if isinstance(outcome, LoggedIn):
-                await _try_renew(uow, login, password, hasher)
+                await _try_renew(uow, login, password, hasher, permit)
                 return outcome
             if isinstance(outcome, LoginThrottled):
                 raise outcome
@@ -156,7 +156,7 @@ class _Login:
     @property
     def password_hash(self) -> str | None:
         """None for a disabled account too, whose password is never found right."""
-        if self.credential is None or self.credential.user.state is State.DISABLED:
+        if self.credential is None or self.credential.user.state is UserState.DISABLED:
             return None
         return self.credential.password_hash
 
@@ -237,14 +237,18 @@ async def _fail(tx: Tx, *, login: _Login, policies: Policies) -> LoginThrottled 
     return await count_failure(tx, login.bucket, context=login.context, policies=policies)
 
 
-async def _try_renew(uow: UnitOfWork, login: _Login, password: str, hasher: PasswordHasher) -> None:
+async def _try_renew(
+    uow: UnitOfWork, login: _Login, password: str, hasher: PasswordHasher, permit: HashingPermit
+) -> None:
     try:
-        await _renew(uow, login, password, hasher)
+        await _renew(uow, login, password, hasher, permit)
     except Exception as error:  # noqa: BLE001 - the login has succeeded
         _log.warning("rehash_failed", **describe(error))
 
 
-async def _renew(uow: UnitOfWork, login: _Login, password: str, hasher: PasswordHasher) -> None:
+async def _renew(
+    uow: UnitOfWork, login: _Login, password: str, hasher: PasswordHasher, permit: HashingPermit
+) -> None:
     """Replace a hash of other parameters, unless it was replaced meanwhile.
 
     Source: NIST SP 800-63B-4 3.1.1.2 (the cost rises over time).
@@ -252,5 +256,5 @@ async def _renew(uow: UnitOfWork, login: _Login, password: str, hasher: Password
     user_id, old_hash = login.user_id, login.password_hash
     if user_id is None or old_hash is None or not hasher.needs_rehash(old_hash):
         return
-    new_hash = await hasher.hash(password)
+    new_hash = await permit.hash(password)
     await uow.run(lambda tx: tx.users.renew_hash(user_id, verified_hash=old_hash, new_hash=new_hash))

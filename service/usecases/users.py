@@ -17,11 +17,11 @@ from service.domain.errors import (
     ValidationFailed,
 )
 from service.domain.events import Action, AuditContext
-from service.domain.ids import new_id
 from service.domain.keys import Scope
-from service.domain.users import Role, State, User, UserPatch, canonical_login_id, canonical_name
+from service.domain.users import User, UserPatch, UserRole, UserState, canonical_login_id, canonical_name
 from service.security.hashing.hasher import PasswordHasher
 from service.security.hashing.imported_hashes import check_importable
+from service.security.ids import new_id
 from service.usecases.passwords import password_faults, to_hash
 from service.usecases.policies import Policies
 
@@ -43,8 +43,8 @@ class Registration:
     name: str
     password: str | None = None
     password_hash: str | None = None
-    role: Role | None = None
-    state: State | None = None
+    role: UserRole | None = None
+    state: UserState | None = None
 
 
 async def prepare_user(
@@ -68,7 +68,12 @@ async def prepare_user(
     if wanted.password is not None:
         password_hash = await to_hash(wanted.password, hasher=hasher, context=context)
     return NewUser(
-        new_id(), login_id, name, password_hash, wanted.role or Role.USER, wanted.state or State.ACTIVE
+        new_id(),
+        login_id,
+        name,
+        password_hash,
+        wanted.role or UserRole.USER,
+        wanted.state or UserState.ACTIVE,
     )
 
 
@@ -130,10 +135,10 @@ async def update_user(
         LastAdmin: nobody could administer any more.
         LoginIdTaken: another account has the new login id.
     """
-    loses_admin = change.role is Role.USER or change.state is State.DISABLED
+    loses_admin = change.role is UserRole.USER or change.state is UserState.DISABLED
     user = await _lock(tx, user_id, precondition=precondition, loses_admin=loses_admin)
     changed = await tx.users.change(user_id, change) if change != UserPatch() else user
-    if changed.state is State.DISABLED and user.state is State.ACTIVE:
+    if changed.state is UserState.DISABLED and user.state is UserState.ACTIVE:
         await tx.sessions.end_all(user_id)
     if changed.role is not user.role:
         await tx.sessions.shorten(user_id, policies.sessions.lifetime_of(changed.role))
@@ -186,7 +191,7 @@ async def _lock(tx: Tx, user_id: UUID, *, precondition: Precondition, loses_admi
 def _actions_of(before: User, after: User) -> list[Action]:
     actions = []
     if after.state is not before.state:
-        actions.append(Action.USER_DISABLED if after.state is State.DISABLED else Action.USER_ENABLED)
+        actions.append(Action.USER_DISABLED if after.state is UserState.DISABLED else Action.USER_ENABLED)
     if after.role is not before.role:
         actions.append(Action.USER_ROLE_CHANGED)
     if (after.name, after.login_id) != (before.name, before.login_id):

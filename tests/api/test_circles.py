@@ -2,6 +2,7 @@
 
 import gc
 from collections.abc import Awaitable, Callable, Iterator
+from datetime import timedelta
 from pathlib import Path
 from types import FrameType
 
@@ -75,8 +76,8 @@ async def test_refuse_for_want_of_room_leaves_no_circle_behind(
     api: Api, service: Services, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     await api.account()
-    monkeypatch.setattr(service.hasher._gate, "_queue_timeout_seconds", 0.0)
-    monkeypatch.setattr(service.hasher._gate, "_free", 0)
+    monkeypatch.setattr(service.hasher.limiter, "queue_timeout", timedelta(0))
+    monkeypatch.setattr(service.hasher.limiter, "total_permits", 0)
     found_of_ours()
     assert (await api.log_in("ada")).status_code == 503
     assert found_of_ours() == []

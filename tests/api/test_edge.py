@@ -13,8 +13,9 @@ from litestar.params import FromPath
 from structlog.testing import capture_logs
 
 from service.api.http.edge import EdgeMiddleware, read_body
+from service.api.http.errors import BodyTooLarge
 from service.api.http.problems import exception_handlers
-from service.domain.errors import BodyTooLarge, OutcomeUnknown
+from service.domain.errors import OutcomeUnknown
 from service.observability.access_log import RequestRecord
 from service.observability.exception_report import ClientDisconnected
 

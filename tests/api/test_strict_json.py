@@ -10,9 +10,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from service.api.http.problems import FIELD_CODES
+from service.api.http.errors import MalformedJson, UnsupportedMediaType
 from service.api.http.strict_json import MAX_DEPTH, check_json, decode, require_json
-from service.domain.errors import FieldError, MalformedJson, UnsupportedMediaType, ValidationFailed
+from service.domain.errors import FieldError, ValidationFailed
+from tools.problems_page import FIELD_CODES
 
 SECRET = "hunter2-hunter2"
 
@@ -39,7 +40,7 @@ class Body(msgspec.Struct, forbid_unknown_fields=True):
 def fault_of(body: bytes) -> FieldError:
     with pytest.raises(ValidationFailed) as caught:
         decode(body, Body)
-    (fault,) = caught.value.faults
+    (fault,) = caught.value.errors
     assert fault.code in FIELD_CODES
     assert SECRET not in fault.detail
     return fault

@@ -58,4 +58,4 @@ async def test_generated_python_client_logs_in_and_lists_accounts(
     assert isinstance(refused, models.Problem)
     assert refused.code == "invalid_credentials"
     assert [user.login_id for user in page.items] == ["root"]
-    assert page.items[0].role is models.Role.ADMIN
+    assert page.items[0].role is models.UserRole.ADMIN

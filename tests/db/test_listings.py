@@ -17,7 +17,7 @@ from service.db.repositories.keys import ApiKeyReads
 from service.db.repositories.sessions import SessionReads
 from service.db.repositories.users import UserReads
 from service.domain.pages import Keyset, UserFilter, UserSort
-from service.domain.users import Role, State
+from service.domain.users import UserRole, UserState
 
 ID = UUID("0198c5a4-7d1e-7c3b-9f60-2b1f3a5c7d9e")
 START = datetime(2026, 1, 1, tzinfo=UTC)
@@ -100,8 +100,8 @@ FILTERS: dict[str, dict[str, Any]] = {
     "since late": {"created_after": datetime(2036, 1, 1, tzinfo=UTC)},
     "until late": {"created_before": datetime(2036, 1, 1, tzinfo=UTC)},
 }
-STATES: list[State | None] = [None, *State]
-ROLES: list[Role | None] = [None, *Role]
+STATES: list[UserState | None] = [None, *UserState]
+ROLES: list[UserRole | None] = [None, *UserRole]
 COMBINATIONS = list(itertools.product(FILTERS, STATES, ROLES, UserSort, [False, True]))
 
 
@@ -143,7 +143,7 @@ async def test_list_along_the_created_order_needs_no_sort(connection: Any) -> No
     reads = UserReads(cast(ReadPool, statements))
 
     for combination in COMBINATIONS:
-        if State.ACTIVE in combination or Role.USER in combination:
+        if UserState.ACTIVE in combination or UserRole.USER in combination:
             continue  # no index knows of these: they are what nearly every account has
         if "prefix" in combination[0]:
             continue  # two indexes serve it, in neither order

@@ -13,17 +13,17 @@ from service.domain.errors import (
     RollcallError,
     Unauthenticated,
 )
-from service.domain.ids import new_id
 from service.domain.keys import ApiKey, Scope
 from service.domain.sessions import AuthenticatedSession, Session
-from service.domain.users import Role, State, User
+from service.domain.users import User, UserRole, UserState
+from service.security.ids import new_id
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 OTHER = new_id()
 
 
-def person(role: Role = Role.USER, *, must_change: bool = False) -> Caller:
-    user = User(new_id(), "ada", "Ada", role, State.ACTIVE, must_change, NOW, NOW, None)
+def person(role: UserRole = UserRole.USER, *, must_change: bool = False) -> Caller:
+    user = User(new_id(), "ada", "Ada", role, UserState.ACTIVE, must_change, NOW, NOW, None)
     session = Session(new_id(), user.id, NOW, NOW, NOW, NOW, None, None)
     authenticated_session = AuthenticatedSession(session, user, timedelta(minutes=1), timedelta())
     return Caller(CallerKind.USER, authenticated_session=authenticated_session)
@@ -33,7 +33,7 @@ def key(*scopes: Scope) -> Caller:
     return Caller(CallerKind.KEY, key=ApiKey(new_id(), "key", scopes, NOW, None, None, "rck_0000"))
 
 
-USER, ADMIN, DUE = person(), person(Role.ADMIN), person(Role.ADMIN, must_change=True)
+USER, ADMIN, DUE = person(), person(UserRole.ADMIN), person(UserRole.ADMIN, must_change=True)
 READER = key(Scope.USERS_READ)
 CASES: list[tuple[Access, Caller, type[RollcallError] | None]] = [
     (Access(), ANONYMOUS, Unauthenticated),

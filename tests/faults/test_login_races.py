@@ -8,7 +8,7 @@ from typing import TypeVar
 import httpx
 import pytest
 
-from service.domain.users import Role, State
+from service.domain.users import UserRole, UserState
 from service.services import Services
 from tests.support.api import OTHER_PASSWORD, PASSWORD, Account, Api
 from tests.support.databases import execute, fetch_values
@@ -106,7 +106,7 @@ async def test_delete_and_demote_two_administrators_at_once_leaves_one(api: Api,
 
 async def test_remove_the_last_administrator_in_any_way_is_refused(api: Api, service: Services) -> None:
     root = await api.admin()
-    await api.account("disabled", role=Role.ADMIN, state=State.DISABLED)
+    await api.account("disabled", role=UserRole.ADMIN, state=UserState.DISABLED)
     path = f"/v1/users/{root.id}"
     for refused in (
         await api.by(root).patch(path, {"role": "user"}),

@@ -18,7 +18,7 @@ from tests.support.api import PASSWORD, Api, error_of
 
 _OF_THE_CLOCK = {("datetime", "now"), ("datetime", "utcnow"), ("date", "today"), ("time", "time")}
 _MAY_READ_IT = {
-    "service/domain/ids.py",
+    "service/security/ids.py",
     "service/observability/access_log.py",
 }  # names, and the time of a line
 

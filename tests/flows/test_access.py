@@ -7,7 +7,7 @@ from litestar import get
 from litestar.routes import HTTPRoute
 
 from service.domain.keys import Scope
-from service.domain.users import Role
+from service.domain.users import UserRole
 from service.services import Services
 from tests.support.api import OTHER_PASSWORD, PASSWORD, Account, Api, Running, serving
 from tests.support.databases import fetch_values
@@ -229,7 +229,7 @@ async def test_register_openly_gives_no_rights_and_no_way_around_a_due_password_
         plain = {"login_id": "eve", "name": "E", "password": OTHER_PASSWORD}
         for more in ({"role": "admin"}, {"state": "active"}, {"password_hash": "$2b$04$x"}):
             assert (await api.post("/v1/users", {**plain, **more})).status_code == 422
-        due = await api.account("due", role=Role.ADMIN, must_change=True)
+        due = await api.account("due", role=UserRole.ADMIN, must_change=True)
         made = await api.by(due).post("/v1/users", {**plain, "role": "admin"})
         assert (made.status_code, made.json()["code"]) == (403, "password_change_required")
         made = await api.post("/v1/users", plain)

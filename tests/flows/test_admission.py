@@ -11,7 +11,7 @@ import pytest
 import pytest_asyncio
 
 from service.observability.stats import HashingStats
-from service.security.hashing.hasher import PasswordHasher
+from service.security.hashing.scheme import HashingScheme
 from settings import Settings
 from settings.passwords import PasswordSettings
 from tests.support.api import OTHER_PASSWORD, PASSWORD, Api, Running, serving
@@ -67,13 +67,13 @@ async def hall(
     passwords = PasswordSettings(
         memory_kib=8, iterations=1, workers=workers, max_queue=4, queue_timeout=timedelta(seconds=30)
     )
-    hall, check = Hall(), PasswordHasher._check
+    hall, verify = Hall(), HashingScheme.verify
 
-    def stand_still(self: PasswordHasher, password_hash: str | None, password: str | None) -> bool:
+    def stand_still(self: HashingScheme, password_hash: str | None, password: str | None) -> bool:
         hall.stand()
-        return check(self, password_hash, password)
+        return verify(self, password_hash, password)
 
-    monkeypatch.setattr(PasswordHasher, "_check", stand_still)
+    monkeypatch.setattr(HashingScheme, "verify", stand_still)
     async with serving(Settings(profile="test", passwords=passwords), database) as hall.service:
         yield hall
         hall.let_go.set()
@@ -213,8 +213,8 @@ async def test_requests_that_need_no_hash_wait_for_none(hall: Hall) -> None:
 async def test_log_in_while_others_are_let_in_waits_at_the_gate_and_nothing_else_does(hall: Hall) -> None:
     api = hall.at("198.51.100.1")
     root = api.by(await api.admin())
-    turn = hall.running.service.hasher.turn
-    async with turn("192.0.2.1"), turn("192.0.2.1"), turn("192.0.2.1"):  # one thread, three places
+    acquire = hall.running.service.hasher.acquire
+    async with acquire("192.0.2.1"), acquire("192.0.2.1"), acquire("192.0.2.1"):  # one thread, three permits
         knock = hall.knock("192.0.2.2", "ada")
         assert (await root.get("/v1/users/me")).status_code == 200
         assert (hall.stats.running, knock.done()) == (0, False)

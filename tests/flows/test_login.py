@@ -9,9 +9,11 @@ import argon2
 import bcrypt
 import httpx
 import pytest
+from argon2.low_level import Type, verify_secret
 
-from service.domain.users import Role, State
-from service.security.hashing.hasher import PasswordHasher
+from service.domain.users import UserRole, UserState
+from service.security.hashing import imported_hashes
+from service.security.hashing.scheme import HashingScheme
 from service.services import Services
 from tests.flows.conftest import At
 from tests.support.api import OTHER_PASSWORD, PASSWORD, Api
@@ -37,7 +39,7 @@ async def test_log_in_for_whatever_reason_in_vain_gets_the_same_bytes_and_the_sa
     api: Api, service: Services, at: At
 ) -> None:
     await api.account("known")
-    await api.account("disabled", state=State.DISABLED)
+    await api.account("disabled", state=UserState.DISABLED)
     await api.account("bare", password=None)
     attempts = {
         "unknown": ("nobody", PASSWORD),
@@ -69,19 +71,25 @@ async def test_log_in_in_vain_verifies_against_the_parameters_of_the_day(
 ) -> None:
     """Whatever is missing, the work is a verification with our own parameters, not a token one."""
     verified: list[tuple[str | None, str | None]] = []
-    check = PasswordHasher._check
+    computed: list[bytes] = []
+    verify = HashingScheme.verify
 
-    def note(self: PasswordHasher, password_hash: str | None, password: str | None) -> bool:
+    def record(self: HashingScheme, password_hash: str | None, password: str | None) -> bool:
         verified.append((password_hash, password))
-        return check(self, password_hash, password)
+        return verify(self, password_hash, password)
 
-    monkeypatch.setattr(PasswordHasher, "_check", note)
-    await api.account("off", state=State.DISABLED)
+    def record_parameters(encoded: bytes, password: bytes, kind: Type) -> bool:
+        computed.append(encoded.rsplit(b"$", 2)[0])
+        return verify_secret(encoded, password, kind)
+
+    monkeypatch.setattr(HashingScheme, "verify", record)
+    monkeypatch.setattr(imported_hashes, "verify_secret", record_parameters)
+    await api.account("off", state=UserState.DISABLED)
     for login_id in ("nobody", "off", "*"):
         await api.log_in(login_id)
     assert verified == [(None, PASSWORD)] * 3
-    nobodys = service.hasher._dummy_hash
-    assert (nobodys.memory_kib, nobodys.threads) == (service.settings.passwords.memory_kib, 1)
+    assert service.settings.passwords.memory_kib == 8
+    assert computed == [b"$argon2id$v=19$m=8,t=1,p=1"] * 3
 
 
 @pytest.mark.parametrize(
@@ -257,7 +265,7 @@ async def test_log_in_beside_others_that_renew_the_hash_succeeds_for_all(api: Ap
 
 async def test_log_in_in_spite_of_an_expired_world_still_works(api: Api, service: Services) -> None:
     """No password grows old. Source: NIST SP 800-63B-4 3.1.1.2."""
-    await api.account("ada", role=Role.USER)
+    await api.account("ada", role=UserRole.USER)
     await execute(
         service.engine, "UPDATE users SET created_at = now() - interval '400 days', updated_at = created_at"
     )

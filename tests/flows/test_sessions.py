@@ -10,7 +10,7 @@ import pytest_asyncio
 
 from service.db.transaction import Tx
 from service.domain.keys import Scope
-from service.domain.users import Role
+from service.domain.users import UserRole
 from service.jobs.schedule import background_work
 from service.services import Services
 from service.usecases.cleanup import purge_expired
@@ -50,10 +50,10 @@ async def status(api: Api, account: Account | str) -> int:
 
 @pytest.mark.parametrize(
     ("role", "within", "beyond"),
-    [(Role.USER, "6 days 23:59", "7 days"), (Role.ADMIN, "29 minutes", "30 minutes")],
+    [(UserRole.USER, "6 days 23:59", "7 days"), (UserRole.ADMIN, "29 minutes", "30 minutes")],
 )
 async def test_leave_a_session_unused_too_long_ends_it(
-    api: Api, service: Services, role: Role, within: str, beyond: str
+    api: Api, service: Services, role: UserRole, within: str, beyond: str
 ) -> None:
     fresh, stale = await api.account("fresh", role=role), await api.account("stale", role=role)
     await lie_unused(service, fresh.session_id, within)
@@ -63,10 +63,10 @@ async def test_leave_a_session_unused_too_long_ends_it(
 
 @pytest.mark.parametrize(
     ("role", "within", "beyond"),
-    [(Role.USER, "29 days 23:59", "30 days"), (Role.ADMIN, "11:59", "12:00")],
+    [(UserRole.USER, "29 days 23:59", "30 days"), (UserRole.ADMIN, "11:59", "12:00")],
 )
 async def test_use_a_session_beyond_its_life_ends_it(
-    api: Api, service: Services, role: Role, within: str, beyond: str
+    api: Api, service: Services, role: UserRole, within: str, beyond: str
 ) -> None:
     young, old = await api.account("young", role=role), await api.account("old", role=role)
     await grow_old(service, young.session_id, within)

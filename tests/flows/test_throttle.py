@@ -11,6 +11,7 @@ import pytest_asyncio
 from sqlalchemy import text
 
 from service.domain.throttle import ThrottlePolicy
+from service.security.hashing.hasher import HashingPermit
 from service.services import Services
 from settings.database import DatabaseSettings
 from settings.http import HttpSettings
@@ -205,10 +206,10 @@ async def test_log_in_from_a_network_at_its_limit_is_not_told_that_the_password_
 ) -> None:
     """Others may reach the limit while this password is being verified."""
     await api.account("ada")
-    verify = service.hasher.verify
+    verify = HashingPermit.verify
 
-    async def verify_while_others_guess(*args: object, **more: object) -> bool:
-        is_right = await verify(*args, **more)  # type: ignore[arg-type] # passed on as it came
+    async def verify_while_others_guess(permit: HashingPermit, *values: str | None) -> bool:
+        is_right = await verify(permit, *values)
         await execute(
             service.engine,
             "INSERT INTO network_buckets (network, minute_failures, hour_failures)"
@@ -216,7 +217,7 @@ async def test_log_in_from_a_network_at_its_limit_is_not_told_that_the_password_
         )
         return is_right
 
-    monkeypatch.setattr(service.hasher, "verify", verify_while_others_guess)
+    monkeypatch.setattr(HashingPermit, "verify", verify_while_others_guess)
     assert_throttled(await api.log_in("ada"))
     assert await fetch_values(service.engine, "SELECT count(*) FROM sessions") == [(1,)]
 

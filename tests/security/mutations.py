@@ -25,17 +25,17 @@ MUTATIONS = (
     Mutation(
         "A disabled account is refused like a wrong password",
         _SESSIONS,
-        "if self.credential is None or self.credential.user.state is State.DISABLED:",
+        "if self.credential is None or self.credential.user.state is UserState.DISABLED:",
         "if self.credential is None:",
         f"{_FAULTS}/test_login_races.py::test_disable_beside_log_ins_leaves_no_session_behind"
         f" {_FLOWS}/test_login.py::test_log_in_in_vain_verifies_against_the_parameters_of_the_day",
     ),
     Mutation(
         "A name without account costs a verification",
-        "service/security/hashing/hasher.py",
+        "service/security/hashing/scheme.py",
         "            self._verify_dummy()\n            return False",
         "            return False",
-        "tests/security/test_hashing.py",
+        "tests/security/test_scheme.py",
     ),
     Mutation(
         "Guesses at once cost as much as guesses in a row",
@@ -171,7 +171,7 @@ MUTATIONS = (
     Mutation(
         "Disabling ends sessions for good",
         "service/usecases/users.py",
-        "    if changed.state is State.DISABLED and user.state is State.ACTIVE:\n",
+        "    if changed.state is UserState.DISABLED and user.state is UserState.ACTIVE:\n",
         "    if False:\n",
         f"{_FLOWS}/test_sessions.py::test_enable_a_disabled_account_does_not_bring_its_sessions_back",
     ),
@@ -279,7 +279,7 @@ MUTATIONS = (
     Mutation(
         "A flood from one network leaves room for others",
         "service/security/hashing/limiter.py",
-        "if not self._line.gives_way_to(caller):",
+        "if self._queue.is_over_share(flow):",
         "if True:",
         f"{_FLOWS}/test_admission.py::test_flood_from_one_network_leaves_room_for_another",
     ),
@@ -343,15 +343,15 @@ MUTATIONS = (
     Mutation(
         "A hash that cannot be renewed does not fail the log-in",
         _SESSIONS,
-        "await _try_renew(uow, login, password, hasher)",
-        "await _renew(uow, login, password, hasher)",
+        "await _try_renew(uow, login, password, hasher, permit)",
+        "await _renew(uow, login, password, hasher, permit)",
         f"{_FLOWS}/test_login.py::test_fail_to_renew_the_hash_leaves_the_log_in_standing",
     ),
     Mutation(
         "No more passwords wait to be hashed than there is room for",
         "service/security/hashing/limiter.py",
-        "        self._limit = max_queue\n",
-        "        self._limit = 10**9\n",
+        "        self.max_queue = max_queue\n",
+        "        self.max_queue = 10**9\n",
         f"{_FLOWS}/test_admission.py"
         "::test_hang_up_again_and_again_hashes_no_more_at_once_and_queues_no_more_than_allowed",
     ),

@@ -14,9 +14,9 @@ from service.app import create_app
 from service.db.repositories.keys import NewApiKey
 from service.db.repositories.sessions import NewSession
 from service.db.repositories.users import NewUser
-from service.domain.ids import new_id
 from service.domain.keys import Scope
-from service.domain.users import Role, State
+from service.domain.users import UserRole, UserState
+from service.security.ids import new_id
 from service.security.tokens import API_KEY_PREFIX, SESSION_PREFIX, new_token
 from service.services import Services
 from settings import Settings
@@ -141,13 +141,13 @@ class Api:
         *,
         name: str = "Ada",
         password: str | None = PASSWORD,
-        role: Role = Role.USER,
-        state: State = State.ACTIVE,
+        role: UserRole = UserRole.USER,
+        state: UserState = UserState.ACTIVE,
         must_change: bool = False,
     ) -> Account:
         """Make an account with a live session."""
         service, token, session_id = self.service, new_token(SESSION_PREFIX), new_id()
-        password_hash = await service.hasher.hash(password) if password else None
+        password_hash = await self.hash(password) if password else None
         new = NewUser(new_id(), login_id, name, password_hash, role, state, must_change)
         async with service.uow() as tx:
             user = await tx.users.add(new)
@@ -155,9 +155,14 @@ class Api:
             await tx.sessions.add(NewSession(session_id, user.id, token.digest, lifetime, None, None))
         return Account(user.id, login_id, token.value, session_id)
 
+    async def hash(self, password: str) -> str:
+        """Return a hash of a password."""
+        async with self.service.hasher.acquire("tests") as permit:
+            return await permit.hash(password)
+
     async def admin(self, login_id: str = "root") -> Account:
         """Make an administrator with a live session."""
-        return await self.account(login_id, name="Root", role=Role.ADMIN)
+        return await self.account(login_id, name="Root", role=UserRole.ADMIN)
 
     async def key(self, *scopes: Scope) -> str:
         """Make an API key."""

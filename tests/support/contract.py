@@ -11,8 +11,8 @@ import httpx
 from jsonschema import Draft202012Validator
 from litestar import Litestar
 
-from service.api.http.problems import FIELD_CODES
 from service.api.openapi.document import document, endpoints_of
+from tools.problems_page import FIELD_CODES
 
 PROBLEM = "application/problem+json"
 _ALWAYS = {

@@ -115,7 +115,7 @@ class RequestResponseCycle:
             *problem_headers(error),
             *((_CLOSE,) if close else ()),
         )
-        await self.answer(status_of(error.kind), headers, body)
+        await self.answer(status_of(error), headers, body)
 
     def _complete(self, headers: Iterable[tuple[bytes, bytes]]) -> list[tuple[bytes, bytes]]:
         complete = [field for field in headers if field[0] not in _REPLACED]

@@ -17,19 +17,15 @@ from structlog.contextvars import bind_contextvars
 
 from service.api.http.client_address import Networks, resolve_client_ip
 from service.api.http.cycle import SECURITY_HEADERS, RequestResponseCycle
+from service.api.http.errors import BodyTooLarge, MalformedRequest
 from service.api.http.headers import Fields, check_headers, check_target
 from service.api.http.problems import to_error
 from service.api.http.timeouts import CoarseTimer, Deadline
-from service.domain.errors import (
-    BodyTooLarge,
-    DatabaseUnavailable,
-    InternalError,
-    MalformedRequest,
-    RollcallError,
-)
-from service.domain.ids import new_request_id, parse_id
+from service.domain.errors import DatabaseUnavailable, InternalError, RollcallError
+from service.domain.ids import parse_id
 from service.observability.access_log import RequestRecord
 from service.observability.exception_report import ClientDisconnected, log_failure
+from service.security.ids import new_request_id
 
 _log = structlog.get_logger("rollcall.api")
 

@@ -12,7 +12,8 @@ from urllib.parse import unquote_to_bytes
 
 from litestar.types import HTTPScope
 
-from service.domain.errors import MalformedRequest, NotFound
+from service.api.http.errors import MalformedRequest
+from service.domain.errors import NotFound
 
 MAX_HEADER_FIELDS: Final = 100
 MAX_HEADER_BYTES: Final = 16 * 1024

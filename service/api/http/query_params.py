@@ -8,7 +8,8 @@ from urllib.parse import parse_qsl
 import msgspec
 from msgspec.inspect import IntType, Metadata, StructType, Type, type_info
 
-from service.domain.errors import FieldError, MalformedRequest, ValidationFailed
+from service.api.http.errors import MalformedRequest
+from service.domain.errors import FieldError, ValidationFailed
 
 QueryT = TypeVar("QueryT", bound=msgspec.Struct)
 

@@ -10,7 +10,8 @@ from typing import Any, Final, TypeVar
 
 import msgspec
 
-from service.domain.errors import FieldError, MalformedJson, UnsupportedMediaType, ValidationFailed
+from service.api.http.errors import MalformedJson, UnsupportedMediaType
+from service.domain.errors import FieldError, ValidationFailed
 
 T = TypeVar("T")
 

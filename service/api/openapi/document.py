@@ -11,27 +11,29 @@ from litestar import Litestar
 from litestar.routes import HTTPRoute
 
 from service import __version__
+from service.api.http.errors import (
+    BodyTooLarge,
+    IdempotencyKeyReused,
+    MalformedJson,
+    MalformedRequest,
+    NotAcceptable,
+    RequestInProgress,
+    UnsupportedMediaType,
+)
 from service.api.http.problems import MEDIA_TYPE, Problem, problem_of, status_of
 from service.api.openapi.examples import example_of
 from service.api.operations import JSON, Operation, ResponseSpec
 from service.api.schemas.common import ID_PATTERN
 from service.domain.errors import (
-    BodyTooLarge,
     DatabaseUnavailable,
     Forbidden,
-    IdempotencyKeyReused,
     InternalError,
     InvalidToken,
-    MalformedJson,
-    MalformedRequest,
-    NotAcceptable,
     OutcomeUnknown,
     PasswordChangeRequired,
     PreconditionFailed,
-    RequestInProgress,
     RollcallError,
     Unauthenticated,
-    UnsupportedMediaType,
     ValidationFailed,
 )
 
@@ -308,7 +310,7 @@ def _success(success: ResponseSpec, extra: tuple[str, ...], schemas: Schemas) ->
 def _refusal_responses(refusals: list[type[RollcallError]]) -> dict[str, Any]:
     by_status: dict[int, list[type[RollcallError]]] = {}
     for refusal in refusals:
-        by_status.setdefault(status_of(refusal.kind), []).append(refusal)
+        by_status.setdefault(status_of(refusal), []).append(refusal)
     return {str(status): _refusal_response(status, by_status[status]) for status in sorted(by_status)}
 
 

@@ -16,7 +16,7 @@ from service.api.schemas.common import (
     timestamp_or_none,
 )
 from service.domain.pages import PAGE_DEFAULT, UserSort
-from service.domain.users import LOGIN_ID_MAX, NAME_MAX, Role, State, User
+from service.domain.users import LOGIN_ID_MAX, NAME_MAX, User, UserRole, UserState
 
 LoginId = Annotated[
     str,
@@ -65,8 +65,8 @@ class CreateUserBody(Input, frozen=True):
     name: Name
     password: NewPassword | UnsetType = UNSET
     password_hash: PasswordHash | UnsetType = UNSET
-    role: Role | UnsetType = UNSET
-    state: State | UnsetType = UNSET
+    role: UserRole | UnsetType = UNSET
+    state: UserState | UnsetType = UNSET
 
 
 class UpdateUserBody(Input, frozen=True):
@@ -74,8 +74,8 @@ class UpdateUserBody(Input, frozen=True):
 
     name: Name | UnsetType = UNSET
     login_id: LoginId | UnsetType = UNSET
-    role: Role | UnsetType = UNSET
-    state: State | UnsetType = UNSET
+    role: UserRole | UnsetType = UNSET
+    state: UserState | UnsetType = UNSET
 
 
 class ChangePasswordBody(Input, frozen=True):
@@ -111,8 +111,8 @@ class ListUsersQuery(Input, frozen=True):
         | None
     ) = None
     login_id: LoginId | None = None
-    state: State | None = None
-    role: Role | None = None
+    state: UserState | None = None
+    role: UserRole | None = None
     created_after: WalPosition | None = None
     created_before: WalPosition | None = None
     sort: UserSort = UserSort.CREATED
@@ -124,8 +124,8 @@ class UserView(Output, frozen=True):
     id: Id
     login_id: Annotated[str, Meta(examples=["ada@example.org"])]
     name: Annotated[str, Meta(examples=["Ada Lovelace"])]
-    role: Role
-    state: State
+    role: UserRole
+    state: UserState
     created_at: Timestamp
     updated_at: Timestamp
     last_login_at: Timestamp | None

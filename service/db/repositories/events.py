@@ -11,8 +11,8 @@ from service.db.repositories.base import Executor, ReadExecutor, Repository, pag
 from service.db.tables import EventRow
 from service.domain.callers import CallerKind
 from service.domain.events import Action, AuditContext, Event
-from service.domain.ids import new_id
 from service.domain.pages import Keyset, Page
+from service.security.ids import new_id
 
 EVENT_COLUMNS: tuple[Any, ...] = (
     EventRow.id,

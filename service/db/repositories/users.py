@@ -31,7 +31,7 @@ from service.db.core.statements import ReadQuery, Statement
 from service.db.repositories.base import ReadExecutor, Repository, page_of, require_row
 from service.db.tables import UserRow
 from service.domain.pages import Keyset, Page, UserFilter, UserSort
-from service.domain.users import Role, State, User, UserPatch
+from service.domain.users import User, UserPatch, UserRole, UserState
 
 USER_COLUMNS: tuple[Any, ...] = (
     UserRow.id,
@@ -45,8 +45,8 @@ USER_COLUMNS: tuple[Any, ...] = (
     UserRow.last_login_at,
 )
 USER_WIDTH = len(USER_COLUMNS)
-_ROLES = {role.value: role for role in Role}
-_STATES = {state.value: state for state in State}
+_ROLES = {role.value: role for role in UserRole}
+_STATES = {state.value: state for state in UserState}
 _LAST_CODE_POINT = 0x10FFFF
 
 
@@ -58,8 +58,8 @@ class NewUser:
     login_id: str
     name: str
     password_hash: str | None
-    role: Role = Role.USER
-    state: State = State.ACTIVE
+    role: UserRole = UserRole.USER
+    state: UserState = UserState.ACTIVE
     must_change: bool = False
 
 
@@ -266,7 +266,11 @@ def _position_values(sort: UserSort, after: Keyset) -> dict[str, object]:
 
 @cache
 def _listing(
-    filters: frozenset[str], state: State | None, role: Role | None, sort: UserSort, is_continued: bool
+    filters: frozenset[str],
+    state: UserState | None,
+    role: UserRole | None,
+    sort: UserSort,
+    is_continued: bool,
 ) -> ReadQuery:
     """Build the statement of a listing once per combination of what it filters and sorts by.
 
