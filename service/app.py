@@ -32,10 +32,10 @@ from service.api.v1.sessions import SessionController, get_current_session, open
 from service.api.v1.users import CREATE_USER, UserController, add_user, get_user
 from service.db import instances
 from service.db.core import error_classes
+from service.db.core.database import Database, ignore_action
 from service.db.core.engine import PoolStats, create_engine, pool_stats
 from service.db.core.read_pool import ReadPool
 from service.db.core.replica import PROBE_INTERVAL, Replica
-from service.db.core.unit_of_work import UnitOfWork, ignore_action
 from service.db.migrations.compatibility import SUPPORTED, SchemaStatus, number_of, read_revision
 from service.db.reads import Reads
 from service.domain.ids import new_id
@@ -82,18 +82,16 @@ class Service:
     """The number of the database's revision when it was last looked at, for the metrics."""
     count: Callable[[str], None] = field(default=ignore_action)
     """Counts the actions of the audit trail, for the metrics."""
+    database: Database = field(init=False)
+    background_database: Database = field(init=False)
 
-    def uow(self) -> UnitOfWork:
-        """Make the unit of work of one request."""
-        return UnitOfWork(self.engine, count=self.count)
+    def __post_init__(self) -> None:
+        self.database = Database(self.engine, on_audit=lambda action: self.count(action))
+        self.background_database = Database(self.background_engine)
 
     def after_drain_delay(self, stop: Callable[[], None]) -> None:
         """Call `stop` once load balancers have had the time to see that the service is no longer ready."""
         asyncio.get_running_loop().call_later(self.settings.http.drain_delay.total_seconds(), stop)
-
-    def background_uow(self) -> UnitOfWork:
-        """Make the unit of work of one chore."""
-        return UnitOfWork(self.background_engine)
 
 
 def create_app(
@@ -110,7 +108,7 @@ def create_app(
     )
     overridden = _overridden(service.policies)
     authenticator = Authenticator(service.reads, service.last_used)
-    parts = Parts(service.uow, service.reads, service.hasher, service.policies)
+    parts = Parts(service.database, service.reads, service.hasher, service.policies)
     admission = OperationPipeline(authenticator, parts, overridden)
     app = Litestar(
         route_handlers=_routes(settings),
@@ -228,7 +226,7 @@ async def running(service: Service, telemetry: RequestTelemetry) -> AsyncIterato
     await service.read_pool.start()
 
     async def write_last_used() -> None:
-        await service.last_used.flush(service.background_uow())
+        await service.last_used.flush(service.background_database)
 
     async def record_heartbeat() -> None:
         await instances.record_heartbeat(service.background_engine, instance)
@@ -237,7 +235,7 @@ async def running(service: Service, telemetry: RequestTelemetry) -> AsyncIterato
         await instances.unregister(service.background_engine, instance.id)
 
     async def purge() -> None:
-        await purge_expired(service.background_uow(), service.policies.retention)
+        await purge_expired(service.background_database, service.policies.retention)
 
     async def take_figures() -> None:
         service.schema_revision = await _schema_revision(service.background_engine)

@@ -23,7 +23,7 @@ from service.app import Service, create_app
 from service.console import print_result, print_status
 from service.db.migrations.running import upgrade
 from service.db.migrations.scratch import scratch_database
-from service.db.repositories.users import NewUser
+from service.db.repositories.users import NewUser, UserRepository
 from service.domain.ids import new_id
 from service.domain.users import Role, State
 from service.observability.logging import configure_logs
@@ -132,10 +132,12 @@ async def _prepare(app: Litestar, samples: int) -> _Stage:
         "older hash": (older, State.ACTIVE),
     }
     names = {kind: [f"{kind.replace(' ', '-')}-{place}" for place in accounts] for kind in rows}
-    async with service.uow() as tx:
+    async with service.database.transaction() as tx:
         for kind, (password_hash, state) in rows.items():
             for login_id in names[kind]:
-                await tx.users.add(NewUser(new_id(), login_id, "Timing", password_hash, Role.USER, state))
+                await UserRepository(tx).add(
+                    NewUser(new_id(), login_id, "Timing", password_hash, Role.USER, state)
+                )
     passwords = {kind: RIGHT if kind == "disabled" else WRONG for kind in names}
     return _Stage(
         app,

@@ -20,6 +20,7 @@ from service import __version__
 from service.app import Service, create_app
 from service.console import print_status
 from service.db.migrations.probe import DatabaseState, probe
+from service.db.repositories.users import UserRepository
 from service.domain.callers import OPERATOR
 from service.domain.events import AuditContext
 from service.domain.users import Role
@@ -207,13 +208,13 @@ def _ensure_first_admin(settings: Settings, dsn: str) -> None:
 
 
 async def _create_first_admin(service: Service, *, password: str) -> bool:
-    async with service.uow() as tx:
-        if not await tx.users.is_empty():
+    async with service.database.transaction() as tx:
+        if not await UserRepository(tx).is_empty():
             return False
     context = AuditContext(OPERATOR)
     wanted = Registration(FIRST_ADMIN, "Administrator", password=password, role=Role.ADMIN)
     new = await prepare_user(wanted, hasher=service.hasher, context=context, policies=service.policies)
-    async with service.uow() as tx:
+    async with service.database.transaction() as tx:
         await create_user(tx, new, context=context)
     return True
 

@@ -11,7 +11,8 @@ import asyncpg
 import pytest
 import pytest_asyncio
 
-from service.db.core.read_pool import ReadPool, ReadQuery
+from service.db.core.read_pool import ReadPool
+from service.db.core.statements import Statement
 from service.db.repositories.events import EventReads
 from service.db.repositories.keys import ApiKeyReads
 from service.db.repositories.sessions import SessionReads
@@ -58,9 +59,9 @@ class Statements:
     """In the place of a read lane: keeps what it is asked, and finds nothing."""
 
     def __init__(self) -> None:
-        self.last: tuple[ReadQuery, dict[str, Any]] | None = None
+        self.last: tuple[Statement, dict[str, Any]] | None = None
 
-    async def fetch_all(self, query: ReadQuery, **values: Any) -> list[Any]:
+    async def fetch_all(self, query: Statement, **values: Any) -> list[Any]:
         self.last = query, values
         return []
 

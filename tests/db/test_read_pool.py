@@ -32,8 +32,10 @@ from sqlalchemy import (
 from sqlalchemy.dialects.postgresql import INET, JSONB
 from sqlalchemy.pool import QueuePool
 
+from service.db.core.driver import Record
 from service.db.core.engine import create_engine
-from service.db.core.read_pool import ReadPool, ReadQuery, Record
+from service.db.core.read_pool import ReadPool
+from service.db.core.statements import Statement
 from service.domain.errors import DatabaseUnavailable
 from service.embedded.server import EmbeddedPostgres
 
@@ -62,10 +64,10 @@ LANE = frozenset({"wait_timeout", "deadline", "recycle"})
 
 ALL = select(ROWS).order_by(ROWS.c.n)
 BY_NUMBER = select(ROWS).where(ROWS.c.n == bindparam("n"))
-GET = ReadQuery(BY_NUMBER)
-WORD = ReadQuery(select(ROWS.c.word).where(ROWS.c.n == 1))
-BACKEND = ReadQuery(select(func.pg_backend_pid().label("pid")))
-BLOCKED = ReadQuery(select(func.pg_advisory_xact_lock(literal_column(str(BLOCK)))))
+GET = Statement(BY_NUMBER)
+WORD = Statement(select(ROWS.c.word).where(ROWS.c.n == 1))
+BACKEND = Statement(select(func.pg_backend_pid().label("pid")))
+BLOCKED = Statement(select(func.pg_advisory_xact_lock(literal_column(str(BLOCK)))))
 
 PATIENT = {"lock_timeout": 60, "statement_timeout": 60, "command_timeout": 60}
 
@@ -183,7 +185,7 @@ async def start_blocked_read(read_pool: ReadPool, operator: Operator) -> "asynci
     return task
 
 
-async def start_waiting_read(read_pool: ReadPool, query: ReadQuery = WORD) -> "asyncio.Task[Any]":
+async def start_waiting_read(read_pool: ReadPool, query: Statement = WORD) -> "asyncio.Task[Any]":
     task = asyncio.create_task(read_pool.fetch_one(query))
     await asyncio.sleep(0)
     return task
@@ -200,13 +202,13 @@ async def end(task: "asyncio.Task[Any]") -> None:
 
 def test_compile_gives_names_in_the_order_of_the_placeholders() -> None:
     lower, upper = bindparam("lower", type_=Integer), bindparam("upper", type_=Integer)
-    query = ReadQuery(select(ROWS.c.n).where(ROWS.c.n < upper, ROWS.c.n > lower, ROWS.c.id != None))  # noqa: E711
+    query = Statement(select(ROWS.c.n).where(ROWS.c.n < upper, ROWS.c.n > lower, ROWS.c.id != None))  # noqa: E711
     assert query.order == ("upper", "lower")
     assert query.arguments({"lower": 1, "upper": 2}) == [2, 1]
 
 
 def test_compile_with_a_literal_keeps_its_value() -> None:
-    query = ReadQuery(select(ROWS.c.n).where(ROWS.c.word == "one", ROWS.c.n == bindparam("n")))
+    query = Statement(select(ROWS.c.n).where(ROWS.c.word == "one", ROWS.c.n == bindparam("n")))
     assert query.arguments({"n": 1}) == ["one", 1]
 
 
@@ -226,7 +228,7 @@ def test_bind_other_names_than_the_statement_has_is_refused(params: dict[str, in
 )
 def test_compile_what_needs_python_at_run_time_is_refused(statement: Select[Any]) -> None:
     with pytest.raises(TypeError):
-        ReadQuery(statement)
+        Statement(statement)
 
 
 # Rows
@@ -237,7 +239,7 @@ async def test_fetch_all_gives_what_ordinary_execution_gives(lane_of: LaneFactor
     read_pool = await lane_of(size)
     async with read_pool._engine.connect() as connection:
         expected = [dict(row) for row in (await connection.execute(ALL)).mappings()]
-    rows = [dict(row) for row in await read_pool.fetch_all(ReadQuery(ALL))]
+    rows = [dict(row) for row in await read_pool.fetch_all(Statement(ALL))]
     assert rows == expected
     assert [[type(value) for value in row.values()] for row in rows] == [
         [type(value) for value in row.values()] for row in expected
@@ -269,7 +271,7 @@ async def test_fetch_with_parameters_of_many_types_finds_the_row(lane_of: LaneFa
     values = {name: row[name] for name in ("id", "word", "words", "digest", "document", "address", "seen_at")}
     conditions = [ROWS.c[name] == bindparam(name) for name in values]
     numbers = ROWS.c.n == any_(bindparam("numbers", type_=ARRAY(Integer)))
-    query = ReadQuery(select(ROWS.c.n).where(numbers, *conditions))
+    query = Statement(select(ROWS.c.n).where(numbers, *conditions))
     found = await read_pool.fetch_one(query, numbers=[1, 2], **values)
     assert found is not None
     assert found.n == 1
@@ -280,7 +282,7 @@ async def test_fetch_what_writes_is_refused(lane_of: LaneFactory, lane_operator:
     await lane_operator.execute("DROP SEQUENCE IF EXISTS lane_numbers; CREATE SEQUENCE lane_numbers")
     read_pool = await lane_of(size)
     with pytest.raises(DatabaseUnavailable):
-        await read_pool.fetch_one(ReadQuery(select(func.nextval("lane_numbers"))))
+        await read_pool.fetch_one(Statement(select(func.nextval("lane_numbers"))))
     assert await lane_operator.fetchval("SELECT nextval('lane_numbers')") == 1
 
 
@@ -291,7 +293,7 @@ async def test_fetch_behind_a_pooler_leaves_no_statement_prepared(
     lane_of: LaneFactory, is_pooled: bool, leaves_some: bool
 ) -> None:
     read_pool = await lane_of(0, pgbouncer=is_pooled, pool_size=1)
-    prepared = ReadQuery(select(literal_column("(SELECT count(*) > 0 FROM pg_prepared_statements)")))
+    prepared = Statement(select(literal_column("(SELECT count(*) > 0 FROM pg_prepared_statements)")))
     await read_pool.fetch_one(WORD)
     assert await values_of(read_pool.fetch_one(prepared)) == (leaves_some,)
 
@@ -455,7 +457,7 @@ async def test_fetch_after_a_column_changed_its_type_gives_the_new_type(
     lane_of: LaneFactory, lane_operator: Operator, size: int
 ) -> None:
     read_pool = await lane_of(size)
-    query = ReadQuery(select(ROWS.c.n, ROWS.c.word).where(ROWS.c.word == bindparam("word")))
+    query = Statement(select(ROWS.c.n, ROWS.c.word).where(ROWS.c.word == bindparam("word")))
     assert await values_of(read_pool.fetch_one(query, word="one")) == (1, "one")
     await lane_operator.execute("ALTER TABLE lane_rows ALTER n TYPE text")
     row = await read_pool.fetch_one(query, word="one")
@@ -474,7 +476,7 @@ async def test_fetch_after_a_composite_type_changed_succeeds(
         "ALTER TABLE lane_rows ADD pair lane_pair; UPDATE lane_rows SET pair = (1, 2)"
     )
     read_pool = await lane_of(size)
-    query = ReadQuery(select(literal_column("pair")).select_from(ROWS).where(ROWS.c.n == 1))
+    query = Statement(select(literal_column("pair")).select_from(ROWS).where(ROWS.c.n == 1))
     assert await values_of(read_pool.fetch_one(query)) == ((1, 2),)
     await lane_operator.execute("ALTER TYPE lane_pair ADD ATTRIBUTE c int CASCADE")
     assert await values_of(read_pool.fetch_one(query)) == ((1, 2, None),)
@@ -542,9 +544,9 @@ async def test_fetch_beyond_the_servers_limit_keeps_the_connection(
 @pytest.mark.parametrize(
     ("query", "params", "error"),
     [
-        (ReadQuery(select(literal_column("1 / 0"))), {}, asyncpg.DivisionByZeroError),
+        (Statement(select(literal_column("1 / 0"))), {}, asyncpg.DivisionByZeroError),
         (
-            ReadQuery(select(ROWS.c.n).where(ROWS.c.word == bindparam("word"))),
+            Statement(select(ROWS.c.n).where(ROWS.c.word == bindparam("word"))),
             {"word": "\ud800"},
             asyncpg.DataError,
         ),
@@ -553,7 +555,7 @@ async def test_fetch_beyond_the_servers_limit_keeps_the_connection(
     ids=["server", "surrogate", "type"],
 )
 async def test_fetch_with_a_bug_raises_it_and_keeps_the_connection(
-    lane_of: LaneFactory, query: ReadQuery, params: dict[str, Any], error: type[Exception]
+    lane_of: LaneFactory, query: Statement, params: dict[str, Any], error: type[Exception]
 ) -> None:
     read_pool = await lane_of(1)
     backend = await backend_of(read_pool)

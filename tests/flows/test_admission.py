@@ -212,8 +212,8 @@ async def test_requests_that_need_no_hash_wait_for_none(hall: Hall) -> None:
 async def test_log_in_while_others_are_let_in_waits_at_the_gate_and_nothing_else_does(hall: Hall) -> None:
     api = hall.at("198.51.100.1")
     root = api.by(await api.admin())
-    turn = hall.running.service.hasher.turn
-    async with turn("192.0.2.1"), turn("192.0.2.1"), turn("192.0.2.1"):  # one thread, three places
+    acquire = hall.running.service.hasher.acquire
+    async with acquire("192.0.2.1"), acquire("192.0.2.1"), acquire("192.0.2.1"):  # one thread, three permits
         knock = hall.knock("192.0.2.2", "ada")
         assert (await root.get("/v1/users/me")).status_code == 200
         assert (hall.stats.running, knock.done()) == (0, False)

@@ -10,7 +10,7 @@ from service.app import Service
 from service.domain.callers import OPERATOR
 from service.domain.events import Action, AuditContext
 from service.domain.keys import Scope
-from service.usecases.admins import grant_admin
+from service.usecases.users import grant_admin
 from tests.flows.conftest import At
 from tests.support.api import OTHER_PASSWORD, PASSWORD, Api
 from tests.support.databases import execute, fetch_values
@@ -121,12 +121,12 @@ async def test_fail_to_write_the_trail_undoes_what_it_would_have_told(api: Api, 
 async def test_roll_back_leaves_neither_event_nor_line(api: Api, service: Service) -> None:
     ada = await api.account("ada")
     with structlog.testing.capture_logs() as lines, suppress(RuntimeError):
-        async with service.uow() as tx:
+        async with service.database.transaction() as tx:
             await grant_admin(tx, "ada", context=AuditContext(OPERATOR), policies=service.policies)
             raise RuntimeError
     assert await fetch_values(service.engine, "SELECT count(*) FROM events") == [(0,)]
     assert not lines
-    async with service.uow() as tx:
+    async with service.database.transaction() as tx:
         await grant_admin(tx, "ADA", context=AuditContext(OPERATOR), policies=service.policies)
     kinds = await fetch_values(service.engine, "SELECT actor_kind, action, subject_id FROM events")
     assert kinds == [("operator", "user.role_changed", ada.id)]

@@ -7,9 +7,12 @@ from uuid import UUID
 
 import pytest
 import pytest_asyncio
+from sqlalchemy import select
 
 from service.app import Service
-from service.db.transaction import Tx
+from service.db.core.statements import Statement
+from service.db.core.transaction import Transaction
+from service.db.repositories.sessions import SessionRepository
 from service.domain.keys import Scope
 from service.domain.users import Role
 from service.usecases.cleanup import purge_expired
@@ -78,7 +81,7 @@ async def test_use_a_session_moves_its_idle_end_but_never_its_last(api: Api, ser
     await lie_unused(service, ada.session_id, "6 days")
     await grow_old(service, ada.session_id, "29 days")
     assert await status(api, ada) == 200
-    await service.last_used.flush(service.uow())
+    await service.last_used.flush(service.database)
     ((idle_days, days),) = await fetch_values(
         service.engine,
         "SELECT round(extract(epoch FROM idle_expires_at - now()) / 86400)::int,"
@@ -95,7 +98,7 @@ async def test_touch_a_session_moves_its_idle_end_by_a_hundredth_of_the_lifetime
     await lie_unused(service, ada.session_id, span)
     ((ends_at,),) = await fetch_values(service.engine, "SELECT idle_expires_at FROM sessions")
     assert await status(api, ada) == 200
-    await service.last_used.flush(service.uow())
+    await service.last_used.flush(service.database)
     changed = await fetch_values(
         service.engine, "SELECT last_used_at > now() - interval '1 min', idle_expires_at FROM sessions"
     )
@@ -109,7 +112,7 @@ async def test_touch_a_session_after_the_idle_lifetime_was_shortened_holds_it_to
     await execute(service.engine, "UPDATE sessions SET last_used_at = last_used_at - interval '2 minutes'")
     await execute(service.engine, "UPDATE sessions SET idle_expires_at = idle_expires_at + interval '9 days'")
     assert await status(api, ada) == 200
-    await service.last_used.flush(service.uow())
+    await service.last_used.flush(service.database)
     held = "SELECT idle_expires_at <= now() + interval '7 days' FROM sessions"
     assert await fetch_values(service.engine, held) == [(True,)]
 
@@ -122,10 +125,10 @@ async def test_touch_a_session_in_use_changes_no_index(api: Api, service: Servic
     async with service.engine.connect() as connection:
         driver = (await connection.get_raw_connection()).driver_connection
         assert driver is not None
-        tx = Tx(driver)
-        await tx.ping()  # begins, as the figure is one of the transaction
+        tx = Transaction(driver)
+        await tx.execute(Statement(select(1)))  # begins, as the figure is one of the transaction
         before = await driver.fetchval(asked)
-        await tx.sessions.touch(
+        await SessionRepository(tx).touch(
             [ada.session_id], interval=timedelta(0), user_idle_ttl=week, admin_idle_ttl=week
         )
         assert await driver.fetchval(asked) == before + 1
@@ -138,7 +141,7 @@ async def test_touch_a_session_that_has_ended_leaves_it_ended(api: Api, service:
     await lie_unused(service, ada.session_id, "2 hours")
     assert await status(api, ada) == 200
     assert (await api.by(ada).delete("/v1/sessions/current")).status_code == 204
-    await service.last_used.flush(service.uow())
+    await service.last_used.flush(service.database)
     assert await status(api, ada) == 401
     assert await fetch_values(service.engine, "SELECT count(*) FROM sessions") == [(0,)]
 
@@ -148,7 +151,7 @@ async def test_touch_a_session_that_has_expired_leaves_it_expired(api: Api, serv
     await lie_unused(service, ada.session_id, "2 hours")
     assert await status(api, ada) == 200
     await lie_unused(service, ada.session_id, "7 days")
-    await service.last_used.flush(service.uow())
+    await service.last_used.flush(service.database)
     assert await status(api, ada) == 401
 
 
@@ -329,11 +332,11 @@ async def test_run_the_service_clears_away_what_has_expired(database: str) -> No
             "INSERT INTO network_buckets (network, hour_started_at) VALUES"
             " ('192.0.2.1/32', now() - interval '25 hours'), ('192.0.2.2/32', now() - interval '23 hours')",
         )
-        assert await purge_expired(service.background_uow(), service.policies.retention) == 9
+        assert await purge_expired(service.background_database, service.policies.retention) == 9
         remembered = await fetch_values(service.engine, "SELECT encode(digest, 'escape') FROM login_buckets")
         assert sorted(remembered) == [("known",), ("unknown",)]
         assert await fetch_values(service.engine, "SELECT user_id FROM sessions") == [(kept.id,)]
-        assert await purge_expired(service.background_uow(), service.policies.retention) == 0
+        assert await purge_expired(service.background_database, service.policies.retention) == 0
 
 
 async def test_leave_the_service_alone_purges_by_itself(

@@ -130,7 +130,7 @@ def _make_key(dsn: str) -> str:
     )
 
     async def work(service: Service) -> str:
-        token, _ = await service.uow().run(make)
+        token, _ = await service.database.run(make)
         return token.value
 
     return with_service(Settings(), dsn, work)

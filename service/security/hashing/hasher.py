@@ -4,8 +4,8 @@ import logging
 import secrets
 import time
 from base64 import b64encode
-from collections.abc import Callable
-from contextlib import AbstractAsyncContextManager, nullcontext, suppress
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager, nullcontext, suppress
 from dataclasses import dataclass
 from datetime import timedelta
 from functools import partial
@@ -21,7 +21,7 @@ from service.security.hashing.limiter import HashingLimiter
 from service.security.hashing.pool import HashingPool
 from service.security.hashing.system_limits import available_cores, memory_limit_bytes
 
-__all__ = ["HashingStats", "PasswordHasher", "default_workers"]
+__all__ = ["HashingPermit", "HashingStats", "PasswordHasher", "default_workers"]
 
 T = TypeVar("T")
 
@@ -81,15 +81,15 @@ class PasswordHasher:
             permits=_PERMITS_PER_WORKER * workers, max_queue=max_queue, queue_timeout=queue_timeout
         )
 
-    def turn(self, caller: str) -> AbstractAsyncContextManager[None]:
-        """Run what hashes, and what goes with it, when its turn has come: few are let in at a time.
-
-        `caller` is whose turn it takes, the network of the client: no network keeps the others waiting.
+    @asynccontextmanager
+    async def acquire(self, flow: str) -> AsyncIterator["HashingPermit"]:
+        """Wait for one of the permits to hash, in fair order between flows, the networks of clients.
 
         Raises:
-            HashingBusy: too many wait already, or it has waited too long. Nothing was done.
+            HashingBusy: the queue is full, or the wait took too long. Nothing was done.
         """
-        return self._gate.acquire(caller)
+        async with self._gate.acquire(flow):
+            yield HashingPermit(self)
 
     async def hash(self, password: str) -> str:
         """Return a new argon2id hash of a normalised password, salted afresh, in PHC form.
@@ -204,6 +204,21 @@ class PasswordHasher:
 
     def _prefix(self, memory_kib: int) -> str:
         return f"$argon2id$v=19$m={memory_kib},t={self._iterations},p={self._parallelism}$"
+
+
+@dataclass(frozen=True, slots=True)
+class HashingPermit:
+    """The right to hash, while its block runs."""
+
+    _hasher: PasswordHasher
+
+    async def hash(self, password: str) -> str:
+        """See `PasswordHasher.hash`."""
+        return await self._hasher.hash(password)
+
+    async def verify(self, password_hash: str | None, password: str | None) -> bool:
+        """See `PasswordHasher.verify`."""
+        return await self._hasher.verify(password_hash, password)
 
 
 def default_workers(memory_kib: int, cores: int, memory_limit_bytes: int | None) -> int:
