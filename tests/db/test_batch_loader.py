@@ -64,7 +64,7 @@ async def blocked(dsn: str) -> AsyncIterator[None]:
         await operator.close()
 
 
-async def test_get_keys_at_the_same_moment_shares_one_statement(read_pool: CountingLane) -> None:
+async def test_load_in_the_same_loop_turn_shares_one_statement(read_pool: CountingLane) -> None:
     squares: BatchLoader[int, int] = BatchLoader(read_pool, SQUARES, SQUARE)
     keys = [3, 5, LAST + 1, 3, 8]
     rows = await asyncio.gather(*(squares.load(key) for key in keys))
@@ -72,14 +72,14 @@ async def test_get_keys_at_the_same_moment_shares_one_statement(read_pool: Count
     assert read_pool.asked == [[3, 5, LAST + 1, 8]]
 
 
-async def test_get_more_keys_than_a_statement_takes_needs_several(read_pool: CountingLane) -> None:
+async def test_load_beyond_the_batch_limit_uses_several_statements(read_pool: CountingLane) -> None:
     squares: BatchLoader[int, int] = BatchLoader(read_pool, SQUARES, SQUARE)
     rows = await asyncio.gather(*(squares.load(key) for key in range(1, 301)))
     assert rows == [key * key for key in range(1, 301)]
     assert [len(keys) for keys in read_pool.asked] == [128, 128, 44]
 
 
-async def test_get_while_the_same_key_is_being_read_reads_it_anew(
+async def test_load_during_a_statement_for_the_same_key_starts_another(
     read_pool: CountingLane, empty_database: str
 ) -> None:
     squares: BatchLoader[int, int] = BatchLoader(read_pool, SQUARES, SQUARE)
@@ -92,7 +92,7 @@ async def test_get_while_the_same_key_is_being_read_reads_it_anew(
     assert read_pool.asked == [[7], [7]]
 
 
-async def test_get_while_two_statements_are_out_gathers_for_the_next(
+async def test_load_with_two_statements_in_flight_waits_for_the_next(
     read_pool: CountingLane, empty_database: str
 ) -> None:
     squares: BatchLoader[int, int] = BatchLoader(read_pool, SQUARES, SQUARE)
@@ -108,7 +108,7 @@ async def test_get_while_two_statements_are_out_gathers_for_the_next(
     assert read_pool.asked == [[1], [2], [3, 4, 5]]
 
 
-async def test_get_cancelled_leaves_the_others_their_answers(
+async def test_cancelled_load_does_not_affect_the_others(
     read_pool: CountingLane, empty_database: str
 ) -> None:
     squares: BatchLoader[int, int] = BatchLoader(read_pool, SQUARES, SQUARE)
@@ -121,7 +121,7 @@ async def test_get_cancelled_leaves_the_others_their_answers(
     assert [await squares.load(4)] == [16]
 
 
-async def test_get_that_waits_too_long_for_its_statement_is_refused(
+async def test_load_beyond_wait_timeout_raises_unavailable(
     read_pool: CountingLane, empty_database: str
 ) -> None:
     squares: BatchLoader[int, int] = BatchLoader(read_pool, SQUARES, SQUARE, wait_timeout=0.01)
@@ -136,14 +136,14 @@ async def test_get_that_waits_too_long_for_its_statement_is_refused(
     assert [await squares.load(5)] == [25]
 
 
-async def test_get_from_a_closed_lane_refuses_everybody(read_pool: CountingLane) -> None:
+async def test_load_from_closed_pool_raises_unavailable(read_pool: CountingLane) -> None:
     squares: BatchLoader[int, int] = BatchLoader(read_pool, SQUARES, SQUARE)
     await read_pool.close()
     refused = await asyncio.gather(squares.load(1), squares.load(2), return_exceptions=True)
     assert [type(error) for error in refused] == [DatabaseUnavailable] * 2
 
 
-async def test_get_with_a_broken_statement_tells_everybody_what_is_wrong(read_pool: CountingLane) -> None:
+async def test_load_with_failing_statement_raises_its_error_for_every_key(read_pool: CountingLane) -> None:
     broken: BatchLoader[int, int] = BatchLoader(read_pool, BROKEN, SQUARE)
     errors = await asyncio.gather(broken.load(1), broken.load(2), return_exceptions=True)
     assert [type(error) for error in errors] == [asyncpg.DivisionByZeroError] * 2

@@ -51,7 +51,7 @@ class RecordingTransaction:
     ],
     ids=["sessions", "events", "idempotency keys"],
 )
-async def test_purge_of_a_table_that_is_mostly_over_reads_one_batch(
+async def test_purge_of_mostly_expired_table_reads_one_batch(
     database: str, rows: str, purge: Callable[[Cleanup], Awaitable[int]]
 ) -> None:
     connection = await asyncpg.connect(database)

@@ -79,7 +79,7 @@ async def engine(database: str) -> AsyncIterator[AsyncEngine]:
 
 
 @pytest.mark.parametrize("values", [VALUES, NOTHING], ids=["values", "null"])
-async def test_insert_by_a_statement_stores_what_ordinary_execution_stores(
+async def test_insert_stores_the_same_values_as_sqlalchemy(
     engine: AsyncEngine, values: dict[str, Any]
 ) -> None:
     async with engine.begin() as connection:
@@ -92,7 +92,7 @@ async def test_insert_by_a_statement_stores_what_ordinary_execution_stores(
 
 
 @pytest.mark.parametrize("values", [VALUES, NOTHING], ids=["values", "null"])
-async def test_select_by_a_statement_gives_what_ordinary_execution_gives(
+async def test_select_returns_the_same_values_as_sqlalchemy(
     engine: AsyncEngine, values: dict[str, Any]
 ) -> None:
     async with engine.begin() as connection:
@@ -106,7 +106,7 @@ async def test_select_by_a_statement_gives_what_ordinary_execution_gives(
     assert [type(value) for value in row] == [type(value) for value in expected]
 
 
-async def test_bind_a_timedelta_to_a_generic_interval_adds_it(engine: AsyncEngine) -> None:
+async def test_bind_timedelta_to_generic_interval_adds_it(engine: AsyncEngine) -> None:
     lasts = literal(timedelta(hours=1), Interval) + bindparam("more", type_=Interval)
     put = Statement(
         update(ROWS).where(ROWS.c.n == bindparam("of")).values(lasts=lasts).returning(ROWS.c.lasts)
@@ -117,7 +117,7 @@ async def test_bind_a_timedelta_to_a_generic_interval_adds_it(engine: AsyncEngin
     assert [row.lasts for row in rows] == [timedelta(minutes=61)]
 
 
-async def test_execute_gives_the_number_of_rows(engine: AsyncEngine) -> None:
+async def test_execute_returns_the_number_of_rows(engine: AsyncEngine) -> None:
     delete_all = Statement(text("DELETE FROM statement_rows"))
     async with Database(engine).transaction() as tx:
         for n in range(12):
@@ -126,7 +126,7 @@ async def test_execute_gives_the_number_of_rows(engine: AsyncEngine) -> None:
         assert await tx.execute(delete_all) == 0
 
 
-async def test_violate_a_constraint_of_a_known_name_is_the_refusal_it_means(engine: AsyncEngine) -> None:
+async def test_known_constraint_violation_raises_its_domain_error(engine: AsyncEngine) -> None:
     add = Statement(text("INSERT INTO users (id, login_id, name) VALUES (uuidv7(), 'ada', 'Ada')"))
 
     async def add_twice(tx: Transaction) -> None:
@@ -137,14 +137,14 @@ async def test_violate_a_constraint_of_a_known_name_is_the_refusal_it_means(engi
         await Database(engine).run(add_twice)
 
 
-def test_compile_an_insert_takes_the_columns_that_it_names() -> None:
+def test_compile_insert_takes_named_columns() -> None:
     statement = Statement(insert(ROWS).values(word="one").returning(ROWS.c.n), "n", "digest")
     assert statement.arguments({"n": 1, "digest": b""}).count("one") == 1
     with pytest.raises(TypeError, match="digest"):
         statement.arguments({"n": 1})
 
 
-def test_compile_what_returns_a_type_that_converts_is_refused() -> None:
+def test_compile_of_python_converted_type_raises_type_error() -> None:
     colour = Table("t", MetaData(), Column("c", Enum("red", name="colour")), Column("i", Interval))
     for column in colour.c:
         with pytest.raises(TypeError, match="converts"):
