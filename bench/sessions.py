@@ -15,10 +15,12 @@ from sqlalchemy import text
 
 from bench import fixtures, load, servers, session_table
 from bench.figures import Figure, Plan, interleaved, say
+from service.db.core.database import Database
 from service.db.core.engine import create_engine
 from service.db.core.statements import Statement
-from service.db.core.unit_of_work import UnitOfWork
-from service.db.transaction import Tx
+from service.db.core.transaction import Transaction
+from service.db.repositories.cleanup import Cleanup
+from service.db.repositories.sessions import SessionRepository
 from service.embedded.server import EmbeddedPostgres
 
 SMALL = 10_000
@@ -104,7 +106,7 @@ class Table:
 
     def purge_batch(self) -> float:
         """The time of a batch and its commit, which is how long it holds its locks, ms."""
-        removed, taken = self._in_unit_of_work(lambda tx: tx.cleanup.purge_sessions(BATCH))
+        removed, taken = self._in_unit_of_work(lambda tx: Cleanup(tx).purge_sessions(BATCH))
         if removed != BATCH:
             raise RuntimeError(f"only {removed} sessions were over")
         return taken
@@ -113,7 +115,7 @@ class Table:
         """Purge what is left, and give the sessions a second."""
         total, taken_ms = 0, 0.0
         while True:
-            removed, taken = self._in_unit_of_work(lambda tx: tx.cleanup.purge_sessions(BATCH))
+            removed, taken = self._in_unit_of_work(lambda tx: Cleanup(tx).purge_sessions(BATCH))
             total, taken_ms = total + removed, taken_ms + taken
             if removed < BATCH:
                 return total / taken_ms * 1000
@@ -158,9 +160,9 @@ class Table:
         asked = "SELECT id FROM sessions WHERE token_digest = ANY($1) ORDER BY id"
         return [row["id"] for row in self._run(self._connection.fetch(asked, digests))]
 
-    def _in_unit_of_work(self, work: Callable[[Tx], Coroutine[Any, Any, int]]) -> tuple[int, float]:
+    def _in_unit_of_work(self, work: Callable[[Transaction], Coroutine[Any, Any, int]]) -> tuple[int, float]:
         started_at = time.perf_counter()
-        count = self._run(UnitOfWork(self._engine).run(work))
+        count = self._run(Database(self._engine).run(work))
         return count, (time.perf_counter() - started_at) * 1000
 
     def _wal(self) -> int:
@@ -252,12 +254,14 @@ def _p50(source: load.Source, seconds: float) -> float:
     return median(outcome.latencies_ms)
 
 
-async def _touch(tx: Tx, ids: list[UUID]) -> int:
-    return await tx.sessions.touch(ids, interval=timedelta(0), user_idle_ttl=YEAR, admin_idle_ttl=YEAR)
+async def _touch(tx: Transaction, ids: list[UUID]) -> int:
+    return await SessionRepository(tx).touch(
+        ids, interval=timedelta(0), user_idle_ttl=YEAR, admin_idle_ttl=YEAR
+    )
 
 
-async def _touch_and_count_hot(tx: Tx, ids: list[UUID]) -> int:
-    before = await tx.one(_HOT)
+async def _touch_and_count_hot(tx: Transaction, ids: list[UUID]) -> int:
+    before = await tx.fetch_one(_HOT)
     await _touch(tx, ids)
-    after = await tx.one(_HOT)
+    after = await tx.fetch_one(_HOT)
     return after[0] - before[0] if before and after else 0

@@ -49,7 +49,7 @@ def create_app(settings: Settings, *, dsn: str | None = None) -> Litestar:
     services = Services.create(settings, dsn or settings.database.dsn or "", on_audit=telemetry.count)
     overridden = _overridden(services.policies)
     authenticator = Authenticator(services.reads, services.last_used)
-    parts = Parts(services.uow, services.reads, services.hasher, services.policies)
+    parts = Parts(services.database, services.reads, services.hasher, services.policies)
     pipeline = OperationPipeline(authenticator, parts, overridden)
     app = Litestar(
         route_handlers=_routes(settings),

@@ -9,11 +9,11 @@ from typing import Self, TypeVar
 import click
 from sqlalchemy.ext.asyncio import AsyncEngine
 
+from service.db.core.database import Database, ignore_action
 from service.db.core.engine import create_engine
 from service.db.core.error_classes import translate
 from service.db.core.read_pool import ReadPool
 from service.db.core.replica import Replica
-from service.db.core.unit_of_work import UnitOfWork, ignore_action
 from service.db.migrations.compatibility import SUPPORTED, SchemaStatus, read_revision
 from service.db.readiness import Readiness
 from service.db.reads import Reads
@@ -43,15 +43,16 @@ class Services:
     settings: Settings
     policies: Policies
     engine: AsyncEngine
+    database: Database
     background_engine: AsyncEngine
     """Serves health checks and periodic tasks, so that they and requests do not wait for each other."""
+    background_database: Database
     read_pool: ReadPool
     reads: Reads
     replica: Replica | None
     hasher: PasswordHasher
     last_used: LastUsedTracker
     readiness: Readiness
-    on_audit: Callable[[str], None]
 
     @classmethod
     def create(cls, settings: Settings, dsn: str, *, on_audit: Callable[[str], None] = ignore_action) -> Self:
@@ -68,14 +69,15 @@ class Services:
             settings=settings,
             policies=policies,
             engine=engine,
+            database=Database(engine, on_audit=on_audit),
             background_engine=background_engine,
+            background_database=Database(background_engine),
             read_pool=read_pool,
             reads=Reads(read_pool, replica),
             replica=replica,
             hasher=create_hasher(settings),
             last_used=LastUsedTracker(policies.sessions),
             readiness=Readiness(background_engine),
-            on_audit=on_audit,
         )
 
     @asynccontextmanager
@@ -89,14 +91,6 @@ class Services:
                 stack.push_async_callback(self.replica.close)
             stack.push_async_callback(asyncio.to_thread, self.hasher.close)
             yield self
-
-    def uow(self) -> UnitOfWork:
-        """Return a new unit of work for one request or command."""
-        return UnitOfWork(self.engine, count=self.on_audit)
-
-    def background_uow(self) -> UnitOfWork:
-        """Return a new unit of work for a periodic task."""
-        return UnitOfWork(self.background_engine)
 
 
 def policies_from(settings: Settings) -> Policies:

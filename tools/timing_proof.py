@@ -23,7 +23,7 @@ from service.app import create_app
 from service.cli.console import print_result, print_status
 from service.db.migrations.running import upgrade
 from service.db.migrations.scratch import scratch_database
-from service.db.repositories.users import NewUser
+from service.db.repositories.users import NewUser, UserRepository
 from service.domain.users import UserRole, UserState
 from service.observability.logging import configure_logs
 from service.security.hashing.scheme import HashingScheme
@@ -133,10 +133,12 @@ async def _prepare(app: Litestar, samples: int) -> _Stage:
         "older hash": (older, UserState.ACTIVE),
     }
     names = {kind: [f"{kind.replace(' ', '-')}-{place}" for place in accounts] for kind in rows}
-    async with service.uow() as tx:
+    async with service.database.transaction() as tx:
         for kind, (password_hash, state) in rows.items():
             for login_id in names[kind]:
-                await tx.users.add(NewUser(new_id(), login_id, "Timing", password_hash, UserRole.USER, state))
+                await UserRepository(tx).add(
+                    NewUser(new_id(), login_id, "Timing", password_hash, UserRole.USER, state)
+                )
     passwords = {kind: RIGHT if kind == "disabled" else WRONG for kind in names}
     return _Stage(
         app,

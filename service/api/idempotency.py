@@ -12,8 +12,8 @@ from hashlib import sha256
 from service.api.http.errors import IdempotencyKeyReused, MalformedRequest, RequestInProgress
 from service.api.pipeline import OperationRequest
 from service.api.responses import Answer
-from service.db.repositories.idempotency import StoredAnswer
-from service.db.transaction import Tx
+from service.db.core.transaction import Transaction
+from service.db.repositories.idempotency import IdempotencyRepository, StoredAnswer
 
 _KEY = re.compile(r"[\x21-\x7e]{1,255}")
 
@@ -45,13 +45,13 @@ def idempotency_key_of(call: OperationRequest) -> IdempotencyKey | None:
     )
 
 
-async def replay(tx: Tx, claim: IdempotencyKey) -> Answer | None:
+async def replay(tx: Transaction, claim: IdempotencyKey) -> Answer | None:
     """Give the stored answer of a claim, or None when there is none yet.
 
     Raises:
         IdempotencyKeyReused: the key came with another request.
     """
-    stored = await tx.idempotency.get(claim.digest)
+    stored = await IdempotencyRepository(tx).get(claim.digest)
     if stored is None:
         return None
     if not hmac.compare_digest(stored.request_digest, claim.request_digest):
@@ -60,7 +60,9 @@ async def replay(tx: Tx, claim: IdempotencyKey) -> Answer | None:
 
 
 async def run_once(
-    tx: Tx, claim: IdempotencyKey | None, work: Callable[[Tx], Awaitable[tuple[Answer, Answer]]]
+    tx: Transaction,
+    claim: IdempotencyKey | None,
+    work: Callable[[Transaction], Awaitable[tuple[Answer, Answer]]],
 ) -> Answer:
     """Do the work unless its claim has an answer; store the second answer of the work for repetition.
 
@@ -74,12 +76,12 @@ async def run_once(
     """
     if claim is None:
         return (await work(tx))[0]
-    if not await tx.idempotency.claim(claim.digest):
+    if not await IdempotencyRepository(tx).claim(claim.digest):
         raise RequestInProgress
     if (known := await replay(tx, claim)) is not None:
         return known
     answer, kept = await work(tx)
-    await tx.idempotency.add(
+    await IdempotencyRepository(tx).add(
         claim.digest, StoredAnswer(claim.request_digest, kept.status, kept.headers, kept.body)
     )
     return answer

@@ -1,18 +1,17 @@
 """What endpoints are given. Providers only construct: Litestar resolves siblings concurrently."""
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TypeAlias
 
 from litestar.di import NamedDependency, Provide
 from litestar.params import SkipValidation
 
-from service.db.core.unit_of_work import UnitOfWork
+from service.db.core.database import Database
 from service.db.reads import Reads
 from service.security.hashing.hasher import PasswordHasher
 from service.usecases.policies import Policies
 
-GivenUow: TypeAlias = NamedDependency[SkipValidation[UnitOfWork]]
+GivenDatabase: TypeAlias = NamedDependency[SkipValidation[Database]]
 GivenReads: TypeAlias = NamedDependency[SkipValidation[Reads]]
 GivenHasher: TypeAlias = NamedDependency[SkipValidation[PasswordHasher]]
 GivenPolicies: TypeAlias = NamedDependency[SkipValidation[Policies]]
@@ -22,7 +21,7 @@ GivenPolicies: TypeAlias = NamedDependency[SkipValidation[Policies]]
 class Parts:
     """What endpoints work with; the unit of work is to be made anew for every request."""
 
-    make_uow: Callable[[], UnitOfWork]
+    database: Database
     reads: Reads
     hasher: PasswordHasher
     policies: Policies
@@ -31,7 +30,7 @@ class Parts:
 def providers(parts: Parts) -> dict[str, Provide]:
     """Give the providers of what controllers ask for."""
     return {
-        "uow": Provide(parts.make_uow, sync_to_thread=False),
+        "database": Provide(lambda: parts.database, sync_to_thread=False),
         "reads": Provide(lambda: parts.reads, use_cache=True, sync_to_thread=False),
         "hasher": Provide(lambda: parts.hasher, use_cache=True, sync_to_thread=False),
         "policies": Provide(lambda: parts.policies, use_cache=True, sync_to_thread=False),

@@ -141,7 +141,7 @@ async def _read(service: Services, line: bytes, tally: Tally) -> NewUser | None:
 
 async def _add(service: Services, batch: list[NewUser], tally: Tally) -> None:
     if batch:
-        added = await service.uow().run(lambda tx: import_users(tx, batch, context=_OPERATOR))
+        added = await service.database.run(lambda tx: import_users(tx, batch, context=_OPERATOR))
         tally.added += added
         tally.present += len(batch) - added
 

@@ -71,7 +71,7 @@ def revoke(key_id: str, is_json: bool) -> None:
 async def _create(
     service: Services, name: str, scopes: tuple[Scope, ...], ends_at: datetime | None
 ) -> tuple[str, ApiKey]:
-    token, key = await service.uow().run(
+    token, key = await service.database.run(
         lambda tx: create_key(tx, name=name, scopes=scopes, expires_at=ends_at, context=_OPERATOR)
     )
     return token.value, key
@@ -89,7 +89,7 @@ async def _list(service: Services) -> list[ApiKey]:
 
 
 async def _revoke(service: Services, key_id: UUID) -> None:
-    await service.uow().run(lambda tx: revoke_key(tx, key_id, context=_OPERATOR))
+    await service.database.run(lambda tx: revoke_key(tx, key_id, context=_OPERATOR))
 
 
 def _row(key: ApiKey) -> tuple[str, ...]:

@@ -9,15 +9,20 @@ from service.api.schemas.users import UserView
 from service.cli.bulk import export_accounts, import_accounts
 from service.cli.console import print_result, print_status
 from service.cli.output import json_option, show_json, show_table
+from service.db.repositories.users import UserRepository
 from service.domain.callers import OPERATOR
 from service.domain.events import AuditContext
 from service.domain.pages import PAGE_MAX, Keyset, UserFilter, UserSort
 from service.domain.users import User, UserPatch, UserRole, UserState, canonical_login_id
 from service.observability.logging import configure_logs
-from service.services import Services, configured_database, run_command, run_with_services
-from service.usecases.admins import grant_admin
-from service.usecases.passwords import create_reset_token
-from service.usecases.users import Registration, create_user, prepare_user, update_user
+from service.services import (
+    Services,
+    configured_database,
+    run_command,
+    run_with_services,
+)
+from service.usecases.recovery import create_reset_token
+from service.usecases.users import Registration, create_user, grant_admin, prepare_user, update_user
 from settings import get_settings
 
 _OPERATOR = AuditContext(OPERATOR)
@@ -127,14 +132,14 @@ def reset_password(login_id: str, is_json: bool) -> None:
 
 
 async def _grant(service: Services, login_id: str) -> User | None:
-    return await service.uow().run(
+    return await service.database.run(
         lambda tx: grant_admin(tx, login_id, context=_OPERATOR, policies=service.policies)
     )
 
 
 async def _create(service: Services, wanted: Registration) -> User:
     new = await prepare_user(wanted, hasher=service.hasher, context=_OPERATOR, policies=service.policies)
-    return await service.uow().run(lambda tx: create_user(tx, new, context=_OPERATOR))
+    return await service.database.run(lambda tx: create_user(tx, new, context=_OPERATOR))
 
 
 async def _list(service: Services, wanted: UserFilter, limit: int) -> tuple[list[User], bool]:
@@ -153,7 +158,7 @@ async def _list(service: Services, wanted: UserFilter, limit: int) -> tuple[list
 
 async def _change(service: Services, login_id: str, change: UserPatch) -> User:
     user = await _find(service, login_id)
-    return await service.uow().run(
+    return await service.database.run(
         lambda tx: update_user(
             tx, user.id, change, context=_OPERATOR, policies=service.policies, precondition=lambda _user: True
         )
@@ -162,7 +167,7 @@ async def _change(service: Services, login_id: str, change: UserPatch) -> User:
 
 async def _reset(service: Services, login_id: str) -> tuple[str, str]:
     user = await _find(service, login_id)
-    token, ends_at = await service.uow().run(
+    token, ends_at = await service.database.run(
         lambda tx: create_reset_token(tx, user.id, context=_OPERATOR, policies=service.policies)
     )
     return token.value, timestamp(ends_at)
@@ -170,8 +175,8 @@ async def _reset(service: Services, login_id: str) -> tuple[str, str]:
 
 async def _find(service: Services, login_id: str) -> User:
     canonical = canonical_login_id(login_id)
-    async with service.uow() as tx:
-        user = await tx.users.get_by_login_id(canonical) if canonical is not None else None
+    async with service.database.transaction() as tx:
+        user = await UserRepository(tx).get_by_login_id(canonical) if canonical is not None else None
     if user is None:
         raise click.ClickException("There is no such account.")
     return user

@@ -32,8 +32,10 @@ from sqlalchemy import (
 from sqlalchemy.dialects.postgresql import INET, JSONB
 from sqlalchemy.pool import QueuePool
 
+from service.db.core.driver import Record
 from service.db.core.engine import create_engine
-from service.db.core.read_pool import ReadPool, ReadQuery, Record
+from service.db.core.read_pool import ReadPool
+from service.db.core.statements import Statement
 from service.domain.errors import DatabaseUnavailable
 from service.embedded.server import EmbeddedPostgres
 
@@ -62,10 +64,10 @@ LANE = frozenset({"wait_timeout", "deadline", "recycle"})
 
 ALL = select(ROWS).order_by(ROWS.c.n)
 BY_NUMBER = select(ROWS).where(ROWS.c.n == bindparam("n"))
-GET = ReadQuery(BY_NUMBER)
-WORD = ReadQuery(select(ROWS.c.word).where(ROWS.c.n == 1))
-BACKEND = ReadQuery(select(func.pg_backend_pid().label("pid")))
-BLOCKED = ReadQuery(select(func.pg_advisory_xact_lock(literal_column(str(BLOCK)))))
+GET = Statement(BY_NUMBER)
+WORD = Statement(select(ROWS.c.word).where(ROWS.c.n == 1))
+BACKEND = Statement(select(func.pg_backend_pid().label("pid")))
+BLOCKED = Statement(select(func.pg_advisory_xact_lock(literal_column(str(BLOCK)))))
 
 PATIENT = {"lock_timeout": 60, "statement_timeout": 60, "command_timeout": 60}
 
@@ -183,7 +185,7 @@ async def start_blocked_read(read_pool: ReadPool, operator: Operator) -> "asynci
     return task
 
 
-async def start_waiting_read(read_pool: ReadPool, query: ReadQuery = WORD) -> "asyncio.Task[Any]":
+async def start_waiting_read(read_pool: ReadPool, query: Statement = WORD) -> "asyncio.Task[Any]":
     task = asyncio.create_task(read_pool.fetch_one(query))
     await asyncio.sleep(0)
     return task
@@ -198,20 +200,20 @@ async def end(task: "asyncio.Task[Any]") -> None:
 # Queries
 
 
-def test_compile_gives_names_in_the_order_of_the_placeholders() -> None:
+def test_compile_orders_names_by_placeholder() -> None:
     lower, upper = bindparam("lower", type_=Integer), bindparam("upper", type_=Integer)
-    query = ReadQuery(select(ROWS.c.n).where(ROWS.c.n < upper, ROWS.c.n > lower, ROWS.c.id != None))  # noqa: E711
+    query = Statement(select(ROWS.c.n).where(ROWS.c.n < upper, ROWS.c.n > lower, ROWS.c.id != None))  # noqa: E711
     assert query.order == ("upper", "lower")
     assert query.arguments({"lower": 1, "upper": 2}) == [2, 1]
 
 
-def test_compile_with_a_literal_keeps_its_value() -> None:
-    query = ReadQuery(select(ROWS.c.n).where(ROWS.c.word == "one", ROWS.c.n == bindparam("n")))
+def test_compile_with_literal_binds_its_value() -> None:
+    query = Statement(select(ROWS.c.n).where(ROWS.c.word == "one", ROWS.c.n == bindparam("n")))
     assert query.arguments({"n": 1}) == ["one", 1]
 
 
 @pytest.mark.parametrize("params", [{}, {"m": 1}, {"n": 1, "m": 1}], ids=["missing", "misspelt", "unknown"])
-def test_bind_other_names_than_the_statement_has_is_refused(params: dict[str, int]) -> None:
+def test_bind_with_wrong_names_raises_type_error(params: dict[str, int]) -> None:
     with pytest.raises(TypeError, match="'n'"):
         GET.arguments(params)
 
@@ -224,20 +226,20 @@ def test_bind_other_names_than_the_statement_has_is_refused(params: dict[str, in
     ],
     ids=["in", "enum"],
 )
-def test_compile_what_needs_python_at_run_time_is_refused(statement: Select[Any]) -> None:
+def test_compile_of_runtime_expansion_raises_type_error(statement: Select[Any]) -> None:
     with pytest.raises(TypeError):
-        ReadQuery(statement)
+        Statement(statement)
 
 
 # Rows
 
 
 @both_ways
-async def test_fetch_all_gives_what_ordinary_execution_gives(lane_of: LaneFactory, size: int) -> None:
+async def test_fetch_all_returns_the_same_rows_as_sqlalchemy(lane_of: LaneFactory, size: int) -> None:
     read_pool = await lane_of(size)
     async with read_pool._engine.connect() as connection:
         expected = [dict(row) for row in (await connection.execute(ALL)).mappings()]
-    rows = [dict(row) for row in await read_pool.fetch_all(ReadQuery(ALL))]
+    rows = [dict(row) for row in await read_pool.fetch_all(Statement(ALL))]
     assert rows == expected
     assert [[type(value) for value in row.values()] for row in rows] == [
         [type(value) for value in row.values()] for row in expected
@@ -245,7 +247,9 @@ async def test_fetch_all_gives_what_ordinary_execution_gives(lane_of: LaneFactor
 
 
 @both_ways
-async def test_fetch_one_gives_a_row_by_position_name_and_attribute(lane_of: LaneFactory, size: int) -> None:
+async def test_fetch_one_returns_values_by_position_name_and_attribute(
+    lane_of: LaneFactory, size: int
+) -> None:
     read_pool = await lane_of(size)
     row = await read_pool.fetch_one(GET, n=1)
     assert row is not None
@@ -255,43 +259,45 @@ async def test_fetch_one_gives_a_row_by_position_name_and_attribute(lane_of: Lan
 
 
 @both_ways
-async def test_fetch_without_a_row_gives_none(lane_of: LaneFactory, size: int) -> None:
+async def test_fetch_without_rows_returns_none_and_empty_list(lane_of: LaneFactory, size: int) -> None:
     read_pool = await lane_of(size)
     assert await read_pool.fetch_one(GET, n=3) is None
     assert await read_pool.fetch_all(GET, n=3) == []
 
 
 @both_ways
-async def test_fetch_with_parameters_of_many_types_finds_the_row(lane_of: LaneFactory, size: int) -> None:
+async def test_fetch_binds_parameters_of_many_types(lane_of: LaneFactory, size: int) -> None:
     read_pool = await lane_of(size)
     row = await read_pool.fetch_one(GET, n=1)
     assert row is not None
     values = {name: row[name] for name in ("id", "word", "words", "digest", "document", "address", "seen_at")}
     conditions = [ROWS.c[name] == bindparam(name) for name in values]
     numbers = ROWS.c.n == any_(bindparam("numbers", type_=ARRAY(Integer)))
-    query = ReadQuery(select(ROWS.c.n).where(numbers, *conditions))
+    query = Statement(select(ROWS.c.n).where(numbers, *conditions))
     found = await read_pool.fetch_one(query, numbers=[1, 2], **values)
     assert found is not None
     assert found.n == 1
 
 
 @both_ways
-async def test_fetch_what_writes_is_refused(lane_of: LaneFactory, lane_operator: Operator, size: int) -> None:
+async def test_fetch_of_a_write_raises_unavailable(
+    lane_of: LaneFactory, lane_operator: Operator, size: int
+) -> None:
     await lane_operator.execute("DROP SEQUENCE IF EXISTS lane_numbers; CREATE SEQUENCE lane_numbers")
     read_pool = await lane_of(size)
     with pytest.raises(DatabaseUnavailable):
-        await read_pool.fetch_one(ReadQuery(select(func.nextval("lane_numbers"))))
+        await read_pool.fetch_one(Statement(select(func.nextval("lane_numbers"))))
     assert await lane_operator.fetchval("SELECT nextval('lane_numbers')") == 1
 
 
 @pytest.mark.parametrize(
     ("is_pooled", "leaves_some"), [(True, False), (False, True)], ids=["pooler", "direct"]
 )
-async def test_fetch_behind_a_pooler_leaves_no_statement_prepared(
+async def test_fetch_behind_pooler_prepares_no_named_statement(
     lane_of: LaneFactory, is_pooled: bool, leaves_some: bool
 ) -> None:
     read_pool = await lane_of(0, pgbouncer=is_pooled, pool_size=1)
-    prepared = ReadQuery(select(literal_column("(SELECT count(*) > 0 FROM pg_prepared_statements)")))
+    prepared = Statement(select(literal_column("(SELECT count(*) > 0 FROM pg_prepared_statements)")))
     await read_pool.fetch_one(WORD)
     assert await values_of(read_pool.fetch_one(prepared)) == (leaves_some,)
 
@@ -299,7 +305,7 @@ async def test_fetch_behind_a_pooler_leaves_no_statement_prepared(
 # Order
 
 
-async def test_wait_for_a_connection_is_served_in_order(
+async def test_waiting_reads_are_served_first_come_first_served(
     lane_of: LaneFactory, lane_operator: Operator
 ) -> None:
     read_pool = await lane_of(1)
@@ -322,7 +328,7 @@ async def test_wait_for_a_connection_is_served_in_order(
     assert served == [0, 1, 2, 3, 4, 9]
 
 
-async def test_wait_beyond_the_limit_is_refused(lane_of: LaneFactory, lane_operator: Operator) -> None:
+async def test_wait_beyond_timeout_raises_unavailable(lane_of: LaneFactory, lane_operator: Operator) -> None:
     read_pool = await lane_of(1, wait_timeout=0.01)
     await block(lane_operator)
     blocked = await start_blocked_read(read_pool, lane_operator)
@@ -336,7 +342,7 @@ async def test_wait_beyond_the_limit_is_refused(lane_of: LaneFactory, lane_opera
 # Cancellation
 
 
-async def test_cancel_while_waiting_lets_the_next_one_through(
+async def test_cancelled_waiting_read_does_not_block_the_next(
     lane_of: LaneFactory, lane_operator: Operator
 ) -> None:
     read_pool = await lane_of(1)
@@ -349,7 +355,7 @@ async def test_cancel_while_waiting_lets_the_next_one_through(
     assert await values_of(patient) == ("one",)
 
 
-async def test_cancel_at_the_moment_of_service_hands_the_connection_on(lane_of: LaneFactory) -> None:
+async def test_read_cancelled_when_granted_passes_the_connection_on(lane_of: LaneFactory) -> None:
     read_pool = await lane_of(1)
     slot = read_pool._take()
     assert slot is not None
@@ -360,7 +366,7 @@ async def test_cancel_at_the_moment_of_service_hands_the_connection_on(lane_of: 
 
 
 @both_ways
-async def test_cancel_while_running_discards_the_connection(
+async def test_cancelled_running_read_discards_its_connection(
     lane_of: LaneFactory, lane_operator: Operator, size: int
 ) -> None:
     read_pool = await lane_of(size)
@@ -382,7 +388,7 @@ async def test_cancel_while_running_discards_the_connection(
 
 
 @both_ways
-async def test_fetch_after_backends_were_killed_succeeds(
+async def test_fetch_after_terminated_backends_succeeds(
     lane_of: LaneFactory, lane_operator: Operator, size: int
 ) -> None:
     read_pool = await lane_of(size, pool_size=4)
@@ -397,9 +403,7 @@ async def test_fetch_after_backends_were_killed_succeeds(
     assert in_use(read_pool) == before
 
 
-async def test_open_with_dead_connections_in_the_pool_passes_over_them(
-    lane_of: LaneFactory, lane_operator: Operator
-) -> None:
+async def test_open_skips_dead_pooled_connections(lane_of: LaneFactory, lane_operator: Operator) -> None:
     read_pool = await lane_of(2, is_started=False, pool_size=3)
     async with AsyncExitStack() as stack:
         for _ in range(3):
@@ -409,7 +413,7 @@ async def test_open_with_dead_connections_in_the_pool_passes_over_them(
 
 
 @both_ways
-async def test_fetch_while_its_backend_is_killed_runs_again(
+async def test_fetch_whose_backend_is_terminated_is_retried(
     lane_of: LaneFactory, lane_operator: Operator, size: int
 ) -> None:
     read_pool = await lane_of(size)
@@ -421,7 +425,7 @@ async def test_fetch_while_its_backend_is_killed_runs_again(
 
 
 @both_ways
-async def test_start_without_a_server_serves_once_there_is_one(
+async def test_start_without_server_serves_once_it_is_up(
     lane_of: LaneFactory, lane_server: EmbeddedPostgres, size: int
 ) -> None:
     lane_server.stop()
@@ -451,11 +455,11 @@ async def test_fetch_after_an_outage_succeeds(
 
 
 @both_ways
-async def test_fetch_after_a_column_changed_its_type_gives_the_new_type(
+async def test_fetch_after_column_type_change_returns_the_new_type(
     lane_of: LaneFactory, lane_operator: Operator, size: int
 ) -> None:
     read_pool = await lane_of(size)
-    query = ReadQuery(select(ROWS.c.n, ROWS.c.word).where(ROWS.c.word == bindparam("word")))
+    query = Statement(select(ROWS.c.n, ROWS.c.word).where(ROWS.c.word == bindparam("word")))
     assert await values_of(read_pool.fetch_one(query, word="one")) == (1, "one")
     await lane_operator.execute("ALTER TABLE lane_rows ALTER n TYPE text")
     row = await read_pool.fetch_one(query, word="one")
@@ -464,7 +468,7 @@ async def test_fetch_after_a_column_changed_its_type_gives_the_new_type(
 
 
 @both_ways
-async def test_fetch_after_a_composite_type_changed_succeeds(
+async def test_fetch_after_composite_type_change_succeeds(
     lane_of: LaneFactory, lane_operator: Operator, size: int
 ) -> None:
     await lane_operator.execute(
@@ -474,7 +478,7 @@ async def test_fetch_after_a_composite_type_changed_succeeds(
         "ALTER TABLE lane_rows ADD pair lane_pair; UPDATE lane_rows SET pair = (1, 2)"
     )
     read_pool = await lane_of(size)
-    query = ReadQuery(select(literal_column("pair")).select_from(ROWS).where(ROWS.c.n == 1))
+    query = Statement(select(literal_column("pair")).select_from(ROWS).where(ROWS.c.n == 1))
     assert await values_of(read_pool.fetch_one(query)) == ((1, 2),)
     await lane_operator.execute("ALTER TYPE lane_pair ADD ATTRIBUTE c int CASCADE")
     assert await values_of(read_pool.fetch_one(query)) == ((1, 2, None),)
@@ -483,21 +487,21 @@ async def test_fetch_after_a_composite_type_changed_succeeds(
 # Limits
 
 
-async def test_make_with_as_many_connections_as_the_pool_is_refused(lane_dsn: str) -> None:
+async def test_read_pool_as_large_as_the_engine_pool_raises_value_error(lane_dsn: str) -> None:
     engine = create_engine(lane_dsn, pool_size=2)
     with pytest.raises(ValueError, match="writers"):
         ReadPool(engine, size=2)
     await engine.dispose()
 
 
-async def test_start_opens_the_connections_and_no_more(lane_of: LaneFactory) -> None:
+async def test_start_opens_exactly_size_connections(lane_of: LaneFactory) -> None:
     read_pool = await lane_of(3)
     assert in_use(read_pool) == 3
     await asyncio.gather(*(read_pool.fetch_one(WORD) for _ in range(20)))
     assert in_use(read_pool) == 3
 
 
-async def test_fetch_without_start_opens_what_it_needs(lane_of: LaneFactory) -> None:
+async def test_fetch_without_start_opens_one_connection(lane_of: LaneFactory) -> None:
     read_pool = await lane_of(3, is_started=False)
     assert in_use(read_pool) == 0
     for _ in range(2):
@@ -506,7 +510,7 @@ async def test_fetch_without_start_opens_what_it_needs(lane_of: LaneFactory) -> 
 
 
 @both_ways
-async def test_fetch_while_writers_hold_the_pool_is_refused(lane_of: LaneFactory, size: int) -> None:
+async def test_fetch_with_exhausted_engine_pool_raises_unavailable(lane_of: LaneFactory, size: int) -> None:
     read_pool = await lane_of(size, is_started=False, pool_size=3, pool_timeout=0.01)
     async with AsyncExitStack() as stack:
         for _ in range(3):
@@ -517,7 +521,7 @@ async def test_fetch_while_writers_hold_the_pool_is_refused(lane_of: LaneFactory
 
 
 @both_ways
-async def test_fetch_beyond_the_drivers_limit_is_refused(
+async def test_fetch_beyond_command_timeout_raises_unavailable(
     lane_of: LaneFactory, lane_operator: Operator, size: int
 ) -> None:
     read_pool = await lane_of(size, command_timeout=0.5)
@@ -528,7 +532,7 @@ async def test_fetch_beyond_the_drivers_limit_is_refused(
     assert await values_of(read_pool.fetch_one(WORD)) == ("one",)
 
 
-async def test_fetch_beyond_the_servers_limit_keeps_the_connection(
+async def test_fetch_beyond_lock_timeout_keeps_the_connection(
     lane_of: LaneFactory, lane_operator: Operator
 ) -> None:
     read_pool = await lane_of(1, lock_timeout=0.01)
@@ -542,9 +546,9 @@ async def test_fetch_beyond_the_servers_limit_keeps_the_connection(
 @pytest.mark.parametrize(
     ("query", "params", "error"),
     [
-        (ReadQuery(select(literal_column("1 / 0"))), {}, asyncpg.DivisionByZeroError),
+        (Statement(select(literal_column("1 / 0"))), {}, asyncpg.DivisionByZeroError),
         (
-            ReadQuery(select(ROWS.c.n).where(ROWS.c.word == bindparam("word"))),
+            Statement(select(ROWS.c.n).where(ROWS.c.word == bindparam("word"))),
             {"word": "\ud800"},
             asyncpg.DataError,
         ),
@@ -552,8 +556,8 @@ async def test_fetch_beyond_the_servers_limit_keeps_the_connection(
     ],
     ids=["server", "surrogate", "type"],
 )
-async def test_fetch_with_a_bug_raises_it_and_keeps_the_connection(
-    lane_of: LaneFactory, query: ReadQuery, params: dict[str, Any], error: type[Exception]
+async def test_fetch_with_invalid_statement_raises_its_error_and_keeps_the_connection(
+    lane_of: LaneFactory, query: Statement, params: dict[str, Any], error: type[Exception]
 ) -> None:
     read_pool = await lane_of(1)
     backend = await backend_of(read_pool)
@@ -562,7 +566,7 @@ async def test_fetch_with_a_bug_raises_it_and_keeps_the_connection(
     assert await backend_of(read_pool) == backend
 
 
-async def test_fetch_at_the_age_limit_runs_on_a_new_connection(lane_of: LaneFactory) -> None:
+async def test_fetch_beyond_recycle_age_uses_a_new_connection(lane_of: LaneFactory) -> None:
     young, old = await lane_of(1), await lane_of(1, recycle=0.0)
     assert await backend_of(young) == await backend_of(young)
     backends = {await backend_of(old) for _ in range(3)}
@@ -573,7 +577,7 @@ async def test_fetch_at_the_age_limit_runs_on_a_new_connection(lane_of: LaneFact
 # The end
 
 
-async def test_close_serves_who_waits_and_refuses_who_comes(
+async def test_close_serves_waiting_reads_and_rejects_new_ones(
     lane_of: LaneFactory, lane_operator: Operator
 ) -> None:
     read_pool = await lane_of(1)
@@ -600,7 +604,7 @@ async def test_start_after_close_serves_again(lane_of: LaneFactory, size: int) -
     assert await values_of(read_pool.fetch_one(WORD)) == ("one",)
 
 
-async def test_close_leaves_no_read_only_session_in_the_pool(lane_of: LaneFactory) -> None:
+async def test_close_returns_no_read_only_session_to_the_engine_pool(lane_of: LaneFactory) -> None:
     read_pool = await lane_of(2)
     await read_pool.close()
     async with read_pool._engine.begin() as connection:

@@ -157,7 +157,7 @@ async def test_log_out_beside_use_lets_nothing_through_afterwards(api: Api, serv
         assert used.status_code in {200, 401}
         assert renamed.status_code in {200, 401}
         assert ended.status_code == 204
-        await service.last_used.flush(service.uow())
+        await service.last_used.flush(service.database)
         assert await status(api, token) == 401
 
 

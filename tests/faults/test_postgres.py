@@ -11,10 +11,10 @@ from sqlalchemy import text
 
 from harness.processes import children_of, frozen, postmaster_in
 from harness.proxy import LostCommits
+from service.db.core.database import Database
 from service.db.core.engine import create_engine
 from service.db.core.statements import Statement
-from service.db.core.unit_of_work import UnitOfWork
-from service.db.transaction import Tx
+from service.db.core.transaction import Transaction
 from service.domain.errors import DatabaseUnavailable, OutcomeUnknown
 from tests.faults.conftest import POOL_SIZE, Stage, impatient, is_clear
 from tests.support.api import Api, serving
@@ -215,8 +215,8 @@ async def test_writes_on_a_full_disk_are_refused_and_reads_are_not(
     assert (await root.post("/v1/users", ADA)).status_code == 201
 
 
-async def note(tx: Tx, network: str) -> None:
-    await tx.execute(NOTE, {"network": network})
+async def note(tx: Transaction, network: str) -> None:
+    await tx.execute(NOTE, network=network)
 
 
 async def noted(stage: Stage) -> int:
@@ -224,14 +224,14 @@ async def noted(stage: Stage) -> int:
 
 
 async def test_transaction_that_idles_too_long_is_refused_and_leaves_nothing(patient_stage: Stage) -> None:
-    async def work(tx: Tx) -> None:
+    async def work(tx: Transaction) -> None:
         await note(tx, "one")
         await asyncio.sleep(0.2)
         await note(tx, "two")
 
     engine = create_engine(f"{patient_stage.seen.dsn}&idle_in_transaction_session_timeout=50")
     with pytest.raises(DatabaseUnavailable):
-        await UnitOfWork(engine).run(work)
+        await Database(engine).run(work)
     await engine.dispose()
     assert await noted(patient_stage) == 0
 
@@ -239,12 +239,12 @@ async def test_transaction_that_idles_too_long_is_refused_and_leaves_nothing(pat
 async def test_transaction_cancelled_in_a_statement_leaves_nothing_and_no_connection_behind(
     stage: Stage,
 ) -> None:
-    async def work(tx: Tx) -> None:
+    async def work(tx: Transaction) -> None:
         await note(tx, "one")
         await tx.execute(Statement(text("SELECT pg_sleep(10)")))
 
     with pytest.raises(TimeoutError):
-        await asyncio.wait_for(stage.running.service.uow().run(work), 0.1)
+        await asyncio.wait_for(stage.running.service.database.run(work), 0.1)
     assert not stage.misses_connections
     assert await noted(stage) == 0
 
@@ -252,28 +252,28 @@ async def test_transaction_cancelled_in_a_statement_leaves_nothing_and_no_connec
 async def test_transaction_cancelled_in_its_commit_is_told_as_unknown(stage: Stage) -> None:
     stage.proxy.lost_commits = LostCommits.UNANSWERED
     with pytest.raises(OutcomeUnknown):
-        await asyncio.wait_for(stage.running.service.uow().run(lambda tx: note(tx, "one")), 0.2)
+        await asyncio.wait_for(stage.running.service.database.run(lambda tx: note(tx, "one")), 0.2)
     stage.proxy.lost_commits = None
     assert await noted(stage) == 1
     assert not stage.misses_connections
 
 
 async def test_transaction_after_a_swallowed_failure_is_not_committed(patient_stage: Stage) -> None:
-    async def work(tx: Tx) -> None:
+    async def work(tx: Transaction) -> None:
         await note(tx, "one")
         with pytest.raises(Exception, match="division"):
             await tx.execute(Statement(text("SELECT 1/0")))
 
     with pytest.raises(RuntimeError, match="swallowed"):
-        await patient_stage.running.service.uow().run(work)
+        await patient_stage.running.service.database.run(work)
     assert await noted(patient_stage) == 0
 
 
 async def test_unit_of_work_on_connections_that_all_died_unnoticed_is_repeated(patient_stage: Stage) -> None:
-    uow = patient_stage.running.service.uow()
+    database = patient_stage.running.service.database
     for _ in range(POOL_SIZE):
         patient_stage.proxy.cut()
-        await uow.run(lambda tx: note(tx, os.urandom(4).hex()))
+        await database.run(lambda tx: note(tx, os.urandom(4).hex()))
     assert await noted(patient_stage) == POOL_SIZE
 
 
@@ -285,14 +285,14 @@ async def test_plan_made_old_by_a_changed_type_is_met_once_and_not_on_every_conn
     engine, runs = create_engine(patient_stage.seen.dsn, pool_size=3), 0
 
     async def look_on_connections(number: int) -> None:
-        async def work(tx: Tx) -> None:
+        async def work(tx: Transaction) -> None:
             nonlocal runs
             runs += 1
-            await tx.all(look)
+            await tx.fetch_all(look)
             if number > 1:
                 await look_on_connections(number - 1)
 
-        await UnitOfWork(engine).run(work)
+        await Database(engine).run(work)
 
     await look_on_connections(3)
     assert runs == 3
@@ -305,7 +305,7 @@ async def test_plan_made_old_by_a_changed_type_is_met_once_and_not_on_every_conn
 async def test_unit_of_work_whose_connection_is_lost_in_the_middle_is_not_repeated(stage: Stage) -> None:
     runs = 0
 
-    async def work(tx: Tx) -> None:
+    async def work(tx: Transaction) -> None:
         nonlocal runs
         runs += 1
         await note(tx, "one")
@@ -313,7 +313,7 @@ async def test_unit_of_work_whose_connection_is_lost_in_the_middle_is_not_repeat
         await note(tx, "two")
 
     with pytest.raises(DatabaseUnavailable):
-        await stage.running.service.uow().run(work)
+        await stage.running.service.database.run(work)
     assert (runs, await noted(stage)) == (1, 0)
 
 
@@ -334,13 +334,13 @@ async def test_connection_that_the_server_has_closed_is_replaced_when_it_is_take
 async def test_connection_to_a_server_that_only_reads_is_dropped(
     patient_stage: Stage, sqlstate: str, is_kept: bool
 ) -> None:
-    async def which(tx: Tx) -> int:
-        return int((await tx.all(Statement(text("SELECT pg_backend_pid()"))))[0][0])
+    async def which(tx: Transaction) -> int:
+        return int((await tx.fetch_all(Statement(text("SELECT pg_backend_pid()"))))[0][0])
 
     engine = create_engine(patient_stage.seen.dsn, pool_size=1)
-    uow = UnitOfWork(engine)
-    before = await uow.run(which)
+    database = Database(engine)
+    before = await database.run(which)
     with pytest.raises(DatabaseUnavailable):
-        await uow.run(lambda tx: tx.execute(Statement(text(FAIL.format(sqlstate=sqlstate)))))
-    assert (await uow.run(which) == before) is is_kept
+        await database.run(lambda tx: tx.execute(Statement(text(FAIL.format(sqlstate=sqlstate)))))
+    assert (await database.run(which) == before) is is_kept
     await engine.dispose()

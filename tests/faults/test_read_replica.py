@@ -18,8 +18,8 @@ from sqlalchemy import func, select
 
 from harness.proxy import Proxy, dsn_through, socket_directory_of
 from service.cli.doctor import Level, check_database
-from service.db.core.read_pool import ReadQuery
 from service.db.core.replica import Outcome, Replica
+from service.db.core.statements import Statement
 from service.db.migrations.running import upgrade
 from service.db.tables import UserRow
 from service.domain.keys import Scope
@@ -33,7 +33,7 @@ from tests.support.settings import settings_for_tests
 from tests.support.standbys import Standby, standby_of
 
 LATE = select(func.count()).select_from(UserRow).where(UserRow.login_id == "late").scalar_subquery()
-SLOW = ReadQuery(select(LATE, func.pg_sleep(0.2)))
+SLOW = Statement(select(LATE, func.pg_sleep(0.2)))
 READERS = 4
 WRITES = 100
 RECORDED = "SELECT query FROM pg_stat_activity WHERE application_name = 'rollcall-replica'"

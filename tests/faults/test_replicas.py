@@ -93,7 +93,7 @@ async def test_purge_on_both_replicas_at_once_removes_everything_once(replicas: 
     )
     services = (replicas.first.service, replicas.second.service)
     removed = await asyncio.gather(
-        *(purge_expired(service.background_uow(), service.policies.retention) for service in services)
+        *(purge_expired(service.background_database, service.policies.retention) for service in services)
     )
     assert sum(removed) == 5
     assert await fetch_values(engine, "SELECT count(*) FROM sessions") == [(0,)]

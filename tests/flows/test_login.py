@@ -10,6 +10,7 @@ import bcrypt
 import httpx
 import pytest
 from argon2.low_level import Type, verify_secret
+from structlog.testing import capture_logs
 
 from service.domain.users import UserRole, UserState
 from service.security.hashing import imported_hashes
@@ -35,7 +36,7 @@ async def refused(api: Api, service: Services, login_id: str, password: str) -> 
     return everything_but_the_request_id(answer), service.hasher.stats().done_total - before
 
 
-async def test_log_in_for_whatever_reason_in_vain_gets_the_same_bytes_and_the_same_work(
+async def test_failed_login_has_the_same_response_and_work_for_every_reason(
     api: Api, service: Services, at: At
 ) -> None:
     await api.account("known")
@@ -66,7 +67,7 @@ async def test_log_in_for_whatever_reason_in_vain_gets_the_same_bytes_and_the_sa
     assert (await api.log_in("known")).status_code == 201
 
 
-async def test_log_in_in_vain_verifies_against_the_parameters_of_the_day(
+async def test_login_without_usable_hash_verifies_with_current_parameters(
     api: Api, service: Services, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Whatever is missing, the work is a verification with our own parameters, not a token one."""
@@ -103,7 +104,7 @@ async def test_log_in_in_vain_verifies_against_the_parameters_of_the_day(
         ("🦦🌅 🎶🎹 \"'; otter 🦦🌅", "🦦🌅 🎶🎹 \"'; otter 🦦🌅", True),
     ],
 )
-async def test_log_in_with_another_spelling_passes_only_where_the_text_is_the_same(
+async def test_login_with_other_spelling_succeeds_only_for_equal_normal_form(
     api: Api, stored: str, sent: str, is_same: bool
 ) -> None:
     admin = api.by(await api.admin())
@@ -113,7 +114,7 @@ async def test_log_in_with_another_spelling_passes_only_where_the_text_is_the_sa
     assert (await api.log_in("ada", sent)).status_code == (201 if is_same else 401)
 
 
-async def test_log_in_with_another_spelling_of_the_login_id_reaches_the_account_only_by_ascii_case(
+async def test_login_with_other_spelling_of_login_id_ignores_ascii_case_only(
     api: Api,
 ) -> None:
     await api.account("kelvin")
@@ -143,7 +144,7 @@ FOREIGN = {
 
 
 @pytest.mark.parametrize("kind", FOREIGN)
-async def test_log_in_on_an_imported_hash_replaces_it_by_ours(api: Api, service: Services, kind: str) -> None:
+async def test_login_with_imported_hash_rehashes_it(api: Api, service: Services, kind: str) -> None:
     admin = api.by(await api.admin())
     imported = {"login_id": "ada", "name": "A", "password_hash": FOREIGN[kind]}
     assert (await admin.post("/v1/users", imported)).status_code == 201
@@ -164,7 +165,7 @@ async def stored_hash(service: Services, login_id: str = "ada") -> str:
     return str(value)
 
 
-async def test_fail_to_renew_the_hash_leaves_the_log_in_standing(api: Api, service: Services) -> None:
+async def test_login_succeeds_if_the_rehash_fails(api: Api, service: Services) -> None:
     await api.account("ada", password=None)
     await execute(service.engine, "UPDATE users SET password_hash = :hash", hash=FOREIGN["bcrypt"])
     await execute(
@@ -172,9 +173,12 @@ async def test_fail_to_renew_the_hash_leaves_the_log_in_standing(api: Api, servi
         "ALTER TABLE users ADD CONSTRAINT renewal_breaks CHECK (password_hash NOT LIKE '$argon2id%')",
     )
     try:
-        answer = await api.log_in("ada")
+        with capture_logs() as records:
+            answer = await api.log_in("ada")
     finally:
         await execute(service.engine, "ALTER TABLE users DROP CONSTRAINT renewal_breaks")
+    (failed,) = [record for record in records if record["event"] == "rehash_failed"]
+    assert (failed["log_level"], failed["constraint"]) == ("warning", "renewal_breaks")
     assert answer.status_code == 201
     assert (await api.by(answer.json()["token"]).get("/v1/users/me")).status_code == 200
     assert await stored_hash(service) == FOREIGN["bcrypt"]
@@ -190,7 +194,7 @@ async def test_fail_to_renew_the_hash_leaves_the_log_in_standing(api: Api, servi
         "plain text",
     ],
 )
-async def test_log_in_on_a_hash_that_costs_too_much_fails_like_any_other(
+async def test_login_with_too_expensive_hash_fails_like_a_wrong_password(
     api: Api, service: Services, dear: str
 ) -> None:
     admin = api.by(await api.admin())
@@ -203,9 +207,7 @@ async def test_log_in_on_a_hash_that_costs_too_much_fails_like_any_other(
     assert (answer[0], work) == (401, 1)
 
 
-async def test_store_passwords_leaves_argon2id_with_a_salt_of_its_own_in_every_row(
-    api: Api, service: Services
-) -> None:
+async def test_stored_passwords_are_argon2id_with_unique_salts(api: Api, service: Services) -> None:
     admin = api.by(await api.admin())
     for login_id in ("ada", "bo"):
         await admin.post("/v1/users", {"login_id": login_id, "name": "A", "password": PASSWORD})
@@ -216,7 +218,7 @@ async def test_store_passwords_leaves_argon2id_with_a_salt_of_its_own_in_every_r
     assert len({part[4] for part in parts}) == len({part[5] for part in parts}) == len(hashes)
 
 
-async def test_log_in_again_on_a_known_device_keeps_its_token(api: Api, service: Services) -> None:
+async def test_login_from_known_device_keeps_its_token(api: Api, service: Services) -> None:
     await api.account("ada")
     first = (await api.log_in("ada")).json()["device_token"]
     again = await api.log_in("ada", device_token=first)
@@ -224,7 +226,7 @@ async def test_log_in_again_on_a_known_device_keeps_its_token(api: Api, service:
     assert await fetch_values(service.engine, "SELECT count(*) FROM devices") == [(1,)]
 
 
-async def test_log_in_with_the_device_token_of_another_account_makes_a_new_one(api: Api) -> None:
+async def test_login_with_device_token_of_another_user_creates_a_device(api: Api) -> None:
     await api.account("ada")
     await api.account("bo")
     adas = (await api.log_in("ada")).json()["device_token"]
@@ -233,14 +235,14 @@ async def test_log_in_with_the_device_token_of_another_account_makes_a_new_one(a
     assert answer.json()["device_token"] != adas
 
 
-async def test_log_in_many_times_keeps_twenty_devices(api: Api, service: Services) -> None:
+async def test_login_beyond_twenty_devices_deletes_the_oldest(api: Api, service: Services) -> None:
     await api.account("ada")
     for _ in range(22):
         await api.log_in("ada")
     assert await fetch_values(service.engine, "SELECT count(*) FROM devices") == [(20,)]
 
 
-async def test_log_in_gives_tokens_that_the_database_does_not_hold(api: Api, service: Services) -> None:
+async def test_login_tokens_are_not_stored(api: Api, service: Services) -> None:
     await api.account("ada")
     answers = [(await api.log_in("ada")).json() for _ in range(5)]
     tokens = {answer[name] for answer in answers for name in ("token", "device_token")}
@@ -256,14 +258,14 @@ async def test_log_in_gives_tokens_that_the_database_does_not_hold(api: Api, ser
         assert hashlib.sha256(token.encode()).hexdigest() in stored
 
 
-async def test_log_in_beside_others_that_renew_the_hash_succeeds_for_all(api: Api, service: Services) -> None:
+async def test_concurrent_logins_with_imported_hash_all_succeed(api: Api, service: Services) -> None:
     await api.account("ada", password=None)
     await execute(service.engine, "UPDATE users SET password_hash = :hash", hash=FOREIGN["bcrypt"])
     answers = await asyncio.gather(*(api.log_in("ada") for _ in range(5)))
     assert [answer.status_code for answer in answers] == [201] * 5
 
 
-async def test_log_in_in_spite_of_an_expired_world_still_works(api: Api, service: Services) -> None:
+async def test_login_with_old_password_succeeds(api: Api, service: Services) -> None:
     """No password grows old. Source: NIST SP 800-63B-4 3.1.1.2."""
     await api.account("ada", role=UserRole.USER)
     await execute(

@@ -162,7 +162,7 @@ async def evidence(database: str, tmp_path: Path) -> Evidence:
     return found
 
 
-async def test_run_everything_leaves_no_secret_anywhere(evidence: Evidence) -> None:
+async def test_full_run_leaves_no_secret_in_logs_database_or_responses(evidence: Evidence) -> None:
     kinds = {secret[:4] for secret in evidence.secrets}
     assert {"rcs_", "rck_", "rcr_", "rcd_"} <= kinds
     for place, text in evidence.places.items():

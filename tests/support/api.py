@@ -11,9 +11,9 @@ import httpx
 from litestar import Litestar
 
 from service.app import create_app
-from service.db.repositories.keys import NewApiKey
-from service.db.repositories.sessions import NewSession
-from service.db.repositories.users import NewUser
+from service.db.repositories.keys import ApiKeyRepository, NewApiKey
+from service.db.repositories.sessions import NewSession, SessionRepository
+from service.db.repositories.users import NewUser, UserRepository
 from service.domain.keys import Scope
 from service.domain.users import UserRole, UserState
 from service.security.ids import new_id
@@ -149,10 +149,12 @@ class Api:
         service, token, session_id = self.service, new_token(SESSION_PREFIX), new_id()
         password_hash = await self.hash(password) if password else None
         new = NewUser(new_id(), login_id, name, password_hash, role, state, must_change)
-        async with service.uow() as tx:
-            user = await tx.users.add(new)
+        async with service.database.transaction() as tx:
+            user = await UserRepository(tx).add(new)
             lifetime = service.policies.sessions.lifetime_of(role)
-            await tx.sessions.add(NewSession(session_id, user.id, token.digest, lifetime, None, None))
+            await SessionRepository(tx).add(
+                NewSession(session_id, user.id, token.digest, lifetime, None, None)
+            )
         return Account(user.id, login_id, token.value, session_id)
 
     async def hash(self, password: str) -> str:
@@ -167,8 +169,10 @@ class Api:
     async def key(self, *scopes: Scope) -> str:
         """Make an API key."""
         token = new_token(API_KEY_PREFIX)
-        async with self.service.uow() as tx:
-            await tx.keys.add(NewApiKey(new_id(), "test", scopes, token.value[:8], token.digest, None))
+        async with self.service.database.transaction() as tx:
+            await ApiKeyRepository(tx).add(
+                NewApiKey(new_id(), "test", scopes, token.value[:8], token.digest, None)
+            )
         return token.value
 
 

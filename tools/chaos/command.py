@@ -129,7 +129,7 @@ def _make_key(dsn: str) -> str:
     )
 
     async def work(service: Services) -> str:
-        token, _ = await service.uow().run(make)
+        token, _ = await service.database.run(make)
         return token.value
 
     return run_with_services(Settings(), dsn, work)

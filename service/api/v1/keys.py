@@ -7,14 +7,14 @@ from msgspec import UNSET
 
 from service.api.cursors import read_cursor, write_cursor
 from service.api.idempotency import idempotency_key_of, run_once
-from service.api.injection import GivenReads, GivenUow
+from service.api.injection import GivenDatabase, GivenReads
 from service.api.operations import Operation, ResponseSpec, endpoint
 from service.api.pagination import cursor_scope, page_answer
 from service.api.pipeline import call_of
 from service.api.responses import Answer, created, nothing
 from service.api.schemas.common import PageQuery, in_utc
 from service.api.schemas.keys import ApiKeyPage, ApiKeyView, CreatedKeyView, CreateKeyBody
-from service.db.transaction import Tx
+from service.db.core.transaction import Transaction
 from service.domain.callers import Access
 from service.domain.errors import InvalidCursor, NotFound
 from service.usecases.keys import create_key, revoke_key
@@ -56,20 +56,20 @@ class KeyController(Controller):
     path = "/v1/keys"
 
     @endpoint(HttpMethod.POST, "", CREATE_KEY)
-    async def create_key(self, request: Request[Any, Any, Any], uow: GivenUow) -> Response[bytes]:
+    async def create_key(self, request: Request[Any, Any, Any], database: GivenDatabase) -> Response[bytes]:
         """Create an API key, once per idempotency key."""
         call = call_of(request)
         body, context = call.body(CreateKeyBody), call.context
         expires_at = None if body.expires_at is UNSET else in_utc(body.expires_at, "/expires_at")
 
-        async def create(tx: Tx) -> tuple[Answer, Answer]:
+        async def create(tx: Transaction) -> tuple[Answer, Answer]:
             token, key = await create_key(
                 tx, name=body.name, scopes=tuple(body.scopes), expires_at=expires_at, context=context
             )
             view = ApiKeyView.of(key)
             return created(CreatedKeyView(token.value, view)), created(CreatedKeyView(None, view))
 
-        return (await uow.run(lambda tx: run_once(tx, idempotency_key_of(call), create))).response()
+        return (await database.run(lambda tx: run_once(tx, idempotency_key_of(call), create))).response()
 
     @endpoint(HttpMethod.GET, "", LIST_KEYS)
     async def list_keys(self, request: Request[Any, Any, Any], reads: GivenReads) -> Response[bytes]:
@@ -82,9 +82,9 @@ class KeyController(Controller):
         return page_answer(call, ApiKeyPage(list(map(ApiKeyView.of, page.items)), next_cursor), next_cursor)
 
     @endpoint(HttpMethod.DELETE, "/{key_id:str}", REVOKE_KEY)
-    async def revoke_key(self, request: Request[Any, Any, Any], uow: GivenUow) -> Response[None]:
+    async def revoke_key(self, request: Request[Any, Any, Any], database: GivenDatabase) -> Response[None]:
         """Revoke an API key."""
         call = call_of(request)
         key_id = call.id_in_path("key_id")
-        await uow.run(lambda tx: revoke_key(tx, key_id, context=call.context))
+        await database.run(lambda tx: revoke_key(tx, key_id, context=call.context))
         return nothing()

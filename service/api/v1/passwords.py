@@ -5,7 +5,7 @@ from typing import Any
 from litestar import Controller, HttpMethod, Request, Response
 from msgspec import UNSET
 
-from service.api.injection import GivenHasher, GivenPolicies, GivenReads, GivenUow
+from service.api.injection import GivenDatabase, GivenHasher, GivenPolicies, GivenReads
 from service.api.operations import Operation, ResponseSpec, endpoint
 from service.api.pipeline import call_of
 from service.api.responses import answer, if_match_check, nothing, require_if_match
@@ -23,12 +23,8 @@ from service.domain.errors import (
     ValidationFailed,
 )
 from service.domain.keys import Scope
-from service.usecases.passwords import (
-    change_own_password,
-    create_reset_token,
-    redeem_reset_token,
-    set_password,
-)
+from service.usecases.passwords import change_own_password, set_password
+from service.usecases.recovery import create_reset_token, redeem_reset_token
 
 CHANGE_PASSWORD = Operation(
     id="change_password",
@@ -72,7 +68,7 @@ class PasswordController(Controller):
     async def change_password(
         self,
         request: Request[Any, Any, Any],
-        uow: GivenUow,
+        database: GivenDatabase,
         reads: GivenReads,
         hasher: GivenHasher,
         policies: GivenPolicies,
@@ -85,7 +81,7 @@ class PasswordController(Controller):
             current = _current_password(body)
             require_if_match(UserView.of(own.user), call.headers)
             await change_own_password(
-                uow,
+                database,
                 own.user,
                 current,
                 body.new_password,
@@ -100,7 +96,7 @@ class PasswordController(Controller):
         if user is None:
             raise NotFound
         await set_password(
-            uow,
+            database,
             user,
             body.new_password,
             must_change=body.must_change is not False,
@@ -113,25 +109,29 @@ class PasswordController(Controller):
 
     @endpoint(HttpMethod.POST, "/users/{user_id:str}/reset-tokens", CREATE_RESET_TOKEN)
     async def create_reset_token(
-        self, request: Request[Any, Any, Any], uow: GivenUow, policies: GivenPolicies
+        self, request: Request[Any, Any, Any], database: GivenDatabase, policies: GivenPolicies
     ) -> Response[bytes]:
         """Create a reset token for the caller to deliver."""
         call = call_of(request)
         user_id = call.subject_id()
-        token, ends_at = await uow.run(
+        token, ends_at = await database.run(
             lambda tx: create_reset_token(tx, user_id, context=call.context, policies=policies)
         )
         return answer(ResetTokenView(token.value, timestamp(ends_at)), status=201)
 
     @endpoint(HttpMethod.POST, "/reset-tokens/redeem", REDEEM_RESET_TOKEN)
     async def redeem_reset_token(
-        self, request: Request[Any, Any, Any], uow: GivenUow, hasher: GivenHasher, policies: GivenPolicies
+        self,
+        request: Request[Any, Any, Any],
+        database: GivenDatabase,
+        hasher: GivenHasher,
+        policies: GivenPolicies,
     ) -> Response[None]:
         """Set a password by a reset token."""
         call = call_of(request)
         body = call.body(RedeemBody)
         await redeem_reset_token(
-            uow, body.token, body.new_password, hasher=hasher, context=call.context, policies=policies
+            database, body.token, body.new_password, hasher=hasher, context=call.context, policies=policies
         )
         return nothing()
 

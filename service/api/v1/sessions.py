@@ -6,7 +6,7 @@ from litestar import Controller, HttpMethod, Request, Response
 from msgspec import UNSET
 
 from service.api.cursors import read_cursor, write_cursor
-from service.api.injection import GivenReads, GivenUow, Parts
+from service.api.injection import GivenDatabase, GivenReads, Parts
 from service.api.operations import LOGIN_BODY_LIMIT_BYTES, Operation, ResponseSpec, endpoint
 from service.api.pagination import cursor_scope, page_answer
 from service.api.pipeline import OperationRequest, call_of, direct_endpoint
@@ -32,7 +32,8 @@ from service.domain.errors import (
 )
 from service.domain.keys import Scope
 from service.domain.sessions import AuthenticatedSession
-from service.usecases.sessions import LoginRequest, end_session, end_sessions, log_in, log_out
+from service.usecases.login import LoginRequest, log_in
+from service.usecases.sessions import end_session, end_sessions, log_out
 
 _LINKS = {
     "end_session": {"session_id": "$response.body#/session/id"},
@@ -103,20 +104,20 @@ class SessionController(Controller):
     path = "/v1"
 
     @endpoint(HttpMethod.DELETE, "/sessions/current", LOG_OUT)
-    async def log_out(self, request: Request[Any, Any, Any], uow: GivenUow) -> Response[None]:
+    async def log_out(self, request: Request[Any, Any, Any], database: GivenDatabase) -> Response[None]:
         """End the session that asks."""
         call = call_of(request)
         own = _own(call)
         require_if_match(_current(own), call.headers)
-        await uow.run(lambda tx: log_out(tx, own.session, context=call.context))
+        await database.run(lambda tx: log_out(tx, own.session, context=call.context))
         return nothing()
 
     @endpoint(HttpMethod.DELETE, "/sessions/{session_id:str}", END_SESSION)
-    async def end_session(self, request: Request[Any, Any, Any], uow: GivenUow) -> Response[None]:
+    async def end_session(self, request: Request[Any, Any, Any], database: GivenDatabase) -> Response[None]:
         """End one session."""
         call = call_of(request)
         session_id = call.id_in_path("session_id")
-        await uow.run(lambda tx: end_session(tx, session_id, context=call.context))
+        await database.run(lambda tx: end_session(tx, session_id, context=call.context))
         return nothing()
 
     @endpoint(HttpMethod.GET, "/users/{user_id:str}/sessions", LIST_SESSIONS)
@@ -137,7 +138,7 @@ class SessionController(Controller):
         return page_answer(call, SessionPage(items, next_cursor), next_cursor)
 
     @endpoint(HttpMethod.DELETE, "/users/{user_id:str}/sessions", END_SESSIONS)
-    async def end_sessions(self, request: Request[Any, Any, Any], uow: GivenUow) -> Response[None]:
+    async def end_sessions(self, request: Request[Any, Any, Any], database: GivenDatabase) -> Response[None]:
         """End the sessions of an account, but for the current one if it is to be kept."""
         call = call_of(request)
         user_id, query, own = (
@@ -146,7 +147,7 @@ class SessionController(Controller):
             call.caller.authenticated_session,
         )
         kept_id = own.session.id if own is not None and query.keep == "current" else None
-        await uow.run(lambda tx: end_sessions(tx, user_id, kept_id=kept_id, context=call.context))
+        await database.run(lambda tx: end_sessions(tx, user_id, kept_id=kept_id, context=call.context))
         return nothing()
 
 
@@ -158,7 +159,7 @@ async def open_session(call: OperationRequest, parts: Parts) -> Answer:
         body.login_id, body.password, None if body.device_token is UNSET else body.device_token
     )
     opened = await log_in(
-        parts.make_uow(),
+        parts.database,
         parts.reads,
         wanted,
         hasher=parts.hasher,

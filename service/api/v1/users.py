@@ -9,14 +9,14 @@ from msgspec import UNSET
 
 from service.api.cursors import read_cursor, write_cursor
 from service.api.idempotency import idempotency_key_of, replay, run_once
-from service.api.injection import GivenPolicies, GivenReads, GivenUow, Parts
+from service.api.injection import GivenDatabase, GivenPolicies, GivenReads, Parts
 from service.api.operations import JSON, MERGE_PATCH, Operation, ResponseSpec, endpoint
 from service.api.pagination import cursor_scope, page_answer
 from service.api.pipeline import OperationRequest, call_of, direct_endpoint
 from service.api.responses import Answer, if_match_check, nothing, resource, tagged
 from service.api.schemas.common import in_utc
 from service.api.schemas.users import CreateUserBody, ListUsersQuery, UpdateUserBody, UserPage, UserView
-from service.db.transaction import Tx
+from service.db.core.transaction import Transaction
 from service.domain.callers import Access
 from service.domain.errors import (
     FieldError,
@@ -124,13 +124,13 @@ class UserController(Controller):
 
     @endpoint(HttpMethod.PATCH, "/{user_id:str}", UPDATE_USER)
     async def update_user(
-        self, request: Request[Any, Any, Any], uow: GivenUow, policies: GivenPolicies
+        self, request: Request[Any, Any, Any], database: GivenDatabase, policies: GivenPolicies
     ) -> Response[bytes]:
         """Change an account."""
         call = call_of(request)
         user_id, precondition = call.subject_id(), if_match_check(call.headers)
         change = check_change(_change(call.body(UpdateUserBody)), caller=call.caller)
-        changed = await uow.run(
+        changed = await database.run(
             lambda tx: update_user(
                 tx, user_id, change, context=call.context, policies=policies, precondition=precondition
             )
@@ -139,12 +139,12 @@ class UserController(Controller):
 
     @endpoint(HttpMethod.DELETE, "/{user_id:str}", DELETE_USER)
     async def delete_user(
-        self, request: Request[Any, Any, Any], uow: GivenUow, policies: GivenPolicies
+        self, request: Request[Any, Any, Any], database: GivenDatabase, policies: GivenPolicies
     ) -> Response[None]:
         """Delete an account."""
         call = call_of(request)
         user_id, precondition = call.subject_id(), if_match_check(call.headers)
-        await uow.run(
+        await database.run(
             lambda tx: delete_user(
                 tx, user_id, context=call.context, policies=policies, precondition=precondition
             )
@@ -155,18 +155,18 @@ class UserController(Controller):
 @direct_endpoint(HttpMethod.POST, "/v1/users", CREATE_USER)
 async def add_user(call: OperationRequest, parts: Parts) -> Answer:
     """Create an account, once per idempotency key."""
-    uow, claim, context = parts.make_uow(), idempotency_key_of(call), call.context
+    database, claim, context = parts.database, idempotency_key_of(call), call.context
     call.body_bytes = b""  # up to 64 KiB that nobody needs any more, and many may wait for their turn
-    if claim is not None and (known := await uow.run(lambda tx: replay(tx, claim))) is not None:
+    if claim is not None and (known := await database.run(lambda tx: replay(tx, claim))) is not None:
         return known
     wanted = _registration(call.body(CreateUserBody))
     new = await prepare_user(wanted, hasher=parts.hasher, context=context, policies=parts.policies)
 
-    async def create(tx: Tx) -> tuple[Answer, Answer]:
+    async def create(tx: Transaction) -> tuple[Answer, Answer]:
         created = _created(await create_user(tx, new, context=context))
         return created, created
 
-    return await uow.run(lambda tx: run_once(tx, claim, create))
+    return await database.run(lambda tx: run_once(tx, claim, create))
 
 
 @direct_endpoint(HttpMethod.GET, "/v1/users/{user_id:str}", GET_USER)

@@ -3,7 +3,7 @@
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from functools import partial
-from typing import TYPE_CHECKING, Any, TypeAlias, cast
+from typing import Any, cast
 from urllib.parse import parse_qsl, unquote, urlencode, urlsplit
 
 import asyncpg
@@ -14,6 +14,7 @@ from sqlalchemy.exc import DisconnectionError, InvalidatePoolError
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 from sqlalchemy.pool import QueuePool
 
+from service.db.core.driver import Driver, Record
 from service.observability.stats import PoolStats
 
 _URL = "postgresql+asyncpg://"
@@ -23,25 +24,7 @@ _CLOSE_TIMEOUT_S = 0.25
 _SHORTEST_TRY_S = 1.0
 
 
-class Record(asyncpg.Record):
-    """A row as the driver gives it: by position, by name and, unless a method has it, by attribute."""
-
-    __slots__ = ()
-
-    def __getattr__(self, name: str) -> Any:
-        try:
-            return self[name]
-        except KeyError:
-            raise AttributeError(f"the row has no column {name}") from None
-
-
-if TYPE_CHECKING:
-    _Driver: TypeAlias = asyncpg.Connection[Record]
-else:
-    _Driver = asyncpg.Connection  # a generic in its stubs alone
-
-
-class _Connection(_Driver):
+class _Connection(Driver):
     """A connection that is given up quickly once it is to be given up."""
 
     async def close(self, *, timeout: float | None = None) -> None:  # noqa: ASYNC109 - the driver's
@@ -145,10 +128,10 @@ def _split(dsn: str) -> tuple[str, dict[str, str]]:
     return (f"{address}?{urlencode(parameters)}" if parameters else address), given
 
 
-async def _connect(dsn: str, *, timeout: float, **options: Any) -> _Driver:  # noqa: ASYNC109 - the driver's
+async def _connect(dsn: str, *, timeout: float, **options: Any) -> Driver:  # noqa: ASYNC109 - the driver's
     """Connect to the first host that will do; none may use up the time of those after it."""
     connect = partial(asyncpg.connect, dsn, **options)
-    connection: _Driver
+    connection: Driver
     hosts = _hosts_in(dsn)
     if len(hosts) < 2 or "prefer-standby" in dsn:
         connection = await connect(timeout=timeout)
@@ -184,7 +167,7 @@ def _host_and_port(part: str) -> tuple[str, str]:
     return host, port
 
 
-def _pooled(connect: Callable[[], Awaitable[_Driver]], pgbouncer: bool, **pool: float) -> AsyncEngine:
+def _pooled(connect: Callable[[], Awaitable[Driver]], pgbouncer: bool, **pool: float) -> AsyncEngine:
     def creator() -> DBAPIConnection:
         dbapi: Any = engine.dialect.dbapi
         connection: DBAPIConnection = dbapi.connect(async_creator_fn=connect, **_statements(pgbouncer))

@@ -8,29 +8,22 @@ once at import and runs them straight on the driver.
 import asyncio
 import time
 from collections import deque
-from collections.abc import Awaitable, Callable, Mapping
-from typing import Any, Final, TypeAlias, TypeVar
+from collections.abc import Mapping
+from typing import Any, Final, TypeAlias
 
 import asyncpg
 import structlog
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 from sqlalchemy.pool import QueuePool
 
-from service.db.core.engine import Record
+from service.db.core.driver import FETCH_ALL, FETCH_ONE, Driver, Method, Record, ResultT, driver_of
 from service.db.core.error_classes import describe, is_disconnect, is_retryable, translate
-from service.db.core.statements import ReadQuery
+from service.db.core.statements import Statement
 from service.domain.errors import DatabaseUnavailable
 from service.observability.stats import PoolStats
 
-__all__ = ["ReadPool", "ReadQuery", "Record"]
-
-ResultT = TypeVar("ResultT")
-_Driver: TypeAlias = "asyncpg.Connection[Record]"
-_Fetch: TypeAlias = Callable[..., Awaitable[ResultT]]
 _Waiter: TypeAlias = "tuple[float, asyncio.Future[_PooledConnection]]"
 
-_FETCH_ONE: Final[_Fetch[Record | None]] = asyncpg.Connection.fetchrow
-_FETCH_ALL: Final[_Fetch[list[Record]]] = asyncpg.Connection.fetch
 _OPEN_ATTEMPTS: Final = 3
 
 _log = structlog.get_logger(__name__)
@@ -100,27 +93,27 @@ class ReadPool:
         waiting = sum(not waiter.done() for _, waiter in self._waiting)
         return PoolStats("read", self._size - len(self._free), idle, self._size, waiting)
 
-    async def fetch_one(self, query: ReadQuery, /, **params: object) -> Record | None:
+    async def fetch_one(self, query: Statement, /, **params: Any) -> Record | None:
         """The first row, or None.
 
         Raises:
             DatabaseUnavailable: no answer in time, or none at all; a read changes nothing.
         """
-        return await self._fetch(_FETCH_ONE, query, params)
+        return await self._fetch(FETCH_ONE, query, params)
 
-    async def fetch_all(self, query: ReadQuery, /, **params: object) -> list[Record]:
+    async def fetch_all(self, query: Statement, /, **params: Any) -> list[Record]:
         """All rows.
 
         Raises:
             DatabaseUnavailable: no answer in time, or none at all; a read changes nothing.
         """
-        return await self._fetch(_FETCH_ALL, query, params)
+        return await self._fetch(FETCH_ALL, query, params)
 
-    async def run(self, fetch: _Fetch[ResultT], query: ReadQuery, params: Mapping[str, object]) -> ResultT:
+    async def run(self, fetch: Method[ResultT], query: Statement, params: Mapping[str, object]) -> ResultT:
         """Run a read in a way of the caller's own on a kept connection; failures stay the driver's."""
         return await self._fetch_in_lane(fetch, query.sql, query.arguments(params))
 
-    async def _fetch(self, fetch: _Fetch[ResultT], query: ReadQuery, params: Mapping[str, object]) -> ResultT:
+    async def _fetch(self, fetch: Method[ResultT], query: Statement, params: Mapping[str, object]) -> ResultT:
         arguments = query.arguments(params)
         try:
             if self._size:
@@ -133,7 +126,7 @@ class ReadPool:
             _log.info("read_failed", code=refusal.code, **describe(exc))
             raise refusal from None
 
-    async def _fetch_in_lane(self, fetch: _Fetch[ResultT], sql: str, arguments: list[Any]) -> ResultT:
+    async def _fetch_in_lane(self, fetch: Method[ResultT], sql: str, arguments: list[Any]) -> ResultT:
         deadline = asyncio.get_running_loop().time() + self._deadline
         slot = self._take() or await self._wait()
         try:
@@ -149,8 +142,8 @@ class ReadPool:
         finally:
             self._release(slot)
 
-    async def _fetch_in_transaction(self, fetch: _Fetch[ResultT], sql: str, arguments: list[Any]) -> ResultT:
-        async def fetch_read_only(driver: _Driver, sql: str, *arguments: Any) -> ResultT:
+    async def _fetch_in_transaction(self, fetch: Method[ResultT], sql: str, arguments: list[Any]) -> ResultT:
+        async def fetch_read_only(driver: Driver, sql: str, *arguments: Any) -> ResultT:
             async with driver.transaction(readonly=True):
                 return await fetch(driver, sql, *arguments)
 
@@ -162,11 +155,11 @@ class ReadPool:
                     raise
             return await self._fetch_once(fetch_read_only, sql, arguments)
 
-    async def _fetch_once(self, fetch: _Fetch[ResultT], sql: str, arguments: list[Any]) -> ResultT:
+    async def _fetch_once(self, fetch: Method[ResultT], sql: str, arguments: list[Any]) -> ResultT:
         if self._is_closed:
             raise DatabaseUnavailable
         async with self._engine.connect() as connection:
-            driver = await _driver_of(connection)
+            driver = driver_of(connection)
             try:
                 return await _run(driver, fetch, sql, arguments)
             finally:
@@ -271,12 +264,12 @@ class _PooledConnection:
     async def _connect(self) -> None:
         await self.close()
         self._connection = await self._engine.connect()
-        driver = await _driver_of(self._connection)
+        driver = driver_of(self._connection)
         await _run(driver, asyncpg.Connection.execute, "SET default_transaction_read_only = on", [])
         self.driver, self._opened_at = driver, time.monotonic()
 
 
-async def _run(driver: _Driver, fetch: _Fetch[ResultT], sql: str, arguments: list[Any]) -> ResultT:
+async def _run(driver: Driver, fetch: Method[ResultT], sql: str, arguments: list[Any]) -> ResultT:
     """Run a statement; end the connection unless it is certain to be idle and well afterwards."""
     try:
         return await fetch(driver, sql, *arguments)
@@ -287,13 +280,6 @@ async def _run(driver: _Driver, fetch: _Fetch[ResultT], sql: str, arguments: lis
     except BaseException:
         driver.terminate()
         raise
-
-
-async def _driver_of(connection: AsyncConnection) -> _Driver:
-    driver: _Driver | None = (await connection.get_raw_connection()).driver_connection
-    if driver is None:
-        raise DatabaseUnavailable
-    return driver
 
 
 async def _drop(connection: AsyncConnection) -> None:

@@ -7,21 +7,22 @@ same connection, and remembered with it. One that is known to be far enough is a
 
 import asyncio
 from collections import Counter
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import replace
 from datetime import timedelta
 from enum import StrEnum
 from functools import partial
-from typing import Any, Final, TypeAlias, TypeVar
+from typing import Any, Final
 from weakref import WeakKeyDictionary
 
-import asyncpg
 import structlog
 from sqlalchemy import func, literal_column, select
 from sqlalchemy.ext.asyncio import AsyncEngine
 
+from service.db.core.driver import FETCH_ALL, FETCH_ONE, Driver, Method, Record, ResultT
 from service.db.core.error_classes import describe
-from service.db.core.read_pool import ReadPool, ReadQuery, Record
+from service.db.core.read_pool import ReadPool
+from service.db.core.statements import Statement
 from service.domain.wal_position import WalPosition
 from service.observability.stats import PoolStats
 
@@ -32,12 +33,8 @@ _WITHIN_S: Final = 0.5
 _PAUSES_S: Final = (0.001, 0.002, 0.004, 0.008)
 """When to ask again a standby that is behind; streaming takes about a millisecond."""
 
-ResultT = TypeVar("ResultT")
-_Driver: TypeAlias = "asyncpg.Connection[Record]"
-_Fetch: TypeAlias = Callable[..., Awaitable[ResultT]]
-
-_SYSTEM = ReadQuery(select(literal_column("system_identifier")).select_from(func.pg_control_system()))
-_REACHED = ReadQuery(
+_SYSTEM = Statement(select(literal_column("system_identifier")).select_from(func.pg_control_system()))
+_REACHED = Statement(
     select(
         func.pg_last_wal_replay_lsn().label("replayed"),
         literal_column("min_recovery_end_timeline").label("timeline"),
@@ -70,7 +67,7 @@ class Replica:
         self.primary: Final = primary
         self.outcomes: Counter[str] = Counter(dict.fromkeys(Outcome, 0))
         self._read_pool = ReadPool(engine, size=size, deadline=_WITHIN_S, recycle=recycle)
-        self._reached: WeakKeyDictionary[_Driver, WalPosition] = WeakKeyDictionary()
+        self._reached: WeakKeyDictionary[Driver, WalPosition] = WeakKeyDictionary()
         self._system: int | None = None
         self._last_error: dict[str, str] | None = {}
         self._is_caught_up = True
@@ -106,7 +103,7 @@ class Replica:
         await self.engine.dispose()
 
     async def fetch(
-        self, fetch: _Fetch[ResultT], query: ReadQuery, params: Mapping[str, Any], wal_position: WalPosition
+        self, fetch: Method[ResultT], query: Statement, params: Mapping[str, Any], wal_position: WalPosition
     ) -> ResultT | Outcome:
         """Run a read as of the moment or later, or tell why the primary has to."""
         found = await self._attempt(partial(self._fetch_as_of, wal_position, fetch), query, params)
@@ -114,7 +111,7 @@ class Replica:
         return found
 
     async def _attempt(
-        self, fetch: _Fetch[ResultT | Outcome], query: ReadQuery, params: Mapping[str, Any]
+        self, fetch: Method[ResultT | Outcome], query: Statement, params: Mapping[str, Any]
     ) -> ResultT | Outcome:
         if not self.is_healthy:
             return Outcome.FAILED
@@ -128,7 +125,7 @@ class Replica:
         return found
 
     async def _fetch_with_retry(
-        self, fetch: _Fetch[ResultT | Outcome], query: ReadQuery, params: Mapping[str, Any]
+        self, fetch: Method[ResultT | Outcome], query: Statement, params: Mapping[str, Any]
     ) -> ResultT | Outcome:
         """Ask a few times, without a connection in between; once while it is behind for longer."""
         for pause_s in _PAUSES_S if self._is_caught_up else ():
@@ -139,7 +136,7 @@ class Replica:
         return await self._read_pool.run(fetch, query, params)
 
     async def _fetch_as_of(
-        self, wal_position: WalPosition, fetch: _Fetch[ResultT], driver: _Driver, sql: str, *arguments: Any
+        self, wal_position: WalPosition, fetch: Method[ResultT], driver: Driver, sql: str, *arguments: Any
     ) -> ResultT | Outcome:
         reached = self._reached.get(driver)
         if reached is None or not reached.includes(wal_position):
@@ -150,7 +147,7 @@ class Replica:
         _check_is_standby(driver)
         return found
 
-    async def _ask(self, driver: _Driver, sql: str = _REACHED.sql) -> WalPosition:
+    async def _ask(self, driver: Driver, sql: str = _REACHED.sql) -> WalPosition:
         """Ask the server behind a connection how far it is.
 
         The timeline is that of its control file, which follows a switch late: a standby that does not know of
@@ -184,30 +181,30 @@ class ReplicaRouter:
         self._replica = replica
         self._moment = wal_position
 
-    async def fetch_one(self, query: ReadQuery, /, **params: object) -> Record | None:
+    async def fetch_one(self, query: Statement, /, **params: Any) -> Record | None:
         """The first row, or None.
 
         Raises:
             DatabaseUnavailable: the primary had to answer and did not.
         """
-        found = await self._replica.fetch(asyncpg.Connection.fetchrow, query, params, self._moment)
+        found = await self._replica.fetch(FETCH_ONE, query, params, self._moment)
         if isinstance(found, Outcome):
             return await self._replica.primary.fetch_one(query, **params)
         return found
 
-    async def fetch_all(self, query: ReadQuery, /, **params: object) -> list[Record]:
+    async def fetch_all(self, query: Statement, /, **params: Any) -> list[Record]:
         """All rows.
 
         Raises:
             DatabaseUnavailable: the primary had to answer and did not.
         """
-        found = await self._replica.fetch(asyncpg.Connection.fetch, query, params, self._moment)
+        found = await self._replica.fetch(FETCH_ALL, query, params, self._moment)
         if isinstance(found, Outcome):
             return await self._replica.primary.fetch_all(query, **params)
         return found
 
 
-def _check_is_standby(driver: _Driver) -> None:
+def _check_is_standby(driver: Driver) -> None:
     """Refuse a server that is none any more: it reports its promotion with the next answer.
 
     Raises:

@@ -8,7 +8,6 @@ from sqlalchemy import (
     Boolean,
     ColumnElement,
     DateTime,
-    Delete,
     Float,
     Integer,
     Interval,
@@ -43,8 +42,8 @@ _Bucket = LoginBucketRow
 def _wait_until(failures: ColumnElement[int]) -> ColumnElement[Any]:
     """The time before which the next attempt is refused; the doubling of `ThrottlePolicy.wait_after`."""
     free = bindparam("free_attempts", type_=Integer)
-    doubled_s = bindparam("first_wait_s", type_=Float) * func.power(2, func.least(failures - free, 30))
-    wait_s = func.least(doubled_s, bindparam("longest_wait_s", type_=Float))
+    doubled_s = bindparam("initial_backoff_s", type_=Float) * func.power(2, func.least(failures - free, 30))
+    wait_s = func.least(doubled_s, bindparam("max_backoff_s", type_=Float))
     wait = func.make_interval(0, 0, 0, 0, 0, 0, wait_s, type_=Interval)
     return case((failures < free, cast(null(), DateTime(timezone=True))), else_=func.now() + wait)
 
@@ -124,7 +123,7 @@ _REFUND = Statement(
         blocked_until=null(),
     )
 )
-_CLEAR_ACCOUNT = Statement(delete(_Bucket).where(_Bucket.user_id == bindparam("of_user")))
+_CLEAR_USER = Statement(delete(_Bucket).where(_Bucket.user_id == bindparam("of_user")))
 
 _Network = NetworkBucketRow
 _network_minute_is_over = _Network.minute_started_at <= func.now() - _MINUTE
@@ -162,11 +161,6 @@ def limits_of(policy: ThrottlePolicy) -> dict[str, int]:
     return {"network_per_minute": policy.network_per_minute, "network_per_hour": policy.network_per_hour}
 
 
-def delete_bucket() -> Delete:
-    """Forget the failures of one bucket, after a success."""
-    return delete(_Bucket).where(_Bucket.digest == bindparam("bucket"))
-
-
 _NETWORK_WAIT = Statement(network_wait())
 
 
@@ -180,34 +174,37 @@ class ThrottleRepository(Repository):
 
         Locks: the account against deletion, then the bucket, until the transaction ends.
         """
-        values = {
+        limits = {
             "bucket": bucket,
-            "of_user": user_id,
             "is_unrecognised": is_unrecognised,
-            "free_attempts": policy.free_attempts,
-            "first_wait_s": policy.initial_backoff.total_seconds(),
-            "longest_wait_s": policy.max_backoff.total_seconds(),
             "unrecognised_per_hour": policy.unrecognised_per_hour,
             "failures_in_a_row": policy.failures_in_a_row,
         }
-        wait, failures = require_row(await self._db.one(_RESERVE, values))
+        row = await self._tx.fetch_one(
+            _RESERVE,
+            of_user=user_id,
+            free_attempts=policy.free_attempts,
+            initial_backoff_s=policy.initial_backoff.total_seconds(),
+            max_backoff_s=policy.max_backoff.total_seconds(),
+            **limits,
+        )
+        wait, failures = require_row(row)
         if wait is None and failures is None:
-            asked = ("bucket", "is_unrecognised", "unrecognised_per_hour", "failures_in_a_row")
-            row = await self._db.one(_WAIT, {name: values[name] for name in asked})
+            row = await self._tx.fetch_one(_WAIT, **limits)
             return row[0] if row is not None else policy.initial_backoff
         return wait if failures is None else None
 
     async def refund(self, bucket: bytes) -> None:
         """Take back a reserved attempt that was not verified after all."""
-        await self._db.execute(_REFUND, {"bucket": bucket})
+        await self._tx.execute(_REFUND, bucket=bucket)
 
-    async def clear_account(self, user_id: UUID) -> None:
+    async def clear_user(self, user_id: UUID) -> None:
         """Forget all failures of an account, after its password was set anew."""
-        await self._db.execute(_CLEAR_ACCOUNT, {"of_user": user_id})
+        await self._tx.execute(_CLEAR_USER, of_user=user_id)
 
     async def network_wait(self, network: str, policy: ThrottlePolicy) -> timedelta | None:
         """Give the wait of a network with too many failures, or None."""
-        row = await self._db.one(_NETWORK_WAIT, {"of_network": network, **limits_of(policy)})
+        row = await self._tx.fetch_one(_NETWORK_WAIT, of_network=network, **limits_of(policy))
         return row[0] if row is not None else None
 
     async def count_network(self, network: str, policy: ThrottlePolicy) -> bool:
@@ -215,5 +212,5 @@ class ThrottleRepository(Repository):
 
         Locks: the network's count, until the transaction ends.
         """
-        in_minute, in_hour = require_row(await self._db.one(_COUNT_NETWORK, {"of_network": network}))
+        in_minute, in_hour = require_row(await self._tx.fetch_one(_COUNT_NETWORK, of_network=network))
         return bool(in_minute <= policy.network_per_minute and in_hour <= policy.network_per_hour)
