@@ -2,36 +2,32 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
-from functools import partial
+from functools import cache, partial
+from typing import Any, NoReturn
 
+import msgspec
 import structlog
-from litestar import Litestar
-from litestar.di import Provide
-from litestar.types import ControllerRouterHandler
+from litestar import Litestar, Request, asgi
+from litestar.types import Receive, Scope, Send
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from service import __version__
 from service.api.authentication import Authenticator
+from service.api.dispatch import RouteTable
 from service.api.http.edge import EdgeMiddleware
-from service.api.http.problems import exception_handlers
-from service.api.injection import Parts, providers
-from service.api.openapi.routes import ReferenceController, asset_handlers
-from service.api.operations import Operation
+from service.api.openapi.document import document
+from service.api.openapi.routes import DOCS_ENDPOINTS, OpenApiJson
+from service.api.operations import Endpoint, Operation
 from service.api.pipeline import OperationPipeline
-from service.api.short_ways import ShortWays
-from service.api.v1.events import EventController
-from service.api.v1.health import HealthController
-from service.api.v1.introspection import introspect_token
-from service.api.v1.keys import KeyController
-from service.api.v1.metrics import MetricsController
-from service.api.v1.passwords import PasswordController
-from service.api.v1.sessions import SessionController, get_current_session, open_session
-from service.api.v1.users import CREATE_USER, UserController, add_user, get_user
+from service.api.providers import make_providers
+from service.api.v1 import ENDPOINTS, users
+from service.api.v1.metrics import metrics
 from service.db import instances
 from service.db.core import error_classes
+from service.db.core.database import Database
 from service.db.core.engine import PoolStats, create_engine, pool_stats
 from service.db.core.read_pool import ReadPool
 from service.db.core.replica import PROBE_INTERVAL, Replica
@@ -60,12 +56,11 @@ METRICS_INTERVAL = timedelta(seconds=5)
 BACKGROUND_CONNECTIONS = 2
 REPLICA_CONNECTIONS = 4
 """Where the settings keep none for reads of the primary, because of a pooler."""
-DIRECT = (get_user, get_current_session, introspect_token, open_session, add_user)
 
 
 @dataclass(slots=True)
 class Service:
-    """The parts of one running service; `app.state.service` in the application."""
+    """The parts of one running service."""
 
     settings: Settings
     policies: Policies
@@ -96,49 +91,68 @@ class Service:
         return UnitOfWork(self.background_engine)
 
 
+@dataclass(frozen=True, slots=True)
+class Application:
+    """The ASGI application, with the parts it was built from."""
+
+    services: Service
+    telemetry: RequestTelemetry
+    operations: tuple[Operation, ...]
+    framework: Litestar
+    edge: EdgeMiddleware
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve one connection of the server."""
+        await self.edge(scope, receive, send)
+
+    def lifespan(self) -> AbstractAsyncContextManager[None]:
+        """Return the context in which the application runs, for callers that are no ASGI server."""
+        return self.framework.lifespan()
+
+
 def create_app(
     settings: Settings, *, dsn: str | None = None, access_log: AccessLogSink = log_request
-) -> Litestar:
+) -> Application:
     """Make the application. It opens nothing before its lifespan starts.
 
-    `dsn` is the database when the settings name none: the embedded one, which somebody else starts and stops.
-    `access_log` takes the lines of the access log.
+    `dsn` is the database if the settings name none: the embedded one, which the caller starts and stops.
+    `access_log` takes the entries of the access log.
     """
     service = create_service(settings, dsn or settings.database.dsn or "")
     telemetry = RequestTelemetry(
         partial(metrics_snapshot, service), RequestTracer.configured(settings.service_name), access_log
     )
-    overridden = _overridden(service.policies)
-    authenticator = Authenticator(service.reads, service.last_used)
-    parts = Parts(service.uow, service.reads, service.hasher, service.policies)
-    admission = OperationPipeline(authenticator, parts, overridden)
-    app = Litestar(
-        route_handlers=_routes(settings),
-        middleware=[admission],
-        dependencies={
-            **providers(parts),
-            "telemetry": Provide(lambda: telemetry, use_cache=True, sync_to_thread=False),
-            "readiness": Provide(lambda: _readiness(service), use_cache=True, sync_to_thread=False),
-        },
-        exception_handlers=exception_handlers,
+    service.count = telemetry.count
+    endpoints = _endpoints(settings)
+    operations = tuple(endpoint.operation for endpoint in endpoints)
+    providers = make_providers(
+        database=Database(service.engine, on_audit=telemetry.count),
+        reads=service.reads,
+        hasher=service.hasher,
+        policies=service.policies,
+        telemetry=telemetry,
+        is_ready=_readiness(service),
+        openapi_json=cache(lambda: OpenApiJson(msgspec.json.encode(document(operations)))),
+    )
+    pipeline = OperationPipeline(
+        RouteTable(endpoints, providers), Authenticator(service.reads, service.last_used)
+    )
+    framework = Litestar(
+        [asgi("/", is_mount=True, copy_scope=False)(pipeline.serve)],
+        exception_handlers={Exception: raise_to_edge},
         lifespan=[lambda _app: running(service, telemetry)],
         openapi_config=None,
         logging_config=None,
-        request_max_body_size=None,
     )
-    service.count = telemetry.count
-    app.state["service"] = service
-    app.state["telemetry"] = telemetry
-    app.state["overridden"] = overridden
-    app.asgi_handler = EdgeMiddleware(
-        ShortWays(app.asgi_handler, admission, DIRECT),
+    edge = EdgeMiddleware(
+        framework,
         observe=telemetry.observe,
         trusted_proxies=settings.http.trusted_proxies,
         cors_origins=settings.http.cors_origins,
         request_timeout=settings.http.request_timeout,
         body_timeout=settings.http.body_timeout,
     )
-    return app
+    return Application(service, telemetry, operations, framework, edge)
 
 
 def create_service(settings: Settings, dsn: str) -> Service:
@@ -269,30 +283,24 @@ async def running(service: Service, telemetry: RequestTelemetry) -> AsyncIterato
         await service.background_engine.dispose()
 
 
-def _routes(settings: Settings) -> list[ControllerRouterHandler]:
-    routes: list[ControllerRouterHandler] = [
-        UserController,
-        PasswordController,
-        SessionController,
-        KeyController,
-        EventController,
-        HealthController,
-        *DIRECT,
-    ]
+def _endpoints(settings: Settings) -> list[Endpoint]:
+    """Return what is served, with the access that the settings choose."""
+    endpoints = list(ENDPOINTS)
+    if settings.registration == "open":
+        operation, function = users.create_user
+        public = replace(operation.access, public=True, optional=True)
+        endpoints.remove(users.create_user)
+        endpoints.append(Endpoint(replace(operation, access=public), function))
     if settings.http.docs:
-        routes += [ReferenceController, *asset_handlers()]
+        endpoints += DOCS_ENDPOINTS
     if settings.metrics.enabled and settings.metrics.port is None:
-        routes.append(MetricsController)
-    return routes
+        endpoints.append(metrics)
+    return endpoints
 
 
-def _overridden(policies: Policies) -> dict[str, Operation]:
-    """Give the operations that the settings make another than declared."""
-    overridden = {}
-    if policies.registration_is_open:
-        access = replace(CREATE_USER.access, public=True, optional=True)
-        overridden[CREATE_USER.id] = replace(CREATE_USER, access=access)
-    return overridden
+def raise_to_edge(_request: Request[Any, Any, Any], error: Exception) -> NoReturn:
+    """Leave an exception of the framework to the edge, which answers and logs it."""
+    raise error
 
 
 def _readiness(service: Service) -> Callable[[], Awaitable[bool]]:

@@ -5,15 +5,14 @@ import os
 
 from granian import Granian
 from granian.constants import HTTPModes, Interfaces, Loops
-from litestar import Litestar
 
-from service.app import create_app
+from service.app import Application, create_app
 from service.observability.logging import configure_server_logs
 from service.server.serving import BACKLOG, COLLECT_AFTER
 from settings import get_settings
 
 
-def application() -> Litestar:
+def application() -> Application:
     """Make the application in the worker, with the log and the garbage collector of a serving process."""
     settings = get_settings()
     made = create_app(settings, access_log=configure_server_logs(settings))

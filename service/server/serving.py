@@ -14,10 +14,9 @@ from typing import Any, cast
 import click
 import structlog
 import uvicorn
-from litestar import Litestar
 
 from service import __version__
-from service.app import Service, create_app
+from service.app import Application, Service, create_app
 from service.console import print_status
 from service.db.migrations.probe import DatabaseState, probe
 from service.domain.callers import OPERATOR
@@ -53,7 +52,7 @@ def run(settings: Settings, dsn: str, access_log: AccessLogSink) -> None:
         _ensure_first_admin(settings, dsn)
     if settings.http.workers == 1:
         app = create_app(settings, dsn=dsn, access_log=access_log)
-        with _listen(settings) as listening, metrics_server(settings, app.state["telemetry"].registry):
+        with _listen(settings) as listening, metrics_server(settings, app.telemetry.registry):
             _serve_here(settings, app, listening)
     else:
         _serve_in_workers(settings, dsn)
@@ -126,8 +125,8 @@ def _tune_gc() -> None:
     gc.set_threshold(COLLECT_AFTER)
 
 
-def _serve_here(settings: Settings, app: Litestar, listening: socket.socket) -> None:
-    server = _Server(_config(settings, app), app.state["service"])
+def _serve_here(settings: Settings, app: Application, listening: socket.socket) -> None:
+    server = _Server(_config(settings, app), app.services)
     server.run(sockets=[listening])
     if not server.started:
         raise click.ClickException("The service could not start; the log says why.")
@@ -175,7 +174,7 @@ def _listen(settings: Settings) -> socket.socket:
     return listening
 
 
-def _config(settings: Settings, app: Litestar) -> uvicorn.Config:
+def _config(settings: Settings, app: Application) -> uvicorn.Config:
     http = settings.http
     return uvicorn.Config(
         cast(Any, app),  # uvicorn's own ASGI types are not Litestar's

@@ -4,7 +4,7 @@ from collections.abc import Callable, Sequence
 from datetime import datetime
 from uuid import UUID
 
-from service.db.core.unit_of_work import UnitOfWork
+from service.db.core.database import Database
 from service.db.transaction import Tx
 from service.domain.errors import (
     FieldError,
@@ -47,7 +47,7 @@ async def to_hash(password: str, *, hasher: PasswordHasher, context: AuditContex
 
 
 async def change_own_password(
-    uow: UnitOfWork,
+    uow: Database,
     user: User,
     current_password: str,
     new_password: str,
@@ -98,7 +98,7 @@ async def change_own_password(
 
 
 async def set_password(
-    uow: UnitOfWork,
+    uow: Database,
     user: User,
     new_password: str,
     *,
@@ -150,7 +150,7 @@ async def create_reset_token(
 
 
 async def redeem_reset_token(
-    uow: UnitOfWork,
+    uow: Database,
     token: str,
     new_password: str,
     *,

@@ -5,7 +5,7 @@ from datetime import timedelta
 from functools import partial
 from uuid import UUID
 
-from service.db.core.unit_of_work import UnitOfWork
+from service.db.core.database import Database
 from service.db.reads import Reads
 from service.db.repositories.login import Credential
 from service.db.repositories.sessions import Device, NewSession
@@ -56,7 +56,7 @@ class LoggedIn:
 
 
 async def log_in(
-    uow: UnitOfWork,
+    uow: Database,
     reads: Reads,
     wanted: LoginRequest,
     *,
@@ -233,7 +233,7 @@ async def _fail(tx: Tx, *, login: _Login, policies: Policies) -> LoginThrottled 
     return await count_failure(tx, login.bucket, context=login.context, policies=policies)
 
 
-async def _renew(uow: UnitOfWork, login: _Login, password: str, hasher: PasswordHasher) -> None:
+async def _renew(uow: Database, login: _Login, password: str, hasher: PasswordHasher) -> None:
     """Replace a hash of other parameters, unless it was replaced meanwhile; the log-in stands either way.
 
     Source: NIST SP 800-63B-4 3.1.1.2 (the cost rises over time).

@@ -10,7 +10,7 @@ from uuid import UUID
 
 import structlog
 
-from service.db.core.unit_of_work import UnitOfWork
+from service.db.core.database import Database
 from service.db.transaction import Tx
 from service.domain.errors import HashingBusy, LoginThrottled
 from service.domain.events import AuditContext
@@ -92,7 +92,7 @@ async def count_failure(
 
 
 @asynccontextmanager
-async def refund_unverified(uow: UnitOfWork, bucket: Bucket) -> AsyncIterator[None]:
+async def refund_unverified(uow: Database, bucket: Bucket) -> AsyncIterator[None]:
     """Take the count of an attempt back when its password was not verified after all, for want of room."""
     try:
         yield
