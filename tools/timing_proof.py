@@ -17,9 +17,8 @@ from typing import Any, Final, cast
 
 import click
 import msgspec
-from litestar import Litestar
 
-from service.app import create_app
+from service.app import Application, create_app
 from service.cli.console import print_result, print_status
 from service.db.migrations.running import upgrade
 from service.db.migrations.scratch import scratch_database
@@ -82,7 +81,7 @@ async def _prove(settings: Settings, dsn: str, samples: int) -> list[str]:
 class _Stage:
     """The application and the login ids to try, by kind of refusal."""
 
-    app: Litestar
+    app: Application
     names: Mapping[str, tuple[list[str], str]]
     turns: Iterator[int] = field(default_factory=count)
     tried: Counter[str] = field(default_factory=Counter)
@@ -119,9 +118,9 @@ class _Stage:
         return statuses[0]
 
 
-async def _prepare(app: Litestar, samples: int) -> _Stage:
+async def _prepare(app: Application, samples: int) -> _Stage:
     """Make accounts enough that no limit of the throttle is reached, in both rounds."""
-    service: Services = app.state["services"]
+    service: Services = app.services
     accounts = range(-(-2 * samples // USES))
     async with service.hasher.acquire("proof") as permit:
         ours = await permit.hash(RIGHT)

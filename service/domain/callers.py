@@ -81,20 +81,20 @@ OPERATOR = Caller(CallerKind.OPERATOR)
 class Access:
     """Who may call an operation; what is not granted is denied. Source: OWASP ASVS 5.0 8.2.1.
 
-    `self_` grants the session of the account the operation is about, `admin` the session of any
+    `owner` grants the session of the user the operation is about, `admin` the session of any
     administrator, `scope` an API key that carries it. `public` needs no token and looks at none, unless it is
     `optional`: then a token that is sent counts.
     """
 
     public: bool = False
     optional: bool = False
-    self_: bool = False
+    owner: bool = False
     admin: bool = False
     scope: Scope | None = None
-    while_password_change_is_due: bool = False
+    allowed_during_forced_change: bool = False
 
-    def admit(self, caller: Caller) -> None:
-        """Let the caller pass to the operation itself, whatever it is about.
+    def authorize(self, caller: Caller) -> None:
+        """Require that the caller may use the operation, whatever its subject.
 
         Raises:
             Unauthenticated: there is no token, and the operation needs one.
@@ -105,13 +105,13 @@ class Access:
             return
         if caller.kind is CallerKind.ANONYMOUS:
             raise Unauthenticated
-        if caller.must_change_password and not self.while_password_change_is_due:
+        if caller.must_change_password and not self.allowed_during_forced_change:
             raise PasswordChangeRequired
-        if not (self.public or self._as_privileged(caller) or (self.self_ and caller.user_id is not None)):
+        if not (self.public or self._as_privileged(caller) or (self.owner and caller.user_id is not None)):
             raise Forbidden
 
-    def admit_to(self, caller: Caller, subject_id: UUID) -> None:
-        """Let an admitted caller pass to one account.
+    def authorize_for(self, caller: Caller, subject_id: UUID) -> None:
+        """Require that an authorized caller may use the operation on one user.
 
         Raises:
             NotFound: the account is another's, and the caller is a plain user; the same answer as for an
@@ -120,7 +120,7 @@ class Access:
         """
         if caller.must_change_password and caller.user_id != subject_id:
             raise PasswordChangeRequired
-        if not (self._as_privileged(caller) or (self.self_ and caller.user_id == subject_id)):
+        if not (self._as_privileged(caller) or (self.owner and caller.user_id == subject_id)):
             raise NotFound
 
     def _as_privileged(self, caller: Caller) -> bool:

@@ -201,3 +201,22 @@ class OutcomeUnknown(RollcallError):
     detail = "The change was made as a whole or not at all."
     remedy = "Check whether the change was made before you repeat it."
     retry_after = 1
+
+
+class RequestInProgress(RollcallError):
+    """A request with the same idempotency key is still running."""
+
+    code, kind = "request_in_progress", ErrorKind.CONFLICT
+    title = "The same request is still running"
+    detail = "A request with this idempotency key is still running; repeat it for the answer."
+    remedy = "Wait `Retry-After` seconds, then repeat with the same idempotency key."
+    retry_after = 1
+
+
+class IdempotencyKeyReused(RollcallError):
+    """The idempotency key was sent with another request before."""
+
+    code, kind = "idempotency_key_reused", ErrorKind.INVALID
+    title = "The idempotency key was used for another request"
+    detail = "This idempotency key was sent with another request before."
+    remedy = "Use a new idempotency key for a new request."

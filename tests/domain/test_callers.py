@@ -45,11 +45,11 @@ CASES: list[tuple[Access, Caller, type[RollcallError] | None]] = [
     (Access(public=True, optional=True), ANONYMOUS, None),
     (Access(public=True, optional=True), USER, None),
     (Access(public=True, optional=True), DUE, PasswordChangeRequired),
-    (Access(self_=True), USER, None),
-    (Access(self_=True), ANONYMOUS, Unauthenticated),
-    (Access(self_=True), READER, Forbidden),
-    (Access(self_=True), DUE, PasswordChangeRequired),
-    (Access(self_=True, while_password_change_is_due=True), DUE, None),
+    (Access(owner=True), USER, None),
+    (Access(owner=True), ANONYMOUS, Unauthenticated),
+    (Access(owner=True), READER, Forbidden),
+    (Access(owner=True), DUE, PasswordChangeRequired),
+    (Access(owner=True, allowed_during_forced_change=True), DUE, None),
     (Access(admin=True), ADMIN, None),
     (Access(admin=True), USER, Forbidden),
     (Access(admin=True), key(*Scope), Forbidden),
@@ -64,30 +64,30 @@ def test_admit_a_caller_follows_the_declaration(
     access: Access, caller: Caller, error: type[RollcallError] | None
 ) -> None:
     if error is None:
-        access.admit(caller)
+        access.authorize(caller)
         return
     with pytest.raises(error):
-        access.admit(caller)
+        access.authorize(caller)
 
 
 @pytest.mark.parametrize(
     ("access", "caller", "subject_id", "error"),
     [
-        (Access(self_=True), USER, USER.user_id, None),
-        (Access(self_=True), USER, OTHER, NotFound),
-        (Access(self_=True), ADMIN, OTHER, NotFound),
-        (Access(self_=True, admin=True), ADMIN, OTHER, None),
-        (Access(self_=True, admin=True), DUE, DUE.user_id, None),
-        (Access(self_=True, admin=True), DUE, OTHER, PasswordChangeRequired),
-        (Access(self_=True, scope=Scope.USERS_READ), READER, OTHER, None),
-        (Access(self_=True, scope=Scope.USERS_WRITE), READER, OTHER, NotFound),
+        (Access(owner=True), USER, USER.user_id, None),
+        (Access(owner=True), USER, OTHER, NotFound),
+        (Access(owner=True), ADMIN, OTHER, NotFound),
+        (Access(owner=True, admin=True), ADMIN, OTHER, None),
+        (Access(owner=True, admin=True), DUE, DUE.user_id, None),
+        (Access(owner=True, admin=True), DUE, OTHER, PasswordChangeRequired),
+        (Access(owner=True, scope=Scope.USERS_READ), READER, OTHER, None),
+        (Access(owner=True, scope=Scope.USERS_WRITE), READER, OTHER, NotFound),
     ],
 )
 def test_admit_to_an_account_hides_it_from_who_may_not(
     access: Access, caller: Caller, subject_id: UUID, error: type[RollcallError] | None
 ) -> None:
     if error is None:
-        access.admit_to(caller, subject_id)
+        access.authorize_for(caller, subject_id)
         return
     with pytest.raises(error):
-        access.admit_to(caller, subject_id)
+        access.authorize_for(caller, subject_id)

@@ -227,7 +227,7 @@ MUTATIONS = (
     Mutation(
         "A password set by another allows nothing but its change",
         "service/domain/callers.py",
-        "        if caller.must_change_password and not self.while_password_change_is_due:\n",
+        "        if caller.must_change_password and not self.allowed_during_forced_change:\n",
         "        if False:\n",
         f"{_FLOWS}/test_passwords.py::test_session_with_forced_change_can_only_change_password_or_log_out",
     ),

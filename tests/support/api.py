@@ -8,9 +8,8 @@ from typing import Any, Self, cast
 from uuid import UUID
 
 import httpx
-from litestar import Litestar
 
-from service.app import create_app
+from service.app import Application, create_app
 from service.db.repositories.keys import ApiKeyRepository, NewApiKey
 from service.db.repositories.sessions import NewSession, SessionRepository
 from service.db.repositories.users import NewUser, UserRepository
@@ -30,25 +29,18 @@ OTHER_PASSWORD = "crimson kettle drums loudly"
 class Running:
     """A running application."""
 
-    app: Litestar
+    app: Application
     service: Services
+    contract: Contract
 
     def client(self, *, ip: str = "127.0.0.1", **options: Any) -> httpx.AsyncClient:
         """Make a client from some address."""
         app = cast(Any, self.app)  # httpx and Litestar spell ASGI's types differently
         transport = httpx.ASGITransport(app=app, client=(ip, 50000), raise_app_exceptions=False)
-        hooks = {"response": [contract_of(self.app).check]}
+        hooks = {"response": [self.contract.check]}
         return httpx.AsyncClient(
             transport=transport, base_url="http://rollcall.test", event_hooks=hooks, **options
         )
-
-
-def contract_of(app: Litestar) -> Contract:
-    """Give the contract that every answer of an application is held against."""
-    if "contract" not in app.state:
-        app.state["contract"] = Contract(app)
-    contract: Contract = app.state["contract"]
-    return contract
 
 
 @asynccontextmanager
@@ -69,7 +61,7 @@ async def serving(settings: Settings, dsn: str) -> AsyncIterator[Running]:
     try:
         if task.done():
             await task
-        yield Running(app, app.state["services"])
+        yield Running(app, app.services, Contract(app.operations))
     finally:
         stop.set()
         await task

@@ -46,16 +46,6 @@ class NotAcceptable(TransportError):
     remedy = "Accept `application/json`."
 
 
-class RequestInProgress(TransportError):
-    """A request with the same idempotency key is still running."""
-
-    code, status = "request_in_progress", 409
-    title = "The same request is still running"
-    detail = "A request with this Idempotency-Key is still running; repeat it for the answer."
-    remedy = "Wait `Retry-After` seconds, then repeat with the same `Idempotency-Key`."
-    retry_after = 1
-
-
 class BodyTooLarge(TransportError):
     """The body is larger than the operation accepts."""
 
@@ -72,12 +62,3 @@ class UnsupportedMediaType(TransportError):
     title = "The media type is not supported"
     detail = "Send application/json in UTF-8, without a content encoding."
     remedy = "Send `Content-Type: application/json`, in UTF-8, uncompressed."
-
-
-class IdempotencyKeyReused(TransportError):
-    """The idempotency key was sent with another request before."""
-
-    code, status = "idempotency_key_reused", 422
-    title = "The idempotency key was used for another request"
-    detail = "This Idempotency-Key was sent with another request before."
-    remedy = "Use a new `Idempotency-Key` for a new request."

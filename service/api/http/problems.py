@@ -1,35 +1,22 @@
-"""Errors as RFC 9457 problem documents; the one place that maps them to statuses."""
+"""Errors as RFC 9457 problem documents; the only module that knows their statuses."""
 
-from typing import Any, Final
+from typing import Final
 
 import msgspec
-from litestar import Request, Response
-from litestar.exceptions import HTTPException
-from litestar.types import ExceptionHandlersMap
 
-from service.api.http.errors import (
-    BodyTooLarge,
-    MalformedRequest,
-    MethodNotAllowed,
-    NotAcceptable,
-    TransportError,
-    UnsupportedMediaType,
-)
+from service.api.http.errors import MalformedRequest, TransportError
+from service.api.http.response import HeaderFields, Response
 from service.domain.errors import (
     ErrorKind,
     FieldError,
-    Forbidden,
     InternalError,
     InvalidToken,
-    NotFound,
     RollcallError,
-    Unauthenticated,
     ValidationFailed,
 )
 from service.observability.exception_report import ClientDisconnected, log_failure
-from service.security.ids import new_id
 
-MEDIA_TYPE: Final = "application/problem+json"
+MEDIA_TYPE: Final = b"application/problem+json"
 
 _STATUSES: Final = {
     ErrorKind.MALFORMED: 400,
@@ -44,22 +31,12 @@ _STATUSES: Final = {
     ErrorKind.UNAVAILABLE: 503,
 }
 
-_FRAMEWORK_ERRORS: Final[dict[int, type[RollcallError]]] = {
-    401: Unauthenticated,
-    403: Forbidden,
-    404: NotFound,
-    405: MethodNotAllowed,
-    406: NotAcceptable,
-    413: BodyTooLarge,
-    415: UnsupportedMediaType,
-}
-
 
 class Problem(msgspec.Struct, frozen=True):
     """Why a request failed. Source: RFC 9457.
 
-    `code` is stable and what programs decide by; `instance` holds the request id, under which the log has
-    more; `errors` is there for `validation_failed` only.
+    `code` is stable: programs decide by it. `instance` holds the request id, under which the log has more.
+    Only `validation_failed` has `errors`.
     """
 
     type: str
@@ -91,58 +68,44 @@ def problem_of(error: RollcallError, request_id: str) -> Problem:
 
 
 def problem_body(error: RollcallError, request_id: str) -> bytes:
-    """Return the problem document of an error as JSON."""
+    """Return the problem document of an error in JSON."""
     return msgspec.json.encode(problem_of(error, request_id))
 
 
-def problem_headers(error: RollcallError, *, allow: str | None = None) -> list[tuple[bytes, bytes]]:
-    """Return the header fields of an error besides its content type; `allow` is the value for a 405.
+def problem_headers(error: RollcallError) -> HeaderFields:
+    """Return the header fields of an error besides its content type.
 
-    Source: RFC 6750 3 (an error code only if a token was sent); RFC 9110 10.2.1, 10.2.3, 15.5.2.
+    Source: RFC 6750 3 (an error code only if a token was sent); RFC 9110 10.2.3, 15.5.2.
     """
-    headers = []
+    headers: HeaderFields = ()
     if error.kind is ErrorKind.UNAUTHENTICATED:
         challenge = b'Bearer error="invalid_token"' if isinstance(error, InvalidToken) else b"Bearer"
-        headers.append((b"www-authenticate", challenge))
+        headers += ((b"www-authenticate", challenge),)
     if error.retry_after is not None:
-        headers.append((b"retry-after", b"%d" % error.retry_after))
-    if allow is not None:
-        headers.append((b"allow", allow.encode("latin-1")))
+        headers += ((b"retry-after", b"%d" % error.retry_after),)
     return headers
 
 
-def to_error(exc: Exception) -> RollcallError:
-    """Return the error for any exception; an unexpected one becomes an `InternalError`.
-
-    Messages of frameworks and libraries are dropped: Litestar's repeat the query string.
-    """
-    if isinstance(exc, RollcallError):
-        return exc
-    if isinstance(exc, ClientDisconnected):
-        return MalformedRequest()
-    status = exc.status_code if isinstance(exc, HTTPException) else 500
-    if status in _FRAMEWORK_ERRORS:
-        return _FRAMEWORK_ERRORS[status]()
-    return MalformedRequest() if 400 <= status < 500 else InternalError()
+def to_error(exception: Exception) -> RollcallError:
+    """Return the error that stands for any exception; an unexpected one is an `InternalError`."""
+    if isinstance(exception, RollcallError):
+        return exception
+    return MalformedRequest() if isinstance(exception, ClientDisconnected) else InternalError()
 
 
-def answer_exception(request: Request[Any, Any, Any], exc: Exception) -> Response[bytes]:
-    """Return the problem document of an exception; log it if it was unexpected."""
-    error = to_error(exc)
-    request_id = request.scope.get("state", {}).get("request_id") or str(new_id())
-    if isinstance(error, InternalError):
-        log_failure(exc, request_id=request_id)
-    allow = (exc.headers or {}).get("allow") if isinstance(exc, HTTPException) else None
+def problem_response(error: RollcallError, request_id: str, headers: HeaderFields = ()) -> Response:
+    """Return an error as a response, with further header fields."""
     return Response(
+        status_of(error),
         problem_body(error, request_id),
-        status_code=status_of(error),
-        media_type=MEDIA_TYPE,
-        headers={name.decode(): value.decode() for name, value in problem_headers(error, allow=allow)},
+        (*problem_headers(error), *headers),
+        MEDIA_TYPE,
     )
 
 
-exception_handlers: Final[ExceptionHandlersMap] = {
-    HTTPException: answer_exception,
-    Exception: answer_exception,
-}
-"""The `exception_handlers` argument of `Litestar`."""
+def error_response(exception: Exception, request_id: str) -> Response:
+    """Return the response for any exception, and log it if it is unexpected."""
+    error = to_error(exception)
+    if isinstance(error, InternalError):
+        log_failure(exception, request_id=request_id)
+    return problem_response(error, request_id)
