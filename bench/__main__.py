@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 from bench import fixtures, footprint, hashing, reading, report, scale, servers, serving, sessions
 from bench.figures import Figure, Plan, say
-from service.embedded.server import binary
+from service.embedded.binaries import binary
 
 PARTS = ("reading", "hashing", "footprint", "scale", "sessions", "serving")
 
