@@ -101,7 +101,7 @@ class OperationRequest:
         subject_id = self.caller.user_id if text == "me" else parse_id(text)
         if subject_id is None:
             raise NotFound
-        self.operation.access.admit_to(self.caller, subject_id)
+        self.operation.access.authorize_for(self.caller, subject_id)
         return subject_id
 
     def id_in_path(self, name: str) -> UUID:
@@ -197,7 +197,7 @@ class OperationPipeline(ASGIMiddleware):
         _check_accept(scope, fields, operation)
         caller = await self._caller(fields, operation)
         scope["state"]["caller_id"] = caller.id
-        operation.access.admit(caller)
+        operation.access.authorize(caller)
         if scope["method"] in _CONDITIONAL and not operation.is_conditional_write:
             reject_if_match(Headers.from_scope(scope))
         query_value = _query_of(scope["query_string"], operation)

@@ -33,7 +33,7 @@ def password_faults(
     password: str, pointer: str, context: Sequence[str], policies: Policies
 ) -> list[FieldError]:
     """Give every rule that a new password breaks."""
-    return policies.passwords.faults(password, pointer=pointer, context=context, is_common=is_common)
+    return policies.passwords.violations(password, pointer=pointer, context=context, is_common=is_common)
 
 
 async def to_hash(password: str, *, hasher: PasswordHasher, context: AuditContext) -> str:

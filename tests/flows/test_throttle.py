@@ -117,12 +117,12 @@ async def test_guess_on_and_on_doubles_the_wait_up_to_a_quarter_of_an_hour(
         await lapse(service)
         await forget_networks(service)
     policy = service.policies.throttle
-    assert waits == [policy.wait_after(failures).total_seconds() for failures in range(1, 11)]
+    assert waits == [policy.backoff_after(failures).total_seconds() for failures in range(1, 11)]
     assert waits == [0] * 4 + [60, 120, 240, 480, 900, 900]
 
 
 def test_wait_by_default_doubles_from_a_second_to_a_quarter_of_an_hour() -> None:
-    waits = [ThrottlePolicy().wait_after(failures).total_seconds() for failures in range(1, 18)]
+    waits = [ThrottlePolicy().backoff_after(failures).total_seconds() for failures in range(1, 18)]
     assert waits == [0] * 4 + [1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 900, 900, 900]
 
 

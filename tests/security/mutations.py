@@ -228,7 +228,7 @@ MUTATIONS = (
     Mutation(
         "A password set by another allows nothing but its change",
         "service/domain/callers.py",
-        "        if caller.must_change_password and not self.while_password_change_is_due:\n",
+        "        if caller.must_change_password and not self.allowed_during_forced_change:\n",
         "        if False:\n",
         f"{_FLOWS}/test_passwords.py"
         "::test_log_in_with_a_password_set_by_another_allows_only_to_change_it_or_log_out",

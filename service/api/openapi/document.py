@@ -180,7 +180,7 @@ def refusals_of(method: str, operation: Operation) -> list[type[RollcallError]]:
     access = operation.access
     if not access.public or access.optional:
         found += [Unauthenticated, InvalidToken, Forbidden]
-        if (access.self_ or access.admin) and not access.while_password_change_is_due:
+        if (access.owner or access.admin) and not access.allowed_during_forced_change:
             found.append(PasswordChangeRequired)
     if operation.body is not None:
         found += [MalformedJson, BodyTooLarge, UnsupportedMediaType, ValidationFailed]
@@ -340,7 +340,7 @@ def _security(operation: Operation) -> list[dict[str, list[str]]]:
     found: list[dict[str, list[str]]] = []
     if access.public:
         found.append({})
-    if access.self_ or access.admin:
+    if access.owner or access.admin:
         found.append({"session": []})
     if access.scope is not None:
         found.append({"api_key": [access.scope.value]})

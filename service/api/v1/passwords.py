@@ -36,7 +36,7 @@ CHANGE_PASSWORD = Operation(
     description="One's own with `current_password`: all other sessions end. Another's without it: all its "
     "sessions end, and unless `must_change` is false its owner has to change it first.",
     tag="passwords",
-    access=Access(self_=True, admin=True, scope=Scope.USERS_WRITE, while_password_change_is_due=True),
+    access=Access(owner=True, admin=True, scope=Scope.USERS_WRITE, allowed_during_forced_change=True),
     answers={204: ResponseSpec("The password is changed.")},
     problems=(NotFound, LoginThrottled, HashingBusy, PasswordChangeRequired),
     body=ChangePasswordBody,
