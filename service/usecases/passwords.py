@@ -36,7 +36,7 @@ def password_errors(
     password: str, pointer: str, context: Sequence[str], policies: Policies
 ) -> list[FieldError]:
     """Return an error for each rule that a new password breaks."""
-    return policies.passwords.faults(password, pointer=pointer, context=context, is_common=is_common)
+    return policies.passwords.violations(password, pointer=pointer, context=context, is_common=is_common)
 
 
 def require_valid_password(new_password: str, user: User, policies: Policies) -> None:

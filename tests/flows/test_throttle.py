@@ -115,12 +115,12 @@ async def test_login_after_each_further_failure_doubles_the_backoff(api: Api, se
         await lapse(service)
         await forget_networks(service)
     policy = service.policies.throttle
-    assert waits == [policy.wait_after(failures).total_seconds() for failures in range(1, 11)]
+    assert waits == [policy.backoff_after(failures).total_seconds() for failures in range(1, 11)]
     assert waits == [0] * 4 + [60, 120, 240, 480, 900, 900]
 
 
 def test_default_backoff_doubles_from_one_second_to_fifteen_minutes() -> None:
-    waits = [ThrottlePolicy().wait_after(failures).total_seconds() for failures in range(1, 18)]
+    waits = [ThrottlePolicy().backoff_after(failures).total_seconds() for failures in range(1, 18)]
     assert waits == [0] * 4 + [1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 900, 900, 900]
 
 

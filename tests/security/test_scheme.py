@@ -234,7 +234,7 @@ def exhaust_memory(monkeypatch: pytest.MonkeyPatch, *, after: int = 0) -> None:
         raise HashingError("Memory allocation error")
 
     monkeypatch.setattr(imported_hashes, "verify_secret", fail_verification)
-    monkeypatch.setattr("argon2._password_hasher.hash_secret", fail_hash)
+    monkeypatch.setattr(argon2.PasswordHasher, "hash", fail_hash)
 
 
 def test_hash_and_verify_without_memory_raise_memory_error(
