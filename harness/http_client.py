@@ -15,6 +15,7 @@ MAX_REQUEST_S: Final = 10.0
 _TIMEOUT_S: Final = 20.0
 _NOTHING_CHANGED: Final = frozenset({"database_unavailable", "hashing_busy"})
 """Codes of a 503 after which nothing has changed."""
+_NO_RESPONSE: Final = (httpx.NetworkError, httpx.RemoteProtocolError, httpx.TimeoutException, TimeoutError)
 _TLS: Final = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
 """Never used, but loading certificates for each client would take longer than its requests."""
 
@@ -47,9 +48,9 @@ class Result:
 
 
 class ServiceClient:
-    """A client with a token and an address; each request has a connection of its own."""
+    """A client with an address, and a token if it has one; each request has a connection of its own."""
 
-    def __init__(self, port: int, token: str, address: str = "10.0.0.1") -> None:
+    def __init__(self, port: int, token: str | None = None, address: str = "10.0.0.1") -> None:
         self._http = httpx.AsyncClient(**client_options(f"http://127.0.0.1:{port}"))
         self._token = token
         self._address = address
@@ -71,7 +72,7 @@ class ServiceClient:
                 response = await self._http.send(request)
         except httpx.ConnectError:
             return Result(Outcome.REJECTED, 0, None, perf_counter() - started_at)
-        except (httpx.TransportError, TimeoutError):
+        except _NO_RESPONSE:
             return Result(Outcome.UNKNOWN, 0, None, perf_counter() - started_at)
         content = response.json() if response.content else None
         outcome = _outcome_of(response.status_code, content)
@@ -86,7 +87,9 @@ class ServiceClient:
     def _build(
         self, method: str, path: str, body: object, token: str | None, idempotency_key: str | None
     ) -> httpx.Request:
-        headers = {"Authorization": f"Bearer {token or self._token}", "X-Forwarded-For": self._address}
+        headers = {"X-Forwarded-For": self._address}
+        if token or self._token:
+            headers["Authorization"] = f"Bearer {token or self._token}"
         if idempotency_key:
             headers["Idempotency-Key"] = idempotency_key
         return self._http.build_request(method, path, json=body, headers=headers)
