@@ -10,7 +10,6 @@ from time import perf_counter
 
 import httpx
 
-from service.app import Service, create_service
 from service.db.core.replica import Outcome, Replica
 from service.db.migrations.running import upgrade
 from service.db.reads import Reads
@@ -18,6 +17,7 @@ from service.domain.users import Role
 from service.domain.wal_position import WalPosition
 from service.embedded.server import EmbeddedPostgres
 from service.security.tokens import SESSION_PREFIX, digest_of
+from service.services import Services
 from tests.support.api import Account, Api
 from tests.support.settings import settings_for_tests
 from tests.support.standbys import standby_of
@@ -42,7 +42,7 @@ async def main() -> None:
                 print(f"{at_once:3} at once  {median(spans) * 1e6:6.0f} µs  {name}")
 
 
-async def _ways(service: Service, replica: Replica, account: Account) -> dict[str, Read]:
+async def _ways(service: Services, replica: Replica, account: Account) -> dict[str, Read]:
     digest = digest_of(account.token, SESSION_PREFIX)
     assert digest is not None
     plain, telling = Reads(service.read_pool), service.reads
@@ -82,22 +82,17 @@ async def _time(read: Read, at_once: int) -> float:
 
 
 @asynccontextmanager
-async def _pair() -> AsyncIterator[tuple[Service, Replica]]:
+async def _pair() -> AsyncIterator[tuple[Services, Replica]]:
     with tempfile.TemporaryDirectory(prefix="rollcall-bench-") as name:
         directory = Path(name)
         with EmbeddedPostgres(directory / "primary") as postgres:
             await upgrade(postgres.dsn)
             with standby_of(postgres.dsn, directory / "standby") as standby:
                 settings = settings_for_tests(database={"replica_url": standby.dsn})
-                service = create_service(settings, postgres.dsn)
-                replica = service.replica
-                assert replica is not None  # the settings name one
-                yield service, replica
-                await replica.close()
-                await service.read_pool.close()
-                await service.engine.dispose()
-                await service.background_engine.dispose()
-                service.hasher.close()
+                async with Services.create(settings, postgres.dsn).closing() as service:
+                    replica = service.replica
+                    assert replica is not None  # the settings name one
+                    yield service, replica
 
 
 if __name__ == "__main__":

@@ -1,12 +1,9 @@
 """`python -m service` is the command line."""
 
-import gc
+from service.server.gc import gc_paused
 
-gc.disable()  # as `service.loading.gc_paused`, which these imports have to do without
-from service.cli import main  # noqa: E402 - the collector first
-
-gc.freeze()
-gc.enable()
+with gc_paused():
+    from service.cli import main
 
 if __name__ == "__main__":
     main()

@@ -1,26 +1,182 @@
-"""The database that a command works on."""
+"""The parts of a running process, opened and closed in one place for server, commands and tests."""
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
-from contextlib import asynccontextmanager, contextmanager
-from typing import TypeVar
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
+from dataclasses import dataclass
+from typing import Self, TypeVar
 
 import click
+from sqlalchemy.ext.asyncio import AsyncEngine
 
-from service.app import Service, create_service
+from service.db.core.engine import create_engine
 from service.db.core.error_classes import translate
+from service.db.core.read_pool import ReadPool
+from service.db.core.replica import Replica
+from service.db.core.unit_of_work import UnitOfWork, ignore_action
 from service.db.migrations.compatibility import SUPPORTED, SchemaStatus, read_revision
+from service.db.readiness import Readiness
+from service.db.reads import Reads
 from service.domain.errors import DatabaseUnavailable, OutcomeUnknown, ValidationFailed
+from service.domain.passwords import PasswordPolicy
+from service.domain.sessions import Lifetime, SessionPolicy
+from service.domain.throttle import ThrottlePolicy
 from service.embedded.server import EmbeddedPostgres
 from service.observability.logging import configure_logs
+from service.security.hashing.hasher import PasswordHasher
+from service.usecases.last_used import LastUsedTracker
+from service.usecases.policies import Policies, Retention
 from settings import Settings, get_settings
 
 ResultT = TypeVar("ResultT")
 
+BACKGROUND_CONNECTIONS = 2
+"""Connections of the background engine, which every process opens besides `pool_size`."""
+REPLICA_CONNECTIONS = 4
+"""Size of the replica's read pool if the primary has none because of a pooler."""
+
+
+@dataclass(slots=True)
+class Services:
+    """The parts of one process; `app.state.services` in the application."""
+
+    settings: Settings
+    policies: Policies
+    engine: AsyncEngine
+    background_engine: AsyncEngine
+    """Serves health checks and periodic tasks, so that they and requests do not wait for each other."""
+    read_pool: ReadPool
+    reads: Reads
+    replica: Replica | None
+    hasher: PasswordHasher
+    last_used: LastUsedTracker
+    readiness: Readiness
+    on_audit: Callable[[str], None]
+
+    @classmethod
+    def create(cls, settings: Settings, dsn: str, *, on_audit: Callable[[str], None] = ignore_action) -> Self:
+        """Create the parts without opening a connection. `on_audit` gets each committed audit action."""
+        policies = policies_from(settings)
+        pool_size, name = settings.database.pool_size, settings.service_name
+        engine = _create_engine(settings, dsn, pool_size=pool_size, name=name)
+        background_engine = _create_engine(
+            settings, dsn, pool_size=BACKGROUND_CONNECTIONS, name=f"{name}-background"
+        )
+        read_pool = ReadPool(engine, size=settings.database.read_pool_size)
+        replica = _create_replica(settings, read_pool)
+        return cls(
+            settings=settings,
+            policies=policies,
+            engine=engine,
+            background_engine=background_engine,
+            read_pool=read_pool,
+            reads=Reads(read_pool, replica),
+            replica=replica,
+            hasher=create_hasher(settings),
+            last_used=LastUsedTracker(policies.sessions),
+            readiness=Readiness(background_engine),
+            on_audit=on_audit,
+        )
+
+    @asynccontextmanager
+    async def closing(self) -> AsyncIterator[Self]:
+        """Close every part after the block, in the reverse order of their dependencies."""
+        async with AsyncExitStack() as stack:
+            stack.push_async_callback(self.background_engine.dispose)
+            stack.push_async_callback(self.engine.dispose)
+            stack.push_async_callback(self.read_pool.close)
+            if self.replica is not None:
+                stack.push_async_callback(self.replica.close)
+            stack.push_async_callback(asyncio.to_thread, self.hasher.close)
+            yield self
+
+    def uow(self) -> UnitOfWork:
+        """Return a new unit of work for one request or command."""
+        return UnitOfWork(self.engine, count=self.on_audit)
+
+    def background_uow(self) -> UnitOfWork:
+        """Return a new unit of work for a periodic task."""
+        return UnitOfWork(self.background_engine)
+
+
+def policies_from(settings: Settings) -> Policies:
+    """Return the policies that the settings choose."""
+    sessions, throttle, retention = settings.sessions, settings.throttle, settings.retention
+    return Policies(
+        service_name=settings.service_name,
+        registration_is_open=settings.registration == "open",
+        passwords=PasswordPolicy(min_length=settings.passwords.min_length),
+        sessions=SessionPolicy(
+            user=Lifetime(sessions.idle_ttl, sessions.absolute_ttl),
+            admin=Lifetime(sessions.admin_idle_ttl, sessions.admin_absolute_ttl),
+            step_up_ttl=sessions.step_up_ttl,
+            per_user=sessions.per_user,
+            touch_interval=sessions.touch_interval,
+        ),
+        throttle=ThrottlePolicy(
+            free_attempts=throttle.free_attempts,
+            initial_backoff=throttle.initial_backoff,
+            max_backoff=throttle.max_backoff,
+            unrecognised_per_hour=throttle.unrecognised_per_hour,
+            failures_in_a_row=throttle.failures_in_a_row,
+            network_per_minute=throttle.network_per_minute,
+            network_per_hour=throttle.network_per_hour,
+        ),
+        reset_ttl=settings.tokens.reset_ttl,
+        retention=Retention(
+            idempotency_ttl=retention.idempotency_ttl,
+            events_ttl=retention.events_ttl,
+            throttle_ttl=throttle.memory_ttl,
+            batch=retention.purge_batch,
+        ),
+    )
+
+
+def create_hasher(settings: Settings) -> PasswordHasher:
+    """Return a hasher with the chosen cost and limits."""
+    passwords = settings.passwords
+    return PasswordHasher(
+        memory_kib=passwords.memory_kib,
+        iterations=passwords.iterations,
+        parallelism=passwords.parallelism,
+        workers=passwords.workers,
+        max_queue=passwords.max_queue,
+        queue_timeout=passwords.queue_timeout,
+    )
+
+
+def _create_engine(
+    settings: Settings, dsn: str, *, pool_size: int, name: str, pgbouncer: bool | None = None
+) -> AsyncEngine:
+    database = settings.database
+    return create_engine(
+        dsn,
+        pool_size=pool_size,
+        pool_timeout=database.pool_timeout.total_seconds(),
+        connect_timeout=database.connect_timeout.total_seconds(),
+        command_timeout=database.command_timeout.total_seconds(),
+        statement_timeout=database.statement_timeout.total_seconds(),
+        lock_timeout=database.lock_timeout.total_seconds(),
+        idle_in_transaction_timeout=database.idle_in_transaction_timeout.total_seconds(),
+        recycle=database.recycle.total_seconds(),
+        application_name=name,
+        pgbouncer=database.pgbouncer if pgbouncer is None else pgbouncer,
+    )
+
+
+def _create_replica(settings: Settings, primary: ReadPool) -> Replica | None:
+    database = settings.database
+    if database.replica_dsn is None:
+        return None
+    size = database.read_pool_size or REPLICA_CONNECTIONS
+    name = f"{settings.service_name}-replica"
+    engine = _create_engine(settings, database.replica_dsn, pool_size=size + 1, name=name, pgbouncer=False)
+    return Replica(engine, primary, size=size, recycle=database.recycle.total_seconds())
+
 
 @contextmanager
-def database_of(settings: Settings) -> Iterator[str]:
-    """Give the DSN of the configured database; the embedded one runs for as long as the block does."""
+def configured_database(settings: Settings) -> Iterator[str]:
+    """Yield the DSN of the configured database; the embedded one runs as long as the block."""
     if settings.database.dsn is not None:
         yield settings.database.dsn
         return
@@ -28,56 +184,51 @@ def database_of(settings: Settings) -> Iterator[str]:
         yield postgres.dsn
 
 
-def perform(work: Callable[[Service], Awaitable[ResultT]]) -> ResultT:
-    """Run work on the configured database with the parts of the service, and log as configured."""
+def run_command(work: Callable[[Services], Awaitable[ResultT]]) -> ResultT:
+    """Run the work of a command on the configured database, with logging for commands."""
     settings = get_settings()
     configure_logs(settings, is_command=True)
-    with database_of(settings) as dsn:
-        return with_service(settings, dsn, work)
+    with configured_database(settings) as dsn:
+        return run_with_services(settings, dsn, work)
 
 
-def with_service(settings: Settings, dsn: str, work: Callable[[Service], Awaitable[ResultT]]) -> ResultT:
-    """Run work with the parts of the service, without serving anything."""
+def run_with_services(
+    settings: Settings, dsn: str, work: Callable[[Services], Awaitable[ResultT]]
+) -> ResultT:
+    """Run work with services of its own, in an event loop of its own.
+
+    Raises: click.ClickException with a sentence for the operator if a rule is broken or the database fails.
+    """
 
     async def run() -> ResultT:
-        service = create_service(settings, dsn)
-        try:
-            async with _telling_failures(service):
-                return await work(service)
-        finally:
-            if service.replica is not None:
-                await service.replica.close()
-            await service.read_pool.close()
-            await asyncio.to_thread(service.hasher.close)
-            await service.engine.dispose()
-            await service.background_engine.dispose()
+        async with Services.create(settings, dsn).closing() as services, _explaining_errors(services):
+            return await work(services)
 
     return asyncio.run(run())
 
 
 @asynccontextmanager
-async def _telling_failures(service: Service) -> AsyncIterator[None]:
+async def _explaining_errors(services: Services) -> AsyncIterator[None]:
     try:
         yield
     except ValidationFailed as error:
         raise click.ClickException(" ".join(fault.detail for fault in error.faults)) from None
     except DatabaseUnavailable as error:
-        raise click.ClickException(await _reason(service)) from error
+        raise click.ClickException(await _explain_unavailable(services)) from error
     except OutcomeUnknown:
         task = asyncio.current_task()
-        if task is not None and task.cancelling():  # Ctrl-C met a COMMIT
+        if task is not None and task.cancelling():  # Ctrl-C during COMMIT
             raise asyncio.CancelledError from None
         raise
 
 
-async def _reason(service: Service) -> str:
-    """Tell a database that does not answer from one whose schema is another release's."""
+async def _explain_unavailable(services: Services) -> str:
     try:
-        standing = SUPPORTED.classify(await read_revision(service.background_engine))
+        status = SUPPORTED.classify(await read_revision(services.background_engine))
     except Exception as error:
         if translate(error) is None:
             raise
-        standing = SchemaStatus.INSIDE
-    if standing in (SchemaStatus.BEHIND, SchemaStatus.UNMIGRATED):
+        status = SchemaStatus.INSIDE
+    if status in (SchemaStatus.BEHIND, SchemaStatus.UNMIGRATED):
         return "The schema is missing or old: run `database migrate` first."
-    return f"The database does not answer: {service.settings.database.masked_dsn}."
+    return f"The database does not answer: {services.settings.database.masked_dsn}."

@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 import pytest_asyncio
 
-from service.app import Service
 from service.embedded.server import EmbeddedPostgres
+from service.services import Services
 from settings import Settings, get_settings, sources
 from tests.support.api import Api, Running, serving
 from tests.support.databases import Databases, empty_all_tables
@@ -81,20 +81,20 @@ async def running(test_settings: Settings, shared_database: str) -> AsyncIterato
 
 
 @pytest_asyncio.fixture
-async def service(running: Running) -> Service:
+async def service(running: Running) -> Services:
     """The parts of the running application, on empty tables."""
     await empty_all_tables(running.service.engine)
     return running.service
 
 
 @pytest.fixture
-def _many_processes(service: Service, monkeypatch: pytest.MonkeyPatch) -> None:
+def _many_processes(service: Services, monkeypatch: pytest.MonkeyPatch) -> None:
     """Let as many requests meet as in many processes: the gate before hashing is each process's own."""
     monkeypatch.setattr(service.hasher._gate, "_free", 1000)
 
 
 @pytest_asyncio.fixture
-async def api(running: Running, service: Service) -> AsyncIterator[Api]:
+async def api(running: Running, service: Services) -> AsyncIterator[Api]:
     """A client of the running application, on empty tables, without a token."""
     async with running.client() as client:
         yield Api(client, service)

@@ -8,7 +8,7 @@ import msgspec
 from service.api.http.problems import problems_markdown
 from service.api.openapi.document import document, endpoints_of
 from service.app import create_app
-from service.console import print_status
+from service.cli.console import print_status
 from settings import Settings
 
 ROOT = Path(__file__).resolve().parents[1]

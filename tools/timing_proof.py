@@ -19,8 +19,8 @@ import click
 import msgspec
 from litestar import Litestar
 
-from service.app import Service, create_app
-from service.console import print_result, print_status
+from service.app import create_app
+from service.cli.console import print_result, print_status
 from service.db.migrations.running import upgrade
 from service.db.migrations.scratch import scratch_database
 from service.db.repositories.users import NewUser
@@ -28,7 +28,7 @@ from service.domain.ids import new_id
 from service.domain.users import Role, State
 from service.observability.logging import configure_logs
 from service.security.hashing.hasher import PasswordHasher
-from service.services import database_of
+from service.services import Services, configured_database
 from settings import Settings, get_settings
 from settings.log import LogSettings
 
@@ -54,7 +54,7 @@ def prove_timing(samples: int) -> None:
     """
     settings = get_settings()
     configure_logs(settings.model_copy(update={"log": LogSettings(level="error")}))
-    with database_of(settings) as dsn:
+    with configured_database(settings) as dsn:
         told = asyncio.run(_prove(settings, dsn, samples))
     if told:
         raise click.ClickException(f"These can be told from a wrong password: {', '.join(told)}.")
@@ -121,7 +121,7 @@ class _Stage:
 
 async def _prepare(app: Litestar, samples: int) -> _Stage:
     """Make accounts enough that no limit of the throttle is reached, in both rounds."""
-    service: Service = app.state["service"]
+    service: Services = app.state["services"]
     accounts = range(-(-2 * samples // USES))
     ours = await service.hasher.hash(RIGHT)
     older = await _older_hash(service.settings)

@@ -1,6 +1,5 @@
 """Serves Rollcall itself under granian, as `python -m service serve` does under uvicorn."""
 
-import gc
 import os
 
 from granian import Granian
@@ -9,17 +8,17 @@ from litestar import Litestar
 
 from service.app import create_app
 from service.observability.logging import configure_server_logs
-from service.server.serving import BACKLOG, COLLECT_AFTER
+from service.server.gc import tune_gc
+from service.server.uvicorn_server import BACKLOG
 from settings import get_settings
 
 
 def application() -> Litestar:
     """Make the application in the worker, with the log and the garbage collector of a serving process."""
     settings = get_settings()
-    made = create_app(settings, access_log=configure_server_logs(settings))
-    gc.collect()
-    gc.freeze()
-    gc.set_threshold(COLLECT_AFTER)
+    configure_server_logs(settings)
+    made = create_app(settings)
+    tune_gc()
     return made
 
 

@@ -9,39 +9,56 @@ import sys
 import click
 
 from service import __version__
-from service.console import print_error
+from service.cli.console import print_error
 from service.domain.errors import RollcallError
 from service.embedded.binaries import EmbeddedUnavailable
-from service.loading import load
 from settings import SettingsError
 
-_COMMANDS = {
-    "serve": ("service.server.startup", "serve"),
-    "database": ("service.cli.database", "database"),
-    "users": ("service.cli.users", "users"),
-    "keys": ("service.cli.keys", "keys"),
-    "doctor": ("service.cli.doctor", "doctor"),
-    "config": ("service.cli.config", "config"),
-}
-"""Command → module and function. Only the module of the command that is called is imported."""
-
+_COMMANDS = ("serve", "database", "users", "keys", "doctor", "config")
 _COMPLETE = "_ROLLCALL_COMPLETE"
 
 
-class _Commands(click.Group):
-    """Finds commands without importing them all: starting the service must not wait for its tools."""
+class _LazyGroup(click.Group):
+    """A group that imports the module of a command when it is called."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002 - the signature is click's
         return list(_COMMANDS)
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002
-        if cmd_name not in _COMMANDS:
-            return None
-        command: click.Command = load(*_COMMANDS[cmd_name])
-        return command
+        return _import_command(cmd_name)
 
 
-@click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"]})
+def _import_command(name: str) -> click.Command | None:
+    """Import one command alone: the start of the server must not wait for the others (ADR 14)."""
+    match name:
+        case "serve":
+            from service.server.startup import serve
+
+            return serve
+        case "database":
+            from service.cli.database import database
+
+            return database
+        case "users":
+            from service.cli.users import users
+
+            return users
+        case "keys":
+            from service.cli.keys import keys
+
+            return keys
+        case "doctor":
+            from service.cli.doctor import doctor
+
+            return doctor
+        case "config":
+            from service.cli.config import config
+
+            return config
+    return None
+
+
+@click.group(cls=_LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(__version__, prog_name="rollcall")
 @click.option("--debug", is_flag=True, help="Show the traceback of a failure.")
 def cli(debug: bool) -> None:
@@ -49,7 +66,7 @@ def cli(debug: bool) -> None:
 
 
 def main() -> None:
-    """Run the command line, and tell a failure in one sentence."""
+    """Run the command line; print a failure as one sentence."""
     is_debug = "--debug" in sys.argv[1:]
     try:
         # Completion needs one word for what is completed; docs/operations.md gives the script of that name.
@@ -74,7 +91,7 @@ def main() -> None:
 
 
 def _sentence_of(error: Exception) -> str:
-    """Say a failure without its message, unless the message was written for the operator."""
+    """Return a sentence without the message of the exception, unless it was written for the operator."""
     if isinstance(error, RollcallError):
         return error.detail
     if isinstance(error, EmbeddedUnavailable):

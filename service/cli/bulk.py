@@ -17,15 +17,14 @@ from rich.console import Console
 from rich.progress import Progress
 
 from service.api.schemas.common import timestamp, timestamp_or_none
-from service.app import Service
+from service.cli.console import print_status
 from service.cli.output import json_option, show_json
-from service.console import print_status
 from service.db.repositories.users import NewUser
 from service.domain.callers import OPERATOR
 from service.domain.errors import ValidationFailed
 from service.domain.events import AuditContext
 from service.domain.users import Role, State, User
-from service.services import perform
+from service.services import Services, run_command
 from service.usecases.users import Registration, import_users, prepare_user
 
 _BATCH = 1000
@@ -80,7 +79,7 @@ def import_accounts(file: BinaryIO, is_json: bool) -> None:
     "state", "must_change", "id". Accounts that are there already stay as they are, so an import can be
     repeated. Lines that are refused are told by number; then the exit status is 1, and all others are in.
     """
-    tally = perform(lambda service: import_lines(service, file))
+    tally = run_command(lambda service: import_lines(service, file))
     if is_json:
         show_json({"added": tally.added, "present": tally.present, "refused": tally.refused})
     else:
@@ -96,11 +95,11 @@ def import_accounts(file: BinaryIO, is_json: bool) -> None:
 @click.option("--with-hashes", is_flag=True, help="Password hashes too: keep the result as you keep backups.")
 def export_accounts(output: BinaryIO, with_hashes: bool) -> None:
     """Write every account, one JSON object a line, as `users import` reads them."""
-    count = perform(lambda service: export_lines(service, output, with_hashes))
+    count = run_command(lambda service: export_lines(service, output, with_hashes))
     print_status(f"{count} accounts.")
 
 
-async def import_lines(service: Service, file: BinaryIO) -> Tally:
+async def import_lines(service: Services, file: BinaryIO) -> Tally:
     """Add the accounts of a file in batches, each of which is a transaction of its own."""
     tally = Tally()
     batch: list[NewUser] = []
@@ -118,7 +117,7 @@ async def import_lines(service: Service, file: BinaryIO) -> Tally:
     return tally
 
 
-async def _read(service: Service, line: bytes, tally: Tally) -> NewUser | None:
+async def _read(service: Services, line: bytes, tally: Tally) -> NewUser | None:
     try:
         read = msgspec.json.decode(line, type=AccountLine)
         wanted = Registration(
@@ -140,14 +139,14 @@ async def _read(service: Service, line: bytes, tally: Tally) -> NewUser | None:
     return None
 
 
-async def _add(service: Service, batch: list[NewUser], tally: Tally) -> None:
+async def _add(service: Services, batch: list[NewUser], tally: Tally) -> None:
     if batch:
         added = await service.uow().run(lambda tx: import_users(tx, batch, context=_OPERATOR))
         tally.added += added
         tally.present += len(batch) - added
 
 
-async def export_lines(service: Service, output: BinaryIO, with_hashes: bool) -> int:
+async def export_lines(service: Services, output: BinaryIO, with_hashes: bool) -> int:
     """Write every account, and give their number."""
     count, after_id = 0, UUID(int=0)
     while found := await service.reads.users.list_credentials(after_id=after_id, limit=_BATCH):

@@ -10,9 +10,9 @@ from alembic.util import CommandError
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from service.cli import schema_report
+from service.cli.console import print_result, print_status
 from service.cli.rehearse.command import rehearse
 from service.cli.target import MigrationTarget, configured_target
-from service.console import print_result, print_status
 from service.db import instances
 from service.db.migrations import running
 from service.db.migrations.compatibility import HEAD, SUPPORTED, number_of, read_revision

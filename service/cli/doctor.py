@@ -13,7 +13,6 @@ from pathlib import Path
 import click
 
 from service import __version__
-from service.app import BACKGROUND_CONNECTIONS, Service
 from service.cli.output import json_option, show_json, show_table
 from service.db.core.replica import Replica
 from service.db.diagnostics import Facts, explain_error, inspect, list_drift, system_identifier
@@ -22,7 +21,7 @@ from service.db.migrations.history import list_revisions
 from service.observability.logging import configure_logs
 from service.security.hashing.hasher import default_workers
 from service.security.hashing.system_limits import available_cores, memory_limit_bytes
-from service.services import database_of, with_service
+from service.services import BACKGROUND_CONNECTIONS, Services, configured_database, run_with_services
 from settings import Settings, get_settings
 
 _MIB = 1024 * 1024
@@ -69,8 +68,8 @@ def doctor(is_json: bool) -> None:
     settings = get_settings()
     configure_logs(settings, is_command=True)
     findings = [*check_settings(settings), *check_machine(settings)]
-    with database_of(settings) as dsn:
-        findings += with_service(settings, dsn, check_database)
+    with configured_database(settings) as dsn:
+        findings += run_with_services(settings, dsn, check_database)
     if is_json:
         show_json(*({"check": f.check, "level": f.level, "seen": f.seen, "cure": f.cure} for f in findings))
     else:
@@ -122,7 +121,7 @@ def check_machine(settings: Settings) -> Iterator[Finding]:
         yield _warning("user", "This runs as root.", "Run it as an ordinary user.")
 
 
-async def check_database(service: Service) -> list[Finding]:
+async def check_database(service: Services) -> list[Finding]:
     """Look at the database and its schema, or tell why it cannot be reached."""
     where, engine = service.settings.database.masked_dsn, service.background_engine
     try:
@@ -139,7 +138,7 @@ async def check_database(service: Service) -> list[Finding]:
     return findings
 
 
-async def check_replica(service: Service, replica: Replica) -> list[Finding]:
+async def check_replica(service: Services, replica: Replica) -> list[Finding]:
     """Look at the read replica; as long as it is of no use, the primary answers."""
     where = service.settings.database.masked_replica_dsn
     try:

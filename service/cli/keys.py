@@ -6,15 +6,14 @@ from uuid import UUID
 import click
 
 from service.api.schemas.keys import ApiKeyView
-from service.app import Service
+from service.cli.console import print_result, print_status
 from service.cli.output import json_option, show_json, show_table
-from service.console import print_result, print_status
 from service.domain.callers import OPERATOR
 from service.domain.events import AuditContext
 from service.domain.ids import parse_id
 from service.domain.keys import ApiKey, Scope
 from service.domain.pages import PAGE_MAX, Keyset
-from service.services import perform
+from service.services import Services, run_command
 from service.usecases.keys import create_key, revoke_key
 
 _OPERATOR = AuditContext(OPERATOR)
@@ -35,7 +34,7 @@ def create(name: str, scopes: str, days: int | None, is_json: bool) -> None:
     """Create an API key, and print it on standard output, this once."""
     wanted = _scopes_of(scopes)
     ends_at = datetime.now(UTC) + timedelta(days=days) if days else None
-    token, key = perform(lambda service: _create(service, name, wanted, ends_at))
+    token, key = run_command(lambda service: _create(service, name, wanted, ends_at))
     if is_json:
         show_json({"key": token, "api_key": ApiKeyView.of(key)})
         return
@@ -47,7 +46,7 @@ def create(name: str, scopes: str, days: int | None, is_json: bool) -> None:
 @json_option
 def list_(is_json: bool) -> None:
     """List the API keys, oldest first; never the keys themselves."""
-    found = perform(_list)
+    found = run_command(_list)
     if is_json:
         show_json(*map(ApiKeyView.of, found))
     else:
@@ -62,7 +61,7 @@ def revoke(key_id: str, is_json: bool) -> None:
     parsed = parse_id(key_id)
     if parsed is None:
         raise click.UsageError("This is no id of a key; `keys list` shows them.")
-    perform(lambda service: _revoke(service, parsed))
+    run_command(lambda service: _revoke(service, parsed))
     if is_json:
         show_json({"id": key_id, "revoked": True})
     else:
@@ -70,7 +69,7 @@ def revoke(key_id: str, is_json: bool) -> None:
 
 
 async def _create(
-    service: Service, name: str, scopes: tuple[Scope, ...], ends_at: datetime | None
+    service: Services, name: str, scopes: tuple[Scope, ...], ends_at: datetime | None
 ) -> tuple[str, ApiKey]:
     token, key = await service.uow().run(
         lambda tx: create_key(tx, name=name, scopes=scopes, expires_at=ends_at, context=_OPERATOR)
@@ -78,7 +77,7 @@ async def _create(
     return token.value, key
 
 
-async def _list(service: Service) -> list[ApiKey]:
+async def _list(service: Services) -> list[ApiKey]:
     found: list[ApiKey] = []
     after: Keyset | None = None
     while True:
@@ -89,7 +88,7 @@ async def _list(service: Service) -> list[ApiKey]:
         after = page.next
 
 
-async def _revoke(service: Service, key_id: UUID) -> None:
+async def _revoke(service: Services, key_id: UUID) -> None:
     await service.uow().run(lambda tx: revoke_key(tx, key_id, context=_OPERATOR))
 
 

@@ -8,7 +8,7 @@ from typing import Any
 from rich.console import Console
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from service.console import print_status
+from service.cli.console import print_status
 from service.db import instances
 from service.db.migrations import parking
 from service.db.migrations.compatibility import SUPPORTED, SchemaStatus, read_revision

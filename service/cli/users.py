@@ -6,16 +6,15 @@ import click
 
 from service.api.schemas.common import timestamp
 from service.api.schemas.users import UserView
-from service.app import Service
 from service.cli.bulk import export_accounts, import_accounts
+from service.cli.console import print_result, print_status
 from service.cli.output import json_option, show_json, show_table
-from service.console import print_result, print_status
 from service.domain.callers import OPERATOR
 from service.domain.events import AuditContext
 from service.domain.pages import PAGE_MAX, Keyset, UserFilter, UserSort
 from service.domain.users import Role, State, User, UserPatch, canonical_login_id
 from service.observability.logging import configure_logs
-from service.services import database_of, perform, with_service
+from service.services import Services, configured_database, run_command, run_with_services
 from service.usecases.admins import grant_admin
 from service.usecases.passwords import create_reset_token
 from service.usecases.users import Registration, create_user, prepare_user, update_user
@@ -46,13 +45,13 @@ def admin(login_id: str, name: str | None) -> None:
     """
     settings = get_settings()
     configure_logs(settings, is_command=True)
-    with database_of(settings) as dsn:
-        user = with_service(settings, dsn, lambda service: _grant(service, login_id))
+    with configured_database(settings) as dsn:
+        user = run_with_services(settings, dsn, lambda service: _grant(service, login_id))
         if user is not None:
             print_result(f"{user.login_id} is an administrator now.")
             return
         wanted = Registration(login_id, name or login_id, password=_read_password(), role=Role.ADMIN)
-        user = with_service(settings, dsn, lambda service: _create(service, wanted))
+        user = run_with_services(settings, dsn, lambda service: _create(service, wanted))
         print_result(f"The administrator {user.login_id} was created.")
 
 
@@ -69,7 +68,7 @@ def create(login_id: str, name: str | None, role: str, no_password: bool, is_jso
     """
     password = None if no_password else _read_password()
     wanted = Registration(login_id, name or login_id, password=password, role=Role(role))
-    user = perform(lambda service: _create(service, wanted))
+    user = run_command(lambda service: _create(service, wanted))
     _tell(user, f"The account {user.login_id} was created.", is_json)
 
 
@@ -82,7 +81,7 @@ def create(login_id: str, name: str | None, role: str, no_password: bool, is_jso
 def list_(prefix: str | None, state: str | None, role: str | None, limit: int, is_json: bool) -> None:
     """List accounts by login id."""
     wanted = UserFilter(prefix, state=State(state) if state else None, role=Role(role) if role else None)
-    found, is_all = perform(lambda service: _list(service, wanted, limit))
+    found, is_all = run_command(lambda service: _list(service, wanted, limit))
     if is_json:
         show_json(*map(UserView.of, found))
     else:
@@ -96,7 +95,7 @@ def list_(prefix: str | None, state: str | None, role: str | None, limit: int, i
 @json_option
 def disable(login_id: str, is_json: bool) -> None:
     """Keep an account from logging in, and end its sessions."""
-    user = perform(lambda service: _change(service, login_id, UserPatch(state=State.DISABLED)))
+    user = run_command(lambda service: _change(service, login_id, UserPatch(state=State.DISABLED)))
     _tell(user, f"{user.login_id} is disabled, and its sessions have ended.", is_json)
 
 
@@ -105,7 +104,7 @@ def disable(login_id: str, is_json: bool) -> None:
 @json_option
 def enable(login_id: str, is_json: bool) -> None:
     """Let a disabled account log in again."""
-    user = perform(lambda service: _change(service, login_id, UserPatch(state=State.ACTIVE)))
+    user = run_command(lambda service: _change(service, login_id, UserPatch(state=State.ACTIVE)))
     _tell(user, f"{user.login_id} can log in.", is_json)
 
 
@@ -117,7 +116,7 @@ def reset_password(login_id: str, is_json: bool) -> None:
 
     The old password works until then. `POST /v1/reset-tokens/redeem` takes `token` and `new_password`.
     """
-    token, ends_at = perform(lambda service: _reset(service, login_id))
+    token, ends_at = run_command(lambda service: _reset(service, login_id))
     if is_json:
         show_json({"token": token, "expires_at": ends_at})
         return
@@ -125,18 +124,18 @@ def reset_password(login_id: str, is_json: bool) -> None:
     print_status(f"It can be used once, until {ends_at}.")
 
 
-async def _grant(service: Service, login_id: str) -> User | None:
+async def _grant(service: Services, login_id: str) -> User | None:
     return await service.uow().run(
         lambda tx: grant_admin(tx, login_id, context=_OPERATOR, policies=service.policies)
     )
 
 
-async def _create(service: Service, wanted: Registration) -> User:
+async def _create(service: Services, wanted: Registration) -> User:
     new = await prepare_user(wanted, hasher=service.hasher, context=_OPERATOR, policies=service.policies)
     return await service.uow().run(lambda tx: create_user(tx, new, context=_OPERATOR))
 
 
-async def _list(service: Service, wanted: UserFilter, limit: int) -> tuple[list[User], bool]:
+async def _list(service: Services, wanted: UserFilter, limit: int) -> tuple[list[User], bool]:
     """Give at most `limit` accounts, and whether these are all."""
     found: list[User] = []
     after: Keyset | None = None
@@ -150,7 +149,7 @@ async def _list(service: Service, wanted: UserFilter, limit: int) -> tuple[list[
     return found, False
 
 
-async def _change(service: Service, login_id: str, change: UserPatch) -> User:
+async def _change(service: Services, login_id: str, change: UserPatch) -> User:
     user = await _find(service, login_id)
     return await service.uow().run(
         lambda tx: update_user(
@@ -159,7 +158,7 @@ async def _change(service: Service, login_id: str, change: UserPatch) -> User:
     )
 
 
-async def _reset(service: Service, login_id: str) -> tuple[str, str]:
+async def _reset(service: Services, login_id: str) -> tuple[str, str]:
     user = await _find(service, login_id)
     token, ends_at = await service.uow().run(
         lambda tx: create_reset_token(tx, user.id, context=_OPERATOR, policies=service.policies)
@@ -167,7 +166,7 @@ async def _reset(service: Service, login_id: str) -> tuple[str, str]:
     return token.value, timestamp(ends_at)
 
 
-async def _find(service: Service, login_id: str) -> User:
+async def _find(service: Services, login_id: str) -> User:
     canonical = canonical_login_id(login_id)
     async with service.uow() as tx:
         user = await tx.users.get_by_login_id(canonical) if canonical is not None else None

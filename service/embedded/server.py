@@ -15,7 +15,6 @@ which a process id in a file can. The file system has to be a local one.
 """
 
 import fcntl
-import logging
 import os
 import secrets
 import shutil
@@ -30,6 +29,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import IO, Self
 from urllib.parse import quote
+
+import structlog
 
 from service.embedded.binaries import (
     EmbeddedUnavailable,
@@ -73,7 +74,7 @@ _ALWAYS = {
 }
 _NON_DURABLE = {"fsync": "off", "synchronous_commit": "off", "full_page_writes": "off"}
 
-_log = logging.getLogger(__name__)
+_log = structlog.get_logger("rollcall")
 
 
 class EmbeddedPostgres:
@@ -130,7 +131,8 @@ class EmbeddedPostgres:
             with self._changing():
                 self._quit()
         except FileNotFoundError:
-            _log.warning("%s is gone; its PostgreSQL ends by itself within a minute", self._directory)
+            # PostgreSQL ends by itself within a minute.
+            _log.warning("embedded_database_gone", directory=str(self._directory))
         finally:
             self._leave()
 
@@ -302,7 +304,7 @@ class EmbeddedPostgres:
             while not _lock_at_once(lock):
                 self._interrupt_postmaster()
                 if time.monotonic() > deadline:
-                    _log.warning("%s: PostgreSQL has not stopped in %.0f s", self._directory, _STOP_TIMEOUT_S)
+                    _log.warning("embedded_database_stop_timeout", directory=str(self._directory))
                     return
                 time.sleep(_POLL_S)
         self._reap()

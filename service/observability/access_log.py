@@ -1,25 +1,22 @@
-"""What is known of a request once it is over, and the line of it in the access log.
+"""The access log: one entry for each request.
 
 Few and bounded fields, none of which can hold a secret. Source: OWASP ASVS 5.0 16.2.1, 16.2.5.
 """
 
 from collections.abc import Callable
 from datetime import UTC, datetime
-from typing import Final, NamedTuple, TypeAlias
+from typing import Final, Literal, NamedTuple, TypeAlias
 from uuid import UUID
 
-import structlog
-from msgspec import UNSET, Struct, UnsetType, structs
+from msgspec import UNSET, Struct, UnsetType
 
 _TRACE_ID: Final = slice(3, 35)
-_log = structlog.get_logger("rollcall.access")
 
 
 class RequestRecord(NamedTuple):
-    """What is known of a request once it is over; neither its path nor its query, which may hold secrets.
+    """A completed request, without its path and query, which may hold secrets.
 
-    `route` is the path template, None when no route matched; `caller_id` is what authentication left in the
-    state of the scope under that name; `traceparent` is the caller's, if it is well-formed.
+    `route` is the path template, None if no route matched; `traceparent` is the client's, if well-formed.
     """
 
     method: str
@@ -33,9 +30,10 @@ class RequestRecord(NamedTuple):
 
 
 class AccessLogEntry(Struct, frozen=True):
-    """What is logged of a request, in the order of the fields; what is unset is left out."""
+    """The logged fields of a request in their order; unset fields are left out."""
 
     event: str
+    logger: str
     method: str
     route: str
     status: int
@@ -43,17 +41,37 @@ class AccessLogEntry(Struct, frozen=True):
     request_id: str
     caller_id: UUID | None
     trace_id: str | UnsetType
-    level: str
+    level: Literal["info", "warning"]
     at: datetime
 
 
-AccessLogSink: TypeAlias = Callable[[AccessLogEntry], None]
+AccessLogSink: TypeAlias = Callable[[AccessLogEntry], object]
+
+
+def _discard(_entry: AccessLogEntry) -> None:
+    """Log nothing, as logging is not configured."""
+
+
+_sink: AccessLogSink = _discard
+
+
+def set_sink(sink: AccessLogSink) -> AccessLogSink:
+    """Send the entries of this process to `sink` from now on; return the previous sink."""
+    global _sink
+    previous, _sink = _sink, sink
+    return previous
+
+
+def log_request(entry: AccessLogEntry) -> None:
+    """Log a request."""
+    _sink(entry)
 
 
 def entry_from(record: RequestRecord, method: str) -> AccessLogEntry:
-    """Give the line of a request that has just ended; `method` is one of a bounded set."""
+    """Return the entry of a request that has just ended; `method` is one of a bounded set."""
     return AccessLogEntry(
         "request",
+        "rollcall.access",
         method,
         record.route or "",
         record.status,
@@ -64,12 +82,3 @@ def entry_from(record: RequestRecord, method: str) -> AccessLogEntry:
         "warning" if record.status >= 500 else "info",
         datetime.now(UTC),
     )
-
-
-def log_request(line: AccessLogEntry) -> None:
-    """Log a request as everything else is logged. A server has a way that takes a tenth of the time."""
-    fields = {name: value for name, value in structs.asdict(line).items() if value is not UNSET}
-    del fields["level"], fields["at"]  # the logger's own
-    if line.caller_id is not None:
-        fields["caller_id"] = str(line.caller_id)
-    (_log.warning if line.level == "warning" else _log.info)(**fields)

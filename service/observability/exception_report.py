@@ -1,7 +1,7 @@
-"""What the log says about an exception nobody expected: where it came from, never what it said.
+"""Describe exceptions for the log: where they came from, never what they said.
 
-Messages of exceptions may carry secrets: asyncpg prints whole rows, parsers print their input. So the log
-gets types, places in the code, and the names a database error carries.
+Messages of exceptions may carry secrets: asyncpg prints whole rows, parsers print their input. The log gets
+types, frames, and the names that a database error carries. Source: OWASP ASVS 5.0 16.2.5.
 """
 
 from collections.abc import Iterator
@@ -10,52 +10,60 @@ from typing import Any, Final
 
 import structlog
 
-_NAMES: Final = (("sqlstate", "sqlstate"), ("constraint", "constraint_name"), ("table", "table_name"))
-_MOST_FRAMES: Final = 40
-
-
-class ClientDisconnected(Exception):
-    """The client hung up before its request was complete: nobody waits for an answer."""
-
+_DATABASE_FIELDS: Final = (
+    ("sqlstate", "sqlstate"),
+    ("constraint", "constraint_name"),
+    ("table", "table_name"),
+)
+_MAX_FRAMES: Final = 40
 
 _log = structlog.get_logger("rollcall.api")
 
 
+class ClientDisconnected(Exception):
+    """The client hung up before its request was complete: there is nobody to respond to."""
+
+
 def log_failure(error: BaseException, *, request_id: str | None, event: str = "request_failed") -> None:
-    """Log an unexpected exception at error level, without any message. Source: OWASP ASVS 5.0 16.2.5."""
+    """Log an unexpected exception at error level."""
     _log.error(event, request_id=request_id, **describe(error))
 
 
 def describe(error: BaseException) -> dict[str, Any]:
-    """Give type, causes and places of an exception, and sqlstate, constraint and table where it has them."""
+    """Return the summary of an unexpected exception, and the frames of it and of its causes."""
+    trace = [{"error": _name_of(link), "at": _frames_of(link)} for link in _chain_of(error)]
+    return {**summarize(error), "trace": trace}
+
+
+def summarize(error: BaseException) -> dict[str, Any]:
+    """Return the type of an exception, and the SQLSTATE, constraint and table it or a cause carries."""
     chain = list(_chain_of(error))
-    facts: dict[str, Any] = {"error": _name_of(error)}
-    for name, attribute in _NAMES:
+    fields: dict[str, Any] = {"error": _name_of(error)}
+    for name, attribute in _DATABASE_FIELDS:
         values = (getattr(link, attribute, None) for link in chain)
         if value := next((value for value in values if isinstance(value, str)), None):
-            facts[name] = value
-    facts["trace"] = [{"error": _name_of(link), "at": _places_of(link)} for link in chain]
-    return facts
+            fields[name] = value
+    return fields
 
 
 def _chain_of(error: BaseException) -> Iterator[BaseException]:
-    """Walk from an exception to what caused it, driver errors and grouped errors included; each one once."""
+    """Yield an exception and its causes, driver errors and grouped errors included, each once."""
     seen: set[int] = set()
-    waiting: list[object] = [error]
-    while waiting:
-        link = waiting.pop(0)
+    pending: list[object] = [error]
+    while pending:
+        link = pending.pop(0)
         if not isinstance(link, BaseException) or id(link) in seen:
             continue
         seen.add(id(link))
         yield link
-        waiting += [getattr(link, "orig", None), link.__cause__, link.__context__]
-        waiting += getattr(link, "exceptions", ())
+        pending += [getattr(link, "orig", None), link.__cause__, link.__context__]
+        pending += getattr(link, "exceptions", ())
 
 
 def _name_of(error: BaseException) -> str:
     return f"{type(error).__module__}.{type(error).__qualname__}"
 
 
-def _places_of(error: BaseException) -> list[str]:
+def _frames_of(error: BaseException) -> list[str]:
     frames = [(frame.f_code, line) for frame, line in walk_tb(error.__traceback__)]
-    return [f"{code.co_filename}:{line} {code.co_qualname}" for code, line in frames[-_MOST_FRAMES:]]
+    return [f"{code.co_filename}:{line} {code.co_qualname}" for code, line in frames[-_MAX_FRAMES:]]

@@ -1,4 +1,4 @@
-"""Log lines of a server, written beside its event loop."""
+"""Write log lines on a thread of their own, off the event loop."""
 
 import atexit
 import time
@@ -7,53 +7,54 @@ from collections.abc import Callable
 from threading import Event, Lock, Thread
 from typing import Generic, TextIO, TypeVar
 
-LineT = TypeVar("LineT")
+EntryT = TypeVar("EntryT")
 
 FLUSH_INTERVAL_S = 0.02
 MAX_QUEUED = 10_000
 
 
-class BackgroundLogWriter(Generic[LineT]):
-    """A text stream that another thread writes out, many lines at once.
+class BackgroundLogWriter(Generic[EntryT]):
+    """A text stream whose lines a thread writes in batches.
 
-    A write to standard error costs as much as a tenth of a request, and a slow disk or reader would make
-    every request wait. A line is written at most `FLUSH_INTERVAL_S` later, in order, and at exit; a process
-    that is killed loses the lines of that time. Beyond `MAX_QUEUED` lines the caller writes them itself.
+    A write to standard error costs up to a tenth of a request, and a slow disk or reader would delay every
+    request. A line is written in order and at most `FLUSH_INTERVAL_S` later, or at exit; a killed process
+    loses the lines of that interval. With more than `MAX_QUEUED` lines queued, the caller writes them itself.
 
-    A line can be added as something else than text, which `render` makes a line of when it is written.
+    An entry that is not text is rendered by the thread.
     """
 
-    def __init__(self, stream: TextIO, render: Callable[[LineT], str] = str) -> None:
+    def __init__(self, stream: TextIO, render: Callable[[EntryT], str] = str) -> None:
         self._stream = stream
         self._render = render
-        self._lines: deque[str | LineT] = deque()
+        self._queue: deque[str | EntryT] = deque()
         self._is_filled = Event()
         self._writing = Lock()
         atexit.register(self.drain)
         Thread(target=self._work, name="log", daemon=True).start()
 
     def write(self, text: str) -> int:
-        """Take a line."""
+        """Queue text."""
         self.add(text)
         return len(text)
 
-    def add(self, line: str | LineT) -> None:
-        """Take a line that is text, or is to be made text later."""
-        self._lines.append(line)
+    def add(self, entry: str | EntryT) -> None:
+        """Queue text, or an entry to render."""
+        self._queue.append(entry)
         if not self._is_filled.is_set():
             self._is_filled.set()
-        elif len(self._lines) > MAX_QUEUED:
+        elif len(self._queue) > MAX_QUEUED:
             self.drain()
 
     def flush(self) -> None:
-        """Leave it to the thread."""
+        """Do nothing: the thread flushes."""
 
     def drain(self) -> None:
-        """Write what waits."""
+        """Write everything that is queued."""
         with self._writing:
-            lines = [self._lines.popleft() for _ in range(len(self._lines))]
+            entries = [self._queue.popleft() for _ in range(len(self._queue))]
             render = self._render
-            self._stream.write("".join(line if isinstance(line, str) else render(line) for line in lines))
+            text = "".join(entry if isinstance(entry, str) else render(entry) for entry in entries)
+            self._stream.write(text)
             self._stream.flush()
 
     def _work(self) -> None:

@@ -5,8 +5,7 @@ Source: OpenTelemetry semantic conventions for HTTP and database clients; OWASP 
 
 import os
 import platform
-from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable
 from threading import Lock
 from typing import Any, Final, cast
 
@@ -23,11 +22,10 @@ from prometheus_client.multiprocess import MultiProcessCollector
 from prometheus_client.registry import Collector
 
 from service import __version__
-from service.db.core.engine import PoolStats
 from service.domain.events import Action
-from service.observability.access_log import AccessLogSink, RequestRecord, entry_from, log_request
+from service.observability.access_log import RequestRecord, entry_from, log_request
+from service.observability.stats import MetricsSnapshot
 from service.observability.tracing import RequestTracer
-from service.security.hashing.hasher import HashingStats
 
 SHARED_DIR: Final = "PROMETHEUS_MULTIPROC_DIR"
 """The library's own variable: the directory in which the workers of one service keep their figures."""
@@ -42,18 +40,6 @@ _LOGIN: Final = ("POST", "/v1/sessions")
 _LOGIN_OUTCOMES: Final = {201: "succeeded", 401: "failed", 429: "throttled", 503: "unavailable"}
 
 
-@dataclass(frozen=True, slots=True)
-class MetricsSnapshot:
-    """What the parts of one process show at a moment."""
-
-    hashing: HashingStats
-    pools: tuple[PoolStats, ...]
-    schema_revision: int | None
-    """The number of the database's revision, None when it is not known."""
-    replica_reads: Mapping[str, int] = field(default_factory=dict)
-    """Reads that the read replica might have answered, by their outcome; empty where there is none."""
-
-
 class RequestTelemetry:
     """Counts and logs every request once it is over, and gives the figures to whoever asks.
 
@@ -61,18 +47,16 @@ class RequestTelemetry:
     that share a directory add up; then each has to `refresh` every few seconds, as only the one that answers
     is read at that moment.
 
-    `tell` takes the line of the access log. With `traces`, each request makes a span, too.
+    With `traces`, each request makes a span, too.
     """
 
     def __init__(
         self,
         read: Callable[[], MetricsSnapshot],
         traces: RequestTracer | None = None,
-        tell: AccessLogSink = log_request,
     ) -> None:
         self._read = read
         self._traces = traces
-        self._tell = tell
         self._durations: dict[tuple[str, str, int], Histogram] = {}
         self._lock = Lock()
         is_shared = SHARED_DIR in os.environ
@@ -108,7 +92,7 @@ class RequestTelemetry:
             self._logins.labels(_LOGIN_OUTCOMES[record.status]).inc()
         if route in _UNLOGGED:
             return
-        self._tell(entry_from(record, method))
+        log_request(entry_from(record, method))
         if self._traces is not None:
             self._traces.observe(record)
 

@@ -1,7 +1,7 @@
-"""Connections that ask for nothing, which the HTTP server would keep.
+"""Close connections that send no complete request, which the HTTP server would keep.
 
-uvicorn limits the time between two requests, and not how long the first line and the header fields of one may
-take to arrive. At its end it closes what is idle once, and then waits for what was accepted in that moment.
+uvicorn limits the pause between two requests, but not how long a request line and its headers may take to
+arrive. At shutdown it closes idle connections once, then waits for those accepted at that moment.
 """
 
 from collections.abc import Collection
@@ -9,34 +9,35 @@ from typing import Final
 
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
-HEADERS_WITHIN_S: Final = 10.0
-LOOK_EVERY_S: Final = 0.5
+HEADERS_TIMEOUT_S: Final = 10.0
+CHECK_INTERVAL_S: Final = 0.5
 
 
 class SlowClientGuard:
-    """Watches the open connections of a server, and ends those whose next request is too long in coming."""
+    """Watches the open connections of a server and closes those whose next request does not arrive."""
 
     def __init__(self, connections: Collection[object]) -> None:
         self._connections = connections
         self._since: dict[tuple[HttpToolsProtocol, object], float] = {}
 
     def close_slow(self, now_s: float) -> None:
-        """End what has begun a request, or nothing at all, and not got on to its end within the time.
+        """Close connections whose request is incomplete, or not begun, for `HEADERS_TIMEOUT_S`.
 
         Source: OWASP ASVS 5.0 15.2.2 (no client may hold what others need).
         """
-        slow = {(connection, connection.cycle) for connection in self._waiting() if not _is_kept(connection)}
+        waiting = [connection for connection in self._idle() if not _is_between_requests(connection)]
+        slow = [(connection, connection.cycle) for connection in waiting]
         self._since = {key: self._since.get(key, now_s) for key in slow}
         for (connection, _), since_s in self._since.items():
-            if now_s - since_s >= HEADERS_WITHIN_S:
+            if now_s - since_s >= HEADERS_TIMEOUT_S:
                 connection.shutdown()
 
-    def end_all(self) -> None:
-        """End every connection on which no request is being answered."""
-        for connection in self._waiting():
+    def close_idle(self) -> None:
+        """Close every connection without a request in progress."""
+        for connection in self._idle():
             connection.shutdown()
 
-    def _waiting(self) -> list[HttpToolsProtocol]:
+    def _idle(self) -> list[HttpToolsProtocol]:
         return [
             connection
             for connection in self._connections
@@ -45,6 +46,6 @@ class SlowClientGuard:
         ]
 
 
-def _is_kept(connection: HttpToolsProtocol) -> bool:
-    """Whether it rests between two requests, for which there is a limit."""
+def _is_between_requests(connection: HttpToolsProtocol) -> bool:
+    """Return whether uvicorn's keep-alive timeout runs."""
     return connection.timeout_keep_alive_task is not None

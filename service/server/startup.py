@@ -1,4 +1,4 @@
-"""The start of the server: PostgreSQL, if it is ours, comes up while the application is imported."""
+"""Start the server: the embedded PostgreSQL comes up while the application is imported."""
 
 import signal
 from collections.abc import Callable, Iterator
@@ -11,11 +11,11 @@ import structlog
 
 from service.embedded.binaries import EmbeddedUnavailable
 from service.embedded.server import EmbeddedPostgres
-from service.loading import gc_paused, load
 from service.observability.logging import configure_server_logs
+from service.server.gc import gc_paused
 from settings import Settings, get_settings
 
-LOOK_EVERY_S = 1.0
+WATCH_INTERVAL_S = 1.0
 _log = structlog.get_logger("rollcall")
 
 
@@ -23,42 +23,42 @@ _log = structlog.get_logger("rollcall")
 def serve() -> None:
     """Serve the API until SIGTERM or Ctrl-C; then finish what is in flight."""
     settings = get_settings()
-    access_log = configure_server_logs(settings)
-    with _terminable(), _database_coming_up(settings) as dsn_when_up:
+    configure_server_logs(settings)
+    with _sigterm_as_interrupt(), _starting_database(settings) as wait_for_dsn:
         with gc_paused():
-            run = load("service.server.serving", "run")
-        run(settings, dsn_when_up(), access_log)
+            from service.server.serving import run  # while PostgreSQL starts (ADR 14)
+        run(settings, wait_for_dsn())
 
 
 @contextmanager
-def _database_coming_up(settings: Settings) -> Iterator[Callable[[], str]]:
-    """Give what waits for the database and then tells its DSN; the embedded one stops with the block."""
+def _starting_database(settings: Settings) -> Iterator[Callable[[], str]]:
+    """Yield a function that waits for the database and returns its DSN; stop an embedded one afterwards."""
     dsn = settings.database.dsn
     if dsn is not None:
         yield lambda: dsn
         return
     postgres = EmbeddedPostgres(settings.database.embedded_dir)
     postgres.start(wait=False)
-    is_over = Event()
-    keeper = Thread(target=_watch_database, args=(postgres, is_over), name="database", daemon=True)
+    is_stopping = Event()
+    watchdog = Thread(target=_watch_database, args=(postgres, is_stopping), name="database", daemon=True)
 
-    def dsn_when_up() -> str:
+    def wait_for_dsn() -> str:
         postgres.start()
-        keeper.start()
+        watchdog.start()
         return postgres.dsn
 
     try:
-        yield dsn_when_up
+        yield wait_for_dsn
     finally:
-        is_over.set()
-        if keeper.is_alive():
-            keeper.join()
+        is_stopping.set()
+        if watchdog.is_alive():
+            watchdog.join()
         postgres.stop()
 
 
-def _watch_database(postgres: EmbeddedPostgres, is_over: Event) -> None:
-    """Bring the database back whenever it has died, as nobody else looks after an embedded one."""
-    while not is_over.wait(LOOK_EVERY_S):
+def _watch_database(postgres: EmbeddedPostgres, is_stopping: Event) -> None:
+    """Restart the embedded database whenever it has died."""
+    while not is_stopping.wait(WATCH_INTERVAL_S):
         try:
             postgres.restart_if_dead()
         except EmbeddedUnavailable as error:
@@ -66,16 +66,16 @@ def _watch_database(postgres: EmbeddedPostgres, is_over: Event) -> None:
 
 
 @contextmanager
-def _terminable() -> Iterator[None]:
-    """Let SIGTERM unwind the block like Ctrl-C, so that an embedded database is never left running."""
+def _sigterm_as_interrupt() -> Iterator[None]:
+    """Make SIGTERM unwind the block like Ctrl-C, so that an embedded database is never left running."""
 
     def interrupt(_signal: int, frame: FrameType | None) -> None:
-        # Inside asyncio Ctrl-C has a handler that waits for a safe moment: elsewhere an exception may fall
-        # between the taking of a lock and the block that gives it back.
-        of_ctrl_c = signal.getsignal(signal.SIGINT)
-        if not callable(of_ctrl_c):
+        # In an event loop, asyncio's own handler of Ctrl-C waits for a safe moment: an exception could fall
+        # between the acquisition of a lock and the block that releases it.
+        handler = signal.getsignal(signal.SIGINT)
+        if not callable(handler):
             raise KeyboardInterrupt
-        of_ctrl_c(signal.SIGINT, frame)
+        handler(signal.SIGINT, frame)
 
     previous = signal.signal(signal.SIGTERM, interrupt)
     try:

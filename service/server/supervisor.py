@@ -1,4 +1,4 @@
-"""Several worker processes behind one socket: one that dies is replaced, and all end together."""
+"""Run several worker processes behind one socket: replace those that die, drain all at the end."""
 
 import multiprocessing
 import os
@@ -9,21 +9,23 @@ import time
 from collections.abc import Callable
 from multiprocessing.context import SpawnProcess
 from types import FrameType
+from typing import Final, TypeAlias
 
 import structlog
 
-_log = structlog.get_logger("rollcall")
-_LOOK_EVERY_SECONDS = 0.2
-_RESTART_DELAY_S = 1.0
-"""How soon a worker is replaced at most, so that one that cannot start does not keep the machine busy."""
+CHECK_INTERVAL_S: Final = 0.2
+RESTART_DELAY_S: Final = 1.0
+"""Pause before a worker is replaced: one that cannot start must not keep the machine busy."""
 
-Work = Callable[[str, socket.socket], None]
+_log = structlog.get_logger("rollcall")
+
+Work: TypeAlias = Callable[[str, socket.socket], None]
 
 
 class Supervisor:
-    """Keeps `count` processes running `work(dsn, listening)` until SIGTERM or SIGINT.
+    """Keeps `count` processes running `work(dsn, listener)` until SIGTERM or SIGINT.
 
-    `forget` is called with the process id of one that has died.
+    `on_worker_exit` gets the process id of each worker that died.
     """
 
     def __init__(
@@ -32,90 +34,91 @@ class Supervisor:
         *,
         count: int,
         dsn: str,
-        listening: socket.socket,
+        listener: socket.socket,
         drain_timeout_s: float,
         on_worker_exit: Callable[[int], None],
     ) -> None:
         self._context = multiprocessing.get_context("spawn")
-        self._arguments = (dsn, listening)
-        self._listening = listening
-        self._told: set[SpawnProcess] = set()
         self._work = work
-        self._drain_timeout_s = drain_timeout_s
-        self._forget = on_worker_exit
-        self._processes: list[SpawnProcess] = []
         self._count = count
-        self._is_ending = False
+        self._dsn = dsn
+        self._listener = listener
+        self._drain_timeout_s = drain_timeout_s
+        self._on_worker_exit = on_worker_exit
+        self._workers: list[SpawnProcess] = []
+        self._signalled: set[SpawnProcess] = set()
+        self.is_stopping = False
 
     def run(self) -> None:
-        """Run until told to end; then give the workers their time to drain."""
-        previous = {number: signal.signal(number, self._end) for number in (signal.SIGTERM, signal.SIGINT)}
+        """Run until a signal arrives; then drain the workers."""
+        previous = {number: signal.signal(number, self.stop) for number in (signal.SIGTERM, signal.SIGINT)}
         try:
-            self._processes = [self._start() for _ in range(self._count)]
-            while not self._is_ending:
-                time.sleep(_LOOK_EVERY_SECONDS)  # a signal ends it early
+            self._workers = [self._start() for _ in range(self._count)]
+            while not self.is_stopping:
+                time.sleep(CHECK_INTERVAL_S)  # a signal ends it early
                 self._replace_dead()
         finally:
             self._drain()
             for number, handler in previous.items():
                 signal.signal(number, handler)
 
+    def stop(self, _number: int, _frame: FrameType | None) -> None:
+        """Pass the signal on; a second one reaches the workers as their second and ends their drain.
+
+        Logs nothing: the signal may have interrupted a log line that holds the logger's lock.
+        """
+        self.is_stopping = True
+        for worker in self._workers:
+            self._terminate(worker)
+
     def _start(self) -> SpawnProcess:
-        process = self._context.Process(target=_work_beside_parent, args=(self._work, *self._arguments))
-        process.start()
-        _log.info("worker_started", worker=process.pid)
-        return process
+        arguments = (self._work, self._dsn, self._listener)
+        worker = self._context.Process(target=_work_until_orphaned, args=arguments)
+        worker.start()
+        _log.info("worker_started", worker=worker.pid)
+        return worker
 
     def _replace_dead(self) -> None:
-        dead = [process for process in self._processes if not process.is_alive()]
-        if not dead or self._is_ending:
+        dead = [worker for worker in self._workers if not worker.is_alive()]
+        if not dead or self.is_stopping:
             return
-        for process in dead:
-            _log.error("worker_died", worker=process.pid, exit_code=process.exitcode)
-            process.join()
-            self._forget(process.pid or 0)
-        time.sleep(_RESTART_DELAY_S)
-        alive = [process for process in self._processes if process not in dead]
-        self._processes = alive + [self._start() for _ in dead if not self._is_ending]
+        for worker in dead:
+            _log.error("worker_died", worker=worker.pid, exit_code=worker.exitcode)
+            worker.join()
+            self._on_worker_exit(worker.pid or 0)
+        time.sleep(RESTART_DELAY_S)
+        alive = [worker for worker in self._workers if worker not in dead]
+        self._workers = alive + [self._start() for _ in dead if not self.is_stopping]
 
-    def _end(self, _number: int, _frame: FrameType | None) -> None:
-        """Pass the signal on; a second one reaches the workers as their second, and ends the waiting.
-
-        Logs nothing: the line in whose middle the signal came may hold the logger's lock.
-        """
-        self._is_ending = True
-        for process in self._processes:
-            self._tell(process)
-
-    def _tell(self, process: SpawnProcess) -> None:
-        if process.is_alive():
-            process.terminate()
-        self._told.add(process)
+    def _terminate(self, worker: SpawnProcess) -> None:
+        if worker.is_alive():
+            worker.terminate()
+        self._signalled.add(worker)
 
     def _drain(self) -> None:
-        ends_at = time.monotonic() + self._drain_timeout_s
-        _log.info("draining", workers=len(self._processes))
-        self._listening.close()  # or callers would go on connecting to what nobody accepts from any more
-        for process in self._processes:
-            if process not in self._told:  # it was being started when the signal came
-                self._tell(process)
-        for process in self._processes:
-            process.join(max(0.0, ends_at - time.monotonic()))
-            if process.is_alive():
-                _log.error("worker_killed", worker=process.pid)
-                process.kill()
-                process.join()
+        deadline = time.monotonic() + self._drain_timeout_s
+        _log.info("draining", workers=len(self._workers))
+        self._listener.close()  # otherwise clients would connect to a socket that nobody accepts from
+        for worker in self._workers:
+            if worker not in self._signalled:  # it was being started when the signal came
+                self._terminate(worker)
+        for worker in self._workers:
+            worker.join(max(0.0, deadline - time.monotonic()))
+            if worker.is_alive():
+                _log.error("worker_killed", worker=worker.pid)
+                worker.kill()
+                worker.join()
 
 
-def _work_beside_parent(work: Work, dsn: str, listening: socket.socket) -> None:
-    """Work, and end in order when the parent is killed: otherwise its port would stay taken."""
-    threading.Thread(target=_end_after_parent, daemon=True).start()
-    work(dsn, listening)
+def _work_until_orphaned(work: Work, dsn: str, listener: socket.socket) -> None:
+    """Work; drain when the supervisor is killed, as its port would stay taken otherwise."""
+    threading.Thread(target=_stop_when_orphaned, daemon=True).start()
+    work(dsn, listener)
 
 
-def _end_after_parent() -> None:
-    parent = multiprocessing.parent_process()
-    if parent is not None:
-        parent.join()
+def _stop_when_orphaned() -> None:
+    supervisor = multiprocessing.parent_process()
+    if supervisor is not None:
+        supervisor.join()
         _log.error("supervisor_died")
         os.kill(os.getpid(), signal.SIGTERM)

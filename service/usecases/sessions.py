@@ -5,6 +5,8 @@ from datetime import timedelta
 from functools import partial
 from uuid import UUID
 
+import structlog
+
 from service.db.core.unit_of_work import UnitOfWork
 from service.db.reads import Reads
 from service.db.repositories.login import Credential
@@ -17,7 +19,7 @@ from service.domain.ids import new_id
 from service.domain.passwords import normalize_for_login
 from service.domain.sessions import Session
 from service.domain.users import State, User, canonical_login_id
-from service.jobs.periodic import run_and_log
+from service.observability.exception_report import describe
 from service.security.hashing.hasher import PasswordHasher
 from service.security.tokens import DEVICE_PREFIX, SESSION_PREFIX, digest_of, new_token
 from service.usecases.policies import Policies
@@ -31,6 +33,8 @@ from service.usecases.throttle import (
     reserve_attempt,
     throttled,
 )
+
+_log = structlog.get_logger("rollcall")
 
 _NOBODY = ""
 """Asked for in place of what cannot be a login id: no account has it, and the work is the same."""
@@ -92,7 +96,7 @@ async def log_in(
                 break
             outcome = await uow.run(partial(_open, login=login, policies=policies))
             if isinstance(outcome, LoggedIn):
-                await run_and_log("rehash", partial(_renew, uow, login, password, hasher))
+                await _try_renew(uow, login, password, hasher)
                 return outcome
             if isinstance(outcome, LoginThrottled):
                 raise outcome
@@ -233,8 +237,15 @@ async def _fail(tx: Tx, *, login: _Login, policies: Policies) -> LoginThrottled 
     return await count_failure(tx, login.bucket, context=login.context, policies=policies)
 
 
+async def _try_renew(uow: UnitOfWork, login: _Login, password: str, hasher: PasswordHasher) -> None:
+    try:
+        await _renew(uow, login, password, hasher)
+    except Exception as error:  # noqa: BLE001 - the login has succeeded
+        _log.warning("rehash_failed", **describe(error))
+
+
 async def _renew(uow: UnitOfWork, login: _Login, password: str, hasher: PasswordHasher) -> None:
-    """Replace a hash of other parameters, unless it was replaced meanwhile; the log-in stands either way.
+    """Replace a hash of other parameters, unless it was replaced meanwhile.
 
     Source: NIST SP 800-63B-4 3.1.1.2 (the cost rises over time).
     """

@@ -8,7 +8,7 @@ from types import FrameType
 import httpx
 import pytest
 
-from service.app import Service
+from service.services import Services
 from tests.support.api import PASSWORD, Api
 
 SERVICE = Path(__file__).parents[2] / "service"
@@ -72,7 +72,7 @@ async def test_answer_leaves_no_circle_behind(api: Api, name: str) -> None:
 
 @pytest.mark.usefixtures("_collector")
 async def test_refuse_for_want_of_room_leaves_no_circle_behind(
-    api: Api, service: Service, monkeypatch: pytest.MonkeyPatch
+    api: Api, service: Services, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     await api.account()
     monkeypatch.setattr(service.hasher._gate, "_queue_timeout_seconds", 0.0)

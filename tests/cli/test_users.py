@@ -5,8 +5,8 @@ import json
 
 import bcrypt
 
-from service.app import Service
 from service.cli.bulk import Tally, export_lines, import_lines
+from service.services import Services
 from tests.cli.conftest import Command
 from tests.support.api import OTHER_PASSWORD, PASSWORD, Api
 from tests.support.databases import fetch_values
@@ -75,7 +75,7 @@ async def test_import_accounts_lets_them_log_in_with_their_foreign_hashes(api: A
     assert (await api.log_in("eve")).status_code == 401
 
 
-async def test_repeat_an_import_leaves_accounts_as_they_are(service: Service) -> None:
+async def test_repeat_an_import_leaves_accounts_as_they_are(service: Services) -> None:
     await _import(service, {"login_id": "ada", "name": "Ada"})
     tally = await _import(
         service,
@@ -93,7 +93,7 @@ async def test_repeat_an_import_leaves_accounts_as_they_are(service: Service) ->
     assert events == [("user.created", "operator", 2)]
 
 
-async def test_import_lines_that_break_a_rule_are_refused_alone(service: Service) -> None:
+async def test_import_lines_that_break_a_rule_are_refused_alone(service: Services) -> None:
     tally = await _import(
         service,
         {"login_id": "me", "name": "reserved"},
@@ -135,7 +135,7 @@ async def test_export_without_asking_for_hashes_tells_none(api: Api) -> None:
     assert b"$argon2" not in out.getvalue()
 
 
-async def _import(service: Service, *lines: object) -> Tally:
+async def _import(service: Services, *lines: object) -> Tally:
     return await import_lines(
         service, io.BytesIO(b"".join(json.dumps(line).encode() + b"\n" for line in lines))
     )

@@ -154,7 +154,7 @@ async def test_describe_a_violation_names_it_without_values(lane_engine: AsyncEn
     error = await failure_of(lane_engine, create, "INSERT INTO lane_secrets VALUES ('hunter2')")
     for seen in (error, error.driver_exception):
         assert describe(seen) == {
-            "type": "CheckViolationError",
+            "error": "asyncpg.exceptions.CheckViolationError",
             "sqlstate": "23514",
             "constraint": "ck_word",
             "table": "lane_secrets",
@@ -163,5 +163,8 @@ async def test_describe_a_violation_names_it_without_values(lane_engine: AsyncEn
 
 async def test_describe_any_error_never_repeats_its_message(lane_engine: AsyncEngine) -> None:
     error = await failure_of(lane_engine, RAISE.format("22012"))
-    assert describe(error) == {"type": "DivisionByZeroError", "sqlstate": "22012"}
-    assert describe(ValueError("hunter2")) == {"type": "ValueError"}
+    assert describe(error) == {
+        "error": "asyncpg.exceptions.DivisionByZeroError",
+        "sqlstate": "22012",
+    }
+    assert describe(ValueError("hunter2")) == {"error": "builtins.ValueError"}

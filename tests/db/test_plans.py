@@ -2,7 +2,7 @@
 
 import pytest
 
-from service.app import Service
+from service.services import Services
 from tests.support.api import Api
 from tests.support.databases import execute, fetch_values
 
@@ -31,7 +31,7 @@ TIMES = 8
 
 @pytest.mark.parametrize("comes_from_a_known_device", [False, True])
 async def test_log_in_again_and_again_keeps_the_plans(
-    api: Api, service: Service, *, comes_from_a_known_device: bool
+    api: Api, service: Services, *, comes_from_a_known_device: bool
 ) -> None:
     await api.account()
     for statement in (OTHERS, SESSIONS, DEVICES):

@@ -8,10 +8,9 @@ import pytest
 from prometheus_client import generate_latest
 
 from service.cli import cli
-from service.db.core.engine import PoolStats
 from service.domain.events import Action
-from service.observability.metrics import MetricsSnapshot, RequestTelemetry
-from service.security.hashing.hasher import HashingStats
+from service.observability.metrics import RequestTelemetry
+from service.observability.stats import HashingStats, MetricsSnapshot, PoolStats
 
 ROOT = Path(__file__).parents[2]
 OPERATIONS = (ROOT / "docs/operations.md").read_text()

@@ -9,9 +9,8 @@ from typing import Any
 import pytest
 from prometheus_client import generate_latest
 
-from service.db.core.engine import PoolStats
-from service.observability.metrics import MetricsSnapshot, RequestTelemetry
-from service.security.hashing.hasher import HashingStats
+from service.observability.metrics import RequestTelemetry
+from service.observability.stats import HashingStats, MetricsSnapshot, PoolStats
 from settings.root import Settings
 from settings.values import parse_duration
 from settings.variables import setting_variables

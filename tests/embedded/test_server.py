@@ -12,6 +12,7 @@ from pathlib import Path
 
 import asyncpg
 import pytest
+from structlog.testing import capture_logs
 
 from service.embedded.server import EmbeddedPostgres, EmbeddedUnavailable, binary
 
@@ -525,14 +526,15 @@ def test_start_where_no_directory_can_be_made_is_refused(tmp_path: Path) -> None
 
 
 def test_stop_after_the_directory_was_deleted_ends_quietly(
-    own_directory: Path, caplog: pytest.LogCaptureFixture
+    own_directory: Path,
 ) -> None:
     server = EmbeddedPostgres(own_directory, durable=False)
     server.start()
     pid, place = postmaster(own_directory), (own_directory / "socket").readlink()
     shutil.rmtree(own_directory)
-    server.stop()
-    assert "is gone" in caplog.text
+    with capture_logs() as lines:
+        server.stop()
+    assert [line["event"] for line in lines] == ["embedded_database_gone"]
     os.kill(pid, signal.SIGKILL)
     os.waitpid(pid, 0)
     shutil.rmtree(place, ignore_errors=True)

@@ -19,7 +19,7 @@ from harness.proxy import Proxy, dsn_through, socket_directory_of
 from service.db.core.engine import create_engine
 from service.db.migrations.running import upgrade
 from service.embedded.server import EmbeddedPostgres
-from service.server import serving as server_module
+from service.server.uvicorn_server import Server, make_server
 from settings import Settings
 from settings.database import DatabaseSettings
 from settings.http import HttpSettings
@@ -191,7 +191,7 @@ async def own_stage(own_postgres: EmbeddedPostgres, own_directory: Path) -> Asyn
 class Place:
     """A server as `serve` runs it, in this process."""
 
-    server: server_module._Server
+    server: Server
     address: tuple[str, int]
     ended: asyncio.Task[None]
 
@@ -207,9 +207,7 @@ async def placed(running: Running) -> AsyncIterator[Place]:
     """Serve an application that already lives, on a real socket, until the block or the server ends."""
     listener = socket.socket()
     listener.bind(("127.0.0.1", 0))
-    config = server_module._config(running.service.settings, running.app)
-    config.lifespan, config.log_config = "off", None
-    server = server_module._Server(config, running.service)
+    server = make_server(running.app, lifespan="off")
     ended = asyncio.create_task(server.serve(sockets=[listener]))
     while not server.started:  # noqa: ASYNC110 - it tells nobody
         await asyncio.sleep(0)
@@ -218,9 +216,3 @@ async def placed(running: Running) -> AsyncIterator[Place]:
     finally:
         server.should_exit = True
         await ended
-
-
-@pytest.fixture(autouse=True)
-def _usual_collector(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Keep a server from freezing what belongs to the tests."""
-    monkeypatch.setattr(server_module, "_tune_gc", lambda: None)

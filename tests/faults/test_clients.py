@@ -8,8 +8,7 @@ import pytest
 import pytest_asyncio
 
 from harness.http_client import Client
-from service.server import serving as server_module
-from service.server import slow_clients
+from service.server import slow_clients, uvicorn_server
 from settings.http import HttpSettings
 from tests.faults.conftest import Place, Seen, Stage, milliseconds, placed
 from tests.support.api import OTHER_PASSWORD, PASSWORD, Api, Running, serving
@@ -81,8 +80,8 @@ async def test_clients_that_vanish_anywhere_leave_all_or_nothing_and_no_connecti
 @pytest_asyncio.fixture
 async def hasty(shared_database: str, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Running]:
     """An application that gives its clients a fraction of the time."""
-    monkeypatch.setattr(slow_clients, "HEADERS_WITHIN_S", 0.2)
-    monkeypatch.setattr(server_module, "LOOK_EVERY_S", 0.02)
+    monkeypatch.setattr(slow_clients, "HEADERS_TIMEOUT_S", 0.2)
+    monkeypatch.setattr(uvicorn_server, "CHECK_INTERVAL_S", 0.02)
     http = HttpSettings(body_timeout=milliseconds(200))
     async with serving(settings_for_tests(http=http), shared_database) as running:
         yield running

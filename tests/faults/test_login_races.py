@@ -8,8 +8,8 @@ from typing import TypeVar
 import httpx
 import pytest
 
-from service.app import Service
 from service.domain.users import Role, State
+from service.services import Services
 from tests.support.api import OTHER_PASSWORD, PASSWORD, Account, Api
 from tests.support.databases import execute, fetch_values
 
@@ -32,12 +32,12 @@ async def status(api: Api, token: str) -> int:
     return (await api.by(token).get("/v1/users/me")).status_code
 
 
-async def clear_throttle(service: Service) -> None:
+async def clear_throttle(service: Services) -> None:
     await execute(service.engine, "DELETE FROM network_buckets")
     await execute(service.engine, "DELETE FROM login_buckets")
 
 
-async def test_disable_beside_log_ins_leaves_no_session_behind(api: Api, service: Service) -> None:
+async def test_disable_beside_log_ins_leaves_no_session_behind(api: Api, service: Services) -> None:
     admin, ada = api.by(await api.admin()), await api.account("ada")
     outcomes = set()
     for turn in range(ROUNDS):
@@ -56,7 +56,7 @@ async def test_disable_beside_log_ins_leaves_no_session_behind(api: Api, service
 
 
 async def test_change_the_password_beside_log_ins_with_the_old_one_leaves_no_session_of_theirs(
-    api: Api, service: Service
+    api: Api, service: Services
 ) -> None:
     ada = await api.account("ada")
     old, new = PASSWORD, OTHER_PASSWORD
@@ -74,7 +74,7 @@ async def test_change_the_password_beside_log_ins_with_the_old_one_leaves_no_ses
         await clear_throttle(service)
 
 
-async def test_demote_each_other_at_once_leaves_one_administrator(api: Api, service: Service) -> None:
+async def test_demote_each_other_at_once_leaves_one_administrator(api: Api, service: Services) -> None:
     """Source: OWASP ASVS 5.0 15.4.2."""
     first, second = await api.admin("first"), await api.admin("second")
     for turn in range(ROUNDS):
@@ -90,7 +90,7 @@ async def test_demote_each_other_at_once_leaves_one_administrator(api: Api, serv
         first, second = [await _again(api, service, who) for who in (first, second)]
 
 
-async def test_delete_and_demote_two_administrators_at_once_leaves_one(api: Api, service: Service) -> None:
+async def test_delete_and_demote_two_administrators_at_once_leaves_one(api: Api, service: Services) -> None:
     root = await api.admin("root")
     for turn in range(ROUNDS // 2):
         other = await api.admin(f"other-{turn}")
@@ -104,7 +104,7 @@ async def test_delete_and_demote_two_administrators_at_once_leaves_one(api: Api,
         root = await _again(api, service, root)
 
 
-async def test_remove_the_last_administrator_in_any_way_is_refused(api: Api, service: Service) -> None:
+async def test_remove_the_last_administrator_in_any_way_is_refused(api: Api, service: Services) -> None:
     root = await api.admin()
     await api.account("disabled", role=Role.ADMIN, state=State.DISABLED)
     path = f"/v1/users/{root.id}"
@@ -118,7 +118,7 @@ async def test_remove_the_last_administrator_in_any_way_is_refused(api: Api, ser
     assert await _active_admins(service) == 1
 
 
-async def test_create_one_login_id_fifty_times_at_once_makes_one_account(api: Api, service: Service) -> None:
+async def test_create_one_login_id_fifty_times_at_once_makes_one_account(api: Api, service: Services) -> None:
     """Source: CVE-2019-19844."""
     admin = api.by(await api.admin())
     for turn in range(4):
@@ -144,7 +144,7 @@ async def test_rename_two_accounts_to_one_login_id_at_once_gives_it_to_one(api: 
         assert sorted(answer.status_code for answer in answers) == [200, 409]
 
 
-async def test_log_out_beside_use_lets_nothing_through_afterwards(api: Api, service: Service) -> None:
+async def test_log_out_beside_use_lets_nothing_through_afterwards(api: Api, service: Services) -> None:
     await api.account("ada")
     for _ in range(ROUNDS // 2):
         token = (await api.log_in("ada")).json()["token"]
@@ -161,7 +161,7 @@ async def test_log_out_beside_use_lets_nothing_through_afterwards(api: Api, serv
         assert await status(api, token) == 401
 
 
-async def test_delete_beside_log_ins_leaves_nothing_and_fails_nothing(api: Api, service: Service) -> None:
+async def test_delete_beside_log_ins_leaves_nothing_and_fails_nothing(api: Api, service: Services) -> None:
     admin = api.by(await api.admin())
     for turn in range(ROUNDS // 2):
         ada = await api.account("ada")
@@ -176,7 +176,7 @@ async def test_delete_beside_log_ins_leaves_nothing_and_fails_nothing(api: Api, 
         await clear_throttle(service)
 
 
-async def test_change_one_password_twice_at_once_keeps_one_that_is_known(api: Api, service: Service) -> None:
+async def test_change_one_password_twice_at_once_keeps_one_that_is_known(api: Api, service: Services) -> None:
     ada = await api.account("ada")
     current = PASSWORD
     for _ in range(ROUNDS // 4):
@@ -194,7 +194,7 @@ async def test_change_one_password_twice_at_once_keeps_one_that_is_known(api: Ap
 
 
 async def test_log_in_sixty_times_at_once_keeps_fifty_sessions_and_twenty_devices(
-    api: Api, service: Service
+    api: Api, service: Services
 ) -> None:
     ada = await api.account("ada")
     answers = await at_once(*(api.log_in("ada") for _ in range(15)))
@@ -222,21 +222,21 @@ def _turned(turn: int, items: list[Item]) -> list[Item]:
     return items if turn % 2 else items[::-1]
 
 
-async def _sessions_of(service: Service, account: Account) -> object:
+async def _sessions_of(service: Services, account: Account) -> object:
     rows = await fetch_values(
         service.engine, "SELECT count(*) FROM sessions WHERE user_id = :id", id=account.id
     )
     return rows[0][0]
 
 
-async def _active_admins(service: Service) -> object:
+async def _active_admins(service: Services) -> object:
     rows = await fetch_values(
         service.engine, "SELECT count(*) FROM users WHERE role = 'admin' AND state = 'active'"
     )
     return rows[0][0]
 
 
-async def _again(api: Api, service: Service, account: Account) -> Account:
+async def _again(api: Api, service: Services, account: Account) -> Account:
     """Give an account a live session, should it have lost its own."""
     if await status(api, account.token) == 200:
         return account

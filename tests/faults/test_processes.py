@@ -236,7 +236,7 @@ async def test_service_told_to_end_under_load_answers_what_is_in_flight_unless_t
             while len(tasks) < 4:  # noqa: ASYNC110 - the server tells nobody
                 await asyncio.sleep(0.005)
             os.kill(os.getpid(), signal.SIGTERM)
-            while not patient.running.service.is_draining:  # noqa: ASYNC110 - likewise
+            while not patient.running.service.readiness.is_draining:  # noqa: ASYNC110 - likewise
                 await asyncio.sleep(0)
             assert (await patient.api.get("/health/ready")).status_code == 503
             assert (await patient.api.get("/health/live")).status_code == 200

@@ -5,14 +5,14 @@ from contextlib import AsyncExitStack
 
 import pytest_asyncio
 
-from service.app import Service
+from service.services import Services
 from tests.support.api import Api, Running
 
 At = Callable[[str], Api]
 
 
 @pytest_asyncio.fixture
-async def at(running: Running, service: Service) -> AsyncIterator[At]:
+async def at(running: Running, service: Services) -> AsyncIterator[At]:
     """Makes clients that come from some address, on empty tables."""
     async with AsyncExitStack() as stack:
 

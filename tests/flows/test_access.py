@@ -6,9 +6,9 @@ import pytest
 from litestar import get
 from litestar.routes import HTTPRoute
 
-from service.app import Service
 from service.domain.keys import Scope
 from service.domain.users import Role
+from service.services import Services
 from tests.support.api import OTHER_PASSWORD, PASSWORD, Account, Api, Running, serving
 from tests.support.databases import fetch_values
 from tests.support.settings import settings_for_tests
@@ -61,7 +61,7 @@ async def forget_to_declare() -> dict[str, str]:
 
 
 async def test_route_that_declares_no_operation_answers_nothing(
-    shared_database: str, service: Service
+    shared_database: str, service: Services
 ) -> None:
     """Source: OWASP ASVS 5.0 8.2.1; authentik CVE-2026-55106: an action besides skipped the filter."""
     async with serving(settings_for_tests(), shared_database) as other, other.client() as client:
@@ -176,7 +176,7 @@ async def test_look_at_another_account_reads_as_one_that_never_was(api: Api) -> 
     "created_at", "updated_at", "verified", "user_id", "__class__",
 ])  # fmt: skip
 async def test_change_a_field_of_oneself_that_is_not_ones_own_is_refused_whole(
-    api: Api, service: Service, field: str
+    api: Api, service: Services, field: str
 ) -> None:
     """Source: OWASP ASVS 5.0 8.2.3; CVE-2026-27946."""
     ada = await api.account("ada")
@@ -197,7 +197,7 @@ async def test_act_in_the_name_of_another_by_body_is_refused(api: Api) -> None:
     assert (await api.log_in("victim")).status_code == 201
 
 
-async def test_make_an_administrator_needs_one_or_a_key_that_writes(api: Api, service: Service) -> None:
+async def test_make_an_administrator_needs_one_or_a_key_that_writes(api: Api, service: Services) -> None:
     """Source: Keycloak CVE-2026-94000: no way up for a lesser right."""
     ada, reader = await api.account("ada"), await api.key(Scope.USERS_READ)
     wanted = {"login_id": "eve", "name": "E", "role": "admin", "password": OTHER_PASSWORD}

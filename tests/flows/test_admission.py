@@ -10,7 +10,8 @@ import httpx
 import pytest
 import pytest_asyncio
 
-from service.security.hashing.hasher import HashingStats, PasswordHasher
+from service.observability.stats import HashingStats
+from service.security.hashing.hasher import PasswordHasher
 from settings import Settings
 from settings.passwords import PasswordSettings
 from tests.support.api import OTHER_PASSWORD, PASSWORD, Api, Running, serving

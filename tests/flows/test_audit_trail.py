@@ -6,10 +6,10 @@ from typing import Any
 import pytest
 import structlog
 
-from service.app import Service
 from service.domain.callers import OPERATOR
 from service.domain.events import Action, AuditContext
 from service.domain.keys import Scope
+from service.services import Services
 from service.usecases.admins import grant_admin
 from tests.flows.conftest import At
 from tests.support.api import OTHER_PASSWORD, PASSWORD, Api
@@ -18,7 +18,7 @@ from tests.support.databases import execute, fetch_values
 IP = "198.51.100.7"
 
 
-async def story(api: Api, at: At, service: Service) -> dict[str, str]:
+async def story(api: Api, at: At, service: Services) -> dict[str, str]:
     """Do everything that is told of, once; give the ids of those who took part."""
     root = await api.admin()
     admin = at(IP).by(root)
@@ -56,7 +56,7 @@ TOLD = [
 ]  # fmt: skip
 
 
-async def test_do_anything_that_matters_is_told_of_by_ids_alone(api: Api, at: At, service: Service) -> None:
+async def test_do_anything_that_matters_is_told_of_by_ids_alone(api: Api, at: At, service: Services) -> None:
     who = await story(api, at, service)
     names = {id_: name for name, id_ in who.items()}
     admin = api.by((await api.log_in("root")).json()["token"])
@@ -74,7 +74,9 @@ async def test_do_anything_that_matters_is_told_of_by_ids_alone(api: Api, at: At
     assert not any("canary" in str(row).lower() for row in rows)
 
 
-async def test_do_anything_that_matters_is_logged_once_it_is_done(api: Api, at: At, service: Service) -> None:
+async def test_do_anything_that_matters_is_logged_once_it_is_done(
+    api: Api, at: At, service: Services
+) -> None:
     """Source: OWASP ASVS 5.0 16.2.1, 16.3.1, 16.3.2."""
     with structlog.testing.capture_logs() as lines:
         who = await story(api, at, service)
@@ -94,7 +96,7 @@ async def test_do_anything_that_matters_is_logged_once_it_is_done(api: Api, at: 
     assert OTHER_PASSWORD not in str(lines)
 
 
-async def test_fail_to_write_the_trail_undoes_what_it_would_have_told(api: Api, service: Service) -> None:
+async def test_fail_to_write_the_trail_undoes_what_it_would_have_told(api: Api, service: Services) -> None:
     """The event is in the same transaction, so nothing happens untold; nor is it logged."""
     admin = api.by(await api.admin())
     ada = await api.account("ada")
@@ -118,7 +120,7 @@ async def test_fail_to_write_the_trail_undoes_what_it_would_have_told(api: Api, 
     assert not {line["event"] for line in lines} & set(Action)
 
 
-async def test_roll_back_leaves_neither_event_nor_line(api: Api, service: Service) -> None:
+async def test_roll_back_leaves_neither_event_nor_line(api: Api, service: Services) -> None:
     ada = await api.account("ada")
     with structlog.testing.capture_logs() as lines, suppress(RuntimeError):
         async with service.uow() as tx:

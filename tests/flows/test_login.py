@@ -10,9 +10,9 @@ import bcrypt
 import httpx
 import pytest
 
-from service.app import Service
 from service.domain.users import Role, State
 from service.security.hashing.hasher import PasswordHasher
+from service.services import Services
 from tests.flows.conftest import At
 from tests.support.api import OTHER_PASSWORD, PASSWORD, Api
 from tests.support.databases import execute, fetch_values
@@ -26,7 +26,7 @@ def everything_but_the_request_id(answer: httpx.Response) -> tuple[int, dict[str
     return answer.status_code, headers, answer.content.replace(answer.headers["X-Request-Id"].encode(), b"")
 
 
-async def refused(api: Api, service: Service, login_id: str, password: str) -> tuple[object, int]:
+async def refused(api: Api, service: Services, login_id: str, password: str) -> tuple[object, int]:
     """Log in in vain; give the answer and the number of hashes that it took."""
     before = service.hasher.stats().done_total
     answer = await api.log_in(login_id, password)
@@ -34,7 +34,7 @@ async def refused(api: Api, service: Service, login_id: str, password: str) -> t
 
 
 async def test_log_in_for_whatever_reason_in_vain_gets_the_same_bytes_and_the_same_work(
-    api: Api, service: Service, at: At
+    api: Api, service: Services, at: At
 ) -> None:
     await api.account("known")
     await api.account("disabled", state=State.DISABLED)
@@ -65,7 +65,7 @@ async def test_log_in_for_whatever_reason_in_vain_gets_the_same_bytes_and_the_sa
 
 
 async def test_log_in_in_vain_verifies_against_the_parameters_of_the_day(
-    api: Api, service: Service, monkeypatch: pytest.MonkeyPatch
+    api: Api, service: Services, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Whatever is missing, the work is a verification with our own parameters, not a token one."""
     verified: list[tuple[str | None, str | None]] = []
@@ -135,7 +135,7 @@ FOREIGN = {
 
 
 @pytest.mark.parametrize("kind", FOREIGN)
-async def test_log_in_on_an_imported_hash_replaces_it_by_ours(api: Api, service: Service, kind: str) -> None:
+async def test_log_in_on_an_imported_hash_replaces_it_by_ours(api: Api, service: Services, kind: str) -> None:
     admin = api.by(await api.admin())
     imported = {"login_id": "ada", "name": "A", "password_hash": FOREIGN[kind]}
     assert (await admin.post("/v1/users", imported)).status_code == 201
@@ -149,14 +149,14 @@ async def test_log_in_on_an_imported_hash_replaces_it_by_ours(api: Api, service:
     assert await stored_hash(service) == ours
 
 
-async def stored_hash(service: Service, login_id: str = "ada") -> str:
+async def stored_hash(service: Services, login_id: str = "ada") -> str:
     ((value,),) = await fetch_values(
         service.engine, "SELECT password_hash FROM users WHERE login_id = :login_id", login_id=login_id
     )
     return str(value)
 
 
-async def test_fail_to_renew_the_hash_leaves_the_log_in_standing(api: Api, service: Service) -> None:
+async def test_fail_to_renew_the_hash_leaves_the_log_in_standing(api: Api, service: Services) -> None:
     await api.account("ada", password=None)
     await execute(service.engine, "UPDATE users SET password_hash = :hash", hash=FOREIGN["bcrypt"])
     await execute(
@@ -183,7 +183,7 @@ async def test_fail_to_renew_the_hash_leaves_the_log_in_standing(api: Api, servi
     ],
 )
 async def test_log_in_on_a_hash_that_costs_too_much_fails_like_any_other(
-    api: Api, service: Service, dear: str
+    api: Api, service: Services, dear: str
 ) -> None:
     admin = api.by(await api.admin())
     wanted = {"login_id": "bo", "name": "B", "password_hash": dear}
@@ -196,7 +196,7 @@ async def test_log_in_on_a_hash_that_costs_too_much_fails_like_any_other(
 
 
 async def test_store_passwords_leaves_argon2id_with_a_salt_of_its_own_in_every_row(
-    api: Api, service: Service
+    api: Api, service: Services
 ) -> None:
     admin = api.by(await api.admin())
     for login_id in ("ada", "bo"):
@@ -208,7 +208,7 @@ async def test_store_passwords_leaves_argon2id_with_a_salt_of_its_own_in_every_r
     assert len({part[4] for part in parts}) == len({part[5] for part in parts}) == len(hashes)
 
 
-async def test_log_in_again_on_a_known_device_keeps_its_token(api: Api, service: Service) -> None:
+async def test_log_in_again_on_a_known_device_keeps_its_token(api: Api, service: Services) -> None:
     await api.account("ada")
     first = (await api.log_in("ada")).json()["device_token"]
     again = await api.log_in("ada", device_token=first)
@@ -225,14 +225,14 @@ async def test_log_in_with_the_device_token_of_another_account_makes_a_new_one(a
     assert answer.json()["device_token"] != adas
 
 
-async def test_log_in_many_times_keeps_twenty_devices(api: Api, service: Service) -> None:
+async def test_log_in_many_times_keeps_twenty_devices(api: Api, service: Services) -> None:
     await api.account("ada")
     for _ in range(22):
         await api.log_in("ada")
     assert await fetch_values(service.engine, "SELECT count(*) FROM devices") == [(20,)]
 
 
-async def test_log_in_gives_tokens_that_the_database_does_not_hold(api: Api, service: Service) -> None:
+async def test_log_in_gives_tokens_that_the_database_does_not_hold(api: Api, service: Services) -> None:
     await api.account("ada")
     answers = [(await api.log_in("ada")).json() for _ in range(5)]
     tokens = {answer[name] for answer in answers for name in ("token", "device_token")}
@@ -248,14 +248,14 @@ async def test_log_in_gives_tokens_that_the_database_does_not_hold(api: Api, ser
         assert hashlib.sha256(token.encode()).hexdigest() in stored
 
 
-async def test_log_in_beside_others_that_renew_the_hash_succeeds_for_all(api: Api, service: Service) -> None:
+async def test_log_in_beside_others_that_renew_the_hash_succeeds_for_all(api: Api, service: Services) -> None:
     await api.account("ada", password=None)
     await execute(service.engine, "UPDATE users SET password_hash = :hash", hash=FOREIGN["bcrypt"])
     answers = await asyncio.gather(*(api.log_in("ada") for _ in range(5)))
     assert [answer.status_code for answer in answers] == [201] * 5
 
 
-async def test_log_in_in_spite_of_an_expired_world_still_works(api: Api, service: Service) -> None:
+async def test_log_in_in_spite_of_an_expired_world_still_works(api: Api, service: Services) -> None:
     """No password grows old. Source: NIST SP 800-63B-4 3.1.1.2."""
     await api.account("ada", role=Role.USER)
     await execute(

@@ -5,9 +5,9 @@ import asyncio
 import httpx
 import pytest
 
-from service.app import Service
 from service.domain.keys import Scope
 from service.security.blocklist import _common_passwords
+from service.services import Services
 from tests.support.api import OTHER_PASSWORD, PASSWORD, Account, Api
 from tests.support.databases import execute, fetch_values
 
@@ -78,7 +78,7 @@ async def test_set_a_good_password_takes_it_whole(api: Api, password: str) -> No
     assert (await api.log_in("ada", password)).status_code == 201
 
 
-async def test_send_a_password_beyond_all_bounds_costs_no_hashing(api: Api, service: Service) -> None:
+async def test_send_a_password_beyond_all_bounds_costs_no_hashing(api: Api, service: Services) -> None:
     """Source: CVE-2013-1443."""
     ada = await api.account("ada")
     before = service.hasher.stats().done_total
@@ -180,7 +180,7 @@ async def redeem(api: Api, token: str, password: str = OTHER_PASSWORD) -> httpx.
     return await api.post("/v1/reset-tokens/redeem", {"token": token, "new_password": password})
 
 
-async def test_redeem_a_reset_token_works_once_and_ends_all_sessions(api: Api, service: Service) -> None:
+async def test_redeem_a_reset_token_works_once_and_ends_all_sessions(api: Api, service: Services) -> None:
     ada = await api.account("ada")
     known = (await api.log_in("ada")).json()
     token = await reset_token(api, ada)
@@ -193,7 +193,7 @@ async def test_redeem_a_reset_token_works_once_and_ends_all_sessions(api: Api, s
 
 
 async def test_redeem_every_bad_reset_token_gets_the_same_answer_and_no_hashing(
-    api: Api, service: Service
+    api: Api, service: Services
 ) -> None:
     """Source: Keycloak CVE-2026-18963; Vikunja CVE-2026-28268."""
     ada, bo, cy = await api.account("ada"), await api.account("bo"), await api.account("cy")

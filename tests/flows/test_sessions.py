@@ -8,10 +8,11 @@ from uuid import UUID
 import pytest
 import pytest_asyncio
 
-from service.app import Service
 from service.db.transaction import Tx
 from service.domain.keys import Scope
 from service.domain.users import Role
+from service.jobs.schedule import background_work
+from service.services import Services
 from service.usecases.cleanup import purge_expired
 from settings import Settings
 from settings.retention import RetentionSettings
@@ -22,7 +23,7 @@ from tests.support.settings import settings_for_tests
 _AGE = " - CAST(CAST(:span AS text) AS interval)"
 
 
-async def lie_unused(service: Service, session_id: UUID, span: str) -> None:
+async def lie_unused(service: Services, session_id: UUID, span: str) -> None:
     """Let a session lie unused for a while."""
     await execute(
         service.engine,
@@ -33,7 +34,7 @@ async def lie_unused(service: Service, session_id: UUID, span: str) -> None:
     )
 
 
-async def grow_old(service: Service, session_id: UUID, span: str) -> None:
+async def grow_old(service: Services, session_id: UUID, span: str) -> None:
     """Let a session that is in use grow old."""
     await execute(
         service.engine,
@@ -52,7 +53,7 @@ async def status(api: Api, account: Account | str) -> int:
     [(Role.USER, "6 days 23:59", "7 days"), (Role.ADMIN, "29 minutes", "30 minutes")],
 )
 async def test_leave_a_session_unused_too_long_ends_it(
-    api: Api, service: Service, role: Role, within: str, beyond: str
+    api: Api, service: Services, role: Role, within: str, beyond: str
 ) -> None:
     fresh, stale = await api.account("fresh", role=role), await api.account("stale", role=role)
     await lie_unused(service, fresh.session_id, within)
@@ -65,7 +66,7 @@ async def test_leave_a_session_unused_too_long_ends_it(
     [(Role.USER, "29 days 23:59", "30 days"), (Role.ADMIN, "11:59", "12:00")],
 )
 async def test_use_a_session_beyond_its_life_ends_it(
-    api: Api, service: Service, role: Role, within: str, beyond: str
+    api: Api, service: Services, role: Role, within: str, beyond: str
 ) -> None:
     young, old = await api.account("young", role=role), await api.account("old", role=role)
     await grow_old(service, young.session_id, within)
@@ -73,7 +74,7 @@ async def test_use_a_session_beyond_its_life_ends_it(
     assert (await status(api, young), await status(api, old)) == (200, 401)
 
 
-async def test_use_a_session_moves_its_idle_end_but_never_its_last(api: Api, service: Service) -> None:
+async def test_use_a_session_moves_its_idle_end_but_never_its_last(api: Api, service: Services) -> None:
     ada = await api.account("ada")
     await lie_unused(service, ada.session_id, "6 days")
     await grow_old(service, ada.session_id, "29 days")
@@ -89,7 +90,7 @@ async def test_use_a_session_moves_its_idle_end_but_never_its_last(api: Api, ser
 
 @pytest.mark.parametrize(("span", "moves"), [("90 minutes", False), ("2 hours", True)])
 async def test_touch_a_session_moves_its_idle_end_by_a_hundredth_of_the_lifetime_or_not_at_all(
-    api: Api, service: Service, span: str, moves: bool
+    api: Api, service: Services, span: str, moves: bool
 ) -> None:
     ada = await api.account("ada")
     await lie_unused(service, ada.session_id, span)
@@ -103,7 +104,7 @@ async def test_touch_a_session_moves_its_idle_end_by_a_hundredth_of_the_lifetime
 
 
 async def test_touch_a_session_after_the_idle_lifetime_was_shortened_holds_it_to_the_new_one(
-    api: Api, service: Service
+    api: Api, service: Services
 ) -> None:
     ada = await api.account("ada")
     await execute(service.engine, "UPDATE sessions SET last_used_at = last_used_at - interval '2 minutes'")
@@ -114,7 +115,7 @@ async def test_touch_a_session_after_the_idle_lifetime_was_shortened_holds_it_to
     assert await fetch_values(service.engine, held) == [(True,)]
 
 
-async def test_touch_a_session_in_use_changes_no_index(api: Api, service: Service) -> None:
+async def test_touch_a_session_in_use_changes_no_index(api: Api, service: Services) -> None:
     """What is written each minute for each session in use has to be a HOT update."""
     ada = await api.account("ada")
     await lie_unused(service, ada.session_id, "2 minutes")
@@ -132,7 +133,7 @@ async def test_touch_a_session_in_use_changes_no_index(api: Api, service: Servic
         await driver.execute("ROLLBACK")
 
 
-async def test_touch_a_session_that_has_ended_leaves_it_ended(api: Api, service: Service) -> None:
+async def test_touch_a_session_that_has_ended_leaves_it_ended(api: Api, service: Services) -> None:
     """Source: Keycloak CVE-2026-9802; better-auth #8708: what was revoked came back."""
     ada = await api.account("ada")
     await lie_unused(service, ada.session_id, "2 hours")
@@ -143,7 +144,7 @@ async def test_touch_a_session_that_has_ended_leaves_it_ended(api: Api, service:
     assert await fetch_values(service.engine, "SELECT count(*) FROM sessions") == [(0,)]
 
 
-async def test_touch_a_session_that_has_expired_leaves_it_expired(api: Api, service: Service) -> None:
+async def test_touch_a_session_that_has_expired_leaves_it_expired(api: Api, service: Services) -> None:
     ada = await api.account("ada")
     await lie_unused(service, ada.session_id, "2 hours")
     assert await status(api, ada) == 200
@@ -152,7 +153,7 @@ async def test_touch_a_session_that_has_expired_leaves_it_expired(api: Api, serv
     assert await status(api, ada) == 401
 
 
-async def test_delete_oneself_needs_a_log_in_of_the_last_ten_minutes(api: Api, service: Service) -> None:
+async def test_delete_oneself_needs_a_log_in_of_the_last_ten_minutes(api: Api, service: Services) -> None:
     ada = await api.account("ada")
     await grow_old(service, ada.session_id, "10 minutes")
     refused = await api.by(ada).delete("/v1/users/me")
@@ -163,7 +164,7 @@ async def test_delete_oneself_needs_a_log_in_of_the_last_ten_minutes(api: Api, s
 
 
 async def test_become_an_administrator_holds_old_sessions_to_the_shorter_life(
-    api: Api, service: Service
+    api: Api, service: Services
 ) -> None:
     admin, ada = api.by(await api.admin()), await api.account("ada")
     fresh = (await api.log_in("ada")).json()["token"]
@@ -176,7 +177,7 @@ async def test_become_an_administrator_holds_old_sessions_to_the_shorter_life(
     assert longest
 
 
-async def test_log_in_more_than_fifty_times_ends_the_longest_unused(api: Api, service: Service) -> None:
+async def test_log_in_more_than_fifty_times_ends_the_longest_unused(api: Api, service: Services) -> None:
     ada = await api.account("ada")
     await lie_unused(service, ada.session_id, "1 hour")
     await execute(
@@ -228,7 +229,7 @@ async def test_list_sessions_shows_no_token_material(api: Api) -> None:
 
 
 @pytest_asyncio.fixture
-async def replica(test_settings: Settings, shared_database: str, service: Service) -> AsyncIterator[Running]:
+async def replica(test_settings: Settings, shared_database: str, service: Services) -> AsyncIterator[Running]:
     """A second instance of the application on the same database."""
     async with serving(test_settings, shared_database) as second:
         yield second
@@ -336,17 +337,9 @@ async def test_run_the_service_clears_away_what_has_expired(database: str) -> No
         assert await purge_expired(service.background_uow(), service.policies.retention) == 0
 
 
-async def test_leave_the_service_alone_purges_by_itself(
-    database: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    purged = asyncio.Event()
-
-    async def note(*_: object) -> int:
-        purged.set()
-        return 0
-
-    monkeypatch.setattr("service.app.purge_expired", note)
-    monkeypatch.setattr("service.jobs.periodic.random.uniform", lambda *_: 0)
-    async with serving(settings_for_tests(), database):
-        async with asyncio.timeout(30):
-            await purged.wait()
+async def test_background_work_purges_expired_sessions_periodically(api: Api, service: Services) -> None:
+    await api.account("ada")
+    await execute(service.engine, "UPDATE sessions SET expires_at = now() - interval '1 day'")
+    async with background_work(service, lambda: None, jitter=lambda: 1e-4), asyncio.timeout(30):
+        while await fetch_values(service.engine, "SELECT id FROM sessions"):  # noqa: ASYNC110 - polls the database
+            await asyncio.sleep(0.01)

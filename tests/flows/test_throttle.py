@@ -10,8 +10,8 @@ import pytest
 import pytest_asyncio
 from sqlalchemy import text
 
-from service.app import Service
 from service.domain.throttle import ThrottlePolicy
+from service.services import Services
 from settings.database import DatabaseSettings
 from settings.http import HttpSettings
 from settings.throttle import ThrottleSettings
@@ -44,12 +44,12 @@ async def guess(api: Api, login_id: str = "ada", count: int = 1, **more: str) ->
     return [(await api.log_in(login_id, WRONG, **more)).status_code for _ in range(count)]
 
 
-async def lapse(service: Service) -> None:
+async def lapse(service: Services) -> None:
     """Let the waits of all accounts pass."""
     await execute(service.engine, "UPDATE login_buckets SET blocked_until = now()")
 
 
-async def age(service: Service, by: str) -> None:
+async def age(service: Services, by: str) -> None:
     """Make everything that the throttle knows older."""
     await execute(
         service.engine,
@@ -66,11 +66,11 @@ async def age(service: Service, by: str) -> None:
     )
 
 
-async def forget_networks(service: Service) -> None:
+async def forget_networks(service: Services) -> None:
     await execute(service.engine, "DELETE FROM network_buckets")
 
 
-async def counted(service: Service) -> list[tuple[object, ...]]:
+async def counted(service: Services) -> list[tuple[object, ...]]:
     return await fetch_values(service.engine, "SELECT failures FROM login_buckets ORDER BY failures")
 
 
@@ -81,13 +81,13 @@ def assert_throttled(answer: httpx.Response) -> int:
     return int(answer.headers["Retry-After"])
 
 
-async def test_guess_wrong_five_times_is_free_and_then_waits(api: Api, service: Service) -> None:
+async def test_guess_wrong_five_times_is_free_and_then_waits(api: Api, service: Services) -> None:
     await api.account("ada")
     assert await guess(api, count=5) == [401] * 5
     assert 1 <= assert_throttled(await api.log_in("ada", WRONG)) <= INITIAL_BACKOFF_S
 
 
-async def test_guess_while_throttled_is_neither_verified_nor_counted(api: Api, service: Service) -> None:
+async def test_guess_while_throttled_is_neither_verified_nor_counted(api: Api, service: Services) -> None:
     await api.account("ada")
     await guess(api, count=5)
     before = service.hasher.stats().done_total
@@ -101,7 +101,7 @@ async def test_guess_while_throttled_is_neither_verified_nor_counted(api: Api, s
 
 
 async def test_guess_on_and_on_doubles_the_wait_up_to_a_quarter_of_an_hour(
-    api: Api, service: Service
+    api: Api, service: Services
 ) -> None:
     await api.account("ada")
     waits = []
@@ -126,7 +126,7 @@ def test_wait_by_default_doubles_from_a_second_to_a_quarter_of_an_hour() -> None
 
 
 async def test_guess_as_a_stranger_more_than_thirty_times_an_hour_waits_for_the_hour(
-    api: Api, service: Service, at: At
+    api: Api, service: Services, at: At
 ) -> None:
     await api.account("ada")
     for turn in range(30):
@@ -138,7 +138,7 @@ async def test_guess_as_a_stranger_more_than_thirty_times_an_hour_waits_for_the_
 
 
 async def test_guess_a_hundred_times_in_a_row_closes_the_account_to_strangers_for_good(
-    api: Api, service: Service, at: At
+    api: Api, service: Services, at: At
 ) -> None:
     ada = await api.account("ada")
     device = (await at(HOME).log_in("ada")).json()["device_token"]
@@ -157,7 +157,7 @@ async def test_guess_a_hundred_times_in_a_row_closes_the_account_to_strangers_fo
 
 
 async def test_guess_three_hundred_times_at_once_verifies_no_more_than_in_a_row(
-    api: Api, service: Service, at: At
+    api: Api, service: Services, at: At
 ) -> None:
     """Source: CVE-2023-47111."""
     await api.account("ada")
@@ -176,7 +176,7 @@ async def test_guess_three_hundred_times_at_once_verifies_no_more_than_in_a_row(
     assert await counted(service) == [(verified,)]
 
 
-async def test_guess_while_waiting_does_not_touch_the_locked_count(api: Api, service: Service) -> None:
+async def test_guess_while_waiting_does_not_touch_the_locked_count(api: Api, service: Services) -> None:
     await api.account("ada")
     assert await guess(api, count=6) == [401] * 5 + [429]
     async with service.engine.connect() as connection:
@@ -185,7 +185,7 @@ async def test_guess_while_waiting_does_not_touch_the_locked_count(api: Api, ser
 
 
 async def test_guess_at_many_names_at_once_tells_no_more_than_the_limit_of_the_network(
-    api: Api, service: Service
+    api: Api, service: Services
 ) -> None:
     await api.account("ada")
     at_once = asyncio.Semaphore(40)
@@ -201,7 +201,7 @@ async def test_guess_at_many_names_at_once_tells_no_more_than_the_limit_of_the_n
 
 
 async def test_log_in_from_a_network_at_its_limit_is_not_told_that_the_password_was_right(
-    api: Api, service: Service, monkeypatch: pytest.MonkeyPatch
+    api: Api, service: Services, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Others may reach the limit while this password is being verified."""
     await api.account("ada")
@@ -225,7 +225,7 @@ async def test_log_in_from_a_network_at_its_limit_is_not_told_that_the_password_
     "neighbours", [["203.0.113.66"] * 21, [f"2001:db8:0:1::{n:x}" for n in range(1, 22)]]
 )
 async def test_guess_from_one_network_more_than_twenty_times_a_minute_waits(
-    api: Api, service: Service, at: At, neighbours: list[str]
+    api: Api, service: Services, at: At, neighbours: list[str]
 ) -> None:
     await api.account("ada")
     for turn, ip in enumerate(neighbours[:20]):
@@ -237,7 +237,7 @@ async def test_guess_from_one_network_more_than_twenty_times_a_minute_waits(
 
 
 async def test_guess_from_one_network_more_than_two_hundred_times_an_hour_waits(
-    api: Api, service: Service
+    api: Api, service: Services
 ) -> None:
     await guess(api, "nobody")
     await execute(service.engine, "UPDATE network_buckets SET hour_failures = 200")
@@ -246,7 +246,9 @@ async def test_guess_from_one_network_more_than_two_hundred_times_an_hour_waits(
     assert await guess(api, "somebody") == [401]
 
 
-async def test_guess_at_a_name_without_account_is_throttled_alike(api: Api, service: Service, at: At) -> None:
+async def test_guess_at_a_name_without_account_is_throttled_alike(
+    api: Api, service: Services, at: At
+) -> None:
     """Source: GHSA-c27j-76xg-6x4f."""
     await api.account("ada")
     seen: dict[str, list[tuple[int, bool]]] = {}
@@ -258,14 +260,14 @@ async def test_guess_at_a_name_without_account_is_throttled_alike(api: Api, serv
 
 @pytest.mark.parametrize("spellings", [["ada", "ADA", "Ada", "aDa", "adA"], ["\u0130", "\u0130"]])
 async def test_guess_in_several_spellings_counts_together(
-    api: Api, service: Service, spellings: list[str]
+    api: Api, service: Services, spellings: list[str]
 ) -> None:
     for login_id in spellings:
         assert await guess(api, login_id) == [401]
     assert await counted(service) == [(len(spellings),)]
 
 
-async def test_guess_by_strangers_does_not_lock_out_the_owner(api: Api, service: Service, at: At) -> None:
+async def test_guess_by_strangers_does_not_lock_out_the_owner(api: Api, service: Services, at: At) -> None:
     """Source: OWASP ASVS 5.0 6.1.1."""
     await api.account("ada")
     known = (await at(HOME).log_in("ada")).json()
@@ -281,7 +283,7 @@ async def test_guess_by_strangers_does_not_lock_out_the_owner(api: Api, service:
 
 
 async def test_guess_by_neighbours_does_not_lock_out_the_owner_on_a_known_device(
-    api: Api, service: Service, at: At
+    api: Api, service: Services, at: At
 ) -> None:
     await api.account("ada")
     known = (await at(HOME).log_in("ada")).json()
@@ -295,7 +297,7 @@ async def test_guess_by_neighbours_does_not_lock_out_the_owner_on_a_known_device
 
 
 async def test_guess_on_a_known_device_is_throttled_in_its_own_right(
-    api: Api, service: Service, at: At
+    api: Api, service: Services, at: At
 ) -> None:
     await api.account("ada")
     device = (await at(HOME).log_in("ada")).json()["device_token"]
@@ -304,7 +306,7 @@ async def test_guess_on_a_known_device_is_throttled_in_its_own_right(
 
 
 async def test_guess_with_the_device_token_of_another_account_counts_as_a_stranger(
-    api: Api, service: Service, at: At
+    api: Api, service: Services, at: At
 ) -> None:
     await api.account("ada")
     await api.account("mallory")
@@ -313,7 +315,7 @@ async def test_guess_with_the_device_token_of_another_account_counts_as_a_strang
     assert await guess(at("192.0.2.1"), count=3) == [401, 401, 429]
 
 
-async def test_log_in_clears_its_own_bucket_and_no_other(api: Api, service: Service, at: At) -> None:
+async def test_log_in_clears_its_own_bucket_and_no_other(api: Api, service: Services, at: At) -> None:
     """Source: the notice of allauth 65.8: a success cleared the network's failures."""
     await api.account("ada")
     device = (await at(HOME).log_in("ada")).json()["device_token"]
@@ -328,7 +330,7 @@ async def test_log_in_clears_its_own_bucket_and_no_other(api: Api, service: Serv
 
 
 async def test_change_the_password_wrongly_again_and_again_is_throttled(
-    api: Api, service: Service, at: At
+    api: Api, service: Services, at: At
 ) -> None:
     """Source: Keycloak CVE-2026-9798: one path to a password was not throttled."""
     ada = api.by(await api.account("ada"))
@@ -349,7 +351,7 @@ async def test_change_the_password_wrongly_again_and_again_is_throttled(
 
 
 @pytest_asyncio.fixture
-async def replica(shared_database: str, service: Service) -> AsyncIterator[Running]:
+async def replica(shared_database: str, service: Services) -> AsyncIterator[Running]:
     """A second instance of the application on the same database."""
     async with serving(SETTINGS, shared_database) as second:
         yield second

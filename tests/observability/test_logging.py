@@ -1,16 +1,18 @@
-"""What stands in a log line, and what never does."""
+"""Log lines: their fields, and what never occurs in them."""
 
 import io
 import json
 import logging
+import re
 import sys
 from collections.abc import Iterator
-from typing import Any, cast
+from typing import Any
 from uuid import UUID
 
 import pytest
 import structlog
 
+from service.observability import access_log
 from service.observability.access_log import RequestRecord, entry_from, log_request
 from service.observability.logging import configure_logs, configure_server_logs
 from settings.log import LogSettings
@@ -20,14 +22,14 @@ from tests.support.settings import settings_for_tests
 TRACE = "4bf92f3577b34da6a3ce929d0e0e4736"
 
 
-class Written:
-    """Reads what was logged."""
+class LogReader:
+    """Reads the lines that were logged."""
 
     def __init__(self) -> None:
         self.stream = io.StringIO()
 
     def read(self) -> list[dict[str, Any]]:
-        """Give the lines written since the last time; the tests' own client logs too, and does not count."""
+        """Return the lines written since the last call, but those of the tests' own client."""
         text = self.stream.getvalue()
         self.stream.seek(0)
         self.stream.truncate()
@@ -36,33 +38,35 @@ class Written:
 
 
 @pytest.fixture
-def lines(monkeypatch: pytest.MonkeyPatch) -> Iterator[Written]:
+def lines(monkeypatch: pytest.MonkeyPatch) -> Iterator[LogReader]:
     """What is logged as JSON from now on."""
-    before, root, written = structlog.get_config(), logging.getLogger(), Written()
+    before, root, reader = structlog.get_config(), logging.getLogger(), LogReader()
     handlers, level = root.handlers[:], root.level
-    monkeypatch.setattr(sys, "stderr", written.stream)
+    sink = access_log.set_sink(lambda _entry: None)
+    monkeypatch.setattr(sys, "stderr", reader.stream)
     configure_logs(settings_for_tests(log=LogSettings(format="json")))
     structlog.configure(cache_logger_on_first_use=False)
     structlog.contextvars.clear_contextvars()
-    yield written
+    yield reader
     structlog.configure(**before)
+    access_log.set_sink(sink)
     root.handlers[:] = handlers
     root.setLevel(level)
 
 
-async def test_log_a_request_writes_json_with_request_and_trace_id(api: Api, lines: Written) -> None:
+async def test_log_request_as_json_carries_request_and_trace_id(api: Api, lines: LogReader) -> None:
     await api.account("ada")
     lines.read()
-    answer = await api.log_in("ada", "not the password at all")
+    response = await api.log_in("ada", "not the password at all")
     traced = await api.get("/v1/users/me", headers={"traceparent": f"00-{TRACE}-00f067aa0ba902b7-01"})
 
-    written = lines.read()
-    request_id = answer.headers["x-request-id"]
-    assert {line["event"] for line in written if line["request_id"] == request_id} == {
+    logged = lines.read()
+    request_id = response.headers["x-request-id"]
+    assert {line["event"] for line in logged if line["request_id"] == request_id} == {
         "login.failed",
         "request",
     }
-    (access,) = [line for line in written if line["request_id"] == traced.headers["x-request-id"]]
+    (access,) = [line for line in logged if line["request_id"] == traced.headers["x-request-id"]]
     assert (access["trace_id"], access["status"], access["level"]) == (TRACE, 401, "info")
     assert access["route"] == "/v1/users/{user_id}"
     assert str(access["at"]).endswith("Z")
@@ -71,8 +75,8 @@ async def test_log_a_request_writes_json_with_request_and_trace_id(api: Api, lin
 @pytest.mark.parametrize(
     "value", ["", "00-" + "0" * 32 + "-00f067aa0ba902b7-01", '00-"}\n{"-1-01', "x" * 400]
 )
-async def test_log_a_request_with_a_bad_traceparent_takes_no_trace_id(
-    api: Api, lines: Written, value: str
+async def test_log_request_with_a_malformed_traceparent_has_no_trace_id(
+    api: Api, lines: LogReader, value: str
 ) -> None:
     lines.read()
     await api.get("/v1/users/me", headers={"traceparent": value.replace("\n", "\t")})
@@ -80,7 +84,7 @@ async def test_log_a_request_with_a_bad_traceparent_takes_no_trace_id(
     assert "trace_id" not in access
 
 
-async def test_log_requests_tells_no_secret_and_no_name(api: Api, lines: Written) -> None:
+async def test_log_requests_contains_no_secret_and_no_name(api: Api, lines: LogReader) -> None:
     ada = await api.account("ada-in-the-logs")
     lines.read()
     await api.log_in(ada.login_id)
@@ -88,44 +92,66 @@ async def test_log_requests_tells_no_secret_and_no_name(api: Api, lines: Written
     await api.by(ada).get("/v1/users/me", params={"token": ada.token})
     await api.post("/v1/sessions", {"login_id": ada.login_id, "password": ["no text"]})
 
-    written = lines.read()
-    assert len(written) >= 4
+    logged = lines.read()
+    assert len(logged) >= 4
     secrets = (ada.login_id, ada.token, PASSWORD, "a wrong password it is", "no text", "Ada")
-    assert not [secret for secret in secrets if secret in json.dumps(written)]
+    assert not [secret for secret in secrets if secret in json.dumps(logged)]
 
 
-@pytest.mark.parametrize(
-    "record",
-    [
-        RequestRecord("GET", "/v1/users/{user_id}", 200, 0.0012345, "id", None, UUID(int=7)),
-        RequestRecord("POST", None, 503, 0.2, "id", None, None, f"00-{TRACE}-00f067aa0ba902b7-01"),
-    ],
-    ids=["plain", "traced"],
-)
-def test_log_a_request_past_the_logger_writes_the_same(
-    lines: Written, record: RequestRecord, monkeypatch: pytest.MonkeyPatch
+UNTRACED = RequestRecord("GET", "/v1/users/{user_id}", 200, 0.0012345, "id", None, UUID(int=7))
+TRACED = RequestRecord("POST", None, 503, 0.2, "id", None, None, f"00-{TRACE}-00f067aa0ba902b7-01")
+
+
+@pytest.mark.parametrize("record", [UNTRACED, TRACED], ids=["untraced", "traced"])
+def test_log_request_of_a_server_writes_the_same_line_as_without_a_thread(
+    lines: LogReader, record: RequestRecord, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(sys, "stderr", lines.stream)
-    line = entry_from(record, record.method)
-    log_request(line)
-    tell = configure_server_logs(settings_for_tests(log=LogSettings(format="json")))
-    tell(line)
-    cast(Any, tell).__self__.drain()
+    entry = entry_from(record, record.method)
+    log_request(entry)
+    writer = configure_server_logs(settings_for_tests(log=LogSettings(format="json")))
+    log_request(entry)
+    writer.drain()
 
-    slow, fast = lines.read()
-    assert slow.pop("at")[:16] == fast.pop("at")[:16]
-    assert fast == slow
+    direct, threaded = lines.read()
+    assert direct == threaded
+    assert direct["logger"] == "rollcall.access"
 
 
-@pytest.mark.parametrize(("chosen", "told"), [("info", 1), ("warning", 0)])
-def test_log_a_request_of_a_server_heeds_the_level(
-    lines: Written, chosen: str, told: int, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize(("record", "route"), [(UNTRACED, "/v1/users/{user_id}"), (TRACED, "")])
+def test_log_request_on_a_console_shows_the_same_fields(
+    lines: LogReader, record: RequestRecord, route: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(sys, "stderr", lines.stream)
-    settings = settings_for_tests(log=LogSettings.model_validate({"format": "json", "level": chosen}))
-    tell = configure_server_logs(settings)
-    structlog.configure(cache_logger_on_first_use=False)
-    tell(entry_from(RequestRecord("GET", "/v1/users", 200, 0.1, "id", None, None), "GET"))
-    if told:
-        cast(Any, tell).__self__.drain()
-    assert len(lines.read()) == told
+    configure_logs(settings_for_tests(log=LogSettings(format="console")))
+    log_request(entry_from(record, record.method))
+
+    (line,) = re.sub(r"\x1b\[[0-9;]*m", "", lines.stream.getvalue()).splitlines()
+    assert f"status={record.status}" in line
+    assert f"route={route} " in line
+    assert ("trace_id=" in line) == (record.traceparent is not None)
+
+
+@pytest.mark.parametrize(("level", "statuses"), [("info", [200, 503]), ("warning", [503]), ("error", [])])
+def test_log_request_below_the_level_writes_nothing(
+    lines: LogReader, level: str, statuses: list[int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sys, "stderr", lines.stream)
+    settings = settings_for_tests(log=LogSettings.model_validate({"format": "json", "level": level}))
+    writer = configure_server_logs(settings)
+    for record in (UNTRACED, TRACED):
+        log_request(entry_from(record, record.method))
+    writer.drain()
+    assert [line["status"] for line in lines.read()] == statuses
+
+
+def test_log_events_of_any_logger_names_it(lines: LogReader) -> None:
+    structlog.get_logger("rollcall.audit").info("user.created")
+    structlog.get_logger("rollcall").warning("not_ready")
+    logging.getLogger("a.library").warning("a sentence")
+
+    assert [(line["logger"], line["event"]) for line in lines.read()] == [
+        ("rollcall.audit", "user.created"),
+        ("rollcall", "not_ready"),
+        ("a.library", "a sentence"),
+    ]

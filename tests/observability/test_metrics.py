@@ -32,8 +32,8 @@ _WORKER = """
 import structlog, sys
 structlog.configure(logger_factory=structlog.WriteLoggerFactory(sys.stderr))
 from service.observability.access_log import RequestRecord
-from service.observability.metrics import MetricsSnapshot, RequestTelemetry
-from service.security.hashing.hasher import HashingStats
+from service.observability.metrics import RequestTelemetry
+from service.observability.stats import HashingStats, MetricsSnapshot
 
 readings = MetricsSnapshot(HashingStats(2, 0, float(sys.argv[1]), 0, 3, 1), (), 7)
 telemetry = RequestTelemetry(lambda: readings)

@@ -257,8 +257,8 @@ MUTATIONS = (
     Mutation(
         "What is logged of a failure repeats nothing",
         "service/observability/exception_report.py",
-        'facts: dict[str, Any] = {"error": _name_of(error)}',
-        'facts: dict[str, Any] = {"error": " ".join(map(str, chain))}',
+        'fields: dict[str, Any] = {"error": _name_of(error)}',
+        'fields: dict[str, Any] = {"error": " ".join(map(str, chain))}',
         f"{_FLOWS}/test_secrets.py",
     ),
     Mutation(
@@ -343,7 +343,7 @@ MUTATIONS = (
     Mutation(
         "A hash that cannot be renewed does not fail the log-in",
         _SESSIONS,
-        'await run_and_log("rehash", partial(_renew, uow, login, password, hasher))',
+        "await _try_renew(uow, login, password, hasher)",
         "await _renew(uow, login, password, hasher)",
         f"{_FLOWS}/test_login.py::test_fail_to_renew_the_hash_leaves_the_log_in_standing",
     ),

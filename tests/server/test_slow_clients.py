@@ -7,11 +7,11 @@ import uvicorn
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from uvicorn.server import ServerState
 
-from service.server.slow_clients import HEADERS_WITHIN_S, SlowClientGuard
+from service.server.slow_clients import HEADERS_TIMEOUT_S, SlowClientGuard
 
 
 class Transport(asyncio.Transport):
-    """A connection that goes nowhere."""
+    """A transport without a peer."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -32,21 +32,21 @@ class Transport(asyncio.Transport):
 
 
 @dataclass
-class Place:
-    """A connection of a server, and the watch over it."""
+class GuardedConnection:
+    """A connection of a server, and the guard that watches it."""
 
     protocol: HttpToolsProtocol
     transport: Transport
-    idleness: SlowClientGuard
-    release: asyncio.Event
+    guard: SlowClientGuard
+    may_respond: asyncio.Event
 
 
 @pytest.fixture
-async def place() -> Place:
-    release = asyncio.Event()
+async def connection() -> GuardedConnection:
+    may_respond = asyncio.Event()
 
     async def app(scope: Any, receive: Any, send: Any) -> None:
-        await release.wait()
+        await may_respond.wait()
         await send({"type": "http.response.start", "status": 204, "headers": []})
         await send({"type": "http.response.body"})
 
@@ -55,54 +55,61 @@ async def place() -> Place:
     config.load()
     protocol, transport = HttpToolsProtocol(config, state, {}), Transport()
     protocol.connection_made(transport)
-    return Place(protocol, transport, SlowClientGuard(state.connections), release)
+    return GuardedConnection(protocol, transport, SlowClientGuard(state.connections), may_respond)
 
 
 REQUEST = b"GET / HTTP/1.1\r\nHost: here\r\n\r\n"
+PARTIAL_REQUEST = REQUEST[:20]
 
 
-async def settle() -> None:
+async def run_application() -> None:
     for _ in range(5):
         await asyncio.sleep(0)
 
 
-async def test_connection_whose_headers_do_not_end_is_closed_after_their_time(place: Place) -> None:
-    place.protocol.data_received(REQUEST[:20])
-    place.idleness.close_slow(0)
-    place.idleness.close_slow(HEADERS_WITHIN_S - 0.1)
-    assert not place.transport.is_closed
-    place.idleness.close_slow(HEADERS_WITHIN_S)
-    assert place.transport.is_closed
+async def test_close_slow_with_incomplete_headers_closes_after_the_timeout(
+    connection: GuardedConnection,
+) -> None:
+    connection.protocol.data_received(PARTIAL_REQUEST)
+    connection.guard.close_slow(0)
+    connection.guard.close_slow(HEADERS_TIMEOUT_S - 0.1)
+    assert not connection.transport.is_closed
+    connection.guard.close_slow(HEADERS_TIMEOUT_S)
+    assert connection.transport.is_closed
 
 
-async def test_connection_in_the_middle_of_a_request_is_left_alone(place: Place) -> None:
-    place.protocol.data_received(REQUEST)
-    await settle()
-    for now_s in (0, HEADERS_WITHIN_S, 2 * HEADERS_WITHIN_S):
-        place.idleness.close_slow(now_s)
-    place.idleness.end_all()
-    assert not place.transport.is_closed
-    place.release.set()
-    await settle()
-    assert place.transport.written.startswith(b"HTTP/1.1 204")
+async def test_close_slow_during_a_request_leaves_the_connection_open(connection: GuardedConnection) -> None:
+    connection.protocol.data_received(REQUEST)
+    await run_application()
+    for now_s in (0, HEADERS_TIMEOUT_S, 2 * HEADERS_TIMEOUT_S):
+        connection.guard.close_slow(now_s)
+    connection.guard.close_idle()
+    assert not connection.transport.is_closed
+    connection.may_respond.set()
+    await run_application()
+    assert connection.transport.written.startswith(b"HTTP/1.1 204")
 
 
-async def test_connection_at_rest_between_requests_is_left_to_its_own_limit(place: Place) -> None:
-    place.release.set()
-    place.protocol.data_received(REQUEST)
-    await settle()
-    place.idleness.close_slow(0)
-    place.idleness.close_slow(HEADERS_WITHIN_S)
-    assert not place.transport.is_closed
-    place.idleness.end_all()
-    assert place.transport.is_closed
+async def test_close_slow_between_requests_leaves_the_connection_to_keep_alive(
+    connection: GuardedConnection,
+) -> None:
+    connection.may_respond.set()
+    connection.protocol.data_received(REQUEST)
+    await run_application()
+    connection.guard.close_slow(0)
+    connection.guard.close_slow(HEADERS_TIMEOUT_S)
+    assert not connection.transport.is_closed
+    connection.guard.close_idle()
+    assert connection.transport.is_closed
 
 
-async def test_connection_whose_second_request_does_not_end_is_closed_after_its_time(place: Place) -> None:
-    place.release.set()
-    place.protocol.data_received(REQUEST)
-    await settle()
-    place.protocol.data_received(REQUEST[:20])
-    place.idleness.close_slow(0)
-    place.idleness.close_slow(HEADERS_WITHIN_S)
-    assert place.transport.is_closed
+async def test_close_slow_with_an_incomplete_second_request_closes_after_the_timeout(
+    connection: GuardedConnection,
+) -> None:
+    connection.may_respond.set()
+    connection.protocol.data_received(REQUEST)
+    await run_application()
+    connection.protocol.data_received(PARTIAL_REQUEST)
+    connection.guard.close_slow(0)
+    connection.guard.close_slow(HEADERS_TIMEOUT_S)
+    assert connection.transport.is_closed

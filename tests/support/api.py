@@ -10,7 +10,7 @@ from uuid import UUID
 import httpx
 from litestar import Litestar
 
-from service.app import Service, create_app
+from service.app import create_app
 from service.db.repositories.keys import NewApiKey
 from service.db.repositories.sessions import NewSession
 from service.db.repositories.users import NewUser
@@ -18,6 +18,7 @@ from service.domain.ids import new_id
 from service.domain.keys import Scope
 from service.domain.users import Role, State
 from service.security.tokens import API_KEY_PREFIX, SESSION_PREFIX, new_token
+from service.services import Services
 from settings import Settings
 from tests.support.contract import Contract
 
@@ -30,7 +31,7 @@ class Running:
     """A running application."""
 
     app: Litestar
-    service: Service
+    service: Services
 
     def client(self, *, ip: str = "127.0.0.1", **options: Any) -> httpx.AsyncClient:
         """Make a client from some address."""
@@ -68,7 +69,7 @@ async def serving(settings: Settings, dsn: str) -> AsyncIterator[Running]:
     try:
         if task.done():
             await task
-        yield Running(app, app.state["service"])
+        yield Running(app, app.state["services"])
     finally:
         stop.set()
         await task
@@ -92,7 +93,7 @@ class Account:
 class Api:
     """Requests in short, as somebody. Accounts and keys for them are made past the API."""
 
-    def __init__(self, client: httpx.AsyncClient, service: Service, token: str | None = None) -> None:
+    def __init__(self, client: httpx.AsyncClient, service: Services, token: str | None = None) -> None:
         self.client = client
         self.service = service
         self.token = token

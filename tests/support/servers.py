@@ -4,9 +4,7 @@ import socket
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
-import uvicorn
-
-from service.server.serving import _config
+from service.server.uvicorn_server import make_server
 from tests.support.api import Running
 
 
@@ -15,11 +13,9 @@ async def listening(running: Running) -> AsyncIterator[tuple[str, int]]:
     """Serve an application that already lives; give host and port."""
     listener = socket.socket()
     listener.bind(("127.0.0.1", 0))
-    config = _config(running.service.settings, running.app)
-    config.lifespan, config.log_config = "off", None
-    config.load()
-    server = uvicorn.Server(config)
-    server.lifespan = config.lifespan_class(config)
+    server = make_server(running.app, lifespan="off")
+    server.config.load()
+    server.lifespan = server.config.lifespan_class(server.config)
     await server.startup(sockets=[listener])
     try:
         yield listener.getsockname()

@@ -12,10 +12,10 @@ import click
 from alembic.util import CommandError
 from sqlalchemy.exc import DBAPIError
 
+from service.cli.console import print_result, print_status
 from service.cli.rehearse.environment import checksum, fill, make_key, serving, stand_in_the_way
 from service.cli.rehearse.load import Tally, live, read_back
 from service.cli.target import MigrationTarget, configured_target
-from service.console import print_result, print_status
 from service.db.migrations.history import alembic_config, list_revisions
 from service.db.migrations.running import downgrade, upgrade
 from service.db.migrations.scratch import scratch_database

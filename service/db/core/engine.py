@@ -2,7 +2,6 @@
 
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
-from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any, TypeAlias, cast
 from urllib.parse import parse_qsl, unquote, urlencode, urlsplit
@@ -14,6 +13,8 @@ from sqlalchemy.engine.interfaces import DBAPIConnection
 from sqlalchemy.exc import DisconnectionError, InvalidatePoolError
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 from sqlalchemy.pool import QueuePool
+
+from service.observability.stats import PoolStats
 
 _URL = "postgresql+asyncpg://"
 _PORT = 5432
@@ -50,18 +51,6 @@ class _Connection(_Driver):
         frozen would cost a request that has used up its time two seconds more.
         """
         await super().close(timeout=None if timeout is None else min(timeout, _CLOSE_TIMEOUT_S))
-
-
-@dataclass(frozen=True, slots=True)
-class PoolStats:
-    """How the connections of a pool are used at a moment."""
-
-    name: str
-    used: int
-    idle: int
-    limit: int
-    waiting: int | None = None
-    """How many wait for a connection, where that is known."""
 
 
 _LIBPQ_ONLY = frozenset({

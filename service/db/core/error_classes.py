@@ -8,6 +8,7 @@ import asyncpg
 from sqlalchemy import exc as sa
 
 from service.domain.errors import DatabaseUnavailable, OutcomeUnknown, RollcallError
+from service.observability.exception_report import summarize
 
 _UNAVAILABLE_CLASSES = ("08", "28", "53", "58")
 """Connection, authorization (only ever at connect), resources, input and output of the server's system."""
@@ -100,18 +101,8 @@ def constraint_of(exc: BaseException) -> str | None:
 
 
 def describe(exc: BaseException) -> dict[str, str]:
-    """What may be logged of a failure: type, sqlstate, constraint and table, as far as known.
-
-    Source: OWASP ASVS 5.0 16.2.5 (no sensitive values in logs): the message and its detail stay out.
-    """
-    error = _driver_error(exc)
-    known = {
-        "type": type(error).__name__,
-        "sqlstate": sqlstate_of(error),
-        "constraint": constraint_of(error),
-        "table": getattr(error, "table_name", None),
-    }
-    return {name: value for name, value in known.items() if value}
+    """Return what may be logged of a database failure, as the driver raised it."""
+    return summarize(_driver_error(exc))
 
 
 def _driver_error(exc: BaseException) -> BaseException:

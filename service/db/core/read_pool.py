@@ -16,10 +16,11 @@ import structlog
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 from sqlalchemy.pool import QueuePool
 
-from service.db.core.engine import PoolStats, Record
+from service.db.core.engine import Record
 from service.db.core.error_classes import describe, is_disconnect, is_retryable, translate
 from service.db.core.statements import ReadQuery
 from service.domain.errors import DatabaseUnavailable
+from service.observability.stats import PoolStats
 
 __all__ = ["ReadPool", "ReadQuery", "Record"]
 

@@ -20,10 +20,10 @@ import structlog
 from sqlalchemy import func, literal_column, select
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from service.db.core.engine import PoolStats
 from service.db.core.error_classes import describe
 from service.db.core.read_pool import ReadPool, ReadQuery, Record
 from service.domain.wal_position import WalPosition
+from service.observability.stats import PoolStats
 
 PROBE_INTERVAL: Final = timedelta(seconds=1)
 

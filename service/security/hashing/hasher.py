@@ -6,7 +6,6 @@ import time
 from base64 import b64encode
 from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager, nullcontext, suppress
-from dataclasses import dataclass
 from datetime import timedelta
 from functools import partial
 from threading import Lock
@@ -16,6 +15,7 @@ import argon2
 from argon2.exceptions import HashingError
 
 from service.domain.errors import HashingBusy
+from service.observability.stats import HashingStats
 from service.security.hashing import imported_hashes
 from service.security.hashing.limiter import HashingLimiter
 from service.security.hashing.pool import HashingPool
@@ -35,18 +35,6 @@ _PERMITS_PER_WORKER = 3  # enough to keep the threads busy while others wait for
 _MEMORY_SHARE = 4
 _MIN_LANE_KIB = 8
 _MEAN_WEIGHT = 1 / 8
-
-
-@dataclass(frozen=True, slots=True)
-class HashingStats:
-    """What goes on now, and how many hashes were done and how many refused since the hasher was made."""
-
-    workers: int
-    queued: int
-    oldest_wait_seconds: float
-    running: int
-    done_total: int
-    shed_total: int
 
 
 class PasswordHasher:

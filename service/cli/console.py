@@ -1,4 +1,4 @@
-"""What commands print: results on standard output, everything else on standard error."""
+"""Print results on standard output and everything else on standard error."""
 
 import click
 
@@ -9,11 +9,11 @@ def print_result(text: str = "") -> None:
 
 
 def print_status(text: str) -> None:
-    """Tell how things go."""
+    """Print progress or advice."""
     click.echo(text, err=True)
 
 
 def print_error(*sentences: str) -> None:
-    """Tell what is wrong, one sentence a line."""
+    """Print what is wrong, one sentence a line."""
     for sentence in sentences:
         click.echo(sentence, err=True)

@@ -1,0 +1,47 @@
+"""Whether this process should receive requests."""
+
+import asyncio
+from datetime import timedelta
+
+import structlog
+from sqlalchemy.ext.asyncio import AsyncEngine
+
+from service.db.core import error_classes
+from service.db.migrations.compatibility import SUPPORTED, SchemaStatus, number_of, read_revision
+
+READINESS_TIMEOUT = timedelta(seconds=1)
+_log = structlog.get_logger("rollcall")
+
+
+class Readiness:
+    """Checks that the process is not draining and that its database answers with a supported schema."""
+
+    def __init__(self, engine: AsyncEngine) -> None:
+        self._engine = engine
+        self.is_draining = False
+        self.schema_revision: int | None = None
+        """The number of the database's revision at the last `refresh_schema_revision`, None if unknown."""
+
+    async def is_ready(self) -> bool:
+        """Return whether the process can serve; log `not_ready` with the reason if it cannot."""
+        if self.is_draining:
+            return False
+        try:
+            async with asyncio.timeout(READINESS_TIMEOUT.total_seconds()):
+                revision = await read_revision(self._engine)
+        except Exception as error:  # noqa: BLE001 - any failure means not ready
+            _log.warning("not_ready", reason="database", **error_classes.describe(error))
+            return False
+        status = SUPPORTED.classify(revision)
+        if status is not SchemaStatus.INSIDE:
+            _log.warning("not_ready", reason=f"schema {status}", schema=revision, served=str(SUPPORTED))
+        return status is SchemaStatus.INSIDE
+
+    async def refresh_schema_revision(self) -> None:
+        """Read `schema_revision` from the database; an unavailable database makes it None."""
+        try:
+            self.schema_revision = number_of(await read_revision(self._engine))
+        except Exception as error:
+            if error_classes.translate(error) is None and not isinstance(error, ValueError):
+                raise
+            self.schema_revision = None

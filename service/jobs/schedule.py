@@ -1,0 +1,56 @@
+"""The background work of a serving process."""
+
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from datetime import timedelta
+from functools import partial
+
+from service import __version__
+from service.db import instances
+from service.db.core.replica import PROBE_INTERVAL
+from service.domain.ids import new_id
+from service.jobs.periodic import PeriodicTask, interval_jitter, run_and_log, run_periodically
+from service.services import Services
+from service.usecases.cleanup import purge_expired
+
+LAST_USED_INTERVAL = timedelta(seconds=5)
+METRICS_INTERVAL = timedelta(seconds=5)
+
+
+@asynccontextmanager
+async def background_work(
+    services: Services, refresh_metrics: Callable[[], None], *, jitter: Callable[[], float] = interval_jitter
+) -> AsyncIterator[None]:
+    """Run the periodic tasks as long as the block runs.
+
+    The instance is registered before the block; after it, pending writes are flushed and it is unregistered.
+    """
+    engine, instance = services.background_engine, instances.Instance.here(new_id(), __version__)
+
+    async def refresh() -> None:
+        await services.readiness.refresh_schema_revision()
+        refresh_metrics()
+
+    record_heartbeat = partial(instances.record_heartbeat, engine, instance)
+    at_start = [
+        PeriodicTask("heartbeat", instances.HEARTBEAT_INTERVAL, record_heartbeat),
+        PeriodicTask("metrics", METRICS_INTERVAL, refresh),
+    ]
+    if services.replica is not None:
+        at_start.append(PeriodicTask("replica", PROBE_INTERVAL, services.replica.probe))
+    flush = PeriodicTask(
+        "last_used", LAST_USED_INTERVAL, lambda: services.last_used.flush(services.background_uow())
+    )
+    purge = PeriodicTask(
+        "purge",
+        services.settings.retention.purge_interval,
+        lambda: purge_expired(services.background_uow(), services.policies.retention),
+    )
+    for task in at_start:
+        await run_and_log(task.name, task.work)
+    try:
+        async with run_periodically([*at_start, flush, purge], jitter=jitter):
+            yield
+    finally:
+        await run_and_log(flush.name, flush.work)
+        await run_and_log("heartbeat", partial(instances.unregister, engine, instance.id))

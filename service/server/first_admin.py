@@ -1,0 +1,43 @@
+"""Create the first administrator."""
+
+import secrets
+from functools import partial
+
+import click
+
+from service.domain.callers import OPERATOR
+from service.domain.events import AuditContext
+from service.domain.users import Role
+from service.services import Services, run_with_services
+from service.usecases.users import Registration, create_user, prepare_user
+from settings import Settings
+
+_LOGIN_ID = "root"
+
+
+def ensure_first_admin(settings: Settings, dsn: str) -> None:
+    """If there is no user, create an administrator and print how to log in, once."""
+    password = secrets.token_urlsafe(16)
+    if run_with_services(settings, dsn, partial(_create_first_admin, password=password)):
+        lines = (
+            "",
+            "  This is the first run, so there is an administrator now. This is shown once:",
+            f"    login id  {_LOGIN_ID}",
+            f"    password  {password}",
+            "",
+        )
+        click.echo("\n".join(lines), err=True)
+
+
+async def _create_first_admin(services: Services, *, password: str) -> bool:
+    async with services.uow() as tx:
+        if not await tx.users.is_empty():
+            return False
+    context = AuditContext(OPERATOR)
+    registration = Registration(_LOGIN_ID, "Administrator", password=password, role=Role.ADMIN)
+    new = await prepare_user(
+        registration, hasher=services.hasher, context=context, policies=services.policies
+    )
+    async with services.uow() as tx:
+        await create_user(tx, new, context=context)
+    return True
