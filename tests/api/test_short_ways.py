@@ -6,7 +6,7 @@ import httpx
 import pytest
 
 from service.api.short_ways import ShortWays
-from tests.support.api import Api, Running
+from tests.support.api import Api, RunningService
 
 VARIABLE = {"x-request-id", "date"}
 
@@ -34,7 +34,7 @@ async def test_read_on_the_short_way_answers_as_the_router_does(api: Api) -> Non
     assert dict(_told(short.headers)) == dict(_told(routed.headers))
 
 
-async def test_take_the_short_way_skips_the_router(api: Api, running: Running) -> None:
+async def test_take_the_short_way_skips_the_router(api: Api, running: RunningService) -> None:
     async def router(*_: object) -> None:
         raise AssertionError("this request was routed")
 
@@ -61,7 +61,7 @@ async def test_take_the_short_way_skips_the_router(api: Api, running: Running) -
     ],
 )
 async def test_refuse_a_post_on_the_short_way_answers_as_the_router_does(
-    api: Api, running: Running, path: str, body: dict[str, str]
+    api: Api, running: RunningService, path: str, body: dict[str, str]
 ) -> None:
     root = api.by(await api.admin())
     await api.account()

@@ -103,7 +103,7 @@ async def test_many_requests_at_once_through_a_transaction_pooler_share_its_few_
 ) -> None:
     root = pooled.by(await pooled.admin())
     for _ in range(5):
-        answers = await asyncio.gather(
+        responses = await asyncio.gather(
             *(
                 root.post("/v1/users", {"login_id": f"u{os.urandom(6).hex()}", "name": "U"})
                 for _ in range(20)
@@ -111,5 +111,5 @@ async def test_many_requests_at_once_through_a_transaction_pooler_share_its_few_
             *(root.get("/v1/users") for _ in range(20)),
             *(root.get("/v1/users/me") for _ in range(20)),
         )
-        assert {answer.status_code for answer in answers} == {200, 201}
+        assert {response.status_code for response in responses} == {200, 201}
     assert len((await root.get("/v1/users?limit=100")).json()["items"]) == 100

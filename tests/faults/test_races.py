@@ -13,7 +13,7 @@ ROUNDS = 4
 
 
 async def at_once(*requests: Awaitable[Any]) -> list[int]:
-    return [answer.status_code for answer in await asyncio.gather(*requests)]
+    return [response.status_code for response in await asyncio.gather(*requests)]
 
 
 async def live_sessions(api: Api, account: Account) -> object:

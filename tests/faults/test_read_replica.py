@@ -1,4 +1,4 @@
-"""A standby that answers reads, and is never older than what its caller knows."""
+"""A standby that responses reads, and is never older than what its caller knows."""
 
 import asyncio
 import shutil
@@ -26,8 +26,8 @@ from service.domain.keys import Scope
 from service.domain.wal_position import WalPosition
 from service.embedded.server import EmbeddedPostgres
 from service.security.tokens import SESSION_PREFIX, digest_of
-from tests.faults.conftest import Seen
-from tests.support.api import Account, Api, Running, error_of, serving
+from tests.faults.conftest import DatabaseProbe
+from tests.support.api import Account, Api, RunningService, error_of, serving
 from tests.support.databases import empty_all_tables
 from tests.support.settings import settings_for_tests
 from tests.support.standbys import Standby, standby_of
@@ -44,8 +44,8 @@ class Pair:
     """A primary with an asynchronous standby, and a look into both."""
 
     directory: Path
-    primary: Seen
-    standby: Seen
+    primary: DatabaseProbe
+    standby: DatabaseProbe
     server: Standby
 
     async def pause(self) -> None:
@@ -70,7 +70,7 @@ class Stage:
 
     pair: Pair
     proxy: Proxy
-    running: Running
+    running: RunningService
     one: Api
     other: Api
 
@@ -99,7 +99,7 @@ async def pair(directory: Path) -> AsyncIterator[Pair]:
     with EmbeddedPostgres(directory / "primary") as postgres:
         await upgrade(postgres.dsn)
         with standby_of(postgres.dsn, directory / "standby") as standby:
-            yield Pair(directory, Seen(postgres.dsn), Seen(standby.dsn), standby)
+            yield Pair(directory, DatabaseProbe(postgres.dsn), DatabaseProbe(standby.dsn), standby)
 
 
 @pytest_asyncio.fixture
@@ -156,9 +156,9 @@ def digest_of_token(api: Api) -> bytes:
 
 
 async def created(api: Api, login_id: str) -> str:
-    answer = await api.post("/v1/users", {"login_id": login_id, "name": "New"})
-    assert answer.status_code == 201, answer.text
-    return f"/v1/users/{answer.json()['id']}"
+    response = await api.post("/v1/users", {"login_id": login_id, "name": "New"})
+    assert response.status_code == 201, response.text
+    return f"/v1/users/{response.json()['id']}"
 
 
 async def root_of(stage: Stage) -> tuple[Account, Api, Api]:
@@ -217,7 +217,7 @@ async def test_read_after_each_of_many_writes_shows_it(stage: Stage) -> None:
     for number in range(WRITES):
         assert (await root.patch(path, {"name": f"N{number}"})).status_code == 200
         seen = await asyncio.gather(*(caller.get(path) for caller in (root, elsewhere) * READERS))
-        assert {answer.json()["name"] for answer in seen} == {f"N{number}"}
+        assert {response.json()["name"] for response in seen} == {f"N{number}"}
     assert stage.replica.outcomes[Outcome.FAILED] == 0
 
 
@@ -295,8 +295,8 @@ async def test_read_while_the_replica_says_nothing_is_answered_by_the_primary(st
     _, root, _ = await root_of(stage)
     with stage.proxy.silence():
         async with stage.reading(Outcome.FAILED):
-            answers = await asyncio.gather(*(root.get("/v1/users") for _ in range(3 * READERS)))
-    assert {answer.status_code for answer in answers} == {200}
+            responses = await asyncio.gather(*(root.get("/v1/users") for _ in range(3 * READERS)))
+    assert {response.status_code for response in responses} == {200}
     await until(lambda: answered_by_the_replica(root, "/v1/users"))
 
 
@@ -321,7 +321,9 @@ async def test_read_of_a_standby_that_was_promoted_is_answered_by_the_primary(pa
             root = root.by(await root.admin())
             await until(lambda: is_healthy(root))
             await until(lambda: answered_by_the_replica(root, "/v1/users"))
-            await Seen(standby.dsn).run("SELECT pg_promote()", "UPDATE users SET name = 'of another line'")
+            await DatabaseProbe(standby.dsn).run(
+                "SELECT pg_promote()", "UPDATE users SET name = 'of another line'"
+            )
             for _ in range(READERS + 1):
                 assert "another line" not in (await root.get("/v1/users")).text
             assert not await is_healthy(root)

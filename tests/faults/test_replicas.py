@@ -36,8 +36,8 @@ async def replicas(test_settings: Settings, shared_database: str) -> AsyncIterat
         yield Replicas(Api(first, one.service), Api(second, other.service))
 
 
-def statuses_of(answers: Iterable[httpx.Response]) -> list[int]:
-    return [answer.status_code for answer in answers]
+def statuses_of(responses: Iterable[httpx.Response]) -> list[int]:
+    return [response.status_code for response in responses]
 
 
 async def test_failed_log_ins_on_one_replica_count_on_the_other(replicas: Replicas) -> None:
@@ -73,11 +73,11 @@ async def test_idempotency_key_used_on_both_replicas_at_once_acts_once(replicas:
     root = replicas.by((await replicas.first.admin()).token)
     options = {"headers": {"Idempotency-Key": "one"}}
     body = {"login_id": "ada", "name": "Ada"}
-    answers = await asyncio.gather(
+    responses = await asyncio.gather(
         *(api.post("/v1/users", body, **options) for api in (root.first, root.second) * 4)
     )
-    assert set(statuses_of(answers)) <= {201, 409}
-    assert len({answer.json()["id"] for answer in answers if answer.status_code == 201}) == 1
+    assert set(statuses_of(responses)) <= {201, 409}
+    assert len({response.json()["id"] for response in responses if response.status_code == 201}) == 1
     engine = replicas.first.service.engine
     assert await fetch_values(engine, "SELECT count(*) FROM users WHERE login_id = 'ada'") == [(1,)]
     again = await root.second.post("/v1/users", body, **options)

@@ -9,7 +9,7 @@ from litestar.routes import HTTPRoute
 from service.domain.keys import Scope
 from service.domain.users import Role
 from service.services import Services
-from tests.support.api import OTHER_PASSWORD, PASSWORD, Account, Api, Running, serving
+from tests.support.api import OTHER_PASSWORD, PASSWORD, Account, Api, RunningService, serving
 from tests.support.databases import fetch_values
 from tests.support.settings import settings_for_tests
 
@@ -41,7 +41,7 @@ BODIES = {"PATCH": {"name": "Same"}, "PUT": {"current_password": "", "new_passwo
 
 
 @pytest.fixture
-def operations(running: Running) -> set[tuple[str, str]]:
+def operations(running: RunningService) -> set[tuple[str, str]]:
     """Every method and path of the API that the application routes."""
     found = set()
     for route in running.app.routes:

@@ -16,7 +16,7 @@ from settings.database import DatabaseSettings
 from settings.http import HttpSettings
 from settings.throttle import ThrottleSettings
 from tests.flows.conftest import At
-from tests.support.api import OTHER_PASSWORD, PASSWORD, Api, Running, serving
+from tests.support.api import OTHER_PASSWORD, PASSWORD, Api, RunningService, serving
 from tests.support.databases import execute, fetch_values
 from tests.support.settings import settings_for_tests
 
@@ -34,7 +34,7 @@ HOME, ABROAD = "198.51.100.7", "203.0.113.66"
 
 
 @pytest_asyncio.fixture(scope="module")
-async def running(shared_database: str) -> AsyncIterator[Running]:
+async def running(shared_database: str) -> AsyncIterator[RunningService]:
     """The application with a long first wait."""
     async with serving(SETTINGS, shared_database) as running:
         yield running
@@ -351,13 +351,13 @@ async def test_change_the_password_wrongly_again_and_again_is_throttled(
 
 
 @pytest_asyncio.fixture
-async def replica(shared_database: str, service: Services) -> AsyncIterator[Running]:
+async def replica(shared_database: str, service: Services) -> AsyncIterator[RunningService]:
     """A second instance of the application on the same database."""
     async with serving(SETTINGS, shared_database) as second:
         yield second
 
 
-async def test_guess_at_two_replicas_counts_once_for_both(api: Api, replica: Running) -> None:
+async def test_guess_at_two_replicas_counts_once_for_both(api: Api, replica: RunningService) -> None:
     await api.account("ada")
     async with replica.client() as client:
         other = Api(client, replica.service)

@@ -27,7 +27,7 @@ OTHER_PASSWORD = "crimson kettle drums loudly"
 
 
 @dataclass(frozen=True)
-class Running:
+class RunningService:
     """A running application."""
 
     app: Litestar
@@ -52,7 +52,7 @@ def contract_of(app: Litestar) -> Contract:
 
 
 @asynccontextmanager
-async def serving(settings: Settings, dsn: str) -> AsyncIterator[Running]:
+async def serving(settings: Settings, dsn: str) -> AsyncIterator[RunningService]:
     """Run the application. Its lifespan gets a task of its own, as a fixture's two halves run in two."""
     app = create_app(settings, dsn=dsn)
     started, stop = asyncio.Event(), asyncio.Event()
@@ -69,7 +69,7 @@ async def serving(settings: Settings, dsn: str) -> AsyncIterator[Running]:
     try:
         if task.done():
             await task
-        yield Running(app, app.state["services"])
+        yield RunningService(app, app.state["services"])
     finally:
         stop.set()
         await task

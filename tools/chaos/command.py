@@ -104,7 +104,7 @@ async def _inject(name: str, context: FaultContext, log: FaultLog) -> None:
     except TimeoutError:
         log.violations.append(Violation(name, f"no write was acknowledged within {_MAX_RECOVERY_S:.0f} s"))
     context.workload.fault = NO_FAULT
-    await context.environment.wait_until_complete()
+    await context.environment.workers.wait_until_complete()
     await context.sleep(0.2, 1)
 
 

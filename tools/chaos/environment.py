@@ -1,7 +1,6 @@
 """What the chaos test breaks: PostgreSQL, a proxy before it, and a service with two workers."""
 
 import asyncio
-import json
 import shutil
 import signal
 import sys
@@ -13,9 +12,10 @@ from typing import Final
 
 from harness.database import DatabaseProbe
 from harness.http_client import ServiceClient
-from harness.processes import children_of, family_of, postmaster_in, signal_all
+from harness.processes import family_of, postmaster_in, signal_all
 from harness.proxy import Proxy, dsn_through, socket_directory_of
 from harness.service_process import ServiceProcess, environment, run_command
+from harness.worker_pool import WorkerPool
 from service.embedded.server import EmbeddedPostgres
 from tools.chaos.generator import PASSWORD
 
@@ -50,18 +50,12 @@ class ChaosEnvironment:
         self.proxy = Proxy(directory / "proxy", socket_directory_of(self.database.dsn))
         dsn = dsn_through(self.database.dsn, directory / "proxy").replace("user=rollcall", f"user={ROLE}")
         self.service = ServiceProcess(directory, environment(**_SETTINGS, DATABASE_URL=dsn))
-        self._log_position = 0
-        self._has_served: set[int] = set()
+        self.workers = WorkerPool(self.service, WORKERS)
 
     @property
     def postmaster(self) -> int:
         """The process id of the PostgreSQL server."""
         return postmaster_in(self.directory / "postgres")
-
-    @property
-    def workers(self) -> list[int]:
-        """The process ids of the service's workers."""
-        return [pid for pid in children_of(self.service.process.pid) if b"spawn_main" in _command_of(pid)]
 
     async def start_postgres(self) -> None:
         """Start PostgreSQL, again if it was killed."""
@@ -84,12 +78,6 @@ class ChaosEnvironment:
     async def stop_service(self) -> int:
         """Have the service drain and end; return its exit status."""
         return await asyncio.to_thread(self.service.stop)
-
-    async def wait_until_complete(self, *, without: int = 0) -> None:
-        """Wait until all workers serve; the one with the process id `without` must have been replaced."""
-        async with asyncio.timeout(_START_TIMEOUT_S):
-            while not self._is_complete(without):  # noqa: ASYNC110 - another process makes it true
-                await asyncio.sleep(_POLL_INTERVAL_S)
 
     async def start_command(self, *arguments: str) -> asyncio.subprocess.Process:
         """Start `python -m service …` on the database, past the proxy."""
@@ -131,22 +119,7 @@ class ChaosEnvironment:
 
     async def _is_ready(self) -> bool:
         ready = await ServiceClient(self.service.port).request("GET", "/health/ready")
-        return ready.status == 200 and len(self.workers) == WORKERS
-
-    def _is_complete(self, without: int) -> bool:
-        workers = set(self.workers)
-        return len(workers) == WORKERS and without not in workers and workers <= self._serving()
-
-    def _serving(self) -> set[int]:
-        """Return the process ids of all workers that have ever begun to serve, according to the log."""
-        with self.service.log.open("rb") as log:
-            log.seek(self._log_position)
-            lines = [line for line in log if line.endswith(b"\n")]
-        self._log_position += sum(map(len, lines))
-        self._has_served |= {
-            int(json.loads(line)["worker"]) for line in lines if b'"event":"serving"' in line
-        }
-        return self._has_served
+        return ready.status == 200 and len(self.workers.serving()) == WORKERS
 
 
 @asynccontextmanager
@@ -162,10 +135,3 @@ async def chaos_environment() -> AsyncIterator[ChaosEnvironment]:
         stack.callback(chaos.service.kill)
         await chaos.start_service()
         yield chaos
-
-
-def _command_of(pid: int) -> bytes:
-    try:
-        return Path(f"/proc/{pid}/cmdline").read_bytes()
-    except FileNotFoundError:
-        return b""

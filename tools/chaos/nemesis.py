@@ -84,7 +84,7 @@ def fault(times: int = 1) -> Callable[[Fault], Fault]:
 @fault(times=10)
 async def worker_killed(context: FaultContext) -> None:
     """Kill one worker; the service replaces it."""
-    if workers := context.environment.workers:
+    if workers := context.environment.workers.serving():
         os.kill(context.rng.choice(workers), signal.SIGKILL)
 
 
@@ -116,9 +116,9 @@ async def service_drained(context: FaultContext) -> None:
 @fault()
 async def workers_rolled(context: FaultContext) -> None:
     """Have each worker drain and end, one after the other."""
-    for worker in context.environment.workers:
+    for worker in context.environment.workers.serving():
         os.kill(worker, signal.SIGTERM)
-        await context.environment.wait_until_complete(without=worker)
+        await context.environment.workers.wait_until_complete(without=worker)
 
 
 @fault(times=10)
@@ -350,7 +350,7 @@ async def clients_slow(context: FaultContext) -> None:
 @fault()
 async def descriptors_used_up(context: FaultContext) -> None:
     """Leave a worker hardly any file descriptors, and take them all."""
-    if not (workers := context.environment.workers):
+    if not (workers := context.environment.workers.serving()):
         return
     worker = context.rng.choice(workers)
     with suppress(ProcessLookupError, FileNotFoundError):
