@@ -66,14 +66,14 @@ def acknowledged_after(writers: list[Writer], moment: float) -> list[float]:
 async def wait_for_writes(writers: list[Writer], *, after: float, count: int = 1) -> None:
     """Wait until so many writes have been acknowledged after a moment."""
     async with asyncio.timeout(MAX_FAILOVER_S):
-        while len(acknowledged_after(writers, after)) < count:
+        while len(acknowledged_after(writers, after)) < count:  # noqa: ASYNC110 - a condition on all writers
             await asyncio.sleep(0.02)
 
 
 async def wait_for_rejection(writers: list[Writer]) -> None:
     """Wait until a writer has noticed that the primary is gone."""
     async with asyncio.timeout(MAX_FAILOVER_S):
-        while not any(writer.rejected for writer in writers):
+        while not any(writer.rejected for writer in writers):  # noqa: ASYNC110 - likewise
             await asyncio.sleep(0.02)
 
 

@@ -51,7 +51,7 @@ async def write(env: FaultEnvironment, prefix: str, count: int) -> tuple[set[str
     return told
 
 
-async def test_writes_on_a_disk_that_fills_up_lose_nothing_and_go_on_when_there_is_room(
+async def test_write_on_a_full_disk_gets_503_and_succeeds_once_there_is_space(
     small_disk: Path,
 ) -> None:
     with EmbeddedPostgres(small_disk / "server") as postgres:

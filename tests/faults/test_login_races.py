@@ -39,7 +39,7 @@ async def clear_throttle(service: Services) -> None:
     await execute(service.engine, "DELETE FROM login_buckets")
 
 
-async def test_disable_beside_log_ins_leaves_no_session_behind(api: Api, service: Services) -> None:
+async def test_disable_during_logins_leaves_no_session(api: Api, service: Services) -> None:
     admin, ada = api.by(await api.admin()), await api.account("ada")
     outcomes = set()
     for turn in range(ROUNDS):
@@ -57,7 +57,7 @@ async def test_disable_beside_log_ins_leaves_no_session_behind(api: Api, service
     assert outcomes <= {201, 401}
 
 
-async def test_change_the_password_beside_log_ins_with_the_old_one_leaves_no_session_of_theirs(
+async def test_change_password_during_logins_with_the_old_one_leaves_no_session_of_them(
     api: Api, service: Services
 ) -> None:
     ada = await api.account("ada")
@@ -76,7 +76,7 @@ async def test_change_the_password_beside_log_ins_with_the_old_one_leaves_no_ses
         await clear_throttle(service)
 
 
-async def test_demote_each_other_at_once_leaves_one_administrator(api: Api, service: Services) -> None:
+async def test_demote_each_other_concurrently_leaves_one_administrator(api: Api, service: Services) -> None:
     """Source: OWASP ASVS 5.0 15.4.2."""
     first, second = await api.admin("first"), await api.admin("second")
     for turn in range(ROUNDS):
@@ -92,7 +92,9 @@ async def test_demote_each_other_at_once_leaves_one_administrator(api: Api, serv
         first, second = [await _again(api, service, who) for who in (first, second)]
 
 
-async def test_delete_and_demote_two_administrators_at_once_leaves_one(api: Api, service: Services) -> None:
+async def test_delete_and_demote_two_administrators_concurrently_leaves_one(
+    api: Api, service: Services
+) -> None:
     root = await api.admin("root")
     for turn in range(ROUNDS // 2):
         other = await api.admin(f"other-{turn}")
@@ -106,7 +108,7 @@ async def test_delete_and_demote_two_administrators_at_once_leaves_one(api: Api,
         root = await _again(api, service, root)
 
 
-async def test_remove_the_last_administrator_in_any_way_is_refused(api: Api, service: Services) -> None:
+async def test_remove_the_last_administrator_gets_409(api: Api, service: Services) -> None:
     root = await api.admin()
     await api.account("disabled", role=Role.ADMIN, state=State.DISABLED)
     path = f"/v1/users/{root.id}"
@@ -120,7 +122,9 @@ async def test_remove_the_last_administrator_in_any_way_is_refused(api: Api, ser
     assert await _active_admins(service) == 1
 
 
-async def test_create_one_login_id_fifty_times_at_once_makes_one_account(api: Api, service: Services) -> None:
+async def test_create_one_login_id_fifty_times_concurrently_creates_one_account(
+    api: Api, service: Services
+) -> None:
     """Source: CVE-2019-19844."""
     admin = api.by(await api.admin())
     for turn in range(4):
@@ -136,7 +140,7 @@ async def test_create_one_login_id_fifty_times_at_once_makes_one_account(api: Ap
     ) == [(f"race-{turn}",) for turn in range(4)]
 
 
-async def test_rename_two_accounts_to_one_login_id_at_once_gives_it_to_one(api: Api) -> None:
+async def test_rename_two_accounts_to_one_login_id_concurrently_renames_one(api: Api) -> None:
     admin = api.by(await api.admin())
     pair = [await api.account(f"pair-{place}") for place in range(2)]
     for turn in range(ROUNDS // 4):
@@ -146,7 +150,7 @@ async def test_rename_two_accounts_to_one_login_id_at_once_gives_it_to_one(api: 
         assert sorted(response.status_code for response in responses) == [200, 409]
 
 
-async def test_log_out_beside_use_lets_nothing_through_afterwards(api: Api, service: Services) -> None:
+async def test_log_out_during_requests_rejects_every_later_request(api: Api, service: Services) -> None:
     await api.account("ada")
     for _ in range(ROUNDS // 2):
         token = (await api.log_in("ada")).json()["token"]
@@ -163,7 +167,7 @@ async def test_log_out_beside_use_lets_nothing_through_afterwards(api: Api, serv
         assert await status(api, token) == 401
 
 
-async def test_delete_beside_log_ins_leaves_nothing_and_fails_nothing(api: Api, service: Services) -> None:
+async def test_delete_during_logins_leaves_no_session_and_no_5xx(api: Api, service: Services) -> None:
     admin = api.by(await api.admin())
     for turn in range(ROUNDS // 2):
         ada = await api.account("ada")
@@ -178,7 +182,9 @@ async def test_delete_beside_log_ins_leaves_nothing_and_fails_nothing(api: Api, 
         await clear_throttle(service)
 
 
-async def test_change_one_password_twice_at_once_keeps_one_that_is_known(api: Api, service: Services) -> None:
+async def test_change_password_twice_concurrently_sets_the_acknowledged_one(
+    api: Api, service: Services
+) -> None:
     ada = await api.account("ada")
     current = PASSWORD
     for _ in range(ROUNDS // 4):
@@ -195,7 +201,7 @@ async def test_change_one_password_twice_at_once_keeps_one_that_is_known(api: Ap
         await clear_throttle(service)
 
 
-async def test_log_in_sixty_times_at_once_keeps_fifty_sessions_and_twenty_devices(
+async def test_log_in_concurrently_beyond_the_limits_keeps_fifty_sessions_and_twenty_devices(
     api: Api, service: Services
 ) -> None:
     ada = await api.account("ada")

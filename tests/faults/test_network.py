@@ -11,7 +11,7 @@ ADA = {"login_id": "ada", "name": "Ada"}
 
 
 @pytest.mark.parametrize("lost", [LostCommits.DONE, LostCommits.UNANSWERED])
-async def test_create_when_the_reply_to_commit_is_lost_tells_so_and_is_repeated_safely(
+async def test_create_with_a_lost_commit_reply_gets_outcome_unknown_and_is_safe_to_repeat(
     short_env: FaultEnvironment, lost: LostCommits
 ) -> None:
     root = await short_env.admin()
@@ -31,7 +31,9 @@ async def test_create_when_the_reply_to_commit_is_lost_tells_so_and_is_repeated_
     assert short_env.proxy.commits_lost == 1
 
 
-async def test_create_when_the_commit_is_lost_tells_so_and_leaves_nothing(env: FaultEnvironment) -> None:
+async def test_create_with_a_lost_commit_gets_outcome_unknown_and_leaves_nothing(
+    env: FaultEnvironment,
+) -> None:
     root = await env.admin()
     env.proxy.lost_commits = LostCommits.SENT
     response = await root.post("/v1/users", ADA)
@@ -41,7 +43,7 @@ async def test_create_when_the_commit_is_lost_tells_so_and_leaves_nothing(env: F
     assert (await root.post("/v1/users", ADA)).status_code == 201
 
 
-async def test_requests_while_the_network_is_silent_end_in_time_and_recover(
+async def test_requests_on_a_silent_network_get_503_in_time_and_recover(
     short_env: FaultEnvironment,
 ) -> None:
     root = await short_env.admin()
@@ -59,7 +61,7 @@ async def test_requests_while_the_network_is_silent_end_in_time_and_recover(
 
 
 @pytest.mark.parametrize(("how", "much"), [("latency_s", 0.02), ("bytes_per_second", 20_000)])
-async def test_requests_over_a_slow_network_succeed(env: FaultEnvironment, how: str, much: float) -> None:
+async def test_requests_on_a_slow_network_succeed(env: FaultEnvironment, how: str, much: float) -> None:
     root = await env.admin()
     setattr(env.proxy, how, much)
     assert (await root.get("/v1/users/me")).status_code == 200
@@ -67,7 +69,7 @@ async def test_requests_over_a_slow_network_succeed(env: FaultEnvironment, how: 
 
 
 @pytest.mark.parametrize("limit_bytes", [1, 60, 400, 900, 2000])
-async def test_create_when_the_connection_ends_at_a_byte_leaves_all_or_nothing(
+async def test_create_with_a_connection_cut_at_a_byte_is_complete_or_absent(
     env: FaultEnvironment, limit_bytes: int
 ) -> None:
     root = await env.admin()
@@ -87,7 +89,7 @@ async def test_create_when_the_connection_ends_at_a_byte_leaves_all_or_nothing(
     assert not env.leaks_connections
 
 
-async def test_requests_after_every_connection_was_cut_see_nothing_of_it(env: FaultEnvironment) -> None:
+async def test_requests_after_every_connection_was_cut_succeed(env: FaultEnvironment) -> None:
     root = await env.admin()
     await asyncio.gather(*(root.get("/v1/users") for _ in range(8)))
     env.proxy.cut()

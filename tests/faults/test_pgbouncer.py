@@ -82,7 +82,7 @@ async def _until_it_answers(api: Api) -> None:
             pass
 
 
-async def test_account_life_through_a_transaction_pooler_is_as_without(pooled: Api) -> None:
+async def test_account_lifecycle_through_pgbouncer_succeeds(pooled: Api) -> None:
     root = pooled.by(await pooled.admin())
     key = {"Idempotency-Key": "one"}
     body = {"login_id": "ada", "name": "Ada", "password": PASSWORD}
@@ -98,7 +98,7 @@ async def test_account_life_through_a_transaction_pooler_is_as_without(pooled: A
     assert (await ada.get("/v1/users/me")).status_code == 401
 
 
-async def test_many_requests_at_once_through_a_transaction_pooler_share_its_few_connections(
+async def test_many_concurrent_requests_through_pgbouncer_succeed_on_few_connections(
     pooled: Api,
 ) -> None:
     root = pooled.by(await pooled.admin())

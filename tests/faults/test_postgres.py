@@ -39,7 +39,7 @@ async def recovers(api: Api) -> bool:
 
 
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGQUIT])
-async def test_requests_while_postgresql_is_down_are_refused_until_it_is_back(
+async def test_requests_while_postgresql_is_down_get_503_until_it_is_back(
     own_env: FaultEnvironment, number: signal.Signals
 ) -> None:
     root = await own_env.admin()
@@ -64,7 +64,7 @@ async def test_requests_after_a_backend_was_killed_recover(own_env: FaultEnviron
     assert await recovers(root)
 
 
-async def test_requests_while_postgresql_is_frozen_end_in_time(own_env: FaultEnvironment) -> None:
+async def test_requests_while_postgresql_is_frozen_get_503_in_time(own_env: FaultEnvironment) -> None:
     root = await own_env.admin()
     with frozen(own_env.postmaster):
         responses = await asyncio.gather(
@@ -77,7 +77,7 @@ async def test_requests_while_postgresql_is_frozen_end_in_time(own_env: FaultEnv
     assert await own_env.database.fetch("SELECT 1 FROM users WHERE login_id LIKE 'u%'") == []
 
 
-async def test_requests_after_idle_backends_were_ended_see_nothing_of_it(env: FaultEnvironment) -> None:
+async def test_requests_after_idle_backends_were_terminated_succeed(env: FaultEnvironment) -> None:
     root = await env.admin()
     await asyncio.gather(*(root.post("/v1/users", {"login_id": f"u{n}", "name": "U"}) for n in range(8)))
     await env.database.fetch(
@@ -91,7 +91,7 @@ async def test_requests_after_idle_backends_were_ended_see_nothing_of_it(env: Fa
     assert [response.status_code for response in responses] == [201] * 8 + [200] * 8
 
 
-async def test_writes_when_the_pool_is_exhausted_are_refused_soon_and_reads_are_not(
+async def test_writes_with_an_exhausted_pool_get_503_and_reads_succeed(
     short_env: FaultEnvironment,
 ) -> None:
     root = await short_env.admin()
@@ -105,7 +105,7 @@ async def test_writes_when_the_pool_is_exhausted_are_refused_soon_and_reads_are_
     assert not short_env.leaks_connections
 
 
-async def test_requests_beyond_the_connections_of_the_role_are_refused(own_env: FaultEnvironment) -> None:
+async def test_requests_beyond_the_connection_limit_of_the_role_get_503(own_env: FaultEnvironment) -> None:
     await own_env.database.run(
         "CREATE ROLE plain LOGIN CONNECTION LIMIT 0", "GRANT ALL ON ALL TABLES IN SCHEMA public TO plain"
     )
@@ -118,7 +118,7 @@ async def test_requests_beyond_the_connections_of_the_role_are_refused(own_env: 
     await own_env.database.run("DROP OWNED BY plain", "DROP ROLE plain")
 
 
-async def test_writes_on_a_read_only_server_are_refused_and_reads_are_not(own_env: FaultEnvironment) -> None:
+async def test_writes_on_a_read_only_server_get_503_and_reads_succeed(own_env: FaultEnvironment) -> None:
     root = await own_env.admin()
     async with read_only(own_env.database):
         assert is_503(await root.post("/v1/users", ADA), "database_unavailable")
@@ -127,7 +127,7 @@ async def test_writes_on_a_read_only_server_are_refused_and_reads_are_not(own_en
     assert await is_complete(own_env.database, "ada") is False
 
 
-async def test_write_that_waits_for_a_row_is_refused_after_the_lock_timeout(
+async def test_write_waiting_for_a_locked_row_gets_503_after_the_lock_timeout(
     short_env: FaultEnvironment,
 ) -> None:
     root = await short_env.admin()
@@ -139,7 +139,7 @@ async def test_write_that_waits_for_a_row_is_refused_after_the_lock_timeout(
 
 
 @pytest.mark.parametrize("sqlstate", ["40001", "40P01"])
-async def test_write_that_loses_against_another_is_repeated_and_applied_once(
+async def test_write_with_a_serialization_failure_is_retried_and_applied_once(
     env: FaultEnvironment, sqlstate: str
 ) -> None:
     root = await env.admin()
@@ -148,7 +148,9 @@ async def test_write_that_loses_against_another_is_repeated_and_applied_once(
     assert await is_complete(env.database, "ada") is True
 
 
-async def test_write_that_loses_for_ever_is_refused(env: FaultEnvironment) -> None:
+async def test_write_with_permanent_serialization_failures_gets_503_after_three_attempts(
+    env: FaultEnvironment,
+) -> None:
     root = await env.admin()
     async with failing_writes(env.database, "40001"):
         assert is_503(await root.post("/v1/users", ADA), "database_unavailable")
@@ -157,7 +159,7 @@ async def test_write_that_loses_for_ever_is_refused(env: FaultEnvironment) -> No
 
 
 @pytest.mark.parametrize(("sqlstate", "status"), [("P0001", 500), ("40001", 503), ("23514", 500)])
-async def test_write_whose_commit_is_refused_is_not_acknowledged(
+async def test_write_with_a_failing_commit_is_not_acknowledged(
     env: FaultEnvironment, sqlstate: str, status: int
 ) -> None:
     root = await env.admin()
@@ -169,9 +171,7 @@ async def test_write_whose_commit_is_refused_is_not_acknowledged(
 
 
 @pytest.mark.parametrize("sqlstate", ["53100", "53200", "58030"])
-async def test_writes_on_a_full_disk_are_refused_and_reads_are_not(
-    env: FaultEnvironment, sqlstate: str
-) -> None:
+async def test_writes_on_a_full_disk_get_503_and_reads_succeed(env: FaultEnvironment, sqlstate: str) -> None:
     root = await env.admin()
     async with failing_writes(env.database, sqlstate):
         assert is_503(await root.post("/v1/users", ADA), "database_unavailable")
@@ -188,7 +188,7 @@ async def count_networks(env: FaultEnvironment) -> int:
     return len(await env.database.fetch("SELECT 1 FROM network_buckets"))
 
 
-async def test_transaction_that_idles_too_long_is_refused_and_leaves_nothing(env: FaultEnvironment) -> None:
+async def test_transaction_idle_for_too_long_raises_and_leaves_nothing(env: FaultEnvironment) -> None:
     async def work(tx: Tx) -> None:
         await insert_network(tx, "one")
         await asyncio.sleep(0.2)
@@ -201,7 +201,7 @@ async def test_transaction_that_idles_too_long_is_refused_and_leaves_nothing(env
     assert await count_networks(env) == 0
 
 
-async def test_transaction_cancelled_in_a_statement_leaves_nothing_and_no_connection_behind(
+async def test_transaction_cancelled_in_a_statement_leaves_nothing_and_leaks_no_connection(
     short_env: FaultEnvironment,
 ) -> None:
     async def work(tx: Tx) -> None:
@@ -214,7 +214,9 @@ async def test_transaction_cancelled_in_a_statement_leaves_nothing_and_no_connec
     assert await count_networks(short_env) == 0
 
 
-async def test_transaction_cancelled_in_its_commit_is_told_as_unknown(short_env: FaultEnvironment) -> None:
+async def test_transaction_cancelled_in_its_commit_raises_outcome_unknown(
+    short_env: FaultEnvironment,
+) -> None:
     short_env.proxy.lost_commits = LostCommits.UNANSWERED
     with pytest.raises(OutcomeUnknown):
         await asyncio.wait_for(short_env.running.service.uow().run(lambda tx: insert_network(tx, "one")), 0.2)
@@ -223,7 +225,7 @@ async def test_transaction_cancelled_in_its_commit_is_told_as_unknown(short_env:
     assert not short_env.leaks_connections
 
 
-async def test_transaction_after_a_swallowed_failure_is_not_committed(env: FaultEnvironment) -> None:
+async def test_transaction_with_a_swallowed_error_is_not_committed(env: FaultEnvironment) -> None:
     async def work(tx: Tx) -> None:
         await insert_network(tx, "one")
         with pytest.raises(Exception, match="division"):
@@ -234,7 +236,7 @@ async def test_transaction_after_a_swallowed_failure_is_not_committed(env: Fault
     assert await count_networks(env) == 0
 
 
-async def test_unit_of_work_on_connections_that_all_died_unnoticed_is_repeated(env: FaultEnvironment) -> None:
+async def test_transaction_on_dead_pooled_connections_is_retried(env: FaultEnvironment) -> None:
     uow = env.running.service.uow()
     for _ in range(POOL_SIZE):
         env.proxy.cut()
@@ -242,7 +244,7 @@ async def test_unit_of_work_on_connections_that_all_died_unnoticed_is_repeated(e
     assert await count_networks(env) == POOL_SIZE
 
 
-async def test_plan_made_old_by_a_changed_type_is_met_once_and_not_on_every_connection(
+async def test_transaction_with_a_stale_cached_plan_is_retried_once_for_all_connections(
     env: FaultEnvironment,
 ) -> None:
     await env.database.run("DROP TABLE IF EXISTS old", "CREATE TABLE old AS SELECT 1 AS n")
@@ -267,7 +269,7 @@ async def test_plan_made_old_by_a_changed_type_is_met_once_and_not_on_every_conn
     await engine.dispose()
 
 
-async def test_unit_of_work_whose_connection_is_lost_in_the_middle_is_not_repeated(
+async def test_transaction_with_a_connection_lost_in_the_middle_is_not_retried(
     short_env: FaultEnvironment,
 ) -> None:
     runs = 0
@@ -284,7 +286,7 @@ async def test_unit_of_work_whose_connection_is_lost_in_the_middle_is_not_repeat
     assert (runs, await count_networks(short_env)) == (1, 0)
 
 
-async def test_connection_that_the_server_has_closed_is_replaced_when_it_is_taken(
+async def test_checkout_of_a_closed_connection_replaces_it(
     short_env: FaultEnvironment,
 ) -> None:
     engine = short_env.running.service.engine
@@ -300,7 +302,7 @@ async def test_connection_that_the_server_has_closed_is_replaced_when_it_is_take
 
 
 @pytest.mark.parametrize(("sqlstate", "is_kept"), [("25006", False), ("40001", True), ("53100", True)])
-async def test_connection_to_a_server_that_only_reads_is_dropped(
+async def test_connection_after_a_read_only_error_is_dropped(
     env: FaultEnvironment, sqlstate: str, is_kept: bool
 ) -> None:
     async def backend_pid(tx: Tx) -> int:

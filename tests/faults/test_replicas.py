@@ -40,7 +40,7 @@ def statuses_of(responses: Iterable[httpx.Response]) -> list[int]:
     return [response.status_code for response in responses]
 
 
-async def test_failed_log_ins_on_one_replica_count_on_the_other(replicas: Replicas) -> None:
+async def test_failed_logins_in_one_process_count_in_the_other(replicas: Replicas) -> None:
     await replicas.first.account("ada")
     failures = [
         await api.log_in("ada", "a wrong password of length")
@@ -51,7 +51,7 @@ async def test_failed_log_ins_on_one_replica_count_on_the_other(replicas: Replic
     assert statuses_of([await replicas.first.log_in("ada"), await replicas.second.log_in("ada")]) == [429] * 2
 
 
-async def test_session_ended_on_one_replica_is_over_on_the_other_at_once(replicas: Replicas) -> None:
+async def test_log_out_in_one_process_ends_the_session_in_the_other(replicas: Replicas) -> None:
     ada = replicas.by((await replicas.first.account("ada")).token)
     assert (
         statuses_of([await ada.first.get("/v1/users/me"), await ada.second.get("/v1/users/me")]) == [200] * 2
@@ -60,7 +60,7 @@ async def test_session_ended_on_one_replica_is_over_on_the_other_at_once(replica
     assert (await ada.second.get("/v1/users/me")).status_code == 401
 
 
-async def test_account_disabled_on_one_replica_is_out_on_the_other_at_once(replicas: Replicas) -> None:
+async def test_disable_in_one_process_rejects_the_account_in_the_other(replicas: Replicas) -> None:
     ada = await replicas.first.account("ada")
     root = replicas.by((await replicas.first.admin()).token)
     assert (await replicas.second.by(ada).get("/v1/users/me")).status_code == 200
@@ -69,7 +69,7 @@ async def test_account_disabled_on_one_replica_is_out_on_the_other_at_once(repli
     assert (await replicas.second.by(ada).get("/v1/users/me")).status_code == 401
 
 
-async def test_idempotency_key_used_on_both_replicas_at_once_acts_once(replicas: Replicas) -> None:
+async def test_create_with_one_idempotency_key_in_two_processes_creates_once(replicas: Replicas) -> None:
     root = replicas.by((await replicas.first.admin()).token)
     options = {"headers": {"Idempotency-Key": "one"}}
     body = {"login_id": "ada", "name": "Ada"}
@@ -84,7 +84,7 @@ async def test_idempotency_key_used_on_both_replicas_at_once_acts_once(replicas:
     assert (again.status_code, again.headers["Idempotent-Replayed"]) == (201, "true")
 
 
-async def test_purge_on_both_replicas_at_once_removes_everything_once(replicas: Replicas) -> None:
+async def test_purge_in_two_processes_removes_everything_once(replicas: Replicas) -> None:
     for number in range(5):
         await replicas.first.account(f"user{number}")
     engine = replicas.first.service.engine

@@ -24,7 +24,7 @@ _MAY_READ_IT = {
 }  # names, and the time of a line
 
 
-async def test_requests_during_schema_changes_see_nothing_of_them(env: FaultEnvironment) -> None:
+async def test_requests_during_schema_changes_succeed(env: FaultEnvironment) -> None:
     root = await env.admin()
     done = asyncio.Event()
 
@@ -45,7 +45,7 @@ async def test_requests_during_schema_changes_see_nothing_of_them(env: FaultEnvi
     assert set(statuses) == {200, 201}
 
 
-async def test_requests_cancelled_anywhere_leave_all_or_nothing_and_no_connection_behind(
+async def test_cancelled_requests_are_complete_or_absent_and_leak_no_connection(
     env: FaultEnvironment,
 ) -> None:
     root = await env.admin()
@@ -68,7 +68,7 @@ async def test_requests_cancelled_anywhere_leave_all_or_nothing_and_no_connectio
 
 
 @pytest.mark.parametrize("floor", ["domain", "db", "security", "usecases", "api"])
-def test_no_decision_is_made_by_the_clock_of_the_process(floor: str) -> None:
+def test_decisions_do_not_read_the_clock_of_the_process(floor: str) -> None:
     """A step of the service's clock changes nothing, because what has an end is compared in the database."""
     readers = [
         path.relative_to(ROOT).as_posix()
@@ -87,7 +87,7 @@ async def create(root: Api, number: int) -> dict[str, str]:
 
 
 @pytest.mark.parametrize("days", [-1, 1])
-async def test_requests_while_the_clock_of_the_process_is_off_see_nothing_of_it(
+async def test_requests_with_a_wrong_process_clock_succeed(
     api: Api, monkeypatch: pytest.MonkeyPatch, days: int
 ) -> None:
     root = api.by(await api.admin())
@@ -113,7 +113,7 @@ async def test_requests_while_the_clock_of_the_process_is_off_see_nothing_of_it(
     assert walked == ["u0", "u1", "u2", "u3", "u4"]
 
 
-async def test_exception_with_a_secret_in_its_message_is_answered_and_logged_without_it(
+async def test_request_raising_an_exception_with_a_secret_does_not_expose_it(
     api: Api, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     root = api.by(await api.admin())
@@ -135,7 +135,7 @@ async def test_exception_with_a_secret_in_its_message_is_answered_and_logged_wit
     assert (await root.post("/v1/users", {"login_id": "ada", "name": "Ada"})).status_code == 201
 
 
-def test_log_on_a_full_disk_is_lost_and_nothing_else() -> None:
+def test_log_on_a_full_disk_loses_the_lines_and_raises_nothing() -> None:
     with Path("/dev/full").open("w", buffering=1) as full:
         log = structlog.WriteLogger(cast(TextIO, LossyStream(full)))
         for _ in range(3):
@@ -145,7 +145,7 @@ def test_log_on_a_full_disk_is_lost_and_nothing_else() -> None:
         os.dup2(os.open(os.devnull, os.O_WRONLY), full.fileno())  # so that closing does not complain
 
 
-async def test_chore_in_an_outage_is_postponed_and_a_broken_one_is_told() -> None:
+async def test_periodic_task_in_an_outage_is_postponed_and_a_failing_one_is_reported() -> None:
     async def fail(error: Exception) -> None:
         raise error
 

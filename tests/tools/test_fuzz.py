@@ -21,7 +21,7 @@ async def tokens_of(api: Api) -> dict[str, list[str]]:
     return {**sessions, "key": [await api.key(*Scope)]}
 
 
-async def test_fuzz_in_every_role_meets_only_documented_answers(api: Api, running: RunningService) -> None:
+async def test_fuzz_in_every_role_gets_only_documented_responses(api: Api, running: RunningService) -> None:
     tokens = await tokens_of(api)
     assert set(tokens) == set(ROLES)
 
