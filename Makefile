@@ -13,7 +13,7 @@ ENGINE ?= docker
 IMAGE ?= rollcall:dev
 
 .PHONY: help install run test check format lint types floors documents migrate rollback revision status plan rehearse \
-	purge-parked admin key image up down doctor fuzz storm prove-failover prove-docs prove-search prove-timing \
+	purge-parked admin key image up down doctor fuzz chaos storm prove-failover prove-docs prove-search prove-timing \
 	prove-defences bench native-argon2 lock clean
 
 help: ## list the targets
@@ -92,8 +92,10 @@ down: ## stop these containers; the data stay
 fuzz: $(VENV)/.test ## send whatever the OpenAPI document allows and forbids, in three roles: MINUTES=5
 	@$(BIN)/python -m tools.fuzz $(if $(MINUTES),--minutes $(MINUTES))
 
-storm: $(VENV)/.runtime ## break everything at random under load, and prove that nothing is lost: MINUTES=10 SEED=1
+chaos: $(VENV)/.test ## inject faults at random under load, and prove that nothing acknowledged is lost: MINUTES=10 SEED=1
 	@$(BIN)/python -m tools.chaos $(if $(MINUTES),--minutes $(MINUTES)) $(if $(SEED),--seed $(SEED))
+
+storm: chaos
 
 prove-failover: $(VENV)/.test ## kill a primary under load and go on with its standby; serve through PgBouncer, which has to be installed
 	@$(BIN)/python -m pytest -m slow -s tests/faults
@@ -120,8 +122,8 @@ bench/.venv/.installed: bench/requirements.txt
 	@bench/.venv/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes -r $<
 	@touch $@
 
-bench: $(VENV)/.runtime bench/.venv/.installed ## measure against limits and peers, about 35 minutes: ONLY=reading
-	@$(BIN)/python -m bench $(if $(ONLY),--only $(ONLY))
+bench: $(VENV)/.test $(if $(BASE),,bench/.venv/.installed) ## measure against limits and peers, about 35 minutes: ONLY=reading; or against a commit: BASE=v0.1.0
+	@$(BIN)/python -m bench $(if $(BASE),compare --base $(BASE),$(if $(ONLY),--only $(ONLY)))
 
 native-argon2: $(VENV)/.runtime ## build argon2 for this machine: twice the hashes a second; UNDO=1: the wheel
 	@$(BIN)/python tools/native_argon2.py $(if $(UNDO),--undo)

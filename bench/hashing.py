@@ -8,7 +8,7 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 
 from bench import fixtures, load, servers
-from bench.figures import Figure, Plan, interleaved, say
+from bench.comparison import Comparison, Plan, interleaved, say
 
 CORES = len(os.sched_getaffinity(0))
 CLIENTS = 64
@@ -18,7 +18,7 @@ STEADY_RATE = 200
 MEMORY_KIB = 19456
 
 
-def measure(dsn: str, plan: Plan) -> list[Figure]:
+def measure(dsn: str, plan: Plan) -> list[Comparison]:
     with servers.rollcall(dsn) as server:
         return [*_rates(server, plan), *_storm(server, plan)]
 
@@ -47,9 +47,11 @@ def verify() -> object:
     return fixtures.HASHER.verify(fixtures.PASSWORD_HASH, fixtures.PASSWORD)
 
 
-def _rates(server: servers.Server, plan: Plan) -> list[Figure]:
-    login = Figure(f"log in, {CLIENTS} clients", "argon2 verify in bare threads on all cores", "/s", 0.95)
-    create = Figure(f"create user, {CLIENTS} clients", "argon2 hash in bare threads on all cores", "/s", 0.95)
+def _rates(server: servers.Server, plan: Plan) -> list[Comparison]:
+    login = Comparison(f"log in, {CLIENTS} clients", "argon2 verify in bare threads on all cores", "/s", 0.95)
+    create = Comparison(
+        f"create user, {CLIENTS} clients", "argon2 hash in bare threads on all cores", "/s", 0.95
+    )
     profile = _Profile(server)
     logins = _Turns(fixtures.logins())
     measures: dict[str, Callable[[], float]] = {
@@ -72,14 +74,16 @@ class _Profile:
         self._server = server
         parts = ("hashing threads", "event loop", "PostgreSQL")
         against = "a hash in a bare thread"
-        self.figures = [Figure(f"processor time of a log-in: {part}", against, "ms", None) for part in parts]
+        self.figures = [
+            Comparison(f"processor time of a log-in: {part}", against, "ms", None) for part in parts
+        ]
         self._spent_ms: tuple[float, ...] = ()
 
-    def of(self, measure: Callable[[], load.Outcome]) -> float:
+    def of(self, measure: Callable[[], load.LoadResult]) -> float:
         """Measure log-ins, note what they took, and give their rate."""
         before = self._used_s()
         outcome = measure()
-        answers = outcome.answers + CLIENTS  # those of the last moment were worked off, too
+        answers = outcome.responses + CLIENTS  # those of the last moment were worked off, too
         used = zip(self._used_s(), before, strict=True)
         self._spent_ms = tuple(1000 * (after_s - before_s) / answers for after_s, before_s in used)
         return outcome.rate
@@ -90,17 +94,17 @@ class _Profile:
             figure.add(spent_ms, hash_ms)
 
     def _used_s(self) -> tuple[float, float, float]:
-        loop_s = self._server.loop_s()
+        loop_s = self._server.event_loop_s()
         return self._server.processor_s() - loop_s, loop_s, servers.database_s()
 
 
-def _storm(server: servers.Server, plan: Plan) -> list[Figure]:
+def _storm(server: servers.Server, plan: Plan) -> list[Comparison]:
     quiet_too = "the same without"
-    steady = Figure(_beside(STORM_CLIENTS) + ": p99", quiet_too, "ms", 3.0, at_least=False)
-    logins = Figure("logins in that storm", "argon2 verify in bare threads on all cores", "/s", 0.85)
-    reads = Figure("16 readers at full speed in the storm", quiet_too, "/s", 0.5)
-    reads_p99 = Figure(f"{reads.name}: p99", quiet_too, "ms", 3.0, at_least=False)
-    memory = Figure(
+    steady = Comparison(_beside(STORM_CLIENTS) + ": p99", quiet_too, "ms", 3.0, at_least=False)
+    logins = Comparison("logins in that storm", "argon2 verify in bare threads on all cores", "/s", 0.85)
+    reads = Comparison("16 readers at full speed in the storm", quiet_too, "/s", 0.5)
+    reads_p99 = Comparison(f"{reads.name}: p99", quiet_too, "ms", 3.0, at_least=False)
+    memory = Comparison(
         "resident memory in the storm",
         "idle + workers × memory of a hash",
         "MiB",
@@ -108,9 +112,11 @@ def _storm(server: servers.Server, plan: Plan) -> list[Figure]:
         at_least=False,
         is_difference=True,
     )
-    large_p50 = Figure(_beside(LARGE_STORM_CLIENTS) + ": p50", quiet_too, "ms", None)
-    large_p99 = Figure(_beside(LARGE_STORM_CLIENTS) + ": p99", quiet_too, "ms", None)
-    large_logins = Figure(f"logins in a storm of {LARGE_STORM_CLIENTS} clients", logins.against, "/s", None)
+    large_p50 = Comparison(_beside(LARGE_STORM_CLIENTS) + ": p50", quiet_too, "ms", None)
+    large_p99 = Comparison(_beside(LARGE_STORM_CLIENTS) + ": p99", quiet_too, "ms", None)
+    large_logins = Comparison(
+        f"logins in a storm of {LARGE_STORM_CLIENTS} clients", logins.against, "/s", None
+    )
     idle_mib = server.resident_mib() + CORES * MEMORY_KIB / 1024
     paced = load.Source(server.port, fixtures.reads("/v1/users/me"), 64, STEADY_RATE)
     eager = load.Source(server.port, fixtures.reads("/v1/users/me"), 16)
@@ -133,7 +139,7 @@ def _storm(server: servers.Server, plan: Plan) -> list[Figure]:
         say(
             f"  storm, round {number + 1} of {plan.rounds}: "
             f"steady p99 {quiet.p99_ms:.1f} → {stormy.p99_ms:.1f} ms, "
-            f"logins {logging_in.rate:.1f}/s of {limit:.1f}/s ({logging_in.refused} refused), "
+            f"logins {logging_in.rate:.1f}/s of {limit:.1f}/s ({logging_in.rejected} refused), "
             f"full speed {fast_quiet.rate:.0f} → {fast_stormy.rate:.0f}/s, p99 {fast_quiet.p99_ms:.1f} → "
             f"{fast_stormy.p99_ms:.1f} ms beside {also.rate:.1f} logins/s; {LARGE_STORM_CLIENTS} clients: "
             f"p50 {besieged.p50_ms:.1f}, p99 {besieged.p99_ms:.1f} ms, {many.rate:.1f} logins/s"
@@ -153,11 +159,11 @@ class _Storm:
         self._seconds = seconds
         self._turns = _Turns(fixtures.logins())
 
-    def rage(self, clients: int, reads: load.Source) -> tuple[load.Outcome, load.Outcome]:
+    def rage(self, clients: int, reads: load.Source) -> tuple[load.LoadResult, load.LoadResult]:
         """Log in, and read meanwhile; what the storm and what the reads saw."""
         source = load.Source(self._server.port, self._turns.next(), clients)
         outcomes = load.beside(source, reads, seconds=self._seconds)
-        self._server.settle()
+        self._server.wait_until_idle()
         return outcomes
 
 
@@ -170,16 +176,18 @@ class _Turns:
 
     def next(self) -> list[bytes]:
         self._offset += 1371
-        return fixtures.in_turn(self._requests, self._offset)
+        return fixtures.rotated(self._requests, self._offset)
 
 
 def _new_accounts(plan: Plan) -> list[bytes]:
-    return fixtures.creations(f"new{secrets.token_hex(4)}x", round(1000 * plan.seconds))
+    return fixtures.creations(
+        f"new{secrets.token_hex(4)}x", round(1000 * plan.seconds), password=fixtures.PASSWORD
+    )
 
 
-def _outcome(server: servers.Server, requests: list[bytes], seconds: float) -> load.Outcome:
+def _outcome(server: servers.Server, requests: list[bytes], seconds: float) -> load.LoadResult:
     outcome = load.full_speed(server.port, requests, connections=CLIENTS, seconds=seconds)
-    server.settle()
-    if outcome.refused:
-        say(f"  {outcome.refused} of {outcome.answers} requests were refused")
+    server.wait_until_idle()
+    if outcome.rejected:
+        say(f"  {outcome.rejected} of {outcome.responses} requests were refused")
     return outcome

@@ -30,23 +30,23 @@ _MS = {"us": 1e-3, "ms": 1.0, "s": 1e3, "m": 6e4}
 
 
 @dataclass
-class Outcome:
+class LoadResult:
     """What a run of load saw."""
 
     seconds: float
     latencies_ms: list[float] = field(default_factory=list)
-    answers: int = 0
-    refused: int = 0
-    """Answers that are not 2xx."""
+    responses: int = 0
+    rejected: int = 0
+    """Responses other than 2xx."""
     p50_ms: float = 0.0
     p99_ms: float = 0.0
 
     @property
     def rate(self) -> float:
         """Answers with 2xx a second."""
-        return (self.answers - self.refused) / self.seconds
+        return (self.responses - self.rejected) / self.seconds
 
-    def finish(self) -> "Outcome":
+    def finish(self) -> "LoadResult":
         self.p50_ms = percentile(self.latencies_ms, 0.5)
         self.p99_ms = percentile(self.latencies_ms, 0.99)
         return self
@@ -57,7 +57,7 @@ def percentile(values: list[float], share: float) -> float:
     return ordered[min(len(ordered) - 1, int(len(ordered) * share))] if ordered else float("nan")
 
 
-def full_speed(port: int, requests: list[bytes], *, connections: int, seconds: float) -> Outcome:
+def full_speed(port: int, requests: list[bytes], *, connections: int, seconds: float) -> LoadResult:
     """Send as fast as `connections` closed loops can."""
     if WRK is None:
         return run(Source(port, requests, connections=connections), seconds=seconds)[0]
@@ -72,16 +72,16 @@ def full_speed(port: int, requests: list[bytes], *, connections: int, seconds: f
     return _of_wrk(told)
 
 
-def _of_wrk(told: str) -> Outcome:
+def _of_wrk(told: str) -> LoadResult:
     total = re.search(r"(\d+) requests in ([0-9.]+)(ms|s|m)", told)
     p99 = _LATENCY.search(told)
     if total is None or p99 is None:
         raise RuntimeError(f"wrk said something else than expected:\n{told}")
     refused = re.search(r"Non-2xx or 3xx responses: (\d+)", told)
-    return Outcome(
+    return LoadResult(
         seconds=float(total[2]) * _MS[total[3]] / 1000,
-        answers=int(total[1]),
-        refused=int(refused[1]) if refused else 0,
+        responses=int(total[1]),
+        rejected=int(refused[1]) if refused else 0,
         p99_ms=float(p99[1]) * _MS[p99[2]],
     )
 
@@ -96,7 +96,7 @@ class Source:
     rate: float | None = None
 
 
-def beside(storm: Source, reads: Source, *, seconds: float) -> tuple[Outcome, Outcome]:
+def beside(storm: Source, reads: Source, *, seconds: float) -> tuple[LoadResult, LoadResult]:
     """Let a storm send as fast as it can, and read meanwhile; what the storm and what the reads saw.
 
     Where wrk is installed, the storm comes from a process of its own: a read does not wait then for the
@@ -113,7 +113,7 @@ def beside(storm: Source, reads: Source, *, seconds: float) -> tuple[Outcome, Ou
         return raging.result(), reading
 
 
-def run(*sources: Source, seconds: float) -> list[Outcome]:
+def run(*sources: Source, seconds: float) -> list[LoadResult]:
     """Let all sources send at the same time, for `seconds`."""
     gc.collect()
     gc.disable()
@@ -123,20 +123,20 @@ def run(*sources: Source, seconds: float) -> list[Outcome]:
         gc.enable()
 
 
-async def _run(sources: tuple[Source, ...], seconds: float) -> list[Outcome]:
+async def _run(sources: tuple[Source, ...], seconds: float) -> list[LoadResult]:
     return list(await asyncio.gather(*(_Clients(source, seconds).run() for source in sources)))
 
 
 class _Clients:
     def __init__(self, source: Source, seconds: float) -> None:
         self.source = source
-        self.outcome = Outcome(seconds)
+        self.outcome = LoadResult(seconds)
         self.idle: deque[_Client] = deque()
         self.due: deque[float] = deque()
         self.requests: Iterator[bytes] = cycle(source.requests)
         self.is_over = False
 
-    async def run(self) -> Outcome:
+    async def run(self) -> LoadResult:
         loop = asyncio.get_running_loop()
         clients = [
             (await loop.create_connection(lambda: _Client(self), "127.0.0.1", self.source.port))[1]
@@ -178,11 +178,11 @@ class _Clients:
     def answered(self, client: "_Client", status: bytes, asked_at: float) -> None:
         if self.is_over:
             return
-        self.outcome.answers += 1
+        self.outcome.responses += 1
         if status[:1] == b"2":
             self.outcome.latencies_ms.append((time.perf_counter() - asked_at) * 1000)
         else:
-            self.outcome.refused += 1
+            self.outcome.rejected += 1
         self.free(client)
 
 

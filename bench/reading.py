@@ -3,7 +3,7 @@
 from contextlib import ExitStack
 
 from bench import fixtures, load, servers
-from bench.figures import Figure, Plan, say
+from bench.comparison import Comparison, Plan, say
 
 PATHS = ("/v1/users/me", "/v1/sessions/current")
 CONNECTIONS = (32, 128)
@@ -14,7 +14,7 @@ PEERS = {
 }
 
 
-def measure(dsn: str, plan: Plan) -> list[Figure]:
+def measure(dsn: str, plan: Plan) -> list[Comparison]:
     with ExitStack() as stack:
         running = {"rollcall": stack.enter_context(servers.rollcall(dsn))}
         running |= {name: stack.enter_context(servers.peer(name, dsn)) for name in ("limit", *PEERS)}
@@ -25,11 +25,11 @@ def measure(dsn: str, plan: Plan) -> list[Figure]:
         return figures + _introspection(running, plan)
 
 
-def _compare(running: dict[str, servers.Server], path: str, connections: int, plan: Plan) -> list[Figure]:
+def _compare(running: dict[str, servers.Server], path: str, connections: int, plan: Plan) -> list[Comparison]:
     what = f"GET {path}, {connections} connections"
-    rate = Figure(what, LIMIT, "/s", 1.1)
-    p99 = Figure(f"{what}: p99", LIMIT, "ms", 0.5, at_least=False)
-    peers = {name: Figure(what, about, "/s", goal) for name, (about, goal) in PEERS.items()}
+    rate = Comparison(what, LIMIT, "/s", 1.1)
+    p99 = Comparison(f"{what}: p99", LIMIT, "ms", 0.5, at_least=False)
+    peers = {name: Comparison(what, about, "/s", goal) for name, (about, goal) in PEERS.items()}
     requests = fixtures.reads(path)
     for number in range(plan.rounds + 1):
         seen = {name: _load(server, requests, connections, plan) for name, server in running.items()}
@@ -44,8 +44,10 @@ def _compare(running: dict[str, servers.Server], path: str, connections: int, pl
     return [rate, p99, *peers.values()]
 
 
-def _introspection(running: dict[str, servers.Server], plan: Plan) -> list[Figure]:
-    rate = Figure("POST /v1/introspect by a service's key, 32 connections", f"{LIMIT}, form read", "/s", 0.9)
+def _introspection(running: dict[str, servers.Server], plan: Plan) -> list[Comparison]:
+    rate = Comparison(
+        "POST /v1/introspect by a service's key, 32 connections", f"{LIMIT}, form read", "/s", 0.9
+    )
     requests = fixtures.introspections()
     for number in range(plan.rounds + 1):
         seen = {name: _load(running[name], requests, 32, plan) for name in ("rollcall", "limit")}
@@ -55,14 +57,14 @@ def _introspection(running: dict[str, servers.Server], plan: Plan) -> list[Figur
     return [rate]
 
 
-def _load(server: servers.Server, requests: list[bytes], connections: int, plan: Plan) -> load.Outcome:
+def _load(server: servers.Server, requests: list[bytes], connections: int, plan: Plan) -> load.LoadResult:
     outcome = load.full_speed(server.port, requests, connections=connections, seconds=plan.seconds)
-    if outcome.refused:
-        raise RuntimeError(f"{server.name} refused {outcome.refused} of {outcome.answers} requests")
+    if outcome.rejected:
+        raise RuntimeError(f"{server.name} refused {outcome.rejected} of {outcome.responses} requests")
     return outcome
 
 
-def _shown(seen: dict[str, load.Outcome]) -> str:
+def _shown(seen: dict[str, load.LoadResult]) -> str:
     return ", ".join(
         f"{name} {outcome.rate:.0f}/s p99 {outcome.p99_ms:.1f} ms" for name, outcome in seen.items()
     )

@@ -14,14 +14,14 @@ from statistics import median
 from xml.sax.saxutils import escape
 
 from bench import load
-from bench.figures import Figure, Plan
+from bench.comparison import Comparison, Plan
 
 RESULTS = Path(__file__).with_name("results")
 PACKAGES = ("litestar", "uvicorn", "uvloop", "httptools", "sqlalchemy", "asyncpg", "msgspec", "argon2-cffi")
 PEER_PACKAGES = ("fastapi", "advanced-alchemy", "litestar", "sqlalchemy", "asyncpg", "uvicorn", "granian")
 
 
-def write(figures: list[Figure], plan: Plan, postgres: str, peers_python: Path) -> None:
+def write(figures: list[Comparison], plan: Plan, postgres: str, peers_python: Path) -> None:
     """Write everything that was measured, the goals that were missed too."""
     RESULTS.mkdir(exist_ok=True)
     about = _machine(plan, postgres, peers_python)
@@ -38,7 +38,7 @@ def _load_average() -> list[float]:
 LOAD_BEFORE = _load_average()
 
 
-def table(figures: Iterable[Figure]) -> str:
+def table(figures: Iterable[Comparison]) -> str:
     lines = [
         "| figure | Rollcall | measured against | theirs | ratio | goal | |",
         "|---|---|---|---|---|---|---|",
@@ -52,7 +52,7 @@ def table(figures: Iterable[Figure]) -> str:
     return "\n".join(lines)
 
 
-def _verdict(figure: Figure) -> str:
+def _verdict(figure: Comparison) -> str:
     if figure.goal is None:
         return ""
     return "met" if figure.is_met else "**missed**"
@@ -93,7 +93,7 @@ def _processor() -> str:
     )
 
 
-def _markdown(figures: list[Figure], about: dict[str, object]) -> str:
+def _markdown(figures: list[Comparison], about: dict[str, object]) -> str:
     goals = [figure for figure in figures if figure.goal is not None]
     missed = sum(not figure.is_met for figure in goals)
     facts = "\n".join(f"- {name.replace('_', ' ')}: {_fact(value)}" for name, value in about.items())
@@ -114,7 +114,7 @@ def _number(value: float) -> str:
     return f"{value:,.0f}" if value >= 100 else f"{value:.3g}"
 
 
-def _svg(figures: list[Figure]) -> str:
+def _svg(figures: list[Comparison]) -> str:
     """Draw each ratio as a bar from its goal: to the right is better, whatever the goal asks for."""
     drawn = [(figure, figure.goal) for figure in figures if figure.goal and not figure.is_difference]
     row, label, middle, width = 20, 560, 800, 1040
@@ -137,6 +137,6 @@ def _svg(figures: list[Figure]) -> str:
     return "\n".join(parts) + "\n"
 
 
-def _label(figure: Figure) -> str:
+def _label(figure: Comparison) -> str:
     against = "limit" if "raw asyncpg" in figure.against else figure.against
     return f"{figure.name} ÷ {against}: {figure.ratio_text} (goal {figure.goal_text})"[:110]

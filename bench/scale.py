@@ -9,7 +9,7 @@ from urllib.parse import quote
 from urllib.request import Request, urlopen
 
 from bench import fixtures, load, servers
-from bench.figures import Figure, Plan, say
+from bench.comparison import Comparison, Plan, say
 from service.embedded.server import EmbeddedPostgres
 
 SMALL = 10_000
@@ -17,7 +17,7 @@ PAGE = 10
 ASKED = 500
 
 
-def measure(server: EmbeddedPostgres, plan: Plan) -> list[Figure]:
+def measure(server: EmbeddedPostgres, plan: Plan) -> list[Comparison]:
     sizes = {"small": SMALL, "large": plan.rows}
     dsns = {}
     for name, rows in sizes.items():
@@ -34,8 +34,10 @@ def _compare(
     running: dict[str, servers.Server],
     asked: dict[str, dict[str, list[bytes]]],
     plan: Plan,
-) -> Figure:
-    figure = Figure(f"{question} at {plan.rows:,} accounts: p50", f"at {SMALL:,}", "ms", 1.3, at_least=False)
+) -> Comparison:
+    figure = Comparison(
+        f"{question} at {plan.rows:,} accounts: p50", f"at {SMALL:,}", "ms", 1.3, at_least=False
+    )
     for number in range(plan.rounds + 1):
         p50 = {name: _p50(running[name], asked[name][question]) for name in running}
         if number:
@@ -49,8 +51,8 @@ def _compare(
 
 def _p50(server: servers.Server, requests: list[bytes]) -> float:
     outcome = load.run(load.Source(server.port, requests, 1), seconds=1.0)[0]
-    if outcome.refused or not outcome.answers:
-        raise RuntimeError(f"{outcome.refused} of {outcome.answers} requests were refused")
+    if outcome.rejected or not outcome.responses:
+        raise RuntimeError(f"{outcome.rejected} of {outcome.responses} requests were refused")
     return median(outcome.latencies_ms)
 
 

@@ -4,7 +4,7 @@ import socket
 from contextlib import ExitStack
 
 from bench import fixtures, load, servers
-from bench.figures import Figure, Plan, say
+from bench.comparison import Comparison, Plan, say
 
 PATH = "/v1/users/me"
 CONNECTIONS = (32, 128)
@@ -38,7 +38,7 @@ RAW = {
 """The same introspection, well-formed and then not."""
 
 
-def measure(dsn: str, plan: Plan) -> list[Figure]:
+def measure(dsn: str, plan: Plan) -> list[Comparison]:
     with ExitStack() as stack:
         running = {
             "uvicorn": stack.enter_context(servers.rollcall(dsn, "uvicorn")),
@@ -49,10 +49,10 @@ def measure(dsn: str, plan: Plan) -> list[Figure]:
     return figures
 
 
-def _compare(running: dict[str, servers.Server], connections: int, plan: Plan) -> list[Figure]:
+def _compare(running: dict[str, servers.Server], connections: int, plan: Plan) -> list[Comparison]:
     what = f"GET {PATH} under uvicorn, {connections} connections"
     units = {"": "/s", ": p99": "ms", ": processor time": "µs"}
-    figures = [Figure(what + name, GRANIAN, unit, None) for name, unit in units.items()]
+    figures = [Comparison(what + name, GRANIAN, unit, None) for name, unit in units.items()]
     for number in range(plan.rounds + 1):
         seen = {name: _load(server, connections, plan) for name, server in running.items()}
         if number == 0:
@@ -71,9 +71,9 @@ def _load(server: servers.Server, connections: int, plan: Plan) -> tuple[float, 
     """Requests a second, their p99 in ms, and the server's processor time for one in µs."""
     before, requests = server.processor_s(), fixtures.reads(PATH)
     outcome = load.full_speed(server.port, requests, connections=connections, seconds=plan.seconds)
-    if outcome.refused:
-        raise RuntimeError(f"{server.name} refused {outcome.refused} of {outcome.answers} requests")
-    return outcome.rate, outcome.p99_ms, (server.processor_s() - before) / outcome.answers * 1e6
+    if outcome.rejected:
+        raise RuntimeError(f"{server.name} refused {outcome.rejected} of {outcome.responses} requests")
+    return outcome.rate, outcome.p99_ms, (server.processor_s() - before) / outcome.responses * 1e6
 
 
 def _strictness(running: dict[str, servers.Server]) -> str:

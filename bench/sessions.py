@@ -14,7 +14,7 @@ import asyncpg
 from sqlalchemy import text
 
 from bench import fixtures, load, servers, session_table
-from bench.figures import Figure, Plan, interleaved, say
+from bench.comparison import Comparison, Plan, interleaved, say
 from service.db.core.database import Database
 from service.db.core.engine import create_engine
 from service.db.core.statements import Statement
@@ -170,7 +170,7 @@ class Table:
         return int(self._run(self._connection.fetchval(asked)))
 
 
-def measure(server: EmbeddedPostgres, plan: Plan) -> list[Figure]:
+def measure(server: EmbeddedPostgres, plan: Plan) -> list[Comparison]:
     with ExitStack() as stack:
         large, small = (
             stack.enter_context(_table(server, size, sessions))
@@ -193,7 +193,7 @@ def _table(server: EmbeddedPostgres, size: str, sessions: int) -> Iterator[Table
             table.close()
 
 
-def _sizes(large: Table, small: Table) -> list[Figure]:
+def _sizes(large: Table, small: Table) -> list[Comparison]:
     figures, theirs = [], small.bytes_a_row()
     for name, ours in large.bytes_a_row().items():
         figure = _figure(f"bytes of {name} a row", large, "B", GOAL if theirs[name] else None)
@@ -203,7 +203,7 @@ def _sizes(large: Table, small: Table) -> list[Figure]:
     return figures
 
 
-def _times(large: Table, small: Table, plan: Plan) -> list[Figure]:
+def _times(large: Table, small: Table, plan: Plan) -> list[Comparison]:
     asked: dict[str, Callable[[Table], float]] = {
         "authenticated read: p50": lambda table: table.read("/v1/users/me"),
         "list_sessions: p50": lambda table: table.read("/v1/users/me/sessions"),
@@ -214,7 +214,9 @@ def _times(large: Table, small: Table, plan: Plan) -> list[Figure]:
     return [_compare(name, measured, large, small, plan) for name, measured in asked.items()]
 
 
-def _compare(name: str, measured: Callable[[Table], float], large: Table, small: Table, plan: Plan) -> Figure:
+def _compare(
+    name: str, measured: Callable[[Table], float], large: Table, small: Table, plan: Plan
+) -> Comparison:
     figure = _figure(name, large, "ms", GOAL)
     both = {"large": lambda: measured(large), "small": lambda: measured(small)}
     for seen in interleaved(plan.rounds, name, both):
@@ -222,7 +224,7 @@ def _compare(name: str, measured: Callable[[Table], float], large: Table, small:
     return figure
 
 
-def _costs(large: Table, small: Table) -> list[Figure]:
+def _costs(large: Table, small: Table) -> list[Comparison]:
     """What has no goal: the small table is there for comparison alone."""
     names = {
         "WAL of a noted use": "B",
@@ -243,14 +245,16 @@ def _cost(table: Table) -> tuple[float, ...]:
     return (*table.cost_of_noted_uses(), table.purge_rest(), table.vacuum(), *table.log_in())
 
 
-def _figure(name: str, large: Table, unit: str, goal: float | None) -> Figure:
-    return Figure(f"{large.sessions:,} sessions, {name}", f"{SMALL:,} sessions", unit, goal, at_least=False)
+def _figure(name: str, large: Table, unit: str, goal: float | None) -> Comparison:
+    return Comparison(
+        f"{large.sessions:,} sessions, {name}", f"{SMALL:,} sessions", unit, goal, at_least=False
+    )
 
 
 def _p50(source: load.Source, seconds: float) -> float:
     outcome = load.run(source, seconds=seconds)[0]
-    if outcome.refused or not outcome.answers:
-        raise RuntimeError(f"{outcome.refused} of {outcome.answers} requests were refused")
+    if outcome.rejected or not outcome.responses:
+        raise RuntimeError(f"{outcome.rejected} of {outcome.responses} requests were refused")
     return median(outcome.latencies_ms)
 
 

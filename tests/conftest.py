@@ -10,7 +10,7 @@ import pytest_asyncio
 from service.embedded.server import EmbeddedPostgres
 from service.services import Services
 from settings import Settings, get_settings, sources
-from tests.support.api import Api, Running, serving
+from tests.support.api import Api, RunningService, serving
 from tests.support.databases import Databases, empty_all_tables
 from tests.support.settings import settings_for_tests
 
@@ -74,14 +74,14 @@ def test_settings() -> Settings:
 
 
 @pytest_asyncio.fixture(scope="session")
-async def running(test_settings: Settings, shared_database: str) -> AsyncIterator[Running]:
+async def running(test_settings: Settings, shared_database: str) -> AsyncIterator[RunningService]:
     """The application with everything that runs beside it."""
     async with serving(test_settings, shared_database) as running:
         yield running
 
 
 @pytest_asyncio.fixture
-async def service(running: Running) -> Services:
+async def service(running: RunningService) -> Services:
     """The parts of the running application, on empty tables."""
     await empty_all_tables(running.service.engine)
     return running.service
@@ -94,7 +94,7 @@ def _many_processes(service: Services, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest_asyncio.fixture
-async def api(running: Running, service: Services) -> AsyncIterator[Api]:
+async def api(running: RunningService, service: Services) -> AsyncIterator[Api]:
     """A client of the running application, on empty tables, without a token."""
     async with running.client() as client:
         yield Api(client, service)

@@ -1,4 +1,4 @@
-"""A standby that answers reads, and is never older than what its caller knows."""
+"""A standby that responses reads, and is never older than what its caller knows."""
 
 import asyncio
 import shutil
@@ -16,6 +16,7 @@ import pytest
 import pytest_asyncio
 from sqlalchemy import func, select
 
+from harness.database import DatabaseProbe
 from harness.proxy import Proxy, dsn_through, socket_directory_of
 from service.cli.doctor import Level, check_database
 from service.db.core.replica import Outcome, Replica
@@ -26,8 +27,7 @@ from service.domain.keys import Scope
 from service.domain.wal_position import WalPosition
 from service.embedded.server import EmbeddedPostgres
 from service.security.tokens import SESSION_PREFIX, digest_of
-from tests.faults.conftest import Seen
-from tests.support.api import Account, Api, Running, error_of, serving
+from tests.support.api import Account, Api, RunningService, error_of, serving
 from tests.support.databases import empty_all_tables
 from tests.support.settings import settings_for_tests
 from tests.support.standbys import Standby, standby_of
@@ -44,8 +44,8 @@ class Pair:
     """A primary with an asynchronous standby, and a look into both."""
 
     directory: Path
-    primary: Seen
-    standby: Seen
+    primary: DatabaseProbe
+    standby: DatabaseProbe
     server: Standby
 
     async def pause(self) -> None:
@@ -70,7 +70,7 @@ class Stage:
 
     pair: Pair
     proxy: Proxy
-    running: Running
+    running: RunningService
     one: Api
     other: Api
 
@@ -99,7 +99,7 @@ async def pair(directory: Path) -> AsyncIterator[Pair]:
     with EmbeddedPostgres(directory / "primary") as postgres:
         await upgrade(postgres.dsn)
         with standby_of(postgres.dsn, directory / "standby") as standby:
-            yield Pair(directory, Seen(postgres.dsn), Seen(standby.dsn), standby)
+            yield Pair(directory, DatabaseProbe(postgres.dsn), DatabaseProbe(standby.dsn), standby)
 
 
 @pytest_asyncio.fixture
@@ -156,9 +156,9 @@ def digest_of_token(api: Api) -> bytes:
 
 
 async def created(api: Api, login_id: str) -> str:
-    answer = await api.post("/v1/users", {"login_id": login_id, "name": "New"})
-    assert answer.status_code == 201, answer.text
-    return f"/v1/users/{answer.json()['id']}"
+    response = await api.post("/v1/users", {"login_id": login_id, "name": "New"})
+    assert response.status_code == 201, response.text
+    return f"/v1/users/{response.json()['id']}"
 
 
 async def root_of(stage: Stage) -> tuple[Account, Api, Api]:
@@ -179,7 +179,7 @@ async def root_of(stage: Stage) -> tuple[Account, Api, Api]:
         ("/v1/events", "events"),
     ],
 )
-async def test_read_while_the_replica_follows_is_answered_by_it(stage: Stage, path: str, table: str) -> None:
+async def test_read_with_a_current_replica_uses_it(stage: Stage, path: str, table: str) -> None:
     ada = await stage.one.account("ada")
     _, root, _ = await root_of(stage)
     where = path.format(id=ada.id)
@@ -188,14 +188,14 @@ async def test_read_while_the_replica_follows_is_answered_by_it(stage: Stage, pa
 
 
 @pytest.mark.parametrize("path", ["/v1/users/me", "/v1/sessions/current"])
-async def test_read_what_authentication_found_asks_no_replica(stage: Stage, path: str) -> None:
+async def test_read_of_what_authentication_loaded_uses_no_replica(stage: Stage, path: str) -> None:
     _, root, _ = await root_of(stage)
     before = stage.replica.outcomes.total()
     assert (await root.get(path)).status_code == 200
     assert stage.replica.outcomes.total() == before
 
 
-async def test_read_while_replay_is_paused_shows_ones_own_write_and_everybody_elses(stage: Stage) -> None:
+async def test_read_with_paused_replay_shows_writes_of_every_client(stage: Stage) -> None:
     key = await stage.one.key(Scope.USERS_READ)
     _, root, elsewhere = await root_of(stage)
     await stage.pair.pause()
@@ -217,11 +217,11 @@ async def test_read_after_each_of_many_writes_shows_it(stage: Stage) -> None:
     for number in range(WRITES):
         assert (await root.patch(path, {"name": f"N{number}"})).status_code == 200
         seen = await asyncio.gather(*(caller.get(path) for caller in (root, elsewhere) * READERS))
-        assert {answer.json()["name"] for answer in seen} == {f"N{number}"}
+        assert {response.json()["name"] for response in seen} == {f"N{number}"}
     assert stage.replica.outcomes[Outcome.FAILED] == 0
 
 
-async def test_read_begun_before_the_replica_was_far_enough_is_not_taken(stage: Stage) -> None:
+async def test_read_started_before_the_replica_caught_up_is_discarded(stage: Stage) -> None:
     """What is replayed while a statement runs is not seen by it, however far the standby is at its end."""
     _, root, _ = await root_of(stage)
     await stage.pair.pause()
@@ -238,7 +238,7 @@ async def test_read_begun_before_the_replica_was_far_enough_is_not_taken(stage: 
     assert await stage.replica.fetch(asyncpg.Connection.fetchval, SLOW, {}, caller.wal_position) == 1
 
 
-async def test_revoke_while_replay_is_paused_shows_at_the_very_next_request(stage: Stage) -> None:
+async def test_revoke_with_paused_replay_rejects_the_next_request(stage: Stage) -> None:
     ada, grace = await stage.one.account("ada"), await stage.one.account("grace")
     key, gateway = await stage.one.key(Scope.USERS_READ), await stage.one.key(Scope.SESSIONS_INTROSPECT)
     _, root, _ = await root_of(stage)
@@ -267,7 +267,7 @@ async def read_on(api: Api, path: str, statuses: list[int], is_over: asyncio.Eve
         statuses.append((await api.get(path)).status_code)
 
 
-async def test_read_while_the_replica_is_killed_fails_nobody_and_returns_to_it(stage: Stage) -> None:
+async def test_read_with_a_killed_replica_succeeds_and_uses_it_again_later(stage: Stage) -> None:
     _, root, _ = await root_of(stage)
     path = await created(root, "lasting")
     statuses: list[int] = []
@@ -291,16 +291,16 @@ async def _is(holds: bool) -> bool:
     return holds
 
 
-async def test_read_while_the_replica_says_nothing_is_answered_by_the_primary(stage: Stage) -> None:
+async def test_read_with_a_silent_replica_uses_the_primary(stage: Stage) -> None:
     _, root, _ = await root_of(stage)
     with stage.proxy.silence():
         async with stage.reading(Outcome.FAILED):
-            answers = await asyncio.gather(*(root.get("/v1/users") for _ in range(3 * READERS)))
-    assert {answer.status_code for answer in answers} == {200}
+            responses = await asyncio.gather(*(root.get("/v1/users") for _ in range(3 * READERS)))
+    assert {response.status_code for response in responses} == {200}
     await until(lambda: answered_by_the_replica(root, "/v1/users"))
 
 
-async def test_read_that_the_replica_ends_as_a_conflict_is_the_primarys(stage: Stage) -> None:
+async def test_read_cancelled_by_a_replica_conflict_uses_the_primary(stage: Stage) -> None:
     async def be_in_conflict(driver: Any, _sql: str) -> None:
         await driver.execute("DO $$ BEGIN RAISE SQLSTATE '40001'; END $$")
 
@@ -312,7 +312,7 @@ async def test_read_that_the_replica_ends_as_a_conflict_is_the_primarys(stage: S
     await until(lambda: answered_by_the_replica(root, "/v1/users"))
 
 
-async def test_read_of_a_standby_that_was_promoted_is_answered_by_the_primary(pair: Pair) -> None:
+async def test_read_with_a_promoted_standby_uses_the_primary(pair: Pair) -> None:
     with standby_of(pair.primary.dsn, pair.directory / "promoted") as standby:
         chosen = settings_for_tests(database={"replica_url": standby.dsn})
         async with serving(chosen, pair.primary.dsn) as running, running.client() as client:
@@ -321,13 +321,15 @@ async def test_read_of_a_standby_that_was_promoted_is_answered_by_the_primary(pa
             root = root.by(await root.admin())
             await until(lambda: is_healthy(root))
             await until(lambda: answered_by_the_replica(root, "/v1/users"))
-            await Seen(standby.dsn).run("SELECT pg_promote()", "UPDATE users SET name = 'of another line'")
+            await DatabaseProbe(standby.dsn).run(
+                "SELECT pg_promote()", "UPDATE users SET name = 'of another line'"
+            )
             for _ in range(READERS + 1):
                 assert "another line" not in (await root.get("/v1/users")).text
             assert not await is_healthy(root)
 
 
-async def test_read_with_another_databases_standby_or_none_is_answered_by_the_primary(stage: Stage) -> None:
+async def test_read_with_a_replica_of_another_database_uses_the_primary(stage: Stage) -> None:
     _, root, _ = await root_of(stage)
     stage.replica._system = 1
     path = await created(root, "here")
@@ -342,7 +344,7 @@ async def test_read_with_another_databases_standby_or_none_is_answered_by_the_pr
         assert not await is_healthy(caller)
 
 
-async def test_read_as_of_a_moment_on_another_timeline_is_answered_by_the_primary(stage: Stage) -> None:
+async def test_read_at_a_wal_position_of_another_timeline_uses_the_primary(stage: Stage) -> None:
     admin, _, _ = await root_of(stage)
     found = await stage.one.service.reads.users.get(admin.id)
     for wal_position, outcome in ((WalPosition(1, 1), Outcome.ANSWERED), (WalPosition(2, 1), Outcome.BEHIND)):
@@ -350,7 +352,7 @@ async def test_read_as_of_a_moment_on_another_timeline_is_answered_by_the_primar
             assert await stage.one.service.reads.at(wal_position).users.get(admin.id) == found
 
 
-async def test_examine_the_replica_tells_whether_it_is_one(stage: Stage) -> None:
+async def test_check_the_replica_reports_whether_it_is_a_standby(stage: Stage) -> None:
     async def found(url: str) -> list[tuple[str, Level]]:
         chosen = settings_for_tests(database={"replica_url": url})
         async with serving(chosen, stage.pair.primary.dsn) as running:
@@ -372,7 +374,7 @@ async def test_examine_the_replica_tells_whether_it_is_one(stage: Stage) -> None
     assert level is Level.WARNING
 
 
-async def test_read_metrics_tells_who_answered(stage: Stage) -> None:
+async def test_get_metrics_counts_reads_by_outcome(stage: Stage) -> None:
     _, root, _ = await root_of(stage)
     text = (await root.get("/metrics")).text
     answered: Any = stage.replica.outcomes[Outcome.ANSWERED]

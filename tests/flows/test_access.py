@@ -17,7 +17,7 @@ from service.domain.callers import Access
 from service.domain.keys import Scope
 from service.domain.users import UserRole
 from service.services import Services
-from tests.support.api import OTHER_PASSWORD, PASSWORD, Account, Api, Running, serving
+from tests.support.api import OTHER_PASSWORD, PASSWORD, Account, Api, RunningService, serving
 from tests.support.asgi import ask
 from tests.support.databases import fetch_values
 from tests.support.settings import settings_for_tests
@@ -49,7 +49,7 @@ ALLOWED = {
 BODIES = {"PATCH": {"name": "Same"}, "PUT": {"current_password": "", "new_password": ""}}
 
 
-def test_list_operations_finds_those_of_the_contract(running: Running) -> None:
+def test_list_operations_finds_those_of_the_contract(running: RunningService) -> None:
     served = {(operation.method.value, operation.path) for operation in running.app.operations}
     assert {(method, path) for method, path in served if path.startswith("/v1")} == set(ALLOWED)
 
@@ -76,7 +76,7 @@ async def test_call_operation_that_grants_nothing_is_rejected_for_everybody(api:
     assert [response.status for response in responses] == [401, 403, 403]
 
 
-def test_serve_an_operation_without_declaration_is_impossible(running: Running) -> None:
+def test_serve_an_operation_without_declaration_is_impossible(running: RunningService) -> None:
     """The framework has one route, to the table of operations. Source: authentik CVE-2026-55106."""
     (mount,) = running.app.framework.routes
     assert isinstance(mount, ASGIRoute)

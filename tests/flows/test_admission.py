@@ -14,7 +14,7 @@ from service.observability.stats import HashingStats
 from service.security.hashing.scheme import HashingScheme
 from settings import Settings
 from settings.passwords import PasswordSettings
-from tests.support.api import OTHER_PASSWORD, PASSWORD, Api, Running, serving
+from tests.support.api import OTHER_PASSWORD, PASSWORD, Api, RunningService, serving
 from tests.support.databases import fetch_values
 
 
@@ -27,10 +27,10 @@ class Hall:
     """How many hashes are being computed."""
     most_inside: int = 0
     lock: threading.Lock = field(default_factory=threading.Lock)
-    service: Running | None = None
+    service: RunningService | None = None
 
     @property
-    def running(self) -> Running:
+    def running(self) -> RunningService:
         assert self.service is not None
         return self.service
 

@@ -18,7 +18,7 @@ from service.services import Services
 from service.usecases.cleanup import purge_expired
 from settings import Settings
 from settings.retention import RetentionSettings
-from tests.support.api import OTHER_PASSWORD, PASSWORD, Account, Api, Running, serving
+from tests.support.api import OTHER_PASSWORD, PASSWORD, Account, Api, RunningService, serving
 from tests.support.databases import execute, fetch_values
 from tests.support.settings import settings_for_tests
 
@@ -227,7 +227,9 @@ async def test_list_sessions_contains_no_token(api: Api) -> None:
 
 
 @pytest_asyncio.fixture
-async def replica(test_settings: Settings, shared_database: str, service: Services) -> AsyncIterator[Running]:
+async def replica(
+    test_settings: Settings, shared_database: str, service: Services
+) -> AsyncIterator[RunningService]:
     """A second instance of the application on the same database."""
     async with serving(test_settings, shared_database) as second:
         yield second
@@ -249,7 +251,7 @@ async def revoke(api: Api, ada: Account, way: str) -> int:
 
 @pytest.mark.parametrize("way", ["log out", "end", "end all", "disable", "delete", "set password"])
 async def test_revocation_takes_effect_at_the_next_request_to_another_replica(
-    api: Api, replica: Running, test_settings: Settings, shared_database: str, way: str
+    api: Api, replica: RunningService, test_settings: Settings, shared_database: str, way: str
 ) -> None:
     """Source: OWASP ASVS 5.0 7.4.1, 7.4.2; CVE-2023-22492, CVE-2024-46999."""
     ada = await api.account("ada")
@@ -266,7 +268,7 @@ async def test_revocation_takes_effect_at_the_next_request_to_another_replica(
 
 
 async def test_demotion_takes_effect_at_the_next_request_to_another_replica(
-    api: Api, replica: Running
+    api: Api, replica: RunningService
 ) -> None:
     admin, other = await api.admin(), await api.admin("other")
     async with replica.client() as client:

@@ -17,7 +17,7 @@ from settings.database import DatabaseSettings
 from settings.http import HttpSettings
 from settings.throttle import ThrottleSettings
 from tests.flows.conftest import At
-from tests.support.api import OTHER_PASSWORD, PASSWORD, Api, Running, serving
+from tests.support.api import OTHER_PASSWORD, PASSWORD, Api, RunningService, serving
 from tests.support.databases import execute, fetch_values
 from tests.support.settings import settings_for_tests
 
@@ -35,7 +35,7 @@ HOME, ABROAD = "198.51.100.7", "203.0.113.66"
 
 
 @pytest_asyncio.fixture(scope="module")
-async def running(shared_database: str) -> AsyncIterator[Running]:
+async def running(shared_database: str) -> AsyncIterator[RunningService]:
     """The application with a long first wait."""
     async with serving(SETTINGS, shared_database) as running:
         yield running
@@ -346,13 +346,13 @@ async def test_change_password_after_repeated_failures_has_to_wait(
 
 
 @pytest_asyncio.fixture
-async def replica(shared_database: str, service: Services) -> AsyncIterator[Running]:
+async def replica(shared_database: str, service: Services) -> AsyncIterator[RunningService]:
     """A second instance of the application on the same database."""
     async with serving(SETTINGS, shared_database) as second:
         yield second
 
 
-async def test_failures_at_two_replicas_are_counted_together(api: Api, replica: Running) -> None:
+async def test_failures_at_two_replicas_are_counted_together(api: Api, replica: RunningService) -> None:
     await api.account("ada")
     async with replica.client() as client:
         other = Api(client, replica.service)

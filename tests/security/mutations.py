@@ -26,9 +26,9 @@ MUTATIONS = (
     Mutation(
         "A disabled account is refused like a wrong password",
         _LOGIN,
-        "if self.credential is None or self.credential.user.state is State.DISABLED:",
+        "if self.credential is None or self.credential.user.state is UserState.DISABLED:",
         "if self.credential is None:",
-        f"{_FAULTS}/test_login_races.py::test_disable_beside_log_ins_leaves_no_session_behind"
+        f"{_FAULTS}/test_login_races.py::test_disable_during_logins_leaves_no_session"
         f" {_FLOWS}/test_login.py::test_login_without_usable_hash_verifies_with_current_parameters",
     ),
     Mutation(
@@ -94,7 +94,7 @@ MUTATIONS = (
         "        await database.run(lambda tx: ThrottleRepository(tx).refund(bucket.digest))\n",
         "",
         f"{_FAULTS}/test_processes.py"
-        "::test_log_ins_without_memory_for_a_hash_are_refused_and_nothing_else_is",
+        "::test_log_in_without_memory_for_a_hash_gets_503_and_other_requests_succeed",
     ),
     Mutation(
         "A changed current password is throttled",
@@ -187,28 +187,28 @@ MUTATIONS = (
         'UserRow.password_hash == bindparam("verified_hash"),',
         'func.coalesce(bindparam("verified_hash"), "") != "",',
         f"{_FAULTS}/test_login_races.py"
-        "::test_change_the_password_beside_log_ins_with_the_old_one_leaves_no_session_of_theirs",
+        "::test_change_password_during_logins_with_the_old_one_leaves_no_session_of_them",
     ),
     Mutation(
         "A log-in counts only while the account is active",
         _LOGINS_SQL,
         "            UserRow.state == literal_column(\"'active'\"),\n",
         "",
-        f"{_FAULTS}/test_login_races.py::test_disable_beside_log_ins_leaves_no_session_behind",
+        f"{_FAULTS}/test_login_races.py::test_disable_during_logins_leaves_no_session",
     ),
     Mutation(
         "The last administrator survives two demotions at once",
         _USERS_SQL,
         "    .order_by(UserRow.id)\n    .with_for_update(key_share=True)\n",
         "    .order_by(UserRow.id)\n",
-        f"{_FAULTS}/test_login_races.py::test_demote_each_other_at_once_leaves_one_administrator",
+        f"{_FAULTS}/test_login_races.py::test_demote_each_other_concurrently_leaves_one_administrator",
     ),
     Mutation(
         "A log-in beside the deletion of its account is refused, not failed",
         _THROTTLE_SQL,
         '        "user_id": _owner,\n',
         '        "user_id": bindparam("of_user", type_=_Bucket.user_id.type),\n',
-        f"{_FAULTS}/test_login_races.py::test_delete_beside_log_ins_leaves_nothing_and_fails_nothing",
+        f"{_FAULTS}/test_login_races.py::test_delete_during_logins_leaves_no_session_and_no_5xx",
     ),
     Mutation(
         "A reset token works once",
@@ -347,8 +347,8 @@ MUTATIONS = (
     Mutation(
         "No more passwords wait to be hashed than there is room for",
         "service/security/hashing/limiter.py",
-        "        self._limit = max_queue\n",
-        "        self._limit = 10**9\n",
+        "        self.max_queue = max_queue\n",
+        "        self.max_queue = 10**9\n",
         f"{_FLOWS}/test_admission.py::test_disconnect_repeatedly_exceeds_neither_threads_nor_queue",
     ),
     Mutation(
@@ -357,7 +357,7 @@ MUTATIONS = (
         "        except MemoryError:\n",
         "        except ZeroDivisionError:\n",
         f"{_FAULTS}/test_processes.py"
-        "::test_log_ins_without_memory_for_a_hash_are_refused_and_nothing_else_is",
+        "::test_log_in_without_memory_for_a_hash_gets_503_and_other_requests_succeed",
     ),
     Mutation(
         "Changing the password needs the current one",
@@ -443,7 +443,7 @@ MUTATIONS = (
         "service/domain/users.py",
         "    lowered = raw.translate(_ASCII_LOWER)\n",
         "    lowered = raw\n",
-        f"{_FAULTS}/test_login_races.py::test_create_one_login_id_fifty_times_at_once_makes_one_account",
+        f"{_FAULTS}/test_login_races.py::test_create_one_login_id_fifty_times_concurrently_creates_one_account",
     ),
     Mutation(
         "No other character is folded into a login id",

@@ -26,7 +26,7 @@ OTHER_PASSWORD = "crimson kettle drums loudly"
 
 
 @dataclass(frozen=True)
-class Running:
+class RunningService:
     """A running application."""
 
     app: Application
@@ -44,7 +44,7 @@ class Running:
 
 
 @asynccontextmanager
-async def serving(settings: Settings, dsn: str) -> AsyncIterator[Running]:
+async def serving(settings: Settings, dsn: str) -> AsyncIterator[RunningService]:
     """Run the application. Its lifespan gets a task of its own, as a fixture's two halves run in two."""
     app = create_app(settings, dsn=dsn)
     started, stop = asyncio.Event(), asyncio.Event()
@@ -61,7 +61,7 @@ async def serving(settings: Settings, dsn: str) -> AsyncIterator[Running]:
     try:
         if task.done():
             await task
-        yield Running(app, app.services, Contract(app.operations))
+        yield RunningService(app, app.services, Contract(app.operations))
     finally:
         stop.set()
         await task

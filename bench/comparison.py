@@ -1,4 +1,4 @@
-"""What a figure is: a number of ours, the limit or peer measured beside it, and the goal for their ratio."""
+"""A comparison: what was measured here, beside a limit or a peer, and the goal for their ratio."""
 
 import sys
 from collections.abc import Callable
@@ -7,17 +7,17 @@ from statistics import median
 
 
 @dataclass
-class Figure:
+class Comparison:
     """Rounds of one comparison. The ratio is taken within each round, then its median over the rounds."""
 
     name: str
     against: str
     unit: str
     goal: float | None
-    """None where there is nothing to reach: both numbers are told for orientation."""
+    """None where there is none: both numbers are shown for orientation."""
     at_least: bool = True
     is_difference: bool = False
-    """Whether the goal is for what is added, and not for how many times as much."""
+    """Whether the goal is for the difference instead of the ratio."""
     ours: list[float] = field(default_factory=list)
     theirs: list[float] = field(default_factory=list)
 
@@ -54,7 +54,7 @@ class Figure:
 
 @dataclass
 class Plan:
-    """How long to measure."""
+    """How long to measure, and on how many rows."""
 
     rounds: int
     seconds: float
@@ -65,7 +65,7 @@ class Plan:
 def interleaved(
     rounds: int, what: str, measure: dict[str, Callable[[], float]], *, warm_up: bool = True
 ) -> list[dict[str, float]]:
-    """Measure each in turn, round after round, so that a slower moment of the machine meets all of them."""
+    """Measure all sides in each round, so that a slower moment of the machine slows all of them."""
     if warm_up:
         for each in measure.values():
             each()
@@ -78,5 +78,5 @@ def interleaved(
 
 
 def say(line: str) -> None:
-    """Show progress."""
+    """Print progress on standard error."""
     print(line, file=sys.stderr, flush=True)
