@@ -1,4 +1,4 @@
-"""The page on faults names tests and weathers that are there, and leaves out no weather."""
+"""The page on faults names tests that exist, and every fault that the chaos test injects."""
 
 import ast
 import re
@@ -9,7 +9,7 @@ import pytest
 from tools.chaos.nemesis import FAULTS
 
 ROOT = Path(__file__).parents[2]
-_TABLE = (ROOT / "docs/faults.md").read_text().partition("| fault | test | weather |\n|---|---|---|\n")[2]
+_TABLE = (ROOT / "docs/faults.md").read_text().partition("| fault | test | injected as |\n|---|---|---|\n")[2]
 ROWS = [
     [cell.strip() for cell in line.strip("|").split("|")] for line in _TABLE.partition("\n\n")[0].splitlines()
 ]
