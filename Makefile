@@ -11,8 +11,9 @@ T ?= tests
 PYTEST_WORKERS ?= 2
 ENGINE ?= docker
 IMAGE ?= rollcall:dev
+VERSION = $(shell sed -n 's/^__version__ = "\(.*\)"/\1/p' service/__init__.py)
 
-.PHONY: help install run test check format lint types floors documents migrate rollback revision status plan rehearse \
+.PHONY: help install run test coverage check api-diff where format documents migrate rollback revision status plan rehearse \
 	purge-parked admin key image up down doctor fuzz chaos storm prove-failover prove-docs prove-search prove-timing \
 	prove-defences bench native-argon2 lock clean
 
@@ -37,14 +38,24 @@ run: $(VENV)/.runtime ## serve; on an embedded PostgreSQL unless DATABASE_URL is
 test: $(VENV)/.test ## run the test suite; T=tests/api/test_users.py runs a part
 	@mkdir -p var/tmp && PYTEST_DEBUG_TEMPROOT=var/tmp $(BIN)/python -m pytest $(T) $(if $(filter tests,$(T)),-n $(PYTEST_WORKERS),)
 
-check: $(VENV)/.lint ## format, lint, types, floors, migrations and documents in step
+coverage: $(VENV)/.test ## run the suite, measure its branch coverage and hold it to the gate
+	@mkdir -p var/tmp var/coverage && PYTEST_DEBUG_TEMPROOT=var/tmp $(BIN)/python -m pytest $(T) -n $(PYTEST_WORKERS) --cov
+
+check: $(VENV)/.lint ## format, lint, types, layers, migrations and documents in step
 	@$(BIN)/ruff format --check --quiet . || { echo "Run: make format" >&2; exit 1; }
 	@$(BIN)/ruff check --quiet .
+	@for lint in private_names markdown_width; do $(BIN)/python -m tools.lints.$$lint || exit 1; done
 	@$(BIN)/mypy
 	@PYTHONPATH=testkit/src $(BIN)/lint-imports --no-cache
 	@$(SERVICE) database check
 	@$(BIN)/python -m settings docs --check
 	@$(BIN)/python -m tools.documents --check
+
+api-diff: $(VENV)/.runtime ## fail if the API breaks a client of another commit: BASE=origin/main
+	@$(BIN)/python -m tools.api_diff --base $(BASE)
+
+where: $(VENV)/.runtime ## where a noun lives, layer by layer: F=recovery
+	@$(BIN)/python -m tools.where $(F)
 
 format: $(VENV)/.lint ## format the code
 	@$(BIN)/ruff format --quiet . && $(BIN)/ruff check --quiet --fix .
@@ -81,7 +92,7 @@ key: $(VENV)/.runtime ## print a new API key: NAME=gateway SCOPES=users:read,ses
 	@$(SERVICE) keys create "$(NAME)" --scopes "$(SCOPES)"
 
 image: ## build the container image; ENGINE=podman, IMAGE=rollcall:dev
-	@$(ENGINE) build --build-arg REVISION=$$(git rev-parse HEAD) -t $(IMAGE) -f Containerfile .
+	@$(ENGINE) build --build-arg REVISION=$$(git rev-parse HEAD) --build-arg VERSION=$(VERSION) -t $(IMAGE) -f Containerfile .
 
 up: ## start PostgreSQL, migrate and serve in containers; PROFILES="monitoring pgbouncer"
 	@$(ENGINE) compose $(foreach profile,$(PROFILES),--profile $(profile)) up --build --detach
@@ -134,4 +145,4 @@ lock: $(VENV)/.lint ## resolve the dependencies anew and pin them with hashes
 			--generate-hashes --no-emit-index-url --no-emit-find-links --no-header --quiet --upgrade || exit 1; done
 
 clean: ## remove the environment and caches; the embedded database stays
-	@rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache var/test-postgres var/test-testkit var/tmp
+	@rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache var/test-postgres var/test-testkit var/tmp var/coverage

@@ -67,7 +67,7 @@ def create_app(settings: Settings, *, dsn: str | None = None) -> Application:
         hasher=services.hasher,
         policies=services.policies,
         telemetry=telemetry,
-        is_ready=services.readiness.is_ready,
+        readiness=services.readiness,
         openapi_json=cache(lambda: OpenApiJson(msgspec.json.encode(document(operations)))),
     )
     authenticator = Authenticator(services.reads, services.last_used)

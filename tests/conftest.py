@@ -11,7 +11,7 @@ from service.embedded.server import EmbeddedPostgres
 from service.services import Services
 from settings import Settings, get_settings, sources
 from tests.support.api import Api, RunningService, serving
-from tests.support.databases import Databases, empty_all_tables
+from tests.support.databases import Databases, GivenServer, PostgresServer, empty_all_tables
 from tests.support.settings import settings_for_tests
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -32,14 +32,17 @@ def _bare_environment() -> Iterator[None]:
 
 
 @pytest.fixture(scope="session")
-def postgres() -> Iterator[EmbeddedPostgres]:
-    """The test server: shared by all workers, kept between runs, and never a configured database."""
+def postgres() -> Iterator[PostgresServer]:
+    """The test server: shared by all workers and kept between runs; DATABASE_URL never names it."""
+    if given := os.environ.get("TEST_DATABASE_URL"):
+        yield GivenServer(given)
+        return
     with EmbeddedPostgres(ROOT / "var/test-postgres", durable=False) as running:
         yield running
 
 
 @pytest_asyncio.fixture(scope="session")
-async def databases(postgres: EmbeddedPostgres) -> AsyncIterator[Databases]:
+async def databases(postgres: PostgresServer) -> AsyncIterator[Databases]:
     """Makes databases; the migrated template is made once per schema."""
     made = Databases(postgres)
     yield made

@@ -1,12 +1,13 @@
 """What the functions of endpoints can ask for, by the types of their parameters."""
 
-from collections.abc import Awaitable, Callable
-from typing import Any, Protocol
+from collections.abc import Callable
+from typing import Any
 
 from service.api.dispatch import Provider, Providers
 from service.api.openapi.routes import OpenApiJson
 from service.api.requests import OperationRequest
 from service.db.core.database import Database
+from service.db.readiness import Readiness
 from service.db.reads import Reads, ReplicaReads
 from service.db.repositories.events import EventReads
 from service.db.repositories.keys import ApiKeyReads
@@ -17,14 +18,6 @@ from service.security.hashing.hasher import PasswordHasher
 from service.usecases.policies import Policies
 
 
-class Readiness(Protocol):
-    """The check whether the service should get requests now."""
-
-    def __call__(self) -> Awaitable[bool]:
-        """Check once."""
-        ...
-
-
 def make_providers(
     *,
     database: Database,
@@ -32,7 +25,7 @@ def make_providers(
     hasher: PasswordHasher,
     policies: Policies,
     telemetry: RequestTelemetry,
-    is_ready: Readiness,
+    readiness: Readiness,
     openapi_json: Callable[[], OpenApiJson],
 ) -> Providers:
     """Return a provider for every type of parameter.
@@ -55,7 +48,7 @@ def make_providers(
         PasswordHasher: _constant(hasher),
         Policies: _constant(policies),
         RequestTelemetry: _constant(telemetry),
-        Readiness: _constant(is_ready),
+        Readiness: _constant(readiness),
         OpenApiJson: lambda _request: openapi_json(),
     }
 

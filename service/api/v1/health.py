@@ -6,8 +6,8 @@ import msgspec
 
 from service.api.http.response import Response
 from service.api.operations import Operation, ResponseSpec
-from service.api.providers import Readiness
 from service.api.responses import ok
+from service.db.readiness import Readiness
 from service.domain.callers import Access
 from service.domain.errors import DatabaseUnavailable
 
@@ -44,8 +44,8 @@ async def live() -> Response:
     access=Access(public=True),
     responses={200: ResponseSpec("It is ready.", HealthView)},
 )
-async def ready(is_ready: Readiness) -> Response:
+async def ready(readiness: Readiness) -> Response:
     """Return 200 if the service is ready, else 503."""
-    if not await is_ready():
+    if not await readiness.is_ready():
         raise DatabaseUnavailable("The service is not ready.")
     return ok(HealthView("ok"))
