@@ -186,7 +186,7 @@ async def _insert_session(
     token, session_id, context = new_token(SESSION_PREFIX), new_id(), attempt.context
     lifetime = policies.sessions.lifetime_of(user.role)
     device_token, device = _device_of(attempt.request, credential, context)
-    session = await LoginRepository(tx).begin(
+    session = await LoginRepository(tx).begin_session(
         NewSession(session_id, user.id, token.digest, lifetime, context.user_agent, context.ip),
         device,
         kept_count=policies.sessions.per_user,

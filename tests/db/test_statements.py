@@ -18,10 +18,12 @@ from sqlalchemy import (
     Interval,
     LargeBinary,
     MetaData,
+    Select,
     Table,
     Text,
     Uuid,
     bindparam,
+    cast,
     insert,
     literal,
     select,
@@ -149,3 +151,34 @@ def test_compile_of_python_converted_type_raises_type_error() -> None:
     for column in colour.c:
         with pytest.raises(TypeError, match="converts"):
             Statement(update(colour).values(c="red").returning(column))
+
+
+def test_compile_orders_names_by_placeholder() -> None:
+    lower, upper = bindparam("lower", type_=Integer), bindparam("upper", type_=Integer)
+    query = Statement(select(ROWS.c.n).where(ROWS.c.n < upper, ROWS.c.n > lower, ROWS.c.id != None))  # noqa: E711
+    assert query.order == ("upper", "lower")
+    assert query.arguments({"lower": 1, "upper": 2}) == [2, 1]
+
+
+def test_compile_with_literal_binds_its_value() -> None:
+    query = Statement(select(ROWS.c.n).where(ROWS.c.word == "one", ROWS.c.n == bindparam("n")))
+    assert query.arguments({"n": 1}) == ["one", 1]
+
+
+@pytest.mark.parametrize("params", [{}, {"m": 1}, {"n": 1, "m": 1}], ids=["missing", "misspelt", "unknown"])
+def test_bind_with_wrong_names_raises_type_error(params: dict[str, int]) -> None:
+    with pytest.raises(TypeError, match="'n'"):
+        GET.arguments(params)
+
+
+@pytest.mark.parametrize(
+    "statement",
+    [
+        select(ROWS.c.n).where(ROWS.c.n.in_([1, 2])),
+        select(cast(ROWS.c.word, Enum("red", name="colour"))),
+    ],
+    ids=["in", "enum"],
+)
+def test_compile_of_runtime_expansion_raises_type_error(statement: Select[Any]) -> None:
+    with pytest.raises(TypeError):
+        Statement(statement)

@@ -23,7 +23,7 @@ _FORGET_ALL = Statement(delete(DeviceRow).where(DeviceRow.user_id == bindparam("
 
 
 class DeviceRepository(Repository):
-    """Known devices inside a transaction. A login adds and touches them (`LoginRepository.begin`)."""
+    """Known devices inside a transaction. A login adds and touches them (`LoginRepository.begin_session`)."""
 
     async def forget_all(self, user_id: UUID) -> None:
         """Delete the devices of a user."""

@@ -188,7 +188,7 @@ class LoginRepository(LoginReads, Repository):
             return wait
         return USER.decode(values) if values[0] is not None else None
 
-    async def begin(
+    async def begin_session(
         self, session: NewSession, device: Device, *, kept_count: int, bucket: bytes, event: Mapping[str, Any]
     ) -> Session:
         """Insert a session with its device and event, and clear a bucket. The user has to be locked.
