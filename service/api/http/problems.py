@@ -126,7 +126,7 @@ def to_error(exc: Exception) -> RollcallError:
     return MalformedRequest() if 400 <= status < 500 else InternalError()
 
 
-def answer_exception(request: Request[Any, Any, Any], exc: Exception) -> Response[bytes]:
+def problem_response(request: Request[Any, Any, Any], exc: Exception) -> Response[bytes]:
     """Return the problem document of an exception; log it if it was unexpected."""
     error = to_error(exc)
     request_id = request.scope.get("state", {}).get("request_id") or str(new_id())
@@ -142,7 +142,7 @@ def answer_exception(request: Request[Any, Any, Any], exc: Exception) -> Respons
 
 
 exception_handlers: Final[ExceptionHandlersMap] = {
-    HTTPException: answer_exception,
-    Exception: answer_exception,
+    HTTPException: problem_response,
+    Exception: problem_response,
 }
 """The `exception_handlers` argument of `Litestar`."""
