@@ -12,7 +12,7 @@ import asyncpg
 import uvloop
 
 from bench import fixtures, load, servers
-from bench.figures import interleaved, say
+from bench.comparison import interleaved, say
 
 ROUNDS = 5
 SECONDS = 2.0
@@ -44,16 +44,16 @@ def main() -> None:
 
 
 def _compare(name: str, pools: dict[str, servers.Server], requests: list[bytes]) -> None:
-    outcomes: dict[str, list[load.Outcome]] = {pool: [] for pool in pools}
+    outcomes: dict[str, list[load.LoadResult]] = {pool: [] for pool in pools}
 
     def processor_us(pool: str) -> float:
         service, postgres = pools[pool].processor_s(), servers.database_s()
         outcome = load.full_speed(pools[pool].port, requests, connections=CONNECTIONS, seconds=SECONDS)
-        if outcome.refused:
-            raise RuntimeError(f"{pool} refused {outcome.refused} of {outcome.answers} requests")
+        if outcome.rejected:
+            raise RuntimeError(f"{pool} rejected {outcome.rejected} of {outcome.responses} requests")
         outcomes[pool].append(outcome)
-        postgres_us[pool].append((servers.database_s() - postgres) / outcome.answers * 1e6)
-        return (pools[pool].processor_s() - service) / outcome.answers * 1e6
+        postgres_us[pool].append((servers.database_s() - postgres) / outcome.responses * 1e6)
+        return (pools[pool].processor_s() - service) / outcome.responses * 1e6
 
     postgres_us: dict[str, list[float]] = {pool: [] for pool in pools}
     say(name)

@@ -2,6 +2,7 @@
 
 import gc
 from collections.abc import Awaitable, Callable, Iterator
+from contextlib import AsyncExitStack
 from datetime import timedelta
 from pathlib import Path
 from types import FrameType
@@ -76,8 +77,11 @@ async def test_refuse_for_want_of_room_leaves_no_circle_behind(
     api: Api, service: Services, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     await api.account()
-    monkeypatch.setattr(service.hasher.limiter, "queue_timeout", timedelta(0))
-    monkeypatch.setattr(service.hasher.limiter, "total_permits", 0)
-    found_of_ours()
-    assert (await api.log_in("ada")).status_code == 503
-    assert found_of_ours() == []
+    limiter = service.hasher.limiter
+    monkeypatch.setattr(limiter, "queue_timeout", timedelta(0))
+    async with AsyncExitStack() as permits:
+        for _ in range(limiter.total_permits):
+            await permits.enter_async_context(limiter.acquire("others"))
+        found_of_ours()
+        assert (await api.log_in("ada")).status_code == 503
+        assert found_of_ours() == []

@@ -164,12 +164,12 @@ async def test_statistics_count_waiters_and_the_oldest_wait(holders: Holders) ->
 
 
 async def test_raise_total_permits_grants_them_to_waiters(holders: Holders) -> None:
-    limiter = make_limiter(permits=0)
-    await holders.start(limiter, "aaa")
-    assert holders.with_permit() == []
-    limiter.total_permits = 2
+    limiter = make_limiter(permits=1)
+    await holders.start(limiter, "aaaa")
+    assert holders.with_permit() == [0]
+    limiter.total_permits = 3
     await run_ready_tasks()
-    assert (limiter.total_permits, holders.with_permit()) == (2, [0, 1])
+    assert (limiter.total_permits, holders.with_permit()) == (3, [0, 1, 2])
 
 
 @pytest.mark.parametrize("cancelled", [0, 1])

@@ -12,10 +12,7 @@ import structlog
 from sqlalchemy.ext.asyncio import AsyncEngine
 from sqlalchemy.pool import QueuePool
 
-from service.db.core.driver import FETCH_ALL, FETCH_ONE, Driver, Method, Record, ResultT, driver_of
-from service.db.core.error_classes import describe, is_disconnect, is_retryable, translate
 from service.db.core.driver import FETCH_ALL, FETCH_ONE, Method, Record, ResultT
-from service.db.core.engine import PoolStats
 from service.db.core.error_classes import describe, is_retryable, translate
 from service.db.core.fifo import FifoPool
 from service.db.core.read_connection import BorrowedConnection, KeptConnection

@@ -1,4 +1,4 @@
-"""A queue that serves its flows in turn, however many items each of them has."""
+"""A queue that serves its flows round robin, however many items each of them has."""
 
 from collections import OrderedDict, deque
 from typing import Generic, TypeVar

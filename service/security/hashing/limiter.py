@@ -140,7 +140,7 @@ class HashingLimiter:
 
     def _overloaded(self) -> HashingBusy:
         """Return the error with the expected wait, at most `queue_timeout`: by then every waiter is gone."""
-        backlog_seconds = (len(self._queue) + 1) * self._mean_hold_seconds.value / max(self._total_permits, 1)
+        backlog_seconds = (len(self._queue) + 1) * self._mean_hold_seconds.value / self._total_permits
         wait_seconds = min(backlog_seconds, self.queue_timeout.total_seconds())
         return HashingBusy(retry_after=max(1, math.ceil(wait_seconds)))
 

@@ -119,7 +119,7 @@ class _Job(Generic[T]):
 
 
 def _lower_priority() -> None:
-    """Give the event loop precedence; on Linux, niceness is a property of the thread."""
+    """Raise the niceness of this thread, so that the event loop goes first; Linux has it per thread."""
     if sys.platform != "linux":
         return
     thread_id = threading.get_native_id()
