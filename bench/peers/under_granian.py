@@ -1,4 +1,4 @@
-"""Serves Rollcall itself under granian, as `python -m service serve` does under uvicorn."""
+"""Serve Rollcall under granian, as `python -m service serve` does under uvicorn."""
 
 import os
 
@@ -14,7 +14,7 @@ from settings import get_settings
 
 
 def application() -> Litestar:
-    """Make the application in the worker, with the log and the garbage collector of a serving process."""
+    """Create the application in the worker, with log and garbage collector as in production."""
     settings = get_settings()
     configure_server_logs(settings)
     made = create_app(settings)
