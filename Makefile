@@ -117,7 +117,7 @@ prove-docs: $(VENV)/.test ## open the documentation page in a headless Chromium
 prove-search: $(VENV)/.test ## prove that no listing of a million accounts reads or sorts them all
 	@$(BIN)/python -m pytest -m slow tests/db/test_listings.py
 
-prove-timing: $(VENV)/.runtime ## prove that the time of a refused log-in tells nothing: SAMPLES=300
+prove-timing: $(VENV)/.test ## prove that the duration of a rejected login reveals nothing: SAMPLES=300
 	@$(BIN)/python -m tools.timing_proof $(if $(SAMPLES),--samples $(SAMPLES))
 
 prove-defences: $(VENV)/.test ## break each defence once, and see a test fail; run each race a hundred times

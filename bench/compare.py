@@ -126,13 +126,13 @@ def _measure(operation: Operation, side: Side, seconds: float) -> tuple[float, f
     """Return responses a second, their p99 in ms, and the service's processor time of one in µs."""
     server = side.cheap_server if operation.cheap_hash else side.server
     requests, before_s = operation.requests(side), server.processor_s()
-    outcome = load.full_speed(server.port, requests, connections=_CONNECTIONS, seconds=seconds)
+    result = load.full_speed(server.port, requests, connections=_CONNECTIONS, seconds=seconds)
     server.wait_until_idle()
-    if outcome.rejected:
-        raise RuntimeError(f"{server.name} rejected {outcome.rejected} of {outcome.responses} requests")
-    done = outcome.responses + _CONNECTIONS  # the last ones were not waited for, but worked off
+    if result.rejected:
+        raise RuntimeError(f"{server.name} rejected {result.rejected} of {result.responses} requests")
+    done = result.responses + _CONNECTIONS  # the last ones were not waited for, but worked off
     spent_us = (server.processor_s() - before_s) / done * 1e6
-    return outcome.rate, outcome.p99_ms, spent_us
+    return result.rate, result.p99_ms, spent_us
 
 
 def _memory(when: str, sides: Mapping[str, Side]) -> Comparison:

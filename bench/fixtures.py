@@ -83,8 +83,8 @@ def kept_database(
     `made_as` describes what `fill` adds to the accounts; it is made anew if an earlier run's differs.
     """
     dsn, made_as = server.dsn_for(name), f"{accounts} accounts{made_as}"
-    asked = f"SELECT shobj_description(oid, 'pg_database') FROM pg_database WHERE datname = '{name}'"
-    if asyncio.run(_value(server.dsn_for("postgres"), asked)) != made_as:
+    query = f"SELECT shobj_description(oid, 'pg_database') FROM pg_database WHERE datname = '{name}'"
+    if asyncio.run(_value(server.dsn_for("postgres"), query)) != made_as:
         fresh_database(server, name, accounts=accounts, with_sessions=False)
         if fill is not None:
             fill(dsn)

@@ -1,4 +1,4 @@
-"""Memory of a worker, and the time to the first answer."""
+"""Memory of a worker, and time from the start to the first response."""
 
 import subprocess
 import sys
@@ -50,7 +50,7 @@ def _send(server: servers.Server, count: int) -> None:
 
 
 def _start(plan: Plan) -> Comparison:
-    figure = Comparison(
+    comparison = Comparison(
         "start to the first 200, migrated embedded database",
         'python -c "import litestar, sqlalchemy" + PostgreSQL start', "s", 2.0, at_least=False,
     )  # fmt: skip
@@ -74,5 +74,5 @@ def _start(plan: Plan) -> Comparison:
         return taken
 
     for seen in interleaved(plan.rounds, "start", {"Rollcall": serve, "its parts": parts}):
-        figure.add(seen["Rollcall"], seen["its parts"])
-    return figure
+        comparison.add(seen["Rollcall"], seen["its parts"])
+    return comparison

@@ -1,4 +1,4 @@
-"""The table of sessions at millions and at ten thousand: what requests, noted uses, purge and vacuum cost."""
+"""The cost of requests, recorded uses, purge and vacuum on ten million sessions and on ten thousand."""
 
 import asyncio
 import time
@@ -26,18 +26,18 @@ from service.embedded.server import EmbeddedPostgres
 SMALL = 10_000
 GOAL = 1.3
 BATCH = 1000
-"""The default of ROLLCALL_RETENTION__PURGE_BATCH, and as many uses are noted at once."""
+"""The default of ROLLCALL_RETENTION__PURGE_BATCH; as many uses are recorded at once."""
 REST = 10
-"""Batches to be purged in a row, at least."""
-ASKED = 20_000
+"""The least number of batches that are purged in a row."""
+READS = 20_000
 LOGOUTS = 100
 LOGINS = 100
 LOGINS_A_SECOND = 20
 YEAR = timedelta(days=365)
 _SETTINGS = {
-    "ROLLCALL_RETENTION__PURGE_INTERVAL": "1d",  # the bench purges itself
+    "ROLLCALL_RETENTION__PURGE_INTERVAL": "1d",  # the bench purges by itself
     "ROLLCALL_SESSIONS__ABSOLUTE_TTL": "365d",
-    "ROLLCALL_SESSIONS__IDLE_TTL": "365d",  # or what a run has used would be over for one a week later
+    "ROLLCALL_SESSIONS__IDLE_TTL": "365d",  # a run a week later can still use the sessions
 }
 _BYTES = """
     SELECT CASE relkind WHEN 'r' THEN 'the table' WHEN 't' THEN 'its TOAST' ELSE relname END AS name,
@@ -53,7 +53,7 @@ _COUNT_ENDED = "SELECT count(*) FROM sessions WHERE LEAST(expires_at, idle_expir
 
 
 class Table:
-    """One of the two databases, with a service that serves it."""
+    """One of the two databases, with a service on it."""
 
     def __init__(self, dsn: str, server: servers.Server, sessions: int) -> None:
         self.server = server
@@ -68,11 +68,11 @@ class Table:
         self._logouts: Iterator[str] = iter(())
 
     def prepare(self, rounds: int) -> None:
-        """Have one in a hundred sessions be over, or as many as are purged, and some to be logged out."""
+        """Add expired sessions, one in a hundred or as many as are purged, and sessions to log out."""
         wanted = max(self.sessions // 100, (rounds + 1 + REST) * BATCH)
         self._add(max(0, wanted - self._run(self._connection.fetchval(_COUNT_ENDED))), timedelta(days=-7))
         self._logouts = iter(self._add((rounds + 1) * LOGOUTS, timedelta(days=30)))
-        # Nothing else may vacuum: WAL is counted for the whole server, and this is the bench's to measure.
+        # Only the bench may vacuum: it counts the WAL of the whole server.
         self._run(self._connection.execute("ALTER TABLE sessions SET (autovacuum_enabled = off)"))
         self._run(self._connection.execute("VACUUM ANALYZE sessions"))
 
@@ -80,39 +80,39 @@ class Table:
         return {row["name"]: row["bytes"] for row in self._run(self._connection.fetch(_BYTES))}
 
     def read(self, path: str) -> float:
-        """The p50 of reading as callers of whom each is asked for once."""
-        numbers = self._random.choices(range(1, self.sessions + 1), k=ASKED)
+        """Return the p50 of reads, each by another caller."""
+        numbers = self._random.choices(range(1, self.sessions + 1), k=READS)
         requests = [fixtures.get(path, fixtures.session_token(number)) for number in numbers]
         return _p50(load.Source(self.server.port, requests, 1), seconds=1.0)
 
     def log_out(self) -> float:
-        asked = [fixtures.get("/v1/sessions/current", next(self._logouts)) for _ in range(LOGOUTS)]
-        requests = [request.replace(b"GET", b"DELETE", 1) for request in asked]
+        reads = [fixtures.get("/v1/sessions/current", next(self._logouts)) for _ in range(LOGOUTS)]
+        requests = [request.replace(b"GET", b"DELETE", 1) for request in reads]
         return _p50(load.Source(self.server.port, requests, 1, rate=LOGOUTS), seconds=1.0)
 
-    def note_uses(self) -> float:
-        """The time of noting uses of sessions whose idle end need not move, as most need not, ms."""
-        ids = self._some()
+    def record_uses(self) -> float:
+        """Return the time to record uses that do not move the idle expiry, as most do not, ms."""
+        ids = self._random_sessions()
         self._in_unit_of_work(lambda tx: _touch(tx, ids))
         return self._in_unit_of_work(lambda tx: _touch(tx, ids))[1]
 
-    def cost_of_noted_uses(self) -> tuple[float, float]:
-        """The bytes of WAL of a noted use, and how many percent of them change no index."""
-        ids = self._some()
+    def cost_of_recorded_uses(self) -> tuple[float, float]:
+        """Return the bytes of WAL of a recorded use, and the percentage of uses that change no index."""
+        ids = self._random_sessions()
         self._in_unit_of_work(lambda tx: _touch(tx, ids))
         before = self._wal()
         hot = self._in_unit_of_work(lambda tx: _touch_and_count_hot(tx, ids))[0]
         return (self._wal() - before) / BATCH, hot / BATCH * 100
 
     def purge_batch(self) -> float:
-        """The time of a batch and its commit, which is how long it holds its locks, ms."""
+        """Return the time of a batch with its commit, during which it holds its locks, ms."""
         removed, taken = self._in_unit_of_work(lambda tx: Cleanup(tx).purge_sessions(BATCH))
         if removed != BATCH:
-            raise RuntimeError(f"only {removed} sessions were over")
+            raise RuntimeError(f"only {removed} sessions had expired")
         return taken
 
     def purge_rest(self) -> float:
-        """Purge what is left, and give the sessions a second."""
+        """Purge all remaining batches, and return the sessions a second."""
         total, taken_ms = 0, 0.0
         while True:
             removed, taken = self._in_unit_of_work(lambda tx: Cleanup(tx).purge_sessions(BATCH))
@@ -126,10 +126,10 @@ class Table:
         return time.perf_counter() - started_at
 
     def log_in(self) -> tuple[float, float]:
-        """The bytes of WAL of a log-in right after a checkpoint, and of another one to the same account."""
+        """Return the bytes of WAL of a login right after a checkpoint, and of the next one."""
         login_ids = self._login_ids[:LOGINS]
-        given = "UPDATE users SET password_hash = $1 WHERE login_id = ANY($2)"
-        self._run(self._connection.execute(given, fixtures.PASSWORD_HASH, login_ids))
+        set_password = "UPDATE users SET password_hash = $1 WHERE login_id = ANY($2)"
+        self._run(self._connection.execute(set_password, fixtures.PASSWORD_HASH, login_ids))
         self._run(self._connection.execute("CHECKPOINT"))
         requests = [fixtures.login(login_id) for login_id in login_ids]
         taken = []
@@ -152,13 +152,13 @@ class Table:
         tokens: list[str] = self._run(session_table.add(self._connection, self._accounts, count, lasts))
         return tokens
 
-    def _some(self) -> list[UUID]:
+    def _random_sessions(self) -> list[UUID]:
         digests = [
             fixtures.session_digest(number)
             for number in self._random.sample(range(1, self.sessions + 1), BATCH)
         ]
-        asked = "SELECT id FROM sessions WHERE token_digest = ANY($1) ORDER BY id"
-        return [row["id"] for row in self._run(self._connection.fetch(asked, digests))]
+        query = "SELECT id FROM sessions WHERE token_digest = ANY($1) ORDER BY id"
+        return [row["id"] for row in self._run(self._connection.fetch(query, digests))]
 
     def _in_unit_of_work(self, work: Callable[[Transaction], Coroutine[Any, Any, int]]) -> tuple[int, float]:
         started_at = time.perf_counter()
@@ -166,8 +166,8 @@ class Table:
         return count, (time.perf_counter() - started_at) * 1000
 
     def _wal(self) -> int:
-        asked = "SELECT pg_wal_lsn_diff(pg_current_wal_insert_lsn(), '0/0')::int8"
-        return int(self._run(self._connection.fetchval(asked)))
+        query = "SELECT pg_wal_lsn_diff(pg_current_wal_insert_lsn(), '0/0')::int8"
+        return int(self._run(self._connection.fetchval(query)))
 
 
 def measure(server: EmbeddedPostgres, plan: Plan) -> list[Comparison]:
@@ -194,55 +194,55 @@ def _table(server: EmbeddedPostgres, size: str, sessions: int) -> Iterator[Table
 
 
 def _sizes(large: Table, small: Table) -> list[Comparison]:
-    figures, theirs = [], small.bytes_a_row()
+    comparisons, theirs = [], small.bytes_a_row()
     for name, ours in large.bytes_a_row().items():
-        figure = _figure(f"bytes of {name} a row", large, "B", GOAL if theirs[name] else None)
-        figure.is_difference = not theirs[name]  # nothing is too long for its row
-        figure.add(ours, theirs[name])
-        figures.append(figure)
-    return figures
+        comparison = _figure(f"bytes of {name} a row", large, "B", GOAL if theirs[name] else None)
+        comparison.is_difference = not theirs[name]  # nothing is too long for its row
+        comparison.add(ours, theirs[name])
+        comparisons.append(comparison)
+    return comparisons
 
 
 def _times(large: Table, small: Table, plan: Plan) -> list[Comparison]:
-    asked: dict[str, Callable[[Table], float]] = {
+    operations: dict[str, Callable[[Table], float]] = {
         "authenticated read: p50": lambda table: table.read("/v1/users/me"),
         "list_sessions: p50": lambda table: table.read("/v1/users/me/sessions"),
         "log-out: p50": lambda table: table.log_out(),
-        f"noting {BATCH} uses": lambda table: table.note_uses(),
+        f"recording {BATCH} uses": lambda table: table.record_uses(),
         f"purge of a batch of {BATCH}": lambda table: table.purge_batch(),
     }
-    return [_compare(name, measured, large, small, plan) for name, measured in asked.items()]
+    return [_compare(name, measured, large, small, plan) for name, measured in operations.items()]
 
 
 def _compare(
     name: str, measured: Callable[[Table], float], large: Table, small: Table, plan: Plan
 ) -> Comparison:
-    figure = _figure(name, large, "ms", GOAL)
+    comparison = _figure(name, large, "ms", GOAL)
     both = {"large": lambda: measured(large), "small": lambda: measured(small)}
     for seen in interleaved(plan.rounds, name, both):
-        figure.add(seen["large"], seen["small"])
-    return figure
+        comparison.add(seen["large"], seen["small"])
+    return comparison
 
 
 def _costs(large: Table, small: Table) -> list[Comparison]:
-    """What has no goal: the small table is there for comparison alone."""
+    """Compare what has no goal."""
     names = {
-        "WAL of a noted use": "B",
-        "noted uses that change no index": "%",
+        "WAL of a recorded use": "B",
+        "recorded uses that change no index": "%",
         "sessions purged in a row of batches": "/s",
         "VACUUM after it": "s",
-        "WAL of a log-in, right after a checkpoint": "B",
-        "WAL of a log-in, again": "B",
+        "WAL of a login, right after a checkpoint": "B",
+        "WAL of a login, again": "B",
     }
-    figures = [_figure(name, large, unit, None) for name, unit in names.items()]
-    for figure, ours, theirs in zip(figures, _cost(large), _cost(small), strict=True):
-        figure.add(ours, theirs)
-        say(f"  {figure.name}: {ours:.4g} {figure.unit}, {theirs:.4g} {figure.unit}")
-    return figures
+    comparisons = [_figure(name, large, unit, None) for name, unit in names.items()]
+    for comparison, ours, theirs in zip(comparisons, _cost(large), _cost(small), strict=True):
+        comparison.add(ours, theirs)
+        say(f"  {comparison.name}: {ours:.4g} {comparison.unit}, {theirs:.4g} {comparison.unit}")
+    return comparisons
 
 
 def _cost(table: Table) -> tuple[float, ...]:
-    return (*table.cost_of_noted_uses(), table.purge_rest(), table.vacuum(), *table.log_in())
+    return (*table.cost_of_recorded_uses(), table.purge_rest(), table.vacuum(), *table.log_in())
 
 
 def _figure(name: str, large: Table, unit: str, goal: float | None) -> Comparison:
@@ -252,10 +252,10 @@ def _figure(name: str, large: Table, unit: str, goal: float | None) -> Compariso
 
 
 def _p50(source: load.Source, seconds: float) -> float:
-    outcome = load.run(source, seconds=seconds)[0]
-    if outcome.rejected or not outcome.responses:
-        raise RuntimeError(f"{outcome.rejected} of {outcome.responses} requests were refused")
-    return median(outcome.latencies_ms)
+    result = load.run(source, seconds=seconds)[0]
+    if result.rejected or not result.responses:
+        raise RuntimeError(f"{result.rejected} of {result.responses} requests were rejected")
+    return median(result.latencies_ms)
 
 
 async def _touch(tx: Transaction, ids: list[UUID]) -> int:

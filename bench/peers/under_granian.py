@@ -1,4 +1,4 @@
-"""Serves Rollcall itself under granian, as `python -m service serve` does under uvicorn."""
+"""Serve Rollcall under granian, as `python -m service serve` does under uvicorn."""
 
 import os
 

@@ -1,9 +1,9 @@
 from pathlib import Path
 
 import pytest
-from rollcall_testkit.checkout import find_checkout, settings_of
+from rollcall_testkit.checkout import find_checkout, parse_settings
 from rollcall_testkit.errors import RollcallUnavailable
-from rollcall_testkit.image import clone
+from rollcall_testkit.template_cluster import clone
 
 from tests.support.consumers import ROOT
 
@@ -55,7 +55,7 @@ def test_clone_with_a_failing_template_reports_the_reason_of_the_service_and_kee
 
 def test_parse_settings_returns_allowed_settings() -> None:
     lines = ["ROLLCALL_REGISTRATION = open", "ROLLCALL_PASSWORDS__MIN_LENGTH=8"]
-    assert settings_of(lines) == {"ROLLCALL_REGISTRATION": "open", "ROLLCALL_PASSWORDS__MIN_LENGTH": "8"}
+    assert parse_settings(lines) == {"ROLLCALL_REGISTRATION": "open", "ROLLCALL_PASSWORDS__MIN_LENGTH": "8"}
 
 
 @pytest.mark.parametrize(
@@ -70,4 +70,4 @@ def test_parse_settings_returns_allowed_settings() -> None:
 )
 def test_parse_settings_with_a_reserved_setting_raises(line: str) -> None:
     with pytest.raises(RollcallUnavailable, match=r"^rollcall_settings: '.*' cannot be set here\.$"):
-        settings_of(["ROLLCALL_REGISTRATION=open", line])
+        parse_settings(["ROLLCALL_REGISTRATION=open", line])
