@@ -81,6 +81,12 @@ def test_log_calls_begin_with_the_literal_name_of_an_event() -> None:
     assert first_characters == {'"', "*"}  # or are a record of the audit trail
 
 
+def test_log_an_event_with_a_dot_is_of_the_audit_trail() -> None:
+    sources = [path.read_text() for path in (ROOT / "service").rglob("*.py")]
+    events = {event for source in sources for event in _LOG_CALL.findall(source) if "." in event}
+    assert events <= {*Action, "login.throttled"}
+
+
 def test_expose_a_metric_has_a_row_in_the_operations_document() -> None:
     telemetry = RequestTelemetry(
         lambda: MetricsSnapshot(HashingStats(1, 0, 0.0, 0, 0, 0), (PoolStats("read", 0, 0, 1, 0),), 1)
