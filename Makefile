@@ -44,7 +44,7 @@ coverage: $(VENV)/.test ## run the suite, measure its branch coverage and hold i
 check: $(VENV)/.lint ## format, lint, types, layers, migrations and documents in step
 	@$(BIN)/ruff format --check --quiet . || { echo "Run: make format" >&2; exit 1; }
 	@$(BIN)/ruff check --quiet .
-	@for lint in private_names markdown_width; do $(BIN)/python -m tools.lints.$$lint || exit 1; done
+	@for lint in commit markdown_width private_names; do $(BIN)/python -m tools.lints.$$lint || exit 1; done
 	@$(BIN)/mypy
 	@PYTHONPATH=testkit/src $(BIN)/lint-imports --no-cache
 	@$(SERVICE) database check
