@@ -1,4 +1,4 @@
-"""Who may call what: the contract's own table against every route there is. Deny by default."""
+"""Authorization: the table of the contract against every route. Deny by default."""
 
 import asyncio
 
@@ -14,7 +14,7 @@ from tests.support.databases import fetch_values
 from tests.support.settings import settings_for_tests
 
 READ, WRITE, INTROSPECT = Scope.USERS_READ.value, Scope.USERS_WRITE.value, Scope.SESSIONS_INTROSPECT.value
-CALLERS = ("nobody", "owner", "stranger", "admin", READ, WRITE, INTROSPECT)
+CALLERS = ("nobody", "owner", "other", "admin", READ, WRITE, INTROSPECT)
 ANYBODY = frozenset(CALLERS)
 ALLOWED = {
     ("POST", "/v1/users"): {"admin", WRITE},
@@ -26,8 +26,8 @@ ALLOWED = {
     ("POST", "/v1/users/{user_id}/reset-tokens"): {"admin", WRITE},
     ("POST", "/v1/reset-tokens/redeem"): ANYBODY,
     ("POST", "/v1/sessions"): ANYBODY,
-    ("GET", "/v1/sessions/current"): {"owner", "stranger", "admin"},
-    ("DELETE", "/v1/sessions/current"): {"owner", "stranger", "admin"},
+    ("GET", "/v1/sessions/current"): {"owner", "other", "admin"},
+    ("DELETE", "/v1/sessions/current"): {"owner", "other", "admin"},
     ("DELETE", "/v1/sessions/{session_id}"): {"owner", "admin"},
     ("GET", "/v1/users/{user_id}/sessions"): {"owner", "admin"},
     ("DELETE", "/v1/users/{user_id}/sessions"): {"owner", "admin", WRITE},
@@ -56,14 +56,14 @@ def test_routes_match_the_contract(operations: set[tuple[str, str]]) -> None:
 
 
 @get("/v1/forgotten")
-async def forget_to_declare() -> dict[str, str]:
+async def without_operation() -> dict[str, str]:
     return {"items": "for anybody"}
 
 
 async def test_request_to_route_without_operation_gets_404(shared_database: str, service: Service) -> None:
-    """Source: OWASP ASVS 5.0 8.2.1; authentik CVE-2026-55106: an action besides skipped the filter."""
+    """Source: OWASP ASVS 5.0 8.2.1; authentik CVE-2026-55106: an extra action skipped the filter."""
     async with serving(settings_for_tests(), shared_database) as other, other.client() as client:
-        other.app.register(forget_to_declare)
+        other.app.register(without_operation)
         api = Api(client, service)
         for token in (None, (await api.admin()).token, await api.key(Scope.USERS_WRITE)):
             answer = await api.by(token).get("/v1/forgotten")
@@ -71,14 +71,14 @@ async def test_request_to_route_without_operation_gets_404(shared_database: str,
 
 
 async def tokens_of(api: Api, owner: Account) -> dict[str, str | None]:
-    stranger, admin = await api.account("stranger"), await api.admin()
+    other, admin = await api.account("other"), await api.admin()
     keys = {scope.value: await api.key(scope) for scope in Scope}
-    return {"nobody": None, "owner": owner.token, "stranger": stranger.token, "admin": admin.token, **keys}
+    return {"nobody": None, "owner": owner.token, "other": other.token, "admin": admin.token, **keys}
 
 
 @pytest.mark.parametrize(("method", "path"), ALLOWED)
 async def test_call_operation_is_granted_exactly_as_in_the_contract(api: Api, method: str, path: str) -> None:
-    """No body here does anything that the next one who asks would notice."""
+    """The bodies change nothing that a later caller would notice."""
     allowed = ALLOWED[method, path]
     owner = await api.account("owner")
     tokens = await tokens_of(api, owner)
@@ -92,20 +92,20 @@ async def test_call_operation_is_granted_exactly_as_in_the_contract(api: Api, me
             assert answer.status_code == 401
             assert answer.headers["WWW-Authenticate"] == "Bearer"
         else:
-            is_anothers = caller == "stranger" and "owner" in allowed
-            assert answer.status_code == (404 if is_anothers else 403), caller
+            belongs_to_another = caller == "other" and "owner" in allowed
+            assert answer.status_code == (404 if belongs_to_another else 403), caller
 
 
 @pytest.mark.parametrize(
-    "trick",
+    "spelling",
     ["/v1/users/", "//v1/users", "/v1//users", "/v1/users%2F", "/%2Fv1/users", "/v1/./users", "/V1/users",
      "/v1/users;x", "/v1/health/../users", "/v1/users/%2e%2e/keys"],
 )  # fmt: skip
-async def test_request_with_unusual_path_spelling_gains_no_access(api: Api, trick: str) -> None:
-    stranger = await api.account("stranger")
-    for token in (None, stranger.token):
+async def test_request_with_unusual_path_spelling_gains_no_access(api: Api, spelling: str) -> None:
+    other = await api.account("other")
+    for token in (None, other.token):
         for method in ("GET", "HEAD", "POST", "OPTIONS"):
-            answer = await api.by(token).request(method, trick)
+            answer = await api.by(token).request(method, spelling)
             assert answer.status_code in {204, 400, 401, 403, 404, 405}, (method, answer.status_code)
             assert "items" not in answer.text
 
@@ -194,7 +194,7 @@ async def test_request_with_user_id_in_body_gets_422(api: Api) -> None:
 
 
 async def test_create_admin_needs_an_admin_or_a_write_key(api: Api, service: Service) -> None:
-    """Source: Keycloak CVE-2026-94000: no way up for a lesser right."""
+    """Source: Keycloak CVE-2026-94000: no escalation from a lesser right."""
     ada, reader = await api.account("ada"), await api.key(Scope.USERS_READ)
     wanted = {"login_id": "eve", "name": "E", "role": "admin", "password": OTHER_PASSWORD}
     for token in (None, ada.token, reader, await api.key(Scope.SESSIONS_INTROSPECT)):
@@ -236,5 +236,7 @@ async def test_get_me_by_concurrent_callers_returns_each_its_own_user(api: Api) 
     accounts = [await api.account(f"caller{number}", password=None) for number in range(40)]
     tokens = [account.token for account in accounts] + ["rcs_" + "x" * 43]
     answers = await asyncio.gather(*(api.by(token).get("/v1/users/me") for token in tokens * 2))
-    told = [answer.json()["id"] if answer.status_code == 200 else answer.status_code for answer in answers]
-    assert told == [*(str(account.id) for account in accounts), 401] * 2
+    responses = [
+        answer.json()["id"] if answer.status_code == 200 else answer.status_code for answer in answers
+    ]
+    assert responses == [*(str(account.id) for account in accounts), 401] * 2

@@ -1,4 +1,4 @@
-"""Logging in: what a refusal tells, what it costs, and what becomes of the stored hash."""
+"""Login: uniform failures, hashes and devices."""
 
 import asyncio
 import hashlib
@@ -22,16 +22,16 @@ CHEAP = argon2.PasswordHasher(1, 8, 1, 32, 16)
 _OWN_HEADERS = {"date", "x-request-id"}
 
 
-def everything_but_the_request_id(answer: httpx.Response) -> tuple[int, dict[str, str], bytes]:
+def without_request_id(answer: httpx.Response) -> tuple[int, dict[str, str], bytes]:
     headers = {name: value for name, value in answer.headers.items() if name not in _OWN_HEADERS}
     return answer.status_code, headers, answer.content.replace(answer.headers["X-Request-Id"].encode(), b"")
 
 
-async def refused(api: Api, service: Service, login_id: str, password: str) -> tuple[object, int]:
-    """Log in in vain; give the answer and the number of hashes that it took."""
+async def fail_to_log_in(api: Api, service: Service, login_id: str, password: str) -> tuple[object, int]:
+    """Fail to log in; return the response and the number of hashes it took."""
     before = service.hasher.stats().done_total
     answer = await api.log_in(login_id, password)
-    return everything_but_the_request_id(answer), service.hasher.stats().done_total - before
+    return without_request_id(answer), service.hasher.stats().done_total - before
 
 
 async def test_failed_login_has_the_same_response_and_work_for_every_reason(
@@ -53,7 +53,7 @@ async def test_failed_login_has_the_same_response_and_work_for_every_reason(
         "an empty password": ("known", ""),
     }
     outcomes = {
-        why: await refused(at(f"192.0.2.{place}"), service, *attempt)
+        why: await fail_to_log_in(at(f"192.0.2.{place}"), service, *attempt)
         for place, (why, attempt) in enumerate(attempts.items())
     }
     answer, work = outcomes["wrong"]
@@ -68,21 +68,21 @@ async def test_failed_login_has_the_same_response_and_work_for_every_reason(
 async def test_login_without_usable_hash_verifies_with_current_parameters(
     api: Api, service: Service, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Whatever is missing, the work is a verification with our own parameters, not a token one."""
+    """Without a usable hash, a full verification is done with our own parameters."""
     verified: list[tuple[str | None, str | None]] = []
     check = PasswordHasher._check
 
-    def note(self: PasswordHasher, password_hash: str | None, password: str | None) -> bool:
+    def record_check(self: PasswordHasher, password_hash: str | None, password: str | None) -> bool:
         verified.append((password_hash, password))
         return check(self, password_hash, password)
 
-    monkeypatch.setattr(PasswordHasher, "_check", note)
+    monkeypatch.setattr(PasswordHasher, "_check", record_check)
     await api.account("off", state=State.DISABLED)
     for login_id in ("nobody", "off", "*"):
         await api.log_in(login_id)
     assert verified == [(None, PASSWORD)] * 3
-    nobodys = service.hasher._dummy_hash
-    assert (nobodys.memory_kib, nobodys.threads) == (service.settings.passwords.memory_kib, 1)
+    dummy = service.hasher._dummy_hash
+    assert (dummy.memory_kib, dummy.threads) == (service.settings.passwords.memory_kib, 1)
 
 
 @pytest.mark.parametrize(
@@ -126,7 +126,7 @@ def scrypt_as_phc(password: str) -> str:
     return "$scrypt$ln=4,r=8,p=1$" + "$".join(b64encode(part).decode().rstrip("=") for part in (salt, digest))
 
 
-FOREIGN = {
+IMPORTED_HASHES = {
     "argon2id": argon2.PasswordHasher(2, 16, 1).hash(PASSWORD),
     "argon2i": argon2.PasswordHasher(1, 16, 1, type=argon2.Type.I).hash(PASSWORD),
     "bcrypt": bcrypt.hashpw(PASSWORD.encode(), bcrypt.gensalt(4)).decode(),
@@ -135,13 +135,13 @@ FOREIGN = {
 }
 
 
-@pytest.mark.parametrize("kind", FOREIGN)
+@pytest.mark.parametrize("kind", IMPORTED_HASHES)
 async def test_login_with_imported_hash_rehashes_it(api: Api, service: Service, kind: str) -> None:
     admin = api.by(await api.admin())
-    imported = {"login_id": "ada", "name": "A", "password_hash": FOREIGN[kind]}
+    imported = {"login_id": "ada", "name": "A", "password_hash": IMPORTED_HASHES[kind]}
     assert (await admin.post("/v1/users", imported)).status_code == 201
     assert (await api.log_in("ada", OTHER_PASSWORD)).status_code == 401
-    assert await stored_hash(service) == FOREIGN[kind]
+    assert await stored_hash(service) == IMPORTED_HASHES[kind]
     assert (await api.log_in("ada")).status_code == 201
     ours = await stored_hash(service)
     assert ours.startswith("$argon2id$v=19$m=8,t=1,p=1$")
@@ -159,25 +159,25 @@ async def stored_hash(service: Service, login_id: str = "ada") -> str:
 
 async def test_login_succeeds_if_the_rehash_fails(api: Api, service: Service) -> None:
     await api.account("ada", password=None)
-    await execute(service.engine, "UPDATE users SET password_hash = :hash", hash=FOREIGN["bcrypt"])
+    await execute(service.engine, "UPDATE users SET password_hash = :hash", hash=IMPORTED_HASHES["bcrypt"])
     await execute(
         service.engine,
-        "ALTER TABLE users ADD CONSTRAINT renewal_breaks CHECK (password_hash NOT LIKE '$argon2id%')",
+        "ALTER TABLE users ADD CONSTRAINT rehash_fails CHECK (password_hash NOT LIKE '$argon2id%')",
     )
     try:
         with capture_logs() as records:
             answer = await api.log_in("ada")
     finally:
-        await execute(service.engine, "ALTER TABLE users DROP CONSTRAINT renewal_breaks")
+        await execute(service.engine, "ALTER TABLE users DROP CONSTRAINT rehash_fails")
     (failed,) = [record for record in records if record["event"] == "rehash_failed"]
-    assert (failed["log_level"], failed["constraint"]) == ("warning", "renewal_breaks")
+    assert (failed["log_level"], failed["constraint"]) == ("warning", "rehash_fails")
     assert answer.status_code == 201
     assert (await api.by(answer.json()["token"]).get("/v1/users/me")).status_code == 200
-    assert await stored_hash(service) == FOREIGN["bcrypt"]
+    assert await stored_hash(service) == IMPORTED_HASHES["bcrypt"]
 
 
 @pytest.mark.parametrize(
-    "dear",
+    "expensive",
     [
         "$argon2id$v=19$m=1048576,t=1,p=1$c2FsdHNhbHRzYWx0$c2FsdHNhbHRzYWx0c2FsdHNhbHRzYWx0c2FsdHM",
         "$argon2id$v=19$m=1024,t=11,p=1$c2FsdHNhbHRzYWx0$c2FsdHNhbHRzYWx0c2FsdHNhbHRzYWx0c2FsdHM",
@@ -187,14 +187,16 @@ async def test_login_succeeds_if_the_rehash_fails(api: Api, service: Service) ->
     ],
 )
 async def test_login_with_too_expensive_hash_fails_like_a_wrong_password(
-    api: Api, service: Service, dear: str
+    api: Api, service: Service, expensive: str
 ) -> None:
     admin = api.by(await api.admin())
-    wanted = {"login_id": "bo", "name": "B", "password_hash": dear}
+    wanted = {"login_id": "bo", "name": "B", "password_hash": expensive}
     assert (await admin.post("/v1/users", wanted)).status_code == 422
     await api.account("ada", password=None)
-    await execute(service.engine, "UPDATE users SET password_hash = :hash WHERE login_id = 'ada'", hash=dear)
-    answer, work = await refused(api, service, "ada", PASSWORD)
+    await execute(
+        service.engine, "UPDATE users SET password_hash = :hash WHERE login_id = 'ada'", hash=expensive
+    )
+    answer, work = await fail_to_log_in(api, service, "ada", PASSWORD)
     assert isinstance(answer, tuple)
     assert (answer[0], work) == (401, 1)
 
@@ -221,10 +223,10 @@ async def test_login_from_known_device_keeps_its_token(api: Api, service: Servic
 async def test_login_with_device_token_of_another_user_creates_a_device(api: Api) -> None:
     await api.account("ada")
     await api.account("bo")
-    adas = (await api.log_in("ada")).json()["device_token"]
-    answer = await api.log_in("bo", device_token=adas)
+    device_of_ada = (await api.log_in("ada")).json()["device_token"]
+    answer = await api.log_in("bo", device_token=device_of_ada)
     assert answer.status_code == 201
-    assert answer.json()["device_token"] != adas
+    assert answer.json()["device_token"] != device_of_ada
 
 
 async def test_login_beyond_twenty_devices_deletes_the_oldest(api: Api, service: Service) -> None:
@@ -252,13 +254,13 @@ async def test_login_tokens_are_not_stored(api: Api, service: Service) -> None:
 
 async def test_concurrent_logins_with_imported_hash_all_succeed(api: Api, service: Service) -> None:
     await api.account("ada", password=None)
-    await execute(service.engine, "UPDATE users SET password_hash = :hash", hash=FOREIGN["bcrypt"])
+    await execute(service.engine, "UPDATE users SET password_hash = :hash", hash=IMPORTED_HASHES["bcrypt"])
     answers = await asyncio.gather(*(api.log_in("ada") for _ in range(5)))
     assert [answer.status_code for answer in answers] == [201] * 5
 
 
 async def test_login_with_old_password_succeeds(api: Api, service: Service) -> None:
-    """No password grows old. Source: NIST SP 800-63B-4 3.1.1.2."""
+    """Passwords do not expire. Source: NIST SP 800-63B-4 3.1.1.2."""
     await api.account("ada", role=Role.USER)
     await execute(
         service.engine, "UPDATE users SET created_at = now() - interval '400 days', updated_at = created_at"
