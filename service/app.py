@@ -58,7 +58,7 @@ def create_app(settings: Settings, *, dsn: str | None = None) -> Application:
     telemetry = RequestTelemetry(
         lambda: metrics_snapshot(services), RequestTracer.configured(settings.service_name)
     )
-    services = Services.create(settings, dsn or settings.database.dsn or "", on_audit=telemetry.count)
+    services = Services(settings, dsn or settings.database.dsn or "", on_audit=telemetry.count)
     endpoints = _endpoints(settings)
     operations = tuple(endpoint.operation for endpoint in endpoints)
     providers = make_providers(

@@ -18,7 +18,7 @@ from service.embedded.binaries import EmbeddedUnavailable, binary
 from service.embedded.server import EmbeddedPostgres
 
 ROOT = Path(__file__).parents[2]
-PATIENCE_S = 30.0
+TIMEOUT_S = 30.0
 
 # Runs the server until its standard input ends.
 SHARER = """
@@ -30,7 +30,7 @@ with EmbeddedPostgres(Path(sys.argv[1]), durable=False):
     sys.stdin.read()
 """
 
-# Inserts rows for as long as it lives, and says each number once it is acknowledged.
+# Inserts rows until it is killed, and prints each number once it is acknowledged.
 WRITER = """
 import asyncio, sys
 from pathlib import Path
@@ -60,12 +60,12 @@ def postmaster(directory: Path) -> int:
 
 
 def is_stopped(directory: Path) -> bool:
-    """A server that shut down in order has taken its pid file along; its socket goes with it."""
+    """Whether the server shut down in order: it has removed its pid file and its socket."""
     return not (directory / "data" / "postmaster.pid").exists() and not (directory / "socket").is_symlink()
 
 
 def kill_postmaster(directory: Path) -> None:
-    """Return when it is dead: a kill only asks for that."""
+    """Kill the server and wait until it is dead."""
     os.kill(postmaster(directory), signal.SIGKILL)
     wait_until(lambda: not accepts_connections(directory))
 
@@ -76,7 +76,7 @@ def accepts_connections(directory: Path) -> bool:
 
 
 def wait_until(condition: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + PATIENCE_S
+    deadline = time.monotonic() + TIMEOUT_S
     while not condition():
         assert time.monotonic() < deadline
         time.sleep(0.005)
@@ -117,26 +117,26 @@ def cluster(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def directory(cluster: Path) -> Iterator[Path]:
-    """A place with a cluster and no server, shared with the other tests: making one takes a second."""
+    """A directory with a cluster and no server, shared with other tests: creating one takes a second."""
     yield cluster
     if not is_stopped(cluster):
-        end_abandoned(cluster)
+        stop_orphan(cluster)
 
 
 @pytest.fixture
 def own_directory(tmp_path: Path, cluster: Path) -> Path:
-    """The same for a test that damages what it is given."""
+    """The same for a test that damages it."""
     shutil.copytree(cluster / "data", tmp_path / "postgres" / "data")
     return tmp_path / "postgres"
 
 
-def end_abandoned(place: Path) -> None:
-    """End what a killed process has left running."""
+def stop_orphan(place: Path) -> None:
+    """Stop the server that a killed process has left running."""
     with suppress(EmbeddedUnavailable), EmbeddedPostgres(place, durable=False):
         pass
 
 
-def test_start_in_new_directory_creates_the_database(tmp_path: Path) -> None:
+def test_start_in_a_new_directory_creates_the_database(tmp_path: Path) -> None:
     with EmbeddedPostgres(tmp_path / "var" / "postgres", durable=False) as server:
         facts = sql(
             server,
@@ -172,7 +172,7 @@ def test_start_twice_takes_one_stop(directory: Path) -> None:
     server.stop()
 
 
-def test_start_without_waiting_lets_the_next_start_have_the_server(directory: Path) -> None:
+def test_start_without_waiting_is_completed_by_the_next_start(directory: Path) -> None:
     server = EmbeddedPostgres(directory, durable=False)
     server.start(wait=False)
     wait_until((directory / "data" / "postmaster.pid").exists)
@@ -191,7 +191,7 @@ def test_start_without_waiting_takes_one_stop(directory: Path) -> None:
     assert is_stopped(directory)
 
 
-def test_start_without_durability_is_the_exception(directory: Path) -> None:
+def test_start_is_durable_unless_told_otherwise(directory: Path) -> None:
     query = "SELECT string_agg(setting, ' ') FROM pg_settings WHERE name IN ('fsync', 'full_page_writes')"
     with EmbeddedPostgres(directory) as server:
         assert sql(server, query) == "on on"
@@ -200,11 +200,11 @@ def test_start_without_durability_is_the_exception(directory: Path) -> None:
         assert sql(server, query) == "off off"
 
 
-def test_start_durable_on_forgetful_server_is_refused(directory: Path) -> None:
-    with EmbeddedPostgres(directory, durable=False) as forgetful:
+def test_start_durable_on_a_non_durable_server_is_rejected(directory: Path) -> None:
+    with EmbeddedPostgres(directory, durable=False) as non_durable:
         with pytest.raises(EmbeddedUnavailable, match="without durability"):
             EmbeddedPostgres(directory).start()
-        assert sql(forgetful, "SELECT 1") == "1"
+        assert sql(non_durable, "SELECT 1") == "1"
     with EmbeddedPostgres(directory) as server:
         assert sql(server, "SHOW fsync") == "on"
 
@@ -248,7 +248,7 @@ def test_start_again_after_kill_of_the_server_restores_the_same_dsn(directory: P
         assert sql(server, "SELECT 1") == "1"
 
 
-def test_bring_back_after_kill_of_the_server_starts_it_and_makes_nothing_where_the_data_are_gone(
+def test_restart_if_dead_starts_the_server_but_creates_no_cluster(
     directory: Path,
 ) -> None:
     data, elsewhere = directory / "data", directory / "elsewhere"
@@ -313,7 +313,7 @@ def test_stop_with_another_user_leaves_the_server_to_it(directory: Path) -> None
     assert is_stopped(directory)
 
 
-def test_stop_by_the_one_who_started_leaves_the_server_to_the_other(directory: Path) -> None:
+def test_stop_by_the_process_that_started_leaves_the_server_to_the_other(directory: Path) -> None:
     with EmbeddedPostgres(directory, durable=False) as first, sharer(directory) as second:
         pid = postmaster(directory)
         first.stop()
@@ -329,7 +329,7 @@ def test_stop_after_kill_of_the_other_user_ends_the_server(directory: Path) -> N
     assert is_stopped(directory)
 
 
-def test_start_by_many_at_once_makes_one_server(tmp_path: Path) -> None:
+def test_start_by_several_processes_at_once_launches_one_server(tmp_path: Path) -> None:
     with program(SHARER, tmp_path) as first, program(SHARER, tmp_path) as second:
         for process in (first, second):
             assert process.stdout is not None
@@ -343,12 +343,12 @@ def test_start_by_many_at_once_makes_one_server(tmp_path: Path) -> None:
     assert is_stopped(tmp_path)
 
 
-def test_start_gives_the_server_a_session_of_its_own(directory: Path) -> None:
+def test_start_launches_the_server_in_its_own_session(directory: Path) -> None:
     with EmbeddedPostgres(directory, durable=False):
         assert os.getsid(postmaster(directory)) == postmaster(directory)
 
 
-# What others can reach and read
+# Network and permissions
 
 
 @pytest.mark.skipif(not Path("/proc/net/tcp").exists(), reason="reads the sockets of a process from /proc")
@@ -366,7 +366,7 @@ def test_start_listens_on_no_network_port(directory: Path) -> None:
         assert not held & network
 
 
-def test_start_makes_a_private_socket_directory_that_stop_removes(directory: Path) -> None:
+def test_start_creates_a_private_socket_directory_that_stop_removes(directory: Path) -> None:
     with EmbeddedPostgres(directory, durable=False):
         place = (directory / "socket").readlink()
         assert place.stat().st_mode & 0o777 == 0o700
@@ -374,7 +374,7 @@ def test_start_makes_a_private_socket_directory_that_stop_removes(directory: Pat
     assert not place.exists()
 
 
-def test_start_after_the_socket_directory_was_swept_away_makes_another(directory: Path) -> None:
+def test_start_after_the_socket_directory_was_removed_creates_another(directory: Path) -> None:
     with sharer(directory) as only:
         kill(only)
         shutil.rmtree((directory / "socket").readlink())
@@ -383,7 +383,7 @@ def test_start_after_the_socket_directory_was_swept_away_makes_another(directory
     assert is_stopped(directory)
 
 
-def test_start_does_not_enter_a_socket_directory_open_to_others(directory: Path, tmp_path: Path) -> None:
+def test_start_does_not_use_a_socket_directory_open_to_others(directory: Path, tmp_path: Path) -> None:
     trap = tmp_path / "trap"
     trap.mkdir()
     trap.chmod(0o777)
@@ -406,7 +406,7 @@ def test_start_changes_no_permission_of_a_parent(tmp_path: Path) -> None:
     assert Path("/etc/passwd").read_bytes() == accounts
 
 
-def test_failed_statement_leaves_nothing_of_itself_in_the_log(directory: Path) -> None:
+def test_failed_statement_does_not_appear_in_the_server_log(directory: Path) -> None:
     with EmbeddedPostgres(directory, durable=False) as server:
         with pytest.raises(subprocess.CalledProcessError) as failure:
             sql(server, "SELECT 'open sesame'::int")
@@ -414,18 +414,18 @@ def test_failed_statement_leaves_nothing_of_itself_in_the_log(directory: Path) -
     assert "open sesame" not in (directory / "log").read_text()
 
 
-# Places and circumstances
+# Paths and environment
 
 
 @pytest.mark.parametrize("name", ["Möbel & 家具 'of' 100 %", "d" * 120])
-def test_start_in_awkward_path_succeeds(own_directory: Path, name: str) -> None:
+def test_start_in_a_long_or_special_path_succeeds(own_directory: Path, name: str) -> None:
     directory = own_directory.rename(own_directory.parent / name)
     with EmbeddedPostgres(directory, durable=False) as server:
         assert sql(server, "SELECT 1") == "1"
 
 
 @pytest.mark.parametrize("name", ["t" * 90, "a, b"])
-def test_start_in_awkward_temporary_directory_succeeds(
+def test_start_with_a_long_or_special_temporary_directory_succeeds(
     directory: Path, monkeypatch: pytest.MonkeyPatch, name: str
 ) -> None:
     with tempfile.TemporaryDirectory() as short:
@@ -456,7 +456,7 @@ def test_start_ignores_postgresql_variables_of_the_environment(
         assert sql(server, "SELECT current_user") == "rollcall"
 
 
-# Refusals
+# Errors
 
 
 def pretend_root_with(unshare: str | None, place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -469,20 +469,20 @@ def pretend_root_with(unshare: str | None, place: Path, monkeypatch: pytest.Monk
 
 
 @pytest.mark.parametrize("unshare", [None, "#!/bin/sh\necho 'unshare: not permitted' >&2\nexit 1\n"])
-def test_start_as_root_without_namespaces_names_the_ways_out(
+def test_start_as_root_without_namespaces_names_the_remedies(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, unshare: str | None
 ) -> None:
     pretend_root_with(unshare, tmp_path / "bin", monkeypatch)
-    with pytest.raises(EmbeddedUnavailable) as refusal:
+    with pytest.raises(EmbeddedUnavailable) as raised:
         EmbeddedPostgres(tmp_path / "postgres").start()
-    sentence = str(refusal.value)
+    sentence = str(raised.value)
     assert "ordinary user" in sentence
     assert "DATABASE_URL" in sentence
     assert sentence.count(".") == 1
     assert "\n" not in sentence
 
 
-def test_start_in_cluster_of_another_user_is_refused(
+def test_start_in_a_cluster_of_another_user_is_rejected(
     directory: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(os, "geteuid", lambda: os.getuid() + 1)
@@ -490,14 +490,14 @@ def test_start_in_cluster_of_another_user_is_refused(
         EmbeddedPostgres(directory).start()
 
 
-def test_start_of_damaged_cluster_tells_the_reason_and_leaves_nothing(own_directory: Path) -> None:
+def test_start_of_a_damaged_cluster_raises_the_reason_and_cleans_up(own_directory: Path) -> None:
     (own_directory / "data" / "PG_VERSION").write_text("17\n")
     with pytest.raises(EmbeddedUnavailable, match="incompatible"):
         EmbeddedPostgres(own_directory).start()
     assert is_stopped(own_directory)
 
 
-def test_start_of_damaged_cluster_that_was_not_waited_for_tells_the_reason_next_time(
+def test_start_without_waiting_of_a_damaged_cluster_raises_the_reason_at_the_next_start(
     own_directory: Path,
 ) -> None:
     (own_directory / "data" / "PG_VERSION").write_text("17\n")
@@ -510,7 +510,7 @@ def test_start_of_damaged_cluster_that_was_not_waited_for_tells_the_reason_next_
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="takes a directory's owner away, which only root may")
-def test_start_below_a_closed_directory_of_another_user_tells_the_reason_and_leaves_nothing(
+def test_start_below_a_private_directory_of_another_user_raises_the_reason_and_cleans_up(
     tmp_path: Path,
 ) -> None:
     (tmp_path / "foreign").mkdir(mode=0o700)
@@ -520,13 +520,13 @@ def test_start_below_a_closed_directory_of_another_user_tells_the_reason_and_lea
     assert not list((tmp_path / "foreign" / "postgres").glob("data*"))
 
 
-def test_start_where_no_directory_can_be_made_is_refused(tmp_path: Path) -> None:
+def test_start_where_no_directory_can_be_created_is_rejected(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     with pytest.raises(EmbeddedUnavailable, match="cannot use its files"):
         EmbeddedPostgres(tmp_path / "file" / "postgres").start()
 
 
-def test_stop_after_the_directory_was_deleted_ends_quietly(
+def test_stop_after_the_directory_was_deleted_logs_a_warning(
     own_directory: Path,
 ) -> None:
     server = EmbeddedPostgres(own_directory, durable=False)
@@ -541,7 +541,7 @@ def test_stop_after_the_directory_was_deleted_ends_quietly(
     shutil.rmtree(place, ignore_errors=True)
 
 
-def test_binary_of_unknown_name_is_refused() -> None:
+def test_binary_of_unknown_name_raises() -> None:
     assert binary("pg_dump").is_file()
     with pytest.raises(EmbeddedUnavailable, match="no_such_program"):
         binary("no_such_program")

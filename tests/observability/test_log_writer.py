@@ -1,4 +1,4 @@
-"""Lines of a log that a thread writes."""
+"""The background log writer."""
 
 import io
 import subprocess
@@ -16,14 +16,14 @@ for number in range(1000):
 """
 
 
-def test_end_the_process_writes_every_line_in_order() -> None:
+def test_exit_of_the_process_writes_every_queued_line_in_order() -> None:
     ended = subprocess.run(
         [sys.executable, "-c", WRITE_AND_END], capture_output=True, text=True, check=True, timeout=30
     )
     assert ended.stderr.split() == [str(number) for number in range(1000)]
 
 
-def test_write_more_than_may_wait_loses_nothing() -> None:
+def test_write_beyond_the_queue_limit_loses_nothing() -> None:
     stream = io.StringIO()
     lines: BackgroundLogWriter[str] = BackgroundLogWriter(stream)
     for _ in range(MAX_QUEUED + 2):
@@ -32,7 +32,7 @@ def test_write_more_than_may_wait_loses_nothing() -> None:
     assert stream.getvalue() == "x" * (MAX_QUEUED + 2)
 
 
-def test_write_a_line_comes_out_by_itself() -> None:
+def test_write_is_flushed_by_the_thread() -> None:
     written = Event()
 
     class Stream(io.StringIO):

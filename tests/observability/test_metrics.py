@@ -1,4 +1,4 @@
-"""What the metrics say, and that workers add up."""
+"""Metrics of a process, and of several workers."""
 
 import os
 import subprocess
@@ -36,12 +36,12 @@ from service.observability.access_log import RequestRecord
 from service.observability.metrics import RequestTelemetry
 from service.observability.stats import HashingStats, MetricsSnapshot
 
-readings = MetricsSnapshot(HashingStats(2, 0, float(sys.argv[1]), 0, 3, 1), (), 7)
-telemetry = RequestTelemetry(lambda: readings)
+snapshot = MetricsSnapshot(HashingStats(2, 0, float(sys.argv[1]), 0, 3, 1), (), 7)
+telemetry = RequestTelemetry(lambda: snapshot)
 telemetry.observe(RequestRecord("POST", "/v1/sessions", 201, 0.01, "id", None, None))
 telemetry.refresh()
 print("ready", flush=True)
-if sys.stdin.readline() == "tell\\n":
+if sys.stdin.readline() == "scrape\\n":
     from prometheus_client import generate_latest
     print(generate_latest(telemetry.registry).decode())
 """
@@ -49,13 +49,13 @@ if sys.stdin.readline() == "tell\\n":
 
 @pytest_asyncio.fixture
 async def fresh(shared_database: str) -> AsyncIterator[Api]:
-    """An application whose counters start at nothing."""
+    """An application whose counters start at 0."""
     async with serving(settings_for_tests(), shared_database) as running, running.client() as client:
         await empty_all_tables(running.service.engine)
         yield Api(client, running.service)
 
 
-async def test_count_requests_under_their_route_template_whatever_the_path(fresh: Api) -> None:
+async def test_scrape_counts_requests_by_route_template(fresh: Api) -> None:
     admin = await fresh.admin()
     await fresh.by(admin).get(f"/v1/users/{admin.id}")
     await fresh.by(admin).get("/v1/users/me")
@@ -71,7 +71,7 @@ async def test_count_requests_under_their_route_template_whatever_the_path(fresh
     }
 
 
-async def test_count_logins_by_outcome(fresh: Api) -> None:
+async def test_scrape_counts_logins_by_outcome(fresh: Api) -> None:
     await fresh.account("ada")
     await fresh.log_in("ada")
     await fresh.log_in("ada", "not the password at all")
@@ -89,22 +89,22 @@ async def test_count_logins_by_outcome(fresh: Api) -> None:
     assert (events["login.succeeded"], events["login.failed"]) == (1, 2)
 
 
-async def test_roll_back_an_action_leaves_it_uncounted(fresh: Api) -> None:
-    async def tell(tx: Transaction) -> None:
+async def test_scrape_does_not_count_rolled_back_audit_events(fresh: Api) -> None:
+    async def record(tx: Transaction) -> None:
         await EventRepository(tx).add(AuditContext(OPERATOR), Action.KEY_CREATED, None)
 
-    async def tell_and_fail(tx: Transaction) -> None:
-        await tell(tx)
+    async def record_and_fail(tx: Transaction) -> None:
+        await record(tx)
         raise NotFound
 
-    await fresh.service.database.run(tell)
+    await fresh.service.database.run(record)
     with pytest.raises(NotFound):
-        await fresh.service.database.run(tell_and_fail)
+        await fresh.service.database.run(record_and_fail)
 
     assert _only((await _samples(fresh))["rollcall_events_total"])["key.created"] == 1
 
 
-async def test_read_gauges_tells_of_schema_connections_and_threads(fresh: Api) -> None:
+async def test_scrape_shows_schema_connections_and_threads(fresh: Api) -> None:
     samples = await _samples(fresh)
 
     assert samples["rollcall_schema_revision"][()] >= 10
@@ -116,7 +116,7 @@ async def test_read_gauges_tells_of_schema_connections_and_threads(fresh: Api) -
     assert samples["process_resident_memory_bytes"][()] > 0
 
 
-async def test_read_metrics_shows_no_name_and_no_secret(fresh: Api) -> None:
+async def test_scrape_contains_no_name_and_no_secret(fresh: Api) -> None:
     ada = await fresh.account("ada-of-the-metrics")
     await fresh.log_in(ada.login_id)
     key = await fresh.key(Scope.SESSIONS_INTROSPECT)
@@ -126,7 +126,7 @@ async def test_read_metrics_shows_no_name_and_no_secret(fresh: Api) -> None:
     assert not [secret for secret in (ada.login_id, ada.token, str(ada.id), key, PASSWORD) if secret in text]
 
 
-async def test_serve_metrics_elsewhere_or_not_at_all_takes_them_from_the_api(shared_database: str) -> None:
+async def test_metrics_on_another_port_or_disabled_are_not_served_by_the_api(shared_database: str) -> None:
     for chosen in ({"port": 9100}, {"enabled": False}):
         async with (
             serving(settings_for_tests(metrics=chosen), shared_database) as running,
@@ -135,7 +135,7 @@ async def test_serve_metrics_elsewhere_or_not_at_all_takes_them_from_the_api(sha
             assert (await client.get("/metrics")).status_code == 404
 
 
-def test_ask_one_worker_tells_what_all_have_counted(tmp_path: Path) -> None:
+def test_scrape_of_one_worker_returns_the_sum_of_all(tmp_path: Path) -> None:
     environment = {**os.environ, "PROMETHEUS_MULTIPROC_DIR": str(tmp_path), "PYTHONPATH": str(ROOT)}
     with ExitStack() as running:
         workers = [
@@ -145,9 +145,9 @@ def test_ask_one_worker_tells_what_all_have_counted(tmp_path: Path) -> None:
             for wait in ("1.5", "0.5")
         ]
         assert [worker.stdout.readline() for worker in workers if worker.stdout] == ["ready\n", "ready\n"]
-        told, _ = workers[0].communicate("tell\n", timeout=60)
+        output, _ = workers[0].communicate("scrape\n", timeout=60)
 
-    samples = _parse(told)
+    samples = _parse(output)
     assert samples["rollcall_logins_total"][("succeeded",)] == 2
     assert samples["rollcall_hashing_done_total"][()] == 6
     assert samples["rollcall_hashing_workers"][()] == 4

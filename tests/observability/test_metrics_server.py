@@ -1,4 +1,4 @@
-"""Metrics on a port of their own, and of workers that come and go."""
+"""Metrics on a separate port, and of workers that die."""
 
 import os
 import socket
@@ -16,7 +16,7 @@ from settings.metrics import MetricsSettings
 from tests.support.settings import settings_for_tests
 
 
-def test_answer_for_metrics_on_a_port_of_their_own_until_the_end() -> None:
+def test_metrics_server_serves_until_the_end_of_the_block() -> None:
     registry = CollectorRegistry()
     Counter("things", "Things.", registry=registry).inc()
     settings = settings_for_tests(metrics=MetricsSettings(port=free_port()))
@@ -28,7 +28,7 @@ def test_answer_for_metrics_on_a_port_of_their_own_until_the_end() -> None:
         httpx.get(url)
 
 
-def test_answer_for_metrics_on_a_taken_port_is_told_in_a_sentence() -> None:
+def test_metrics_server_on_a_taken_port_raises_a_sentence() -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         settings = settings_for_tests(metrics=MetricsSettings(port=taken.getsockname()[1]))
         with (
@@ -38,12 +38,12 @@ def test_answer_for_metrics_on_a_taken_port_is_told_in_a_sentence() -> None:
             pass
 
 
-def test_forget_a_worker_takes_its_gauges_and_leaves_its_counts() -> None:
-    with multiprocess_metrics() as forget:
+def test_multiprocess_metrics_of_a_dead_worker_keep_counters_and_drop_gauges() -> None:
+    with multiprocess_metrics() as mark_dead:
         directory = Path(os.environ[SHARED_DIR])
         for name in ("counter_11.db", "gauge_livesum_11.db", "gauge_livesum_12.db"):
             (directory / name).touch()
-        forget(11)
+        mark_dead(11)
         assert sorted(path.name for path in directory.iterdir()) == ["counter_11.db", "gauge_livesum_12.db"]
     assert SHARED_DIR not in os.environ
     assert not directory.exists()

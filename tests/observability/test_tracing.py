@@ -1,4 +1,4 @@
-"""Spans of requests. They need the extra `otel`, and without it only their absence is tried."""
+"""Spans of requests."""
 
 from typing import Any
 
@@ -16,12 +16,12 @@ TRACE, PARENT = "4bf92f3577b34da6a3ce929d0e0e4736", "00f067aa0ba902b7"
 RECORD = RequestRecord("GET", "/v1/users", 503, 0.25, "id", None, None, f"00-{TRACE}-{PARENT}-01")
 
 
-def test_configure_no_endpoint_makes_no_traces(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_configured_without_endpoint_returns_no_tracer(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("OTEL_EXPORTER_OTLP_ENDPOINT", raising=False)
     assert RequestTracer.configured("rollcall") is None
 
 
-async def test_ask_for_traces_without_the_extra_serves_all_the_same(
+async def test_serve_with_traces_configured_but_not_installed_succeeds(
     monkeypatch: pytest.MonkeyPatch, shared_database: str
 ) -> None:
     monkeypatch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", "http://127.0.0.1:9")
@@ -30,14 +30,14 @@ async def test_ask_for_traces_without_the_extra_serves_all_the_same(
         assert (await Api(client, running.service).get("/health/live")).status_code == 200
 
 
-def test_observe_a_request_makes_a_span_under_the_callers() -> None:
+def test_observe_a_request_creates_a_child_of_the_client_span() -> None:
     memory = InMemorySpanExporter()
     provider = TracerProvider()
     provider.add_span_processor(SimpleSpanProcessor(memory))
-    traces = RequestTracer(provider)
+    tracer = RequestTracer(provider)
 
-    traces.observe(RECORD)
-    traces.observe(RECORD._replace(traceparent=None, status=200, route=None))
+    tracer.observe(RECORD)
+    tracer.observe(RECORD._replace(traceparent=None, status=200, route=None))
 
     spans: tuple[Any, ...] = memory.get_finished_spans()
     span, alone = spans
@@ -46,7 +46,7 @@ def test_observe_a_request_makes_a_span_under_the_callers() -> None:
     assert span.end_time - span.start_time == 250_000_000
     assert span.attributes["http.response.status_code"] == 503
     assert (alone.name, alone.parent, alone.status.status_code.name) == ("GET", None, "UNSET")
-    traces.close()
+    tracer.close()
 
 
 def _missing(name: str) -> Any:

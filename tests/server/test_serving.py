@@ -20,17 +20,17 @@ def log_in(service: ServiceProcess, login_id: str, password: str | None) -> str:
     return token
 
 
-def test_serve_in_a_bare_directory_makes_an_administrator_once_keeps_every_row_and_ends_in_order(
+def test_serve_in_an_empty_directory_creates_one_administrator_and_keeps_rows_across_restarts(
     tmp_path: Path,
 ) -> None:
     with service_process(tmp_path, PYTHONPROFILEIMPORTTIME="1") as service:
-        assert has_imported_alembic(service)  # there was something to migrate
+        assert has_imported_alembic(service)  # there were migrations to run
         token = log_in(service, "root", service.first_password())
         created = service.request(
             "POST", "/v1/users", token, {"login_id": "ada", "name": "Ada", "password": PASSWORD}
         )
         assert created.status_code == 201
-        refuse_a_second_one(service, tmp_path)
+        check_second_instance(service, tmp_path)
         assert service.get("/health/ready").status_code == 200
         assert service.stop(signal.SIGTERM) == 0
     assert postgres_processes(tmp_path) == []
@@ -39,21 +39,21 @@ def test_serve_in_a_bare_directory_makes_an_administrator_once_keeps_every_row_a
         assert not has_imported_alembic(again)
         assert again.first_password() is None
         assert log_in(again, "ada", PASSWORD)
-        kill_the_database(tmp_path)
+        kill_database(tmp_path)
         again.wait_until("/health/ready", 200)
         assert log_in(again, "ada", PASSWORD)
-        assert again.stop(signal.SIGINT) == 0  # as Ctrl-C sends it
+        assert again.stop(signal.SIGINT) == 0  # Ctrl-C
     assert postgres_processes(tmp_path) == []
 
 
-def kill_the_database(directory: Path) -> None:
-    """Kill the embedded server, and return when it was brought back."""
+def kill_database(directory: Path) -> None:
+    """Kill the embedded server, and wait until it was restarted."""
     killed = postmaster(directory)
     assert killed is not None
     os.kill(killed, signal.SIGKILL)
     ends_at = time.monotonic() + 30
     while postmaster(directory) in (killed, None):
-        assert time.monotonic() < ends_at, "nobody brings it back"
+        assert time.monotonic() < ends_at, "not restarted"
         time.sleep(0.05)
 
 
@@ -67,8 +67,8 @@ def has_imported_alembic(service: ServiceProcess) -> bool:
     return any(line.split("|")[-1].strip() == "alembic" for line in service.output().splitlines())
 
 
-def refuse_a_second_one(service: ServiceProcess, directory: Path) -> None:
-    """Start another on the same port and database: it says so in one sentence, and the first goes on."""
+def check_second_instance(service: ServiceProcess, directory: Path) -> None:
+    """Start another on the same port and database: it exits with one sentence, and the first still serves."""
     second = run_command(
         "serve",
         ROLLCALL_HTTP__PORT=service.url.rpartition(":")[2],
@@ -79,20 +79,20 @@ def refuse_a_second_one(service: ServiceProcess, directory: Path) -> None:
 
 
 def test_serve_with_wrong_settings_lists_all_of_them_and_exits_2(tmp_path: Path) -> None:
-    refused = run_command(
+    done = run_command(
         "serve",
         ROLLCALL_HTTP__PORT="many",
         ROLLCALL_HTPP__HOST="127.0.0.1",
         DATABASE_URL="mysql://ada:canary-password@localhost/db",
     )
-    assert refused.returncode == 2
-    assert "Traceback" not in refused.stderr
-    assert "canary-password" not in refused.stderr
+    assert done.returncode == 2
+    assert "Traceback" not in done.stderr
+    assert "canary-password" not in done.stderr
     for name in ("ROLLCALL_HTTP__PORT", "ROLLCALL_HTPP__HOST", "DATABASE_URL"):
-        assert name in refused.stderr
+        assert name in done.stderr
 
 
-def test_make_alone_lists_the_targets() -> None:
+def test_make_without_target_lists_the_targets() -> None:
     root = Path(__file__).resolve().parents[2]
     listed = subprocess.run(["make"], cwd=root, capture_output=True, text=True, check=True)
     assert "make run" in listed.stdout

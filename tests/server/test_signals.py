@@ -6,32 +6,15 @@ from typing import Any, cast
 
 import pytest
 import uvicorn
+from structlog.testing import capture_logs
 
-from service.server import supervisor, uvicorn_server
+from service.server.supervisor import Supervisor
 from service.server.uvicorn_server import Server
 from settings.http import HttpSettings
 
 
-class CountingLog:
-    """Counts log lines."""
-
-    def __init__(self) -> None:
-        self.lines = 0
-
-    def info(self, *_arguments: object, **_fields: object) -> None:
-        self.lines += 1
-
-
-async def nothing(*_arguments: object) -> None:
+async def nothing(scope: object, receive: object, send: object) -> None:
     """Serve nothing."""
-
-
-@pytest.fixture
-def log(monkeypatch: pytest.MonkeyPatch) -> CountingLog:
-    log = CountingLog()
-    for module in (uvicorn_server, supervisor):
-        monkeypatch.setattr(module, "_log", log)
-    return log
 
 
 @pytest.fixture
@@ -43,18 +26,18 @@ def server() -> Server:
 
 
 async def test_handle_exit_while_serving_drains_from_the_event_loop_and_not_in_the_handler(
-    log: CountingLog, server: Server
+    server: Server,
 ) -> None:
     server.config.load()
     server.lifespan = server.config.lifespan_class(server.config)
     await server.startup(sockets=[])
-    lines_at_start = log.lines
     readiness = server.services.readiness
 
-    server.handle_exit(signal.SIGTERM, None)
-    assert (log.lines - lines_at_start, readiness.is_draining) == (0, False)
-    await asyncio.sleep(0)
-    assert (log.lines - lines_at_start, readiness.is_draining) == (1, True)
+    with capture_logs() as logged:
+        server.handle_exit(signal.SIGTERM, None)
+        assert (logged, readiness.is_draining) == ([], False)
+        await asyncio.sleep(0)
+        assert ([line["event"] for line in logged], readiness.is_draining) == (["draining"], True)
     await asyncio.sleep(0.01)
     assert server.should_exit
 
@@ -69,8 +52,8 @@ def test_handle_exit_before_the_start_exits(server: Server) -> None:
     assert server.should_exit
 
 
-def test_stop_supervisor_from_a_signal_handler_logs_nothing(log: CountingLog) -> None:
-    stopped = supervisor.Supervisor(
+def test_stop_supervisor_from_a_signal_handler_logs_nothing() -> None:
+    stopped = Supervisor(
         cast(Any, nothing),
         count=2,
         dsn="",
@@ -78,5 +61,6 @@ def test_stop_supervisor_from_a_signal_handler_logs_nothing(log: CountingLog) ->
         drain_timeout_s=1,
         on_worker_exit=lambda _pid: None,
     )
-    stopped.stop(signal.SIGTERM, None)
-    assert (log.lines, stopped.is_stopping) == (0, True)
+    with capture_logs() as logged:
+        stopped.stop(signal.SIGTERM, None)
+    assert (logged, stopped.is_stopping) == ([], True)

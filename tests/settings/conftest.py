@@ -1,4 +1,4 @@
-"""An environment in which nothing is set, whoever runs the tests."""
+"""An environment without settings."""
 
 import os
 from collections.abc import Iterator
@@ -23,7 +23,7 @@ def bare_environment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterato
 
 
 class Variables:
-    """Sets variables and tells what the settings make of them."""
+    """Sets variables and returns the reported problems."""
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self._monkeypatch = monkeypatch

@@ -22,7 +22,7 @@ def test_documents_in_the_checkout_are_current() -> None:
     assert documents.stale_documents() == []
 
 
-def test_env_example_with_every_line_taken_changes_nothing() -> None:
+def test_env_example_uncommented_changes_no_setting() -> None:
     defaults = masked(get_settings())
     lines = (ROOT / ".env.example").read_text(encoding="utf-8").splitlines()
     taken = [line[1:] for line in lines if line.startswith("#") and not line.startswith("# ")]
@@ -40,7 +40,7 @@ def test_setting_is_described_and_bounded(variable: str) -> None:
     assert f"| `{variable}` | " in (ROOT / "docs/settings.md").read_text(encoding="utf-8")
 
 
-def test_docs_command_writes_what_its_check_asks_for(
+def test_docs_command_writes_stale_documents_and_check_exits_1_on_them(
     scratch: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr(sys, "argv", ["settings", "docs", "--check"])
@@ -56,7 +56,7 @@ def test_docs_command_writes_what_its_check_asks_for(
     assert capsys.readouterr().err == ("Out of date: .env.example; run `python -m settings docs`.\n")
 
 
-def test_docs_command_without_command_exits_two(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_docs_command_without_a_subcommand_exits_2(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sys, "argv", ["settings"])
     with pytest.raises(SystemExit) as caught:
         main()

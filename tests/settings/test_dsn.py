@@ -34,7 +34,7 @@ SECRET = "g3heim"
         ("postgresql:///x?host=a,b&port=1,2", "postgresql:///x?host=a,b&port=1,2"),
     ],
 )
-def test_normalise_dsn_for_a_libpq_url_gives_the_form_of_the_driver(raw: str, normal: str) -> None:
+def test_normalise_dsn_for_a_libpq_url_returns_the_form_of_the_driver(raw: str, normal: str) -> None:
     assert normalise_dsn(raw) == normal
     assert normalise_dsn(normal) == normal
 
@@ -74,7 +74,7 @@ def test_normalise_dsn_for_a_libpq_url_gives_the_form_of_the_driver(raw: str, no
         "",
     ],
 )
-def test_normalise_dsn_for_anything_else_refuses_without_quoting_it(raw: str) -> None:
+def test_normalise_dsn_for_anything_else_raises_without_quoting_it(raw: str) -> None:
     with pytest.raises(ValueError, match=r"^must ") as caught:
         normalise_dsn(raw)
     assert SECRET not in str(caught.value)
@@ -93,12 +93,12 @@ def test_normalise_dsn_for_anything_else_refuses_without_quoting_it(raw: str) ->
         ("postgresql://u:p@db/x?Password=q", "postgresql://u:***@db/x?Password=***"),
     ],
 )
-def test_mask_dsn_for_any_password_shows_stars(dsn: str, masked: str) -> None:
+def test_mask_dsn_replaces_every_password(dsn: str, masked: str) -> None:
     assert mask_dsn(dsn) == masked
 
 
 @given(st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"), min_size=1))
-def test_mask_dsn_for_an_escaped_password_never_shows_it(password: str) -> None:
+def test_mask_dsn_for_an_escaped_password_replaces_it(password: str) -> None:
     marked = quote(f"<{password}>", safe="")
     raw = f"postgres://user:{marked}@db:5432/x?sslmode=require&password={marked}&sslpassword={marked}"
     dsn = normalise_dsn(raw)
@@ -107,7 +107,7 @@ def test_mask_dsn_for_an_escaped_password_never_shows_it(password: str) -> None:
 
 
 @given(st.text(max_size=60).map("postgresql://".__add__))
-def test_normalise_dsn_for_any_text_is_stable_or_refuses(raw: str) -> None:
+def test_normalise_dsn_for_any_text_is_idempotent_or_raises(raw: str) -> None:
     try:
         dsn = normalise_dsn(raw)
     except ValueError:

@@ -24,7 +24,7 @@ def test_get_settings_called_twice_reads_once(variables: Variables) -> None:
         del os.environ["ROLLCALL_HTTP__PORT"]
 
 
-def test_get_settings_with_many_mistakes_tells_all_at_once(variables: Variables) -> None:
+def test_get_settings_with_many_mistakes_reports_all_of_them(variables: Variables) -> None:
     assert variables.problems(
         DATABASE_URL="mysql://db/x",
         ROLLCALL_DATABASE__POOL_SIZE="0",
@@ -62,7 +62,7 @@ def test_get_settings_with_many_mistakes_tells_all_at_once(variables: Variables)
     ]
 
 
-def test_get_settings_with_a_wrong_value_does_not_blame_what_depends_on_it(variables: Variables) -> None:
+def test_get_settings_with_a_wrong_value_does_not_report_dependent_checks(variables: Variables) -> None:
     told = variables.problems(
         ROLLCALL_PASSWORDS__MEMORY_KIB="much",
         ROLLCALL_PASSWORDS__ITERATIONS="1",
@@ -91,12 +91,12 @@ def test_get_settings_with_a_misspelt_name_suggests_the_right_one(
     assert variables.problems(**{wrong: ""}) == [f"{wrong}: no such setting; did you mean {right}?"]
 
 
-def test_get_settings_with_a_strange_name_suggests_nothing(variables: Variables) -> None:
+def test_get_settings_with_an_unknown_name_suggests_nothing(variables: Variables) -> None:
     assert variables.problems(ROLLCALL_XYZZY="1") == ["ROLLCALL_XYZZY: no such setting"]
 
 
 @pytest.mark.parametrize("name", ["ROLLCALL_HTTP", "ROLLCALL_DATABASE"])
-def test_get_settings_with_a_whole_section_as_json_refuses(name: str, variables: Variables) -> None:
+def test_get_settings_with_a_section_as_json_is_rejected(name: str, variables: Variables) -> None:
     assert variables.problems(**{name: '{"port": 9}'})[0].startswith(f"{name}: no such setting")
 
 

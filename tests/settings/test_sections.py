@@ -58,20 +58,22 @@ def test_migrations_on_start_given_is_followed(choice: str, variables: Variables
 @pytest.mark.parametrize(
     ("raw", "path"), [("data/pg", ROOT / "data/pg"), ("/srv/pg", Path("/srv/pg")), ("~", Path.home())]
 )
-def test_embedded_dir_given_is_taken_from_the_checkout(raw: str, path: Path, variables: Variables) -> None:
+def test_embedded_dir_that_is_relative_starts_at_the_checkout(
+    raw: str, path: Path, variables: Variables
+) -> None:
     assert get_settings().database.embedded_dir == ROOT / "var/postgres"
     variables.set(ROLLCALL_DATABASE__EMBEDDED_DIR=raw)
     assert get_settings().database.embedded_dir == path
 
 
-def test_embedded_dir_in_the_home_of_nobody_is_refused(variables: Variables) -> None:
+def test_embedded_dir_in_the_home_of_an_unknown_user_is_rejected(variables: Variables) -> None:
     assert variables.problems(ROLLCALL_DATABASE__EMBEDDED_DIR="~no-such-user/pg") == [
         "ROLLCALL_DATABASE__EMBEDDED_DIR: must be a directory, relative to the checkout or absolute"
     ]
 
 
 @pytest.mark.parametrize(("memory", "iterations"), [(47104, 1), (19456, 2), (12288, 3), (9216, 4), (7168, 5)])
-def test_argon2_at_the_owasp_floor_is_accepted_and_below_refused(
+def test_argon2_at_the_owasp_minimum_is_accepted_and_below_rejected(
     memory: int, iterations: int, variables: Variables
 ) -> None:
     variables.set(ROLLCALL_PASSWORDS__MEMORY_KIB=str(memory), ROLLCALL_PASSWORDS__ITERATIONS=str(iterations))
@@ -93,7 +95,7 @@ def test_profile_test_on_loopback_starts(host: str, variables: Variables) -> Non
 
 
 @pytest.mark.parametrize("host", ["0.0.0.0", "::", "192.0.2.1", "example.com"])
-def test_profile_test_elsewhere_is_refused(host: str, variables: Variables) -> None:
+def test_profile_test_on_other_addresses_is_rejected(host: str, variables: Variables) -> None:
     variables.set(ROLLCALL_HTTP__HOST=host)
     assert not get_settings().http.is_loopback
     assert variables.problems(ROLLCALL_PROFILE="test") == [
@@ -102,7 +104,7 @@ def test_profile_test_elsewhere_is_refused(host: str, variables: Variables) -> N
 
 
 @pytest.mark.parametrize("profile", ["production", "test"])
-def test_password_length_below_eight_is_refused_in_every_profile(profile: str, variables: Variables) -> None:
+def test_password_length_below_eight_is_rejected_in_every_profile(profile: str, variables: Variables) -> None:
     variables.set(ROLLCALL_PROFILE=profile, ROLLCALL_PASSWORDS__MIN_LENGTH="8")
     assert get_settings().passwords.min_length == 8
     assert variables.problems(ROLLCALL_PASSWORDS__MIN_LENGTH="7") == [
@@ -110,7 +112,7 @@ def test_password_length_below_eight_is_refused_in_every_profile(profile: str, v
     ]
 
 
-def test_idle_lifetimes_unset_shrink_with_what_bounds_them(variables: Variables) -> None:
+def test_idle_lifetimes_unset_are_at_most_the_absolute_lifetimes(variables: Variables) -> None:
     variables.set(ROLLCALL_SESSIONS__ABSOLUTE_TTL="10s", ROLLCALL_SESSIONS__ADMIN_ABSOLUTE_TTL="5s")
     sessions = get_settings().sessions
     assert (sessions.idle_ttl, sessions.admin_idle_ttl) == (timedelta(seconds=10), timedelta(seconds=5))
@@ -153,14 +155,14 @@ def test_read_pool_unset_leaves_connections_for_writes(
         ("PASSWORDS__ITERATIONS", {"PASSWORDS__ITERATIONS": "11"}),
     ],
 )
-def test_settings_that_do_not_go_together_blame_one_variable(
+def test_settings_in_conflict_report_one_variable(
     blamed: str, values: dict[str, str], variables: Variables
 ) -> None:
     (problem,) = variables.problems(**{f"ROLLCALL_{name}": value for name, value in values.items()})
     assert problem.startswith(f"ROLLCALL_{blamed}: m")
 
 
-def test_settings_given_as_arguments_beat_variables_and_are_checked(variables: Variables) -> None:
+def test_settings_given_as_arguments_override_variables_and_are_checked(variables: Variables) -> None:
     variables.set(ROLLCALL_HTTP__PORT="9", ROLLCALL_HTTP__WORKERS="2")
     settings = Settings.model_validate({"http": {"port": 10}})
     assert (settings.http.port, settings.http.workers) == (10, 2)
@@ -170,6 +172,6 @@ def test_settings_given_as_arguments_beat_variables_and_are_checked(variables: V
         Settings.model_validate({"http": {"prt": 10}})
 
 
-def test_settings_once_read_cannot_be_changed() -> None:
+def test_settings_are_immutable() -> None:
     with pytest.raises(ValidationError, match="frozen"):
         get_settings().http.port = 1

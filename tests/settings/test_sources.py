@@ -20,7 +20,7 @@ def secrets(**files: str) -> Path:
     return Path("secrets")
 
 
-def test_read_variables_from_all_places_takes_the_first(variables: Variables) -> None:
+def test_read_variables_from_all_sources_uses_the_first(variables: Variables) -> None:
     secrets(ROLLCALL_HTTP__PORT="1", ROLLCALL_HTTP__WORKERS="2", ROLLCALL_HTTP__HOST="::1")
     Path(".env").write_text("ROLLCALL_HTTP__PORT=3\nROLLCALL_HTTP__WORKERS=4\n")
     variables.set(ROLLCALL_HTTP__PORT="5")
@@ -28,19 +28,19 @@ def test_read_variables_from_all_places_takes_the_first(variables: Variables) ->
     assert (http.port, http.workers, http.host) == (5, 4, "::1")
 
 
-def test_read_variables_in_lower_case_are_taken_but_capitals_win(variables: Variables) -> None:
+def test_read_variables_in_lower_case_are_used_unless_upper_case_is_set(variables: Variables) -> None:
     variables.set(rollcall_http__port="5", ROLLCALL_HTTP__WORKERS="2", rollcall_http__workers="3")
     assert (get_settings().http.port, get_settings().http.workers) == (5, 2)
 
 
-def test_read_variables_that_are_empty_count_as_not_set(variables: Variables) -> None:
+def test_read_variables_that_are_empty_count_as_unset(variables: Variables) -> None:
     Path(".env").write_text("ROLLCALL_HTTP__PORT=3\nROLLCALL_LOG__LEVEL=\n")
     variables.set(ROLLCALL_HTTP__PORT=" ", DATABASE_URL="", ROLLCALL_SECRETS_DIR="")
     settings = get_settings()
     assert (settings.http.port, settings.log.level, settings.database.dsn) == (3, "info", None)
 
 
-def test_read_variables_from_dotenv_takes_quotes_comments_and_dollars_as_written() -> None:
+def test_read_variables_from_dotenv_parses_quotes_and_comments_but_expands_nothing() -> None:
     text = "\ufeffexport ROLLCALL_SERVICE_NAME='staff' # why\nDATABASE_URL=\"postgresql://u:${HOME}@db/x\"\nOTHER\n"
     Path(".env").write_text(text, encoding="utf-8")
     settings = get_settings()
@@ -54,7 +54,7 @@ def test_read_variables_from_a_broken_dotenv_names_the_line(content: bytes) -> N
     assert problem.startswith(".env: line ")
 
 
-def test_read_variables_from_an_unreadable_dotenv_says_so() -> None:
+def test_read_variables_from_an_unreadable_dotenv_is_reported() -> None:
     Path(".env").write_bytes(b"ROLLCALL_HTTP__HOST=\xff\n")
     assert problems() == [".env: cannot be read as UTF-8 text"]
 
@@ -67,7 +67,9 @@ def test_read_variables_from_secrets_strips_the_line_end_and_ignores_other_files
 
 
 @pytest.mark.parametrize("place", ["environment", "dotenv"])
-def test_read_variables_with_a_secrets_directory_of_choice_reads_it(place: str, variables: Variables) -> None:
+def test_read_variables_with_a_configured_secrets_directory_reads_it(
+    place: str, variables: Variables
+) -> None:
     secrets(ROLLCALL_HTTP__PORT="9").rename("elsewhere")
     if place == "dotenv":
         Path(".env").write_text("ROLLCALL_SECRETS_DIR=elsewhere")
@@ -76,18 +78,18 @@ def test_read_variables_with_a_secrets_directory_of_choice_reads_it(place: str, 
     assert get_settings().http.port == 9
 
 
-def test_read_variables_with_a_missing_secrets_directory_says_so(variables: Variables) -> None:
+def test_read_variables_with_a_missing_secrets_directory_is_reported(variables: Variables) -> None:
     assert variables.problems(ROLLCALL_SECRETS_DIR="nowhere") == [
         "ROLLCALL_SECRETS_DIR: must be a directory that can be read"
     ]
 
 
-def test_read_variables_from_a_secret_that_is_no_text_names_it() -> None:
+def test_read_variables_from_a_secret_that_is_not_text_is_reported() -> None:
     (secrets() / "database_url").mkdir()
     assert problems() == ["DATABASE_URL: its secrets file cannot be read as UTF-8 text"]
 
 
-def test_read_variables_that_kubernetes_sets_for_a_service_of_our_name_passes_them_by(
+def test_read_variables_that_kubernetes_sets_for_a_service_are_ignored(
     variables: Variables,
 ) -> None:
     variables.set(
@@ -103,19 +105,19 @@ def test_read_variables_that_kubernetes_sets_for_a_service_of_our_name_passes_th
 
 
 @pytest.mark.parametrize("name", ["ROLLCALL_PORT", "ROLLCALL_HTTP_PORT"])
-def test_read_variables_that_only_look_like_kubernetes_are_told(name: str, variables: Variables) -> None:
+def test_read_variables_that_only_look_like_kubernetes_are_reported(name: str, variables: Variables) -> None:
     assert variables.problems(**{name: "80"}) == [
         f"{name}: no such setting; did you mean ROLLCALL_HTTP__PORT?"
     ]
 
 
-def test_read_variables_of_ours_with_a_kubernetes_address_are_told(variables: Variables) -> None:
+def test_read_variables_of_settings_with_a_kubernetes_address_are_reported(variables: Variables) -> None:
     assert variables.problems(ROLLCALL_HTTP__PORT="tcp://10.0.0.1:80") == [
         "ROLLCALL_HTTP__PORT: must be a whole number from 1 to 65535"
     ]
 
 
-def test_get_settings_leaves_nothing_behind() -> None:
+def test_get_settings_changes_neither_files_nor_environment() -> None:
     before = dict(os.environ)
     get_settings()
     assert list(Path.cwd().iterdir()) == []

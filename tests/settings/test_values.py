@@ -27,7 +27,7 @@ from settings.values import canonical_origin, format_duration, parse_duration, s
         (timedelta(hours=1), timedelta(hours=1)),
     ],
 )
-def test_parse_duration_in_any_notation_gives_the_time(raw: object, span: timedelta) -> None:
+def test_parse_duration_in_any_notation_returns_the_timedelta(raw: object, span: timedelta) -> None:
     assert parse_duration(raw) == span
 
 
@@ -51,7 +51,7 @@ def test_parse_duration_in_any_notation_gives_the_time(raw: object, span: timede
         None,
     ],
 )
-def test_parse_duration_of_anything_else_refuses(raw: object) -> None:
+def test_parse_duration_of_anything_else_raises(raw: object) -> None:
     with pytest.raises(ValueError, match="such as 300ms"):
         parse_duration(raw)
 
@@ -78,12 +78,12 @@ def test_format_duration_of_a_round_time_uses_the_largest_unit(span: timedelta, 
     ("raw", "entries"),
     [("a, b ,,c", ["a", "b", "c"]), ('["a", "b"]', ["a", "b"]), ("", []), ("[]", []), (("a",), ("a",))],
 )
-def test_split_list_in_either_notation_gives_the_entries(raw: object, entries: object) -> None:
+def test_split_list_in_either_notation_returns_the_entries(raw: object, entries: object) -> None:
     assert split_list(raw) == entries
 
 
 @pytest.mark.parametrize("raw", ["[1]", '["a"', '{"a": 1}', '"a"', "[" * 100_000])
-def test_split_list_of_other_json_refuses(raw: str) -> None:
+def test_split_list_of_other_json_raises(raw: str) -> None:
     with pytest.raises(ValueError, match=r"^$"):
         split_list(raw)
 
@@ -97,7 +97,7 @@ def test_split_list_of_other_json_refuses(raw: str) -> None:
         ("http://[::1]:80", "http://[::1]"),
     ],
 )
-def test_canonical_origin_of_an_exact_origin_is_what_browsers_send(raw: str, origin: str) -> None:
+def test_canonical_origin_of_an_exact_origin_is_the_one_browsers_send(raw: str, origin: str) -> None:
     assert canonical_origin(raw) == origin
 
 
@@ -106,6 +106,6 @@ def test_canonical_origin_of_an_exact_origin_is_what_browsers_send(raw: str, ori
     ["*", "null", "https://*.example.com", "https://a.example/", "https://u@a.example", "a.example", "https://",
      "https://a:0", "https://a:65536", "https://\u212a.example", "https://a?b", "https://a\n"],
 )  # fmt: skip
-def test_canonical_origin_of_anything_else_refuses(raw: str) -> None:
+def test_canonical_origin_of_anything_else_raises(raw: str) -> None:
     with pytest.raises(ValueError, match=r"^$"):
         canonical_origin(raw)
