@@ -1,4 +1,4 @@
-"""A standby that responses reads, and is never older than what its caller knows."""
+"""Reads from a standby, which are never older than the WAL position of their caller."""
 
 import asyncio
 import shutil
