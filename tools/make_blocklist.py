@@ -1,8 +1,8 @@
 """Write the blocklist: long passwords that people choose and guessing tools try first.
 
-Run `python tools/make_blocklist.py` after a change. It extends the words and phrases in `blocklist/` as people
-extend a short password: repeated, counted on, dated, with substituted characters. Most entries have the usual
-minimum length; shorter ones are for installations that lower it.
+Run `python tools/make_blocklist.py` after a change. It extends the words and phrases in `blocklist/` as
+people extend a short password: repeated, counted on, dated, with substituted characters. Most entries have
+the usual minimum length; shorter ones are for installations that lower it.
 """
 
 from collections.abc import Iterator
