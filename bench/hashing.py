@@ -135,7 +135,8 @@ def _login_bursts(server: servers.Server, plan: Plan) -> list[Comparison]:
         say(
             f"  burst, round {number + 1} of {plan.rounds}: reads p99 {quiet.p99_ms:.1f} → "
             f"{reading.p99_ms:.1f} ms, logins {logging_in.rate:.1f}/s of {limit:.1f}/s; "
-            f"{LARGE_BURST_CLIENTS} clients: reads p50 {slowed.p50_ms:.1f}, p99 {slowed.p99_ms:.1f} ms, {many.rate:.1f} logins/s"
+            f"{LARGE_BURST_CLIENTS} clients: reads p50 {slowed.p50_ms:.1f}, p99 {slowed.p99_ms:.1f} ms, "
+            f"{many.rate:.1f} logins/s"
         )
     return [steady, logins, reads, reads_p99, memory, large_p50, large_p99, large_logins]
 
