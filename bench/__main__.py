@@ -7,7 +7,7 @@ from collections.abc import Callable
 from bench import compare, fixtures, footprint, hashing, reading, report, scale, servers, serving, sessions
 from bench.comparison import Comparison, Plan, say
 from harness.service_process import ROOT
-from service.embedded.server import binary
+from service.embedded.binaries import binary
 
 PARTS = ("reading", "hashing", "footprint", "scale", "sessions", "serving")
 

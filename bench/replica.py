@@ -89,7 +89,7 @@ async def _pair() -> AsyncIterator[tuple[Services, Replica]]:
             await upgrade(postgres.dsn)
             with standby_of(postgres.dsn, directory / "standby") as standby:
                 settings = settings_for_tests(database={"replica_url": standby.dsn})
-                async with Services.create(settings, postgres.dsn).closing() as service:
+                async with Services(settings, postgres.dsn).closing() as service:
                     replica = service.replica
                     assert replica is not None  # the settings name one
                     yield service, replica

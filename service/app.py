@@ -46,7 +46,7 @@ def create_app(settings: Settings, *, dsn: str | None = None) -> Litestar:
     telemetry = RequestTelemetry(
         lambda: metrics_snapshot(services), RequestTracer.configured(settings.service_name)
     )
-    services = Services.create(settings, dsn or settings.database.dsn or "", on_audit=telemetry.count)
+    services = Services(settings, dsn or settings.database.dsn or "", on_audit=telemetry.count)
     overridden = _overridden(services.policies)
     authenticator = Authenticator(services.reads, services.last_used)
     parts = Parts(services.uow, services.reads, services.hasher, services.policies)

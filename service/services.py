@@ -3,7 +3,6 @@
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
-from dataclasses import dataclass
 from typing import Self, TypeVar
 
 import click
@@ -36,47 +35,31 @@ REPLICA_CONNECTIONS = 4
 """Size of the replica's read pool if the primary has none because of a pooler."""
 
 
-@dataclass(slots=True)
 class Services:
-    """The parts of one process; `app.state.services` in the application."""
+    """The parts of one process; `app.state.services` in the application.
 
-    settings: Settings
-    policies: Policies
-    engine: AsyncEngine
-    background_engine: AsyncEngine
-    """Serves health checks and periodic tasks, so that they and requests do not wait for each other."""
-    read_pool: ReadPool
-    reads: Reads
-    replica: Replica | None
-    hasher: PasswordHasher
-    last_used: LastUsedTracker
-    readiness: Readiness
-    on_audit: Callable[[str], None]
+    The background engine serves health checks and periodic tasks, so that they and requests do not wait for
+    each other. `on_audit` gets each committed audit action.
+    """
 
-    @classmethod
-    def create(cls, settings: Settings, dsn: str, *, on_audit: Callable[[str], None] = ignore_action) -> Self:
-        """Create the parts without opening a connection. `on_audit` gets each committed audit action."""
-        policies = policies_from(settings)
+    def __init__(
+        self, settings: Settings, dsn: str, *, on_audit: Callable[[str], None] = ignore_action
+    ) -> None:
+        """Create the parts without opening a connection."""
         pool_size, name = settings.database.pool_size, settings.service_name
-        engine = _create_engine(settings, dsn, pool_size=pool_size, name=name)
-        background_engine = _create_engine(
+        self.settings = settings
+        self.policies = policies_from(settings)
+        self.engine = _create_engine(settings, dsn, pool_size=pool_size, name=name)
+        self.background_engine = _create_engine(
             settings, dsn, pool_size=BACKGROUND_CONNECTIONS, name=f"{name}-background"
         )
-        read_pool = ReadPool(engine, size=settings.database.read_pool_size)
-        replica = _create_replica(settings, read_pool)
-        return cls(
-            settings=settings,
-            policies=policies,
-            engine=engine,
-            background_engine=background_engine,
-            read_pool=read_pool,
-            reads=Reads(read_pool, replica),
-            replica=replica,
-            hasher=create_hasher(settings),
-            last_used=LastUsedTracker(policies.sessions),
-            readiness=Readiness(background_engine),
-            on_audit=on_audit,
-        )
+        self.read_pool = ReadPool(self.engine, size=settings.database.read_pool_size)
+        self.replica = _create_replica(settings, self.read_pool)
+        self.reads = Reads(self.read_pool, self.replica)
+        self.hasher = create_hasher(settings)
+        self.last_used = LastUsedTracker(self.policies.sessions)
+        self.readiness = Readiness(self.background_engine)
+        self._on_audit = on_audit
 
     @asynccontextmanager
     async def closing(self) -> AsyncIterator[Self]:
@@ -92,7 +75,7 @@ class Services:
 
     def uow(self) -> UnitOfWork:
         """Return a new unit of work for one request or command."""
-        return UnitOfWork(self.engine, count=self.on_audit)
+        return UnitOfWork(self.engine, count=self._on_audit)
 
     def background_uow(self) -> UnitOfWork:
         """Return a new unit of work for a periodic task."""
@@ -201,7 +184,7 @@ def run_with_services(
     """
 
     async def run() -> ResultT:
-        async with Services.create(settings, dsn).closing() as services, _explaining_errors(services):
+        async with Services(settings, dsn).closing() as services, _explaining_errors(services):
             return await work(services)
 
     return asyncio.run(run())

@@ -1,4 +1,4 @@
-"""What an operator can choose: read from the environment, `.env` and a secrets directory, and checked."""
+"""Settings, read from the environment, `.env` and a secrets directory, and checked."""
 
 from settings.errors import SettingsError
 from settings.loading import get_settings, masked

@@ -1,4 +1,4 @@
-"""Database URLs: checked before anything connects, in the form the driver reads, and fit to print."""
+"""Check, normalise and mask database URLs."""
 
 import re
 from urllib.parse import SplitResult, unquote, urlsplit
@@ -11,7 +11,7 @@ CHOICES = {
     ),
 }
 
-# The driver would hand these to the server as settings, and the server would refuse the connection.
+# The driver would pass these to the server as settings, and the server would reject the connection.
 LEFT_OUT = frozenset(
     {
         "channel_binding",
@@ -38,12 +38,12 @@ _QUERY_PASSWORD = re.compile(r"([?&](?:ssl)?password=)[^&]*", re.IGNORECASE)
 
 
 def normalise_dsn(raw: str) -> str:
-    """Give the `postgresql://` form of a database URL, without the parameters the driver cannot take.
+    """Return the `postgresql://` form of a URL without the parameters that the driver does not support.
 
     Raises: ValueError with the reason in words, never with a part of the URL.
     """
     text = raw.strip()
-    _refuse_characters(text)
+    _reject_characters(text)
     parts = _split(text)
     _check_hosts(parts.netloc.rpartition("@")[2])
     query = "&".join(_parameters(parts.query))
@@ -51,11 +51,11 @@ def normalise_dsn(raw: str) -> str:
 
 
 def mask_dsn(dsn: str) -> str:
-    """Give a normalised database URL with every password in it replaced by `***`."""
+    """Replace every password in a normalised URL with `***`."""
     return _QUERY_PASSWORD.sub(r"\1***", _USER_PASSWORD.sub(r"\1:***@", dsn))
 
 
-def _refuse_characters(text: str) -> None:
+def _reject_characters(text: str) -> None:
     if any(character <= " " or character == "\x7f" for character in text):
         raise ValueError("must not contain spaces or control characters (write a space as %20)")
     if "#" in text:

@@ -1,4 +1,4 @@
-"""The one error that settings raise."""
+"""The error that settings raise."""
 
 from collections.abc import Iterable
 
@@ -6,7 +6,7 @@ from collections.abc import Iterable
 class SettingsError(Exception):
     """Some variables are wrong or misspelt.
 
-    `problems` has one sentence for each, led by its full name, never quoting a value.
+    `problems` has one sentence each, which begins with the variable's full name and never quotes a value.
     """
 
     def __init__(self, problems: Iterable[str]) -> None:

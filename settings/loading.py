@@ -1,4 +1,4 @@
-"""Settings read once, with every mistake told at once and in words."""
+"""Read the settings once; report all mistakes together and in words."""
 
 import re
 from difflib import get_close_matches
@@ -11,15 +11,15 @@ from pydantic_core import ErrorDetails
 from settings.errors import SettingsError
 from settings.root import Settings
 from settings.sources import read_variables
-from settings.values import show
-from settings.variables import SECRETS_DIR, Setting, put, setting_variables
+from settings.values import format_value
+from settings.variables import SECRETS_DIR, Setting, set_path, setting_variables
 
 _VARIABLE = re.compile(r"\b(?:ROLLCALL_[A-Z_]+|DATABASE_URL)\b")
 
 
 @cache
 def get_settings() -> Settings:
-    """Give the settings of this process, read and checked the first time.
+    """Return the settings of this process, read and checked at the first call.
 
     Raises: SettingsError that lists every wrong and every misspelt variable.
     """
@@ -30,31 +30,31 @@ def get_settings() -> Settings:
 
 
 def masked(settings: Settings) -> dict[str, str]:
-    """Give what each variable is, as it may be printed: passwords are `***`."""
+    """Return the value of each variable as text, with passwords masked."""
     return {
-        variable: show(setting.of(settings)) or setting.unset
+        variable: format_value(setting.of(settings)) or setting.unset
         for variable, setting in setting_variables(Settings).items()
     }
 
 
 def _read() -> tuple[Settings, list[str]]:
-    # A wrong value hides the checks that build on it: those of its section, then those across sections.
-    # So it gives way to its default, and the checks are made again.
-    settled: dict[str, Any] = {}
+    # A wrong value hides later checks: those of its section, then those across sections.
+    # So replace it with its default and check again.
+    replaced: dict[str, Any] = {}
     problems: list[str] = []
     for _ in range(3):
         try:
-            return Settings(**settled), problems
+            return Settings(**replaced), problems
         except ValidationError as error:
             details = error.errors(include_url=False, include_input=False)
-            problems += _fresh(problems, [sentence for detail in details for sentence in _sentences(detail)])
+            problems += _new_only(problems, [text for detail in details for text in _sentences(detail)])
             for detail in details:
-                _settle(settled, detail)
+                _replace_with_default(replaced, detail)
     raise SettingsError(_misspelt() + problems)
 
 
-def _fresh(told: list[str], sentences: list[str]) -> list[str]:
-    wrong = {variable for sentence in told for variable in _VARIABLE.findall(sentence)}
+def _new_only(known: list[str], sentences: list[str]) -> list[str]:
+    wrong = {variable for sentence in known for variable in _VARIABLE.findall(sentence)}
     return [
         sentence for sentence in dict.fromkeys(sentences) if wrong.isdisjoint(_VARIABLE.findall(sentence))
     ]
@@ -66,20 +66,20 @@ def _sentences(detail: ErrorDetails) -> list[str]:
     reason = str(detail["ctx"]["error"]) if detail["type"] == "value_error" else ""
     setting = _setting_at(detail)
     if setting is None:
-        return reason.splitlines() or [f"{_place(detail)}: {detail['msg']}"]
-    return [f"{setting.variable}: {reason or 'must be ' + setting.expected}"]
+        return reason.splitlines() or [f"{_location(detail)}: {detail['msg']}"]
+    return [f"{setting.variable}: {reason or 'must be ' + setting.constraint}"]
 
 
-def _settle(settled: dict[str, Any], detail: ErrorDetails) -> None:
+def _replace_with_default(replaced: dict[str, Any], detail: ErrorDetails) -> None:
     defaults = Settings.model_construct()
     setting = _setting_at(detail)
     if setting is not None:
-        put(settled, setting.path, setting.of(defaults))
+        set_path(replaced, setting.path, setting.of(defaults))
     elif detail["loc"]:
-        settled[_place(detail)] = getattr(defaults, _place(detail)).model_dump()
+        replaced[_location(detail)] = getattr(defaults, _location(detail)).model_dump()
 
 
-def _place(detail: ErrorDetails) -> str:
+def _location(detail: ErrorDetails) -> str:
     return ".".join(str(part) for part in detail["loc"])
 
 
@@ -96,8 +96,8 @@ def _misspelt() -> list[str]:
     settings = setting_variables(Settings)
     known = {_plain(setting.spelled_path): variable for variable, setting in settings.items()}
     known[_plain(SECRETS_DIR)] = SECRETS_DIR
-    strange = [name for name in read_variables(frozenset(settings)) if name not in {*settings, SECRETS_DIR}]
-    return [_no_such_setting(name, known) for name in sorted(strange)]
+    unknown = [name for name in read_variables(frozenset(settings)) if name not in {*settings, SECRETS_DIR}]
+    return [_no_such_setting(name, known) for name in sorted(unknown)]
 
 
 def _no_such_setting(name: str, known: dict[str, str]) -> str:

@@ -1,4 +1,4 @@
-"""What the service writes about itself."""
+"""Settings of the log."""
 
 from typing import Annotated, Literal
 
@@ -9,11 +9,11 @@ from settings.values import LowerCase
 
 
 class LogSettings(Section):
-    """The service's own log."""
+    """The log on standard error."""
 
     format: Annotated[Literal["auto", "console", "json"], LowerCase] = Field(
         default="auto", description="auto: console on a terminal, json elsewhere."
     )
     level: Annotated[Literal["debug", "info", "warning", "error", "critical"], LowerCase] = Field(
-        default="info", description="The least important level that is written."
+        default="info", description="The lowest level that is logged."
     )

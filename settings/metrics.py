@@ -1,4 +1,4 @@
-"""Where the service can be measured."""
+"""Settings of the metrics."""
 
 from collections.abc import Iterator
 
@@ -9,17 +9,20 @@ from settings.section import Section
 
 
 class MetricsSettings(Section):
-    """The Prometheus metrics: at `/metrics` beside the API, or on a port of their own."""
+    """Prometheus metrics, at `/metrics` of the API or on a separate port."""
 
     enabled: bool = Field(default=True, description="Whether metrics are collected and served.")
     host: Host | None = Field(
-        default=None, description="The address of the port of its own; unset: the same as for HTTP."
+        default=None, description="Address of the separate port. Unset: the address of the API."
     )
     port: int | None = Field(
-        default=None, ge=1, le=65535, description="A port of its own; unset: `/metrics` on the HTTP port."
+        default=None,
+        ge=1,
+        le=65535,
+        description="Separate port for metrics. Unset: `/metrics` on the port of the API.",
     )
 
     def conflicts(self) -> Iterator[str]:
-        """Tell when an address has no port to go with."""
+        """Yield a sentence if there is an address without a port."""
         if self.host is not None and self.port is None:
-            yield "ROLLCALL_METRICS__HOST: must go together with ROLLCALL_METRICS__PORT"
+            yield "ROLLCALL_METRICS__HOST: must be set together with ROLLCALL_METRICS__PORT"

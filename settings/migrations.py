@@ -1,4 +1,4 @@
-"""How the schema is changed."""
+"""Settings of schema migrations."""
 
 from datetime import timedelta
 
@@ -9,25 +9,25 @@ from settings.values import Dsn, Duration
 
 
 class MigrationSettings(Section):
-    """Schema migrations: as whom, how patiently, and whether at start."""
+    """Schema migrations: role, retries for locks, and whether they run at start."""
 
     database_url: Dsn | None = Field(
         default=None,
-        description="The database as the role that owns the schema, past any pooler. Unset: `DATABASE_URL`.",
+        description="URL for the role that owns the schema, without a pooler. Unset: `DATABASE_URL`.",
     )
     lock_timeout: Duration = Field(
         default=timedelta(milliseconds=300),
         ge=timedelta(milliseconds=10),
         le=timedelta(seconds=30),
-        description="How long a change waits for a lock before it steps back and tries again.",
+        description="Time to wait for a lock before the statement is cancelled and retried.",
     )
     deadline: Duration = Field(
         default=timedelta(minutes=5),
         ge=timedelta(seconds=1),
         le=timedelta(days=1),
-        description="When it gives up trying.",
+        description="Total time to retry for locks before the migration fails.",
     )
     on_start: bool | None = Field(
         default=None,
-        description="Whether the service migrates before it serves; unset: on the embedded database only.",
+        description="Migrate before serving. Unset: only on the embedded database.",
     )

@@ -1,4 +1,4 @@
-"""How long finished business is kept, and how it is cleared away."""
+"""Settings of retention and purging."""
 
 from datetime import timedelta
 
@@ -9,26 +9,26 @@ from settings.values import Duration
 
 
 class RetentionSettings(Section):
-    """What is kept for how long, and how it is cleared away."""
+    """How long data is kept, and how expired data is purged."""
 
     idempotency_ttl: Duration = Field(
         default=timedelta(hours=24),
         ge=timedelta(hours=24),
         le=timedelta(days=30),
-        description="How long the answer to an Idempotency-Key is repeated.",
+        description="Time for which the response to an Idempotency-Key is replayed.",
     )
     events_ttl: Duration = Field(
         default=timedelta(days=365),
         ge=timedelta(days=1),
         le=timedelta(days=3650),
-        description="How long the events of an account can be read.",
+        description="Time for which audit events are kept.",
     )
     purge_interval: Duration = Field(
         default=timedelta(minutes=1),
         ge=timedelta(seconds=1),
         le=timedelta(days=1),
-        description="The pause between two rounds of clearing away.",
+        description="Pause between two purges.",
     )
     purge_batch: int = Field(
-        default=1000, ge=1, le=10000, description="Rows that one statement clears away, at most."
+        default=1000, ge=1, le=10000, description="Maximum number of rows that one statement deletes."
     )

@@ -12,41 +12,41 @@ from settings.http import HttpSettings
 from settings.log import LogSettings
 from settings.metrics import MetricsSettings
 from settings.migrations import MigrationSettings
-from settings.passwords import OWASP_FLOORS, PasswordSettings
+from settings.passwords import OWASP_MINIMUMS, PasswordSettings
 from settings.retention import RetentionSettings
 from settings.section import Section
 from settings.sessions import SessionSettings
 from settings.sources import read_variables
 from settings.throttle import ThrottleSettings
 from settings.tokens import TokenSettings
-from settings.values import Expected, LowerCase
+from settings.values import Constraint, LowerCase
 from settings.variables import setting_variables, tree_of
 
 
 class Settings(Section, BaseSettings):
-    """What an operator can choose, complete and checked.
+    """All settings, checked.
 
-    Arguments beat variables; see `settings.sources` for where variables come from.
-    Raises: pydantic.ValidationError; `get_settings` tells the same in words.
+    Arguments override variables; `settings.sources` reads the variables.
+    Raises: pydantic.ValidationError; `get_settings` says the same in words.
     """
 
     model_config = SettingsConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
 
     profile: Annotated[Literal["production", "test"], LowerCase] = Field(
         default="production",
-        description="test: accepts Argon2id parameters below the OWASP floors, and listens on loopback only.",
+        description="test: accept Argon2id parameters below the OWASP minimum, and listen on loopback only.",
     )
     registration: Annotated[Literal["closed", "open"], LowerCase] = Field(
         default="closed",
-        description="open: anybody may create an account; closed: administrators and API keys only.",
+        description="open: anybody may create a user; closed: administrators and API keys only.",
     )
     service_name: Annotated[
         str,
         Field(pattern=r"^[A-Za-z][A-Za-z0-9._-]{0,62}$"),
-        Expected("1 to 63 letters, digits, dots, dashes or underscores, a letter first"),
+        Constraint("1 to 63 letters, digits, dots, dashes or underscores, a letter first"),
     ] = Field(
         default="rollcall",
-        description="The name in logs and on database connections; also a word blocked in passwords.",
+        description="Name on database connections and in traces; not allowed in passwords.",
     )
     database: DatabaseSettings = Field(default_factory=DatabaseSettings)
     http: HttpSettings = Field(default_factory=HttpSettings)
@@ -67,13 +67,13 @@ class Settings(Section, BaseSettings):
 
     @property
     def migrates_on_start(self) -> bool:
-        """Whether the service brings the schema up to date before it serves."""
+        """Whether the service migrates before it serves."""
         if self.migrations.on_start is None:
             return self.migrations_dsn is None
         return self.migrations.on_start
 
     def conflicts(self) -> Iterator[str]:
-        """Tell which settings of different sections do not go together."""
+        """Yield a sentence for each conflict between sections."""
         yield from self._profile_conflicts()
         if self.database.command_timeout >= self.http.request_timeout:
             yield (
@@ -86,11 +86,11 @@ class Settings(Section, BaseSettings):
     def _profile_conflicts(self) -> Iterator[str]:
         if self.profile == "test" and not self.http.is_loopback:
             yield "ROLLCALL_HTTP__HOST: must be a loopback address while ROLLCALL_PROFILE is test"
-        if self.profile != "test" and not self.passwords.meets_owasp_floor:
-            floors = ", ".join(f"{memory} with {iterations}" for memory, iterations in OWASP_FLOORS)
+        if self.profile != "test" and not self.passwords.meets_owasp_minimum:
+            minimums = ", ".join(f"{memory} with {iterations}" for memory, iterations in OWASP_MINIMUMS)
             yield (
-                "ROLLCALL_PASSWORDS__MEMORY_KIB: must reach an OWASP floor together with "
-                f"ROLLCALL_PASSWORDS__ITERATIONS: at least {floors}"
+                "ROLLCALL_PASSWORDS__MEMORY_KIB: must meet the OWASP minimum together with "
+                f"ROLLCALL_PASSWORDS__ITERATIONS: at least {minimums}"
             )
 
     @classmethod
@@ -103,7 +103,7 @@ class Settings(Section, BaseSettings):
         dotenv_settings: PydanticBaseSettingsSource,
         file_secret_settings: PydanticBaseSettingsSource,
     ) -> tuple[PydanticBaseSettingsSource, ...]:
-        """Put arguments first, then the variables, read our way instead of the four ways of the library."""
+        """Use arguments first, then the variables as `settings.sources` reads them."""
         variables = setting_variables(settings_cls)
         found = read_variables(frozenset(variables))
         return init_settings, InitSettingsSource(settings_cls, init_kwargs=tree_of(found, variables))

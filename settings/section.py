@@ -1,4 +1,4 @@
-"""What all sections of the settings have in common."""
+"""The base class of all sections of the settings."""
 
 from collections.abc import Iterator
 from typing import Self
@@ -7,16 +7,16 @@ from pydantic import BaseModel, ConfigDict, model_validator
 
 
 class Section(BaseModel):
-    """Settings that belong together; never changed once read, and never quoted in an error."""
+    """Settings that belong together: immutable, and never quoted in an error."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
 
     def conflicts(self) -> Iterator[str]:
-        """Tell, one sentence each and led by a variable's name, which settings do not go together."""
+        """Yield a sentence for each combination that is not allowed, which begins with a variable's name."""
         yield from ()
 
     @model_validator(mode="after")
-    def _refuse_conflicts(self) -> Self:
+    def _reject_conflicts(self) -> Self:
         if conflicts := list(self.conflicts()):
             raise ValueError("\n".join(conflicts))
         return self

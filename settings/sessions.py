@@ -1,4 +1,4 @@
-"""How long a log-in lasts."""
+"""Settings of sessions."""
 
 from collections.abc import Iterator
 from datetime import timedelta
@@ -11,15 +11,15 @@ from settings.values import Duration
 _DAY = timedelta(days=1)
 
 
-def _idle_within(data: dict[str, timedelta]) -> timedelta:
+def _default_idle_ttl(data: dict[str, timedelta]) -> timedelta:
     return min(timedelta(days=7), data["absolute_ttl"])
 
 
-def _admin_idle_within(data: dict[str, timedelta]) -> timedelta:
+def _default_admin_idle_ttl(data: dict[str, timedelta]) -> timedelta:
     return min(timedelta(minutes=30), data["admin_absolute_ttl"])
 
 
-def _touch_within(data: dict[str, timedelta]) -> timedelta:
+def _default_touch_interval(data: dict[str, timedelta]) -> timedelta:
     return min(timedelta(minutes=1), data["idle_ttl"] / 10, data["admin_idle_ttl"] / 10)
 
 
@@ -33,47 +33,50 @@ class SessionSettings(Section):
         default=30 * _DAY,
         ge=timedelta(seconds=1),
         le=365 * _DAY,
-        description="When a user's session ends, used or not.",
+        description="Lifetime of a user's session.",
     )
     idle_ttl: Duration = Field(
-        default_factory=_idle_within,
+        default_factory=_default_idle_ttl,
         ge=timedelta(seconds=1),
         le=365 * _DAY,
-        description="When a user's session that lies unused ends, at most a hundredth sooner. "
+        description="Time after which an unused session of a user ends, at most a hundredth early. "
         "Unset: 7d, or the absolute lifetime if shorter.",
     )
     admin_absolute_ttl: Duration = Field(
         default=timedelta(hours=12),
         ge=timedelta(seconds=1),
         le=_DAY,
-        description="When an administrator's session ends, used or not.",
+        description="Lifetime of an administrator's session.",
     )
     admin_idle_ttl: Duration = Field(
-        default_factory=_admin_idle_within,
+        default_factory=_default_admin_idle_ttl,
         ge=timedelta(seconds=1),
         le=_DAY,
-        description="When an administrator's session that lies unused ends. "
+        description="Time after which an unused session of an administrator ends. "
         "Unset: 30m, or the absolute lifetime if shorter.",
     )
     step_up_ttl: Duration = Field(
         default=timedelta(minutes=10),
         ge=timedelta(seconds=1),
         le=timedelta(hours=1),
-        description="How fresh a log-in must be for what asks for a fresh one.",
+        description="Maximum age of a login for operations that require a recent one.",
     )
     per_user: int = Field(
-        default=50, ge=1, le=1000, description="Live sessions per account; one more ends the oldest."
+        default=50,
+        ge=1,
+        le=1000,
+        description="Maximum number of sessions per user; another login ends the oldest.",
     )
     touch_interval: Duration = Field(
-        default_factory=_touch_within,
+        default_factory=_default_touch_interval,
         ge=timedelta(0),
         le=timedelta(hours=1),
-        description="How often a session in use is noted as used, at most. "
+        description="Minimum time between two updates of a session's last use. "
         "Unset: 1m, or a tenth of the shortest idle lifetime.",
     )
 
     def conflicts(self) -> Iterator[str]:
-        """Tell which lifetimes do not go together."""
+        """Yield a sentence for each conflict between lifetimes."""
         if self.idle_ttl > self.absolute_ttl:
             yield ("ROLLCALL_SESSIONS__IDLE_TTL: may not exceed ROLLCALL_SESSIONS__ABSOLUTE_TTL")
         if self.admin_idle_ttl > self.admin_absolute_ttl:

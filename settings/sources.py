@@ -1,6 +1,6 @@
-"""Where variables come from: the environment, then `.env`, then the secrets directory; the first wins.
+"""Read variables from the environment, `.env` and the secrets directory; the first that has one is used.
 
-An empty value counts as none, so that `VARIABLE=${VARIABLE:-}` in a compose file changes nothing.
+An empty value counts as unset, so that `VARIABLE=${VARIABLE:-}` in a compose file changes nothing.
 """
 
 import os
@@ -16,7 +16,7 @@ from settings.variables import PREFIX, SECRETS_DIR
 DOTENV = Path(".env")
 DEFAULT_SECRETS_DIR = Path("/run/secrets")
 
-# A Kubernetes service of this name puts variables of its own into every container beside it.
+# Kubernetes sets such variables in every container of a namespace with a service of this name.
 _KUBERNETES = re.compile(
     rf"{PREFIX}(?:[A-Z0-9_]+_)?(?:SERVICE_HOST|SERVICE_PORT(?:_[A-Z0-9_]+)?|"
     r"PORT_[0-9]+_(?:TCP|UDP|SCTP)(?:_(?:ADDR|PORT|PROTO))?)"
@@ -25,20 +25,20 @@ _KUBERNETES_PORT = re.compile(r"(?:tcp|udp|sctp)://.*")
 
 
 def read_variables(known: frozenset[str]) -> dict[str, str]:
-    """Give every variable of the service that is set anywhere, by its upper-case name.
+    """Return every variable of the service that is set, by its upper-case name.
 
-    Names that are no setting are among them, even when empty, so that misspelt ones can be told.
-    Raises: SettingsError when a file that is there cannot be read.
+    Unknown names are included, even if empty, so that misspelt ones can be reported.
+    Raises: SettingsError if a file exists and cannot be read.
     """
     environment = {name: text for name, text in os.environ.items() if not _is_from_kubernetes(name, text)}
-    nearer = _ours(_read_dotenv(), known) | _ours(environment, known)
-    directory = nearer.get(SECRETS_DIR)
-    return _ours(_read_secrets(Path(directory) if directory else None, known), known) | nearer
+    overriding = _known_only(_read_dotenv(), known) | _known_only(environment, known)
+    directory = overriding.get(SECRETS_DIR)
+    return _known_only(_read_secrets(Path(directory) if directory else None, known), known) | overriding
 
 
-def _ours(variables: Mapping[str, str], known: frozenset[str]) -> dict[str, str]:
+def _known_only(variables: Mapping[str, str], known: frozenset[str]) -> dict[str, str]:
     ours = {}
-    for name in sorted(variables, reverse=True):  # capitals sort first, so they come last and win
+    for name in sorted(variables, reverse=True):  # capitals sort first: here they come last and override
         variable = name.upper()
         value = variables[name].strip()
         is_setting = variable in known or variable == SECRETS_DIR

@@ -1,4 +1,4 @@
-"""How long the tokens that stand in for a password last."""
+"""Settings of single-use tokens."""
 
 from datetime import timedelta
 
@@ -9,11 +9,11 @@ from settings.values import Duration
 
 
 class TokenSettings(Section):
-    """Lifetimes of single-use tokens. Source: OWASP ASVS 5.0 6.4.1 (short and used once)."""
+    """Lifetimes of single-use tokens. Source: OWASP ASVS 5.0 6.4.1 (short-lived, single use)."""
 
     reset_ttl: Duration = Field(
         default=timedelta(hours=1),
         ge=timedelta(seconds=1),
         le=timedelta(hours=24),
-        description="How long a password reset token can be used.",
+        description="Lifetime of a password reset token.",
     )

@@ -1,4 +1,4 @@
-"""How settings are written down: times, lists and their printed forms."""
+"""Parse and format the values of settings: durations, lists, origins, URLs."""
 
 import json
 import re
@@ -14,7 +14,7 @@ from settings.dsn import mask_dsn, normalise_dsn
 
 ROOT = Path(__file__).resolve().parent.parent
 
-_NO_TIME = "must be a time such as 300ms, 10s, 30m or 7d"
+_NOT_A_DURATION = "must be a time such as 300ms, 10s, 30m or 7d"
 _NUMBER = r"[0-9]{1,12}(?:\.[0-9]{1,6})?"
 _SHORT = re.compile(
     rf"(?:(?P<weeks>{_NUMBER})w)?(?:(?P<days>{_NUMBER})d)?(?:(?P<hours>{_NUMBER})h)?"
@@ -39,24 +39,24 @@ _DEFAULT_PORTS = {"http": "80", "https": "443"}
 
 
 @dataclass(frozen=True, slots=True)
-class Expected:
-    """What a setting must be, in words, where type and bounds do not say it; reads on from "must be "."""
+class Constraint:
+    """What a value must be, in words after "must be ", where type and bounds do not say it."""
 
     words: str
 
 
 @dataclass(frozen=True, slots=True)
 class Variable:
-    """The variable of a setting whose name does not follow from its section, and how "unset" is written."""
+    """A variable whose name does not follow from its section, and the spelling of "unset"."""
 
     name: str
     unset: str
 
 
 def parse_duration(raw: object) -> timedelta:
-    """Give the time that `7d`, `1h30m`, `300ms`, `PT10S` or plain seconds stand for.
+    """Parse `7d`, `1h30m`, `300ms`, `PT10S` or plain seconds.
 
-    Raises: ValueError when it is none of these, or longer than any time can be.
+    Raises: ValueError for anything else, or if it is too long for a timedelta.
     """
     if isinstance(raw, timedelta):
         return raw
@@ -65,19 +65,19 @@ def parse_duration(raw: object) -> timedelta:
         match = form.fullmatch(text)
         parts = {unit: float(number) for unit, number in match.groupdict().items() if number} if match else {}
         if parts:
-            return _sum(parts)
-    raise ValueError(_NO_TIME)
+            return _timedelta(parts)
+    raise ValueError(_NOT_A_DURATION)
 
 
-def _sum(parts: dict[str, float]) -> timedelta:
+def _timedelta(parts: dict[str, float]) -> timedelta:
     try:
         return timedelta(**parts)
     except OverflowError:
-        raise ValueError(_NO_TIME) from None
+        raise ValueError(_NOT_A_DURATION) from None
 
 
 def format_duration(span: timedelta) -> str:
-    """Give the shortest form of a time that `parse_duration` reads back."""
+    """Return the shortest form that `parse_duration` reads back."""
     if not span:
         return "0s"
     for name, unit in _UNITS.items():
@@ -87,9 +87,9 @@ def format_duration(span: timedelta) -> str:
 
 
 def split_list(raw: object) -> object:
-    """Give the entries of a comma-separated or JSON list of texts; anything but text passes unchanged.
+    """Return the entries of a comma-separated or JSON list of strings; pass anything but a string through.
 
-    Raises: ValueError when it starts like JSON and is no list of texts.
+    Raises: ValueError if it begins like JSON and is not a list of strings.
     """
     if not isinstance(raw, str):
         return raw
@@ -105,10 +105,10 @@ def split_list(raw: object) -> object:
 
 
 def canonical_origin(raw: str) -> str:
-    """Give an origin as browsers send it: lower case, without the scheme's own port.
+    """Return an origin as browsers send it: lower case, without the default port.
 
     Raises: ValueError for anything but one exact `scheme://host[:port]`.
-    Source: RFC 6454 6.2; a wildcard would let any page read answers.
+    Source: RFC 6454 6.2; a wildcard would let any page read responses.
     """
     match = _ORIGIN.fullmatch(raw.lower()) if raw.isascii() else None
     if match is None:
@@ -125,14 +125,14 @@ def _lower(raw: object) -> object:
     return raw.lower() if isinstance(raw, str) else raw
 
 
-def _anchor(path: Path) -> Path:
+def _from_root(path: Path) -> Path:
     try:
         return ROOT / path.expanduser()
     except RuntimeError:  # ~ of a user without home
         raise ValueError from None
 
 
-def _seal(dsn: SecretStr) -> SecretStr:
+def _normalise_secret(dsn: SecretStr) -> SecretStr:
     return SecretStr(normalise_dsn(dsn.get_secret_value()))
 
 
@@ -141,25 +141,25 @@ LowerCase = BeforeValidator(_lower)
 Networks = Annotated[
     tuple[IPv4Network | IPv6Network, ...],
     BeforeValidator(split_list),
-    Expected("networks such as 10.0.0.0/8 or 2001:db8::/32, comma-separated or a JSON list"),
+    Constraint("networks such as 10.0.0.0/8 or 2001:db8::/32, comma-separated or a JSON list"),
 ]
 Origins = Annotated[
     tuple[Annotated[str, AfterValidator(canonical_origin)], ...],
     BeforeValidator(split_list),
-    Expected("exact origins such as https://app.example.com, comma-separated or a JSON list (no *)"),
+    Constraint("exact origins such as https://app.example.com, comma-separated or a JSON list (no *)"),
 ]
 Directory = Annotated[
-    Path, AfterValidator(_anchor), Expected("a directory, relative to the checkout or absolute")
+    Path, AfterValidator(_from_root), Constraint("a directory, relative to the checkout or absolute")
 ]
 Dsn = Annotated[
     SecretStr,
-    AfterValidator(_seal),
-    Expected("a PostgreSQL URL such as postgresql://user:password@host:5432/database"),
+    AfterValidator(_normalise_secret),
+    Constraint("a PostgreSQL URL such as postgresql://user:password@host:5432/database"),
 ]
 
 
-def show(value: object) -> str:
-    """Give the text that sets this value again; passwords in database URLs are replaced by `***`."""
+def format_value(value: object) -> str:
+    """Return the text that sets this value; passwords in database URLs are masked."""
     match value:
         case None:
             return ""

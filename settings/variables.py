@@ -1,4 +1,4 @@
-"""Which variable sets which setting."""
+"""Map variables to settings."""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -9,7 +9,7 @@ from typing import Any, Literal, get_args, get_origin
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
-from settings.values import Expected, Variable, format_duration
+from settings.values import Constraint, Variable, format_duration
 
 PREFIX = "ROLLCALL_"
 SECRETS_DIR = "ROLLCALL_SECRETS_DIR"
@@ -17,7 +17,7 @@ SECRETS_DIR = "ROLLCALL_SECRETS_DIR"
 
 @dataclass(frozen=True, slots=True)
 class Setting:
-    """One setting: its variable, its place in the tree of sections, and what it must be."""
+    """One setting: its variable, its path in the tree of sections, and its field."""
 
     variable: str
     path: tuple[str, ...]
@@ -25,22 +25,26 @@ class Setting:
 
     @property
     def spelled_path(self) -> str:
-        """The variable that the place in the tree would lead one to expect."""
+        """The variable that the path suggests."""
         return PREFIX + "__".join(self.path).upper()
 
     @property
     def unset(self) -> str:
-        """How the absence of a value is written."""
-        return next((note.unset for note in self.field.metadata if isinstance(note, Variable)), "")
+        """The spelling of "unset"."""
+        return next(
+            (annotation.unset for annotation in self.field.metadata if isinstance(annotation, Variable)), ""
+        )
 
     @property
-    def expected(self) -> str:
-        """What a value must be, in words that read on from "must be "."""
-        words = (note.words for note in _notes(self.field) if isinstance(note, Expected))
-        return next(words, None) or _expected_of_type(self.field)
+    def constraint(self) -> str:
+        """What a value must be, in words after "must be "."""
+        words = (
+            annotation.words for annotation in _annotations(self.field) if isinstance(annotation, Constraint)
+        )
+        return next(words, None) or _constraint_of_type(self.field)
 
     def of(self, settings: BaseModel) -> Any:
-        """Give the value of this setting."""
+        """Return the value of this setting."""
         value: Any = settings
         for name in self.path:
             value = getattr(value, name)
@@ -48,20 +52,20 @@ class Setting:
 
 
 def setting_variables(model: type[BaseModel]) -> dict[str, Setting]:
-    """Give all settings of a tree of sections by their variable, in the order of the classes."""
+    """Return all settings of a tree of sections by variable, in the order of the classes."""
     return {setting.variable: setting for setting in _walk(model, ())}
 
 
 def tree_of(found: Mapping[str, str], variables: Mapping[str, Setting]) -> dict[str, Any]:
-    """Arrange the values of known variables in the tree of sections."""
+    """Arrange the values of known variables as the tree of sections."""
     tree: dict[str, Any] = {}
     for variable, value in found.items():
         if setting := variables.get(variable):
-            put(tree, setting.path, value)
+            set_path(tree, setting.path, value)
     return tree
 
 
-def put(tree: dict[str, Any], path: tuple[str, ...], value: object) -> None:
+def set_path(tree: dict[str, Any], path: tuple[str, ...], value: object) -> None:
     """Set one value in a tree of sections."""
     for name in path[:-1]:
         tree = tree.setdefault(name, {})
@@ -77,17 +81,17 @@ def _walk(model: type[BaseModel], path: tuple[str, ...]) -> Iterator[Setting]:
 
 
 def _variable_of(field: FieldInfo, path: tuple[str, ...]) -> str:
-    named = (note.name for note in field.metadata if isinstance(note, Variable))
+    named = (annotation.name for annotation in field.metadata if isinstance(annotation, Variable))
     return next(named, PREFIX + "__".join(path).upper())
 
 
-def _notes(field: FieldInfo) -> Iterator[object]:
+def _annotations(field: FieldInfo) -> Iterator[object]:
     yield from field.metadata
     for kind in get_args(field.annotation):  # the annotations of X in X | None
         yield from getattr(kind, "__metadata__", ())
 
 
-def _expected_of_type(field: FieldInfo) -> str:
+def _constraint_of_type(field: FieldInfo) -> str:
     kind = _without_none(field.annotation)
     if get_origin(kind) is Literal:
         return "one of " + ", ".join(get_args(kind))
@@ -98,7 +102,7 @@ def _expected_of_type(field: FieldInfo) -> str:
         return f"a whole number from {least} to {most}"
     if kind is timedelta:
         return f"a time from {format_duration(least)} to {format_duration(most)}"
-    raise TypeError(f"{kind} needs an Expected")
+    raise TypeError(f"{kind} needs a Constraint")
 
 
 def _without_none(annotation: Any) -> Any:
@@ -107,6 +111,6 @@ def _without_none(annotation: Any) -> Any:
 
 
 def _bounds(field: FieldInfo) -> tuple[Any, Any]:
-    lows = (note.ge for note in field.metadata if hasattr(note, "ge"))
-    highs = (note.le for note in field.metadata if hasattr(note, "le"))
+    lows = (annotation.ge for annotation in field.metadata if hasattr(annotation, "ge"))
+    highs = (annotation.le for annotation in field.metadata if hasattr(annotation, "le"))
     return next(lows, None), next(highs, None)

@@ -48,7 +48,7 @@ def _import_command(name: str) -> click.Command | None:
 
             return keys
         case "doctor":
-            from service.cli.doctor import doctor
+            from service.cli.doctor.command import doctor
 
             return doctor
         case "config":

@@ -1,6 +1,6 @@
-"""Accounts in bulk: one JSON object a line, in and out.
+"""Import and export of users: one JSON object a line.
 
-An import can be repeated, or go on after it was interrupted: accounts that are there stay as they are.
+An import can be repeated, also after an interruption: users that exist are not changed.
 """
 
 import os
@@ -28,13 +28,13 @@ from service.services import Services, run_command
 from service.usecases.users import Registration, import_users, prepare_user
 
 _BATCH = 1000
-_TELL_EVERY = 100_000
-_MOST_COMPLAINTS = 20
+_PROGRESS_INTERVAL = 100_000
+_MAX_ERRORS = 20
 _OPERATOR = AuditContext(OPERATOR)
 
 
-class AccountLine(Struct, forbid_unknown_fields=True, kw_only=True, omit_defaults=True):
-    """One account in a file. The times are written and not read: an account is as old as its import."""
+class UserLine(Struct, forbid_unknown_fields=True, kw_only=True, omit_defaults=True):
+    """A user in a file. The times are exported and ignored by an import."""
 
     login_id: str
     name: str
@@ -49,117 +49,119 @@ class AccountLine(Struct, forbid_unknown_fields=True, kw_only=True, omit_default
 
 
 @dataclass(slots=True)
-class Tally:
-    """How an import goes."""
+class ImportResult:
+    """Counts of an import."""
 
     lines: int = 0
     added: int = 0
     present: int = 0
-    refused: int = 0
+    rejected: int = 0
 
-    def print_error(self, reason: str) -> None:
-        """Count a line as refused, and tell why, without repeating what it said."""
-        self.refused += 1
-        if self.refused <= _MOST_COMPLAINTS:
+    def reject(self, reason: str) -> None:
+        """Count the current line as rejected and print why, without its content."""
+        self.rejected += 1
+        if self.rejected <= _MAX_ERRORS:
             print_status(f"Line {self.lines}: {reason}")
-        elif self.refused == _MOST_COMPLAINTS + 1:
-            print_status("More lines are refused; they are counted.")
+        elif self.rejected == _MAX_ERRORS + 1:
+            print_status("Further rejected lines are only counted.")
 
     def __str__(self) -> str:
-        return f"{self.added} added, {self.present} already there, {self.refused} refused"
+        return f"{self.added} added, {self.present} existed, {self.rejected} rejected"
 
 
 @click.command("import")
 @click.argument("file", type=click.File("rb"))
 @json_option
-def import_accounts(file: BinaryIO, is_json: bool) -> None:
-    """Add the accounts of FILE, or of standard input for -.
+def import_command(file: BinaryIO, is_json: bool) -> None:
+    """Import users from FILE, or from standard input for -.
 
-    A line is {"login_id", "name"} and, as wanted, "password_hash" (argon2, bcrypt, scrypt, PBKDF2), "role",
-    "state", "must_change", "id". Accounts that are there already stay as they are, so an import can be
-    repeated. Lines that are refused are told by number; then the exit status is 1, and all others are in.
+    A line is {"login_id", "name"} and optionally "password_hash" (argon2, bcrypt, scrypt, PBKDF2), "role",
+    "state", "must_change", "id". Users that exist are not changed, so an import can be repeated. Rejected
+    lines are reported by number; the others are imported and the exit status is 1.
     """
-    tally = run_command(lambda service: import_lines(service, file))
+    result = run_command(lambda services: import_lines(services, file))
     if is_json:
-        show_json({"added": tally.added, "present": tally.present, "refused": tally.refused})
+        show_json({"added": result.added, "present": result.present, "rejected": result.rejected})
     else:
-        click.echo(f"{tally}.")
-    if tally.refused:
+        click.echo(f"{result}.")
+    if result.rejected:
         raise click.exceptions.Exit(1)
 
 
 @click.command("export")
 @click.option(
-    "-o", "--output", type=click.File("wb"), default="-", help="A file; standard output if left out."
+    "-o", "--output", type=click.File("wb"), default="-", help="Output file. Default: standard output."
 )
-@click.option("--with-hashes", is_flag=True, help="Password hashes too: keep the result as you keep backups.")
-def export_accounts(output: BinaryIO, with_hashes: bool) -> None:
-    """Write every account, one JSON object a line, as `users import` reads them."""
-    count = run_command(lambda service: export_lines(service, output, with_hashes))
-    print_status(f"{count} accounts.")
+@click.option("--with-hashes", is_flag=True, help="Include password hashes: protect the file like a backup.")
+def export_command(output: BinaryIO, with_hashes: bool) -> None:
+    """Export every user, one JSON object a line, as `users import` reads them."""
+    count = run_command(lambda services: export_lines(services, output, with_hashes))
+    print_status(f"{count} users.")
 
 
-async def import_lines(service: Services, file: BinaryIO) -> Tally:
-    """Add the accounts of a file in batches, each of which is a transaction of its own."""
-    tally = Tally()
+async def import_lines(services: Services, file: BinaryIO) -> ImportResult:
+    """Import the users of a file in batches of one transaction each."""
+    result = ImportResult()
     batch: list[NewUser] = []
-    with _progress(file, tally) as advance:
+    with _progress(file, result) as advance:
         for line in file:
-            tally.lines += 1
+            result.lines += 1
             advance(len(line))
-            account = await _read(service, line, tally) if line.strip() else None
-            if account is not None:
-                batch.append(account)
+            new = await _read(services, line, result) if line.strip() else None
+            if new is not None:
+                batch.append(new)
             if len(batch) == _BATCH:
-                await _add(service, batch, tally)
+                await _add(services, batch, result)
                 batch = []
-        await _add(service, batch, tally)
-    return tally
+        await _add(services, batch, result)
+    return result
 
 
-async def _read(service: Services, line: bytes, tally: Tally) -> NewUser | None:
+async def _read(services: Services, line: bytes, result: ImportResult) -> NewUser | None:
     try:
-        read = msgspec.json.decode(line, type=AccountLine)
-        wanted = Registration(
-            read.login_id,
-            read.name,
-            password_hash=read.password_hash or None,
-            role=read.role,
-            state=read.state,
+        parsed = msgspec.json.decode(line, type=UserLine)
+        registration = Registration(
+            parsed.login_id,
+            parsed.name,
+            password_hash=parsed.password_hash or None,
+            role=parsed.role,
+            state=parsed.state,
         )
-        new = await prepare_user(wanted, hasher=service.hasher, context=_OPERATOR, policies=service.policies)
+        new = await prepare_user(
+            registration, hasher=services.hasher, context=_OPERATOR, policies=services.policies
+        )
     except msgspec.ValidationError:
-        tally.print_error("the object is not an account; see --help.")
+        result.reject("this is not a user; see --help.")
     except (msgspec.DecodeError, UnicodeDecodeError):
-        tally.print_error("this is not JSON.")
+        result.reject("this is not JSON.")
     except ValidationFailed as error:
-        tally.print_error(" ".join(f"{fault.pointer[1:]}: {fault.detail}" for fault in error.faults))
+        result.reject(" ".join(f"{fault.pointer[1:]}: {fault.detail}" for fault in error.faults))
     else:
-        return replace(new, id=read.id or new.id, must_change=read.must_change)
+        return replace(new, id=parsed.id or new.id, must_change=parsed.must_change)
     return None
 
 
-async def _add(service: Services, batch: list[NewUser], tally: Tally) -> None:
+async def _add(services: Services, batch: list[NewUser], result: ImportResult) -> None:
     if batch:
-        added = await service.uow().run(lambda tx: import_users(tx, batch, context=_OPERATOR))
-        tally.added += added
-        tally.present += len(batch) - added
+        added = await services.uow().run(lambda tx: import_users(tx, batch, context=_OPERATOR))
+        result.added += added
+        result.present += len(batch) - added
 
 
-async def export_lines(service: Services, output: BinaryIO, with_hashes: bool) -> int:
-    """Write every account, and give their number."""
+async def export_lines(services: Services, output: BinaryIO, with_hashes: bool) -> int:
+    """Export every user; return their number."""
     count, after_id = 0, UUID(int=0)
-    while found := await service.reads.users.list_credentials(after_id=after_id, limit=_BATCH):
-        for user, password_hash in found:
+    while page := await services.reads.users.list_credentials(after_id=after_id, limit=_BATCH):
+        for user, password_hash in page:
             line = _line_of(user, password_hash if with_hashes else UNSET)
             output.write(msgspec.json.encode(line) + b"\n")
-        count += len(found)
-        after_id = found[-1][0].id
+        count += len(page)
+        after_id = page[-1][0].id
     return count
 
 
-def _line_of(user: User, password_hash: str | UnsetType | None) -> AccountLine:
-    return AccountLine(
+def _line_of(user: User, password_hash: str | UnsetType | None) -> UserLine:
+    return UserLine(
         id=user.id,
         login_id=user.login_id,
         name=user.name,
@@ -174,23 +176,24 @@ def _line_of(user: User, password_hash: str | UnsetType | None) -> AccountLine:
 
 
 @contextmanager
-def _progress(file: BinaryIO, tally: Tally) -> Iterator[Callable[[int], None]]:
-    """Give what to call with the length of each line: a bar on a terminal, a word now and then elsewhere."""
+def _progress(file: BinaryIO, result: ImportResult) -> Iterator[Callable[[int], None]]:
+    """Yield a function that takes the length of each line and shows the progress: as a bar on a terminal."""
     console = Console(stderr=True)
     if not console.is_terminal:
-        yield (
-            lambda _: (
-                print_status(f"{tally.lines} lines: {tally}") if tally.lines % _TELL_EVERY == 0 else None
-            )
-        )
+        yield lambda _length: _print_progress(result)
         return
     with Progress(console=console, transient=True) as bar:
         task = bar.add_task("importing", total=_size_of(file))
         yield lambda length: bar.advance(task, length)
 
 
+def _print_progress(result: ImportResult) -> None:
+    if result.lines % _PROGRESS_INTERVAL == 0:
+        print_status(f"{result.lines} lines: {result}")
+
+
 def _size_of(file: BinaryIO) -> int | None:
-    """Give the size of a file; None for a pipe."""
+    """Return the size of a file, None for a pipe."""
     try:
         return os.fstat(file.fileno()).st_size or None
     except OSError:

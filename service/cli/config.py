@@ -1,4 +1,4 @@
-"""The settings as this process would use them."""
+"""Commands for settings."""
 
 import click
 
@@ -8,14 +8,14 @@ from settings import Settings, get_settings, masked
 
 @click.group()
 def config() -> None:
-    """Settings."""
+    """Show settings."""
 
 
 @config.command()
-@click.option("--changed", is_flag=True, help="Only what differs from the defaults.")
+@click.option("--changed", is_flag=True, help="Only settings that differ from the default.")
 @json_option
 def show(changed: bool, is_json: bool) -> None:
-    """Show every setting and its value; passwords are masked."""
+    """Show every setting and its value, with passwords masked."""
     values = masked(get_settings())
     if changed:
         defaults = masked(Settings.model_construct())

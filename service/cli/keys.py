@@ -1,4 +1,4 @@
-"""API keys from the command line."""
+"""Commands for API keys."""
 
 from datetime import UTC, datetime, timedelta
 from uuid import UUID
@@ -17,24 +17,24 @@ from service.services import Services, run_command
 from service.usecases.keys import create_key, revoke_key
 
 _OPERATOR = AuditContext(OPERATOR)
-_COLUMNS = ("id", "name", "scopes", "starts", "created", "last used", "ends")
+_COLUMNS = ("id", "name", "scopes", "prefix", "created", "last used", "expires")
 
 
 @click.group()
 def keys() -> None:
-    """API keys of other services."""
+    """Manage API keys."""
 
 
 @keys.command()
 @click.argument("name")
 @click.option("--scopes", required=True, help=f"Comma-separated: {', '.join(Scope)}.")
-@click.option("--days", type=click.IntRange(1, 3650), help="When it ends. Default: never.")
+@click.option("--days", type=click.IntRange(1, 3650), help="Lifetime in days. Default: unlimited.")
 @json_option
 def create(name: str, scopes: str, days: int | None, is_json: bool) -> None:
-    """Create an API key, and print it on standard output, this once."""
-    wanted = _scopes_of(scopes)
-    ends_at = datetime.now(UTC) + timedelta(days=days) if days else None
-    token, key = run_command(lambda service: _create(service, name, wanted, ends_at))
+    """Create an API key and print it once, on standard output."""
+    parsed = _parse_scopes(scopes)
+    expires_at = datetime.now(UTC) + timedelta(days=days) if days else None
+    token, key = run_command(lambda services: _create(services, name, parsed, expires_at))
     if is_json:
         show_json({"key": token, "api_key": ApiKeyView.of(key)})
         return
@@ -45,7 +45,7 @@ def create(name: str, scopes: str, days: int | None, is_json: bool) -> None:
 @keys.command("list")
 @json_option
 def list_(is_json: bool) -> None:
-    """List the API keys, oldest first; never the keys themselves."""
+    """List the API keys without their secrets, oldest first."""
     found = run_command(_list)
     if is_json:
         show_json(*map(ApiKeyView.of, found))
@@ -57,11 +57,11 @@ def list_(is_json: bool) -> None:
 @click.argument("key_id")
 @json_option
 def revoke(key_id: str, is_json: bool) -> None:
-    """Revoke the API key of an id, for good and at once."""
+    """Revoke an API key immediately and permanently."""
     parsed = parse_id(key_id)
     if parsed is None:
-        raise click.UsageError("This is no id of a key; `keys list` shows them.")
-    run_command(lambda service: _revoke(service, parsed))
+        raise click.UsageError("KEY_ID is not an id; see `keys list`.")
+    run_command(lambda services: _revoke(services, parsed))
     if is_json:
         show_json({"id": key_id, "revoked": True})
     else:
@@ -69,27 +69,27 @@ def revoke(key_id: str, is_json: bool) -> None:
 
 
 async def _create(
-    service: Services, name: str, scopes: tuple[Scope, ...], ends_at: datetime | None
+    services: Services, name: str, scopes: tuple[Scope, ...], expires_at: datetime | None
 ) -> tuple[str, ApiKey]:
-    token, key = await service.uow().run(
-        lambda tx: create_key(tx, name=name, scopes=scopes, expires_at=ends_at, context=_OPERATOR)
+    token, key = await services.uow().run(
+        lambda tx: create_key(tx, name=name, scopes=scopes, expires_at=expires_at, context=_OPERATOR)
     )
     return token.value, key
 
 
-async def _list(service: Services) -> list[ApiKey]:
+async def _list(services: Services) -> list[ApiKey]:
     found: list[ApiKey] = []
     after: Keyset | None = None
     while True:
-        page = await service.reads.keys.list_page(after=after, limit=PAGE_MAX)
+        page = await services.reads.keys.list_page(after=after, limit=PAGE_MAX)
         found += page.items
         if page.next is None:
             return found
         after = page.next
 
 
-async def _revoke(service: Services, key_id: UUID) -> None:
-    await service.uow().run(lambda tx: revoke_key(tx, key_id, context=_OPERATOR))
+async def _revoke(services: Services, key_id: UUID) -> None:
+    await services.uow().run(lambda tx: revoke_key(tx, key_id, context=_OPERATOR))
 
 
 def _row(key: ApiKey) -> tuple[str, ...]:
@@ -98,18 +98,18 @@ def _row(key: ApiKey) -> tuple[str, ...]:
         key.name,
         " ".join(key.scopes),
         key.prefix,
-        _day(key.created_at),
-        _day(key.last_used_at),
-        _day(key.expires_at),
+        _format_date(key.created_at),
+        _format_date(key.last_used_at),
+        _format_date(key.expires_at),
     )
 
 
-def _day(at: datetime | None) -> str:
+def _format_date(at: datetime | None) -> str:
     return f"{at:%Y-%m-%d}" if at else ""
 
 
-def _scopes_of(text: str) -> tuple[Scope, ...]:
+def _parse_scopes(text: str) -> tuple[Scope, ...]:
     try:
         return tuple(dict.fromkeys(Scope(part.strip()) for part in text.split(",")))
     except ValueError:
-        raise click.UsageError(f"Scopes are a comma-separated list of {', '.join(Scope)}.") from None
+        raise click.UsageError(f"SCOPES must be a comma-separated list of {', '.join(Scope)}.") from None

@@ -1,4 +1,4 @@
-"""Accounts from the command line."""
+"""Commands for users."""
 
 import sys
 
@@ -6,7 +6,7 @@ import click
 
 from service.api.schemas.common import timestamp
 from service.api.schemas.users import UserView
-from service.cli.bulk import export_accounts, import_accounts
+from service.cli.bulk import export_command, import_command
 from service.cli.console import print_result, print_status
 from service.cli.output import json_option, show_json, show_table
 from service.domain.callers import OPERATOR
@@ -23,125 +23,129 @@ from settings import get_settings
 _OPERATOR = AuditContext(OPERATOR)
 _ROLES = click.Choice([role.value for role in Role])
 _STATES = click.Choice([state.value for state in State])
-_COLUMNS = ("login id", "name", "role", "state", "created", "last log-in")
+_COLUMNS = ("login id", "name", "role", "state", "created", "last login")
 
 
 @click.group()
 def users() -> None:
-    """Accounts."""
+    """Manage users."""
 
 
-users.add_command(import_accounts)
-users.add_command(export_accounts)
+users.add_command(import_command)
+users.add_command(export_command)
 
 
 @users.command()
 @click.argument("login_id")
-@click.option("--name", help="The display name of a new account; the login id when left out.")
+@click.option("--name", help="Display name of a new user. Default: the login id.")
 def admin(login_id: str, name: str | None) -> None:
-    """Create an administrator, or give an existing account the role.
+    """Create an administrator, or make an existing user one.
 
-    The password of a new account is asked for twice on a terminal, and read from standard input otherwise.
+    The password of a new user is prompted for on a terminal and read from standard input otherwise.
     """
     settings = get_settings()
     configure_logs(settings, is_command=True)
     with configured_database(settings) as dsn:
-        user = run_with_services(settings, dsn, lambda service: _grant(service, login_id))
+        user = run_with_services(settings, dsn, lambda services: _grant(services, login_id))
         if user is not None:
             print_result(f"{user.login_id} is an administrator now.")
             return
-        wanted = Registration(login_id, name or login_id, password=_read_password(), role=Role.ADMIN)
-        user = run_with_services(settings, dsn, lambda service: _create(service, wanted))
+        registration = Registration(login_id, name or login_id, password=_read_password(), role=Role.ADMIN)
+        user = run_with_services(settings, dsn, lambda services: _create(services, registration))
         print_result(f"The administrator {user.login_id} was created.")
 
 
 @users.command()
 @click.argument("login_id")
-@click.option("--name", help="The display name; the login id when left out.")
+@click.option("--name", help="Display name. Default: the login id.")
 @click.option("--role", type=_ROLES, default=Role.USER.value, show_default=True)
-@click.option("--no-password", is_flag=True, help="Nobody can log in before a password reset.")
+@click.option("--no-password", is_flag=True, help="The user cannot log in before a password reset.")
 @json_option
 def create(login_id: str, name: str | None, role: str, no_password: bool, is_json: bool) -> None:
-    """Create an account.
+    """Create a user.
 
-    The password is asked for twice on a terminal, and read from standard input otherwise.
+    The password is prompted for on a terminal and read from standard input otherwise.
     """
     password = None if no_password else _read_password()
-    wanted = Registration(login_id, name or login_id, password=password, role=Role(role))
-    user = run_command(lambda service: _create(service, wanted))
-    _tell(user, f"The account {user.login_id} was created.", is_json)
+    registration = Registration(login_id, name or login_id, password=password, role=Role(role))
+    user = run_command(lambda services: _create(services, registration))
+    _print_user(user, f"The user {user.login_id} was created.", is_json)
 
 
 @users.command("list")
-@click.option("--prefix", help="Of the login id or the name, in any case.")
+@click.option("--prefix", help="Prefix of the login id or the name, not case-sensitive.")
 @click.option("--state", type=_STATES)
 @click.option("--role", type=_ROLES)
 @click.option("--limit", type=click.IntRange(1), default=PAGE_MAX, show_default=True)
 @json_option
 def list_(prefix: str | None, state: str | None, role: str | None, limit: int, is_json: bool) -> None:
-    """List accounts by login id."""
-    wanted = UserFilter(prefix, state=State(state) if state else None, role=Role(role) if role else None)
-    found, is_all = run_command(lambda service: _list(service, wanted, limit))
+    """List users by login id."""
+    user_filter = UserFilter(prefix, state=State(state) if state else None, role=Role(role) if role else None)
+    found, is_all = run_command(lambda services: _list(services, user_filter, limit))
     if is_json:
         show_json(*map(UserView.of, found))
     else:
         show_table(_COLUMNS, [_row(user) for user in found])
     if not is_all:
-        print_status(f"There are more than these {limit}; see --limit.")
+        print_status(f"There are more than {limit}; see --limit.")
 
 
 @users.command()
 @click.argument("login_id")
 @json_option
 def disable(login_id: str, is_json: bool) -> None:
-    """Keep an account from logging in, and end its sessions."""
-    user = run_command(lambda service: _change(service, login_id, UserPatch(state=State.DISABLED)))
-    _tell(user, f"{user.login_id} is disabled, and its sessions have ended.", is_json)
+    """Disable a user and end the sessions."""
+    user = run_command(lambda services: _update(services, login_id, UserPatch(state=State.DISABLED)))
+    _print_user(user, f"The user {user.login_id} is disabled and logged out.", is_json)
 
 
 @users.command()
 @click.argument("login_id")
 @json_option
 def enable(login_id: str, is_json: bool) -> None:
-    """Let a disabled account log in again."""
-    user = run_command(lambda service: _change(service, login_id, UserPatch(state=State.ACTIVE)))
-    _tell(user, f"{user.login_id} can log in.", is_json)
+    """Enable a disabled user."""
+    user = run_command(lambda services: _update(services, login_id, UserPatch(state=State.ACTIVE)))
+    _print_user(user, f"The user {user.login_id} is enabled.", is_json)
 
 
 @users.command("reset-password")
 @click.argument("login_id")
 @json_option
 def reset_password(login_id: str, is_json: bool) -> None:
-    """Print a token with which the owner sets a new password, once.
+    """Print a token with which the user can set a new password once.
 
     The old password works until then. `POST /v1/reset-tokens/redeem` takes `token` and `new_password`.
     """
-    token, ends_at = run_command(lambda service: _reset(service, login_id))
+    token, expires_at = run_command(lambda services: _create_reset_token(services, login_id))
     if is_json:
-        show_json({"token": token, "expires_at": ends_at})
+        show_json({"token": token, "expires_at": expires_at})
         return
     print_result(token)
-    print_status(f"It can be used once, until {ends_at}.")
+    print_status(f"It can be used once, until {expires_at}.")
 
 
-async def _grant(service: Services, login_id: str) -> User | None:
-    return await service.uow().run(
-        lambda tx: grant_admin(tx, login_id, context=_OPERATOR, policies=service.policies)
+async def _grant(services: Services, login_id: str) -> User | None:
+    return await services.uow().run(
+        lambda tx: grant_admin(tx, login_id, context=_OPERATOR, policies=services.policies)
     )
 
 
-async def _create(service: Services, wanted: Registration) -> User:
-    new = await prepare_user(wanted, hasher=service.hasher, context=_OPERATOR, policies=service.policies)
-    return await service.uow().run(lambda tx: create_user(tx, new, context=_OPERATOR))
+async def _create(services: Services, registration: Registration) -> User:
+    new = await prepare_user(
+        registration, hasher=services.hasher, context=_OPERATOR, policies=services.policies
+    )
+    return await services.uow().run(lambda tx: create_user(tx, new, context=_OPERATOR))
 
 
-async def _list(service: Services, wanted: UserFilter, limit: int) -> tuple[list[User], bool]:
-    """Give at most `limit` accounts, and whether these are all."""
+async def _list(services: Services, user_filter: UserFilter, limit: int) -> tuple[list[User], bool]:
+    """Return at most `limit` users, and whether these are all."""
     found: list[User] = []
     after: Keyset | None = None
     while len(found) < limit:
         size = min(PAGE_MAX, limit - len(found))
-        page = await service.reads.users.list_page(wanted, sort=UserSort.LOGIN_ID, after=after, limit=size)
+        page = await services.reads.users.list_page(
+            user_filter, sort=UserSort.LOGIN_ID, after=after, limit=size
+        )
         found += page.items
         if page.next is None:
             return found, True
@@ -149,33 +153,33 @@ async def _list(service: Services, wanted: UserFilter, limit: int) -> tuple[list
     return found, False
 
 
-async def _change(service: Services, login_id: str, change: UserPatch) -> User:
-    user = await _find(service, login_id)
-    return await service.uow().run(
+async def _update(services: Services, login_id: str, patch: UserPatch) -> User:
+    user = await _get(services, login_id)
+    return await services.uow().run(
         lambda tx: update_user(
-            tx, user.id, change, context=_OPERATOR, policies=service.policies, precondition=lambda _user: True
+            tx, user.id, patch, context=_OPERATOR, policies=services.policies, precondition=lambda _user: True
         )
     )
 
 
-async def _reset(service: Services, login_id: str) -> tuple[str, str]:
-    user = await _find(service, login_id)
-    token, ends_at = await service.uow().run(
-        lambda tx: create_reset_token(tx, user.id, context=_OPERATOR, policies=service.policies)
+async def _create_reset_token(services: Services, login_id: str) -> tuple[str, str]:
+    user = await _get(services, login_id)
+    token, expires_at = await services.uow().run(
+        lambda tx: create_reset_token(tx, user.id, context=_OPERATOR, policies=services.policies)
     )
-    return token.value, timestamp(ends_at)
+    return token.value, timestamp(expires_at)
 
 
-async def _find(service: Services, login_id: str) -> User:
+async def _get(services: Services, login_id: str) -> User:
     canonical = canonical_login_id(login_id)
-    async with service.uow() as tx:
+    async with services.uow() as tx:
         user = await tx.users.get_by_login_id(canonical) if canonical is not None else None
     if user is None:
-        raise click.ClickException("There is no such account.")
+        raise click.ClickException("There is no such user.")
     return user
 
 
-def _tell(user: User, sentence: str, is_json: bool) -> None:
+def _print_user(user: User, sentence: str, is_json: bool) -> None:
     if is_json:
         show_json(UserView.of(user))
     else:
@@ -189,6 +193,8 @@ def _row(user: User) -> tuple[str, ...]:
 
 def _read_password() -> str:
     if sys.stdin.isatty():
-        password: str = click.prompt("Password", hide_input=True, confirmation_prompt="Once more", err=True)
+        password: str = click.prompt(
+            "Password", hide_input=True, confirmation_prompt="Repeat the password", err=True
+        )
         return password
     return sys.stdin.readline().rstrip("\r\n")

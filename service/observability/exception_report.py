@@ -24,9 +24,9 @@ class ClientDisconnected(Exception):
     """The client hung up before its request was complete: there is nobody to respond to."""
 
 
-def log_failure(error: BaseException, *, request_id: str | None, event: str = "request_failed") -> None:
+def log_failure(error: BaseException, *, request_id: str | None) -> None:
     """Log an unexpected exception at error level."""
-    _log.error(event, request_id=request_id, **describe(error))
+    _log.error("request_failed", request_id=request_id, **describe(error))
 
 
 def describe(error: BaseException) -> dict[str, Any]:

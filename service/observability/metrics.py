@@ -1,4 +1,4 @@
-"""Metrics: one record per request, bounded labels, no names and no paths.
+"""Prometheus metrics, with bounded labels and without names or paths.
 
 Source: OpenTelemetry semantic conventions for HTTP and database clients; OWASP ASVS 5.0 16.2.5.
 """
@@ -28,12 +28,12 @@ from service.observability.stats import MetricsSnapshot
 from service.observability.tracing import RequestTracer
 
 SHARED_DIR: Final = "PROMETHEUS_MULTIPROC_DIR"
-"""The library's own variable: the directory in which the workers of one service keep their figures."""
+"""The variable of prometheus_client: the directory in which worker processes share their metrics."""
 
-cast(Any, disable_created_metrics)()  # a third of all lines, and nobody asks for them
+cast(Any, disable_created_metrics)()  # a third of all lines, of no use here
 
 _BUCKETS: Final = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.075, 0.1, 0.25, 0.5, 0.75, 1, 2.5, 5, 7.5, 10)
-"""Those of the conventions, and two for reads, which are faster than their first."""
+"""Those of the conventions, and two for reads, which are faster than the first of those."""
 _METHODS: Final = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
 _UNLOGGED: Final = frozenset({"/health/live", "/health/ready", "/metrics"})
 _LOGIN: Final = ("POST", "/v1/sessions")
@@ -41,22 +41,19 @@ _LOGIN_OUTCOMES: Final = {201: "succeeded", 401: "failed", 429: "throttled", 503
 
 
 class RequestTelemetry:
-    """Counts and logs every request once it is over, and gives the figures to whoever asks.
+    """Counts, logs and traces every completed request, and collects the metrics of the process.
 
-    `read` is called for the figures of the moment: whenever somebody asks, and by `refresh`. Worker processes
-    that share a directory add up; then each has to `refresh` every few seconds, as only the one that answers
-    is read at that moment.
-
-    With `traces`, each request makes a span, too.
+    `snapshot` returns the current figures; it is called at every scrape and by `refresh`. With several worker
+    processes a scrape reads one of them, so each has to `refresh` every few seconds.
     """
 
     def __init__(
         self,
-        read: Callable[[], MetricsSnapshot],
-        traces: RequestTracer | None = None,
+        snapshot: Callable[[], MetricsSnapshot],
+        tracer: RequestTracer | None = None,
     ) -> None:
-        self._read = read
-        self._traces = traces
+        self._snapshot = snapshot
+        self._tracer = tracer
         self._durations: dict[tuple[str, str, int], Histogram] = {}
         self._lock = Lock()
         is_shared = SHARED_DIR in os.environ
@@ -69,105 +66,107 @@ class RequestTelemetry:
             registry=own,
             buckets=_BUCKETS,
         )
-        self._logins = Counter(
-            "rollcall_logins", "Attempts to log in, by their outcome.", ("outcome",), registry=own
-        )
+        self._logins = Counter("rollcall_logins", "Login attempts by outcome.", ("outcome",), registry=own)
         for outcome in _LOGIN_OUTCOMES.values():
             self._logins.labels(outcome)
-        self._events = Counter(
-            "rollcall_events", "What the audit trail tells of, by its action.", ("action",), registry=own
-        )
+        self._events = Counter("rollcall_events", "Audit events by action.", ("action",), registry=own)
         for action in Action:
             self._events.labels(action.value)
-        self._moment = _Gauges(own)
+        self._gauges = _Gauges(own)
         if not is_shared:
             ProcessCollector(registry=own)
 
     def observe(self, record: RequestRecord) -> None:
-        """Take note of a request."""
+        """Record a completed request: metrics, access log and span."""
         method = record.method if record.method in _METHODS else "_OTHER"
         route = record.route or ""
-        self._duration_of(method, route, record.status).observe(record.duration_s)
+        self._durations_of(method, route, record.status).observe(record.duration_s)
         if (method, route) == _LOGIN and record.status in _LOGIN_OUTCOMES:
             self._logins.labels(_LOGIN_OUTCOMES[record.status]).inc()
         if route in _UNLOGGED:
             return
         log_request(entry_from(record, method))
-        if self._traces is not None:
-            self._traces.observe(record)
+        if self._tracer is not None:
+            self._tracer.observe(record)
 
-    def _duration_of(self, method: str, route: str, status: int) -> Histogram:
-        """Give the series of a kind of request; the library takes longer to find it than to count in it."""
-        kind = (method, route, status)
-        found = self._durations.get(kind)
+    def _durations_of(self, method: str, route: str, status: int) -> Histogram:
+        """Return the histogram of these labels, cached: the library's look-up costs more than `observe`."""
+        labels = (method, route, status)
+        found = self._durations.get(labels)
         if found is None:
-            found = self._durations[kind] = self._requests.labels(method, route, str(status))
+            found = self._durations[labels] = self._requests.labels(method, route, str(status))
         return found
 
     def count(self, action: str) -> None:
-        """Take note of an action of the audit trail, once it is committed."""
+        """Count a committed audit event."""
         self._events.labels(action).inc()
 
     def close(self) -> None:
-        """Send the spans that are left; blocks."""
-        if self._traces is not None:
-            self._traces.close()
+        """Send the remaining spans; blocks."""
+        if self._tracer is not None:
+            self._tracer.close()
 
     def refresh(self) -> None:
-        """Take the figures of this moment; any thread may."""
+        """Update the gauges from a snapshot; thread-safe."""
         with self._lock:
-            self._moment.show(self._read())
+            self._gauges.update(self._snapshot())
 
 
 class _Gauges:
-    """What is read at a moment: gauges, and counters that somebody else counts."""
+    """Metrics that come from snapshots: gauges, and counters whose totals are counted elsewhere."""
 
     def __init__(self, registry: CollectorRegistry) -> None:
         self._registry = registry
-        self._hashing_running = self._sum("rollcall_hashing_running", "Hashes being computed.")
+        self._hashing_running = self._sum("rollcall_hashing_running", "Hashes in progress.")
         self._hashing_queued = self._sum(
             "rollcall_hashing_queued",
-            "Requests that wait for their turn to hash, and hashes that wait for a thread.",
+            "Requests queued for a permit, and hashes queued for a thread.",
         )
-        self._hashing_workers = self._sum("rollcall_hashing_workers", "Threads that hash.")
+        self._hashing_workers = self._sum("rollcall_hashing_workers", "Hashing threads.")
         self._oldest_wait = self._max(
-            "rollcall_hashing_oldest_wait_seconds", "How long who waits longest for a turn has waited."
+            "rollcall_hashing_oldest_wait_seconds", "Age of the oldest request in the queue."
         )
         self._done = _MirroredCounter(Counter("rollcall_hashing_done", "Hashes computed.", registry=registry))
-        shed = Counter("rollcall_hashing_shed", "Hashes refused for want of room.", registry=registry)
+        shed = Counter(
+            "rollcall_hashing_shed",
+            "Hashes rejected because the queue was full or too slow.",
+            registry=registry,
+        )
         self._shed = _MirroredCounter(shed)
         self._replica_reads = Counter(
             "rollcall_replica_reads",
-            "Reads that the read replica might have answered, by their outcome.",
+            "Reads for which the replica was considered, by outcome.",
             ("outcome",),
             registry=registry,
         )
         self._outcomes: dict[str, _MirroredCounter] = {}
         pool, state = "db_client_connection_pool_name", "db_client_connection_state"
-        self._connections = self._sum("db_client_connection_count", "Connections.", pool, state)
-        self._most = self._sum("db_client_connection_max", "Connections, at most.", pool)
-        self._pending = self._sum("db_client_connection_pending_requests", "Waiting for one.", pool)
-        self._revision = self._max("rollcall_schema_revision", "The database's revision; -1: not known.")
+        self._connections = self._sum("db_client_connection_count", "Open connections.", pool, state)
+        self._limit = self._sum("db_client_connection_max", "Maximum number of connections.", pool)
+        self._pending = self._sum(
+            "db_client_connection_pending_requests", "Requests waiting for a connection.", pool
+        )
+        self._revision = self._max("rollcall_schema_revision", "Revision of the database; -1 if unknown.")
 
-    def show(self, readings: MetricsSnapshot) -> None:
-        hashing = readings.hashing
+    def update(self, snapshot: MetricsSnapshot) -> None:
+        hashing = snapshot.hashing
         self._hashing_running.set(hashing.running)
         self._hashing_queued.set(hashing.queued)
         self._hashing_workers.set(hashing.workers)
         self._oldest_wait.set(hashing.oldest_wait_seconds)
-        self._done.reach(hashing.done_total)
-        self._shed.reach(hashing.shed_total)
-        for outcome, total in readings.replica_reads.items():
+        self._done.set(hashing.done_total)
+        self._shed.set(hashing.shed_total)
+        for outcome, total in snapshot.replica_reads.items():
             if outcome not in self._outcomes:
                 self._outcomes[outcome] = _MirroredCounter(self._replica_reads.labels(outcome))
-            self._outcomes[outcome].reach(total)
-        for pool in readings.pools:
+            self._outcomes[outcome].set(total)
+        for pool in snapshot.pools:
             self._connections.labels(pool.name, "used").set(pool.used)
             self._connections.labels(pool.name, "idle").set(pool.idle)
-            self._most.labels(pool.name).set(pool.limit)
+            self._limit.labels(pool.name).set(pool.limit)
             if pool.waiting is not None:
                 self._pending.labels(pool.name).set(pool.waiting)
-        revision = readings.schema_revision
+        revision = snapshot.schema_revision
         self._revision.set(-1 if revision is None else revision)
 
     def _sum(self, name: str, about: str, *labels: str) -> Gauge:
@@ -182,37 +181,37 @@ class _MirroredCounter:
 
     def __init__(self, counter: Counter) -> None:
         self._counter = counter
-        self._reached = 0
+        self._total = 0
 
-    def reach(self, total: int) -> None:
-        self._counter.inc(total - self._reached)
-        self._reached = total
+    def set(self, total: int) -> None:
+        self._counter.inc(total - self._total)
+        self._total = total
 
 
 class _BuildInfo(Collector):
-    """Tells the release; asked first, it also lets the others read the moment."""
+    """The build info. As the first collector of a scrape, it also refreshes the others."""
 
-    def __init__(self, prepare: Callable[[], None]) -> None:
-        self._prepare = prepare
+    def __init__(self, refresh: Callable[[], None]) -> None:
+        self._refresh = refresh
 
     def collect(self) -> Iterable[Metric]:
-        self._prepare()
+        self._refresh()
         about = {"version": __version__, "python_version": platform.python_version()}
-        yield InfoMetricFamily("rollcall_build", "The release.", value=about)
+        yield InfoMetricFamily("rollcall_build", "Version of the service and of Python.", value=about)
 
 
 def registry_of_workers() -> CollectorRegistry:
-    """Give the figures of all workers that share the directory, read from its files."""
+    """Return the metrics of all workers that share the directory."""
     return _registry_of_all(_BuildInfo(lambda: None))
 
 
-def _registry_of_all(release: _BuildInfo) -> CollectorRegistry:
-    registry = _registry_with(release)
+def _registry_of_all(build_info: _BuildInfo) -> CollectorRegistry:
+    registry = _registry_with(build_info)
     cast(Any, MultiProcessCollector)(registry)  # the library leaves it untyped
     return registry
 
 
-def _registry_with(release: _BuildInfo) -> CollectorRegistry:
+def _registry_with(build_info: _BuildInfo) -> CollectorRegistry:
     registry = CollectorRegistry()
-    registry.register(release)
+    registry.register(build_info)
     return registry

@@ -1,4 +1,4 @@
-"""Metrics of several worker processes, and on a port of their own."""
+"""Serve metrics on a separate port, and share them between worker processes."""
 
 import os
 from collections.abc import Callable, Iterator
@@ -14,12 +14,17 @@ from prometheus_client.multiprocess import mark_process_dead
 from service.observability.metrics import SHARED_DIR
 from settings import Settings
 
-_CANNOT_LISTEN = "Cannot listen on {host}, port {port}, for metrics: it is in use or not of this machine."
+_CANNOT_LISTEN = (
+    "Cannot listen on {host}, port {port}, for metrics: the address is in use or not of this machine."
+)
 
 
 @contextmanager
 def metrics_server(settings: Settings, registry: CollectorRegistry) -> Iterator[None]:
-    """Answer on the port that was chosen for metrics, if one was, for as long as the block runs."""
+    """Serve metrics during the block if they have a separate port.
+
+    Raises: click.ClickException if the port cannot be bound.
+    """
     chosen = settings.metrics
     if not chosen.enabled or chosen.port is None:
         yield
@@ -39,15 +44,15 @@ def metrics_server(settings: Settings, registry: CollectorRegistry) -> Iterator[
 
 @contextmanager
 def multiprocess_metrics() -> Iterator[Callable[[int], None]]:
-    """Let the worker processes that start in the block add up; gives what to call when one has ended."""
+    """Share the metrics of worker processes started in the block; yield a function for dead ones."""
     with TemporaryDirectory(prefix="rollcall-metrics-") as directory:
         os.environ[SHARED_DIR] = directory
         try:
-            yield partial(_forget, directory)
+            yield partial(_mark_dead, directory)
         finally:
             del os.environ[SHARED_DIR]
 
 
-def _forget(directory: str, pid: int) -> None:
-    """Take a worker's gauges away; what it counted stays."""
+def _mark_dead(directory: str, pid: int) -> None:
+    """Remove the gauges of a worker and keep its counters."""
     cast(Any, mark_process_dead)(pid, directory)  # the library leaves it untyped

@@ -1,4 +1,4 @@
-"""What the parts of a process report to the metrics."""
+"""Figures that the parts of a process report to the metrics."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field

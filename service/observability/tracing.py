@@ -1,6 +1,6 @@
-"""Spans, one a request, for an installation with the extra `otel`.
+"""Trace requests, one span each, if the extra `otel` is installed.
 
-OpenTelemetry's own variables say where spans go and how many of them: `OTEL_EXPORTER_OTLP_ENDPOINT`,
+OpenTelemetry's own variables configure the export and the sampling: `OTEL_EXPORTER_OTLP_ENDPOINT`,
 `OTEL_TRACES_SAMPLER` and the rest. Source: OpenTelemetry semantic conventions for HTTP servers.
 """
 
@@ -18,9 +18,9 @@ _log = structlog.get_logger("rollcall")
 
 
 class RequestTracer:
-    """Makes a span of each request once it is over, under the caller's span if it sent one.
+    """Creates a span for each completed request, as a child of the client's span if it sent one.
 
-    `provider` is OpenTelemetry's; its packages are imported here alone, and only when traces are wanted.
+    `provider` is OpenTelemetry's. Its packages are imported by name, as they are optional.
     """
 
     def __init__(self, provider: Any) -> None:
@@ -33,7 +33,7 @@ class RequestTracer:
 
     @classmethod
     def configured(cls, service_name: str) -> Self | None:
-        """Give the traces that the environment asks for; None when it asks for none or they cannot be had."""
+        """Return a tracer if the environment names an endpoint and the extra is installed."""
         if not any(name in os.environ for name in _ENDPOINTS):
             return None
         try:
@@ -50,7 +50,7 @@ class RequestTracer:
         return cls(provider)
 
     def observe(self, record: RequestRecord) -> None:
-        """Make the span of a request that has just ended."""
+        """Create the span of a request that has just ended."""
         ended_at_ns = time.time_ns()
         parent = self._propagator.extract({"traceparent": record.traceparent or ""})
         span = self._tracer.start_span(
@@ -70,5 +70,5 @@ class RequestTracer:
         span.end(ended_at_ns)
 
     def close(self) -> None:
-        """Send what has not been sent; blocks until that is done or given up."""
+        """Send the remaining spans; blocks until done or timed out."""
         self._provider.shutdown()

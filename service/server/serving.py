@@ -7,6 +7,7 @@ from datetime import timedelta
 from typing import Final
 
 import click
+import structlog
 from litestar import Litestar
 
 from service.app import create_app
@@ -20,6 +21,7 @@ from service.server.supervisor import Supervisor
 from service.server.uvicorn_server import bind_socket, make_server
 from settings import Settings, get_settings
 
+_log = structlog.get_logger("rollcall")
 _DRAIN_MARGIN: Final = timedelta(seconds=5)
 """How long a worker may take to end beyond its drain time before it is killed."""
 
@@ -41,11 +43,17 @@ def run(settings: Settings, dsn: str) -> None:
 
 
 def _migrate(settings: Settings, dsn: str) -> None:
-    from service.server.migrate_on_start import (
-        migrate_to_head,  # Alembic, which a start seldom needs (ADR 14)
-    )
+    """Upgrade the schema to this release's head, and log each step."""
+    # These import Alembic, which a start seldom needs (ADR 14).
+    from service.db.migrations.lock_retry import LockRetryPolicy
+    from service.db.migrations.running import migrate
 
-    migrate_to_head(settings, dsn)
+    lock_retry = LockRetryPolicy(settings.migrations.lock_timeout, settings.migrations.deadline)
+    migrate(dsn, "head", upward=True, lock_retry=lock_retry, report=_log_step)
+
+
+def _log_step(step: str) -> None:
+    _log.info("migrating", step=step)
 
 
 def _serve(app: Litestar, listener: socket.socket) -> None:

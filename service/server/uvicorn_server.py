@@ -25,15 +25,11 @@ _CANNOT_LISTEN: Final = "Cannot listen on {address}: the address is in use or no
 _log = structlog.get_logger("rollcall")
 
 
-def _nothing() -> None:
-    """Do nothing more once the server has started."""
-
-
 class Server(uvicorn.Server):
     """Shuts down in order: not ready, no new connections, requests in flight, exit status 0."""
 
     def __init__(
-        self, config: uvicorn.Config, services: Services, on_started: Callable[[], None] = _nothing
+        self, config: uvicorn.Config, services: Services, on_started: Callable[[], None] = lambda: None
     ) -> None:
         super().__init__(config)
         self.services = services
@@ -90,7 +86,7 @@ class Server(uvicorn.Server):
 
 
 def make_server(
-    app: Litestar, *, lifespan: Literal["on", "off"] = "on", on_started: Callable[[], None] = _nothing
+    app: Litestar, *, lifespan: Literal["on", "off"] = "on", on_started: Callable[[], None] = lambda: None
 ) -> Server:
     """Return a server for an application; run it with `run(sockets=[…])` or `serve(sockets=[…])`."""
     services: Services = app.state["services"]

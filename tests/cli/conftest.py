@@ -1,4 +1,4 @@
-"""Commands, run in the test's own process: a process of its own costs a second each time."""
+"""Run commands in the test's own process, as another process takes a second."""
 
 import asyncio
 import io
@@ -15,35 +15,35 @@ from harness.service_process import environment
 from service.cli import main
 from settings import get_settings
 
-_LOGGING = ("service.services", "service.cli.users", "service.cli.doctor")
+_LOGGING = ("service.services", "service.cli.users", "service.cli.doctor.command")
 
 
 @dataclass(frozen=True)
-class Done:
-    """What a command left behind."""
+class CommandResult:
+    """The result of a command."""
 
     returncode: int
     stdout: str
     stderr: str
 
 
-Command = Callable[..., Awaitable[Done]]
+Command = Callable[..., Awaitable[CommandResult]]
 
 
 @pytest.fixture
 def command(monkeypatch: pytest.MonkeyPatch) -> Command:
-    """Run `python -m service …` with these variables, and give what it left behind."""
+    """Run `python -m service …` with these variables, and return its result."""
     for module in _LOGGING:
         monkeypatch.setattr(f"{module}.configure_logs", lambda *_, **__: None)
 
-    async def run(*arguments: str, stdin: str = "", **variables: str) -> Done:
+    async def run(*arguments: str, stdin: str = "", **variables: str) -> CommandResult:
         for name, value in environment(**variables).items():
             monkeypatch.setenv(name, value)
         monkeypatch.setattr(sys, "argv", ["service", *arguments])
         monkeypatch.setattr(sys, "stdin", _stream(stdin))
         get_settings.cache_clear()
         try:
-            with capture_logs():  # which would else be printed among the results
+            with capture_logs():  # otherwise printed with the results
                 return await asyncio.to_thread(_run_main)
         finally:
             get_settings.cache_clear()
@@ -51,14 +51,14 @@ def command(monkeypatch: pytest.MonkeyPatch) -> Command:
     return run
 
 
-def _run_main() -> Done:
+def _run_main() -> CommandResult:
     out, err = _stream(), _stream()
     with redirect_stdout(out), redirect_stderr(err):
         try:
             main()
         except SystemExit as exit_:
             code: Any = exit_.code
-    return Done(code or 0, _text_of(out), _text_of(err))
+    return CommandResult(code or 0, _text_of(out), _text_of(err))
 
 
 def _stream(text: str = "") -> io.TextIOWrapper:

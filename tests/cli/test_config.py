@@ -1,4 +1,4 @@
-"""The settings as an operator sees them."""
+"""Commands for settings."""
 
 import json
 
@@ -22,7 +22,7 @@ async def test_show_settings_masks_every_password(command: Command) -> None:
     assert "ROLLCALL_HTTP__PORT" not in values
 
 
-async def test_show_settings_that_are_wrong_exits_with_status_two(command: Command) -> None:
+async def test_show_settings_with_wrong_values_exits_2(command: Command) -> None:
     refused = await command("config", "show", ROLLCALL_HTTP__WORKERS="many", ROLLCALL_HTTPS="1")
     assert (refused.returncode, refused.stdout) == (2, "")
     assert refused.stderr.count("\n") == 2

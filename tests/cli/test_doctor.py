@@ -1,4 +1,4 @@
-"""What the doctor finds, and that each finding has a cure."""
+"""The findings of the doctor and their remedies."""
 
 import json
 from collections.abc import Iterable
@@ -8,7 +8,9 @@ from typing import Any
 
 import pytest
 
-from service.cli.doctor import Finding, Level, check_database, check_facts, check_machine, check_settings
+from service.cli.doctor.database import check_database, check_facts
+from service.cli.doctor.findings import Finding, Level
+from service.cli.doctor.process import check_machine, check_settings
 from service.db.diagnostics import Facts
 from service.db.migrations.history import list_revisions
 from settings.http import HttpSettings
@@ -59,43 +61,43 @@ CONFIGURED = settings_for_tests(database={"url": "postgresql://rollcall_app@db/r
         ({"invalid_indexes": ("ix_users_name",)}, "indexes", Level.PROBLEM),
     ],
 )
-def test_examine_an_unwell_database_finds_that_alone_and_a_cure(
+def test_check_facts_with_one_defect_finds_it_alone_with_a_remedy(
     change: dict[str, Any], check: str, level: Level
 ) -> None:
     healthy = replace(HEALTHY, clock=datetime.now(UTC))
-    assert _unwell(check_facts(healthy, CONFIGURED)) == []
-    (finding,) = _unwell(check_facts(replace(healthy, **change), CONFIGURED))
+    assert not_ok(check_facts(healthy, CONFIGURED)) == []
+    (finding,) = not_ok(check_facts(replace(healthy, **change), CONFIGURED))
     assert (finding.check, finding.level) == (check, level)
     assert finding.cure
 
 
-def test_examine_settings_open_to_the_network_warns_of_proxies_and_metrics() -> None:
+def test_check_settings_open_to_the_network_warns_of_proxies_and_metrics() -> None:
     exposed = settings_for_tests(
         profile="production", passwords=PasswordSettings(), http=HttpSettings(host="0.0.0.0")
     )
-    assert [finding.check for finding in _unwell(check_settings(exposed))] == ["proxies", "metrics"]
+    assert [finding.check for finding in not_ok(check_settings(exposed))] == ["proxies", "metrics"]
 
 
-def test_examine_a_machine_too_small_for_its_hashes_is_a_problem() -> None:
+def test_check_machine_with_too_little_memory_is_a_problem() -> None:
     greedy = settings_for_tests(
         http=HttpSettings(workers=64), passwords=PasswordSettings(memory_kib=262144, workers=64)
     )
     assert "memory" in [f.check for f in check_machine(greedy) if f.level is Level.PROBLEM]
 
 
-async def test_examine_a_schema_changed_by_hand_tells_what_differs(database: str) -> None:
+async def test_check_database_with_a_schema_changed_by_hand_names_the_differences(database: str) -> None:
     async with serving(settings_for_tests(), database) as running:
-        # The tests' own server forgets in a crash, and the doctor is right about it.
-        assert [finding.check for finding in _unwell(await check_database(running.service))] == ["durability"]
+        # The server of the tests is not durable.
+        assert [finding.check for finding in not_ok(await check_database(running.service))] == ["durability"]
         await execute(running.service.engine, "ALTER TABLE users ADD COLUMN shoe_size int")
         await execute(running.service.engine, "DROP INDEX ix_users_admins")
-        found = _unwell(await check_database(running.service))
+        found = not_ok(await check_database(running.service))
     assert [finding.check for finding in found] == ["durability", "drift", "drift"]
     assert any("shoe_size" in finding.seen for finding in found)
     assert any("ix_users_admins" in finding.seen for finding in found)
 
 
-async def test_examine_invalid_indexes_and_missing_rights_sees_them(database: str) -> None:
+async def test_check_database_with_an_invalid_index_names_it(database: str) -> None:
     async with serving(settings_for_tests(), database) as running:
         engine = running.service.engine
         await execute(
@@ -111,7 +113,7 @@ async def test_examine_invalid_indexes_and_missing_rights_sees_them(database: st
     ("place", "word"),
     [("localhost:1", "Nothing listens"), ("host.invalid:5432", "cannot be reached")],
 )
-async def test_examine_a_database_out_of_reach_tells_why_and_never_the_password(
+async def test_doctor_on_an_unreachable_database_prints_the_reason_and_not_the_password(
     command: Command, place: str, word: str
 ) -> None:
     done = await command("doctor", "--json", DATABASE_URL=f"postgresql://ada:hunter22@{place}/accounts")
@@ -121,5 +123,5 @@ async def test_examine_a_database_out_of_reach_tells_why_and_never_the_password(
     assert "hunter22" not in done.stdout + done.stderr
 
 
-def _unwell(findings: Iterable[Finding]) -> list[Finding]:
+def not_ok(findings: Iterable[Finding]) -> list[Finding]:
     return [each for each in findings if each.level is not Level.OK]

@@ -1,4 +1,4 @@
-"""API keys from the command line."""
+"""Commands for API keys."""
 
 import json
 
@@ -6,7 +6,7 @@ from tests.cli.conftest import Command
 from tests.support.api import Api
 
 
-async def test_create_and_revoke_a_key_works_until_it_is_revoked(
+async def test_create_a_key_works_until_it_is_revoked(
     api: Api, command: Command, shared_database: str
 ) -> None:
     made = await command("keys", "create", "gateway", "--scopes", "users:read", DATABASE_URL=shared_database)
@@ -24,7 +24,7 @@ async def test_create_and_revoke_a_key_works_until_it_is_revoked(
     assert (await api.by(key).get("/v1/users")).status_code == 401
 
 
-async def test_create_a_key_with_an_unknown_scope_is_wrong_usage(command: Command) -> None:
+async def test_create_a_key_with_an_unknown_scope_exits_2(command: Command) -> None:
     refused = await command("keys", "create", "gateway", "--scopes", "users:rule")
     assert (refused.returncode, refused.stdout) == (2, "")
     assert "users:read" in refused.stderr

@@ -1,11 +1,11 @@
-"""Accounts from the command line, one by one and in bulk."""
+"""Commands for users, one by one and in bulk."""
 
 import io
 import json
 
 import bcrypt
 
-from service.cli.bulk import Tally, export_lines, import_lines
+from service.cli.bulk import ImportResult, export_lines, import_lines
 from service.services import Services
 from tests.cli.conftest import Command
 from tests.support.api import OTHER_PASSWORD, PASSWORD, Api
@@ -14,13 +14,13 @@ from tests.support.databases import fetch_values
 HASH = bcrypt.hashpw(PASSWORD.encode(), bcrypt.gensalt(4)).decode()
 
 
-async def test_manage_an_account_from_the_command_line_works_as_over_the_api(
+async def test_create_and_disable_a_user_takes_effect_in_the_api(
     api: Api, command: Command, shared_database: str
 ) -> None:
     made = await command(
         "users", "create", "Ada", "--name", "Ada L", stdin=f"{PASSWORD}\n", DATABASE_URL=shared_database
     )
-    assert (made.returncode, made.stdout) == (0, "The account ada was created.\n")
+    assert (made.returncode, made.stdout) == (0, "The user ada was created.\n")
     assert (await api.log_in("ada")).status_code == 201
     assert PASSWORD not in made.stderr
 
@@ -30,7 +30,7 @@ async def test_manage_an_account_from_the_command_line_works_as_over_the_api(
     assert [json.loads(line)["login_id"] for line in listed.stdout.splitlines()] == ["ada"]
 
 
-async def test_reset_a_password_gives_a_token_that_sets_a_new_one(
+async def test_reset_password_prints_a_token_that_sets_a_new_password(
     api: Api, command: Command, shared_database: str
 ) -> None:
     await api.account("ada")
@@ -40,51 +40,53 @@ async def test_reset_a_password_gives_a_token_that_sets_a_new_one(
     assert (await api.log_in("ada", OTHER_PASSWORD)).status_code == 201
 
 
-async def test_fail_a_command_exits_with_one_sentence_and_status_one(
+async def test_run_a_failing_command_prints_one_sentence_and_exits_1(
     api: Api, command: Command, shared_database: str
 ) -> None:
     absent = await command("users", "enable", "nobody", DATABASE_URL=shared_database)
-    assert (absent.returncode, absent.stdout, absent.stderr) == (1, "", "There is no such account.\n")
+    assert (absent.returncode, absent.stdout, absent.stderr) == (1, "", "There is no such user.\n")
     refused = await command("users", "import", "-", stdin="no json\n", DATABASE_URL=shared_database)
-    assert (refused.returncode, refused.stdout) == (1, "0 added, 0 already there, 1 refused.\n")
+    assert (refused.returncode, refused.stdout) == (1, "0 added, 0 existed, 1 rejected.\n")
 
 
-async def test_use_a_database_without_schema_says_to_migrate(command: Command, empty_database: str) -> None:
+async def test_list_on_a_database_without_schema_advises_to_migrate(
+    command: Command, empty_database: str
+) -> None:
     done = await command("users", "list", DATABASE_URL=empty_database)
     assert (done.returncode, done.stdout) == (1, "")
     assert done.stderr == "The schema is missing or old: run `database migrate` first.\n"
 
 
-async def test_use_a_database_that_is_away_tells_where_without_the_password(command: Command) -> None:
+async def test_list_on_an_unreachable_database_prints_its_url_without_the_password(command: Command) -> None:
     done = await command("users", "list", DATABASE_URL="postgresql://ada:hunter22@127.0.0.1:1/accounts")
     assert done.returncode == 1
     assert done.stderr == "The database does not answer: postgresql://ada:***@127.0.0.1:1/accounts.\n"
 
 
-async def test_import_accounts_lets_them_log_in_with_their_foreign_hashes(api: Api) -> None:
-    tally = await _import(
+async def test_import_with_imported_hashes_lets_the_users_log_in(api: Api) -> None:
+    result = await import_users(
         api.service,
         {"login_id": "Ada", "name": "Ada", "password_hash": HASH, "role": "admin"},
         {"login_id": "bob", "name": "Bob", "password_hash": HASH, "state": "disabled"},
         {"login_id": "eve", "name": "Eve"},
     )
 
-    assert (tally.added, tally.present, tally.refused) == (3, 0, 0)
+    assert (result.added, result.present, result.rejected) == (3, 0, 0)
     assert (await api.log_in("ada")).json()["user"]["role"] == "admin"
     assert (await api.log_in("bob")).status_code == 401
     assert (await api.log_in("eve")).status_code == 401
 
 
-async def test_repeat_an_import_leaves_accounts_as_they_are(service: Services) -> None:
-    await _import(service, {"login_id": "ada", "name": "Ada"})
-    tally = await _import(
+async def test_import_of_existing_users_does_not_change_them(service: Services) -> None:
+    await import_users(service, {"login_id": "ada", "name": "Ada"})
+    result = await import_users(
         service,
         {"login_id": "ADA", "name": "Somebody else", "role": "admin"},
         {"login_id": "bob", "name": "Bob"},
         {"login_id": "bob", "name": "Bob again"},
     )
 
-    assert (tally.added, tally.present) == (1, 2)
+    assert (result.added, result.present) == (1, 2)
     rows = await fetch_values(service.engine, "SELECT login_id, name, role FROM users ORDER BY 1")
     assert rows == [("ada", "Ada", "user"), ("bob", "Bob", "user")]
     events = await fetch_values(
@@ -93,8 +95,8 @@ async def test_repeat_an_import_leaves_accounts_as_they_are(service: Services) -
     assert events == [("user.created", "operator", 2)]
 
 
-async def test_import_lines_that_break_a_rule_are_refused_alone(service: Services) -> None:
-    tally = await _import(
+async def test_import_rejects_invalid_lines_and_adds_the_others(service: Services) -> None:
+    result = await import_users(
         service,
         {"login_id": "me", "name": "reserved"},
         {"login_id": "a b", "name": "bad"},
@@ -109,10 +111,10 @@ async def test_import_lines_that_break_a_rule_are_refused_alone(service: Service
         {"login_id": "ada", "name": "Ada"},
     )
 
-    assert (tally.added, tally.refused) == (1, 6)
+    assert (result.added, result.rejected) == (1, 6)
 
 
-async def test_export_and_import_elsewhere_makes_the_same_accounts(api: Api) -> None:
+async def test_import_of_an_export_restores_the_same_user(api: Api) -> None:
     service, out = api.service, io.BytesIO()
     ada = await api.account("ada", must_change=True)
     before = await fetch_values(
@@ -127,7 +129,7 @@ async def test_export_and_import_elsewhere_makes_the_same_accounts(api: Api) -> 
     assert await fetch_values(service.engine, after) == before
 
 
-async def test_export_without_asking_for_hashes_tells_none(api: Api) -> None:
+async def test_export_without_option_contains_no_hashes(api: Api) -> None:
     out = io.BytesIO()
     await api.account("ada")
     await export_lines(api.service, out, with_hashes=False)
@@ -135,7 +137,7 @@ async def test_export_without_asking_for_hashes_tells_none(api: Api) -> None:
     assert b"$argon2" not in out.getvalue()
 
 
-async def _import(service: Services, *lines: object) -> Tally:
+async def import_users(service: Services, *lines: object) -> ImportResult:
     return await import_lines(
         service, io.BytesIO(b"".join(json.dumps(line).encode() + b"\n" for line in lines))
     )

@@ -13,6 +13,7 @@ from service.observability.metrics import RequestTelemetry
 from service.observability.stats import HashingStats, MetricsSnapshot, PoolStats
 
 ROOT = Path(__file__).parents[2]
+SOURCES = [path.read_text() for path in (ROOT / "service").rglob("*.py") if "rehearse" not in path.parts]
 OPERATIONS = (ROOT / "docs/operations.md").read_text()
 DOCUMENTS = (
     "docs/operations.md",
@@ -21,7 +22,8 @@ DOCUMENTS = (
     "examples/README.md",
     "testkit/README.md",
 )
-_LOG_CALL = re.compile(r"""_log\.(?:debug|info|warning|error)\(\s*"([a-z][a-z_.]+)\"""")
+_LOGGER_CALL = re.compile(r"_(?:log|audit)\.(?:debug|info|warning|error)\(\s*(?=(.))", re.DOTALL)
+_EVENT = re.compile(r"""_log\.(?:debug|info|warning|error)\(\s*"([a-z][a-z_.]+)\"""")
 
 
 @pytest.mark.parametrize("name", DOCUMENTS)
@@ -43,13 +45,21 @@ def test_name_code_in_the_architecture_names_files_that_exist() -> None:
     assert [name for name in named if not any((place / name).exists() for place in places)] == []
 
 
-def test_log_an_event_has_a_row_in_the_operations_document() -> None:
-    sources = [
-        path.read_text() for path in (ROOT / "service").rglob("*.py") if not {"rehearse"} & set(path.parts)
+def test_operations_document_lists_exactly_the_events_that_the_code_logs() -> None:
+    section = OPERATIONS.partition("## Logs")[2].partition("## The command line")[0]
+    rows = [
+        line.split("|")[1]
+        for line in section.splitlines()
+        if re.match(r"\| `[^|]*\| (?:info|warn|err)", line)
     ]
-    events = {event for source in sources for event in _LOG_CALL.findall(source)} - set(Action)
-    assert "request_timed_out" in events
-    assert [event for event in sorted(events) if f"`{event}`" not in OPERATIONS] == []
+    documented = {event for row in rows for event in re.findall(r"`([a-z_.]+)`", row)} - set(Action)
+    logged = {event for source in SOURCES for event in _EVENT.findall(source)} - set(Action)
+    assert documented == logged | {"request"}  # which the access log writes
+
+
+def test_log_calls_begin_with_the_literal_name_of_an_event() -> None:
+    first_characters = {character for source in SOURCES for character in _LOGGER_CALL.findall(source)}
+    assert first_characters == {'"', "*"}  # or are a record of the audit trail
 
 
 def test_expose_a_metric_has_a_row_in_the_operations_document() -> None:

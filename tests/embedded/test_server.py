@@ -14,7 +14,8 @@ import asyncpg
 import pytest
 from structlog.testing import capture_logs
 
-from service.embedded.server import EmbeddedPostgres, EmbeddedUnavailable, binary
+from service.embedded.binaries import EmbeddedUnavailable, binary
+from service.embedded.server import EmbeddedPostgres
 
 ROOT = Path(__file__).parents[2]
 PATIENCE_S = 30.0

@@ -16,7 +16,8 @@ from sqlalchemy import func, select
 
 from harness.database import DatabaseProbe
 from harness.proxy import Proxy, dsn_through, socket_directory_of
-from service.cli.doctor import Level, check_database
+from service.cli.doctor.database import check_database
+from service.cli.doctor.findings import Level
 from service.db.core.read_pool import ReadQuery
 from service.db.core.replica import Outcome
 from service.db.migrations.running import upgrade

@@ -336,8 +336,8 @@ MUTATIONS = (
     Mutation(
         "Cheap argon2 parameters do not start",
         "settings/passwords.py",
-        "any(self.memory_kib >= memory and self.iterations >= least for memory, least in OWASP_FLOORS)",
-        "bool(OWASP_FLOORS)",
+        "any(self.memory_kib >= memory and self.iterations >= least for memory, least in OWASP_MINIMUMS)",
+        "bool(OWASP_MINIMUMS)",
         "tests/settings/test_sections.py",
     ),
     Mutation(

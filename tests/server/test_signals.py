@@ -22,7 +22,7 @@ class CountingLog:
         self.lines += 1
 
 
-async def nothing(*_arguments: object) -> None:
+async def nothing(scope: object, receive: object, send: object) -> None:
     """Serve nothing."""
 
 

@@ -36,7 +36,7 @@ def test_env_example_with_every_line_taken_changes_nothing() -> None:
 def test_setting_is_described_and_bounded(variable: str) -> None:
     setting = SETTINGS[variable]
     assert setting.field.description
-    assert "None" not in setting.expected
+    assert "None" not in setting.constraint
     assert f"| `{variable}` | " in (ROOT / "docs/settings.md").read_text(encoding="utf-8")
 
 
@@ -46,16 +46,14 @@ def test_docs_command_writes_what_its_check_asks_for(
     monkeypatch.setattr(sys, "argv", ["settings", "docs", "--check"])
     assert main() == 1
     assert capsys.readouterr().err == (
-        "Not in step with settings/: docs/settings.md, .env.example; run `python -m settings docs`.\n"
+        "Out of date: docs/settings.md, .env.example; run `python -m settings docs`.\n"
     )
     monkeypatch.setattr(sys, "argv", ["settings", "docs"])
     assert main() == 0
     (scratch / ".env.example").write_text("changed")
     monkeypatch.setattr(sys, "argv", ["settings", "docs", "--check"])
     assert main() == 1
-    assert capsys.readouterr().err == (
-        "Not in step with settings/: .env.example; run `python -m settings docs`.\n"
-    )
+    assert capsys.readouterr().err == ("Out of date: .env.example; run `python -m settings docs`.\n")
 
 
 def test_docs_command_without_command_exits_two(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -56,7 +56,7 @@ def test_get_settings_with_many_mistakes_tells_all_at_once(variables: Variables)
         "ROLLCALL_TOKENS__RESET_TTL: must be a time such as 300ms, 10s, 30m or 7d",
         "ROLLCALL_LOG__LEVEL: must be one of debug, info, warning, error, critical",
         "ROLLCALL_SESSIONS__IDLE_TTL: may not exceed ROLLCALL_SESSIONS__ABSOLUTE_TTL",
-        "ROLLCALL_PASSWORDS__MEMORY_KIB: must reach an OWASP floor together with "
+        "ROLLCALL_PASSWORDS__MEMORY_KIB: must meet the OWASP minimum together with "
         "ROLLCALL_PASSWORDS__ITERATIONS: at least 47104 with 1, 19456 with 2, 12288 with 3, 9216 with 4, "
         "7168 with 5",
     ]

@@ -77,7 +77,7 @@ def test_argon2_at_the_owasp_floor_is_accepted_and_below_refused(
     variables.set(ROLLCALL_PASSWORDS__MEMORY_KIB=str(memory), ROLLCALL_PASSWORDS__ITERATIONS=str(iterations))
     assert get_settings().passwords.memory_kib == memory
     (problem,) = variables.problems(ROLLCALL_PASSWORDS__MEMORY_KIB=str(memory - 1))
-    assert problem.startswith("ROLLCALL_PASSWORDS__MEMORY_KIB: must reach an OWASP floor")
+    assert problem.startswith("ROLLCALL_PASSWORDS__MEMORY_KIB: must meet the OWASP minimum")
 
 
 def test_profile_test_takes_cheap_argon2_but_production_does_not(variables: Variables) -> None:
@@ -164,7 +164,7 @@ def test_settings_given_as_arguments_beat_variables_and_are_checked(variables: V
     variables.set(ROLLCALL_HTTP__PORT="9", ROLLCALL_HTTP__WORKERS="2")
     settings = Settings.model_validate({"http": {"port": 10}})
     assert (settings.http.port, settings.http.workers) == (10, 2)
-    with pytest.raises(ValidationError, match="OWASP floor"):
+    with pytest.raises(ValidationError, match="OWASP minimum"):
         Settings.model_validate({"passwords": {"iterations": 1}})
     with pytest.raises(ValidationError, match="Extra inputs"):
         Settings.model_validate({"http": {"prt": 10}})

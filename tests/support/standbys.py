@@ -7,8 +7,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from harness.proxy import socket_directory_of
-from service.embedded.binaries import environment, server_command
-from service.embedded.server import binary
+from service.embedded.binaries import binary, environment, server_command
 
 
 class Standby:

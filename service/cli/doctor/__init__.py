@@ -1,0 +1,1 @@
+"""The command `doctor`: checks of settings, machine and database."""

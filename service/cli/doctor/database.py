@@ -1,0 +1,147 @@
+"""Checks of the database, its schema and its read replica."""
+
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from typing import Final
+
+from service.cli.doctor.findings import Finding, problem, warning
+from service.db.core.replica import Replica
+from service.db.diagnostics import Facts, explain_error, inspect, list_drift, system_identifier
+from service.db.migrations.compatibility import SUPPORTED, SchemaStatus
+from service.db.migrations.history import list_revisions
+from service.services import BACKGROUND_CONNECTIONS, Services
+from settings import Settings
+
+_MAX_CLOCK_DIFFERENCE: Final = timedelta(seconds=5)
+_TESTED_VERSION: Final = 18
+_REPLICA_URL: Final = "ROLLCALL_DATABASE__REPLICA_URL"
+_CURES: Final = {
+    SchemaStatus.BEHIND: "Run: python -m service database migrate",
+    SchemaStatus.UNMIGRATED: "Run: python -m service database migrate",
+    SchemaStatus.AHEAD: "Deploy the release that this schema belongs to.",
+    SchemaStatus.UNKNOWN: "This is another application's database, or a later release's: check DATABASE_URL.",
+}
+
+
+async def check_database(services: Services) -> list[Finding]:
+    """Check the database and its schema, or return why it cannot be reached."""
+    dsn, engine = services.settings.database.masked_dsn, services.background_engine
+    try:
+        facts = await inspect(engine)
+    except Exception as error:
+        if (reason := explain_error(error)) is None:
+            raise
+        return [problem("connection", dsn, reason)]
+    findings = [Finding("connection", f"{dsn} as {facts.role}"), *check_facts(facts, services.settings)]
+    if facts.revision == list_revisions()[-1].id:
+        findings += _check_drift(await list_drift(engine))
+    if services.replica is not None:
+        findings += await check_replica(services, services.replica)
+    return findings
+
+
+async def check_replica(services: Services, replica: Replica) -> list[Finding]:
+    """Check the read replica; while it fails, the primary serves its reads."""
+    dsn = services.settings.database.masked_replica_dsn
+    try:
+        facts = await inspect(replica.engine)
+        primary_id = await system_identifier(services.background_engine)
+        is_ours = await system_identifier(replica.engine) == primary_id
+    except Exception as error:
+        if (reason := explain_error(error)) is None:
+            raise
+        cure = reason.replace("DATABASE_URL", _REPLICA_URL)
+        return [warning("read replica", f"{dsn}: the primary serves all reads.", cure)]
+    return list(_check_standby(facts, dsn, is_ours))
+
+
+def check_facts(facts: Facts, settings: Settings) -> Iterator[Finding]:
+    """Check what the database reported about itself."""
+    yield from _check_server(facts)
+    yield _check_connections(facts, settings)
+    yield from _check_privileges(facts, settings)
+    yield from _check_schema(facts)
+
+
+def _check_standby(facts: Facts, dsn: str, is_ours: bool) -> Iterator[Finding]:
+    if facts.is_standby and is_ours:
+        yield Finding("read replica", f"{dsn} as {facts.role}")
+    else:
+        seen = "belongs to another database." if facts.is_standby else "is not a standby."
+        yield problem("read replica", f"{dsn} {seen}", f"Point {_REPLICA_URL} at a standby of this database.")
+    if not (facts.is_encrypted or facts.is_local):
+        cure = f"Add sslmode=verify-full to {_REPLICA_URL}."
+        yield warning("encryption", "The connection to the read replica is not encrypted.", cure)
+
+
+def _check_server(facts: Facts) -> Iterator[Finding]:
+    version = f"PostgreSQL {facts.version}"
+    if facts.version < _TESTED_VERSION:
+        yield warning("version", version, f"Tested with {_TESTED_VERSION}: upgrade to it.")
+    else:
+        yield Finding("version", version)
+    if facts.is_standby:
+        yield problem(
+            "role", "This is a standby: it accepts no writes.", "Point DATABASE_URL at the primary."
+        )
+    if facts.encoding != "UTF8":
+        yield problem("encoding", facts.encoding, "Create the database again with ENCODING 'UTF8'.")
+    if not facts.is_durable:
+        cure = "Set fsync, full_page_writes and synchronous_commit to on."
+        yield problem("durability", "Acknowledged writes can be lost in a crash.", cure)
+    if not (facts.is_encrypted or facts.is_local):
+        cure = "Add sslmode=verify-full to DATABASE_URL."
+        yield warning("encryption", "The connection is not encrypted.", cure)
+    difference = abs(facts.clock - datetime.now(UTC))
+    if difference > _MAX_CLOCK_DIFFERENCE:
+        seen = f"The clocks of this machine and the database differ by {difference.total_seconds():.0f} s."
+        yield warning("clock", seen, "Synchronise both with a time server.")
+
+
+def _check_connections(facts: Facts, settings: Settings) -> Finding:
+    needed = settings.http.workers * (settings.database.pool_size + BACKGROUND_CONNECTIONS)
+    if needed <= facts.connection_limit:
+        return Finding("connections", f"At most {needed} of {facts.connection_limit} per replica")
+    return warning(
+        "connections",
+        f"This process alone may open {needed} of {facts.connection_limit}.",
+        "Raise max_connections, lower ROLLCALL_DATABASE__POOL_SIZE, or use PgBouncer.",
+    )
+
+
+def _check_privileges(facts: Facts, settings: Settings) -> Iterator[Finding]:
+    if facts.denied_tables:
+        cure = f"GRANT SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA public TO {facts.role};"
+        yield problem("privileges", f"Denied: {', '.join(facts.denied_tables)}", cure)
+    if settings.database.dsn is None:
+        return
+    if facts.public_tables:
+        cure = "REVOKE ALL ON ALL TABLES IN SCHEMA public FROM PUBLIC;"
+        yield problem("privileges", f"Every role may use {', '.join(facts.public_tables)}", cure)
+    if facts.is_superuser:
+        yield warning("privileges", f"{facts.role} is a superuser.", "Serve with a role of its own.")
+    elif facts.may_create:
+        cure = "Serve with a role that only reads and writes; migrate with the owner (docs/operations.md)."
+        yield warning("privileges", f"{facts.role} may change the schema.", cure)
+
+
+def _check_schema(facts: Facts) -> Iterator[Finding]:
+    status, head = SUPPORTED.classify(facts.revision), list_revisions()[-1].id
+    if status is not SchemaStatus.INSIDE:
+        yield problem("schema", facts.revision or "no revision", _CURES[status])
+    elif facts.revision != head:
+        seen = f"{facts.revision}, which is supported; head is {head}"
+        yield warning("schema", seen, _CURES[SchemaStatus.BEHIND])
+    else:
+        yield Finding("schema", f"{facts.revision} (head)")
+    if facts.invalid_indexes:
+        cure = "An interrupted build: run database migrate, or REINDEX INDEX CONCURRENTLY each."
+        yield problem("indexes", f"Invalid: {', '.join(facts.invalid_indexes)}", cure)
+
+
+def _check_drift(differences: list[str]) -> Iterator[Finding]:
+    if not differences:
+        yield Finding("drift", "The schema is as declared.")
+    for difference in differences:
+        cure = "The schema was changed by hand: undo that, or put it into a revision."
+        yield problem("drift", f"Missing change: {difference}", cure)

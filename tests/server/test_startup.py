@@ -1,0 +1,22 @@
+import subprocess
+import sys
+
+import pytest
+
+LIBRARIES = {"alembic", "litestar", "sqlalchemy", "uvicorn"}
+
+
+@pytest.mark.parametrize(
+    ("module", "imported"),
+    [
+        ("service.cli", ""),
+        ("service.server.startup", ""),
+        ("service.server.serving", "litestar sqlalchemy uvicorn"),
+    ],
+)
+def test_import_of_a_stage_of_the_start_imports_no_later_stage(module: str, imported: str) -> None:
+    code = f"import sys, {module}; print(*sorted({LIBRARIES} & set(sys.modules)))"
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60
+    )
+    assert done.stdout.strip() == imported
