@@ -71,7 +71,8 @@ def run_command(*arguments: str, stdin: str = "", **variables: str) -> subproces
 class ServiceProcess:
     """A server process on a free port of loopback, by default `python -m service serve`.
 
-    It has a process group of its own: Ctrl-C reaches the caller alone. Its output is appended to `log`.
+    Its output is appended to `log`. With `own_session` Ctrl-C does not reach it, and `kill` reaches its
+    workers.
     """
 
     process: subprocess.Popen[bytes]
@@ -83,12 +84,14 @@ class ServiceProcess:
         *,
         name: str = "service",
         command: Sequence[str] = SERVE,
+        own_session: bool = False,
     ) -> None:
         self.name = name
         self.port = free_port()
         self.url = f"http://127.0.0.1:{self.port}"
         self.log = directory / f"{name}-{self.port}.log"
         self._command = command
+        self._own_session = own_session
         self._environment = {
             **environment,
             "PORT": str(self.port),
@@ -105,7 +108,7 @@ class ServiceProcess:
                 env=self._environment,
                 stdout=output,
                 stderr=output,
-                start_new_session=True,
+                start_new_session=self._own_session,
             )
 
     def is_running(self) -> bool:
@@ -153,11 +156,15 @@ class ServiceProcess:
         return self.process.wait(_STOP_TIMEOUT_S)
 
     def kill(self) -> None:
-        """Kill the whole process group, also workers that have lost their supervisor."""
-        if hasattr(self, "process"):
+        """Kill it; in a session of its own also the workers, even without their supervisor."""
+        if not hasattr(self, "process"):
+            return
+        if self._own_session:
             with suppress(ProcessLookupError):
                 os.killpg(self.process.pid, signal.SIGKILL)
-            self.process.wait()
+        else:
+            self.process.kill()
+        self.process.wait()
 
     def close(self) -> None:
         """Stop it if it runs; kill what does not stop in time."""

@@ -1,4 +1,4 @@
-"""Real PostgreSQL, real application, production middleware: what every test stands on."""
+"""Fixtures of all tests: real PostgreSQL, real application, production middleware."""
 
 import os
 from collections.abc import AsyncIterator, Iterator
@@ -19,7 +19,7 @@ ROOT = Path(__file__).resolve().parents[1]
 
 @pytest.fixture(scope="session", autouse=True)
 def _bare_environment() -> Iterator[None]:
-    """Keep a developer's own settings out of every test."""
+    """Remove a developer's own settings."""
     with pytest.MonkeyPatch.context() as patch:
         for name in os.environ:
             if name.upper().startswith("ROLLCALL_") or name.upper() == "DATABASE_URL":
@@ -51,34 +51,34 @@ async def databases(postgres: PostgresServer) -> AsyncIterator[Databases]:
 
 @pytest_asyncio.fixture
 async def empty_database(databases: Databases) -> AsyncIterator[str]:
-    """The DSN of a fresh database without any table."""
+    """The DSN of a new database without tables."""
     async with databases.empty() as dsn:
         yield dsn
 
 
 @pytest_asyncio.fixture
 async def database(databases: Databases) -> AsyncIterator[str]:
-    """The DSN of a fresh migrated database."""
+    """The DSN of a new migrated database."""
     async with databases.migrated() as dsn:
         yield dsn
 
 
 @pytest_asyncio.fixture(scope="session")
 async def shared_database(databases: Databases) -> AsyncIterator[str]:
-    """The DSN of a migrated database that this worker's tests share; `api` empties it before each."""
+    """The DSN of a migrated database that the tests of a worker share; `api` empties it before each."""
     async with databases.migrated() as dsn:
         yield dsn
 
 
 @pytest.fixture(scope="session")
 def test_settings() -> Settings:
-    """Settings with a cheap hash, which production refuses."""
+    """Settings with a cheap hash, which production rejects."""
     return settings_for_tests()
 
 
 @pytest_asyncio.fixture(scope="session")
 async def running(test_settings: Settings, shared_database: str) -> AsyncIterator[RunningService]:
-    """The application with everything that runs beside it."""
+    """The running application with its background tasks."""
     async with serving(test_settings, shared_database) as running:
         yield running
 

@@ -1,4 +1,4 @@
-"""Documents that are generated from the code, and the check that they are current."""
+"""Write or check the documents that are generated from the code."""
 
 from pathlib import Path
 

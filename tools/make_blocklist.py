@@ -1,8 +1,8 @@
-"""Writes the blocklist: long passwords that people, and the tools that guess for them, come to first.
+"""Write the blocklist: long passwords that people choose and guessing tools try first.
 
-Run `python tools/make_blocklist.py` after a change. Everything is made from the words and phrases in
-`blocklist/` by the habits with which a short password is stretched: said again, counted on, dated, spelt with
-signs. Most entries have the usual minimum length; the shorter ones are for installations that lower it.
+Run `python tools/make_blocklist.py` after a change. It extends the words and phrases in `blocklist/` as
+people extend a short password: repeated, counted on, dated, with substituted characters. Most entries have
+the usual minimum length; shorter ones are for installations that lower it.
 """
 
 from collections.abc import Iterator
@@ -77,7 +77,7 @@ def _repeated(words: list[str]) -> Iterator[str]:
 
 
 def _counted(words: list[str]) -> Iterator[str]:
-    """Counted on to just the length that is asked for, or a little over."""
+    """Yield sequences that reach the minimum length, or a little more."""
     for word in words:
         missing = max(1, MIN_LENGTH - len(word))
         yield from (word + digits[:missing] for digits in COUNTS)

@@ -1,4 +1,4 @@
-"""Builds argon2 for the processors of this machine, and measures it beside the wheel it takes the place of.
+"""Build argon2 for the processor of this machine, and compare it with the wheel that it replaces.
 
 The wheel of argon2-cffi-bindings runs on every x86-64 processor there ever was. Built from the same pinned
 sources for one that has AVX2 or AVX-512, a hash of the same parameters takes half as long or less. What is
@@ -36,15 +36,15 @@ print(len(done) / (time.perf_counter() - ends_at + 1.0))
 
 
 class Failed(Exception):
-    """Something did not work; the message says what, for whoever called."""
+    """A step failed; the message says why."""
 
 
 def main() -> None:
-    """Build, measure and install it, or put the wheel back."""
+    """Build, measure and install it, or install the wheel again."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--undo", action="store_true", help="put the wheel back")
+    parser.add_argument("--undo", action="store_true", help="install the wheel again")
     try:
         undo() if parser.parse_args().undo else replace()
     except Failed as failure:
@@ -61,7 +61,7 @@ def undo() -> None:
 
 
 def replace() -> None:
-    """Install what was built here, if it verifies a known hash."""
+    """Install the build if it verifies a known hash."""
     with tempfile.TemporaryDirectory() as place:
         folder = Path(place)
         print_result(f"Building {PACKAGE} with {FLAGS} …")
@@ -74,7 +74,7 @@ def replace() -> None:
 
 
 def compare(built: Path) -> None:
-    """Measure what is installed and what was built in turns, and tell the medians."""
+    """Measure the installed package and the build in interleaved rounds, and print the medians."""
     rates: dict[str, list[float]] = {"installed": [], "built here": []}
     for number in range(ROUNDS):
         rates["installed"].append(hashes_a_second())
@@ -86,13 +86,13 @@ def compare(built: Path) -> None:
 
 
 def hashes_a_second(**environment: str) -> float:
-    """Verify a known hash, and give how many of ours can be verified a second."""
+    """Verify a known hash, and return how many of ours can be verified a second."""
     told = run([sys.executable, "-c", MEASURE], "argon2 does not verify a known hash", **environment)
     return float(told)
 
 
 def pinned(folder: Path) -> list[str]:
-    """The options that ask pip for the pinned version of the package, and no other."""
+    """Return pip's options for the pinned version of the package."""
     lines = REQUIREMENTS.read_text(encoding="utf-8").splitlines()
     start = next(number for number, line in enumerate(lines) if line.startswith(f"{PACKAGE}=="))
     end = next(number for number in range(start, len(lines)) if not lines[number].endswith("\\"))
@@ -102,14 +102,14 @@ def pinned(folder: Path) -> list[str]:
 
 
 def pip(command: str, *options: str, **environment: str) -> None:
-    """Run pip, without dependencies and without its cache, which does not tell compiler flags apart."""
+    """Run pip, without dependencies and without its cache, which ignores compiler flags."""
     quietly = ["--quiet", "--disable-pip-version-check", "--no-cache-dir", "--no-deps"]
     hint = f"pip {command} failed. It takes a C compiler and Python's headers: apt install gcc python3-dev"
     run([sys.executable, "-m", "pip", command, *quietly, *options], hint, **environment)
 
 
 def run(command: list[str], failure: str, **environment: str) -> str:
-    """Run a command and give what it says.
+    """Run a command and return its output.
 
     Raises:
         Failed: it ended with another status than 0.
@@ -124,7 +124,7 @@ def run(command: list[str], failure: str, **environment: str) -> str:
 
 
 def print_result(line: str) -> None:
-    """Show progress."""
+    """Print progress."""
     print(line, file=sys.stderr, flush=True)
 
 

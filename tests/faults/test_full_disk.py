@@ -1,4 +1,4 @@
-"""A disk that is really full, under PostgreSQL's data and its write-ahead log."""
+"""A full disk under PostgreSQL's data and write-ahead log."""
 
 import asyncio
 import os
@@ -20,7 +20,7 @@ SIZE_MIB = 160
 
 @pytest.fixture
 def small_disk(tmp_path: Path) -> Iterator[Path]:
-    """A file system of its own, which only root may mount."""
+    """A small file system, which only root may mount."""
     if os.geteuid() != 0:
         pytest.skip("mounting a small disk takes root")
     subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={SIZE_MIB}m", "tmpfs", str(tmp_path)], check=True)
@@ -29,7 +29,7 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
 
 
 def fill(disk: Path) -> Path:
-    """Leave no byte free."""
+    """Fill the file system, and return the file that does."""
     filler = disk / "filler"
     with suppress(OSError), filler.open("wb", buffering=0) as file:
         while file.write(bytes(65536)):
@@ -38,17 +38,17 @@ def fill(disk: Path) -> Path:
 
 
 async def write(env: FaultEnvironment, prefix: str, count: int) -> tuple[set[str], set[str]]:
-    """Create accounts; give those that were acknowledged, and those that were refused."""
-    root, told = env.api, (set[str](), set[str]())
+    """Create accounts; return the acknowledged ones and the rejected ones."""
+    acknowledged, rejected = set[str](), set[str]()
     for number in range(count):
         login_id = f"{prefix}{number}"
-        response = await root.post("/v1/users", {"login_id": login_id, "name": "N" * 200})
+        response = await env.api.post("/v1/users", {"login_id": login_id, "name": "N" * 200})
         assert response.status_code in {201, 503}
         if response.status_code == 201:
-            told[0].add(login_id)
+            acknowledged.add(login_id)
         elif response.json()["code"] == "database_unavailable":
-            told[1].add(login_id)
-    return told
+            rejected.add(login_id)
+    return acknowledged, rejected
 
 
 async def test_write_on_a_full_disk_gets_503_and_succeeds_once_there_is_space(
@@ -61,8 +61,8 @@ async def test_write_on_a_full_disk_gets_503_and_succeeds_once_there_is_space(
             env.api.token = (await env.api.admin()).token
             before, _ = await write(env, "before", 20)
             filler = fill(small_disk)
-            during, refused = await write(env, "during", 300)
-            assert refused, "the disk was not full"
+            during, rejected = await write(env, "during", 300)
+            assert rejected, "the disk was not full"
             assert (await env.api.get("/health/live")).status_code == 200
             filler.unlink()
             await asyncio.to_thread(postgres.start)
@@ -71,7 +71,7 @@ async def test_write_on_a_full_disk_gets_503_and_succeeds_once_there_is_space(
                 while not after:
                     after, _ = await write(env, f"after{len(after)}", 1)
             there = {login_id for (login_id,) in await env.database.fetch("SELECT login_id FROM users")}
-            told = await env.database.fetch("SELECT count(*) FROM events WHERE action = 'user.created'")
+            events = await env.database.fetch("SELECT count(*) FROM events WHERE action = 'user.created'")
     assert before | during | after <= there
-    assert not refused & there
-    assert told == [(len(there) - 1,)]  # the administrator was made past the API
+    assert not rejected & there
+    assert events == [(len(there) - 1,)]  # the administrator has no event

@@ -1,4 +1,4 @@
-"""Races that would let somebody in. Each is run `ROUNDS` times: 30, and 100 by `make prove-defences`."""
+"""Races of logins with what revokes access, 30 rounds of each; `make prove-defences` runs 100."""
 
 import asyncio
 import os
@@ -22,7 +22,7 @@ THIRD_PASSWORD = "an entirely different phrase"
 SPELLINGS = ["race", "RACE", "Race", "rAce", "raCe", "racE", "RAce", "raCE", "RaCe", "rAcE"]
 
 
-async def at_once(*requests: Awaitable[httpx.Response]) -> list[httpx.Response]:
+async def concurrently(*requests: Awaitable[httpx.Response]) -> list[httpx.Response]:
     responses = await asyncio.gather(*requests)
     assert all(response.status_code < 500 for response in responses), [
         response.text for response in responses
@@ -42,10 +42,10 @@ async def clear_throttle(service: Services) -> None:
 async def test_disable_during_logins_leaves_no_session(api: Api, service: Services) -> None:
     admin, ada = api.by(await api.admin()), await api.account("ada")
     outcomes = set()
-    for turn in range(ROUNDS):
+    for number in range(ROUNDS):
         logins = [api.log_in("ada") for _ in range(2)]
         disabling = admin.patch(f"/v1/users/{ada.id}", {"state": "disabled"})
-        *logged_in, disabled = await at_once(*_turned(turn, logins), disabling)
+        *logged_in, disabled = await concurrently(*_alternating(number, logins), disabling)
         assert disabled.status_code == 200
         for response in logged_in:
             outcomes.add(response.status_code)
@@ -62,11 +62,11 @@ async def test_change_password_during_logins_with_the_old_one_leaves_no_session_
 ) -> None:
     ada = await api.account("ada")
     old, new = PASSWORD, OTHER_PASSWORD
-    for turn in range(ROUNDS):
+    for number in range(ROUNDS):
         body = {"current_password": old, "new_password": new}
         changing = api.by(ada).put("/v1/users/me/password", body)
         logins = [api.log_in("ada", old) for _ in range(2)]
-        *logged_in, changed = await at_once(*_turned(turn, logins), changing)
+        *logged_in, changed = await concurrently(*_alternating(number, logins), changing)
         assert changed.status_code == 204, changed.text
         assert {response.status_code for response in logged_in} <= {201, 401}
         tokens = [response.json()["token"] for response in logged_in if response.status_code == 201]
@@ -79,46 +79,46 @@ async def test_change_password_during_logins_with_the_old_one_leaves_no_session_
 async def test_demote_each_other_concurrently_leaves_one_administrator(api: Api, service: Services) -> None:
     """Source: OWASP ASVS 5.0 15.4.2."""
     first, second = await api.admin("first"), await api.admin("second")
-    for turn in range(ROUNDS):
-        demotion: dict[str, str] = {"role": "user"} if turn % 10 else {"state": "disabled"}
+    for number in range(ROUNDS):
+        demotion: dict[str, str] = {"role": "user"} if number % 10 else {"state": "disabled"}
         pair = ((first, second), (second, first))
-        responses = await at_once(
+        responses = await concurrently(
             *(api.by(one).patch(f"/v1/users/{other.id}", demotion) for one, other in pair)
         )
         assert min(response.status_code for response in responses) == 200
         assert {response.status_code for response in responses} <= {200, 401, 404, 409}
         assert await _active_admins(service) == 1
         await execute(service.engine, "UPDATE users SET role = 'admin', state = 'active'")
-        first, second = [await _again(api, service, who) for who in (first, second)]
+        first, second = [await _with_session(api, service, account) for account in (first, second)]
 
 
 async def test_delete_and_demote_two_administrators_concurrently_leaves_one(
     api: Api, service: Services
 ) -> None:
     root = await api.admin("root")
-    for turn in range(ROUNDS // 2):
-        other = await api.admin(f"other-{turn}")
+    for number in range(ROUNDS // 2):
+        other = await api.admin(f"other-{number}")
         demoting = api.by(other).patch(f"/v1/users/{root.id}", {"role": "user"})
         deleting = api.by(root).delete(f"/v1/users/{other.id}")
-        responses = await at_once(*_turned(turn, [demoting, deleting]))
+        responses = await concurrently(*_alternating(number, [demoting, deleting]))
         assert {response.status_code for response in responses} <= {200, 204, 401, 404, 409}
         assert await _active_admins(service) == 1
         await execute(service.engine, "DELETE FROM users WHERE id = :id", id=other.id)
         await execute(service.engine, "UPDATE users SET role = 'admin' WHERE id = :id", id=root.id)
-        root = await _again(api, service, root)
+        root = await _with_session(api, service, root)
 
 
 async def test_remove_the_last_administrator_gets_409(api: Api, service: Services) -> None:
     root = await api.admin()
     await api.account("disabled", role=UserRole.ADMIN, state=UserState.DISABLED)
     path = f"/v1/users/{root.id}"
-    for refused in (
+    for response in (
         await api.by(root).patch(path, {"role": "user"}),
         await api.by(root).patch(path, {"state": "disabled"}),
         await api.by(root).delete(path),
         await api.by(root).delete("/v1/users/me"),
     ):
-        assert (refused.status_code, refused.json()["code"]) == (409, "last_admin")
+        assert (response.status_code, response.json()["code"]) == (409, "last_admin")
     assert await _active_admins(service) == 1
 
 
@@ -127,25 +127,25 @@ async def test_create_one_login_id_fifty_times_concurrently_creates_one_account(
 ) -> None:
     """Source: CVE-2019-19844."""
     admin = api.by(await api.admin())
-    for turn in range(4):
-        responses = await at_once(
+    for number in range(4):
+        responses = await concurrently(
             *(
-                admin.post("/v1/users", {"login_id": f"{SPELLINGS[place % 10]}-{turn}", "name": "R"})
+                admin.post("/v1/users", {"login_id": f"{SPELLINGS[place % 10]}-{number}", "name": "R"})
                 for place in range(50)
             )
         )
         assert sorted(response.status_code for response in responses) == [201] + [409] * 49
     assert await fetch_values(
         service.engine, "SELECT login_id FROM users WHERE name = 'R' ORDER BY login_id"
-    ) == [(f"race-{turn}",) for turn in range(4)]
+    ) == [(f"race-{number}",) for number in range(4)]
 
 
 async def test_rename_two_accounts_to_one_login_id_concurrently_renames_one(api: Api) -> None:
     admin = api.by(await api.admin())
     pair = [await api.account(f"pair-{place}") for place in range(2)]
-    for turn in range(ROUNDS // 4):
-        responses = await at_once(
-            *(admin.patch(f"/v1/users/{who.id}", {"login_id": f"Wanted-{turn}"}) for who in pair)
+    for number in range(ROUNDS // 4):
+        responses = await concurrently(
+            *(admin.patch(f"/v1/users/{account.id}", {"login_id": f"Wanted-{number}"}) for account in pair)
         )
         assert sorted(response.status_code for response in responses) == [200, 409]
 
@@ -155,7 +155,7 @@ async def test_log_out_during_requests_rejects_every_later_request(api: Api, ser
     for _ in range(ROUNDS // 2):
         token = (await api.log_in("ada")).json()["token"]
         session = api.by(token)
-        used, ended, renamed = await at_once(
+        used, ended, renamed = await concurrently(
             session.get("/v1/users/me"),
             session.delete("/v1/sessions/current"),
             session.patch("/v1/users/me", {"name": "Ada"}),
@@ -169,12 +169,12 @@ async def test_log_out_during_requests_rejects_every_later_request(api: Api, ser
 
 async def test_delete_during_logins_leaves_no_session_and_no_5xx(api: Api, service: Services) -> None:
     admin = api.by(await api.admin())
-    for turn in range(ROUNDS // 2):
+    for number in range(ROUNDS // 2):
         ada = await api.account("ada")
         passwords = (PASSWORD, OTHER_PASSWORD)
         logins = [api.log_in("ada", password) for password in passwords]
         deleting = admin.delete(f"/v1/users/{ada.id}")
-        *logged_in, deleted = await at_once(*_turned(turn, logins), deleting)
+        *logged_in, deleted = await concurrently(*_alternating(number, logins), deleting)
         assert deleted.status_code == 204
         tokens = [response.json()["token"] for response in logged_in if response.status_code == 201]
         assert [await status(api, token) for token in tokens] == [401] * len(tokens)
@@ -189,7 +189,7 @@ async def test_change_password_twice_concurrently_sets_the_acknowledged_one(
     current = PASSWORD
     for _ in range(ROUNDS // 4):
         wanted = [word for word in (PASSWORD, OTHER_PASSWORD, THIRD_PASSWORD) if word != current]
-        responses = await at_once(
+        responses = await concurrently(
             *(
                 api.by(ada).put("/v1/users/me/password", {"current_password": current, "new_password": new})
                 for new in wanted
@@ -205,7 +205,7 @@ async def test_log_in_concurrently_beyond_the_limits_keeps_fifty_sessions_and_tw
     api: Api, service: Services
 ) -> None:
     ada = await api.account("ada")
-    responses = await at_once(*(api.log_in("ada") for _ in range(15)))
+    responses = await concurrently(*(api.log_in("ada") for _ in range(15)))
     assert {response.status_code for response in responses} <= {201, 429}
     await execute(
         service.engine,
@@ -221,13 +221,13 @@ async def test_log_in_concurrently_beyond_the_limits_keeps_fifty_sessions_and_tw
         " FROM generate_series(1, 19) n",
         user_id=ada.id,
     )
-    await at_once(*(api.log_in("ada") for _ in range(15)))
+    await concurrently(*(api.log_in("ada") for _ in range(15)))
     assert await _sessions_of(service, ada) == 50
     assert await fetch_values(service.engine, "SELECT count(*) FROM devices") == [(20,)]
 
 
-def _turned(turn: int, items: list[Item]) -> list[Item]:
-    return items if turn % 2 else items[::-1]
+def _alternating(number: int, items: list[Item]) -> list[Item]:
+    return items if number % 2 else items[::-1]
 
 
 async def _sessions_of(service: Services, account: Account) -> object:
@@ -244,8 +244,8 @@ async def _active_admins(service: Services) -> object:
     return rows[0][0]
 
 
-async def _again(api: Api, service: Services, account: Account) -> Account:
-    """Give an account a live session, should it have lost its own."""
+async def _with_session(api: Api, service: Services, account: Account) -> Account:
+    """Log an account in again if it has lost its session."""
     if await status(api, account.token) == 200:
         return account
     await clear_throttle(service)

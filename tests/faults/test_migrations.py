@@ -1,4 +1,4 @@
-"""Several migrations at once, and one that is stopped or killed at any moment."""
+"""Concurrent migrations, and migrations that are interrupted or killed."""
 
 import asyncio
 import os
@@ -29,7 +29,7 @@ async def test_migrate_five_times_concurrently_applies_each_revision_once(empty_
 async def test_migrate_after_a_killed_migration_completes_it(database: str) -> None:
     await fill(database, count=300)
     schema, rows = dump(database), await picture(database)
-    await kill_on_the_way(database, random.Random(1))
+    await roll_back_and_migrate_with_kills(database, random.Random(1))
     await upgrade(database)
     await tidy(database, LockRetryPolicy())
     assert (dump(database), await picture(database)) == (schema, rows)
@@ -42,7 +42,7 @@ async def test_migrate_after_each_of_twenty_killed_migrations_loses_nothing(data
     schema, rows = dump(database), await picture(database)
     rng = random.Random(20)
     for _ in range(20):
-        await kill_on_the_way(database, rng)
+        await roll_back_and_migrate_with_kills(database, rng)
         await upgrade(database)
         await tidy(database, LockRetryPolicy())
         assert (dump(database), await picture(database)) == (schema, rows)
@@ -54,7 +54,7 @@ async def test_interrupt_migration_exits_with_130_and_can_be_repeated(database: 
         await other.execute("BEGIN; LOCK TABLE users IN ACCESS SHARE MODE")
         process = await _command(database, "rollback", "--to", "base", "--force")
         while "in use" not in (line := (await _errors(process).readline()).decode()):
-            assert line, "it ended before it met the lock"
+            assert line, "it ended before it waited for the lock"
         process.send_signal(signal.SIGTERM)
         _, said = await process.communicate()
         assert (process.returncode, said.decode().splitlines()[-1]) == (130, "Interrupted.")
@@ -63,8 +63,8 @@ async def test_interrupt_migration_exits_with_130_and_can_be_repeated(database: 
     assert (process.returncode, said.decode()) == (0, "The schema is at base.\n")
 
 
-async def kill_on_the_way(dsn: str, rng: random.Random) -> None:
-    """Go down to base and up again, each in a process that is killed sooner or later."""
+async def roll_back_and_migrate_with_kills(dsn: str, rng: random.Random) -> None:
+    """Roll back to base and migrate, each in a process that is killed at a random moment."""
     for command in (("rollback", "--to", "base", "--force"), ("migrate",)):
         process = await _command(dsn, *command)
         lines = rng.randint(1, 12)

@@ -39,7 +39,7 @@ pidfile = {directory}/pid
 
 @contextmanager
 def pgbouncer(dsn: str) -> Iterator[str]:
-    """Run PgBouncer before the server at a DSN; give the DSN that goes through it."""
+    """Run PgBouncer before the server of a DSN; yield the DSN through it."""
     program = shutil.which("pgbouncer", path=f"{os.environ['PATH']}:/usr/sbin")
     assert program, "this proof needs PgBouncer: apt install pgbouncer, or brew install pgbouncer"
     directory = Path(tempfile.mkdtemp(prefix="rollcall-pgbouncer-"))
@@ -59,11 +59,11 @@ def pgbouncer(dsn: str) -> Iterator[str]:
 
 
 def _as_ordinary_user() -> list[str]:
-    """PgBouncer refuses root, as PostgreSQL does."""
+    """Return a prefix for a command that, like PostgreSQL, refuses to run as root."""
     if os.geteuid() != 0:
         return []
-    somebody = next(user.pw_uid for user in pwd.getpwall() if user.pw_uid != 0)
-    return ["unshare", "--user", f"--map-user={somebody}", f"--map-group={somebody}", "--"]
+    ordinary_user = next(user.pw_uid for user in pwd.getpwall() if user.pw_uid != 0)
+    return ["unshare", "--user", f"--map-user={ordinary_user}", f"--map-group={ordinary_user}", "--"]
 
 
 @pytest_asyncio.fixture
@@ -71,12 +71,12 @@ async def pooled(postgres: EmbeddedPostgres, database: str) -> AsyncIterator[Api
     with pgbouncer(database) as dsn:
         settings = settings_for_tests(database=DatabaseSettings(pgbouncer=True))
         async with serving(settings, dsn) as running, running.client() as client:
-            await _until_it_answers(resolve_client_ip := Api(client, running.service))
+            await wait_until_ready(api := Api(client, running.service))
             await empty_all_tables(running.service.engine)
-            yield resolve_client_ip
+            yield api
 
 
-async def _until_it_answers(api: Api) -> None:
+async def wait_until_ready(api: Api) -> None:
     async with asyncio.timeout(10):
         while (await api.get("/health/ready")).status_code != 200:
             pass

@@ -24,15 +24,15 @@ INSERT_NETWORK = Statement(text("INSERT INTO network_buckets (network) VALUES (:
 
 
 async def recovers(api: Api) -> bool:
-    """Whether a write, a read and readiness come back within five seconds."""
+    """Return whether a write, a read and readiness succeed again within five seconds."""
     async with asyncio.timeout(5):
         number = 0
         while True:
             number += 1
-            written = await api.post("/v1/users", {"login_id": f"after{number}", "name": "A"})
-            if written.status_code == 201:
+            created = await api.post("/v1/users", {"login_id": f"after{number}", "name": "A"})
+            if created.status_code == 201:
                 break
-            assert written.status_code == 503
+            assert created.status_code == 503
             await asyncio.sleep(0.02)
     read = await api.get("/v1/users/me")
     return read.status_code == 200 and (await api.get("/health/ready")).status_code == 200

@@ -1,4 +1,4 @@
-"""Requests that meet: whatever the order, the end is one that some order one after the other would give."""
+"""Concurrent requests: the result is that of some sequential order."""
 
 import asyncio
 from collections.abc import Awaitable
@@ -9,10 +9,10 @@ from tests.support.api import OTHER_PASSWORD, PASSWORD, Account, Api
 from tests.support.databases import fetch_values
 
 ROUNDS = 4
-"""So few that the failures among them stay below the limit of a network."""
+"""So few that failed logins stay below the limit of a network."""
 
 
-async def at_once(*requests: Awaitable[Any]) -> list[int]:
+async def concurrently(*requests: Awaitable[Any]) -> list[int]:
     return [response.status_code for response in await asyncio.gather(*requests)]
 
 
@@ -24,7 +24,7 @@ async def live_sessions(api: Api, account: Account) -> object:
 async def test_delete_an_account_many_times_concurrently_succeeds_once(api: Api) -> None:
     ada, key = await api.account("ada"), api.by(await api.key(Scope.USERS_WRITE))
 
-    statuses = await at_once(*(key.delete(f"/v1/users/{ada.id}") for _ in range(20)))
+    statuses = await concurrently(*(key.delete(f"/v1/users/{ada.id}") for _ in range(20)))
 
     assert sorted(statuses) == [204, *[404] * 19]
 
@@ -35,7 +35,7 @@ async def test_disable_an_account_during_its_logins_leaves_no_session(api: Api) 
         ada = await api.account(f"ada{number}")
 
         disable = key.patch(f"/v1/users/{ada.id}", {"state": "disabled"})
-        statuses = await at_once(*(api.log_in(ada.login_id) for _ in range(3)), disable)
+        statuses = await concurrently(*(api.log_in(ada.login_id) for _ in range(3)), disable)
 
         assert statuses[-1] == 200
         assert set(statuses[:-1]) <= {201, 401}
@@ -48,7 +48,7 @@ async def test_set_a_password_during_logins_with_the_old_one_leaves_no_session(a
         ada = await api.account(f"ada{number}")
 
         change = key.put(f"/v1/users/{ada.id}/password", {"new_password": OTHER_PASSWORD})
-        statuses = await at_once(*(api.log_in(ada.login_id) for _ in range(3)), change)
+        statuses = await concurrently(*(api.log_in(ada.login_id) for _ in range(3)), change)
 
         assert statuses[-1] == 204
         assert await live_sessions(api, ada) == 0
@@ -61,7 +61,7 @@ async def test_change_own_password_twice_concurrently_succeeds_once(api: Api) ->
         wanted = [f"{OTHER_PASSWORD} {word}" for word in ("one", "two")]
 
         changes = [{"current_password": PASSWORD, "new_password": password} for password in wanted]
-        statuses = await at_once(*(api.by(ada).put("/v1/users/me/password", body) for body in changes))
+        statuses = await concurrently(*(api.by(ada).put("/v1/users/me/password", body) for body in changes))
 
         assert sorted(statuses) == [204, 422]
         logins = [(await api.log_in(ada.login_id, password)).status_code for password in wanted]
@@ -74,7 +74,7 @@ async def test_log_out_while_the_session_is_used_ends_it(api: Api) -> None:
         as_ada = api.by(ada)
 
         uses = [as_ada.get("/v1/users/me") for _ in range(5)]
-        statuses = await at_once(*uses, as_ada.delete("/v1/sessions/current"))
+        statuses = await concurrently(*uses, as_ada.delete("/v1/sessions/current"))
 
         assert statuses[-1] == 204
         assert set(statuses[:-1]) <= {200, 401}
@@ -87,7 +87,7 @@ async def test_patch_two_fields_concurrently_keeps_both(api: Api) -> None:
         ada = await api.account(f"ada{number}")
         path = f"/v1/users/{ada.id}"
 
-        statuses = await at_once(
+        statuses = await concurrently(
             key.patch(path, {"name": "Both"}), key.patch(path, {"login_id": f"both{number}"})
         )
 

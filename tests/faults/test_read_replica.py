@@ -1,17 +1,15 @@
-"""A standby that responses reads, and is never older than what its caller knows."""
+"""Reads from a standby, which are never older than the WAL position of their caller."""
 
 import asyncio
 import shutil
 import signal
 import tempfile
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
-from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import dataclass
+from collections.abc import AsyncIterator, Iterator
+from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import Any
 
 import asyncpg
-import httpx
 import pytest
 import pytest_asyncio
 from sqlalchemy import func, select
@@ -20,7 +18,7 @@ from harness.database import DatabaseProbe
 from harness.proxy import Proxy, dsn_through, socket_directory_of
 from service.cli.doctor.database import check_database
 from service.cli.doctor.findings import Level
-from service.db.core.replica import Outcome, Replica
+from service.db.core.replica import Outcome
 from service.db.core.statements import Statement
 from service.db.migrations.running import upgrade
 from service.db.tables import UserRow
@@ -28,65 +26,17 @@ from service.domain.keys import Scope
 from service.domain.wal_position import WalPosition
 from service.embedded.server import EmbeddedPostgres
 from service.security.tokens import SESSION_PREFIX, digest_of
-from tests.support.api import Account, Api, RunningService, error_of, serving
+from tests.support.api import Api, error_of, serving
 from tests.support.databases import empty_all_tables
+from tests.support.replicas import Pair, ReplicaEnvironment, is_healthy, root_of, uses_replica, wait_until
 from tests.support.settings import settings_for_tests
-from tests.support.standbys import Standby, standby_of
+from tests.support.standbys import standby_of
 
 LATE = select(func.count()).select_from(UserRow).where(UserRow.login_id == "late").scalar_subquery()
 SLOW = Statement(select(LATE, func.pg_sleep(0.2)))
 READERS = 4
 WRITES = 100
 RECORDED = "SELECT query FROM pg_stat_activity WHERE application_name = 'rollcall-replica'"
-
-
-@dataclass(frozen=True)
-class Pair:
-    """A primary with an asynchronous standby, and a probe of each."""
-
-    directory: Path
-    primary: DatabaseProbe
-    standby: DatabaseProbe
-    server: Standby
-
-    async def pause(self) -> None:
-        """Pause replay once the standby has caught up."""
-        ((position,),) = await self.primary.fetch("SELECT pg_current_wal_insert_lsn()::text")
-        reached = f"SELECT pg_last_wal_replay_lsn() >= '{position}'"
-        await wait_until(lambda: self._holds_on_standby(reached))
-        await self.standby.run("SELECT pg_wal_replay_pause()")
-        await wait_until(lambda: self._holds_on_standby("SELECT pg_get_wal_replay_pause_state() = 'paused'"))
-
-    async def resume(self) -> None:
-        """Resume replay."""
-        await self.standby.run("SELECT pg_wal_replay_resume()")
-
-    async def _holds_on_standby(self, query: str) -> bool:
-        ((value,),) = await self.standby.fetch(query)
-        return bool(value)
-
-
-@dataclass(frozen=True)
-class ReplicaEnvironment:
-    """Two services on the same pair, a client of each, and the proxy before the standby."""
-
-    pair: Pair
-    proxy: Proxy
-    running: RunningService
-    one: Api
-    other: Api
-
-    @property
-    def replica(self) -> Replica:
-        return replica_of(self.one)
-
-    @asynccontextmanager
-    async def reading(self, outcome: Outcome) -> AsyncIterator[None]:
-        """Expect at least one read of the first service in the block, and this outcome of each."""
-        before = dict(self.replica.outcomes)
-        yield
-        seen = {name for name, count in self.replica.outcomes.items() if count > before[name]}
-        assert seen == {outcome}
 
 
 @pytest.fixture(scope="module")
@@ -121,36 +71,6 @@ async def env(pair: Pair) -> AsyncIterator[ReplicaEnvironment]:
     shutil.rmtree(directory)
 
 
-def replica_of(api: Api) -> Replica:
-    replica = api.service.replica
-    assert replica is not None
-    return replica
-
-
-async def is_healthy(api: Api) -> bool:
-    await replica_of(api).probe()
-    return replica_of(api).is_healthy
-
-
-async def wait_until(holds: Callable[[], Awaitable[bool]]) -> None:
-    async with asyncio.timeout(30):
-        while True:
-            try:
-                if await holds():
-                    return
-            except (OSError, httpx.HTTPError):
-                pass  # not listening yet
-            await asyncio.sleep(0.01)
-
-
-async def uses_replica(api: Api, path: str) -> bool:
-    """Return whether a read of the path, which must succeed, uses the replica."""
-    outcomes = replica_of(api).outcomes
-    before = outcomes[Outcome.ANSWERED]
-    assert (await api.get(path)).status_code == 200
-    return outcomes[Outcome.ANSWERED] > before
-
-
 def digest_of_token(api: Api) -> bytes:
     digest = digest_of(api.token or "", SESSION_PREFIX)
     assert digest is not None
@@ -161,14 +81,6 @@ async def created(api: Api, login_id: str) -> str:
     response = await api.post("/v1/users", {"login_id": login_id, "name": "New"})
     assert response.status_code == 201, response.text
     return f"/v1/users/{response.json()['id']}"
-
-
-async def root_of(env: ReplicaEnvironment) -> tuple[Account, Api, Api]:
-    """Return an administrator that the standby has, as an account and as a client of each service."""
-    admin = await env.one.admin()
-    root = env.one.by(admin)
-    await wait_until(lambda: uses_replica(root, "/v1/users"))
-    return admin, root, env.other.by(admin)
 
 
 @pytest.mark.parametrize(

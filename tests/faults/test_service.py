@@ -17,8 +17,8 @@ from tests.support.api import PASSWORD, Api, error_of
 from tests.support.databases import ROOT
 from tests.support.faults import FaultEnvironment
 
-_OF_THE_CLOCK = {("datetime", "now"), ("datetime", "utcnow"), ("date", "today"), ("time", "time")}
-_MAY_READ_IT = {
+_CLOCK_READS = {("datetime", "now"), ("datetime", "utcnow"), ("date", "today"), ("time", "time")}
+_MAY_READ_THE_CLOCK = {
     "service/security/ids.py",
     "service/observability/access_log.py",
 }  # names, and the time of a line
@@ -67,18 +67,18 @@ async def test_cancelled_requests_are_complete_or_absent_and_leak_no_connection(
     assert (await root.get("/v1/users/me")).status_code == 200
 
 
-@pytest.mark.parametrize("floor", ["domain", "db", "security", "usecases", "api"])
-def test_decisions_do_not_read_the_clock_of_the_process(floor: str) -> None:
-    """A step of the service's clock changes nothing, because what has an end is compared in the database."""
+@pytest.mark.parametrize("layer", ["domain", "db", "security", "usecases", "api"])
+def test_decisions_do_not_read_the_clock_of_the_process(layer: str) -> None:
+    """A step of the process clock changes nothing: the database compares every expiry with its own."""
     readers = [
         path.relative_to(ROOT).as_posix()
-        for path in (ROOT / "service" / floor).rglob("*.py")
+        for path in (ROOT / "service" / layer).rglob("*.py")
         for node in ast.walk(ast.parse(path.read_text()))
         if isinstance(node, ast.Attribute)
         and isinstance(node.value, ast.Name)
-        and (node.value.id, node.attr) in _OF_THE_CLOCK
+        and (node.value.id, node.attr) in _CLOCK_READS
     ]
-    assert set(readers) <= _MAY_READ_IT
+    assert set(readers) <= _MAY_READ_THE_CLOCK
 
 
 async def create(root: Api, number: int) -> dict[str, str]:

@@ -1,4 +1,4 @@
-"""Starting before the database, with a wrong password, or on another schema than this release's."""
+"""Start before the database, with a wrong password, or on a schema of another release."""
 
 import asyncio
 import tempfile

@@ -1,1 +1,1 @@
-"""What tests share; no test stands here."""
+"""Code that tests share."""

@@ -1,4 +1,4 @@
-"""The application under test, and a client that speaks to it like anybody would."""
+"""The application under test, and a client of its API."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -27,14 +27,14 @@ OTHER_PASSWORD = "crimson kettle drums loudly"
 
 @dataclass(frozen=True)
 class RunningService:
-    """A running application."""
+    """A running application in this process."""
 
     app: Application
     service: Services
     contract: Contract
 
     def client(self, *, ip: str = "127.0.0.1", **options: Any) -> httpx.AsyncClient:
-        """Make a client from some address."""
+        """Return a client with an address."""
         app = cast(Any, self.app)  # httpx and Litestar spell ASGI's types differently
         transport = httpx.ASGITransport(app=app, client=(ip, 50000), raise_app_exceptions=False)
         hooks = {"response": [self.contract.check]}
@@ -45,7 +45,7 @@ class RunningService:
 
 @asynccontextmanager
 async def serving(settings: Settings, dsn: str) -> AsyncIterator[RunningService]:
-    """Run the application. Its lifespan gets a task of its own, as a fixture's two halves run in two."""
+    """Run the application. Its lifespan has its own task, because the halves of a fixture run in two."""
     app = create_app(settings, dsn=dsn)
     started, stop = asyncio.Event(), asyncio.Event()
 
@@ -69,7 +69,7 @@ async def serving(settings: Settings, dsn: str) -> AsyncIterator[RunningService]
 
 @dataclass(frozen=True)
 class Account:
-    """An account that a test made, with a token of its own."""
+    """An account with a session."""
 
     id: UUID
     login_id: str
@@ -78,12 +78,12 @@ class Account:
 
     @property
     def headers(self) -> dict[str, str]:
-        """The header that makes a request this account's."""
+        """The header that authenticates a request."""
         return {"Authorization": f"Bearer {self.token}"}
 
 
 class Api:
-    """Requests in short, as somebody. Accounts and keys for them are made past the API."""
+    """A client with a token, if it has one. It creates accounts and keys directly in the database."""
 
     def __init__(self, client: httpx.AsyncClient, service: Services, token: str | None = None) -> None:
         self.client = client
@@ -91,7 +91,7 @@ class Api:
         self.token = token
 
     def by(self, account: Account | str | None) -> Self:
-        """Speak as an account, or with a token."""
+        """Return a client with the token of an account, or with this token."""
         return type(self)(
             self.client, self.service, account.token if isinstance(account, Account) else account
         )
@@ -137,7 +137,7 @@ class Api:
         state: UserState = UserState.ACTIVE,
         must_change: bool = False,
     ) -> Account:
-        """Make an account with a live session."""
+        """Create an account with a valid session."""
         service, token, session_id = self.service, new_token(SESSION_PREFIX), new_id()
         password_hash = await self.hash(password) if password else None
         new = NewUser(new_id(), login_id, name, password_hash, role, state, must_change)
@@ -159,7 +159,7 @@ class Api:
         return await self.account(login_id, name="Root", role=UserRole.ADMIN)
 
     async def key(self, *scopes: Scope) -> str:
-        """Make an API key."""
+        """Create an API key."""
         token = new_token(API_KEY_PREFIX)
         async with self.service.database.transaction() as tx:
             await ApiKeyRepository(tx).add(
@@ -169,11 +169,11 @@ class Api:
 
 
 def error_of(response: httpx.Response) -> tuple[int, str]:
-    """Give status and code of a refusal."""
+    """Return status and code of an error."""
     return response.status_code, response.json()["code"]
 
 
 def faults_of(response: httpx.Response) -> list[tuple[str, str]]:
-    """Give pointer and code of each fault of a failed validation."""
+    """Return pointer and code of each field error of a failed validation."""
     assert error_of(response) == (422, "validation_failed")
-    return [(fault["pointer"], fault["code"]) for fault in response.json()["errors"]]
+    return [(error["pointer"], error["code"]) for error in response.json()["errors"]]

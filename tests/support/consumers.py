@@ -1,4 +1,4 @@
-"""Other people's test suites, run by pytest in a process of its own."""
+"""Test suites of consumers of the test kit, run by pytest in a process of its own."""
 
 import os
 import shutil
@@ -9,16 +9,16 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[2]
 _EXAMPLE = ROOT / "examples/pytest"
 _PLUGINS = ("rollcall_testkit.plugin", "asyncio", "anyio", "xdist")
-"""What a consumer may have installed; of what we have, some takes longer to load than the tests to run."""
+"""Plugins that a consumer may have; some of ours take longer to load than the tests to run."""
 _THEIRS = "postgresql://theirs@127.0.0.1:1/theirs"
 _KEPT = ROOT / "var/test-testkit"
-"""Where the prepared database stays from run to run."""
+"""The cache with the template database."""
 
 
 def project_of(directory: Path, **modules: str) -> Path:
-    """Make the example's project, whose modules are called `service` and `settings`, with modules more.
+    """Copy the example project, with modules called `service` and `settings`, and add modules to it.
 
-    Like many, it has a `.env` for the application that is tested.
+    It has a `.env` for the application under test, as many projects do.
     """
     project = directory / "consumer"
     shutil.copytree(_EXAMPLE, project, ignore=shutil.ignore_patterns("__pycache__", ".pytest_cache"))
@@ -29,7 +29,7 @@ def project_of(directory: Path, **modules: str) -> Path:
 
 
 def run_tests(project: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
-    """Run tests of a project as its owner would, with the kit of this checkout."""
+    """Run the tests of a project with the kit of this checkout."""
     chosen = {"cache_dir": _KEPT, "asyncio_default_fixture_loop_scope": "function"}
     words = [*(f"-p{name}" for name in _PLUGINS), *(f"-o{name}={value}" for name, value in chosen.items())]
     return subprocess.run(
@@ -45,7 +45,7 @@ def run_tests(project: Path, *arguments: str) -> subprocess.CompletedProcess[str
 
 
 def _environment() -> dict[str, str]:
-    """An environment in which an application of the consumer's own has its settings, too."""
+    """Return an environment with settings of the consumer's own application."""
     ours = {name: value for name, value in os.environ.items() if not name.startswith(("PYTEST", "COV"))}
     theirs = {"DATABASE_URL": _THEIRS, "ROLLCALL_URL": "http://rollcall.example.org"}
     kit = {"PYTHONPATH": str(ROOT / "testkit/src"), "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"}

@@ -1,4 +1,4 @@
-"""Holds every answer that any test sees against the OpenAPI document and the rules for all answers."""
+"""Check every response that a test gets against the OpenAPI document and the rules for all responses."""
 
 import json
 import re
@@ -15,24 +15,26 @@ from service.api.openapi.problems_page import FIELD_CODES
 from service.api.operations import Operation
 
 PROBLEM = "application/problem+json"
-_ALWAYS = {
+_HEADERS_ALWAYS = {
     "cache-control": "no-store",
     "x-content-type-options": "nosniff",
     "referrer-policy": "no-referrer",
 }
-_TOLD = frozenset({"etag", "idempotent-replayed", "link", "location", "retry-after", "www-authenticate"})
+_DOCUMENTED_HEADERS = frozenset(
+    {"etag", "idempotent-replayed", "link", "location", "retry-after", "www-authenticate"}
+)
 _UNROUTED = {400, 404, 405}
 
 
 class Contract:
-    """The OpenAPI document of an application, as a judge of its answers."""
+    """The OpenAPI document of an application, as a check of its responses."""
 
     def __init__(self, operations: Iterable[Operation]) -> None:
         self.document = json.loads(json.dumps(document(operations)))
         self._validators: dict[str, Draft202012Validator] = {}
 
     async def check(self, response: httpx.Response) -> None:
-        """Fail when an answer is one that the document does not allow."""
+        """Fail if the document does not permit a response."""
         await response.aread()
         _check_headers(response)
         if response.request.method == "OPTIONS":
@@ -41,7 +43,7 @@ class Contract:
         if found is None:
             self._check_unrouted(response)
         elif str(response.status_code) not in found["responses"]:
-            raise AssertionError(f"{found['operationId']} does not document {_shown(response)}")
+            raise AssertionError(f"{found['operationId']} does not document {_described(response)}")
         else:
             self._check_documented(response, found["responses"][str(response.status_code)])
 
@@ -60,26 +62,26 @@ class Contract:
     def _check_unrouted(self, response: httpx.Response) -> None:
         if response.request.url.path.startswith("/docs/") and response.status_code == 200:
             return
-        assert response.status_code in _UNROUTED, f"nothing documents {_shown(response)}"
+        assert response.status_code in _UNROUTED, f"nothing documents {_described(response)}"
         assert (response.status_code == 405) == ("allow" in response.headers)
         if response.request.method != "HEAD":
             self._check_problem(response)
 
     def _check_documented(self, response: httpx.Response, described: dict[str, Any]) -> None:
-        told = _TOLD.intersection(response.headers)
+        present = _DOCUMENTED_HEADERS.intersection(response.headers)
         documented = {name.lower() for name in described["headers"]}
-        assert told <= documented, f"{told - documented} is not documented for {_shown(response)}"
+        assert present <= documented, f"{present - documented} is not documented for {_described(response)}"
         if "content" not in described or response.request.method == "HEAD":
             assert not response.content
             return
         media_type = response.headers["content-type"].partition(";")[0]
-        assert media_type in described["content"], f"{media_type} of {_shown(response)}"
+        assert media_type in described["content"], f"{media_type} of {_described(response)}"
         if media_type.endswith("json"):
             content = described["content"][media_type]
             self._check_schema(response.json(), content["schema"])
             if media_type == PROBLEM:
                 self._check_problem(response)
-                assert response.json()["code"] in content["examples"], f"undocumented: {_shown(response)}"
+                assert response.json()["code"] in content["examples"], f"undocumented: {_described(response)}"
 
     def _check_problem(self, response: httpx.Response) -> None:
         problem = response.json()
@@ -89,7 +91,7 @@ class Contract:
         assert problem["type"] == f"urn:rollcall:problem:{problem['code']}"
         assert problem["instance"] == f"urn:uuid:{response.headers['x-request-id']}"
         assert ("errors" in problem) == (problem["code"] == "validation_failed")
-        assert all(fault["code"] in FIELD_CODES for fault in problem.get("errors", ()))
+        assert all(error["code"] in FIELD_CODES for error in problem.get("errors", ()))
         assert (response.status_code == 401) == ("www-authenticate" in response.headers)
         if response.status_code in (429, 503):
             assert int(response.headers["retry-after"]) >= 1
@@ -105,20 +107,20 @@ class Contract:
 
 def _check_headers(response: httpx.Response) -> None:
     headers = response.headers
-    assert {name: headers.get(name) for name in _ALWAYS} == _ALWAYS
+    assert {name: headers.get(name) for name in _HEADERS_ALWAYS} == _HEADERS_ALWAYS
     assert headers["content-security-policy"].startswith("default-src 'none'")
     assert str(UUID(headers["x-request-id"])) == headers["x-request-id"]
     assert "server" not in headers
 
 
 def _closed(schemas: dict[str, Any]) -> Iterator[tuple[str, Any]]:
-    """Allow only what is documented: an answer with a field more would tell what nobody meant to tell."""
+    """Forbid undocumented fields, which might expose something."""
     for name, schema in schemas.items():
         closes = schema.get("type") == "object" and schema.get("properties")
         yield name, {**schema, "additionalProperties": False} if closes else schema
 
 
-def _shown(response: httpx.Response) -> str:
+def _described(response: httpx.Response) -> str:
     return (
         f"{response.status_code} to {response.request.method} {response.request.url}: {response.text[:300]}"
     )

@@ -1,4 +1,4 @@
-"""Databases for tests: cloned from a template that is migrated once per schema, gone afterwards."""
+"""Databases for tests, cloned from a template that is migrated once per schema."""
 
 import fcntl
 import hashlib
@@ -41,7 +41,7 @@ class GivenServer:
 
 
 class Databases:
-    """Makes and drops databases on the test server."""
+    """Creates and drops databases on the test server."""
 
     def __init__(self, postgres: PostgresServer) -> None:
         self._postgres = postgres
@@ -49,25 +49,25 @@ class Databases:
 
     @asynccontextmanager
     async def migrated(self) -> AsyncIterator[str]:
-        """Give the DSN of a fresh migrated database."""
+        """Yield the DSN of a new migrated database."""
         template = await self._template()
         async with self._database(f"TEMPLATE {template} STRATEGY file_copy") as dsn:
             yield dsn
 
     @asynccontextmanager
     async def empty(self) -> AsyncIterator[str]:
-        """Give the DSN of a fresh database without any table."""
+        """Yield the DSN of a new database without tables."""
         async with self._database("") as dsn:
             yield dsn
 
     async def clone(self, dsn: str) -> str:
-        """Give the DSN of a copy of a database that nobody is connected to."""
+        """Return the DSN of a copy of a database without connections."""
         name = self._name()
         await self._run(f"CREATE DATABASE {name} TEMPLATE {_database_in(dsn)} STRATEGY file_copy")
         return self._postgres.dsn_for(name)
 
     async def drop_all(self) -> None:
-        """Drop whatever is left."""
+        """Drop all databases that are left."""
         for name in list(self._made):
             await self._drop(name)
 
@@ -82,7 +82,7 @@ class Databases:
 
     async def _template(self) -> str:
         name = f"template_{_schema_digest()}"
-        with _alone(ROOT / "var/test-template.lock"):
+        with _locked(ROOT / "var/test-template.lock"):
             if not await self._exists(name):
                 building = f"{name}_building"
                 await self._run(f"DROP DATABASE IF EXISTS {building} WITH (FORCE)")
@@ -125,19 +125,19 @@ async def empty_all_tables(engine: AsyncEngine) -> None:
 
 
 async def fetch_values(engine: AsyncEngine, statement: str, **values: object) -> list[tuple[object, ...]]:
-    """Look into the database past the application."""
+    """Return rows, past the application."""
     async with engine.connect() as connection:
         return [tuple(row) for row in await connection.execute(text(statement), values)]
 
 
 async def execute(engine: AsyncEngine, statement: str, **values: object) -> None:
-    """Change the database past the application."""
+    """Run a statement, past the application."""
     async with engine.begin() as connection:
         await connection.execute(text(statement), values)
 
 
 async def fingerprint(engine: AsyncEngine) -> list[tuple[object, ...]]:
-    """Give something that differs as soon as an account, or anything that hangs on one, does."""
+    """Return digests of accounts and of everything that belongs to them."""
     tables = ("users", "sessions", "devices", "api_keys", "reset_tokens", "idempotency_keys")
     digests = (f"(SELECT md5(string_agg(t::text, ',' ORDER BY t::text)) FROM {name} t)" for name in tables)
     return await fetch_values(engine, f"SELECT {', '.join(digests)}")
@@ -148,13 +148,13 @@ def _database_in(dsn: str) -> str:
 
 
 def _schema_digest() -> str:
-    """Name a schema by what makes it, so that a changed revision gets a template of its own."""
+    """Return a digest of the revisions, so that a changed one gets a new template."""
     sources = sorted((ROOT / "alembic").rglob("*.py")) + sorted((ROOT / "service/db/migrations").glob("*.py"))
     return hashlib.sha256(b"".join(path.read_bytes() for path in sources)).hexdigest()[:16]
 
 
 @contextmanager
-def _alone(lock: Path) -> Iterator[None]:
+def _locked(lock: Path) -> Iterator[None]:
     with lock.open("w") as file:
         fcntl.flock(file, fcntl.LOCK_EX)
         yield

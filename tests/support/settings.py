@@ -8,6 +8,6 @@ from settings.passwords import PasswordSettings
 
 
 def settings_for_tests(**sections: Any) -> Settings:
-    """Make settings with a hash that costs next to nothing, in the profile that allows it."""
+    """Return settings with a cheap hash, in the profile that permits it."""
     cheap = PasswordSettings(memory_kib=8, iterations=1, workers=2, queue_timeout=timedelta(seconds=30))
     return Settings(**{"profile": "test", "passwords": cheap, **sections})

@@ -24,7 +24,7 @@ class Standby:
         )
 
     def start(self) -> None:
-        """Start it; who wants to connect has to try until it answers."""
+        """Start it; connections succeed some time later."""
         options = (f"unix_socket_directories={self._directory}", "listen_addresses=", "port=5432")
         chosen = [part for option in options for part in ("-c", option)]
         with (self._directory / "log").open("a") as log:
@@ -36,7 +36,7 @@ class Standby:
             )
 
     def stop(self, number: int = signal.SIGINT) -> None:
-        """Stop it, if it runs, and wait for its end."""
+        """Stop it if it runs, and wait for its end."""
         if self._server is not None:
             self._server.send_signal(number)
             self._server.wait(30)

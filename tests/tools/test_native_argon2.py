@@ -1,4 +1,4 @@
-"""argon2 built for one machine: nothing is installed that was not built from the pinned sources and tried."""
+"""Building argon2 for one machine: only a verified build of the pinned sources is installed."""
 
 import subprocess
 from collections.abc import Callable
@@ -13,7 +13,7 @@ Refuses = Callable[[list[str], dict[str, str]], bool]
 
 
 def record(monkeypatch: pytest.MonkeyPatch, refuses: Refuses) -> list[list[str]]:
-    """Run nothing, and give what would have been run."""
+    """Run nothing, and return the commands that would have been run."""
     commands: list[list[str]] = []
 
     def run(command: list[str], *, env: dict[str, str], **_: Any) -> subprocess.CompletedProcess[str]:

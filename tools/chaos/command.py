@@ -13,10 +13,11 @@ from rich.console import Console
 from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
 from tools.chaos.checker import Violation, check, read_state
+from tools.chaos.context import FaultContext, InvariantViolated
 from tools.chaos.environment import ChaosEnvironment, chaos_environment
 from tools.chaos.generator import NO_FAULT, Workload
 from tools.chaos.history import History
-from tools.chaos.nemesis import FAULTS, FaultContext, InvariantViolated
+from tools.chaos.nemesis import FAULTS
 from tools.chaos.report import FaultLog, Report
 
 _MAX_RECOVERY_S: Final = 30.0

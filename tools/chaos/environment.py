@@ -49,7 +49,8 @@ class ChaosEnvironment:
         self.database = DatabaseProbe(self._postgres.dsn)
         self.proxy = Proxy(directory / "proxy", socket_directory_of(self.database.dsn))
         dsn = dsn_through(self.database.dsn, directory / "proxy").replace("user=rollcall", f"user={ROLE}")
-        self.service = ServiceProcess(directory, environment(**_SETTINGS, DATABASE_URL=dsn))
+        settings = environment(**_SETTINGS, DATABASE_URL=dsn)
+        self.service = ServiceProcess(directory, settings, own_session=True)
         self.workers = WorkerPool(self.service, WORKERS)
 
     @property

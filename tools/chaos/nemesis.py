@@ -2,23 +2,20 @@
 
 import asyncio
 import os
-import random
 import resource
 import signal
 from collections.abc import Awaitable, Callable
 from contextlib import AbstractAsyncContextManager, suppress
-from dataclasses import dataclass
 from typing import Final
 
 import asyncpg
 
-from harness.database import DatabaseProbe, failing_writes, holding_lock, read_only
-from harness.http_client import ServiceClient
+from harness.database import failing_writes, holding_lock, read_only
 from harness.processes import children_of, frozen, open_files_of
-from harness.proxy import LostCommits, Proxy
-from harness.service_process import ServiceProcess
-from tools.chaos.environment import ROLE, ChaosEnvironment
-from tools.chaos.generator import PASSWORD, Workload
+from harness.proxy import LostCommits
+from tools.chaos.context import FaultContext, InvariantViolated
+from tools.chaos.environment import ROLE
+from tools.chaos.generator import PASSWORD
 
 _, _MAX_FILES = resource.getrlimit(resource.RLIMIT_NOFILE)
 _FILES_LEFT: Final = 5
@@ -28,42 +25,6 @@ _OTHER_SESSIONS: Final = (
 _END_ALL: Final = f"SELECT pg_terminate_backend(pid) {_OTHER_SESSIONS} AND usename = '{ROLE}'"
 _END_OPEN: Final = f"{_END_ALL} AND state = 'idle in transaction'"
 _FAILING_SHARE: Final = 0.4
-
-
-class InvariantViolated(Exception):
-    """The service did not do what it promises of itself."""
-
-
-@dataclass(frozen=True, slots=True)
-class FaultContext:
-    """What a fault works with."""
-
-    environment: ChaosEnvironment
-    workload: Workload
-    rng: random.Random
-
-    @property
-    def database(self) -> DatabaseProbe:
-        """The database, past service and proxy."""
-        return self.environment.database
-
-    @property
-    def proxy(self) -> Proxy:
-        """The proxy between service and database."""
-        return self.environment.proxy
-
-    @property
-    def service(self) -> ServiceProcess:
-        """The service."""
-        return self.environment.service
-
-    def client(self, address: str = "10.0.0.1") -> ServiceClient:
-        """Return a client with the key of the workload."""
-        return ServiceClient(self.workload.port, self.workload.key, address)
-
-    async def sleep(self, min_s: float, max_s: float) -> None:
-        """Wait for a random time."""
-        await asyncio.sleep(self.rng.uniform(min_s, max_s))
 
 
 Fault = Callable[[FaultContext], Awaitable[None]]
