@@ -5,10 +5,10 @@ from collections.abc import AsyncIterator
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass, replace
 from functools import cache
-from typing import Any, NoReturn
 
 import msgspec
-from litestar import Litestar, Request, asgi
+from litestar import Litestar
+from litestar.enums import ScopeType
 from litestar.types import Receive, Scope, Send
 
 from service.api.authentication import Authenticator
@@ -32,7 +32,11 @@ from settings import Settings
 
 @dataclass(frozen=True, slots=True)
 class Application:
-    """The ASGI application, with the parts it was built from."""
+    """The ASGI application, with the parts it was built from.
+
+    Litestar runs the lifespan. Requests go to the edge and the pipeline: the framework's layers cost a
+    quarter of a read and add nothing to them (docs/decisions/0012-hot-path.md).
+    """
 
     services: Services
     telemetry: RequestTelemetry
@@ -41,8 +45,11 @@ class Application:
     edge: EdgeMiddleware
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Serve one connection of the server."""
-        await self.edge(scope, receive, send)
+        """Serve one request, or the lifespan."""
+        if scope["type"] == ScopeType.HTTP or scope["type"] == ScopeType.WEBSOCKET:
+            await self.edge(scope, receive, send)
+        else:
+            await self.framework(scope, receive, send)
 
     def lifespan(self) -> AbstractAsyncContextManager[None]:
         """Return the context in which the application runs, for callers that are no ASGI server."""
@@ -73,14 +80,10 @@ def create_app(settings: Settings, *, dsn: str | None = None) -> Application:
     authenticator = Authenticator(services.reads, services.last_used)
     pipeline = OperationPipeline(RouteTable(endpoints, providers), authenticator)
     framework = Litestar(
-        [asgi("/", is_mount=True, copy_scope=False)(pipeline.serve)],
-        exception_handlers={Exception: raise_to_edge},
-        lifespan=[lambda _app: _running(services, telemetry)],
-        openapi_config=None,
-        logging_config=None,
+        lifespan=[lambda _app: _running(services, telemetry)], openapi_config=None, logging_config=None
     )
     edge = EdgeMiddleware(
-        framework,
+        pipeline,
         observe=telemetry.observe,
         trusted_proxies=settings.http.trusted_proxies,
         cors_origins=settings.http.cors_origins,
@@ -127,8 +130,3 @@ def _endpoints(settings: Settings) -> list[Endpoint]:
     if settings.metrics.enabled and settings.metrics.port is None:
         endpoints.append(metrics)
     return endpoints
-
-
-def raise_to_edge(_request: Request[Any, Any, Any], error: Exception) -> NoReturn:
-    """Leave an exception of the framework to the edge, which responds and logs it."""
-    raise error

@@ -63,7 +63,6 @@ class RouteTable:
         Raises:
             NotFound: no operation has such a path.
         """
-        path = path.strip("/")
         if (resource := self._exact.get(path)) is not None:
             return resource, ME
         segments = path.split("/")
@@ -76,12 +75,12 @@ class RouteTable:
     def _resource(self, path: str) -> Resource:
         """Return the resource of a path; the first operation of the path makes it."""
         found = _PLACEHOLDER.search(path)
-        exact, template = path.strip("/"), tuple(_PLACEHOLDER.sub("{}", path).strip("/").split("/"))
         if found is None:
-            return self._exact.setdefault(exact, Resource(path, None, {}))
+            return self._exact.setdefault(path, Resource(path, None, {}))
+        template = tuple(_PLACEHOLDER.sub("{}", path).split("/"))
         resource = self._templates.setdefault(template, Resource(path, found[1], {}))
         if found[1] == USER_ID:
-            self._exact[exact.replace(found[0], ME)] = resource
+            self._exact[path.replace(found[0], ME)] = resource
         return resource
 
 

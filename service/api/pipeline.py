@@ -38,7 +38,7 @@ class OperationPipeline:
         self._routes = routes
         self._authenticator = authenticator
 
-    async def serve(self, scope: Scope, receive: Receive, send: Send) -> None:
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Respond to one HTTP request, with a problem document for every error."""
         http = cast(HTTPScope, scope)
         try:

@@ -37,8 +37,8 @@ class OperationRequest:
 
     @property
     def path(self) -> str:
-        """The decoded path as it was sent; a mount of the framework moves its slashes."""
-        return "/" + self.scope["path"].strip("/")
+        """The decoded path as it was sent."""
+        return self.scope["path"]
 
     @property
     def if_match(self) -> str | None:

@@ -1,7 +1,4 @@
-"""The outermost middleware: what holds for every request and every response.
-
-It covers what the router rejects and what the framework gets wrong, as nothing of either is outside it.
-"""
+"""The outermost middleware: what holds for every request and every response."""
 
 import asyncio
 import re
@@ -88,13 +85,11 @@ class EdgeMiddleware:
         self._origins = frozenset(origin.encode("ascii") for origin in cors_origins)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Serve one connection: HTTP or lifespan. WebSockets are rejected."""
+        """Serve one HTTP request. WebSockets are rejected."""
         if scope["type"] == ScopeType.HTTP:
             await self._serve(scope, receive, send)
-        elif scope["type"] == ScopeType.WEBSOCKET:
-            await send({"type": "websocket.close", "code": 1008, "reason": ""})
         else:
-            await self._app(scope, receive, send)
+            await send({"type": "websocket.close", "code": 1008, "reason": ""})
 
     async def _serve(self, scope: HTTPScope, receive: Receive, send: Send) -> None:
         started_at = perf_counter()
