@@ -71,7 +71,8 @@ def run_command(*arguments: str, stdin: str = "", **variables: str) -> subproces
 class ServiceProcess:
     """A server process on a free port of loopback, by default `python -m service serve`.
 
-    Its output is appended to `log`. With `own_session` Ctrl-C does not reach it, and `kill` reaches its workers.
+    Its output is appended to `log`. With `own_session`, Ctrl-C does not reach it and `kill` reaches its
+    workers.
     """
 
     process: subprocess.Popen[bytes]
