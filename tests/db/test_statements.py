@@ -127,7 +127,7 @@ async def test_execute_gives_the_number_of_rows(engine: AsyncEngine) -> None:
 
 
 async def test_violate_a_constraint_of_a_known_name_is_the_refusal_it_means(engine: AsyncEngine) -> None:
-    add = Statement(text("INSERT INTO users (id, login_id, name) VALUES (uuidv7(), 'ada', 'Ada')"))
+    add = Statement(text("INSERT INTO users (id, login_id, name) VALUES (gen_random_uuid(), 'ada', 'Ada')"))
 
     async def add_twice(tx: Tx) -> None:
         await tx.execute(add)
