@@ -129,7 +129,7 @@ async def test_execute_returns_the_number_of_rows(engine: AsyncEngine) -> None:
 
 
 async def test_known_constraint_violation_raises_its_domain_error(engine: AsyncEngine) -> None:
-    add = Statement(text("INSERT INTO users (id, login_id, name) VALUES (uuidv7(), 'ada', 'Ada')"))
+    add = Statement(text("INSERT INTO users (id, login_id, name) VALUES (gen_random_uuid(), 'ada', 'Ada')"))
 
     async def add_twice(tx: Transaction) -> None:
         await tx.execute(add)

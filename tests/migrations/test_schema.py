@@ -19,14 +19,18 @@ DECLARED_TRIGGERS = Path(__file__).parent / "triggers.sql"
 
 
 def dump(dsn: str) -> set[str]:
-    """The statements that make a schema; within one table the order of columns is no matter."""
+    """Return the statements that make a schema; the order of columns does not count.
+
+    Newer minor releases keep a `pg_attver` for each column, which an older pg_dump takes for an option.
+    """
     options = ["--schema-only", "--no-owner", "--restrict-key=x", "--exclude-table=alembic_version"]
     made = subprocess.run(
         [binary("pg_dump"), *options, "--schema=public", dsn], capture_output=True, text=True, check=True
     )
-    statements = re.split(
-        r";\n\n", re.sub(r"^(--.*|\\.*|SET .*|SELECT .*)\n", "", made.stdout, flags=re.MULTILINE)
+    text = re.sub(
+        r"^(--.*|\\.*|SET .*|SELECT .*|.*SET \(pg_attver=.*)\n", "", made.stdout, flags=re.MULTILINE
     )
+    statements = re.split(r";\n\n", text)
     return {_sorted(statement.strip()) for statement in statements if statement.strip()}
 
 

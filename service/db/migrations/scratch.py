@@ -4,9 +4,9 @@ import asyncio
 from asyncio.subprocess import DEVNULL, PIPE
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from pathlib import Path
 from secrets import token_hex
-from tempfile import TemporaryFile
-from typing import IO
+from tempfile import NamedTemporaryFile
 
 from sqlalchemy import text
 from sqlalchemy.exc import DBAPIError
@@ -16,6 +16,8 @@ from service.db.migrations.running import connection_to
 from service.embedded.binaries import binary, environment
 
 _IN_USE = "55006"
+_HEAD_BYTES = 4096
+"""Enough for the settings with which a dump begins."""
 
 
 class CannotCopy(Exception):
@@ -69,18 +71,25 @@ async def _execute(dsn: str, statement: str) -> None:
 
 async def _load_dump(source: str, target: str) -> None:
     """Copy through pg_dump, which takes one consistent picture of a database in use."""
-    with TemporaryFile() as dump:
-        await _run([str(binary("pg_dump")), "--no-owner", "--no-privileges", source], output=dump)
-        dump.seek(0)
-        psql = [str(binary("psql")), "--quiet", "--no-psqlrc", "--set", "ON_ERROR_STOP=1", "--dbname", target]
-        await _run(psql, input_=dump)
+    with NamedTemporaryFile() as dump:
+        await _run("pg_dump", "--no-owner", "--no-privileges", "--file", dump.name, source)
+        _comment_out_new_setting(Path(dump.name))
+        options = ("--quiet", "--no-psqlrc", "--set", "ON_ERROR_STOP=1")
+        await _run("psql", *options, "--file", dump.name, "--dbname", target)
 
 
-async def _run(
-    command: list[str], *, input_: IO[bytes] | None = None, output: IO[bytes] | None = None
-) -> None:
+def _comment_out_new_setting(dump: Path) -> None:
+    """Make a dump fit any server: before 17 they reject this setting, which has its default here."""
+    with dump.open("r+b") as file:
+        head = file.read(_HEAD_BYTES)
+        file.seek(0)
+        file.write(head.replace(b"\nSET transaction_timeout", b"\n--- transaction_timeout"))
+
+
+async def _run(program: str, *arguments: str) -> None:
+    command = (str(binary(program)), *arguments)
     process = await asyncio.create_subprocess_exec(
-        *command, stdin=input_ or DEVNULL, stdout=output or DEVNULL, stderr=PIPE, env=environment()
+        *command, stdin=DEVNULL, stdout=DEVNULL, stderr=PIPE, env=environment()
     )
     _, complaints = await process.communicate()
     if process.returncode != 0:
