@@ -11,9 +11,10 @@ T ?= tests
 PYTEST_WORKERS ?= 2
 ENGINE ?= docker
 IMAGE ?= rollcall:dev
+VERSION = $(shell sed -n 's/^__version__ = "\(.*\)"/\1/p' service/__init__.py)
 
-.PHONY: help install run test check format lint types floors documents migrate rollback revision status plan rehearse \
-	purge-parked admin key image up down doctor fuzz storm prove-failover prove-docs prove-search prove-timing \
+.PHONY: help install run test coverage check api-diff where format documents migrate rollback revision status plan rehearse \
+	purge-parked admin key image up down doctor fuzz chaos storm prove-failover prove-docs prove-search prove-timing \
 	prove-defences bench native-argon2 lock clean
 
 help: ## list the targets
@@ -37,14 +38,24 @@ run: $(VENV)/.runtime ## serve; on an embedded PostgreSQL unless DATABASE_URL is
 test: $(VENV)/.test ## run the test suite; T=tests/api/test_users.py runs a part
 	@mkdir -p var/tmp && PYTEST_DEBUG_TEMPROOT=var/tmp $(BIN)/python -m pytest $(T) $(if $(filter tests,$(T)),-n $(PYTEST_WORKERS),)
 
-check: $(VENV)/.lint ## format, lint, types, floors, migrations and documents in step
+coverage: $(VENV)/.test ## run the suite, measure its branch coverage and hold it to the gate
+	@mkdir -p var/tmp var/coverage && PYTEST_DEBUG_TEMPROOT=var/tmp $(BIN)/python -m pytest $(T) -n $(PYTEST_WORKERS) --cov
+
+check: $(VENV)/.lint ## format, lint, types, layers, migrations and documents in step
 	@$(BIN)/ruff format --check --quiet . || { echo "Run: make format" >&2; exit 1; }
 	@$(BIN)/ruff check --quiet .
+	@for lint in commit markdown_width private_names; do $(BIN)/python -m tools.lints.$$lint || exit 1; done
 	@$(BIN)/mypy
 	@PYTHONPATH=testkit/src $(BIN)/lint-imports --no-cache
 	@$(SERVICE) database check
 	@$(BIN)/python -m settings docs --check
 	@$(BIN)/python -m tools.documents --check
+
+api-diff: $(VENV)/.runtime ## fail if the API breaks a client of another commit: BASE=origin/main
+	@$(BIN)/python -m tools.api_diff --base $(BASE)
+
+where: $(VENV)/.runtime ## where a noun lives, layer by layer: F=recovery
+	@$(BIN)/python -m tools.where $(F)
 
 format: $(VENV)/.lint ## format the code
 	@$(BIN)/ruff format --quiet . && $(BIN)/ruff check --quiet --fix .
@@ -81,7 +92,7 @@ key: $(VENV)/.runtime ## print a new API key: NAME=gateway SCOPES=users:read,ses
 	@$(SERVICE) keys create "$(NAME)" --scopes "$(SCOPES)"
 
 image: ## build the container image; ENGINE=podman, IMAGE=rollcall:dev
-	@$(ENGINE) build --build-arg REVISION=$$(git rev-parse HEAD) -t $(IMAGE) -f Containerfile .
+	@$(ENGINE) build --build-arg REVISION=$$(git rev-parse HEAD) --build-arg VERSION=$(VERSION) -t $(IMAGE) -f Containerfile .
 
 up: ## start PostgreSQL, migrate and serve in containers; PROFILES="monitoring pgbouncer"
 	@$(ENGINE) compose $(foreach profile,$(PROFILES),--profile $(profile)) up --build --detach
@@ -92,8 +103,10 @@ down: ## stop these containers; the data stay
 fuzz: $(VENV)/.test ## send whatever the OpenAPI document allows and forbids, in three roles: MINUTES=5
 	@$(BIN)/python -m tools.fuzz $(if $(MINUTES),--minutes $(MINUTES))
 
-storm: $(VENV)/.runtime ## break everything at random under load, and prove that nothing is lost: MINUTES=10 SEED=1
+chaos: $(VENV)/.test ## inject faults at random under load, and prove that nothing acknowledged is lost: MINUTES=10 SEED=1
 	@$(BIN)/python -m tools.chaos $(if $(MINUTES),--minutes $(MINUTES)) $(if $(SEED),--seed $(SEED))
+
+storm: chaos
 
 prove-failover: $(VENV)/.test ## kill a primary under load and go on with its standby; serve through PgBouncer, which has to be installed
 	@$(BIN)/python -m pytest -m slow -s tests/faults
@@ -104,7 +117,7 @@ prove-docs: $(VENV)/.test ## open the documentation page in a headless Chromium
 prove-search: $(VENV)/.test ## prove that no listing of a million accounts reads or sorts them all
 	@$(BIN)/python -m pytest -m slow tests/db/test_listings.py
 
-prove-timing: $(VENV)/.runtime ## prove that the time of a refused log-in tells nothing: SAMPLES=300
+prove-timing: $(VENV)/.test ## prove that the duration of a rejected login reveals nothing: SAMPLES=300
 	@$(BIN)/python -m tools.timing_proof $(if $(SAMPLES),--samples $(SAMPLES))
 
 prove-defences: $(VENV)/.test ## break each defence once, and see a test fail; run each race a hundred times
@@ -120,8 +133,8 @@ bench/.venv/.installed: bench/requirements.txt
 	@bench/.venv/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes -r $<
 	@touch $@
 
-bench: $(VENV)/.runtime bench/.venv/.installed ## measure against limits and peers, about 35 minutes: ONLY=reading
-	@$(BIN)/python -m bench $(if $(ONLY),--only $(ONLY))
+bench: $(VENV)/.test $(if $(BASE),,bench/.venv/.installed) ## measure against limits and peers, about 35 minutes: ONLY=reading; or against a commit: BASE=v0.1.0
+	@$(BIN)/python -m bench $(if $(BASE),compare --base $(BASE),$(if $(ONLY),--only $(ONLY)))
 
 native-argon2: $(VENV)/.runtime ## build argon2 for this machine: twice the hashes a second; UNDO=1: the wheel
 	@$(BIN)/python tools/native_argon2.py $(if $(UNDO),--undo)
@@ -132,4 +145,4 @@ lock: $(VENV)/.lint ## resolve the dependencies anew and pin them with hashes
 			--generate-hashes --no-emit-index-url --no-emit-find-links --no-header --quiet --upgrade || exit 1; done
 
 clean: ## remove the environment and caches; the embedded database stays
-	@rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache var/test-postgres var/test-testkit var/tmp
+	@rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache var/test-postgres var/test-testkit var/tmp var/coverage

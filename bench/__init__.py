@@ -1,1 +1,1 @@
-"""Measures Rollcall against its limits and its peers; see README.md beside this file."""
+"""Benchmarks of Rollcall against baselines, peers and other checkouts; see README.md."""

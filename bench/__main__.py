@@ -1,25 +1,35 @@
-"""`python -m bench`: measure, and write bench/results."""
+"""`python -m bench`: measure against limits and peers, or this checkout against another one."""
 
 import argparse
 import subprocess
 from collections.abc import Callable
 
-from bench import fixtures, footprint, hashing, reading, report, scale, servers, serving, sessions
-from bench.figures import Figure, Plan, say
+from bench import compare, fixtures, footprint, hashing, reading, report, scale, servers, serving, sessions
+from bench.comparison import Comparison, Plan, say
+from harness.service_process import ROOT
 from service.embedded.binaries import binary
 
 PARTS = ("reading", "hashing", "footprint", "scale", "sessions", "serving")
 
 
 def main() -> int:
-    """Give 0 whatever the figures are: a missed goal is a result, and not a failure of the measurement."""
+    """Return 0 whatever was measured: a missed goal is a result, and not a failure of the measurement."""
     arguments = _arguments()
     plan = Plan(arguments.rounds, arguments.seconds, arguments.rows, arguments.sessions)
-    figures: list[Figure] = []
+    if arguments.command == "compare":
+        comparisons = compare.compare(arguments.base, plan, arguments.operation)
+    else:
+        comparisons = _measure(plan, arguments.only)
+    print(report.table(comparisons))
+    return 0
+
+
+def _measure(plan: Plan, only: list[str] | None) -> list[Comparison]:
+    comparisons: list[Comparison] = []
     with fixtures.database_server() as server:
         say(f"Making a database of {fixtures.ACCOUNTS:,} accounts")
         dsn = fixtures.fresh_database(server, "bench", accounts=fixtures.ACCOUNTS)
-        parts: dict[str, Callable[[], list[Figure]]] = {
+        parts: dict[str, Callable[[], list[Comparison]]] = {
             "reading": lambda: reading.measure(dsn, plan),
             "hashing": lambda: hashing.measure(dsn, plan),
             "footprint": lambda: footprint.measure(dsn, plan),
@@ -27,14 +37,13 @@ def main() -> int:
             "sessions": lambda: sessions.measure(server, plan),
             "serving": lambda: serving.measure(dsn, plan),
         }
-        for name in arguments.only or parts:
+        for name in only or parts:
             say(f"Measuring: {name}")
-            figures += parts[name]()
-            if not arguments.only:  # part by part, so that an interrupted run leaves what it has
-                report.write(figures, plan, _postgres(), servers.PEERS_PYTHON)
-                say(f"Written: {report.RESULTS.relative_to(servers.ROOT)}")
-    print(report.table(figures))
-    return 0
+            comparisons += parts[name]()
+            if not only:  # part by part, so that an interrupted run leaves what it has
+                report.write(comparisons, plan, _postgres(), servers.PEERS_PYTHON)
+                say(f"Written: {report.RESULTS.relative_to(ROOT)}")
+    return comparisons
 
 
 def _arguments() -> argparse.Namespace:
@@ -47,6 +56,13 @@ def _arguments() -> argparse.Namespace:
         "--only", action="append", choices=PARTS,
         help="measure a part, without writing results",
     )  # fmt: skip
+    comparing = parser.add_subparsers(dest="command").add_parser(
+        "compare", help="measure this checkout against another one, on the terminal only"
+    )
+    comparing.add_argument("--base", required=True, help="the directory of a checkout, or a commit")
+    comparing.add_argument(
+        "--operation", action="append", choices=list(compare.OPERATIONS), help="measure this one alone"
+    )
     return parser.parse_args()
 
 

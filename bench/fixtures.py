@@ -1,18 +1,20 @@
-"""The data that is asked for: accounts, sessions and keys with tokens that can be told from their number."""
+"""Databases of accounts, sessions and keys whose tokens follow from their number, and requests with them."""
 
 import asyncio
 import json
 import subprocess
 import sys
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from hashlib import sha256
+from pathlib import Path
 from typing import Any
 
 import argon2
 import asyncpg
 
-from bench.servers import ROOT, STATE
+from bench.servers import STATE
+from harness.service_process import ROOT, bare_environment
 from service.embedded.server import EmbeddedPostgres
 
 PASSWORD = "mauve otter sings at dawn"
@@ -22,7 +24,7 @@ PASSWORD_HASH = HASHER.hash(PASSWORD)
 KEY = f"rck_{0:043d}"
 ACCOUNTS = 100_000
 LOGINS = 4_000
-"""How many of the accounts have a password; enough that no two log-ins of one meet."""
+"""So many of the accounts have a password: enough that an account never logs in twice at once."""
 
 _USERS = """
     INSERT INTO users (id, name, login_id, created_at, password_hash)
@@ -44,7 +46,7 @@ _KEY = """
 
 
 Fill = Callable[[str], None]
-"""Fills the database of a DSN."""
+"""Adds rows to the database of a DSN."""
 
 
 @contextmanager
@@ -55,13 +57,20 @@ def database_server() -> Iterator[EmbeddedPostgres]:
         yield server
 
 
-def fresh_database(server: EmbeddedPostgres, name: str, *, accounts: int, with_sessions: bool = True) -> str:
-    """Make a migrated database with that many accounts, and give its DSN."""
+def fresh_database(
+    server: EmbeddedPostgres,
+    name: str,
+    *,
+    accounts: int,
+    with_sessions: bool = True,
+    checkout: Path = ROOT,
+) -> str:
+    """Make a database with the schema of a checkout and that many accounts; return its DSN."""
     statements(
         server.dsn_for("postgres"), f"DROP DATABASE IF EXISTS {name} WITH (FORCE)", f"CREATE DATABASE {name}"
     )
     dsn = server.dsn_for(name)
-    migrate(dsn)
+    migrate(dsn, checkout)
     asyncio.run(_fill(dsn, accounts, with_sessions))
     return dsn
 
@@ -69,13 +78,13 @@ def fresh_database(server: EmbeddedPostgres, name: str, *, accounts: int, with_s
 def kept_database(
     server: EmbeddedPostgres, name: str, *, accounts: int, made_as: str = "", fill: Fill | None = None
 ) -> str:
-    """Give the DSN of a database that an earlier run has made, or make it: ten million rows take minutes.
+    """Return the DSN of a database that an earlier run made, or make it: ten million rows take minutes.
 
-    `made_as` tells what `fill` adds to the accounts; an earlier run's has to have been the same.
+    `made_as` describes what `fill` adds to the accounts; it is made anew if an earlier run's differs.
     """
     dsn, made_as = server.dsn_for(name), f"{accounts} accounts{made_as}"
-    asked = f"SELECT shobj_description(oid, 'pg_database') FROM pg_database WHERE datname = '{name}'"
-    if asyncio.run(_value(server.dsn_for("postgres"), asked)) != made_as:
+    query = f"SELECT shobj_description(oid, 'pg_database') FROM pg_database WHERE datname = '{name}'"
+    if asyncio.run(_value(server.dsn_for("postgres"), query)) != made_as:
         fresh_database(server, name, accounts=accounts, with_sessions=False)
         if fill is not None:
             fill(dsn)
@@ -92,10 +101,11 @@ async def _value(dsn: str, query: str) -> object:
         await connection.close()
 
 
-def migrate(dsn: str) -> None:
+def migrate(dsn: str, checkout: Path = ROOT) -> None:
+    """Bring a database to the newest schema of a checkout."""
     subprocess.run(
         [sys.executable, "-m", "service", "database", "migrate"],
-        cwd=ROOT, env={"PATH": "/usr/bin:/bin", "DATABASE_URL": dsn}, check=True, capture_output=True,
+        cwd=STATE, env=bare_environment(checkout, DATABASE_URL=dsn), check=True, capture_output=True,
     )  # fmt: skip
 
 
@@ -152,51 +162,64 @@ def get(path: str, token: str) -> bytes:
 
 
 def reads(path: str, count: int = 1000) -> list[bytes]:
-    """Reads by as many different callers."""
+    """Return reads by as many different callers."""
     step = ACCOUNTS // count
     return [get(path, session_token(number)) for number in range(step, ACCOUNTS + 1, step)]
 
 
 def introspections(count: int = 1000) -> list[bytes]:
+    """Return introspections of as many different tokens by a service's key."""
     step = ACCOUNTS // count
     return [
-        _post(
-            "/v1/introspect", f"token={session_token(number)}".encode(), "application/x-www-form-urlencoded"
+        _request(
+            "POST",
+            "/v1/introspect",
+            f"token={session_token(number)}".encode(),
+            "application/x-www-form-urlencoded",
         )
         for number in range(step, ACCOUNTS + 1, step)
     ]
 
 
-def logins() -> list[bytes]:
-    """A log-in of every account that has a password."""
-    return [login(login_id(number)) for number in range(1, LOGINS + 1)]
+def updates(names: tuple[str, ...] = ("One", "Two"), count: int = 1000) -> list[bytes]:
+    """Return changes of the names of as many accounts by their owners, to each of these names."""
+    return [
+        _json("PATCH", "/v1/users/me", {"name": name}, session_token(number))
+        for name in names
+        for number in range(1, count + 1)
+    ]
+
+
+def logins(first: int = 1, last: int = LOGINS) -> list[bytes]:
+    """Return a log-in of each of the accounts with a password."""
+    return [login(login_id(number)) for number in range(first, last + 1)]
 
 
 def login(name: str) -> bytes:
-    return _json("/v1/sessions", {"login_id": name, "password": PASSWORD})
+    return _json("POST", "/v1/sessions", {"login_id": name, "password": PASSWORD})
 
 
-def creations(prefix: str, count: int) -> list[bytes]:
-    """Creations of accounts that do not exist yet."""
+def creations(prefix: str, count: int, **more: str) -> list[bytes]:
+    """Return creations of accounts that do not exist yet, without a password unless it is given."""
     return [
-        _json("/v1/users", {"login_id": f"{prefix}{number}", "name": "New User", "password": PASSWORD})
+        _json("POST", "/v1/users", {"login_id": f"{prefix}{number}", "name": "New User", **more})
         for number in range(count)
     ]
 
 
-def in_turn(requests: Iterable[bytes], offset: int) -> list[bytes]:
-    """The same requests, beginning with another one."""
-    listed = list(requests)
-    return listed[offset % len(listed) :] + listed[: offset % len(listed)]
+def rotated(requests: list[bytes], offset: int) -> list[bytes]:
+    """Return the same requests in the same order, beginning with another one."""
+    start = offset % len(requests)
+    return requests[start:] + requests[:start]
 
 
-def _json(path: str, body: dict[str, Any]) -> bytes:
-    return _post(path, json.dumps(body).encode(), "application/json")
+def _json(method: str, path: str, body: dict[str, Any], token: str = KEY) -> bytes:
+    return _request(method, path, json.dumps(body).encode(), "application/json", token)
 
 
-def _post(path: str, body: bytes, media_type: str) -> bytes:
+def _request(method: str, path: str, body: bytes, media_type: str, token: str = KEY) -> bytes:
     head = (
-        f"POST {path} HTTP/1.1\r\nHost: 127.0.0.1\r\nAuthorization: Bearer {KEY}\r\n"
+        f"{method} {path} HTTP/1.1\r\nHost: 127.0.0.1\r\nAuthorization: Bearer {token}\r\n"
         f"Content-Type: {media_type}\r\nContent-Length: {len(body)}\r\n\r\n"
     )
     return head.encode() + body

@@ -1,4 +1,4 @@
-"""Memory of a worker, and the time to the first answer."""
+"""Memory of a worker, and time from the start to the first response."""
 
 import subprocess
 import sys
@@ -6,26 +6,28 @@ import time
 from contextlib import ExitStack
 
 from bench import fixtures, load, servers
-from bench.figures import Figure, Plan, interleaved
+from bench.comparison import Comparison, Plan, interleaved
 from service.embedded.server import EmbeddedPostgres
 
 REQUESTS = 100_000
 
 
-def measure(dsn: str, plan: Plan) -> list[Figure]:
+def measure(dsn: str, plan: Plan) -> list[Comparison]:
     return [*_memory(dsn), _start(plan)]
 
 
-def _memory(dsn: str) -> list[Figure]:
-    idle = Figure("resident memory of a worker, idle", "a bare Litestar route", "MiB", 1.5, at_least=False)
-    used = Figure(
+def _memory(dsn: str) -> list[Comparison]:
+    idle = Comparison(
+        "resident memory of a worker, idle", "a bare Litestar route", "MiB", 1.5, at_least=False
+    )
+    used = Comparison(
         "resident memory after 100 k requests",
         "a bare Litestar route after as many",
         "MiB",
         1.5,
         at_least=False,
     )
-    growth = Figure(
+    growth = Comparison(
         "its growth from 10 k to 100 k requests", "the memory at 10 k", "MiB", 1.05, at_least=False
     )
     with ExitStack() as stack:
@@ -44,11 +46,11 @@ def _memory(dsn: str) -> list[Figure]:
 def _send(server: servers.Server, count: int) -> None:
     requests, sent = fixtures.reads("/v1/users/me"), 0
     while sent < count:
-        sent += load.full_speed(server.port, requests, connections=32, seconds=2).answers
+        sent += load.full_speed(server.port, requests, connections=32, seconds=2).responses
 
 
-def _start(plan: Plan) -> Figure:
-    figure = Figure(
+def _start(plan: Plan) -> Comparison:
+    comparison = Comparison(
         "start to the first 200, migrated embedded database",
         'python -c "import litestar, sqlalchemy" + PostgreSQL start', "s", 2.0, at_least=False,
     )  # fmt: skip
@@ -72,5 +74,5 @@ def _start(plan: Plan) -> Figure:
         return taken
 
     for seen in interleaved(plan.rounds, "start", {"Rollcall": serve, "its parts": parts}):
-        figure.add(seen["Rollcall"], seen["its parts"])
-    return figure
+        comparison.add(seen["Rollcall"], seen["its parts"])
+    return comparison

@@ -1,4 +1,4 @@
-"""`python -m bench.replica`: what a read from a standby costs beside the same read from the primary."""
+"""`python -m bench.replica`: the cost of a read from a standby beside that of a read from the primary."""
 
 import asyncio
 import tempfile
@@ -13,7 +13,7 @@ import httpx
 from service.db.core.replica import Outcome, Replica
 from service.db.migrations.running import upgrade
 from service.db.reads import Reads
-from service.domain.users import Role
+from service.domain.users import UserRole
 from service.domain.wal_position import WalPosition
 from service.embedded.server import EmbeddedPostgres
 from service.security.tokens import SESSION_PREFIX, digest_of
@@ -28,57 +28,57 @@ Read = Callable[[], Awaitable[object]]
 
 
 async def main() -> None:
-    """Print the median of many rounds, in which the ways take turns, one read at a time and many at once."""
+    """Print the median of many interleaved rounds, one read at a time and many concurrently."""
     async with _pair() as (service, replica):
         async with httpx.AsyncClient(trust_env=False) as unused:  # accounts are made past the API
-            account = await Api(unused, service).account("ada", role=Role.ADMIN)
-        ways = await _ways(service, replica, account)
+            account = await Api(unused, service).account("ada", role=UserRole.ADMIN)
+        reads = await _reads(service, replica, account)
         for at_once in (1, READS):
-            taken: dict[str, list[float]] = {name: [] for name in ways}
+            taken: dict[str, list[float]] = {name: [] for name in reads}
             for _ in range(ROUNDS):
-                for name, read in ways.items():
+                for name, read in reads.items():
                     taken[name].append(await _time(read, at_once))
             for name, spans in taken.items():
-                print(f"{at_once:3} at once  {median(spans) * 1e6:6.0f} µs  {name}")
+                print(f"{at_once:3} concurrently  {median(spans) * 1e6:6.0f} µs  {name}")
 
 
-async def _ways(service: Services, replica: Replica, account: Account) -> dict[str, Read]:
+async def _reads(service: Services, replica: Replica, account: Account) -> dict[str, Read]:
     digest = digest_of(account.token, SESSION_PREFIX)
     assert digest is not None
-    plain, telling = Reads(service.read_pool), service.reads
+    plain, routed = Reads(service.read_pool), service.reads
     while not replica.is_healthy:
         await replica.probe()
-    caller = await telling.sessions.find_open(digest)
+    caller = await routed.sessions.find_open(digest)
     assert caller is not None
     wal_position = caller.wal_position
     assert wal_position is not None
     while not replica.outcomes[Outcome.ANSWERED]:
-        await telling.at(wal_position).users.get(account.id)
+        await routed.at(wal_position).users.get(account.id)
 
-    async def ask_and_read() -> None:
-        replica._reached.clear()  # noqa: SLF001 - as after a write: it has to be asked
-        await telling.at(wal_position).users.get(account.id)
+    async def read_after_a_write() -> None:
+        replica._reached.clear()  # noqa: SLF001 - as after a write: the position must be queried
+        await routed.at(wal_position).users.get(account.id)
 
     return {
-        "account from the primary": lambda: plain.users.get(account.id),
-        "account from the replica, known to be far enough": lambda: telling.at(wal_position).users.get(
+        "user from the primary": lambda: plain.users.get(account.id),
+        "user from the replica, known to have caught up": lambda: routed.at(wal_position).users.get(
             account.id
         ),
-        "account from the replica, asked first how far it is": ask_and_read,
-        "account from the primary, as the replica is behind": lambda: telling.at(
+        "user from the replica, after a query of its position": read_after_a_write,
+        "user from the primary, because the replica is behind": lambda: routed.at(
             WalPosition(wal_position.timeline, wal_position.position + 2**40)
         ).users.get(account.id),
         "authentication": lambda: plain.sessions.find_open(digest),
-        "authentication that tells the moment": lambda: telling.sessions.find_open(digest),
+        "authentication with WAL position": lambda: routed.sessions.find_open(digest),
     }
 
 
 async def _time(read: Read, at_once: int) -> float:
-    await read()  # whoever is the first to find the replica behind gives it 15 ms to follow
-    begun = perf_counter()
+    await read()  # the first read that finds the replica behind waits 15 ms for it
+    started_at = perf_counter()
     for _ in range(READS // at_once):
         await asyncio.gather(*(read() for _ in range(at_once)))
-    return (perf_counter() - begun) / READS
+    return (perf_counter() - started_at) / READS
 
 
 @asynccontextmanager

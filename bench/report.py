@@ -1,4 +1,4 @@
-"""The results as JSON for programs, as a table and a plot for people."""
+"""The results as JSON, as a table and as a plot."""
 
 import json
 import os
@@ -14,21 +14,24 @@ from statistics import median
 from xml.sax.saxutils import escape
 
 from bench import load
-from bench.figures import Figure, Plan
+from bench.comparison import Comparison, Plan
 
 RESULTS = Path(__file__).with_name("results")
 PACKAGES = ("litestar", "uvicorn", "uvloop", "httptools", "sqlalchemy", "asyncpg", "msgspec", "argon2-cffi")
 PEER_PACKAGES = ("fastapi", "advanced-alchemy", "litestar", "sqlalchemy", "asyncpg", "uvicorn", "granian")
 
 
-def write(figures: list[Figure], plan: Plan, postgres: str, peers_python: Path) -> None:
-    """Write everything that was measured, the goals that were missed too."""
+def write(comparisons: list[Comparison], plan: Plan, postgres: str, peers_python: Path) -> None:
+    """Write all results, missed goals included."""
     RESULTS.mkdir(exist_ok=True)
     about = _machine(plan, postgres, peers_python)
-    told = [{**asdict(figure), "ratio": figure.ratio, "is_met": figure.is_met} for figure in figures]
-    (RESULTS / "results.json").write_text(json.dumps({"about": about, "figures": told}, indent=1) + "\n")
-    (RESULTS / "results.md").write_text(_markdown(figures, about))
-    (RESULTS / "results.svg").write_text(_svg(figures))
+    rows = [
+        {**asdict(comparison), "ratio": comparison.ratio, "is_met": comparison.is_met}
+        for comparison in comparisons
+    ]
+    (RESULTS / "results.json").write_text(json.dumps({"about": about, "comparisons": rows}, indent=1) + "\n")
+    (RESULTS / "results.md").write_text(_markdown(comparisons, about))
+    (RESULTS / "results.svg").write_text(_svg(comparisons))
 
 
 def _load_average() -> list[float]:
@@ -38,24 +41,32 @@ def _load_average() -> list[float]:
 LOAD_BEFORE = _load_average()
 
 
-def table(figures: Iterable[Figure]) -> str:
+def table(comparisons: Iterable[Comparison]) -> str:
     lines = [
         "| figure | Rollcall | measured against | theirs | ratio | goal | |",
         "|---|---|---|---|---|---|---|",
     ]
-    lines += [
-        f"| {figure.name} | {_number(median(figure.ours))} {figure.unit} | {figure.against} "
-        f"| {_number(median(figure.theirs))} {figure.unit} | {figure.ratio_text} | {figure.goal_text} "
-        f"| {_verdict(figure)} |"
-        for figure in figures
-    ]
-    return "\n".join(lines)
+    return "\n".join([*lines, *map(_row, comparisons)])
 
 
-def _verdict(figure: Figure) -> str:
-    if figure.goal is None:
+def _row(comparison: Comparison) -> str:
+    ours, theirs = _number(median(comparison.ours)), _number(median(comparison.theirs))
+    cells = (
+        comparison.name,
+        f"{ours} {comparison.unit}",
+        comparison.against,
+        f"{theirs} {comparison.unit}",
+        comparison.ratio_text,
+        comparison.goal_text,
+        _verdict(comparison),
+    )
+    return f"| {' | '.join(cells)} |"
+
+
+def _verdict(comparison: Comparison) -> str:
+    if comparison.goal is None:
         return ""
-    return "met" if figure.is_met else "**missed**"
+    return "met" if comparison.is_met else "**missed**"
 
 
 def _machine(plan: Plan, postgres: str, peers_python: Path) -> dict[str, object]:
@@ -78,9 +89,9 @@ def _machine(plan: Plan, postgres: str, peers_python: Path) -> dict[str, object]
 
 
 def _versions_in(python: Path) -> dict[str, str]:
-    asked = f"from importlib.metadata import version; print(*map(version, {PEER_PACKAGES!r}))"
-    told = subprocess.run([str(python), "-c", asked], check=True, capture_output=True, text=True).stdout
-    return dict(zip(PEER_PACKAGES, told.split(), strict=True))
+    program = f"from importlib.metadata import version; print(*map(version, {PEER_PACKAGES!r}))"
+    printed = subprocess.run([str(python), "-c", program], check=True, capture_output=True, text=True).stdout
+    return dict(zip(PEER_PACKAGES, printed.split(), strict=True))
 
 
 def _processor() -> str:
@@ -93,13 +104,13 @@ def _processor() -> str:
     )
 
 
-def _markdown(figures: list[Figure], about: dict[str, object]) -> str:
-    goals = [figure for figure in figures if figure.goal is not None]
-    missed = sum(not figure.is_met for figure in goals)
+def _markdown(comparisons: list[Comparison], about: dict[str, object]) -> str:
+    goals = [comparison for comparison in comparisons if comparison.goal is not None]
+    missed = sum(not comparison.is_met for comparison in goals)
     facts = "\n".join(f"- {name.replace('_', ' ')}: {_fact(value)}" for name, value in about.items())
     return (
         "# Measured\n\nMedians of interleaved rounds; a ratio is taken within each round. "
-        f"{len(goals)} goals, {missed} missed.\n\n![ratios](results.svg)\n\n{table(figures)}\n\n"
+        f"{len(goals)} goals, {missed} missed.\n\n![ratios](results.svg)\n\n{table(comparisons)}\n\n"
         f"## Where\n\n{facts}\n"
     )
 
@@ -114,9 +125,13 @@ def _number(value: float) -> str:
     return f"{value:,.0f}" if value >= 100 else f"{value:.3g}"
 
 
-def _svg(figures: list[Figure]) -> str:
-    """Draw each ratio as a bar from its goal: to the right is better, whatever the goal asks for."""
-    drawn = [(figure, figure.goal) for figure in figures if figure.goal and not figure.is_difference]
+def _svg(comparisons: list[Comparison]) -> str:
+    """Draw each ratio as a bar from its goal; right is better, whichever way the goal points."""
+    drawn = [
+        (comparison, comparison.goal)
+        for comparison in comparisons
+        if comparison.goal and not comparison.is_difference
+    ]
     row, label, middle, width = 20, 560, 800, 1040
     height = row * len(drawn) + 50
     parts = [
@@ -125,18 +140,18 @@ def _svg(figures: list[Figure]) -> str:
         f'<rect width="{width}" height="{height}" fill="white"/>',
         f'<text x="{middle}" y="16" text-anchor="middle">the goal; right is better</text>',
     ]
-    for number, (figure, goal) in enumerate(drawn):
+    for number, (comparison, goal) in enumerate(drawn):
         y = 30 + number * row
-        better = figure.ratio / goal if figure.at_least else goal / max(figure.ratio, 1e-9)
+        better = comparison.ratio / goal if comparison.at_least else goal / max(comparison.ratio, 1e-9)
         length = max(-220.0, min(220.0, 60 * log10(max(better, 1e-9)) / log10(2)))
-        colour = "#2a7f4f" if figure.is_met else "#b3402a"
+        colour = "#2a7f4f" if comparison.is_met else "#b3402a"
         x = middle + min(0.0, length)
-        parts.append(f'<text x="{label}" y="{y + 11}" text-anchor="end">{escape(_label(figure))}</text>')
+        parts.append(f'<text x="{label}" y="{y + 11}" text-anchor="end">{escape(_label(comparison))}</text>')
         parts.append(f'<rect x="{x:.0f}" y="{y}" width="{abs(length):.0f}" height="14" fill="{colour}"/>')
     parts.append(f'<line x1="{middle}" y1="24" x2="{middle}" y2="{height - 20}" stroke="black"/></svg>')
     return "\n".join(parts) + "\n"
 
 
-def _label(figure: Figure) -> str:
-    against = "limit" if "raw asyncpg" in figure.against else figure.against
-    return f"{figure.name} ÷ {against}: {figure.ratio_text} (goal {figure.goal_text})"[:110]
+def _label(comparison: Comparison) -> str:
+    against = "baseline" if "raw asyncpg" in comparison.against else comparison.against
+    return f"{comparison.name} ÷ {against}: {comparison.ratio_text} (goal {comparison.goal_text})"[:110]

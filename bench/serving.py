@@ -1,15 +1,15 @@
-"""The same service under two servers: as it is served, by uvicorn, and under granian."""
+"""The service under uvicorn, as in production, and under granian."""
 
 import socket
 from contextlib import ExitStack
 
 from bench import fixtures, load, servers
-from bench.figures import Figure, Plan, say
+from bench.comparison import Comparison, Plan, say
 
 PATH = "/v1/users/me"
 CONNECTIONS = (32, 128)
 GRANIAN = "the same under granian"
-_ANSWER_WITHIN_S = 5.0
+_RESPONSE_TIMEOUT_S = 5.0
 _BODY = b"token=unknown"
 _HEAD = b"POST /v1/introspect HTTP/1.1\r\n"
 _FIELDS = (
@@ -35,24 +35,24 @@ RAW = {
     "a bare line feed after a header": _START + b"X-A: b\nX-B: c\r\n" + _LENGTH + b"\r\n" + _BODY,
     "a space before the colon": _START + b"Content-Length : 13\r\n\r\n" + _BODY,
 }
-"""The same introspection, well-formed and then not."""
+"""One introspection, well-formed and malformed."""
 
 
-def measure(dsn: str, plan: Plan) -> list[Figure]:
+def measure(dsn: str, plan: Plan) -> list[Comparison]:
     with ExitStack() as stack:
         running = {
             "uvicorn": stack.enter_context(servers.rollcall(dsn, "uvicorn")),
             "granian": stack.enter_context(servers.under_granian(dsn)),
         }
-        figures = [figure for count in CONNECTIONS for figure in _compare(running, count, plan)]
+        comparisons = [comparison for count in CONNECTIONS for comparison in _compare(running, count, plan)]
         print(_strictness(running))
-    return figures
+    return comparisons
 
 
-def _compare(running: dict[str, servers.Server], connections: int, plan: Plan) -> list[Figure]:
+def _compare(running: dict[str, servers.Server], connections: int, plan: Plan) -> list[Comparison]:
     what = f"GET {PATH} under uvicorn, {connections} connections"
     units = {"": "/s", ": p99": "ms", ": processor time": "µs"}
-    figures = [Figure(what + name, GRANIAN, unit, None) for name, unit in units.items()]
+    comparisons = [Comparison(what + name, GRANIAN, unit, None) for name, unit in units.items()]
     for number in range(plan.rounds + 1):
         seen = {name: _load(server, connections, plan) for name, server in running.items()}
         if number == 0:
@@ -62,36 +62,36 @@ def _compare(running: dict[str, servers.Server], connections: int, plan: Plan) -
             for name, (rate, p99, spent) in seen.items()
         )
         say(f"  {what}, round {number} of {plan.rounds}: " + ", ".join(shown))
-        for figure, ours, theirs in zip(figures, seen["uvicorn"], seen["granian"], strict=True):
-            figure.add(ours, theirs)
-    return figures
+        for comparison, ours, theirs in zip(comparisons, seen["uvicorn"], seen["granian"], strict=True):
+            comparison.add(ours, theirs)
+    return comparisons
 
 
 def _load(server: servers.Server, connections: int, plan: Plan) -> tuple[float, float, float]:
-    """Requests a second, their p99 in ms, and the server's processor time for one in µs."""
+    """Return requests a second, their p99 in ms, and the server's processor time of one in µs."""
     before, requests = server.processor_s(), fixtures.reads(PATH)
-    outcome = load.full_speed(server.port, requests, connections=connections, seconds=plan.seconds)
-    if outcome.refused:
-        raise RuntimeError(f"{server.name} refused {outcome.refused} of {outcome.answers} requests")
-    return outcome.rate, outcome.p99_ms, (server.processor_s() - before) / outcome.answers * 1e6
+    result = load.full_speed(server.port, requests, connections=connections, seconds=plan.seconds)
+    if result.rejected:
+        raise RuntimeError(f"{server.name} rejected {result.rejected} of {result.responses} requests")
+    return result.rate, result.p99_ms, (server.processor_s() - before) / result.responses * 1e6
 
 
 def _strictness(running: dict[str, servers.Server]) -> str:
-    """What each server and our boundary behind it answer to what should not be answered."""
+    """Return a table of the responses of both servers to malformed requests."""
     rows = [
-        f"| {what} | " + " | ".join(_answer(server, raw) for server in running.values()) + " |"
+        f"| {what} | " + " | ".join(_status_of(server, raw) for server in running.values()) + " |"
         for what, raw in RAW.items()
     ]
     return "\n".join([f"| request | {' | '.join(running)} |", "|---|---|---|", *rows])
 
 
-def _answer(server: servers.Server, raw: bytes) -> str:
-    with socket.create_connection(("127.0.0.1", server.port), timeout=_ANSWER_WITHIN_S) as connection:
+def _status_of(server: servers.Server, raw: bytes) -> str:
+    with socket.create_connection(("127.0.0.1", server.port), timeout=_RESPONSE_TIMEOUT_S) as connection:
         try:
             connection.sendall(raw)
             started = connection.recv(12)
         except TimeoutError:
             return "nothing"
         except ConnectionError:
-            return "hangs up"
-    return started[9:12].decode() or "hangs up"
+            return "disconnects"
+    return started[9:12].decode() or "disconnects"

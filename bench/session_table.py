@@ -1,4 +1,4 @@
-"""A database with millions of sessions, kept for the next run, and what a run adds to it."""
+"""A database with millions of sessions, kept for the next run, and rows that each run adds."""
 
 import asyncio
 import time
@@ -19,8 +19,8 @@ _INDEXES = """
     FROM pg_index LEFT JOIN pg_constraint ON conindid = indexrelid AND conrelid = indrelid
     WHERE indrelid = 'sessions'::regclass
 """
-# One for each account, in the order of thirty days of log-ins: after $1 others, and of $2 in the end. One
-# account in a hundred has another, whose end has come.
+# One for each account, spread over thirty days, after $1 others and of $2 in total. One account in a hundred
+# has another one, which has expired.
 _SESSIONS = """
     INSERT INTO sessions (
         id, user_id, token_digest, created_at, last_used_at, expires_at, idle_expires_at, user_agent, ip
@@ -46,7 +46,7 @@ _MORE = """
 
 
 def kept(server: EmbeddedPostgres, name: str, *, sessions: int) -> str:
-    """Give the DSN of a database with that many live sessions; it is made when no earlier run has made it."""
+    """Return the DSN of a database with that many valid sessions, made unless an earlier run made it."""
     return fixtures.kept_database(
         server, name, accounts=sessions // PER_ACCOUNT, made_as=f", {sessions} sessions",
         fill=lambda dsn: asyncio.run(_fill(dsn, sessions)),
@@ -54,7 +54,7 @@ def kept(server: EmbeddedPostgres, name: str, *, sessions: int) -> str:
 
 
 async def _fill(dsn: str, sessions: int) -> None:
-    """Give each account its sessions, their heap in the order of time, their indexes built at the end."""
+    """Insert the sessions of each account, in the order of time; build the indexes at the end."""
     connection = await asyncpg.connect(dsn, command_timeout=3600)
     try:
         await connection.execute(
@@ -62,25 +62,25 @@ async def _fill(dsn: str, sessions: int) -> None:
         )
         indexes = await connection.fetch(_INDEXES)
         for index in indexes:
-            await connection.execute(_dropping(index))
+            await connection.execute(_drop_index(index))
         accounts = await connection.fetchval("SELECT count(*) FROM users")
         for before in range(0, sessions, accounts):
             await connection.execute(_SESSIONS, before, sessions, AGENT)
         for index in indexes:
-            await connection.execute(_making(index))
+            await connection.execute(_create_index(index))
         await connection.execute("VACUUM ANALYZE")
         await connection.execute("CHECKPOINT")
     finally:
         await connection.close()
 
 
-def _dropping(index: asyncpg.Record) -> str:
+def _drop_index(index: asyncpg.Record) -> str:
     if index["of_constraint"]:
         return f"ALTER TABLE sessions DROP CONSTRAINT {index['of_constraint']}"
     return f"DROP INDEX {index['name']}"
 
 
-def _making(index: asyncpg.Record) -> str:
+def _create_index(index: asyncpg.Record) -> str:
     if index["of_constraint"]:
         return f"ALTER TABLE sessions ADD CONSTRAINT {index['of_constraint']} {index['constrained_by']}"
     made_by: str = index["made_by"]
@@ -90,7 +90,7 @@ def _making(index: asyncpg.Record) -> str:
 async def add(
     connection: asyncpg.Connection, accounts: list[UUID], count: int, lasts: timedelta
 ) -> list[str]:
-    """Add sessions to some of the accounts, and give their tokens; below zero, their end has come."""
+    """Add sessions to some of the accounts, and return their tokens; below zero they are expired."""
     first = time.time_ns()
     await connection.execute(_MORE, accounts, first, lasts, count, AGENT)
     return [fixtures.session_token(first + number) for number in range(count)]

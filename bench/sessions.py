@@ -1,4 +1,4 @@
-"""The table of sessions at millions and at ten thousand: what requests, noted uses, purge and vacuum cost."""
+"""The cost of requests, recorded uses, purge and vacuum on ten million sessions and on ten thousand."""
 
 import asyncio
 import time
@@ -14,28 +14,30 @@ import asyncpg
 from sqlalchemy import text
 
 from bench import fixtures, load, servers, session_table
-from bench.figures import Figure, Plan, interleaved, say
+from bench.comparison import Comparison, Plan, interleaved, say
+from service.db.core.database import Database
 from service.db.core.engine import create_engine
 from service.db.core.statements import Statement
-from service.db.core.unit_of_work import UnitOfWork
-from service.db.transaction import Tx
+from service.db.core.transaction import Transaction
+from service.db.repositories.cleanup import Cleanup
+from service.db.repositories.sessions import SessionRepository
 from service.embedded.server import EmbeddedPostgres
 
 SMALL = 10_000
 GOAL = 1.3
 BATCH = 1000
-"""The default of ROLLCALL_RETENTION__PURGE_BATCH, and as many uses are noted at once."""
+"""The default of ROLLCALL_RETENTION__PURGE_BATCH; as many uses are recorded at once."""
 REST = 10
-"""Batches to be purged in a row, at least."""
-ASKED = 20_000
+"""The least number of batches that are purged in a row."""
+READS = 20_000
 LOGOUTS = 100
 LOGINS = 100
 LOGINS_A_SECOND = 20
 YEAR = timedelta(days=365)
 _SETTINGS = {
-    "ROLLCALL_RETENTION__PURGE_INTERVAL": "1d",  # the bench purges itself
+    "ROLLCALL_RETENTION__PURGE_INTERVAL": "1d",  # the bench purges by itself
     "ROLLCALL_SESSIONS__ABSOLUTE_TTL": "365d",
-    "ROLLCALL_SESSIONS__IDLE_TTL": "365d",  # or what a run has used would be over for one a week later
+    "ROLLCALL_SESSIONS__IDLE_TTL": "365d",  # a run a week later can still use the sessions
 }
 _BYTES = """
     SELECT CASE relkind WHEN 'r' THEN 'the table' WHEN 't' THEN 'its TOAST' ELSE relname END AS name,
@@ -51,7 +53,7 @@ _COUNT_ENDED = "SELECT count(*) FROM sessions WHERE LEAST(expires_at, idle_expir
 
 
 class Table:
-    """One of the two databases, with a service that serves it."""
+    """One of the two databases, with a service on it."""
 
     def __init__(self, dsn: str, server: servers.Server, sessions: int) -> None:
         self.server = server
@@ -66,11 +68,11 @@ class Table:
         self._logouts: Iterator[str] = iter(())
 
     def prepare(self, rounds: int) -> None:
-        """Have one in a hundred sessions be over, or as many as are purged, and some to be logged out."""
+        """Add expired sessions, one in a hundred or as many as are purged, and sessions to log out."""
         wanted = max(self.sessions // 100, (rounds + 1 + REST) * BATCH)
         self._add(max(0, wanted - self._run(self._connection.fetchval(_COUNT_ENDED))), timedelta(days=-7))
         self._logouts = iter(self._add((rounds + 1) * LOGOUTS, timedelta(days=30)))
-        # Nothing else may vacuum: WAL is counted for the whole server, and this is the bench's to measure.
+        # Only the bench may vacuum: it counts the WAL of the whole server.
         self._run(self._connection.execute("ALTER TABLE sessions SET (autovacuum_enabled = off)"))
         self._run(self._connection.execute("VACUUM ANALYZE sessions"))
 
@@ -78,42 +80,42 @@ class Table:
         return {row["name"]: row["bytes"] for row in self._run(self._connection.fetch(_BYTES))}
 
     def read(self, path: str) -> float:
-        """The p50 of reading as callers of whom each is asked for once."""
-        numbers = self._random.choices(range(1, self.sessions + 1), k=ASKED)
+        """Return the p50 of reads, each by another caller."""
+        numbers = self._random.choices(range(1, self.sessions + 1), k=READS)
         requests = [fixtures.get(path, fixtures.session_token(number)) for number in numbers]
         return _p50(load.Source(self.server.port, requests, 1), seconds=1.0)
 
     def log_out(self) -> float:
-        asked = [fixtures.get("/v1/sessions/current", next(self._logouts)) for _ in range(LOGOUTS)]
-        requests = [request.replace(b"GET", b"DELETE", 1) for request in asked]
+        reads = [fixtures.get("/v1/sessions/current", next(self._logouts)) for _ in range(LOGOUTS)]
+        requests = [request.replace(b"GET", b"DELETE", 1) for request in reads]
         return _p50(load.Source(self.server.port, requests, 1, rate=LOGOUTS), seconds=1.0)
 
-    def note_uses(self) -> float:
-        """The time of noting uses of sessions whose idle end need not move, as most need not, ms."""
-        ids = self._some()
+    def record_uses(self) -> float:
+        """Return the time to record uses that do not move the idle expiry, as most do not, ms."""
+        ids = self._random_sessions()
         self._in_unit_of_work(lambda tx: _touch(tx, ids))
         return self._in_unit_of_work(lambda tx: _touch(tx, ids))[1]
 
-    def cost_of_noted_uses(self) -> tuple[float, float]:
-        """The bytes of WAL of a noted use, and how many percent of them change no index."""
-        ids = self._some()
+    def cost_of_recorded_uses(self) -> tuple[float, float]:
+        """Return the bytes of WAL of a recorded use, and the percentage of uses that change no index."""
+        ids = self._random_sessions()
         self._in_unit_of_work(lambda tx: _touch(tx, ids))
         before = self._wal()
         hot = self._in_unit_of_work(lambda tx: _touch_and_count_hot(tx, ids))[0]
         return (self._wal() - before) / BATCH, hot / BATCH * 100
 
     def purge_batch(self) -> float:
-        """The time of a batch and its commit, which is how long it holds its locks, ms."""
-        removed, taken = self._in_unit_of_work(lambda tx: tx.cleanup.purge_sessions(BATCH))
+        """Return the time of a batch with its commit, during which it holds its locks, ms."""
+        removed, taken = self._in_unit_of_work(lambda tx: Cleanup(tx).purge_sessions(BATCH))
         if removed != BATCH:
-            raise RuntimeError(f"only {removed} sessions were over")
+            raise RuntimeError(f"only {removed} sessions had expired")
         return taken
 
     def purge_rest(self) -> float:
-        """Purge what is left, and give the sessions a second."""
+        """Purge all remaining batches, and return the sessions a second."""
         total, taken_ms = 0, 0.0
         while True:
-            removed, taken = self._in_unit_of_work(lambda tx: tx.cleanup.purge_sessions(BATCH))
+            removed, taken = self._in_unit_of_work(lambda tx: Cleanup(tx).purge_sessions(BATCH))
             total, taken_ms = total + removed, taken_ms + taken
             if removed < BATCH:
                 return total / taken_ms * 1000
@@ -124,10 +126,10 @@ class Table:
         return time.perf_counter() - started_at
 
     def log_in(self) -> tuple[float, float]:
-        """The bytes of WAL of a log-in right after a checkpoint, and of another one to the same account."""
+        """Return the bytes of WAL of a login right after a checkpoint, and of the next one."""
         login_ids = self._login_ids[:LOGINS]
-        given = "UPDATE users SET password_hash = $1 WHERE login_id = ANY($2)"
-        self._run(self._connection.execute(given, fixtures.PASSWORD_HASH, login_ids))
+        set_password = "UPDATE users SET password_hash = $1 WHERE login_id = ANY($2)"
+        self._run(self._connection.execute(set_password, fixtures.PASSWORD_HASH, login_ids))
         self._run(self._connection.execute("CHECKPOINT"))
         requests = [fixtures.login(login_id) for login_id in login_ids]
         taken = []
@@ -150,25 +152,25 @@ class Table:
         tokens: list[str] = self._run(session_table.add(self._connection, self._accounts, count, lasts))
         return tokens
 
-    def _some(self) -> list[UUID]:
+    def _random_sessions(self) -> list[UUID]:
         digests = [
             fixtures.session_digest(number)
             for number in self._random.sample(range(1, self.sessions + 1), BATCH)
         ]
-        asked = "SELECT id FROM sessions WHERE token_digest = ANY($1) ORDER BY id"
-        return [row["id"] for row in self._run(self._connection.fetch(asked, digests))]
+        query = "SELECT id FROM sessions WHERE token_digest = ANY($1) ORDER BY id"
+        return [row["id"] for row in self._run(self._connection.fetch(query, digests))]
 
-    def _in_unit_of_work(self, work: Callable[[Tx], Coroutine[Any, Any, int]]) -> tuple[int, float]:
+    def _in_unit_of_work(self, work: Callable[[Transaction], Coroutine[Any, Any, int]]) -> tuple[int, float]:
         started_at = time.perf_counter()
-        count = self._run(UnitOfWork(self._engine).run(work))
+        count = self._run(Database(self._engine).run(work))
         return count, (time.perf_counter() - started_at) * 1000
 
     def _wal(self) -> int:
-        asked = "SELECT pg_wal_lsn_diff(pg_current_wal_insert_lsn(), '0/0')::int8"
-        return int(self._run(self._connection.fetchval(asked)))
+        query = "SELECT pg_wal_lsn_diff(pg_current_wal_insert_lsn(), '0/0')::int8"
+        return int(self._run(self._connection.fetchval(query)))
 
 
-def measure(server: EmbeddedPostgres, plan: Plan) -> list[Figure]:
+def measure(server: EmbeddedPostgres, plan: Plan) -> list[Comparison]:
     with ExitStack() as stack:
         large, small = (
             stack.enter_context(_table(server, size, sessions))
@@ -191,73 +193,79 @@ def _table(server: EmbeddedPostgres, size: str, sessions: int) -> Iterator[Table
             table.close()
 
 
-def _sizes(large: Table, small: Table) -> list[Figure]:
-    figures, theirs = [], small.bytes_a_row()
+def _sizes(large: Table, small: Table) -> list[Comparison]:
+    comparisons, theirs = [], small.bytes_a_row()
     for name, ours in large.bytes_a_row().items():
-        figure = _figure(f"bytes of {name} a row", large, "B", GOAL if theirs[name] else None)
-        figure.is_difference = not theirs[name]  # nothing is too long for its row
-        figure.add(ours, theirs[name])
-        figures.append(figure)
-    return figures
+        comparison = _figure(f"bytes of {name} a row", large, "B", GOAL if theirs[name] else None)
+        comparison.is_difference = not theirs[name]  # nothing is too long for its row
+        comparison.add(ours, theirs[name])
+        comparisons.append(comparison)
+    return comparisons
 
 
-def _times(large: Table, small: Table, plan: Plan) -> list[Figure]:
-    asked: dict[str, Callable[[Table], float]] = {
+def _times(large: Table, small: Table, plan: Plan) -> list[Comparison]:
+    operations: dict[str, Callable[[Table], float]] = {
         "authenticated read: p50": lambda table: table.read("/v1/users/me"),
         "list_sessions: p50": lambda table: table.read("/v1/users/me/sessions"),
         "log-out: p50": lambda table: table.log_out(),
-        f"noting {BATCH} uses": lambda table: table.note_uses(),
+        f"recording {BATCH} uses": lambda table: table.record_uses(),
         f"purge of a batch of {BATCH}": lambda table: table.purge_batch(),
     }
-    return [_compare(name, measured, large, small, plan) for name, measured in asked.items()]
+    return [_compare(name, measured, large, small, plan) for name, measured in operations.items()]
 
 
-def _compare(name: str, measured: Callable[[Table], float], large: Table, small: Table, plan: Plan) -> Figure:
-    figure = _figure(name, large, "ms", GOAL)
+def _compare(
+    name: str, measured: Callable[[Table], float], large: Table, small: Table, plan: Plan
+) -> Comparison:
+    comparison = _figure(name, large, "ms", GOAL)
     both = {"large": lambda: measured(large), "small": lambda: measured(small)}
     for seen in interleaved(plan.rounds, name, both):
-        figure.add(seen["large"], seen["small"])
-    return figure
+        comparison.add(seen["large"], seen["small"])
+    return comparison
 
 
-def _costs(large: Table, small: Table) -> list[Figure]:
-    """What has no goal: the small table is there for comparison alone."""
+def _costs(large: Table, small: Table) -> list[Comparison]:
+    """Compare what has no goal."""
     names = {
-        "WAL of a noted use": "B",
-        "noted uses that change no index": "%",
+        "WAL of a recorded use": "B",
+        "recorded uses that change no index": "%",
         "sessions purged in a row of batches": "/s",
         "VACUUM after it": "s",
-        "WAL of a log-in, right after a checkpoint": "B",
-        "WAL of a log-in, again": "B",
+        "WAL of a login, right after a checkpoint": "B",
+        "WAL of a login, again": "B",
     }
-    figures = [_figure(name, large, unit, None) for name, unit in names.items()]
-    for figure, ours, theirs in zip(figures, _cost(large), _cost(small), strict=True):
-        figure.add(ours, theirs)
-        say(f"  {figure.name}: {ours:.4g} {figure.unit}, {theirs:.4g} {figure.unit}")
-    return figures
+    comparisons = [_figure(name, large, unit, None) for name, unit in names.items()]
+    for comparison, ours, theirs in zip(comparisons, _cost(large), _cost(small), strict=True):
+        comparison.add(ours, theirs)
+        say(f"  {comparison.name}: {ours:.4g} {comparison.unit}, {theirs:.4g} {comparison.unit}")
+    return comparisons
 
 
 def _cost(table: Table) -> tuple[float, ...]:
-    return (*table.cost_of_noted_uses(), table.purge_rest(), table.vacuum(), *table.log_in())
+    return (*table.cost_of_recorded_uses(), table.purge_rest(), table.vacuum(), *table.log_in())
 
 
-def _figure(name: str, large: Table, unit: str, goal: float | None) -> Figure:
-    return Figure(f"{large.sessions:,} sessions, {name}", f"{SMALL:,} sessions", unit, goal, at_least=False)
+def _figure(name: str, large: Table, unit: str, goal: float | None) -> Comparison:
+    return Comparison(
+        f"{large.sessions:,} sessions, {name}", f"{SMALL:,} sessions", unit, goal, at_least=False
+    )
 
 
 def _p50(source: load.Source, seconds: float) -> float:
-    outcome = load.run(source, seconds=seconds)[0]
-    if outcome.refused or not outcome.answers:
-        raise RuntimeError(f"{outcome.refused} of {outcome.answers} requests were refused")
-    return median(outcome.latencies_ms)
+    result = load.run(source, seconds=seconds)[0]
+    if result.rejected or not result.responses:
+        raise RuntimeError(f"{result.rejected} of {result.responses} requests were rejected")
+    return median(result.latencies_ms)
 
 
-async def _touch(tx: Tx, ids: list[UUID]) -> int:
-    return await tx.sessions.touch(ids, interval=timedelta(0), user_idle_ttl=YEAR, admin_idle_ttl=YEAR)
+async def _touch(tx: Transaction, ids: list[UUID]) -> int:
+    return await SessionRepository(tx).touch(
+        ids, interval=timedelta(0), user_idle_ttl=YEAR, admin_idle_ttl=YEAR
+    )
 
 
-async def _touch_and_count_hot(tx: Tx, ids: list[UUID]) -> int:
-    before = await tx.one(_HOT)
+async def _touch_and_count_hot(tx: Transaction, ids: list[UUID]) -> int:
+    before = await tx.fetch_one(_HOT)
     await _touch(tx, ids)
-    after = await tx.one(_HOT)
+    after = await tx.fetch_one(_HOT)
     return after[0] - before[0] if before and after else 0

@@ -1,109 +1,114 @@
-"""The smallest HTTP client that tells what became of a request; one connection each."""
+"""An HTTP client for proofs: it reports what a response, or its absence, says about the write."""
 
 import asyncio
-import json
+import ssl
 from dataclasses import dataclass
+from enum import StrEnum
 from time import perf_counter
-from typing import Any
+from typing import Any, Final
 
-from tools.chaos.history import Outcome
+import httpx
 
-LONGEST_S = 10.0
-"""Within this every request has to end."""
+MAX_REQUEST_S: Final = 10.0
+"""The service ends every request within this time."""
 
-_PATIENCE_S = 20.0
-_PROMISES_NOTHING_CHANGED = frozenset({"database_unavailable", "hashing_busy"})
+_TIMEOUT_S: Final = 20.0
+_NOTHING_CHANGED: Final = frozenset({"database_unavailable", "hashing_busy"})
+"""Codes of a 503 after which nothing has changed."""
+_NO_RESPONSE: Final = (httpx.NetworkError, httpx.RemoteProtocolError, httpx.TimeoutException, TimeoutError)
+_TLS: Final = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+"""Never used, but loading certificates for each client would take longer than its requests."""
+
+
+class Outcome(StrEnum):
+    """What is known of a write after its request."""
+
+    OK = "ok"
+    REJECTED = "rejected"
+    """It has not happened, and will not."""
+    UNKNOWN = "unknown"
+    """No response, or one that promises nothing."""
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
-    """What came back, if anything."""
+class Result:
+    """What a request came to."""
 
     outcome: Outcome
     status: int
-    """0 when there was no answer."""
+    """0 without a response."""
     body: Any
     seconds: float
 
     @property
-    def word(self) -> str:
-        """The answer in a word."""
+    def summary(self) -> str:
+        """The status with the problem's code, or `none`."""
         code = self.body.get("code") if isinstance(self.body, dict) else None
         return f"{self.status} {code}" if code else str(self.status or "none")
 
 
-@dataclass(frozen=True, slots=True)
-class Client:
-    """Speaks to the service on this machine, as somebody from an address."""
+class ServiceClient:
+    """A client with an address, and a token if it has one; each request has a connection of its own."""
 
-    port: int
-    token: str
-    address: str = "10.0.0.1"
+    def __init__(self, port: int, token: str | None = None, address: str = "10.0.0.1") -> None:
+        self._http = httpx.AsyncClient(**client_options(f"http://127.0.0.1:{port}"))
+        self._token = token
+        self._address = address
 
     async def request(
-        self, method: str, path: str, body: object = None, *, token: str | None = None, key: str | None = None
-    ) -> Answer:
-        """Send a request and give what came of it."""
+        self,
+        method: str,
+        path: str,
+        body: object = None,
+        *,
+        token: str | None = None,
+        idempotency_key: str | None = None,
+    ) -> Result:
+        """Send a request and return what it came to."""
+        request = self._build(method, path, body, token, idempotency_key)
         started_at = perf_counter()
-        head = self.message(method, path, body, token=token, key=key)
         try:
-            async with asyncio.timeout(_PATIENCE_S):
-                raw = await self._exchange(head)
-        except ConnectionRefusedError:
-            return Answer(Outcome.REFUSED, 0, None, perf_counter() - started_at)
-        except OSError:  # a time-out included
-            raw = b""
-        return _answer_of(raw, perf_counter() - started_at)
+            async with asyncio.timeout(_TIMEOUT_S):
+                response = await self._http.send(request)
+        except httpx.ConnectError:
+            return Result(Outcome.REJECTED, 0, None, perf_counter() - started_at)
+        except _NO_RESPONSE:
+            return Result(Outcome.UNKNOWN, 0, None, perf_counter() - started_at)
+        content = response.json() if response.content else None
+        outcome = _outcome_of(response.status_code, content)
+        return Result(outcome, response.status_code, content, perf_counter() - started_at)
 
-    def message(
-        self, method: str, path: str, body: object = None, *, token: str | None = None, key: str | None = None
-    ) -> bytes:
-        """Give a request as it goes over the wire."""
-        content = b"" if body is None else json.dumps(body).encode()
-        lines = [
-            f"{method} {path} HTTP/1.1",
-            "Host: storm",
-            "Connection: close",
-            f"Authorization: Bearer {token or self.token}",
-            f"X-Forwarded-For: {self.address}",
-            *([f"Idempotency-Key: {key}"] if key else []),
-            *(["Content-Type: application/json", f"Content-Length: {len(content)}"] if content else []),
-        ]
-        return "\r\n".join(lines).encode() + b"\r\n\r\n" + content
+    def raw_request(self, method: str, path: str, body: object = None, *, token: str | None = None) -> bytes:
+        """Return the bytes of a request, to be sent in part or slowly."""
+        request = self._build(method, path, body, token, None)
+        fields = b"".join(name + b": " + value + b"\r\n" for name, value in request.headers.raw)
+        return f"{method} {path} HTTP/1.1\r\n".encode() + fields + b"\r\n" + request.content
 
-    async def _exchange(self, message: bytes) -> bytes:
-        reader, writer = await asyncio.open_connection("127.0.0.1", self.port)
-        try:
-            writer.write(message)
-            await writer.drain()
-            return await reader.read()
-        finally:
-            writer.transport.abort()
+    def _build(
+        self, method: str, path: str, body: object, token: str | None, idempotency_key: str | None
+    ) -> httpx.Request:
+        headers = {"X-Forwarded-For": self._address}
+        if token or self._token:
+            headers["Authorization"] = f"Bearer {token or self._token}"
+        if idempotency_key:
+            headers["Idempotency-Key"] = idempotency_key
+        return self._http.build_request(method, path, json=body, headers=headers)
 
 
-def _answer_of(raw: bytes, seconds: float) -> Answer:
-    head, _, content = raw.partition(b"\r\n\r\n")
-    if not _is_whole(head, content):
-        return Answer(Outcome.UNKNOWN, 0, None, seconds)
-    status = int(head.split(b" ", 2)[1])
-    body = json.loads(content) if content else None
-    return Answer(_outcome_of(status, body), status, body, seconds)
-
-
-def _is_whole(head: bytes, content: bytes) -> bool:
-    if not head.startswith(b"HTTP/1.1 "):
-        return False
-    lengths = [
-        int(line.split(b":")[1])
-        for line in head.lower().split(b"\r\n")
-        if line.startswith(b"content-length:")
-    ]
-    return len(content) == (lengths[0] if lengths else 0)
+def client_options(url: str) -> dict[str, Any]:
+    """Return httpx options for a service on loopback: no proxy, no certificates, no kept connections."""
+    return {
+        "base_url": url,
+        "timeout": _TIMEOUT_S,
+        "trust_env": False,
+        "verify": _TLS,
+        "limits": httpx.Limits(max_keepalive_connections=0),
+    }
 
 
 def _outcome_of(status: int, body: Any) -> Outcome:
     if 200 <= status < 300:
         return Outcome.OK
-    if 400 <= status < 500 or (status == 503 and body["code"] in _PROMISES_NOTHING_CHANGED):
-        return Outcome.REFUSED
+    if 400 <= status < 500 or (status == 503 and body["code"] in _NOTHING_CHANGED):
+        return Outcome.REJECTED
     return Outcome.UNKNOWN

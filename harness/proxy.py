@@ -1,4 +1,4 @@
-"""A proxy between the service and PostgreSQL that spoils what passes: for proofs alone."""
+"""A proxy between the service and PostgreSQL that injects the faults of a network."""
 
 import asyncio
 from collections.abc import Iterator
@@ -6,36 +6,35 @@ from contextlib import contextmanager
 from enum import Enum, auto
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import Final, Self
 
-_CHUNK_BYTES = 65536
-_COMMIT_SENT = b"COMMIT;\0"
-_COMMIT_DONE = b"COMMIT\0"
+_CHUNK_BYTES: Final = 65536
+_COMMIT_SENT: Final = b"COMMIT;\0"
+_COMMIT_DONE: Final = b"COMMIT\0"
 
 
 class LostCommits(Enum):
     """How a COMMIT gets lost."""
 
     SENT = auto()
-    """The connection ends before it reaches the server."""
+    """The connection ends before the COMMIT reaches the server."""
     DONE = auto()
-    """The connection ends before the server's word that it has committed gets back."""
+    """The connection ends before the server's reply gets back."""
     UNANSWERED = auto()
-    """That word does not get back, and nothing ends."""
+    """The reply does not get back, and the connection stays open."""
 
 
-_DONE = (LostCommits.DONE, LostCommits.UNANSWERED)
+_REPLY_LOST: Final = (LostCommits.DONE, LostCommits.UNANSWERED)
 
 
 class Proxy:
-    """Listens in a directory as a PostgreSQL server does, and passes everything on to the real one.
+    """Listens on a PostgreSQL socket in a directory, and forwards everything to the real server.
 
-    The attributes may be changed at any time and hold for open connections too, `cut_after_bytes` for newer
-    ones.
+    The attributes may be changed at any time. They apply to open connections too, except `cut_after_bytes`.
     """
 
     def __init__(self, directory: Path, target: Path) -> None:
-        """`directory` gets the socket, `target` is the directory of the real server's socket."""
+        """`directory` gets the socket; `target` has the socket of the real server."""
         self._path = directory / ".s.PGSQL.5432"
         self._target = target / ".s.PGSQL.5432"
         self._server: asyncio.Server | None = None
@@ -45,7 +44,7 @@ class Proxy:
         self.latency_s = 0.0
         self.bytes_per_second: int | None = None
         self.cut_after_bytes: int | None = None
-        """Each new connection ends when the server has said so much."""
+        """A new connection ends when the server has sent so much."""
         self.lost_commits: LostCommits | None = None
         self.commits_spared = 0
         """So many get through before any is lost."""
@@ -73,7 +72,7 @@ class Proxy:
 
     @contextmanager
     def silence(self) -> Iterator[None]:
-        """Let nothing pass for as long as the block runs, and tell nobody."""
+        """Forward nothing while the block runs; connections stay open."""
         self._passable.clear()
         try:
             yield
@@ -83,12 +82,12 @@ class Proxy:
     async def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         link = asyncio.current_task()
         if link is None:
-            raise RuntimeError("there is no task to end")
+            raise RuntimeError("a connection is served by a task")
         self._links.add(link)
         try:
             await self._connect(reader, writer)
         except (OSError, asyncio.CancelledError):
-            pass  # either end is gone, which is what a proxy is there to pass on
+            pass  # one end is gone; the other is closed below
         finally:
             self._links.discard(link)
             writer.transport.abort()
@@ -97,8 +96,8 @@ class Proxy:
         await self._passable.wait()
         server_reader, server_writer = await asyncio.open_unix_connection(str(self._target))
         directions = [
-            asyncio.create_task(self._pass_up(reader, server_writer)),
-            asyncio.create_task(self._pass_down(server_reader, writer, self.cut_after_bytes)),
+            asyncio.create_task(self._forward_to_server(reader, server_writer)),
+            asyncio.create_task(self._forward_to_client(server_reader, writer, self.cut_after_bytes)),
         ]
         try:
             await asyncio.wait(directions, return_when=asyncio.FIRST_COMPLETED)
@@ -108,31 +107,31 @@ class Proxy:
             await asyncio.gather(*directions, return_exceptions=True)
             server_writer.transport.abort()
 
-    async def _pass_up(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    async def _forward_to_server(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         while data := await reader.read(_CHUNK_BYTES):
-            if self.lost_commits is LostCommits.SENT and self._is_lost(_COMMIT_SENT, data):
+            if self.lost_commits is LostCommits.SENT and self._loses_commit(_COMMIT_SENT, data):
                 return
-            await self._hold(data)
+            await self._delay(data)
             writer.write(data)
             await writer.drain()
 
-    async def _pass_down(
+    async def _forward_to_client(
         self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, limit_bytes: int | None
     ) -> None:
         passed = 0
         while data := await reader.read(_CHUNK_BYTES):
-            if self.lost_commits in _DONE and self._is_lost(_COMMIT_DONE, data):
+            if self.lost_commits in _REPLY_LOST and self._loses_commit(_COMMIT_DONE, data):
                 if self.lost_commits is LostCommits.UNANSWERED:
                     await asyncio.Event().wait()
                 return
-            await self._hold(data)
+            await self._delay(data)
             passed += len(data)
             if limit_bytes is not None and passed > limit_bytes:
                 return
             writer.write(data)
             await writer.drain()
 
-    def _is_lost(self, sign: bytes, data: bytes) -> bool:
+    def _loses_commit(self, sign: bytes, data: bytes) -> bool:
         if sign not in data:
             return False
         if self.commits_spared:
@@ -141,7 +140,7 @@ class Proxy:
         self.commits_lost += 1
         return True
 
-    async def _hold(self, data: bytes) -> None:
+    async def _delay(self, data: bytes) -> None:
         await self._passable.wait()
         delay_s = self.latency_s + (len(data) / self.bytes_per_second if self.bytes_per_second else 0)
         if delay_s:
@@ -149,10 +148,10 @@ class Proxy:
 
 
 def socket_directory_of(dsn: str) -> Path:
-    """Give the directory of the socket that a DSN of the embedded server names."""
+    """Return the socket directory in a DSN of the embedded server."""
     return Path(dsn.partition("host=")[2].partition("&")[0])
 
 
 def dsn_through(dsn: str, directory: Path) -> str:
-    """Give a DSN that leads to another socket directory."""
+    """Return the DSN with another socket directory."""
     return dsn.replace(f"host={socket_directory_of(dsn)}", f"host={directory}")

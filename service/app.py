@@ -1,43 +1,55 @@
-"""Wire the application together."""
+"""The application: where the parts of the process, the operations and the framework meet."""
 
 import asyncio
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
-from dataclasses import replace
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from dataclasses import dataclass, replace
+from functools import cache
+from typing import Any, NoReturn
 
-from litestar import Litestar
-from litestar.di import Provide
-from litestar.types import ControllerRouterHandler
+import msgspec
+from litestar import Litestar, Request, asgi
+from litestar.types import Receive, Scope, Send
 
 from service.api.authentication import Authenticator
+from service.api.dispatch import RouteTable
 from service.api.http.edge import EdgeMiddleware
-from service.api.http.problems import exception_handlers
-from service.api.injection import Parts, providers
-from service.api.openapi.routes import ReferenceController, asset_handlers
-from service.api.operations import Operation
+from service.api.openapi.document import document
+from service.api.openapi.routes import DOCS_ENDPOINTS, OpenApiJson
+from service.api.operations import Endpoint, Operation
 from service.api.pipeline import OperationPipeline
-from service.api.short_ways import ShortWays
-from service.api.v1.events import EventController
-from service.api.v1.health import HealthController
-from service.api.v1.introspection import introspect_token
-from service.api.v1.keys import KeyController
-from service.api.v1.metrics import MetricsController
-from service.api.v1.passwords import PasswordController
-from service.api.v1.sessions import SessionController, get_current_session, open_session
-from service.api.v1.users import CREATE_USER, UserController, add_user, get_user
+from service.api.providers import make_providers
+from service.api.v1 import ENDPOINTS, users
+from service.api.v1.metrics import metrics
 from service.db.core.engine import pool_stats
 from service.jobs.schedule import background_work
 from service.observability.metrics import RequestTelemetry
 from service.observability.stats import MetricsSnapshot, PoolStats
 from service.observability.tracing import RequestTracer
 from service.services import Services
-from service.usecases.policies import Policies
 from settings import Settings
 
-DIRECT = (get_user, get_current_session, introspect_token, open_session, add_user)
+
+@dataclass(frozen=True, slots=True)
+class Application:
+    """The ASGI application, with the parts it was built from."""
+
+    services: Services
+    telemetry: RequestTelemetry
+    operations: tuple[Operation, ...]
+    framework: Litestar
+    edge: EdgeMiddleware
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve one connection of the server."""
+        await self.edge(scope, receive, send)
+
+    def lifespan(self) -> AbstractAsyncContextManager[None]:
+        """Return the context in which the application runs, for callers that are no ASGI server."""
+        return self.framework.lifespan()
 
 
-def create_app(settings: Settings, *, dsn: str | None = None) -> Litestar:
+def create_app(settings: Settings, *, dsn: str | None = None) -> Application:
     """Create the application. It opens no connection before its lifespan starts.
 
     `dsn` is the database if the settings name none: the embedded one, which the caller starts and stops.
@@ -47,36 +59,35 @@ def create_app(settings: Settings, *, dsn: str | None = None) -> Litestar:
         lambda: metrics_snapshot(services), RequestTracer.configured(settings.service_name)
     )
     services = Services(settings, dsn or settings.database.dsn or "", on_audit=telemetry.count)
-    overridden = _overridden(services.policies)
+    endpoints = _endpoints(settings)
+    operations = tuple(endpoint.operation for endpoint in endpoints)
+    providers = make_providers(
+        database=services.database,
+        reads=services.reads,
+        hasher=services.hasher,
+        policies=services.policies,
+        telemetry=telemetry,
+        readiness=services.readiness,
+        openapi_json=cache(lambda: OpenApiJson(msgspec.json.encode(document(operations)))),
+    )
     authenticator = Authenticator(services.reads, services.last_used)
-    parts = Parts(services.uow, services.reads, services.hasher, services.policies)
-    pipeline = OperationPipeline(authenticator, parts, overridden)
-    app = Litestar(
-        route_handlers=_routes(settings),
-        middleware=[pipeline],
-        dependencies={
-            **providers(parts),
-            "telemetry": Provide(lambda: telemetry, use_cache=True, sync_to_thread=False),
-            "readiness": Provide(lambda: services.readiness.is_ready, use_cache=True, sync_to_thread=False),
-        },
-        exception_handlers=exception_handlers,
+    pipeline = OperationPipeline(RouteTable(endpoints, providers), authenticator)
+    framework = Litestar(
+        [asgi("/", is_mount=True, copy_scope=False)(pipeline.serve)],
+        exception_handlers={Exception: raise_to_edge},
         lifespan=[lambda _app: _running(services, telemetry)],
         openapi_config=None,
         logging_config=None,
-        request_max_body_size=None,
     )
-    app.state["services"] = services
-    app.state["telemetry"] = telemetry
-    app.state["overridden"] = overridden
-    app.asgi_handler = EdgeMiddleware(
-        ShortWays(app.asgi_handler, pipeline, DIRECT),
+    edge = EdgeMiddleware(
+        framework,
         observe=telemetry.observe,
         trusted_proxies=settings.http.trusted_proxies,
         cors_origins=settings.http.cors_origins,
         request_timeout=settings.http.request_timeout,
         body_timeout=settings.http.body_timeout,
     )
-    return app
+    return Application(services, telemetry, operations, framework, edge)
 
 
 def metrics_snapshot(services: Services) -> MetricsSnapshot:
@@ -103,27 +114,21 @@ async def _running(services: Services, telemetry: RequestTelemetry) -> AsyncIter
             await asyncio.to_thread(telemetry.close)
 
 
-def _routes(settings: Settings) -> list[ControllerRouterHandler]:
-    routes: list[ControllerRouterHandler] = [
-        UserController,
-        PasswordController,
-        SessionController,
-        KeyController,
-        EventController,
-        HealthController,
-        *DIRECT,
-    ]
+def _endpoints(settings: Settings) -> list[Endpoint]:
+    """Return what is served, with the access that the settings choose."""
+    endpoints = list(ENDPOINTS)
+    if settings.registration == "open":
+        operation, function = users.create_user
+        public = replace(operation.access, public=True, optional=True)
+        endpoints.remove(users.create_user)
+        endpoints.append(Endpoint(replace(operation, access=public), function))
     if settings.http.docs:
-        routes += [ReferenceController, *asset_handlers()]
+        endpoints += DOCS_ENDPOINTS
     if settings.metrics.enabled and settings.metrics.port is None:
-        routes.append(MetricsController)
-    return routes
+        endpoints.append(metrics)
+    return endpoints
 
 
-def _overridden(policies: Policies) -> dict[str, Operation]:
-    """Return the operations whose declaration the settings change."""
-    overridden = {}
-    if policies.registration_is_open:
-        access = replace(CREATE_USER.access, public=True, optional=True)
-        overridden[CREATE_USER.id] = replace(CREATE_USER, access=access)
-    return overridden
+def raise_to_edge(_request: Request[Any, Any, Any], error: Exception) -> NoReturn:
+    """Leave an exception of the framework to the edge, which responds and logs it."""
+    raise error

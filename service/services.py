@@ -8,11 +8,11 @@ from typing import Self, TypeVar
 import click
 from sqlalchemy.ext.asyncio import AsyncEngine
 
+from service.db.core.database import Database, ignore_action
 from service.db.core.engine import create_engine
 from service.db.core.error_classes import translate
 from service.db.core.read_pool import ReadPool
 from service.db.core.replica import Replica
-from service.db.core.unit_of_work import UnitOfWork, ignore_action
 from service.db.migrations.compatibility import SUPPORTED, SchemaStatus, read_revision
 from service.db.readiness import Readiness
 from service.db.reads import Reads
@@ -36,7 +36,7 @@ REPLICA_CONNECTIONS = 4
 
 
 class Services:
-    """The parts of one process; `app.state.services` in the application.
+    """The parts of one process; `services` of the application.
 
     The background engine serves health checks and periodic tasks, so that they and requests do not wait for
     each other. `on_audit` gets each committed audit action.
@@ -53,13 +53,14 @@ class Services:
         self.background_engine = _create_engine(
             settings, dsn, pool_size=BACKGROUND_CONNECTIONS, name=f"{name}-background"
         )
+        self.database = Database(self.engine, on_audit=on_audit)
+        self.background_database = Database(self.background_engine)
         self.read_pool = ReadPool(self.engine, size=settings.database.read_pool_size)
         self.replica = _create_replica(settings, self.read_pool)
         self.reads = Reads(self.read_pool, self.replica)
         self.hasher = create_hasher(settings)
         self.last_used = LastUsedTracker(self.policies.sessions)
         self.readiness = Readiness(self.background_engine)
-        self._on_audit = on_audit
 
     @asynccontextmanager
     async def closing(self) -> AsyncIterator[Self]:
@@ -72,14 +73,6 @@ class Services:
                 stack.push_async_callback(self.replica.close)
             stack.push_async_callback(asyncio.to_thread, self.hasher.close)
             yield self
-
-    def uow(self) -> UnitOfWork:
-        """Return a new unit of work for one request or command."""
-        return UnitOfWork(self.engine, count=self._on_audit)
-
-    def background_uow(self) -> UnitOfWork:
-        """Return a new unit of work for a periodic task."""
-        return UnitOfWork(self.background_engine)
 
 
 def policies_from(settings: Settings) -> Policies:
@@ -195,7 +188,7 @@ async def _explaining_errors(services: Services) -> AsyncIterator[None]:
     try:
         yield
     except ValidationFailed as error:
-        raise click.ClickException(" ".join(fault.detail for fault in error.faults)) from None
+        raise click.ClickException(" ".join(fault.detail for fault in error.errors)) from None
     except DatabaseUnavailable as error:
         raise click.ClickException(await _explain_unavailable(services)) from error
     except OutcomeUnknown:

@@ -10,8 +10,8 @@ import pytest_asyncio
 from service.embedded.server import EmbeddedPostgres
 from service.services import Services
 from settings import Settings, get_settings, sources
-from tests.support.api import Api, Running, serving
-from tests.support.databases import Databases, empty_all_tables
+from tests.support.api import Api, RunningService, serving
+from tests.support.databases import Databases, GivenServer, PostgresServer, empty_all_tables
 from tests.support.settings import settings_for_tests
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -32,14 +32,17 @@ def _bare_environment() -> Iterator[None]:
 
 
 @pytest.fixture(scope="session")
-def postgres() -> Iterator[EmbeddedPostgres]:
-    """The test server: shared by all workers, kept between runs, and never a configured database."""
+def postgres() -> Iterator[PostgresServer]:
+    """The test server: shared by all workers and kept between runs; DATABASE_URL never names it."""
+    if given := os.environ.get("TEST_DATABASE_URL"):
+        yield GivenServer(given)
+        return
     with EmbeddedPostgres(ROOT / "var/test-postgres", durable=False) as running:
         yield running
 
 
 @pytest_asyncio.fixture(scope="session")
-async def databases(postgres: EmbeddedPostgres) -> AsyncIterator[Databases]:
+async def databases(postgres: PostgresServer) -> AsyncIterator[Databases]:
     """Makes databases; the migrated template is made once per schema."""
     made = Databases(postgres)
     yield made
@@ -74,14 +77,14 @@ def test_settings() -> Settings:
 
 
 @pytest_asyncio.fixture(scope="session")
-async def running(test_settings: Settings, shared_database: str) -> AsyncIterator[Running]:
+async def running(test_settings: Settings, shared_database: str) -> AsyncIterator[RunningService]:
     """The application with everything that runs beside it."""
     async with serving(test_settings, shared_database) as running:
         yield running
 
 
 @pytest_asyncio.fixture
-async def service(running: Running) -> Services:
+async def service(running: RunningService) -> Services:
     """The parts of the running application, on empty tables."""
     await empty_all_tables(running.service.engine)
     return running.service
@@ -89,12 +92,12 @@ async def service(running: Running) -> Services:
 
 @pytest.fixture
 def _many_processes(service: Services, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Let as many requests meet as in many processes: the gate before hashing is each process's own."""
-    monkeypatch.setattr(service.hasher._gate, "_free", 1000)
+    """Let as many requests hash at once as many processes would: each has a limiter of its own."""
+    monkeypatch.setattr(service.hasher.limiter, "total_permits", 1000)
 
 
 @pytest_asyncio.fixture
-async def api(running: Running, service: Services) -> AsyncIterator[Api]:
+async def api(running: RunningService, service: Services) -> AsyncIterator[Api]:
     """A client of the running application, on empty tables, without a token."""
     async with running.client() as client:
         yield Api(client, service)

@@ -5,8 +5,8 @@ from pathlib import Path
 import click
 import msgspec
 
-from service.api.http.problems import problems_markdown
-from service.api.openapi.document import document, endpoints_of
+from service.api.openapi.document import document
+from service.api.openapi.problems_page import problems_markdown
 from service.app import create_app
 from service.cli.console import print_status
 from settings import Settings
@@ -29,7 +29,7 @@ def documents(check: bool) -> None:
 
 def _documents() -> dict[Path, str]:
     app = create_app(Settings(), dsn="postgresql://nobody@localhost/nothing")
-    openapi = msgspec.json.format(msgspec.json.encode(document(endpoints_of(app))), indent=2).decode()
+    openapi = msgspec.json.format(msgspec.json.encode(document(app.operations)), indent=2).decode()
     return {
         ROOT / "docs/openapi.json": f"{openapi}\n",
         ROOT / "docs/problems.md": problems_markdown(),

@@ -1,1 +1,1 @@
-"""What Rollcall is compared with, one application a module; they run in bench/.venv."""
+"""Applications that Rollcall is compared with, one a module; they run in bench/.venv."""

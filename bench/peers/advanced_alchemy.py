@@ -1,9 +1,8 @@
-"""Litestar with advanced-alchemy's repositories and plugin, as their documentation sets them up."""
+"""Litestar with advanced-alchemy's repositories and plugin, as in their documentation."""
 
 from datetime import UTC, datetime
 from hashlib import sha256
 from typing import Any
-from uuid import UUID
 
 import msgspec
 from advanced_alchemy.extensions.litestar import AsyncSessionConfig, SQLAlchemyAsyncConfig, SQLAlchemyPlugin
@@ -15,33 +14,7 @@ from sqlalchemy.ext.asyncio import AsyncSession, create_async_engine
 
 from bench.peers import orm
 from bench.peers.serving import POOL_SIZE, serve
-
-
-class UserView(msgspec.Struct):
-    id: UUID
-    login_id: str
-    name: str
-    role: str
-    state: str
-    created_at: datetime
-    updated_at: datetime
-    last_login_at: datetime | None
-
-
-class SessionView(msgspec.Struct):
-    id: UUID
-    user_id: UUID
-    created_at: datetime
-    last_used_at: datetime
-    expires_at: datetime
-    idle_expires_at: datetime
-    user_agent: str | None
-    ip: str | None
-
-
-class CurrentView(msgspec.Struct):
-    session: SessionView
-    user: UserView
+from bench.peers.views import CurrentSessionView, SessionView, UserView
 
 
 class Users(SQLAlchemyAsyncRepository[orm.User]):  # type: ignore[type-var]
@@ -52,7 +25,9 @@ class Sessions(SQLAlchemyAsyncRepository[orm.Session]):  # type: ignore[type-var
     model_type = orm.Session
 
 
-async def find(request: Request[Any, Any, Any], db_session: AsyncSession) -> tuple[orm.Session, orm.User]:
+async def authenticate(
+    request: Request[Any, Any, Any], db_session: AsyncSession
+) -> tuple[orm.Session, orm.User]:
     digest = sha256(request.headers["authorization"][7:].encode()).digest()
     session = await Sessions(session=db_session).get_one_or_none(token_digest=digest)
     if session is None or min(session.expires_at, session.idle_expires_at) <= datetime.now(UTC):
@@ -65,14 +40,14 @@ async def find(request: Request[Any, Any, Any], db_session: AsyncSession) -> tup
 
 @get("/v1/users/me")
 async def me(request: Request[Any, Any, Any], db_session: AsyncSession) -> UserView:
-    _, user = await find(request, db_session)
+    _, user = await authenticate(request, db_session)
     return msgspec.convert(user, UserView, from_attributes=True)
 
 
 @get("/v1/sessions/current")
-async def current(request: Request[Any, Any, Any], db_session: AsyncSession) -> CurrentView:
-    session, user = await find(request, db_session)
-    return CurrentView(
+async def current(request: Request[Any, Any, Any], db_session: AsyncSession) -> CurrentSessionView:
+    session, user = await authenticate(request, db_session)
+    return CurrentSessionView(
         msgspec.convert(session, SessionView, from_attributes=True),
         msgspec.convert(user, UserView, from_attributes=True),
     )

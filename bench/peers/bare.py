@@ -1,4 +1,4 @@
-"""A bare Litestar route, for the memory that the framework itself takes."""
+"""A bare Litestar route, for the memory of the framework itself."""
 
 from litestar import Litestar, get
 

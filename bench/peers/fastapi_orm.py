@@ -1,4 +1,4 @@
-"""FastAPI on an ORM session in dependencies: token, then user, as fastapi-users' documentation sets it up."""
+"""FastAPI with an ORM session in dependencies: token, then user, as in fastapi-users' documentation."""
 
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime

@@ -1,4 +1,4 @@
-"""SQLAlchemy declarative classes of the columns that a read shows, as an ORM's documentation writes them."""
+"""SQLAlchemy declarative classes of the columns that a read returns."""
 
 from datetime import datetime
 from uuid import UUID

@@ -1,4 +1,4 @@
-"""Serves a peer as Rollcall serves itself: one worker, uvloop, httptools, no access log of the server."""
+"""Serve a peer as Rollcall is served: one worker, uvloop, httptools, no access log of the server."""
 
 import os
 from typing import Any

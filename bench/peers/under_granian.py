@@ -1,19 +1,18 @@
-"""Serves Rollcall itself under granian, as `python -m service serve` does under uvicorn."""
+"""Serve Rollcall under granian, as `python -m service serve` does under uvicorn."""
 
 import os
 
 from granian import Granian
 from granian.constants import HTTPModes, Interfaces, Loops
-from litestar import Litestar
 
-from service.app import create_app
+from service.app import Application, create_app
 from service.observability.logging import configure_server_logs
 from service.server.gc import tune_gc
 from service.server.uvicorn_server import BACKLOG
 from settings import get_settings
 
 
-def application() -> Litestar:
+def application() -> Application:
     """Make the application in the worker, with the log and the garbage collector of a serving process."""
     settings = get_settings()
     configure_server_logs(settings)

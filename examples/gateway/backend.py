@@ -1,14 +1,14 @@
-"""A backend that knows nothing of tokens: it says who the gateway says is calling."""
+"""A backend without tokens: it returns the caller that the gateway names."""
 
 import json
 from http.server import BaseHTTPRequestHandler, HTTPServer
 
 
 class Backend(BaseHTTPRequestHandler):
-    """Tells what it was told."""
+    """Returns the headers that it receives."""
 
     def do_GET(self) -> None:
-        """Answer with the caller, and with whether a token leaked through."""
+        """Return the caller, and the token if one leaked through."""
         names = ("X-User-Id", "X-User-Name", "X-Scope", "Authorization")
         body = json.dumps({name: self.headers.get(name) for name in names}).encode()
         self.send_response(200)
@@ -18,7 +18,7 @@ class Backend(BaseHTTPRequestHandler):
         self.wfile.write(body)
 
     def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - the base class names it so
-        """Say nothing."""
+        """Log nothing."""
 
 
 if __name__ == "__main__":

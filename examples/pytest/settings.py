@@ -1,4 +1,4 @@
-"""Where this application finds Rollcall, and the API key it asks with."""
+"""The URL of Rollcall, and the API key of this application."""
 
 from dataclasses import dataclass
 

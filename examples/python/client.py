@@ -1,4 +1,4 @@
-"""A small client of Rollcall's API, standard library only: copy it, or see what a client has to mind.
+"""A small client of Rollcall's API, standard library only: copy it, or read what a client must handle.
 
 Try it: ROLLCALL_URL=http://127.0.0.1:8000 python client.py LOGIN_ID   (the password is asked for)
 """
@@ -15,13 +15,13 @@ import uuid
 from collections.abc import Iterator
 from typing import Any
 
-_AGAIN = frozenset({429, 503})
+_RETRYABLE = frozenset({429, 503})
 _MAX_BACKOFF_S = 10
-_SAFE = frozenset({"GET", "PUT", "DELETE"})
+_IDEMPOTENT = frozenset({"GET", "PUT", "DELETE"})
 
 
-class Refused(Exception):
-    """The service said no; `code` is stable and made for programs, `detail` is for people."""
+class ApiError(Exception):
+    """The service responded with an error; `code` is stable and for programs, `detail` is for people."""
 
     def __init__(self, status: int, problem: dict[str, Any]) -> None:
         self.status = status
@@ -31,22 +31,29 @@ class Refused(Exception):
 
 
 class Rollcall:
-    """One caller's view of the service: with a session's token, an API key, or nothing."""
+    """A client with a session token, an API key, or neither."""
 
-    def __init__(self, url: str, token: str | None = None, *, timeout_s: float = 15, tries: int = 3) -> None:
-        self._url, self._token, self._timeout_s, self._tries = url.rstrip("/"), token, timeout_s, tries
+    def __init__(
+        self, url: str, token: str | None = None, *, timeout_s: float = 15, max_attempts: int = 3
+    ) -> None:
+        self._url, self._token, self._timeout_s, self._max_attempts = (
+            url.rstrip("/"),
+            token,
+            timeout_s,
+            max_attempts,
+        )
 
     def log_in(self, login_id: str, password: str, device_token: str | None = None) -> dict[str, Any]:
-        """Open a session and go on with it. Keep `device_token`: it spares its owner the throttle."""
+        """Open a session and use it from now on. Keep `device_token`: it lowers the throttle for its user."""
         body = {"login_id": login_id, "password": password}
         if device_token is not None:
             body["device_token"] = device_token
-        answer: dict[str, Any] = self.call("POST", "/v1/sessions", body)
-        self._token = answer["token"]
-        return answer
+        opened: dict[str, Any] = self.call("POST", "/v1/sessions", body)
+        self._token = opened["token"]
+        return opened
 
     def users(self, **filters: str) -> Iterator[dict[str, Any]]:
-        """Go through all accounts, page after page."""
+        """Yield all users, page by page."""
         cursor = ""
         while True:
             query = urllib.parse.urlencode({**filters, **({"cursor": cursor} if cursor else {})})
@@ -57,23 +64,25 @@ class Rollcall:
                 return
 
     def create_user(self, **fields: str) -> dict[str, Any]:
-        """Create an account once, however often the network makes us ask."""
+        """Create a user once, however often the request is repeated."""
         key = {"Idempotency-Key": str(uuid.uuid4())}
         created: dict[str, Any] = self.call("POST", "/v1/users", fields, key)
         return created
 
     def call(self, method: str, path: str, body: object = None, headers: dict[str, str] | None = None) -> Any:
-        """Send a request; again, as `Retry-After` says, where that cannot do anything twice."""
-        may_repeat = method in _SAFE or "Idempotency-Key" in (headers or {})
-        for attempt in range(1, self._tries + 1):
+        """Send a request; repeat it as `Retry-After` says if that cannot apply it twice."""
+        may_repeat = method in _IDEMPOTENT or "Idempotency-Key" in (headers or {})
+        for attempt in range(1, self._max_attempts + 1):
             try:
                 return self._send(method, path, body, headers or {})
             except urllib.error.HTTPError as error:
                 problem = json.loads(error.read() or b"{}")
-                outlook = error.code in _AGAIN and (may_repeat or problem.get("code") != "outcome_unknown")
+                is_retryable = error.code in _RETRYABLE and (
+                    may_repeat or problem.get("code") != "outcome_unknown"
+                )
                 wait_s = int(error.headers.get("Retry-After", "1"))
-                if not outlook or attempt == self._tries or wait_s > _MAX_BACKOFF_S:
-                    raise Refused(error.code, problem) from None
+                if not is_retryable or attempt == self._max_attempts or wait_s > _MAX_BACKOFF_S:
+                    raise ApiError(error.code, problem) from None
                 time.sleep(wait_s)
         raise AssertionError("unreachable")
 
@@ -94,5 +103,5 @@ if __name__ == "__main__":
         client.log_in(sys.argv[1], getpass.getpass() if sys.stdin.isatty() else sys.stdin.readline().strip())
         print(json.dumps(client.call("GET", "/v1/users/me"), indent=2))
         client.call("DELETE", "/v1/sessions/current")
-    except Refused as refusal:
-        sys.exit(str(refusal))
+    except ApiError as error:
+        sys.exit(str(error))

@@ -1,6 +1,6 @@
 """From the Authorization header to the caller: one indexed query, no cache.
 
-Nothing is remembered between requests, so that a log-out, a disabling or a lost role shows at the very next
+Nothing is kept between requests, so that a logout, a disabled user or a lost role takes effect with the next
 request, on every worker. Source: OWASP ASVS 5.0 7.4.1, 7.4.2, 8.3.2.
 """
 
@@ -12,18 +12,18 @@ from service.usecases.last_used import LastUsedTracker
 
 
 class Authenticator:
-    """Finds out who calls, and notes that a session or key was used."""
+    """Look up callers by their tokens, and record when a session or key was last used."""
 
     def __init__(self, reads: Reads, last_used: LastUsedTracker) -> None:
         self._reads = reads
-        self._touches = last_used
+        self._last_used = last_used
 
-    async def caller_of(self, authorization: str | None) -> Caller:
-        """Give the caller behind an Authorization header. Source: RFC 6750 2.1.
+    async def authenticate(self, authorization: str | None) -> Caller:
+        """Return the caller behind an Authorization header. Source: RFC 6750 2.1.
 
         Raises:
-            Unauthenticated: the scheme is another than Bearer.
-            InvalidToken: the token is unknown, expired or revoked, or its account disabled.
+            Unauthenticated: the scheme is not Bearer.
+            InvalidToken: the token is unknown, expired or revoked, or its user disabled.
         """
         if authorization is None:
             return ANONYMOUS
@@ -32,21 +32,21 @@ class Authenticator:
             raise Unauthenticated
         token = token.strip(" ")
         if (digest := digest_of(token, SESSION_PREFIX)) is not None:
-            return await self._session_of(digest)
+            return await self._user_by_session(digest)
         if (digest := digest_of(token, API_KEY_PREFIX)) is not None:
-            return await self._key_of(digest)
+            return await self._key_by_token(digest)
         raise InvalidToken
 
-    async def _session_of(self, digest: bytes) -> Caller:
+    async def _user_by_session(self, digest: bytes) -> Caller:
         found = await self._reads.sessions.find_open(digest)
         if found is None:
             raise InvalidToken
-        self._touches.record_session(found.session.id, found.idle_for)
+        self._last_used.record_session(found.session.id, found.idle_for)
         return Caller(CallerKind.USER, authenticated_session=found)
 
-    async def _key_of(self, digest: bytes) -> Caller:
+    async def _key_by_token(self, digest: bytes) -> Caller:
         key = await self._reads.keys.find_live(digest)
         if key is None:
             raise InvalidToken
-        self._touches.record_key(key.id)
+        self._last_used.record_key(key.id)
         return Caller(CallerKind.KEY, key=key)

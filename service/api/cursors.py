@@ -1,7 +1,7 @@
-"""Cursors: opaque, harmless, and valid only where they came from.
+"""Cursors: opaque, and valid only for the listing they came from.
 
-A cursor holds a position and a digest over it and the listing it belongs to. It is not a secret and gives no
-right: whoever forges one reads from another place of a listing that is open to him anyway.
+A cursor holds a position and a digest over it and the name of its listing. It is not a secret and grants
+nothing: a forged one reads from another position of a listing that the caller may read anyway.
 Source: GO-2026-4801 (a cursor that was trusted).
 """
 
@@ -18,7 +18,7 @@ _DIGEST_BYTES = 12
 
 
 def write_cursor(position: Keyset | None, listing: str) -> str | None:
-    """Write the cursor of a position in a listing, which is named with its filter and sort."""
+    """Return the cursor of a position in a listing. The listing's name includes its filter and sort."""
     if position is None:
         return None
     payload = msgspec.msgpack.encode(position)
@@ -26,7 +26,7 @@ def write_cursor(position: Keyset | None, listing: str) -> str | None:
 
 
 def read_cursor(cursor: str | None, listing: str) -> Keyset | None:
-    """Read a cursor of the same listing.
+    """Return the position of a cursor of the same listing.
 
     Raises:
         InvalidCursor: it was altered, or belongs to another listing, filter or sort.
@@ -39,13 +39,13 @@ def read_cursor(cursor: str | None, listing: str) -> Keyset | None:
         position = msgspec.msgpack.decode(payload, type=Keyset)
     except (Base64Error, ValueError):
         raise InvalidCursor from None
-    if write_cursor(position, listing) != cursor or not _is_sound(position):
+    if write_cursor(position, listing) != cursor or not _is_valid(position):
         raise InvalidCursor
     return position
 
 
-def _is_sound(position: Keyset) -> bool:
-    """Whether a position is one that we could have written: with a place that the database can hold."""
+def _is_valid(position: Keyset) -> bool:
+    """Return whether we could have written a position, and the database can hold it."""
     if position.text is not None:
         return position.at is None and "\0" not in position.text
     return position.at is not None and position.at.tzinfo is not None

@@ -1,4 +1,4 @@
-"""`Idempotency-Key`: the same request again gets the same answer, and happens once.
+"""`Idempotency-Key`: a repeated request gets the same response and happens once.
 
 Source: draft-ietf-httpapi-idempotency-key-header-07.
 """
@@ -6,80 +6,81 @@ Source: draft-ietf-httpapi-idempotency-key-header-07.
 import hmac
 import re
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
 from hashlib import sha256
 
-from service.api.pipeline import OperationRequest
-from service.api.responses import Answer
+from service.api.http.errors import MalformedRequest
+from service.api.http.response import Response
+from service.api.requests import OperationRequest
+from service.db.core.database import Database
+from service.db.core.transaction import Transaction
 from service.db.repositories.idempotency import StoredAnswer
-from service.db.transaction import Tx
-from service.domain.errors import IdempotencyKeyReused, MalformedRequest, RequestInProgress
+from service.usecases.idempotency import IdempotencyKey, find_response, lock_key, store_response
 
 _KEY = re.compile(r"[\x21-\x7e]{1,255}")
 
 
-@dataclass(frozen=True, slots=True)
-class IdempotencyKey:
-    """A caller's idempotency key, and the request it came with."""
-
-    digest: bytes
-    request_digest: bytes
-
-
-def idempotency_key_of(call: OperationRequest) -> IdempotencyKey | None:
-    """Give the claim that a request makes, or None without the header.
+def idempotency_key_of(request: OperationRequest, body: bytes) -> IdempotencyKey | None:
+    """Return the idempotency key of a request, or None without the header.
 
     Raises:
         MalformedRequest: the key is not 1 to 255 visible ASCII characters.
     """
-    key = call.headers.get("idempotency-key")
+    key = request.header(b"idempotency-key")
     if key is None:
         return None
     if not _KEY.fullmatch(key):
         raise MalformedRequest("An Idempotency-Key has 1 to 255 visible ASCII characters.")
-    caller = str(call.caller.id or call.context.network)
-    request = call.operation.id.encode() + b"\0" + call.body_bytes
+    caller = str(request.caller.id or request.context.network)
+    content = request.operation.id.encode() + b"\0" + body
     return IdempotencyKey(
-        sha256(f"{caller}\0{call.operation.id}\0{key}".encode()).digest(),
-        hmac.digest(key.encode(), request, "sha256"),
+        sha256(f"{caller}\0{request.operation.id}\0{key}".encode()).digest(),
+        hmac.digest(key.encode(), content, "sha256"),
     )
 
 
-async def replay(tx: Tx, claim: IdempotencyKey) -> Answer | None:
-    """Give the stored answer of a claim, or None when there is none yet.
+async def find_replay(request: OperationRequest, database: Database) -> Response | None:
+    """Return the stored response of an earlier request with the same idempotency key.
 
     Raises:
         IdempotencyKeyReused: the key came with another request.
     """
-    stored = await tx.idempotency.get(claim.digest)
-    if stored is None:
+    key = request.idempotency_key
+    if key is None:
         return None
-    if not hmac.compare_digest(stored.request_digest, claim.request_digest):
-        raise IdempotencyKeyReused
-    return Answer(stored.status, stored.body, {**stored.headers, "Idempotent-Replayed": "true"})
+    stored = await database.run(lambda tx: find_response(tx, key))
+    return _replayed(stored) if stored is not None else None
 
 
 async def run_once(
-    tx: Tx, claim: IdempotencyKey | None, work: Callable[[Tx], Awaitable[tuple[Answer, Answer]]]
-) -> Answer:
-    """Do the work unless its claim has an answer; store the second answer of the work for repetition.
+    request: OperationRequest,
+    database: Database,
+    work: Callable[[Transaction], Awaitable[tuple[Response, Response]]],
+) -> Response:
+    """Run the work once per idempotency key, in one transaction with the response that is stored for it.
 
-    The answer is stored in the transaction that does the work, so that either both are there or none.
-
-    Locks: the claim, before anything else.
+    `work` returns the response to send and the one to store, which holds no secret.
 
     Raises:
-        RequestInProgress: somebody does it now.
+        RequestInProgress: another request with the key is running.
         IdempotencyKeyReused: the key came with another request.
     """
-    if claim is None:
-        return (await work(tx))[0]
-    if not await tx.idempotency.claim(claim.digest):
-        raise RequestInProgress
-    if (known := await replay(tx, claim)) is not None:
-        return known
-    answer, kept = await work(tx)
-    await tx.idempotency.add(
-        claim.digest, StoredAnswer(claim.request_digest, kept.status, kept.headers, kept.body)
-    )
-    return answer
+
+    async def run(tx: Transaction) -> Response:
+        key = request.idempotency_key
+        if key is None:
+            return (await work(tx))[0]
+        await lock_key(tx, key)
+        if (stored := await find_response(tx, key)) is not None:
+            return _replayed(stored)
+        response, replayable = await work(tx)
+        headers = {name.decode(): value.decode("latin-1") for name, value in replayable.headers}
+        answer = StoredAnswer(key.request_digest, replayable.status, headers, replayable.body or b"")
+        await store_response(tx, key, answer)
+        return response
+
+    return await database.run(run)
+
+
+def _replayed(stored: StoredAnswer) -> Response:
+    headers = [(name.lower().encode(), value.encode("latin-1")) for name, value in stored.headers.items()]
+    return Response(stored.status, stored.body, (*headers, (b"idempotent-replayed", b"true")))

@@ -1,21 +1,18 @@
-"""What an operation is: everything that decides about a request before its controller sees it.
+"""Declarations of operations.
 
-The declaration serves three readers: the router, the middleware that holds requests to it, and the OpenAPI
-document, so that none of them can say something else than the others.
+One declaration serves the router, the pipeline that enforces it, and the OpenAPI document.
 """
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
-from typing import Any, TypeVar
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import KW_ONLY, dataclass, field
+from http import HTTPMethod
+from typing import NamedTuple, TypeAlias
 
 import msgspec
-from litestar import HttpMethod
-from litestar.handlers import HTTPRouteHandler, route
 
+from service.api.http.response import Response
 from service.domain.callers import Access
 from service.domain.errors import RollcallError
-
-HandlerT = TypeVar("HandlerT", bound=Callable[..., Any])
 
 BODY_LIMIT_BYTES = 64 * 1024
 LOGIN_BODY_LIMIT_BYTES = 8 * 1024
@@ -23,57 +20,56 @@ JSON = "application/json"
 MERGE_PATCH = "application/merge-patch+json"
 FORM = "application/x-www-form-urlencoded"
 
+EndpointFunction: TypeAlias = Callable[..., Awaitable[Response]]
+
 
 @dataclass(frozen=True, slots=True)
 class ResponseSpec:
-    """An answer that is no refusal."""
+    """A successful response of an operation."""
 
     description: str
     view: type[msgspec.Struct] | None = None
     headers: tuple[str, ...] = ()
     media_type: str = JSON
     is_free_form: bool = False
-    """Whether the body is JSON without a view that describes it."""
+    """Whether the body is JSON without a schema."""
     links: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
-    """What can be done next: operation id → its parameters, as runtime expressions of OpenAPI."""
+    """What a client can do next: operation id → its parameters, as OpenAPI runtime expressions."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True)
 class Operation:
-    """One operation of the API."""
+    """One operation of the API; used as the decorator of the function that serves it."""
 
     id: str
+    method: HTTPMethod
+    path: str
+    """With at most one placeholder; `{user_id}` is resolved (`me`) and authorized by the pipeline."""
+    _: KW_ONLY
     summary: str
     description: str = ""
     tag: str
     access: Access
-    answers: Mapping[int, ResponseSpec]
-    problems: tuple[type[RollcallError], ...] = ()
-    """The refusals that are its own; those of access, body and query follow from the rest."""
+    responses: Mapping[int, ResponseSpec]
+    errors: tuple[type[RollcallError], ...] = ()
+    """The operation's own errors; those of access, body and query follow from the rest."""
     body: type[msgspec.Struct] | None = None
     body_types: tuple[str, ...] = (JSON,)
     body_limit_bytes: int = BODY_LIMIT_BYTES
     query: type[msgspec.Struct] | None = None
     is_conditional_read: bool = False
     is_conditional_write: bool = False
-    """Whether the endpoint holds `If-Match` against a resource; where not, no entity tag can match."""
+    """Whether the function checks `If-Match`; without it, no entity tag can match."""
     is_idempotent_by_key: bool = False
     is_documented: bool = True
 
+    def __call__(self, function: EndpointFunction) -> "Endpoint":
+        """Return the endpoint that serves the operation by `function`."""
+        return Endpoint(self, function)
 
-def endpoint(
-    method: HttpMethod, path: str, operation: Operation, **opt: object
-) -> Callable[[HandlerT], HTTPRouteHandler]:
-    """Make a method the endpoint of an operation; GET answers HEAD too. Source: RFC 9110 9.3.2.
 
-    `opt` is for the middleware, beside the operation itself.
-    """
-    methods = [HttpMethod.GET, HttpMethod.HEAD] if method is HttpMethod.GET else [method]
-    return route(
-        path,
-        http_method=methods,
-        operation_id=operation.id,
-        opt={"operation": operation, **opt},
-        include_in_schema=False,
-        status_code=min(operation.answers),
-    )
+class Endpoint(NamedTuple):
+    """An operation and the function that serves it. Its parameters are injected by their types."""
+
+    operation: Operation
+    function: EndpointFunction

@@ -1,37 +1,57 @@
 """Pages and the links between them."""
 
-from typing import Any
+from collections.abc import Callable
+from typing import TypeVar
 from urllib.parse import urlencode
-from uuid import UUID
 
 import msgspec
-from litestar import Response
 
-from service.api.pipeline import OperationRequest
-from service.api.responses import answer
+from service.api.cursors import read_cursor, write_cursor
+from service.api.http.response import Response
+from service.api.requests import OperationRequest
+from service.api.responses import ok
+from service.domain.pages import Keyset, Page
 
-
-def page_answer(call: OperationRequest, page: msgspec.Struct, next_cursor: str | None) -> Response[Any]:
-    """Answer with a page, and a link to the next one when there is one. Source: RFC 8288 3."""
-    headers = {"Link": f'<{_next_of(call, next_cursor)}>; rel="next"'} if next_cursor is not None else {}
-    return answer(page, headers=headers)
-
-
-def cursor_scope(call: OperationRequest, subject_id: UUID | None = None) -> str:
-    """Name the listing that a cursor belongs to: the operation, its subject, filter and sort."""
-    values = _values(call)
-    return f"{call.operation.id} {subject_id} {sorted(values.items())}"
+ItemT = TypeVar("ItemT")
+ViewT = TypeVar("ViewT")
 
 
-def _next_of(call: OperationRequest, cursor: str) -> str:
-    query = call.query_value
-    limit = getattr(query, "limit", None)
-    return f"{call.path}?{urlencode({'limit': limit, **_values(call), 'cursor': cursor})}"
+def keyset_of(request: OperationRequest, cursor: str | None) -> Keyset | None:
+    """Return the position that a cursor of this listing stands for.
+
+    Raises:
+        InvalidCursor: it was altered, or belongs to another listing, filter or sort.
+    """
+    return read_cursor(cursor, _cursor_scope(request))
 
 
-def _values(call: OperationRequest) -> dict[str, str]:
-    """Give what a query says beside page size and cursor, defaults left out, in one spelling."""
-    query = call.query_value
+def page_response(
+    request: OperationRequest,
+    view: Callable[[list[ViewT], str | None], msgspec.Struct],
+    page: Page[ItemT],
+    view_of: Callable[[ItemT], ViewT],
+) -> Response:
+    """Return a page, with a link to the next one if there is one. Source: RFC 8288 3."""
+    cursor = write_cursor(page.next, _cursor_scope(request))
+    headers = (
+        ((b"link", f'<{_next_url(request, cursor)}>; rel="next"'.encode()),) if cursor is not None else ()
+    )
+    return ok(view([view_of(item) for item in page.items], cursor), headers)
+
+
+def _cursor_scope(request: OperationRequest) -> str:
+    """Return the name of the listing that a cursor belongs to: operation, subject, filter and sort."""
+    return f"{request.operation.id} {request.path_id} {sorted(_filter(request).items())}"
+
+
+def _next_url(request: OperationRequest, cursor: str) -> str:
+    limit = getattr(request.query_value, "limit", None)
+    return f"{request.path}?{urlencode({'limit': limit, **_filter(request), 'cursor': cursor})}"
+
+
+def _filter(request: OperationRequest) -> dict[str, str]:
+    """Return filter and sort of a query in one spelling, without defaults."""
+    query = request.query_value
     if query is None:
         return {}
     defaults = type(query)()

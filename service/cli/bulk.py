@@ -23,7 +23,7 @@ from service.db.repositories.users import NewUser
 from service.domain.callers import OPERATOR
 from service.domain.errors import ValidationFailed
 from service.domain.events import AuditContext
-from service.domain.users import Role, State, User
+from service.domain.users import User, UserRole, UserState
 from service.services import Services, run_command
 from service.usecases.users import Registration, import_users, prepare_user
 
@@ -39,8 +39,8 @@ class UserLine(Struct, forbid_unknown_fields=True, kw_only=True, omit_defaults=T
     login_id: str
     name: str
     id: UUID | UnsetType = UNSET
-    role: Role = Role.USER
-    state: State = State.ACTIVE
+    role: UserRole = UserRole.USER
+    state: UserState = UserState.ACTIVE
     must_change: bool = False
     password_hash: str | UnsetType | None = UNSET
     created_at: str | UnsetType = UNSET
@@ -135,7 +135,7 @@ async def _read(services: Services, line: bytes, result: ImportResult) -> NewUse
     except (msgspec.DecodeError, UnicodeDecodeError):
         result.reject("this is not JSON.")
     except ValidationFailed as error:
-        result.reject(" ".join(f"{fault.pointer[1:]}: {fault.detail}" for fault in error.faults))
+        result.reject(" ".join(f"{fault.pointer[1:]}: {fault.detail}" for fault in error.errors))
     else:
         return replace(new, id=parsed.id or new.id, must_change=parsed.must_change)
     return None
@@ -143,7 +143,7 @@ async def _read(services: Services, line: bytes, result: ImportResult) -> NewUse
 
 async def _add(services: Services, batch: list[NewUser], result: ImportResult) -> None:
     if batch:
-        added = await services.uow().run(lambda tx: import_users(tx, batch, context=_OPERATOR))
+        added = await services.database.run(lambda tx: import_users(tx, batch, context=_OPERATOR))
         result.added += added
         result.present += len(batch) - added
 

@@ -9,20 +9,25 @@ from service.api.schemas.users import UserView
 from service.cli.bulk import export_command, import_command
 from service.cli.console import print_result, print_status
 from service.cli.output import json_option, show_json, show_table
+from service.db.repositories.users import UserRepository
 from service.domain.callers import OPERATOR
 from service.domain.events import AuditContext
 from service.domain.pages import PAGE_MAX, Keyset, UserFilter, UserSort
-from service.domain.users import Role, State, User, UserPatch, canonical_login_id
+from service.domain.users import User, UserPatch, UserRole, UserState, canonical_login_id
 from service.observability.logging import configure_logs
-from service.services import Services, configured_database, run_command, run_with_services
-from service.usecases.admins import grant_admin
-from service.usecases.passwords import create_reset_token
-from service.usecases.users import Registration, create_user, prepare_user, update_user
+from service.services import (
+    Services,
+    configured_database,
+    run_command,
+    run_with_services,
+)
+from service.usecases.recovery import create_reset_token
+from service.usecases.users import Registration, create_user, grant_admin, prepare_user, update_user
 from settings import get_settings
 
 _OPERATOR = AuditContext(OPERATOR)
-_ROLES = click.Choice([role.value for role in Role])
-_STATES = click.Choice([state.value for state in State])
+_ROLES = click.Choice([role.value for role in UserRole])
+_STATES = click.Choice([state.value for state in UserState])
 _COLUMNS = ("login id", "name", "role", "state", "created", "last login")
 
 
@@ -50,7 +55,9 @@ def admin(login_id: str, name: str | None) -> None:
         if user is not None:
             print_result(f"{user.login_id} is an administrator now.")
             return
-        registration = Registration(login_id, name or login_id, password=_read_password(), role=Role.ADMIN)
+        registration = Registration(
+            login_id, name or login_id, password=_read_password(), role=UserRole.ADMIN
+        )
         user = run_with_services(settings, dsn, lambda services: _create(services, registration))
         print_result(f"The administrator {user.login_id} was created.")
 
@@ -58,7 +65,7 @@ def admin(login_id: str, name: str | None) -> None:
 @users.command()
 @click.argument("login_id")
 @click.option("--name", help="Display name. Default: the login id.")
-@click.option("--role", type=_ROLES, default=Role.USER.value, show_default=True)
+@click.option("--role", type=_ROLES, default=UserRole.USER.value, show_default=True)
 @click.option("--no-password", is_flag=True, help="The user cannot log in before a password reset.")
 @json_option
 def create(login_id: str, name: str | None, role: str, no_password: bool, is_json: bool) -> None:
@@ -67,7 +74,7 @@ def create(login_id: str, name: str | None, role: str, no_password: bool, is_jso
     The password is prompted for on a terminal and read from standard input otherwise.
     """
     password = None if no_password else _read_password()
-    registration = Registration(login_id, name or login_id, password=password, role=Role(role))
+    registration = Registration(login_id, name or login_id, password=password, role=UserRole(role))
     user = run_command(lambda services: _create(services, registration))
     _print_user(user, f"The user {user.login_id} was created.", is_json)
 
@@ -80,7 +87,9 @@ def create(login_id: str, name: str | None, role: str, no_password: bool, is_jso
 @json_option
 def list_(prefix: str | None, state: str | None, role: str | None, limit: int, is_json: bool) -> None:
     """List users by login id."""
-    user_filter = UserFilter(prefix, state=State(state) if state else None, role=Role(role) if role else None)
+    user_filter = UserFilter(
+        prefix, state=UserState(state) if state else None, role=UserRole(role) if role else None
+    )
     found, is_all = run_command(lambda services: _list(services, user_filter, limit))
     if is_json:
         show_json(*map(UserView.of, found))
@@ -95,7 +104,7 @@ def list_(prefix: str | None, state: str | None, role: str | None, limit: int, i
 @json_option
 def disable(login_id: str, is_json: bool) -> None:
     """Disable a user and end the sessions."""
-    user = run_command(lambda services: _update(services, login_id, UserPatch(state=State.DISABLED)))
+    user = run_command(lambda services: _update(services, login_id, UserPatch(state=UserState.DISABLED)))
     _print_user(user, f"The user {user.login_id} is disabled and logged out.", is_json)
 
 
@@ -104,7 +113,7 @@ def disable(login_id: str, is_json: bool) -> None:
 @json_option
 def enable(login_id: str, is_json: bool) -> None:
     """Enable a disabled user."""
-    user = run_command(lambda services: _update(services, login_id, UserPatch(state=State.ACTIVE)))
+    user = run_command(lambda services: _update(services, login_id, UserPatch(state=UserState.ACTIVE)))
     _print_user(user, f"The user {user.login_id} is enabled.", is_json)
 
 
@@ -125,7 +134,7 @@ def reset_password(login_id: str, is_json: bool) -> None:
 
 
 async def _grant(services: Services, login_id: str) -> User | None:
-    return await services.uow().run(
+    return await services.database.run(
         lambda tx: grant_admin(tx, login_id, context=_OPERATOR, policies=services.policies)
     )
 
@@ -134,7 +143,7 @@ async def _create(services: Services, registration: Registration) -> User:
     new = await prepare_user(
         registration, hasher=services.hasher, context=_OPERATOR, policies=services.policies
     )
-    return await services.uow().run(lambda tx: create_user(tx, new, context=_OPERATOR))
+    return await services.database.run(lambda tx: create_user(tx, new, context=_OPERATOR))
 
 
 async def _list(services: Services, user_filter: UserFilter, limit: int) -> tuple[list[User], bool]:
@@ -155,7 +164,7 @@ async def _list(services: Services, user_filter: UserFilter, limit: int) -> tupl
 
 async def _update(services: Services, login_id: str, patch: UserPatch) -> User:
     user = await _get(services, login_id)
-    return await services.uow().run(
+    return await services.database.run(
         lambda tx: update_user(
             tx, user.id, patch, context=_OPERATOR, policies=services.policies, precondition=lambda _user: True
         )
@@ -164,7 +173,7 @@ async def _update(services: Services, login_id: str, patch: UserPatch) -> User:
 
 async def _create_reset_token(services: Services, login_id: str) -> tuple[str, str]:
     user = await _get(services, login_id)
-    token, expires_at = await services.uow().run(
+    token, expires_at = await services.database.run(
         lambda tx: create_reset_token(tx, user.id, context=_OPERATOR, policies=services.policies)
     )
     return token.value, timestamp(expires_at)
@@ -172,8 +181,8 @@ async def _create_reset_token(services: Services, login_id: str) -> tuple[str, s
 
 async def _get(services: Services, login_id: str) -> User:
     canonical = canonical_login_id(login_id)
-    async with services.uow() as tx:
-        user = await tx.users.get_by_login_id(canonical) if canonical is not None else None
+    async with services.database.transaction() as tx:
+        user = await UserRepository(tx).get_by_login_id(canonical) if canonical is not None else None
     if user is None:
         raise click.ClickException("There is no such user.")
     return user

@@ -1,1 +1,1 @@
-"""Rules without I/O: entities, errors, normal forms, policies. Standard library only."""
+"""Entities, errors, canonical forms and policies, without I/O, clock, randomness or HTTP."""

@@ -1,4 +1,4 @@
-"""Who makes a request, and what the caller may do."""
+"""The caller of an operation and its rights."""
 
 from dataclasses import dataclass
 from datetime import timedelta
@@ -8,12 +8,12 @@ from uuid import UUID
 from service.domain.errors import Forbidden, NotFound, PasswordChangeRequired, Unauthenticated
 from service.domain.keys import ApiKey, Scope
 from service.domain.sessions import AuthenticatedSession
-from service.domain.users import Role
+from service.domain.users import User, UserRole
 from service.domain.wal_position import WalPosition
 
 
 class CallerKind(StrEnum):
-    """What stands behind a request; `operator` is somebody at the command line."""
+    """The kind of a caller; `operator` is the command line."""
 
     ANONYMOUS = "anonymous"
     USER = "user"
@@ -23,52 +23,57 @@ class CallerKind(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Caller:
-    """The authenticated origin of a request. Identity comes from the token alone. Source: CVE-2025-61928."""
+    """An authenticated caller. Its identity comes from the token alone. Source: CVE-2025-61928."""
 
     kind: CallerKind
     authenticated_session: AuthenticatedSession | None = None
     key: ApiKey | None = None
 
     @property
-    def id(self) -> UUID | None:
-        """The id of the account or key behind the request."""
-        if self.authenticated_session is not None:
-            return self.authenticated_session.user.id
-        return self.key.id if self.key is not None else None
+    def user(self) -> User | None:
+        """The user of the session."""
+        return self.authenticated_session.user if self.authenticated_session is not None else None
 
     @property
     def user_id(self) -> UUID | None:
-        """The id of the account behind the request, for which `me` stands."""
+        """The id of the user, for which `me` stands."""
         return self.authenticated_session.user.id if self.authenticated_session is not None else None
 
     @property
+    def id(self) -> UUID | None:
+        """The id of the user or of the API key."""
+        return self.key.id if self.key is not None else self.user_id
+
+    @property
     def session_id(self) -> UUID | None:
-        """The id of the session behind the request."""
+        """The id of the session."""
         return self.authenticated_session.session.id if self.authenticated_session is not None else None
 
     @property
     def wal_position(self) -> WalPosition | None:
-        """When the caller was authenticated, where a replica is to be measured by it."""
-        found = self.authenticated_session or self.key
-        return found.wal_position if found is not None else None
+        """The position of the primary at authentication; a replica that serves the caller has reached it."""
+        credential = self.authenticated_session or self.key
+        return credential.wal_position if credential is not None else None
 
     @property
     def is_admin(self) -> bool:
-        """Whether this is a session of an administrator."""
-        return self.authenticated_session is not None and self.authenticated_session.user.role is Role.ADMIN
+        """Whether the user is an administrator."""
+        user = self.user
+        return user is not None and user.role is UserRole.ADMIN
 
     @property
     def must_change_password(self) -> bool:
-        """Whether this session may do nothing but change its password or log out."""
-        return self.authenticated_session is not None and self.authenticated_session.user.must_change
+        """Whether the session may do nothing but change its password or log out."""
+        user = self.user
+        return user is not None and user.must_change
 
     def has_scope(self, scope: Scope | None) -> bool:
-        """Whether this is an API key that carries the right."""
+        """Return whether the API key carries the scope."""
         return self.key is not None and scope is not None and scope in self.key.scopes
 
-    def logged_in_within(self, span: timedelta) -> bool:
-        """Whether the log-in behind this session is at most `span` old, by the database's clock."""
-        return self.authenticated_session is not None and self.authenticated_session.age <= span
+    def logged_in_within(self, ttl: timedelta) -> bool:
+        """Return whether the login of the session is at most `ttl` old, by the database's clock."""
+        return self.authenticated_session is not None and self.authenticated_session.age <= ttl
 
 
 ANONYMOUS = Caller(CallerKind.ANONYMOUS)
@@ -77,49 +82,49 @@ OPERATOR = Caller(CallerKind.OPERATOR)
 
 @dataclass(frozen=True, slots=True)
 class Access:
-    """Who may call an operation; what is not granted is denied. Source: OWASP ASVS 5.0 8.2.1.
+    """The callers that may use an operation; everything else is denied. Source: OWASP ASVS 5.0 8.2.1.
 
-    `self_` grants the session of the account the operation is about, `admin` the session of any
-    administrator, `scope` an API key that carries it. `public` needs no token and looks at none, unless it is
-    `optional`: then a token that is sent counts.
+    `owner` grants access to the user that the operation concerns, `admin` to every administrator, `scope` to
+    API keys that carry it. `public` needs no token and ignores one; with `optional`, a token counts.
     """
 
     public: bool = False
     optional: bool = False
-    self_: bool = False
+    owner: bool = False
     admin: bool = False
     scope: Scope | None = None
-    while_password_change_is_due: bool = False
+    allowed_during_forced_change: bool = False
 
-    def admit(self, caller: Caller) -> None:
-        """Let the caller pass to the operation itself, whatever it is about.
+    def authorize(self, caller: Caller) -> None:
+        """Check that the caller may use the operation, whatever it concerns.
 
         Raises:
-            Unauthenticated: there is no token, and the operation needs one.
-            PasswordChangeRequired: this session may only change its password or log out.
-            Forbidden: this caller can never use the operation.
+            Unauthenticated: the operation needs a token.
+            PasswordChangeRequired: the session may only change its password or log out.
+            Forbidden: the caller can never use the operation.
         """
-        if self.public and (not self.optional or caller.kind is CallerKind.ANONYMOUS):
+        is_anonymous = caller.kind is CallerKind.ANONYMOUS
+        if self.public and (is_anonymous or not self.optional):
             return
-        if caller.kind is CallerKind.ANONYMOUS:
+        if is_anonymous:
             raise Unauthenticated
-        if caller.must_change_password and not self.while_password_change_is_due:
+        if caller.must_change_password and not self.allowed_during_forced_change:
             raise PasswordChangeRequired
-        if not (self.public or self._as_privileged(caller) or (self.self_ and caller.user_id is not None)):
+        if not (self.public or self._grants(caller, is_owner=caller.user_id is not None)):
             raise Forbidden
 
-    def admit_to(self, caller: Caller, subject_id: UUID) -> None:
-        """Let an admitted caller pass to one account.
+    def authorize_for(self, caller: Caller, subject_id: UUID) -> None:
+        """Check that a caller who may use the operation may use it for this user.
 
         Raises:
-            NotFound: the account is another's, and the caller is a plain user; the same answer as for an
-                account that never existed. Source: OWASP ASVS 5.0 8.2.2.
-            PasswordChangeRequired: this session may only change its own account's password.
+            NotFound: the caller may not access this user; the same as for one that does not exist.
+                Source: OWASP ASVS 5.0 8.2.2.
+            PasswordChangeRequired: the session may only change its own password.
         """
         if caller.must_change_password and caller.user_id != subject_id:
             raise PasswordChangeRequired
-        if not (self._as_privileged(caller) or (self.self_ and caller.user_id == subject_id)):
+        if not self._grants(caller, is_owner=caller.user_id == subject_id):
             raise NotFound
 
-    def _as_privileged(self, caller: Caller) -> bool:
-        return (self.admin and caller.is_admin) or caller.has_scope(self.scope)
+    def _grants(self, caller: Caller, *, is_owner: bool) -> bool:
+        return (self.owner and is_owner) or (self.admin and caller.is_admin) or caller.has_scope(self.scope)

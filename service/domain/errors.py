@@ -1,7 +1,7 @@
-"""Every refusal the service can utter, without a word about HTTP.
+"""The expected errors, independent of the transport.
 
-`code` is stable and public; `kind` is mapped to a status in `service.api.http.problems` alone; `detail` is
-safe to show to the caller and never repeats what was sent.
+`code` is stable and public. `title` and `detail` are safe to show to the caller: they repeat no input. The
+transport decides how to present each `kind`.
 """
 
 from dataclasses import dataclass
@@ -9,19 +9,15 @@ from enum import Enum, auto
 from typing import ClassVar
 
 
-class Kind(Enum):
-    """What sort of refusal an error is; the transport decides how to say it."""
+class ErrorKind(Enum):
+    """The class of an error, by what the caller can do about it."""
 
     MALFORMED = auto()
     UNAUTHENTICATED = auto()
     FORBIDDEN = auto()
     NOT_FOUND = auto()
-    METHOD_NOT_ALLOWED = auto()
-    NOT_ACCEPTABLE = auto()
     CONFLICT = auto()
     PRECONDITION = auto()
-    TOO_LARGE = auto()
-    UNSUPPORTED_MEDIA_TYPE = auto()
     INVALID = auto()
     THROTTLED = auto()
     INTERNAL = auto()
@@ -29,14 +25,16 @@ class Kind(Enum):
 
 
 class RollcallError(Exception):
-    """Base of all refusals. Raising one promises that nothing was changed."""
+    """Base of the expected errors. Raising one promises that nothing was changed."""
 
     code: ClassVar[str]
-    kind: ClassVar[Kind]
+    kind: ClassVar[ErrorKind]
     title: ClassVar[str]
+    remedy: ClassVar[str] = ""
+    """What the caller can do, if that is more than is due to every error of its kind."""
     detail: str = ""
     retry_after: int | None = None
-    """Seconds after which a repetition makes sense, for throttles and outages."""
+    """Seconds after which a retry makes sense."""
 
     def __init__(self, detail: str | None = None, *, retry_after: int | None = None) -> None:
         self.detail = detail if detail is not None else type(self).detail
@@ -45,154 +43,103 @@ class RollcallError(Exception):
         super().__init__(self.detail)
 
 
-class MalformedJson(RollcallError):
-    """The body is not the JSON it claims to be."""
-
-    code, kind = "malformed_json", Kind.MALFORMED
-    title = "The body is not valid JSON"
-    detail = "The request body could not be read as JSON."
-
-
-class MalformedRequest(RollcallError):
-    """The request line, a header or the query string cannot be read."""
-
-    code, kind = "malformed_request", Kind.MALFORMED
-    title = "The request is malformed"
-    detail = "The request could not be read."
-
-
 class InvalidCursor(RollcallError):
-    """The cursor was altered, or belongs to another filter or sort."""
+    """The cursor was altered, or belongs to another filter or sort order."""
 
-    code, kind = "invalid_cursor", Kind.MALFORMED
+    code, kind = "invalid_cursor", ErrorKind.MALFORMED
     title = "The cursor is not valid here"
-    detail = "Start again without a cursor; a cursor is valid only for the filter and sort it came from."
+    detail = "A cursor is valid only for the filter and sort order that it came from."
+    remedy = "Start again at the first page, without a cursor."
 
 
 class Unauthenticated(RollcallError):
     """No credentials were sent."""
 
-    code, kind = "unauthenticated", Kind.UNAUTHENTICATED
+    code, kind = "unauthenticated", ErrorKind.UNAUTHENTICATED
     title = "Authentication is required"
-    detail = "Send a session token or an API key as a bearer token."
+    detail = "The request has neither a session token nor an API key."
 
 
 class InvalidToken(RollcallError):
-    """A token was sent that is not, or is no longer, valid."""
+    """The token is unknown, expired or revoked."""
 
-    code, kind = "invalid_token", Kind.UNAUTHENTICATED
+    code, kind = "invalid_token", ErrorKind.UNAUTHENTICATED
     title = "The token is not valid"
     detail = "The token is unknown, expired or revoked."
 
 
 class InvalidCredentials(RollcallError):
-    """A log-in failed. One class for every reason. Source: OWASP ASVS 5.0 6.3.8."""
+    """A login failed: one error for every reason. Source: OWASP ASVS 5.0 6.3.8."""
 
-    code, kind = "invalid_credentials", Kind.UNAUTHENTICATED
+    code, kind = "invalid_credentials", ErrorKind.UNAUTHENTICATED
     title = "The login id or the password is wrong"
-    detail = "The login id or the password is wrong."
+    detail = "No active account has this login id and this password."
+    remedy = "Ask for login id and password again; nothing tells which one was wrong."
 
 
 class Forbidden(RollcallError):
-    """The caller is known and lacks the right."""
+    """The caller is authenticated and lacks the right."""
 
-    code, kind = "forbidden", Kind.FORBIDDEN
+    code, kind = "forbidden", ErrorKind.FORBIDDEN
     title = "The caller may not do this"
     detail = "These credentials do not carry the right to do this."
 
 
 class ReauthenticationRequired(RollcallError):
-    """The session is valid and its log-in too long ago for this step. Source: OWASP ASVS 5.0 7.5.1."""
+    """The login of the session is too long ago for this operation. Source: OWASP ASVS 5.0 7.5.1."""
 
-    code, kind = "reauthentication_required", Kind.FORBIDDEN
+    code, kind = "reauthentication_required", ErrorKind.FORBIDDEN
     title = "A recent log-in is required"
-    detail = "Log in again and repeat the request with the new token."
+    detail = "The log-in of this session is too long ago for this operation."
+    remedy = "Log in again, and repeat with the new token."
 
 
 class PasswordChangeRequired(RollcallError):
-    """The password was set by somebody else and has to be changed first. Source: OWASP ASVS 5.0 6.4.1."""
+    """The password was set by an administrator and has to be changed. Source: OWASP ASVS 5.0 6.4.1."""
 
-    code, kind = "password_change_required", Kind.FORBIDDEN
+    code, kind = "password_change_required", ErrorKind.FORBIDDEN
     title = "The password has to be changed first"
     detail = "Until the password is changed, this session may only change it or log out."
+    remedy = "Change the password, then repeat."
 
 
 class NotFound(RollcallError):
-    """There is no such thing, or none that this caller may know of."""
+    """The resource does not exist, or the caller may not know that it does."""
 
-    code, kind = "not_found", Kind.NOT_FOUND
+    code, kind = "not_found", ErrorKind.NOT_FOUND
     title = "There is no such resource"
-    detail = "There is no such resource."
-
-
-class MethodNotAllowed(RollcallError):
-    """The resource exists and does not take this method."""
-
-    code, kind = "method_not_allowed", Kind.METHOD_NOT_ALLOWED
-    title = "The method is not allowed here"
-    detail = "The Allow header names the methods this resource takes."
-
-
-class NotAcceptable(RollcallError):
-    """The caller accepts no representation the service has."""
-
-    code, kind = "not_acceptable", Kind.NOT_ACCEPTABLE
-    title = "No acceptable representation"
-    detail = "This service answers in application/json."
+    detail = "The resource does not exist, or these credentials may not see it."
 
 
 class LoginIdTaken(RollcallError):
-    """Another account has this login id."""
+    """Another user has this login id."""
 
-    code, kind = "login_id_taken", Kind.CONFLICT
+    code, kind = "login_id_taken", ErrorKind.CONFLICT
     title = "The login id is taken"
     detail = "Another account has this login id."
+    remedy = "Choose another login id."
 
 
 class LastAdmin(RollcallError):
     """The last active administrator cannot be demoted, disabled or deleted."""
 
-    code, kind = "last_admin", Kind.CONFLICT
+    code, kind = "last_admin", ErrorKind.CONFLICT
     title = "This is the last active administrator"
-    detail = "Give another active account the role first."
-
-
-class RequestInProgress(RollcallError):
-    """A request with the same idempotency key is still running."""
-
-    code, kind = "request_in_progress", Kind.CONFLICT
-    title = "The same request is still running"
-    detail = "A request with this Idempotency-Key is still running; repeat it for the answer."
-    retry_after = 1
+    detail = "The last active administrator cannot be demoted, disabled or deleted."
+    remedy = "Make another active account an administrator first."
 
 
 class PreconditionFailed(RollcallError):
-    """The resource is no longer the one the caller saw."""
+    """The resource is not the version that the caller expects."""
 
-    code, kind = "precondition_failed", Kind.PRECONDITION
+    code, kind = "precondition_failed", ErrorKind.PRECONDITION
     title = "The resource has changed"
-    detail = "The If-Match header does not name the current version."
-
-
-class BodyTooLarge(RollcallError):
-    """The body is larger than the operation takes."""
-
-    code, kind = "body_too_large", Kind.TOO_LARGE
-    title = "The body is too large"
-    detail = "The request body is larger than this operation takes."
-
-
-class UnsupportedMediaType(RollcallError):
-    """The body is of a type or encoding the operation does not take."""
-
-    code, kind = "unsupported_media_type", Kind.UNSUPPORTED_MEDIA_TYPE
-    title = "The media type is not supported"
-    detail = "Send application/json in UTF-8, without a content encoding."
+    detail = "The resource is no longer the version that the request names."
 
 
 @dataclass(frozen=True, slots=True)
 class FieldError:
-    """One fault in one field. `pointer` is a JSON Pointer into the body, or `?name` for a query parameter."""
+    """An error in one field. `pointer` is a JSON Pointer into the body, or `?name` for a query parameter."""
 
     pointer: str
     code: str
@@ -200,73 +147,76 @@ class FieldError:
 
 
 class ValidationFailed(RollcallError):
-    """The request could be read and breaks a rule; `faults` says which, never what was sent."""
+    """The input is well-formed and breaks rules; `errors` names them, never what was sent."""
 
-    code, kind = "validation_failed", Kind.INVALID
+    code, kind = "validation_failed", ErrorKind.INVALID
     title = "The request breaks a rule"
     detail = "One or more fields break a rule."
 
-    def __init__(self, *faults: FieldError) -> None:
+    def __init__(self, *errors: FieldError) -> None:
         super().__init__()
-        self.faults = faults
-
-
-class IdempotencyKeyReused(RollcallError):
-    """The idempotency key came with another request before."""
-
-    code, kind = "idempotency_key_reused", Kind.INVALID
-    title = "The idempotency key was used for another request"
-    detail = "Use a new Idempotency-Key for a new request."
+        self.errors = errors
 
 
 class LoginThrottled(RollcallError):
-    """Too many failed log-ins; this one was neither verified nor counted. Source: NIST SP 800-63B-4 3.2.2."""
+    """Too many failed logins; this one was neither verified nor counted. Source: NIST SP 800-63B-4 3.2.2."""
 
-    code, kind = "login_throttled", Kind.THROTTLED
+    code, kind = "login_throttled", ErrorKind.THROTTLED
     title = "Too many failed log-ins"
-    detail = "Wait as long as the Retry-After header says."
-    retry_after = 1
-
-
-class RateLimited(RollcallError):
-    """The caller sends more than its share."""
-
-    code, kind = "rate_limited", Kind.THROTTLED
-    title = "Too many requests"
-    detail = "Wait as long as the Retry-After header says."
+    detail = "This attempt was neither verified nor counted."
     retry_after = 1
 
 
 class InternalError(RollcallError):
-    """A fault of the service; the log has the cause under the request id."""
+    """An unexpected error; the log has its cause under the request id."""
 
-    code, kind = "internal_error", Kind.INTERNAL
+    code, kind = "internal_error", ErrorKind.INTERNAL
     title = "The service failed"
     detail = "The service failed. Its log has the cause under this request id."
 
 
 class HashingBusy(RollcallError):
-    """More passwords wait to be hashed than there is room, or time, for. Source: OWASP ASVS 5.0 15.2.2."""
+    """Password hashing is overloaded, or short of memory or threads. Source: OWASP ASVS 5.0 15.2.2."""
 
-    code, kind = "hashing_busy", Kind.UNAVAILABLE
+    code, kind = "hashing_busy", ErrorKind.UNAVAILABLE
     title = "Too many log-ins at once"
-    detail = "Nothing was done. Wait as long as the Retry-After header says."
+    detail = "Password hashing is overloaded. Nothing was done."
     retry_after = 1
 
 
 class DatabaseUnavailable(RollcallError):
-    """The database cannot be used now; nothing was changed."""
+    """The database cannot be used; nothing was changed."""
 
-    code, kind = "database_unavailable", Kind.UNAVAILABLE
+    code, kind = "database_unavailable", ErrorKind.UNAVAILABLE
     title = "The database cannot be used now"
-    detail = "Nothing was changed. Wait as long as the Retry-After header says."
+    detail = "Nothing was changed."
     retry_after = 1
 
 
 class OutcomeUnknown(RollcallError):
-    """COMMIT was sent and no answer came: the change is whole or absent, and only a look tells which."""
+    """COMMIT was sent and never confirmed: the change was made as a whole or not at all."""
 
-    code, kind = "outcome_unknown", Kind.UNAVAILABLE
+    code, kind = "outcome_unknown", ErrorKind.UNAVAILABLE
     title = "The outcome is not known"
-    detail = "The change was made as a whole or not at all. Look before repeating it."
+    detail = "The change was made as a whole or not at all."
+    remedy = "Check whether the change was made before you repeat it."
     retry_after = 1
+
+
+class RequestInProgress(RollcallError):
+    """A request with the same idempotency key is still running."""
+
+    code, kind = "request_in_progress", ErrorKind.CONFLICT
+    title = "The same request is still running"
+    detail = "A request with this idempotency key is still running; repeat it for the answer."
+    remedy = "Wait `Retry-After` seconds, then repeat with the same idempotency key."
+    retry_after = 1
+
+
+class IdempotencyKeyReused(RollcallError):
+    """The idempotency key was sent with another request before."""
+
+    code, kind = "idempotency_key_reused", ErrorKind.INVALID
+    title = "The idempotency key was used for another request"
+    detail = "This idempotency key was sent with another request before."
+    remedy = "Use a new idempotency key for a new request."

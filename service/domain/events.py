@@ -1,4 +1,4 @@
-"""The audit trail: who did what to whom, in ids only."""
+"""The audit trail: actor, action and subject, as ids only."""
 
 from dataclasses import dataclass
 from datetime import datetime
@@ -9,7 +9,7 @@ from service.domain.callers import Caller, CallerKind
 
 
 class Action(StrEnum):
-    """What can be told of. Source: OWASP ASVS 5.0 16.3.1, 16.3.2."""
+    """The audited actions. Source: OWASP ASVS 5.0 16.3.1, 16.3.2."""
 
     USER_CREATED = "user.created"
     USER_UPDATED = "user.updated"
@@ -32,7 +32,7 @@ class Action(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Event:
-    """One line of the audit trail. Ids only: no name and no login id ever stands here."""
+    """An entry of the audit trail: ids only, no names and no login ids."""
 
     id: UUID
     at: datetime
@@ -46,7 +46,7 @@ class Event:
 
 @dataclass(frozen=True, slots=True)
 class AuditContext:
-    """Where a change comes from: its caller, the caller's address and network, and the request."""
+    """The origin of a change: the caller, its address and network, and the request."""
 
     caller: Caller
     ip: str | None = None

@@ -1,4 +1,4 @@
-"""API keys: credentials of other services, with the rights they carry."""
+"""API keys: credentials of other services, with scopes."""
 
 from dataclasses import dataclass
 from datetime import datetime
@@ -11,7 +11,7 @@ KEY_NAME_MAX = 100
 
 
 class Scope(StrEnum):
-    """A right that an API key can carry."""
+    """A right of an API key."""
 
     USERS_READ = "users:read"
     USERS_WRITE = "users:write"
@@ -20,7 +20,7 @@ class Scope(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class ApiKey:
-    """A service's credential; the key itself is shown once and never stored."""
+    """An API key, without its token."""
 
     id: UUID
     name: str
@@ -30,4 +30,4 @@ class ApiKey:
     expires_at: datetime | None
     prefix: str
     wal_position: WalPosition | None = None
-    """When it was found by its token, where a replica is to be measured by it."""
+    """The position of the primary at the look-up by token, if a replica is used."""

@@ -1,4 +1,4 @@
-"""Keyset pages: stable under inserts and deletes, at the same cost on every page."""
+"""Keyset pagination: stable under inserts and deletes, with the same cost for every page."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -7,7 +7,7 @@ from enum import StrEnum
 from typing import Generic, TypeVar
 from uuid import UUID
 
-from service.domain.users import Role, State
+from service.domain.users import UserRole, UserState
 
 ItemT = TypeVar("ItemT")
 
@@ -17,7 +17,7 @@ PAGE_DEFAULT = 50
 
 @dataclass(frozen=True, slots=True)
 class Keyset:
-    """The place of one row in a sorted listing: what comes after it is the next page."""
+    """The sort key of a row: the next page starts after it."""
 
     id: UUID
     at: datetime | None = None
@@ -26,14 +26,14 @@ class Keyset:
 
 @dataclass(frozen=True, slots=True)
 class Page(Generic[ItemT]):
-    """Some items of a listing, and where the next page starts, or None at the end."""
+    """A page of a listing; `next` is None on the last one."""
 
     items: Sequence[ItemT]
     next: Keyset | None
 
 
 class UserSort(StrEnum):
-    """The orders in which accounts can be listed, each along an index."""
+    """The sort orders of users, each with an index."""
 
     CREATED = "created_at"
     CREATED_DESCENDING = "-created_at"
@@ -42,11 +42,11 @@ class UserSort(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class UserFilter:
-    """Which accounts to list; None asks for any. `prefix` is of the login id or the name, in any case."""
+    """A filter of users; None matches any. `prefix` is one of the login id or the name, in any case."""
 
     prefix: str | None = None
     login_id: str | None = None
-    state: State | None = None
-    role: Role | None = None
+    state: UserState | None = None
+    role: UserRole | None = None
     created_after: datetime | None = None
     created_before: datetime | None = None

@@ -1,16 +1,16 @@
-"""Log-in sessions: their entity and how long they live."""
+"""Sessions and their lifetimes."""
 
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from uuid import UUID
 
-from service.domain.users import Role, User
+from service.domain.users import User, UserRole
 from service.domain.wal_position import WalPosition
 
 
 @dataclass(frozen=True, slots=True)
 class Session:
-    """One log-in of one account; the token itself is known to its holder only."""
+    """A session of a user, without its token."""
 
     id: UUID
     user_id: UUID
@@ -24,19 +24,19 @@ class Session:
 
 @dataclass(frozen=True, slots=True)
 class AuthenticatedSession:
-    """A live session with its account, as one look-up found them, by the database's clock."""
+    """A live session with its user, from one look-up; times by the database's clock."""
 
     session: Session
     user: User
     age: timedelta
     idle_for: timedelta
     wal_position: WalPosition | None = None
-    """When that was, where a replica is to be measured by it."""
+    """The position of the primary at the look-up, if a replica is used."""
 
 
 @dataclass(frozen=True, slots=True)
 class Lifetime:
-    """How long a session of some role may lie unused, and how long it lives at all."""
+    """The lifetime of sessions of a role: since the last use, and in all."""
 
     idle_ttl: timedelta
     absolute_ttl: timedelta
@@ -52,6 +52,6 @@ class SessionPolicy:
     per_user: int
     touch_interval: timedelta
 
-    def lifetime_of(self, role: Role) -> Lifetime:
-        """Give the lifetime of sessions of accounts with this role."""
-        return self.admin if role is Role.ADMIN else self.user
+    def lifetime_of(self, role: UserRole) -> Lifetime:
+        """Return the lifetime of sessions of users with this role."""
+        return self.admin if role is UserRole.ADMIN else self.user

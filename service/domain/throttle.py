@@ -1,7 +1,7 @@
-"""How many wrong passwords are free, and how long the next guess has to wait.
+"""Limits on failed logins: free attempts, exponential backoff, limits per network.
 
-Source: NIST SP 800-63B-4 3.2.2 (at most 100 failures in a row); OWASP ASVS 5.0 6.1.1, 6.3.1 (strangers do not
-lock the owner out).
+Source: NIST SP 800-63B-4 3.2.2 (at most 100 failures in a row); OWASP ASVS 5.0 6.1.1, 6.3.1 (other people do
+not lock the owner out).
 """
 
 from dataclasses import dataclass
@@ -10,7 +10,7 @@ from datetime import timedelta
 
 @dataclass(frozen=True, slots=True)
 class ThrottlePolicy:
-    """The limits on failed log-ins, per account and per network."""
+    """The limits on failed logins, per user and per network."""
 
     free_attempts: int = 5
     initial_backoff: timedelta = timedelta(seconds=1)
@@ -20,8 +20,8 @@ class ThrottlePolicy:
     network_per_minute: int = 20
     network_per_hour: int = 200
 
-    def wait_after(self, failures: int) -> timedelta:
-        """Give the wait before the next attempt after that many failures in a row."""
+    def backoff_after(self, failures: int) -> timedelta:
+        """Return the wait before the next attempt after that many failures in a row."""
         if failures < self.free_attempts:
             return timedelta(0)
         doublings = min(failures - self.free_attempts, 30)

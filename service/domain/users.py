@@ -1,4 +1,4 @@
-"""The account: its entity and the normal forms of its login id and name."""
+"""Users, and the canonical forms of login id and name."""
 
 import re
 import unicodedata
@@ -15,18 +15,18 @@ RESERVED_LOGIN_IDS = frozenset({"me", "current", "null", "undefined"})
 _LOGIN_ID = re.compile(LOGIN_ID_PATTERN)
 _ASCII_LOWER = str.maketrans("ABCDEFGHIJKLMNOPQRSTUVWXYZ", "abcdefghijklmnopqrstuvwxyz")
 _BIDI_OVERRIDES = frozenset("\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
-_REFUSED_CATEGORIES = frozenset({"Cc", "Cs", "Cn"})
+_FORBIDDEN_CATEGORIES = frozenset({"Cc", "Cs", "Cn"})
 
 
-class Role(StrEnum):
-    """What an account may do beyond its own affairs."""
+class UserRole(StrEnum):
+    """The role of a user; only administrators may access other users."""
 
     USER = "user"
     ADMIN = "admin"
 
 
-class State(StrEnum):
-    """Whether an account may log in and use its sessions."""
+class UserState(StrEnum):
+    """Whether a user may log in and use sessions."""
 
     ACTIVE = "active"
     DISABLED = "disabled"
@@ -34,13 +34,13 @@ class State(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class User:
-    """An account as everybody below the wire sees it; the password hash is never part of it."""
+    """A user, without the password hash."""
 
     id: UUID
     login_id: str
     name: str
-    role: Role
-    state: State
+    role: UserRole
+    state: UserState
     must_change: bool
     created_at: datetime
     updated_at: datetime
@@ -48,24 +48,24 @@ class User:
 
     @property
     def is_active_admin(self) -> bool:
-        """Whether this account counts towards the administrators that must never run out."""
-        return self.role is Role.ADMIN and self.state is State.ACTIVE
+        """Whether this is one of the active administrators, of which one must remain."""
+        return self.role is UserRole.ADMIN and self.state is UserState.ACTIVE
 
 
 @dataclass(frozen=True, slots=True)
 class UserPatch:
-    """What a change names; None leaves a field as it is."""
+    """A change of a user; None leaves a field unchanged."""
 
     name: str | None = None
     login_id: str | None = None
-    role: Role | None = None
-    state: State | None = None
+    role: UserRole | None = None
+    state: UserState | None = None
 
 
 def canonical_login_id(raw: str) -> str | None:
-    """Give the one stored form of a login id, or None when it cannot be one.
+    """Return the stored form of a login id, or None if it is not valid.
 
-    Only ASCII letters are lower-cased and nothing is folded, so no spelling reaches another account's name.
+    Only ASCII letters are lower-cased and nothing is folded, so that no spelling reaches another user.
     Source: OWASP ASVS 5.0 1.1.1; CVE-2019-19844.
     """
     if len(raw) > LOGIN_ID_MAX:
@@ -77,14 +77,14 @@ def canonical_login_id(raw: str) -> str | None:
 
 
 def canonical_name(raw: str) -> str | None:
-    """Give the NFC form of a display name of 1 to 200 code points, or None when it may not be one."""
+    """Return the NFC form of a display name of 1 to 200 code points, or None if it is not valid."""
     if not 1 <= len(raw) <= NAME_MAX * 3:
         return None
     name = unicodedata.normalize("NFC", raw)
-    if len(name) > NAME_MAX or any(_is_refused(character) for character in name):
+    if len(name) > NAME_MAX or any(_is_forbidden(character) for character in name):
         return None
     return name
 
 
-def _is_refused(character: str) -> bool:
-    return character in _BIDI_OVERRIDES or unicodedata.category(character) in _REFUSED_CATEGORIES
+def _is_forbidden(character: str) -> bool:
+    return character in _BIDI_OVERRIDES or unicodedata.category(character) in _FORBIDDEN_CATEGORIES

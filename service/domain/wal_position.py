@@ -1,18 +1,18 @@
-"""Moments in the life of the database."""
+"""Positions in the write-ahead log of the database."""
 
 from dataclasses import dataclass
 
 
 @dataclass(frozen=True, slots=True)
 class WalPosition:
-    """How far the database had got: what was acknowledged to anybody before, it holds.
+    """A position in the write-ahead log; every change acknowledged before is at or before it.
 
-    Positions are in the log of one timeline; a position on another says nothing about this one.
+    Positions of different timelines cannot be compared.
     """
 
     timeline: int
     position: int
 
     def includes(self, other: "WalPosition") -> bool:
-        """Whether everything up to the other moment had happened by this one."""
+        """Return whether a server at this position has every change up to the other one."""
         return self.timeline == other.timeline and self.position >= other.position

@@ -8,8 +8,8 @@ from functools import partial
 from service import __version__
 from service.db import instances
 from service.db.core.replica import PROBE_INTERVAL
-from service.domain.ids import new_id
 from service.jobs.periodic import PeriodicTask, interval_jitter, run_and_log, run_periodically
+from service.security.ids import new_id
 from service.services import Services
 from service.usecases.cleanup import purge_expired
 
@@ -39,12 +39,12 @@ async def background_work(
     if services.replica is not None:
         at_start.append(PeriodicTask("replica", PROBE_INTERVAL, services.replica.probe))
     flush = PeriodicTask(
-        "last_used", LAST_USED_INTERVAL, lambda: services.last_used.flush(services.background_uow())
+        "last_used", LAST_USED_INTERVAL, lambda: services.last_used.flush(services.background_database)
     )
     purge = PeriodicTask(
         "purge",
         services.settings.retention.purge_interval,
-        lambda: purge_expired(services.background_uow(), services.policies.retention),
+        lambda: purge_expired(services.background_database, services.policies.retention),
     )
     for task in at_start:
         await run_and_log(task.name, task.work)

@@ -1,1 +1,1 @@
-"""Secrets: hashing with admission control, foreign hashes, tokens, the blocklist of common passwords."""
+"""Password hashing, tokens, ids and the blocklist of common passwords."""

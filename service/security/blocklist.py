@@ -1,13 +1,13 @@
-"""The common passwords that nobody may choose, bundled as a text file, one a line."""
+"""The list of common passwords that are not accepted."""
 
 from functools import cache
 from importlib.resources import files
 
 
 def is_common(password: str) -> bool:
-    """Tell whether a normalised password, as a whole and whatever its case, is on the list.
+    """Return whether a normalised password is on the list, as a whole and ignoring case.
 
-    The list is read at the first call, in a few milliseconds, and kept.
+    The first call reads the list, in a few milliseconds.
     Source: NIST SP 800-63B-4 3.1.1.2; OWASP ASVS 5.0 6.2.4 (the top 3000 that are long enough).
     """
     return password.casefold() in _common_passwords()

@@ -1,4 +1,4 @@
-"""Bearer tokens: random values that are shown once, and the digests that are all the database holds."""
+"""Tokens: random values that are shown once; the database holds their digests."""
 
 import re
 import secrets
@@ -16,25 +16,25 @@ _SECRET = re.compile(r"[A-Za-z0-9_-]{43}")
 
 @dataclass(frozen=True, slots=True)
 class Token:
-    """A new token: `value` goes to its owner once, `digest` (SHA-256, 32 bytes) into the database."""
+    """A new token: `value` for its owner, `digest` (SHA-256, 32 bytes) for the database."""
 
     value: str = field(repr=False)
     digest: bytes = field(repr=False)
 
 
 def new_token(prefix: str) -> Token:
-    """Return a token of 256 random bits, base64url, behind `prefix`.
+    """Return a token of `prefix` and 256 random bits in base64url.
 
-    Source: OWASP ASVS 5.0 7.2.3 (at least 128 random bits), 6.5.2 (a fast digest does for a random secret).
+    Source: OWASP ASVS 5.0 7.2.3 (at least 128 random bits), 6.5.2 (a fast digest suffices for random bits).
     """
     value = prefix + secrets.token_urlsafe(_SECRET_BYTES)
     return Token(value, _digest(value))
 
 
 def digest_of(value: str, prefix: str) -> bytes | None:
-    """Return the digest to look `value` up by, or None when it cannot be a token of that kind.
+    """Return the digest of a token, or None if `value` is malformed.
 
-    Prefix, length and alphabet are looked at before anything is hashed, so that no long or foreign text is.
+    Prefix, length and alphabet are checked first, so that no long text is hashed.
     """
     if not value.startswith(prefix) or _SECRET.fullmatch(value, len(prefix)) is None:
         return None

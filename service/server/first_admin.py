@@ -5,9 +5,10 @@ from functools import partial
 
 import click
 
+from service.db.repositories.users import UserRepository
 from service.domain.callers import OPERATOR
 from service.domain.events import AuditContext
-from service.domain.users import Role
+from service.domain.users import UserRole
 from service.services import Services, run_with_services
 from service.usecases.users import Registration, create_user, prepare_user
 from settings import Settings
@@ -30,14 +31,14 @@ def ensure_first_admin(settings: Settings, dsn: str) -> None:
 
 
 async def _create_first_admin(services: Services, *, password: str) -> bool:
-    async with services.uow() as tx:
-        if not await tx.users.is_empty():
+    async with services.database.transaction() as tx:
+        if not await UserRepository(tx).is_empty():
             return False
     context = AuditContext(OPERATOR)
-    registration = Registration(_LOGIN_ID, "Administrator", password=password, role=Role.ADMIN)
+    registration = Registration(_LOGIN_ID, "Administrator", password=password, role=UserRole.ADMIN)
     new = await prepare_user(
         registration, hasher=services.hasher, context=context, policies=services.policies
     )
-    async with services.uow() as tx:
+    async with services.database.transaction() as tx:
         await create_user(tx, new, context=context)
     return True

@@ -8,9 +8,8 @@ from typing import Final
 
 import click
 import structlog
-from litestar import Litestar
 
-from service.app import create_app
+from service.app import Application, create_app
 from service.db.migrations.probe import DatabaseState, probe
 from service.observability.logging import configure_server_logs
 from service.observability.metrics import registry_of_workers
@@ -36,7 +35,7 @@ def run(settings: Settings, dsn: str) -> None:
         ensure_first_admin(settings, dsn)
     if settings.http.workers == 1:
         app = create_app(settings, dsn=dsn)
-        with bind_socket(settings) as listener, metrics_server(settings, app.state["telemetry"].registry):
+        with bind_socket(settings) as listener, metrics_server(settings, app.telemetry.registry):
             _serve(app, listener)
     else:
         _serve_with_workers(settings, dsn)
@@ -56,7 +55,7 @@ def _log_step(step: str) -> None:
     _log.info("migrating", step=step)
 
 
-def _serve(app: Litestar, listener: socket.socket) -> None:
+def _serve(app: Application, listener: socket.socket) -> None:
     server = make_server(app, on_started=tune_gc)
     server.run(sockets=[listener])
     if not server.started:

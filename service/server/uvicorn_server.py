@@ -12,9 +12,9 @@ from typing import Any, Final, Literal, cast
 import click
 import structlog
 import uvicorn
-from litestar import Litestar
 
 from service import __version__
+from service.app import Application
 from service.server.slow_clients import CHECK_INTERVAL_S, SlowClientGuard
 from service.services import Services
 from settings import Settings
@@ -86,15 +86,15 @@ class Server(uvicorn.Server):
 
 
 def make_server(
-    app: Litestar, *, lifespan: Literal["on", "off"] = "on", on_started: Callable[[], None] = lambda: None
+    app: Application, *, lifespan: Literal["on", "off"] = "on", on_started: Callable[[], None] = lambda: None
 ) -> Server:
     """Return a server for an application; run it with `run(sockets=[…])` or `serve(sockets=[…])`."""
-    services: Services = app.state["services"]
+    services = app.services
     return Server(server_config(services.settings, app, lifespan=lifespan), services, on_started)
 
 
 def server_config(
-    settings: Settings, app: Litestar, *, lifespan: Literal["on", "off"] = "on"
+    settings: Settings, app: Application, *, lifespan: Literal["on", "off"] = "on"
 ) -> uvicorn.Config:
     """Return uvicorn's configuration; `lifespan` is off for an application that already runs."""
     http = settings.http

@@ -1,34 +1,35 @@
-"""Removing what has expired, a batch at a time."""
+"""Deleting what has expired, a batch at a time."""
 
 from collections.abc import Awaitable, Callable
 
-from service.db.core.unit_of_work import UnitOfWork
-from service.db.transaction import Tx
+from service.db.core.database import Database
+from service.db.core.transaction import Transaction
+from service.db.repositories.cleanup import Cleanup
 from service.usecases.policies import Retention
 
-Purge = Callable[[Tx], Awaitable[int]]
+Purge = Callable[[Transaction], Awaitable[int]]
 
 
-async def purge_expired(uow: UnitOfWork, retention: Retention) -> int:
-    """Remove everything that has expired; give the number of rows.
+async def purge_expired(database: Database, retention: Retention) -> int:
+    """Delete everything that has expired; return the number of rows.
 
-    Each batch is a transaction of its own, so that nobody waits long for what a batch locks.
+    Each batch is a transaction of its own, so that its locks are short.
     """
     batch = retention.batch
     purges: tuple[Purge, ...] = (
-        lambda tx: tx.cleanup.purge_sessions(batch),
-        lambda tx: tx.cleanup.purge_reset_tokens(batch),
-        lambda tx: tx.cleanup.purge_idempotency_keys(batch, age=retention.idempotency_ttl),
-        lambda tx: tx.cleanup.purge_events(batch, age=retention.events_ttl),
-        lambda tx: tx.cleanup.purge_throttle(batch, age=retention.throttle_ttl),
+        lambda tx: Cleanup(tx).purge_sessions(batch),
+        lambda tx: Cleanup(tx).purge_reset_tokens(batch),
+        lambda tx: Cleanup(tx).purge_idempotency_keys(batch, age=retention.idempotency_ttl),
+        lambda tx: Cleanup(tx).purge_events(batch, age=retention.events_ttl),
+        lambda tx: Cleanup(tx).purge_throttle(batch, age=retention.throttle_ttl),
     )
-    return sum([await _drain(uow, purge, batch) for purge in purges])
+    return sum([await _purge_in_batches(database, purge, batch) for purge in purges])
 
 
-async def _drain(uow: UnitOfWork, purge: Purge, batch: int) -> int:
+async def _purge_in_batches(database: Database, purge: Purge, batch: int) -> int:
     removed = 0
     while True:
-        count = await uow.run(purge)
+        count = await database.run(purge)
         removed += count
         if count < batch:
             return removed

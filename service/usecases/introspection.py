@@ -1,4 +1,4 @@
-"""Answering "who is this token?" for other services."""
+"""Token introspection for other services."""
 
 from dataclasses import dataclass
 from datetime import datetime
@@ -12,7 +12,7 @@ from service.security.tokens import API_KEY_PREFIX, SESSION_PREFIX, digest_of
 
 @dataclass(frozen=True, slots=True)
 class ActiveToken:
-    """What a live token stands for. Source: RFC 7662 2.2."""
+    """A live token and its subject. Source: RFC 7662 2.2."""
 
     subject_id: UUID
     username: str
@@ -24,11 +24,11 @@ class ActiveToken:
 
 
 async def introspect(reads: Reads, token: str) -> ActiveToken | None:
-    """Tell what a token stands for, or None for every token that should not be accepted.
+    """Return what a token stands for, or None for a token that must not be accepted.
+
+    A session that may only change its password is not active here.
 
     Source: RFC 7662 2.2.
-
-    A session that may only change its password is good for nothing else, and so is not active here.
     """
     if (digest := digest_of(token, SESSION_PREFIX)) is not None:
         return _of_session(await reads.sessions.find_open(digest))
@@ -41,9 +41,9 @@ def _of_session(found: AuthenticatedSession | None) -> ActiveToken | None:
     if found is None or found.user.must_change:
         return None
     session, user = found.session, found.user
-    ends_at = min(session.expires_at, session.idle_expires_at)
+    expires_at = min(session.expires_at, session.idle_expires_at)
     return ActiveToken(
-        user.id, user.login_id, session.created_at, ends_at, user.role.value, session_id=session.id
+        user.id, user.login_id, session.created_at, expires_at, user.role.value, session_id=session.id
     )
 
 

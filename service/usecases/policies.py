@@ -1,4 +1,4 @@
-"""The policies that use cases follow, as plain values."""
+"""The policies of the use cases, as plain values."""
 
 from dataclasses import dataclass, field
 from datetime import timedelta
@@ -18,7 +18,7 @@ _SESSIONS = SessionPolicy(
 
 @dataclass(frozen=True, slots=True)
 class Retention:
-    """How long what is only kept for a while is kept, and how it is removed."""
+    """How long temporary rows are kept, and how many are deleted at once."""
 
     idempotency_ttl: timedelta = timedelta(hours=24)
     events_ttl: timedelta = timedelta(days=365)
@@ -28,7 +28,7 @@ class Retention:
 
 @dataclass(frozen=True, slots=True)
 class Policies:
-    """All policies of one running service."""
+    """All policies of a running service."""
 
     service_name: str = "rollcall"
     registration_is_open: bool = False

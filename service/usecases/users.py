@@ -1,11 +1,13 @@
-"""Making, changing and deleting accounts."""
+"""Creating, updating and deleting users."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from uuid import UUID
 
-from service.db.repositories.users import NewUser
-from service.db.transaction import Tx
+from service.db.core.transaction import Transaction
+from service.db.repositories.events import EventRepository
+from service.db.repositories.sessions import SessionRepository
+from service.db.repositories.users import NewUser, UserRepository
 from service.domain.callers import Caller, CallerKind
 from service.domain.errors import (
     FieldError,
@@ -17,102 +19,108 @@ from service.domain.errors import (
     ValidationFailed,
 )
 from service.domain.events import Action, AuditContext
-from service.domain.ids import new_id
 from service.domain.keys import Scope
-from service.domain.users import Role, State, User, UserPatch, canonical_login_id, canonical_name
+from service.domain.users import User, UserPatch, UserRole, UserState, canonical_login_id, canonical_name
 from service.security.hashing.hasher import PasswordHasher
 from service.security.hashing.imported_hashes import check_importable
-from service.usecases.passwords import password_faults, to_hash
+from service.security.ids import new_id
+from service.usecases.passwords import hash_new_password, password_errors
 from service.usecases.policies import Policies
 
 Precondition = Callable[[User], bool]
-"""Whether the account is still the one that the caller saw."""
+"""Whether the user is still the version that the caller has seen."""
 
 _LOGIN_ID_RULE = (
     "1 to 254 of a-z, 0-9 and ._@+-, starting and ending with a letter or digit; not a reserved word."
 )
 _NAME_RULE = "1 to 200 characters, without control, bidi-override or unassigned ones."
-_NOT_YOURS = "Only administrators and API keys may set this."
+_PRIVILEGED = "Only administrators and API keys may set this."
 
 
 @dataclass(frozen=True, slots=True)
 class Registration:
-    """What was asked for in a new account, as it was sent."""
+    """The fields of a new user as they were sent."""
 
     login_id: str
     name: str
     password: str | None = None
     password_hash: str | None = None
-    role: Role | None = None
-    state: State | None = None
+    role: UserRole | None = None
+    state: UserState | None = None
+
+
+def validate_login_id(raw: str) -> str | FieldError:
+    """Return the canonical form of a login id, or the error."""
+    return canonical_login_id(raw) or FieldError("/login_id", "invalid_value", _LOGIN_ID_RULE)
+
+
+def validate_name(raw: str) -> str | FieldError:
+    """Return the canonical form of a name, or the error."""
+    return canonical_name(raw) or FieldError("/name", "invalid_value", _NAME_RULE)
 
 
 async def prepare_user(
-    wanted: Registration, *, hasher: PasswordHasher, context: AuditContext, policies: Policies
+    request: Registration, *, hasher: PasswordHasher, context: AuditContext, policies: Policies
 ) -> NewUser:
     """Check a registration against every rule, and hash its password.
 
     Raises:
-        ValidationFailed: with every fault at once.
+        ValidationFailed: with every error at once.
         HashingBusy: too many passwords wait to be hashed.
     """
-    login_id, name = canonical_login_id(wanted.login_id), canonical_name(wanted.name)
-    found = _identity_faults(login_id, name)
-    found += _privilege_faults(wanted, context.caller)
-    if wanted.password is not None:
-        terms = (wanted.login_id, wanted.name, policies.service_name)
-        found += password_faults(wanted.password, "/password", terms, policies)
-    if found or login_id is None or name is None:
-        raise ValidationFailed(*found)
-    password_hash = wanted.password_hash
-    if wanted.password is not None:
-        password_hash = await to_hash(wanted.password, hasher=hasher, context=context)
-    return NewUser(
-        new_id(), login_id, name, password_hash, wanted.role or Role.USER, wanted.state or State.ACTIVE
-    )
+    login_id, name = validate_login_id(request.login_id), validate_name(request.name)
+    errors = [found for found in (login_id, name) if isinstance(found, FieldError)]
+    errors += _password_hash_errors(request) + _privilege_errors(request, context.caller)
+    if request.password is not None:
+        terms = (request.login_id, request.name, policies.service_name)
+        errors += password_errors(request.password, "/password", terms, policies)
+    if errors or isinstance(login_id, FieldError) or isinstance(name, FieldError):
+        raise ValidationFailed(*errors)
+    password_hash = request.password_hash
+    if request.password is not None:
+        password_hash = await hash_new_password(request.password, hasher=hasher, context=context)
+    role, state = request.role or UserRole.USER, request.state or UserState.ACTIVE
+    return NewUser(new_id(), login_id, name, password_hash, role, state)
 
 
-async def create_user(tx: Tx, new: NewUser, *, context: AuditContext) -> User:
-    """Add a prepared account.
+async def create_user(tx: Transaction, new: NewUser, *, context: AuditContext) -> User:
+    """Insert a prepared user.
 
     Raises:
-        LoginIdTaken: another account has the login id.
+        LoginIdTaken: another user has the login id.
     """
-    user = await tx.users.add(new)
-    await tx.events.add(context, Action.USER_CREATED, user.id)
+    user = await UserRepository(tx).add(new)
+    await EventRepository(tx).add(context, Action.USER_CREATED, user.id)
     return user
 
 
-async def import_users(tx: Tx, batch: Sequence[NewUser], *, context: AuditContext) -> int:
-    """Add prepared accounts but for those whose id or login id is taken; give how many were added."""
-    added = await tx.users.add_many(batch)
+async def import_users(tx: Transaction, batch: Sequence[NewUser], *, context: AuditContext) -> int:
+    """Insert the prepared users whose id and login id are free; return their number."""
+    added = await UserRepository(tx).add_many(batch)
     if added:
-        await tx.events.add_many(context, Action.USER_CREATED, added)
+        await EventRepository(tx).add_many(context, Action.USER_CREATED, added)
     return len(added)
 
 
 def check_change(change: UserPatch, *, caller: Caller) -> UserPatch:
-    """Bring a change into normal form.
+    """Return a patch with its fields in canonical form.
 
     Raises:
-        Forbidden: it names what a plain user may not change. Source: OWASP ASVS 5.0 8.2.3.
-        ValidationFailed: with every fault at once.
+        Forbidden: it names a field that a plain user may not change. Source: OWASP ASVS 5.0 8.2.3.
+        ValidationFailed: with every error at once.
     """
     is_privileged = caller.is_admin or caller.key is not None
     if not is_privileged and (change.login_id, change.role, change.state) != (None, None, None):
-        raise Forbidden(_NOT_YOURS)
-    login_id = canonical_login_id(change.login_id) if change.login_id is not None else None
-    name = canonical_name(change.name) if change.name is not None else None
-    found = _identity_faults(
-        login_id if change.login_id is not None else "", name if change.name is not None else ""
-    )
-    if found:
-        raise ValidationFailed(*found)
+        raise Forbidden(_PRIVILEGED)
+    name = validate_name(change.name) if change.name is not None else None
+    login_id = validate_login_id(change.login_id) if change.login_id is not None else None
+    if isinstance(login_id, FieldError) or isinstance(name, FieldError):
+        raise ValidationFailed(*(found for found in (login_id, name) if isinstance(found, FieldError)))
     return UserPatch(name, login_id, change.role, change.state)
 
 
 async def update_user(
-    tx: Tx,
+    tx: Transaction,
     user_id: UUID,
     change: UserPatch,
     *,
@@ -120,60 +128,84 @@ async def update_user(
     policies: Policies,
     precondition: Precondition,
 ) -> User:
-    """Apply a checked change. Disabling ends every session, a new role limits them, in the same transaction.
+    """Apply a checked patch. Disabling ends every session and a new role limits them, in this transaction.
 
-    Locks: the active administrators when one might be lost, then the account, then its sessions.
+    Locks: the active administrators if one might be lost, then the user, then its sessions.
 
     Raises:
-        NotFound: there is no such account.
-        PreconditionFailed: it is no longer the one the caller saw.
-        LastAdmin: nobody could administer any more.
-        LoginIdTaken: another account has the new login id.
+        NotFound: there is no such user.
+        PreconditionFailed: the user has changed.
+        LastAdmin: no active administrator would remain.
+        LoginIdTaken: another user has the new login id.
     """
-    loses_admin = change.role is Role.USER or change.state is State.DISABLED
-    user = await _lock(tx, user_id, precondition=precondition, loses_admin=loses_admin)
-    changed = await tx.users.change(user_id, change) if change != UserPatch() else user
-    if changed.state is State.DISABLED and user.state is State.ACTIVE:
-        await tx.sessions.end_all(user_id)
+    loses_admin = change.role is UserRole.USER or change.state is UserState.DISABLED
+    user = await _lock_for_change(tx, user_id, precondition=precondition, loses_admin=loses_admin)
+    changed = await UserRepository(tx).change(user_id, change) if change != UserPatch() else user
+    if changed.state is UserState.DISABLED and user.state is UserState.ACTIVE:
+        await SessionRepository(tx).end_all(user_id)
     if changed.role is not user.role:
-        await tx.sessions.shorten(user_id, policies.sessions.lifetime_of(changed.role))
+        await SessionRepository(tx).shorten(user_id, policies.sessions.lifetime_of(changed.role))
     for action in _actions_of(user, changed):
-        await tx.events.add(context, action, user_id)
+        await EventRepository(tx).add(context, action, user_id)
     return changed
 
 
-async def delete_user(
-    tx: Tx, user_id: UUID, *, context: AuditContext, policies: Policies, precondition: Precondition
-) -> None:
-    """Delete an account and all that hangs on it.
+async def grant_admin(
+    tx: Transaction, login_id: str, *, context: AuditContext, policies: Policies
+) -> User | None:
+    """Make an existing user an active administrator; return None if there is no such user.
 
-    Locks: the active administrators when one might be lost, then the account.
+    Locks: the user, then its sessions.
 
     Raises:
-        ReauthenticationRequired: the caller's own account, and the log-in is too old.
-        NotFound: there is no such account.
-        PreconditionFailed: it is no longer the one the caller saw.
-        LastAdmin: nobody could administer any more.
+        ValidationFailed: the login id is invalid.
     """
-    if context.caller.user_id == user_id and not context.caller.logged_in_within(
-        policies.sessions.step_up_ttl
-    ):
+    canonical = validate_login_id(login_id)
+    if isinstance(canonical, FieldError):
+        raise ValidationFailed(canonical)
+    user = await UserRepository(tx).get_by_login_id(canonical)
+    if user is None:
+        return None
+    change = UserPatch(role=UserRole.ADMIN, state=UserState.ACTIVE)
+    return await update_user(
+        tx, user.id, change, context=context, policies=policies, precondition=lambda _user: True
+    )
+
+
+async def delete_user(
+    tx: Transaction, user_id: UUID, *, context: AuditContext, policies: Policies, precondition: Precondition
+) -> None:
+    """Delete a user and everything that belongs to it.
+
+    Locks: the active administrators if one might be lost, then the user.
+
+    Raises:
+        ReauthenticationRequired: the caller deletes itself, and the login is too old.
+        NotFound: there is no such user.
+        PreconditionFailed: the user has changed.
+        LastAdmin: no active administrator would remain.
+    """
+    caller = context.caller
+    if caller.user_id == user_id and not caller.logged_in_within(policies.sessions.step_up_ttl):
         raise ReauthenticationRequired
-    await _lock(tx, user_id, precondition=precondition, loses_admin=True)
-    await tx.users.delete(user_id)
-    await tx.events.add(context, Action.USER_DELETED, user_id)
+    await _lock_for_change(tx, user_id, precondition=precondition, loses_admin=True)
+    await UserRepository(tx).delete(user_id)
+    await EventRepository(tx).add(context, Action.USER_DELETED, user_id)
 
 
-async def _lock(tx: Tx, user_id: UUID, *, precondition: Precondition, loses_admin: bool) -> User:
-    """Lock the account, and before it all active administrators when it is one of them and may cease to be.
+async def _lock_for_change(
+    tx: Transaction, user_id: UUID, *, precondition: Precondition, loses_admin: bool
+) -> User:
+    """Lock the user, and before it all active administrators if it is one of them and may cease to be.
 
-    The unlocked look decides only whether to lock the others too; the rule is applied to what is locked.
+    The unlocked read only decides whether to lock the others too; the rule is applied to the locked rows.
     """
-    seen = await tx.users.get(user_id)
+    users = UserRepository(tx)
+    seen = await users.get(user_id)
     if seen is None:
         raise NotFound
-    admins = await tx.users.lock_active_admins() if loses_admin and seen.is_active_admin else set()
-    user = await tx.users.get_for_update(user_id)
+    admins = await users.lock_active_admins() if loses_admin and seen.is_active_admin else set()
+    user = await users.get_for_update(user_id)
     if user is None:
         raise NotFound
     if not precondition(user):
@@ -186,7 +218,7 @@ async def _lock(tx: Tx, user_id: UUID, *, precondition: Precondition, loses_admi
 def _actions_of(before: User, after: User) -> list[Action]:
     actions = []
     if after.state is not before.state:
-        actions.append(Action.USER_DISABLED if after.state is State.DISABLED else Action.USER_ENABLED)
+        actions.append(Action.USER_DISABLED if after.state is UserState.DISABLED else Action.USER_ENABLED)
     if after.role is not before.role:
         actions.append(Action.USER_ROLE_CHANGED)
     if (after.name, after.login_id) != (before.name, before.login_id):
@@ -194,28 +226,24 @@ def _actions_of(before: User, after: User) -> list[Action]:
     return actions
 
 
-def _identity_faults(login_id: str | None, name: str | None) -> list[FieldError]:
-    faults = []
-    if login_id is None:
-        faults.append(FieldError("/login_id", "invalid_value", _LOGIN_ID_RULE))
-    if name is None:
-        faults.append(FieldError("/name", "invalid_value", _NAME_RULE))
-    return faults
+def _password_hash_errors(request: Registration) -> list[FieldError]:
+    if request.password_hash is None:
+        return []
+    errors = []
+    if request.password is not None:
+        detail = "Send a password or a hash, not both."
+        errors.append(FieldError("/password_hash", "conflicting_fields", detail))
+    if reason := check_importable(request.password_hash):
+        errors.append(FieldError("/password_hash", "invalid_value", reason))
+    return errors
 
 
-def _privilege_faults(wanted: Registration, caller: Caller) -> list[FieldError]:
-    faults = []
-    if wanted.password is not None and wanted.password_hash is not None:
-        faults.append(
-            FieldError("/password_hash", "conflicting_fields", "Send a password or a hash, not both.")
-        )
-    if wanted.password_hash is not None and (reason := check_importable(wanted.password_hash)):
-        faults.append(FieldError("/password_hash", "invalid_value", reason))
+def _privilege_errors(request: Registration, caller: Caller) -> list[FieldError]:
     is_trusted = caller.is_admin or caller.has_scope(Scope.USERS_WRITE)
-    if not (is_trusted or caller.kind is CallerKind.OPERATOR):
-        faults += [
-            FieldError(f"/{field}", "not_settable", _NOT_YOURS)
-            for field in ("password_hash", "role", "state")
-            if getattr(wanted, field) is not None
-        ]
-    return faults
+    if is_trusted or caller.kind is CallerKind.OPERATOR:
+        return []
+    return [
+        FieldError(f"/{field}", "not_settable", _PRIVILEGED)
+        for field in ("password_hash", "role", "state")
+        if getattr(request, field) is not None
+    ]

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from service.api.http.client_address import UNKNOWN, network_of, networks_of, resolve_client_ip
+from service.api.http.client_address import UNKNOWN, networks_of, rate_limit_prefix, resolve_client_ip
 
 PROXIES = networks_of(["10.0.0.0/8", "2001:db8:ffff::/48", " 192.0.2.1 "])
 
@@ -86,7 +86,7 @@ def test_client_behind_a_socket_file_is_believed_only_with_proxies() -> None:
     ],
 )
 def test_network_of_an_address_gives_what_throttles_count_by(address: str | None, network: str) -> None:
-    assert network_of(address) == network
+    assert rate_limit_prefix(address) == network
 
 
 @pytest.mark.parametrize("text", ["", "10.0.0.1/8", "proxy.internal", "10.0.0.0/33"])

@@ -12,7 +12,7 @@ import pytest
 
 import service.api.openapi
 from service.api.openapi.docs_page import ASSETS, DOCS_POLICY, docs_page, init_script
-from tests.support.api import Api, Running, contract_of
+from tests.support.api import Api, RunningService
 from tests.support.servers import listening
 
 DIRECTORY = Path(service.api.openapi.__file__ or "").with_name("assets")
@@ -94,13 +94,14 @@ def test_assets_come_with_their_licence_and_release() -> None:
 
 @pytest.mark.slow
 async def test_page_in_a_browser_shows_every_operation_and_asks_nobody_else(
-    api: Api, running: Running, tmp_path: Path
+    api: Api, running: RunningService, tmp_path: Path
 ) -> None:
     chromium = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
     assert chromium, "this proof needs Chromium: apt-get install chromium"
     requests = tmp_path / "requests.json"
 
-    async with listening(running) as (host, port):
+    async with listening(running) as server:
+        host, port = server.address
         process = await asyncio.create_subprocess_exec(
             *(chromium, "--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run"),
             *("--disable-background-networking", "--disable-component-update", "--disable-sync"),
@@ -113,7 +114,7 @@ async def test_page_in_a_browser_shows_every_operation_and_asks_nobody_else(
         output, _ = await process.communicate()
 
     shown = output.decode()
-    for operation in re.findall(r'"operationId": "(\w+)"', json.dumps(contract_of(running.app).document)):
+    for operation in re.findall(r'"operationId": "(\w+)"', json.dumps(running.contract.document)):
         assert re.search(rf'id="operations-\w+-{operation}"', shown), operation
     own = f"http://{host}:{port}"
     # What the page asks for; what the browser asks for itself is no business of ours, and got nowhere.

@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator
 import pytest
 import pytest_asyncio
 
-from tests.support.api import Api, Running
+from tests.support.api import Api, RunningService
 from tests.support.servers import listening
 
 BODY = b'{"login_id":"ada","password":"x"}'
@@ -20,10 +20,10 @@ LAST = GET + HOST + CLOSE
 
 
 @pytest_asyncio.fixture(scope="module")
-async def address(running: Running) -> AsyncIterator[tuple[str, int]]:
+async def address(running: RunningService) -> AsyncIterator[tuple[str, int]]:
     """Where a server of its own serves the application; the configuration is that of `serve`."""
-    async with listening(running) as (host, port):
-        yield host, port
+    async with listening(running) as server:
+        yield server.address
 
 
 async def tell(address: tuple[str, int], *parts: bytes, ends: bool = False) -> list[int]:

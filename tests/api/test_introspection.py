@@ -7,7 +7,7 @@ import httpx
 import pytest
 
 from service.domain.keys import Scope
-from service.domain.users import State
+from service.domain.users import UserState
 from tests.support.api import Api, error_of, faults_of
 from tests.support.databases import execute
 
@@ -65,7 +65,7 @@ async def test_introspect_what_is_not_valid_tells_only_that(api: Api) -> None:
         await api.account("gone"),
         await api.account("idle"),
     )
-    off = await api.account("off", state=State.DISABLED)
+    off = await api.account("off", state=UserState.DISABLED)
     await api.by(gone).delete("/v1/users/me")
     ended = "UPDATE sessions SET idle_expires_at = now() WHERE id = :id"
     await execute(api.service.engine, ended, id=idle.session_id)

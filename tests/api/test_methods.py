@@ -6,25 +6,23 @@ from typing import Any
 import httpx
 import pytest
 import pytest_asyncio
-from litestar.routes import HTTPRoute
 
 from settings import Settings
 from settings.http import HttpSettings
 from settings.metrics import MetricsSettings
-from tests.support.api import Api, Running, contract_of, error_of, serving
+from tests.support.api import Api, RunningService, error_of, serving
 from tests.support.settings import settings_for_tests
 
 ORIGIN = "https://app.example"
 METHODS = {"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE"}
 
 
-def allowed_on(running: Running) -> dict[str, set[str]]:
-    """Give, of each path of the router, the methods it takes."""
-    routes = [route for route in running.app.routes if isinstance(route, HTTPRoute)]
-    return {
-        route.path_format: {method for handler in route.route_handlers for method in handler.http_methods}
-        for route in routes
-    }
+def allowed_on(running: RunningService) -> dict[str, set[str]]:
+    """Return the methods of each path."""
+    allowed: dict[str, set[str]] = {}
+    for operation in running.app.operations:
+        allowed.setdefault(operation.path, set()).add(operation.method.value)
+    return {path: methods | ({"HEAD"} if "GET" in methods else set()) for path, methods in allowed.items()}
 
 
 def split(allow: str) -> set[str]:
@@ -32,7 +30,7 @@ def split(allow: str) -> set[str]:
 
 
 async def test_call_another_method_answers_405_with_allow_whatever_the_body(
-    api: Api, running: Running
+    api: Api, running: RunningService
 ) -> None:
     allowed = allowed_on(running)
     assert len(allowed) > 20
@@ -46,7 +44,7 @@ async def test_call_another_method_answers_405_with_allow_whatever_the_body(
                 assert error_of(refused) == (405, "method_not_allowed")
 
 
-async def test_ask_for_options_names_every_method(api: Api, running: Running) -> None:
+async def test_ask_for_options_names_every_method(api: Api, running: RunningService) -> None:
     for template, methods in allowed_on(running).items():
         answer = await api.request("OPTIONS", template)
         assert (answer.status_code, answer.content) == (204, b"")
@@ -160,12 +158,14 @@ async def test_cors_is_for_configured_origins_alone(serve: Any, api: Api) -> Non
         assert not [name for name in answer.headers if name.startswith("access-control-")]
 
 
-def test_document_of_open_registration_tells_that_anybody_may_create_an_account(running: Running) -> None:
-    assert {} not in contract_of(running.app).document["paths"]["/v1/users"]["post"]["security"]
+def test_document_of_open_registration_tells_that_anybody_may_create_an_account(
+    running: RunningService,
+) -> None:
+    assert {} not in running.contract.document["paths"]["/v1/users"]["post"]["security"]
 
 
-async def test_document_is_served_as_it_is_made(serve: Any, running: Running) -> None:
-    closed = contract_of(running.app).document
+async def test_document_is_served_as_it_is_made(serve: Any, running: RunningService) -> None:
+    closed = running.contract.document
     opened = (await serve(settings_for_tests(registration="open"), "/openapi.json")).json()
 
     assert {} in opened["paths"]["/v1/users"]["post"]["security"]

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from service.domain.keys import Scope
-from service.domain.users import Role
+from service.domain.users import UserRole
 from tests.support.api import OTHER_PASSWORD, PASSWORD, Api, error_of, faults_of
 from tests.support.databases import execute, fingerprint
 
@@ -114,7 +114,7 @@ async def test_set_password_of_another_by_a_plain_user_is_refused(api: Api) -> N
 
 async def test_set_password_of_another_with_the_own_to_change_is_refused(api: Api) -> None:
     ada = await api.account("ada")
-    root = await api.account("root", role=Role.ADMIN, must_change=True)
+    root = await api.account("root", role=UserRole.ADMIN, must_change=True)
 
     refused = await api.by(root).put(f"/v1/users/{ada.id}/password", NEW)
 

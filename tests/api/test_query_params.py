@@ -4,7 +4,7 @@ import pytest
 import pytest_asyncio
 
 from service.domain.keys import Scope
-from service.domain.users import Role, State
+from service.domain.users import UserRole, UserState
 from tests.support.api import Account, Api, error_of, faults_of
 
 
@@ -13,8 +13,8 @@ async def people(api: Api) -> dict[str, Account]:
     return {
         "ada": await api.account("ada@example.org", name="Countess \u00c9lan"),
         "grace": await api.account("grace", name="Adam_Hopper"),
-        "off": await api.account("off", name="100% off", state=State.DISABLED),
-        "root": await api.account("root", name="R\u00f6\u00f6t", role=Role.ADMIN),
+        "off": await api.account("off", name="100% off", state=UserState.DISABLED),
+        "root": await api.account("root", name="R\u00f6\u00f6t", role=UserRole.ADMIN),
     }
 
 

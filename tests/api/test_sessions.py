@@ -5,7 +5,7 @@ from datetime import datetime
 import pytest
 
 from service.domain.keys import Scope
-from service.domain.users import State
+from service.domain.users import UserState
 from tests.support.api import OTHER_PASSWORD, PASSWORD, Api, error_of
 from tests.support.databases import execute, fetch_values
 
@@ -46,7 +46,7 @@ async def test_log_in_stores_no_token(api: Api) -> None:
 
 async def test_log_in_fails_in_one_way_whatever_the_reason(api: Api) -> None:
     await api.account("ada")
-    await api.account("off", state=State.DISABLED)
+    await api.account("off", state=UserState.DISABLED)
     await api.account("bare", password=None)
     request_id = "01890a5d-ac96-774b-bcce-b302099a8057"
     attempts = {

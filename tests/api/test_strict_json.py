@@ -10,9 +10,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from service.api.http.problems import FIELD_CODES
-from service.api.http.strict_json import MAX_DEPTH, check_json, decode, require_json
-from service.domain.errors import FieldError, MalformedJson, UnsupportedMediaType, ValidationFailed
+from service.api.http.errors import MalformedJson, UnsupportedMediaType
+from service.api.http.strict_json import MAX_DEPTH, check_json, decode, require_media_type
+from service.api.openapi.problems_page import FIELD_CODES
+from service.domain.errors import FieldError, ValidationFailed
 
 SECRET = "hunter2-hunter2"
 
@@ -39,7 +40,7 @@ class Body(msgspec.Struct, forbid_unknown_fields=True):
 def fault_of(body: bytes) -> FieldError:
     with pytest.raises(ValidationFailed) as caught:
         decode(body, Body)
-    (fault,) = caught.value.faults
+    (fault,) = caught.value.errors
     assert fault.code in FIELD_CODES
     assert SECRET not in fault.detail
     return fault
@@ -239,9 +240,9 @@ def test_decode_with_broken_rule_says_the_rule(body: bytes, detail: str) -> None
         b"application/json ; charset=UTF-8 ",
     ],
 )
-def test_require_json_with_json_in_utf_8_gives_the_media_type(content_type: bytes) -> None:
-    assert require_json(content_type) == b"application/json"
-    assert require_json(content_type, content_encoding=b"identity") == b"application/json"
+def test_require_media_type_with_json_in_utf_8_gives_the_media_type(content_type: bytes) -> None:
+    assert require_media_type(content_type) == b"application/json"
+    assert require_media_type(content_type, content_encoding=b"identity") == b"application/json"
 
 
 @pytest.mark.parametrize(
@@ -261,18 +262,18 @@ def test_require_json_with_json_in_utf_8_gives_the_media_type(content_type: byte
         b"\xff",
     ],
 )
-def test_require_json_with_another_type_refuses(content_type: bytes | None) -> None:
+def test_require_media_type_with_another_type_refuses(content_type: bytes | None) -> None:
     with pytest.raises(UnsupportedMediaType):
-        require_json(content_type)
+        require_media_type(content_type)
 
 
 @pytest.mark.parametrize("encoding", [b"gzip", b"br", b"identity, gzip", b""])
-def test_require_json_with_content_encoding_refuses(encoding: bytes) -> None:
+def test_require_media_type_with_content_encoding_refuses(encoding: bytes) -> None:
     with pytest.raises(UnsupportedMediaType):
-        require_json(b"application/json", content_encoding=encoding)
+        require_media_type(b"application/json", content_encoding=encoding)
 
 
-def test_require_json_with_a_type_allowed_besides_gives_it() -> None:
+def test_require_media_type_with_a_type_allowed_besides_gives_it() -> None:
     merge_patch = b"application/merge-patch+json"
 
-    assert require_json(b"Application/Merge-Patch+JSON", also=(merge_patch,)) == merge_patch
+    assert require_media_type(b"Application/Merge-Patch+JSON", also=(merge_patch,)) == merge_patch

@@ -15,7 +15,7 @@ async def run_limited(deadlines: CoarseTimer, limit_s: float, done: asyncio.Even
     try:
         await done.wait()
     except asyncio.CancelledError:
-        return "expired" if deadline.expired and deadline.is_alone() else "cancelled"
+        return "expired" if deadline.expired and deadline.consume_cancellation() else "cancelled"
     else:
         return "done"
     finally:
@@ -48,7 +48,7 @@ async def test_deadline_with_a_second_cancellation_is_not_alone() -> None:
     with pytest.raises(asyncio.CancelledError):
         await asyncio.sleep(0)
 
-    assert not deadline.is_alone()
+    assert not deadline.consume_cancellation()
     task.uncancel()
 
 

@@ -9,7 +9,7 @@ import pytest
 import pytest_asyncio
 
 from service.domain.keys import Scope
-from service.domain.users import Role, State
+from service.domain.users import UserRole, UserState
 from tests.support.api import OTHER_PASSWORD, PASSWORD, Account, Api, error_of, faults_of, serving
 from tests.support.databases import execute, fetch_values, fingerprint
 from tests.support.settings import settings_for_tests
@@ -60,7 +60,7 @@ async def test_create_user_without_password_lets_nobody_log_in(api: Api) -> None
 
 async def test_create_user_with_a_hash_lets_its_owner_log_in_and_renews_it(api: Api) -> None:
     admin = api.by(await api.admin())
-    imported = await api.service.hasher.hash(PASSWORD)
+    imported = await api.hash(PASSWORD)
     foreign = imported.replace("argon2id", "argon2i")
 
     assert faults_of(
@@ -74,7 +74,7 @@ async def test_create_user_with_a_hash_lets_its_owner_log_in_and_renews_it(api: 
 
 async def test_create_user_with_password_and_hash_is_refused(api: Api) -> None:
     admin = api.by(await api.admin())
-    both = {**NEW, "password_hash": await api.service.hasher.hash(PASSWORD)}
+    both = {**NEW, "password_hash": await api.hash(PASSWORD)}
 
     assert faults_of(await admin.post("/v1/users", both)) == [("/password_hash", "conflicting_fields")]
 
@@ -257,7 +257,7 @@ async def test_disable_user_ends_every_session(api: Api) -> None:
 @pytest.mark.parametrize("change", [{"role": "user"}, {"state": "disabled"}, None])
 async def test_last_admin_cannot_be_lost(api: Api, change: dict[str, Any] | None) -> None:
     root = await api.admin()
-    await api.account("disabled", role=Role.ADMIN, state=State.DISABLED)
+    await api.account("disabled", role=UserRole.ADMIN, state=UserState.DISABLED)
     key = api.by(await api.key(Scope.USERS_WRITE))
     path = f"/v1/users/{root.id}"
 
@@ -355,7 +355,7 @@ async def test_open_registration_lets_only_the_trusted_set_more(open_api: Api) -
     weak, strong = await open_api.key(Scope.USERS_READ), await open_api.key(Scope.USERS_WRITE)
     untrusted: list[Account | str | None] = [None, ada, weak]
     trusted: list[Account | str] = [root, strong]
-    password_hash = await open_api.service.hasher.hash(PASSWORD)
+    password_hash = await open_api.hash(PASSWORD)
     person = {"login_id": "grace", "name": "Grace"}
 
     for field, value in {"role": "admin", "state": "active", "password_hash": password_hash}.items():
@@ -368,7 +368,7 @@ async def test_open_registration_lets_only_the_trusted_set_more(open_api: Api) -
 
 
 async def test_open_registration_gives_no_way_around_a_password_change(open_api: Api) -> None:
-    root = await open_api.account("root", role=Role.ADMIN, must_change=True)
+    root = await open_api.account("root", role=UserRole.ADMIN, must_change=True)
 
     refused = await open_api.by(root).post("/v1/users", {**NEW, "role": "admin"})
 

@@ -8,7 +8,7 @@ from types import ModuleType
 
 import pytest
 
-from tests.support.api import PASSWORD, Api, Running
+from tests.support.api import PASSWORD, Api, RunningService
 from tests.support.servers import listening
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -36,26 +36,25 @@ def generated(tmp_path_factory: pytest.TempPathFactory) -> ModuleType:
 
 
 async def test_generated_python_client_logs_in_and_lists_accounts(
-    api: Api, running: Running, generated: ModuleType
+    api: Api, running: RunningService, generated: ModuleType
 ) -> None:
     await api.admin()
     log_in = importlib.import_module(f"{PACKAGE}.api.sessions.log_in")
     list_users = importlib.import_module(f"{PACKAGE}.api.users.list_users")
     models = importlib.import_module(f"{PACKAGE}.models")
 
-    async with listening(running) as (host, port):
-        url = f"http://{host}:{port}"
-        async with generated.Client(base_url=url) as anonymous:
+    async with listening(running) as server:
+        async with generated.Client(base_url=server.url) as anonymous:
             body = models.LogInBody(login_id="root", password=PASSWORD)
             opened = await log_in.asyncio(client=anonymous, body=body)
             refused = await log_in.asyncio(
                 client=anonymous, body=models.LogInBody(login_id="root", password="wrong")
             )
-        async with generated.AuthenticatedClient(base_url=url, token=opened.token) as client:
+        async with generated.AuthenticatedClient(base_url=server.url, token=opened.token) as client:
             page = await list_users.asyncio(client=client, limit=10)
 
     assert isinstance(opened, models.LoggedInView)
     assert isinstance(refused, models.Problem)
     assert refused.code == "invalid_credentials"
     assert [user.login_id for user in page.items] == ["root"]
-    assert page.items[0].role is models.Role.ADMIN
+    assert page.items[0].role is models.UserRole.ADMIN

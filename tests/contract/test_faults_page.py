@@ -1,4 +1,4 @@
-"""The page on faults names tests and weathers that are there, and leaves out no weather."""
+"""The page on faults names tests and chaos faults that exist, and leaves out no chaos fault."""
 
 import ast
 import re
@@ -9,7 +9,7 @@ import pytest
 from tools.chaos.nemesis import FAULTS
 
 ROOT = Path(__file__).parents[2]
-_TABLE = (ROOT / "docs/faults.md").read_text().partition("| fault | test | weather |\n|---|---|---|\n")[2]
+_TABLE = (ROOT / "docs/faults.md").read_text().partition("| fault | test | chaos test |\n|---|---|---|\n")[2]
 ROWS = [
     [cell.strip() for cell in line.strip("|").split("|")] for line in _TABLE.partition("\n\n")[0].splitlines()
 ]
@@ -27,6 +27,6 @@ def test_name_a_proof_of_a_fault_names_a_test_that_exists(row: list[str]) -> Non
     assert [name for file, name in named if name not in names_in(file)] == []
 
 
-def test_name_the_weathers_of_the_storm_names_all_of_them() -> None:
-    named = {name.strip() for _, _, weathers in ROWS for name in weathers.split(",")} - {""}
+def test_page_names_every_chaos_fault() -> None:
+    named = {name.strip() for _, _, faults in ROWS for name in faults.split(",")} - {""}
     assert named == set(FAULTS)

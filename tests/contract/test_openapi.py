@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from jsonschema import Draft202012Validator, FormatChecker
 
-from service.api.http.problems import all_errors
+from service.api.openapi.problems_page import all_errors
 from service.domain.keys import Scope
 from tools.documents import _documents
 

@@ -1,7 +1,7 @@
 """Look-ups by key that share a statement."""
 
 import asyncio
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Any
 
@@ -11,8 +11,11 @@ import pytest_asyncio
 from sqlalchemy import ARRAY, Integer, any_, bindparam, func, literal_column, select
 
 from service.db.core.batch_loader import BatchLoader
+from service.db.core.columns import Columns
+from service.db.core.driver import Record
 from service.db.core.engine import create_engine
-from service.db.core.read_pool import ReadPool, ReadQuery, Record
+from service.db.core.read_pool import ReadPool
+from service.db.core.statements import Statement
 from service.domain.errors import DatabaseUnavailable
 
 BLOCK = 4712
@@ -20,8 +23,9 @@ LAST = 1000
 number = func.generate_series(1, LAST).column_valued("n")
 is_asked_for = number == any_(bindparam("keys", type_=ARRAY(Integer)))
 unblocked = func.pg_advisory_xact_lock_shared(literal_column(str(BLOCK)))
-SQUARES = ReadQuery(select(unblocked, (number * number).label("square"), number).where(is_asked_for))
-BROKEN = ReadQuery(select(number / 0, number).where(is_asked_for))
+SQUARE: Columns[int] = Columns(lambda _unblocked, square: square, unblocked, number * number)
+SQUARES = Statement(select(number, *SQUARE).where(is_asked_for))
+BROKEN = Statement(select(number, number / 0, number).where(is_asked_for))
 
 
 class CountingLane(ReadPool):
@@ -32,7 +36,7 @@ class CountingLane(ReadPool):
         self.asked: list[list[int]] = []
         self.begun: asyncio.Queue[None] = asyncio.Queue()
 
-    async def fetch_all(self, query: ReadQuery, /, **params: Any) -> list[Record]:
+    async def fetch_all(self, query: Statement, /, **params: Any) -> list[Record]:
         self.asked.append(params["keys"])
         self.begun.put_nowait(None)
         return await super().fetch_all(query, **params)
@@ -60,91 +64,86 @@ async def blocked(dsn: str) -> AsyncIterator[None]:
         await operator.close()
 
 
-def squares_of(found: Iterable[tuple[Any, ...] | None]) -> list[int | None]:
-    """Give the squares, which come after what was waited for and without the number itself."""
-    return [None if values is None else values[1] for values in found]
-
-
-async def test_get_keys_at_the_same_moment_shares_one_statement(read_pool: CountingLane) -> None:
-    squares = BatchLoader[int](read_pool, SQUARES)
+async def test_load_in_the_same_loop_turn_shares_one_statement(read_pool: CountingLane) -> None:
+    squares: BatchLoader[int, int] = BatchLoader(read_pool, SQUARES, SQUARE)
     keys = [3, 5, LAST + 1, 3, 8]
-    rows = await asyncio.gather(*(squares.get(key) for key in keys))
-    assert squares_of(rows) == [9, 25, None, 9, 64]
+    rows = await asyncio.gather(*(squares.load(key) for key in keys))
+    assert rows == [9, 25, None, 9, 64]
     assert read_pool.asked == [[3, 5, LAST + 1, 8]]
 
 
-async def test_get_more_keys_than_a_statement_takes_needs_several(read_pool: CountingLane) -> None:
-    squares = BatchLoader[int](read_pool, SQUARES)
-    rows = await asyncio.gather(*(squares.get(key) for key in range(1, 301)))
-    assert squares_of(rows) == [key * key for key in range(1, 301)]
+async def test_load_beyond_the_batch_limit_uses_several_statements(read_pool: CountingLane) -> None:
+    squares: BatchLoader[int, int] = BatchLoader(read_pool, SQUARES, SQUARE)
+    rows = await asyncio.gather(*(squares.load(key) for key in range(1, 301)))
+    assert rows == [key * key for key in range(1, 301)]
     assert [len(keys) for keys in read_pool.asked] == [128, 128, 44]
 
 
-async def test_get_while_the_same_key_is_being_read_reads_it_anew(
+async def test_load_during_a_statement_for_the_same_key_starts_another(
     read_pool: CountingLane, empty_database: str
 ) -> None:
-    squares = BatchLoader[int](read_pool, SQUARES)
+    squares: BatchLoader[int, int] = BatchLoader(read_pool, SQUARES, SQUARE)
     async with blocked(empty_database):
-        first = asyncio.create_task(squares.get(7))
+        first = asyncio.create_task(squares.load(7))
         await read_pool.begun.get()
-        second = asyncio.create_task(squares.get(7))
+        second = asyncio.create_task(squares.load(7))
         await read_pool.begun.get()
-    assert squares_of(await asyncio.gather(first, second)) == [49, 49]
+    assert [await first, await second] == [49, 49]
     assert read_pool.asked == [[7], [7]]
 
 
-async def test_get_while_two_statements_are_out_gathers_for_the_next(
+async def test_load_with_two_statements_in_flight_waits_for_the_next(
     read_pool: CountingLane, empty_database: str
 ) -> None:
-    squares = BatchLoader[int](read_pool, SQUARES)
+    squares: BatchLoader[int, int] = BatchLoader(read_pool, SQUARES, SQUARE)
     async with blocked(empty_database):
         out = []
         for number in (1, 2):
-            out.append(asyncio.create_task(squares.get(number)))
+            out.append(asyncio.create_task(squares.load(number)))
             await read_pool.begun.get()
-        gathered = [asyncio.create_task(squares.get(key)) for key in (3, 4)]
+        gathered = [asyncio.create_task(squares.load(key)) for key in (3, 4)]
         await asyncio.sleep(0)
-        gathered.append(asyncio.create_task(squares.get(5)))
-    assert squares_of(await asyncio.gather(*out, *gathered)) == [1, 4, 9, 16, 25]
+        gathered.append(asyncio.create_task(squares.load(5)))
+    assert (await asyncio.gather(*out, *gathered)) == [1, 4, 9, 16, 25]
     assert read_pool.asked == [[1], [2], [3, 4, 5]]
 
 
-async def test_get_cancelled_leaves_the_others_their_answers(
+async def test_cancelled_load_does_not_affect_the_others(
     read_pool: CountingLane, empty_database: str
 ) -> None:
-    squares = BatchLoader[int](read_pool, SQUARES)
+    squares: BatchLoader[int, int] = BatchLoader(read_pool, SQUARES, SQUARE)
     async with blocked(empty_database):
-        tasks = [asyncio.create_task(squares.get(key)) for key in (2, 2, 3)]
+        tasks = [asyncio.create_task(squares.load(key)) for key in (2, 2, 3)]
         await read_pool.begun.get()
         tasks[0].cancel()
         await asyncio.wait({tasks[0]})
-    assert squares_of(await asyncio.gather(*tasks[1:])) == [4, 9]
-    assert squares_of([await squares.get(4)]) == [16]
+    assert (await asyncio.gather(*tasks[1:])) == [4, 9]
+    assert [await squares.load(4)] == [16]
 
 
-async def test_get_that_waits_too_long_for_its_statement_is_refused(
+async def test_load_beyond_wait_timeout_raises_unavailable(
     read_pool: CountingLane, empty_database: str
 ) -> None:
-    squares = BatchLoader[int](read_pool, SQUARES, wait_timeout=0.01)
+    squares: BatchLoader[int, int] = BatchLoader(read_pool, SQUARES, SQUARE, wait_timeout=0.01)
     async with blocked(empty_database):
         out = []
         for number in (1, 2):
-            out.append(asyncio.create_task(squares.get(number)))
+            out.append(asyncio.create_task(squares.load(number)))
             await read_pool.begun.get()
-        refused = await asyncio.gather(squares.get(3), squares.get(4), return_exceptions=True)
+        refused = await asyncio.gather(squares.load(3), squares.load(4), return_exceptions=True)
     assert [type(error) for error in refused] == [DatabaseUnavailable] * 2
-    assert squares_of(await asyncio.gather(*out)) == [1, 4]
-    assert squares_of([await squares.get(5)]) == [25]
+    assert (await asyncio.gather(*out)) == [1, 4]
+    assert [await squares.load(5)] == [25]
 
 
-async def test_get_from_a_closed_lane_refuses_everybody(read_pool: CountingLane) -> None:
-    squares = BatchLoader[int](read_pool, SQUARES)
+async def test_load_from_closed_pool_raises_unavailable(read_pool: CountingLane) -> None:
+    squares: BatchLoader[int, int] = BatchLoader(read_pool, SQUARES, SQUARE)
     await read_pool.close()
-    refused = await asyncio.gather(squares.get(1), squares.get(2), return_exceptions=True)
+    refused = await asyncio.gather(squares.load(1), squares.load(2), return_exceptions=True)
     assert [type(error) for error in refused] == [DatabaseUnavailable] * 2
 
 
-async def test_get_with_a_broken_statement_tells_everybody_what_is_wrong(read_pool: CountingLane) -> None:
-    broken = BatchLoader[int](read_pool, BROKEN)
-    errors = await asyncio.gather(broken.get(1), broken.get(2), return_exceptions=True)
+async def test_load_with_failing_statement_raises_its_error_for_every_key(read_pool: CountingLane) -> None:
+    broken: BatchLoader[int, int] = BatchLoader(read_pool, BROKEN, SQUARE)
+    errors = await asyncio.gather(broken.load(1), broken.load(2), return_exceptions=True)
     assert [type(error) for error in errors] == [asyncpg.DivisionByZeroError] * 2

@@ -1,7 +1,7 @@
 """What clearing away costs: a batch reads what it removes, and not the table."""
 
 import json
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable
 from datetime import timedelta
 from typing import Any, cast
 
@@ -9,7 +9,7 @@ import asyncpg
 import pytest
 
 from service.db.core.statements import Statement
-from service.db.repositories.base import Executor
+from service.db.core.transaction import Transaction
 from service.db.repositories.cleanup import Cleanup
 
 BATCH = 100
@@ -34,11 +34,11 @@ IDEMPOTENCY_KEYS = """
 LONG_AGO = timedelta(minutes=2000)
 
 
-class Statements:
-    """In the place of a transaction: keeps what it is asked to run, and changes nothing."""
+class RecordingTransaction:
+    """Records the statement and does not run it."""
 
-    async def execute(self, statement: Statement, values: Mapping[str, Any]) -> int:
-        self.sql, self.arguments = statement.sql, statement.arguments(values)
+    async def execute(self, statement: Statement, **params: Any) -> int:
+        self.sql, self.arguments = statement.sql, statement.arguments(params)
         return 0
 
 
@@ -51,14 +51,14 @@ class Statements:
     ],
     ids=["sessions", "events", "idempotency keys"],
 )
-async def test_purge_of_a_table_that_is_mostly_over_reads_one_batch(
+async def test_purge_of_mostly_expired_table_reads_one_batch(
     database: str, rows: str, purge: Callable[[Cleanup], Awaitable[int]]
 ) -> None:
     connection = await asyncpg.connect(database)
     await connection.execute(rows)
     await connection.execute("ANALYZE")
-    asked = Statements()
-    await purge(Cleanup(cast(Executor, asked)))
+    asked = RecordingTransaction()
+    await purge(Cleanup(cast(Transaction, asked)))
     told = await connection.fetchval(f"EXPLAIN (ANALYZE, FORMAT JSON) {asked.sql}", *asked.arguments)
     await connection.close()
     assert found_and_read(json.loads(told)[0]["Plan"]) == (BATCH, BATCH)

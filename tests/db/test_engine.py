@@ -47,25 +47,23 @@ async def setting(engine: AsyncEngine, name: str) -> str:
         ("jit", "off"),
     ],
 )
-async def test_connect_by_default_bounds_the_session(
-    lane_engine_for: EngineFactory, name: str, value: str
-) -> None:
+async def test_connect_sets_session_limits(lane_engine_for: EngineFactory, name: str, value: str) -> None:
     assert await setting(lane_engine_for(), name) == value
 
 
-async def test_connect_with_settings_in_dsn_prefers_them(lane_engine_for: EngineFactory) -> None:
+async def test_connect_prefers_settings_of_the_dsn(lane_engine_for: EngineFactory) -> None:
     engine = lane_engine_for("&lock_timeout=7s&application_name=gateway", lock_timeout=1.0)
     assert await setting(engine, "lock_timeout") == "7s"
     assert await setting(engine, "application_name") == "gateway"
 
 
-async def test_connect_with_what_libpq_alone_understands_ignores_it(lane_engine_for: EngineFactory) -> None:
+async def test_connect_ignores_libpq_only_parameters(lane_engine_for: EngineFactory) -> None:
     engine = lane_engine_for("&channel_binding=prefer&keepalives_idle=30&connect_timeout=2")
     assert await setting(engine, "application_name") == "rollcall"
 
 
 @pytest.mark.parametrize("scheme", ["postgres", "postgresql", "postgresql+asyncpg"])
-async def test_connect_with_any_scheme_of_postgresql_works(lane_dsn: str, scheme: str) -> None:
+async def test_connect_accepts_every_postgresql_scheme(lane_dsn: str, scheme: str) -> None:
     engine = create_engine(scheme + "://" + lane_dsn.partition("://")[2])
     try:
         assert await setting(engine, "jit") == "off"
@@ -73,7 +71,7 @@ async def test_connect_with_any_scheme_of_postgresql_works(lane_dsn: str, scheme
         await engine.dispose()
 
 
-async def test_connect_with_a_dead_first_host_takes_the_second(lane_dsn: str) -> None:
+async def test_connect_with_dead_first_host_uses_the_second(lane_dsn: str) -> None:
     engine = create_engine(
         lane_dsn.replace("host=", "host=/nonexistent,").replace("port=5432", "port=5432,5432")
     )
@@ -83,14 +81,14 @@ async def test_connect_with_a_dead_first_host_takes_the_second(lane_dsn: str) ->
         await engine.dispose()
 
 
-async def test_connect_without_a_server_raises_an_os_error() -> None:
+async def test_connect_without_server_raises_os_error() -> None:
     engine = create_engine("postgresql:///nobody?host=/nonexistent&user=nobody")
     with pytest.raises(OSError, match="No such file"):
         await engine.connect()
     await engine.dispose()
 
 
-async def test_check_out_beyond_pool_size_times_out(lane_engine_for: EngineFactory) -> None:
+async def test_check_out_beyond_pool_size_raises_timeout(lane_engine_for: EngineFactory) -> None:
     engine = lane_engine_for(pool_size=1, pool_timeout=0.01)
     async with engine.connect():
         with pytest.raises(sa.TimeoutError):
@@ -104,7 +102,7 @@ async def test_execute_beyond_command_timeout_raises_timeout(lane_engine_for: En
             await connection.execute(text("SELECT pg_sleep(60)"))
 
 
-async def test_fail_with_parameters_hides_them(lane_engine_for: EngineFactory) -> None:
+async def test_database_error_hides_parameters(lane_engine_for: EngineFactory) -> None:
     async with lane_engine_for().connect() as connection:
         with pytest.raises(sa.DBAPIError) as caught:
             await connection.execute(text("SELECT length(:word) FROM nowhere"), {"word": "hunter2"})
@@ -119,12 +117,12 @@ async def prepared(engine: AsyncEngine) -> int:
         return int(await connection.scalar(count) or 0)
 
 
-async def test_execute_behind_a_pooler_leaves_nothing_prepared(lane_engine_for: EngineFactory) -> None:
+async def test_execute_behind_pooler_prepares_no_named_statement(lane_engine_for: EngineFactory) -> None:
     assert await prepared(lane_engine_for(pgbouncer=True)) == 0
     assert await prepared(lane_engine_for()) > 0
 
 
-async def test_connect_behind_a_pooler_sends_no_startup_parameter_it_refuses(
+async def test_connect_behind_pooler_sends_no_unsupported_parameter(
     lane_engine_for: EngineFactory,
 ) -> None:
     engine = lane_engine_for(pgbouncer=True, statement_timeout=3.0, lock_timeout=3.0)

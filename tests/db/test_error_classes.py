@@ -81,7 +81,7 @@ async def read_with_a_stale_plan(engine: AsyncEngine) -> None:
 
 
 @pytest.mark.parametrize("sqlstate", MEANINGS)
-async def test_translate_a_sqlstate_gives_its_meaning(lane_engine: AsyncEngine, sqlstate: str) -> None:
+async def test_translate_sqlstate_returns_its_domain_error(lane_engine: AsyncEngine, sqlstate: str) -> None:
     error = await failure_of(lane_engine, RAISE.format(sqlstate))
     answer, answer_to_commit, again = MEANINGS[sqlstate]
     for seen in (error, error.driver_exception):
@@ -109,20 +109,20 @@ async def test_translate_a_sqlstate_gives_its_meaning(lane_engine: AsyncEngine, 
     ],
     ids=lambda value: value.__class__.__name__ if isinstance(value, BaseException) else value.__name__,
 )
-def test_translate_what_never_reached_the_server_gives_its_meaning(
+def test_translate_client_side_error_returns_its_domain_error(
     error: BaseException, answer: type, answer_to_commit: type
 ) -> None:
     assert type(translate(error)) is answer
     assert type(translate(error, committing=True)) is answer_to_commit
 
 
-def test_translate_a_refusal_keeps_it() -> None:
+def test_translate_domain_error_returns_it() -> None:
     refusal = LastAdmin()
     assert translate(refusal) is refusal
     assert translate(refusal, committing=True) is refusal
 
 
-async def test_commit_on_a_dead_connection_leaves_the_outcome_unknown(lane_engine: AsyncEngine) -> None:
+async def test_translate_failed_commit_returns_outcome_unknown(lane_engine: AsyncEngine) -> None:
     with pytest.raises(sa.DBAPIError) as caught:
         await commit_on_a_dead_connection(lane_engine)
     error = caught.value
@@ -132,7 +132,7 @@ async def test_commit_on_a_dead_connection_leaves_the_outcome_unknown(lane_engin
     assert isinstance(translate(error, committing=True), OutcomeUnknown)
 
 
-async def test_run_again_after_a_stale_plan_is_advised(lane_engine: AsyncEngine) -> None:
+async def test_stale_plan_is_retryable(lane_engine: AsyncEngine) -> None:
     with pytest.raises(sa.DBAPIError) as caught:
         await read_with_a_stale_plan(lane_engine)
     error = caught.value
@@ -144,12 +144,12 @@ async def test_run_again_after_a_stale_plan_is_advised(lane_engine: AsyncEngine)
 @pytest.mark.parametrize(
     "error", [ConnectionRefusedError(), TimeoutError(), asyncpg.CannotConnectNowError("")]
 )
-def test_run_again_without_a_server_is_not_advised(error: BaseException) -> None:
+def test_refused_connection_is_not_retryable(error: BaseException) -> None:
     assert not is_disconnect(error)
     assert not is_retryable(error)
 
 
-async def test_describe_a_violation_names_it_without_values(lane_engine: AsyncEngine) -> None:
+async def test_describe_violation_contains_names_and_no_values(lane_engine: AsyncEngine) -> None:
     create = "CREATE TEMP TABLE lane_secrets (word text CONSTRAINT ck_word CHECK (word = ''))"
     error = await failure_of(lane_engine, create, "INSERT INTO lane_secrets VALUES ('hunter2')")
     for seen in (error, error.driver_exception):
@@ -161,7 +161,7 @@ async def test_describe_a_violation_names_it_without_values(lane_engine: AsyncEn
         }
 
 
-async def test_describe_any_error_never_repeats_its_message(lane_engine: AsyncEngine) -> None:
+async def test_describe_error_contains_no_message(lane_engine: AsyncEngine) -> None:
     error = await failure_of(lane_engine, RAISE.format("22012"))
     assert describe(error) == {
         "error": "asyncpg.exceptions.DivisionByZeroError",

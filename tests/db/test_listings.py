@@ -11,13 +11,14 @@ import asyncpg
 import pytest
 import pytest_asyncio
 
-from service.db.core.read_pool import ReadPool, ReadQuery
+from service.db.core.read_pool import ReadPool
+from service.db.core.statements import Statement
 from service.db.repositories.events import EventReads
 from service.db.repositories.keys import ApiKeyReads
 from service.db.repositories.sessions import SessionReads
 from service.db.repositories.users import UserReads
 from service.domain.pages import Keyset, UserFilter, UserSort
-from service.domain.users import Role, State
+from service.domain.users import UserRole, UserState
 
 ID = UUID("0198c5a4-7d1e-7c3b-9f60-2b1f3a5c7d9e")
 START = datetime(2026, 1, 1, tzinfo=UTC)
@@ -58,9 +59,9 @@ class Statements:
     """In the place of a read lane: keeps what it is asked, and finds nothing."""
 
     def __init__(self) -> None:
-        self.last: tuple[ReadQuery, dict[str, Any]] | None = None
+        self.last: tuple[Statement, dict[str, Any]] | None = None
 
-    async def fetch_all(self, query: ReadQuery, **values: Any) -> list[Any]:
+    async def fetch_all(self, query: Statement, **values: Any) -> list[Any]:
         self.last = query, values
         return []
 
@@ -100,8 +101,8 @@ FILTERS: dict[str, dict[str, Any]] = {
     "since late": {"created_after": datetime(2036, 1, 1, tzinfo=UTC)},
     "until late": {"created_before": datetime(2036, 1, 1, tzinfo=UTC)},
 }
-STATES: list[State | None] = [None, *State]
-ROLES: list[Role | None] = [None, *Role]
+STATES: list[UserState | None] = [None, *UserState]
+ROLES: list[UserRole | None] = [None, *UserRole]
 COMBINATIONS = list(itertools.product(FILTERS, STATES, ROLES, UserSort, [False, True]))
 
 
@@ -133,7 +134,7 @@ async def connection(database: str) -> AsyncIterator[Any]:
     await connection.close()
 
 
-async def test_list_along_the_created_order_needs_no_sort(connection: Any) -> None:
+async def test_list_page_uses_an_index_and_no_sort(connection: Any) -> None:
     """With few rows the planner may well sort; here it is told not to if it can help it."""
     await connection.execute(PEOPLE.replace("$1", str(SOME)))
     for statement in (EVENTS, KEYS, SESSIONS):
@@ -143,7 +144,7 @@ async def test_list_along_the_created_order_needs_no_sort(connection: Any) -> No
     reads = UserReads(cast(ReadPool, statements))
 
     for combination in COMBINATIONS:
-        if State.ACTIVE in combination or Role.USER in combination:
+        if UserState.ACTIVE in combination or UserRole.USER in combination:
             continue  # no index knows of these: they are what nearly every account has
         if "prefix" in combination[0]:
             continue  # two indexes serve it, in neither order
@@ -158,7 +159,7 @@ async def test_list_along_the_created_order_needs_no_sort(connection: Any) -> No
         assert rows_read(nodes) <= 100, (number, nodes)
 
 
-async def test_list_by_a_rare_prefix_asks_both_indexes(connection: Any) -> None:
+async def test_list_users_by_rare_prefix_uses_both_indexes(connection: Any) -> None:
     await connection.execute(PEOPLE.replace("$1", str(SOME)))
     await connection.execute("ANALYZE users; SET enable_seqscan = off")
     statements = Statements()
@@ -171,7 +172,7 @@ async def test_list_by_a_rare_prefix_asks_both_indexes(connection: Any) -> None:
 
 @pytest.mark.slow
 @pytest.mark.timeout(900)
-async def test_list_a_million_accounts_reads_but_a_few_of_them(connection: Any) -> None:
+async def test_list_page_of_a_million_users_reads_few_rows(connection: Any) -> None:
     statements = Statements()
     reads = UserReads(cast(ReadPool, statements))
     for statement in (PEOPLE, EVENTS, KEYS, SESSIONS):

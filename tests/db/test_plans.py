@@ -30,7 +30,7 @@ TIMES = 8
 
 
 @pytest.mark.parametrize("comes_from_a_known_device", [False, True])
-async def test_log_in_again_and_again_keeps_the_plans(
+async def test_repeated_login_uses_generic_plans(
     api: Api, service: Services, *, comes_from_a_known_device: bool
 ) -> None:
     await api.account()

@@ -18,10 +18,12 @@ from sqlalchemy import (
     Interval,
     LargeBinary,
     MetaData,
+    Select,
     Table,
     Text,
     Uuid,
     bindparam,
+    cast,
     insert,
     literal,
     select,
@@ -31,10 +33,10 @@ from sqlalchemy import (
 from sqlalchemy.dialects.postgresql import INTERVAL, JSONB
 from sqlalchemy.ext.asyncio import AsyncEngine
 
+from service.db.core.database import Database
 from service.db.core.engine import create_engine
 from service.db.core.statements import Statement
-from service.db.core.unit_of_work import UnitOfWork
-from service.db.transaction import Tx
+from service.db.core.transaction import Transaction
 from service.domain.errors import LoginIdTaken
 
 ROWS = Table(
@@ -79,73 +81,104 @@ async def engine(database: str) -> AsyncIterator[AsyncEngine]:
 
 
 @pytest.mark.parametrize("values", [VALUES, NOTHING], ids=["values", "null"])
-async def test_insert_by_a_statement_stores_what_ordinary_execution_stores(
+async def test_insert_stores_the_same_values_as_sqlalchemy(
     engine: AsyncEngine, values: dict[str, Any]
 ) -> None:
     async with engine.begin() as connection:
         await connection.execute(insert(ROWS), {"n": 1, **values})
-    async with UnitOfWork(engine) as tx:
-        assert await tx.execute(ADD, {"n": 2, **values}) == 1
+    async with Database(engine).transaction() as tx:
+        assert await tx.execute(ADD, n=2, **values) == 1
     async with engine.connect() as connection:
         ordinary, ours = [tuple(row) for row in await connection.execute(text("TABLE statement_rows"))]
     assert ours[1:] == ordinary[1:]
 
 
 @pytest.mark.parametrize("values", [VALUES, NOTHING], ids=["values", "null"])
-async def test_select_by_a_statement_gives_what_ordinary_execution_gives(
+async def test_select_returns_the_same_values_as_sqlalchemy(
     engine: AsyncEngine, values: dict[str, Any]
 ) -> None:
     async with engine.begin() as connection:
         await connection.execute(insert(ROWS), {"n": 1, **values})
         expected = (await connection.execute(select(ROWS))).one()
-    async with UnitOfWork(engine) as tx:
-        row = await tx.one(GET, {"n": 1})
-        assert await tx.one(GET, {"n": 2}) is None
+    async with Database(engine).transaction() as tx:
+        row = await tx.fetch_one(GET, n=1)
+        assert await tx.fetch_one(GET, n=2) is None
     assert row is not None
     assert tuple(row) == tuple(expected) == (1, *values.values())
     assert [type(value) for value in row] == [type(value) for value in expected]
 
 
-async def test_bind_a_timedelta_to_a_generic_interval_adds_it(engine: AsyncEngine) -> None:
+async def test_bind_timedelta_to_generic_interval_adds_it(engine: AsyncEngine) -> None:
     lasts = literal(timedelta(hours=1), Interval) + bindparam("more", type_=Interval)
     put = Statement(
         update(ROWS).where(ROWS.c.n == bindparam("of")).values(lasts=lasts).returning(ROWS.c.lasts)
     )
-    async with UnitOfWork(engine) as tx:
-        await tx.execute(ADD, {"n": 1, **VALUES})
-        rows = await tx.all(put, {"of": 1, "more": timedelta(minutes=1)})
+    async with Database(engine).transaction() as tx:
+        await tx.execute(ADD, n=1, **VALUES)
+        rows = await tx.fetch_all(put, of=1, more=timedelta(minutes=1))
     assert [row.lasts for row in rows] == [timedelta(minutes=61)]
 
 
-async def test_execute_gives_the_number_of_rows(engine: AsyncEngine) -> None:
+async def test_execute_returns_the_number_of_rows(engine: AsyncEngine) -> None:
     delete_all = Statement(text("DELETE FROM statement_rows"))
-    async with UnitOfWork(engine) as tx:
+    async with Database(engine).transaction() as tx:
         for n in range(12):
-            await tx.execute(ADD, {"n": n, **NOTHING})
+            await tx.execute(ADD, n=n, **NOTHING)
         assert await tx.execute(delete_all) == 12
         assert await tx.execute(delete_all) == 0
 
 
-async def test_violate_a_constraint_of_a_known_name_is_the_refusal_it_means(engine: AsyncEngine) -> None:
+async def test_known_constraint_violation_raises_its_domain_error(engine: AsyncEngine) -> None:
     add = Statement(text("INSERT INTO users (id, login_id, name) VALUES (uuidv7(), 'ada', 'Ada')"))
 
-    async def add_twice(tx: Tx) -> None:
+    async def add_twice(tx: Transaction) -> None:
         await tx.execute(add)
         await tx.execute(add)
 
     with pytest.raises(LoginIdTaken):
-        await UnitOfWork(engine).run(add_twice)
+        await Database(engine).run(add_twice)
 
 
-def test_compile_an_insert_takes_the_columns_that_it_names() -> None:
+def test_compile_insert_takes_named_columns() -> None:
     statement = Statement(insert(ROWS).values(word="one").returning(ROWS.c.n), "n", "digest")
     assert statement.arguments({"n": 1, "digest": b""}).count("one") == 1
     with pytest.raises(TypeError, match="digest"):
         statement.arguments({"n": 1})
 
 
-def test_compile_what_returns_a_type_that_converts_is_refused() -> None:
+def test_compile_of_python_converted_type_raises_type_error() -> None:
     colour = Table("t", MetaData(), Column("c", Enum("red", name="colour")), Column("i", Interval))
     for column in colour.c:
         with pytest.raises(TypeError, match="converts"):
             Statement(update(colour).values(c="red").returning(column))
+
+
+def test_compile_orders_names_by_placeholder() -> None:
+    lower, upper = bindparam("lower", type_=Integer), bindparam("upper", type_=Integer)
+    query = Statement(select(ROWS.c.n).where(ROWS.c.n < upper, ROWS.c.n > lower, ROWS.c.id != None))  # noqa: E711
+    assert query.order == ("upper", "lower")
+    assert query.arguments({"lower": 1, "upper": 2}) == [2, 1]
+
+
+def test_compile_with_literal_binds_its_value() -> None:
+    query = Statement(select(ROWS.c.n).where(ROWS.c.word == "one", ROWS.c.n == bindparam("n")))
+    assert query.arguments({"n": 1}) == ["one", 1]
+
+
+@pytest.mark.parametrize("params", [{}, {"m": 1}, {"n": 1, "m": 1}], ids=["missing", "misspelt", "unknown"])
+def test_bind_with_wrong_names_raises_type_error(params: dict[str, int]) -> None:
+    with pytest.raises(TypeError, match="'n'"):
+        GET.arguments(params)
+
+
+@pytest.mark.parametrize(
+    "statement",
+    [
+        select(ROWS.c.n).where(ROWS.c.n.in_([1, 2])),
+        select(cast(ROWS.c.word, Enum("red", name="colour"))),
+    ],
+    ids=["in", "enum"],
+)
+def test_compile_of_runtime_expansion_raises_type_error(statement: Select[Any]) -> None:
+    with pytest.raises(TypeError):
+        Statement(statement)

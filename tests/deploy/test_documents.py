@@ -18,12 +18,18 @@ OPERATIONS = (ROOT / "docs/operations.md").read_text()
 DOCUMENTS = (
     "docs/operations.md",
     "docs/architecture.md",
+    "docs/decisions/README.md",
+    "docs/releasing.md",
     "CONTRIBUTING.md",
+    "README.md",
     "examples/README.md",
     "testkit/README.md",
 )
 _LOGGER_CALL = re.compile(r"_(?:log|audit)\.(?:debug|info|warning|error)\(\s*(?=(.))", re.DOTALL)
 _EVENT = re.compile(r"""_log\.(?:debug|info|warning|error)\(\s*"([a-z][a-z_.]+)\"""")
+
+
+DECISIONS = sorted((ROOT / "docs/decisions").glob("[0-9]*.md"))
 
 
 @pytest.mark.parametrize("name", DOCUMENTS)
@@ -45,6 +51,19 @@ def test_name_code_in_the_architecture_names_files_that_exist() -> None:
     assert [name for name in named if not any((place / name).exists() for place in places)] == []
 
 
+def test_list_decisions_has_a_row_for_each_with_its_title_status_and_date() -> None:
+    rows = []
+    for path in DECISIONS:
+        head = re.match(r"# (\d+)\. (.+)\n\nStatus: (\w+) · Date: (\d{4}-\d\d-\d\d)\n", path.read_text())
+        assert head, f"{path.name} begins with number, title, status and date"
+        number, title, status, date = head.groups()
+        assert path.name.startswith(f"{int(number):04}-")
+        rows.append(f"| [{number}]({path.name}) | {title} | {status} | {date} |")
+    index = (ROOT / "docs/decisions/README.md").read_text()
+    assert [line for line in index.splitlines() if line.startswith("| [")] == rows
+    assert len(rows) == int(rows[-1][3:].partition("]")[0])
+
+
 def test_operations_document_lists_exactly_the_events_that_the_code_logs() -> None:
     section = OPERATIONS.partition("## Logs")[2].partition("## The command line")[0]
     rows = [
@@ -60,6 +79,11 @@ def test_operations_document_lists_exactly_the_events_that_the_code_logs() -> No
 def test_log_calls_begin_with_the_literal_name_of_an_event() -> None:
     first_characters = {character for source in SOURCES for character in _LOGGER_CALL.findall(source)}
     assert first_characters == {'"', "*"}  # or are a record of the audit trail
+
+
+def test_log_an_event_with_a_dot_is_of_the_audit_trail() -> None:
+    events = {event for source in SOURCES for event in _EVENT.findall(source) if "." in event}
+    assert events <= {*Action, "login.throttled"}
 
 
 def test_expose_a_metric_has_a_row_in_the_operations_document() -> None:

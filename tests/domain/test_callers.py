@@ -1,4 +1,4 @@
-"""Who may call an operation is decided by its declaration alone, and denied where nothing is declared."""
+"""Access is decided by the declaration of the operation; what is not declared is denied."""
 
 from datetime import UTC, datetime, timedelta
 from uuid import UUID
@@ -13,46 +13,46 @@ from service.domain.errors import (
     RollcallError,
     Unauthenticated,
 )
-from service.domain.ids import new_id
 from service.domain.keys import ApiKey, Scope
 from service.domain.sessions import AuthenticatedSession, Session
-from service.domain.users import Role, State, User
+from service.domain.users import User, UserRole, UserState
+from service.security.ids import new_id
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 OTHER = new_id()
 
 
-def person(role: Role = Role.USER, *, must_change: bool = False) -> Caller:
-    user = User(new_id(), "ada", "Ada", role, State.ACTIVE, must_change, NOW, NOW, None)
+def session_of(role: UserRole = UserRole.USER, *, must_change: bool = False) -> Caller:
+    user = User(new_id(), "ada", "Ada", role, UserState.ACTIVE, must_change, NOW, NOW, None)
     session = Session(new_id(), user.id, NOW, NOW, NOW, NOW, None, None)
     authenticated_session = AuthenticatedSession(session, user, timedelta(minutes=1), timedelta())
     return Caller(CallerKind.USER, authenticated_session=authenticated_session)
 
 
-def key(*scopes: Scope) -> Caller:
+def key_with(*scopes: Scope) -> Caller:
     return Caller(CallerKind.KEY, key=ApiKey(new_id(), "key", scopes, NOW, None, None, "rck_0000"))
 
 
-USER, ADMIN, DUE = person(), person(Role.ADMIN), person(Role.ADMIN, must_change=True)
-READER = key(Scope.USERS_READ)
+USER, ADMIN, FORCED = session_of(), session_of(UserRole.ADMIN), session_of(UserRole.ADMIN, must_change=True)
+READER = key_with(Scope.USERS_READ)
 CASES: list[tuple[Access, Caller, type[RollcallError] | None]] = [
     (Access(), ANONYMOUS, Unauthenticated),
     (Access(), USER, Forbidden),
     (Access(), ADMIN, Forbidden),
-    (Access(), key(*Scope), Forbidden),
+    (Access(), key_with(*Scope), Forbidden),
     (Access(public=True), ANONYMOUS, None),
-    (Access(public=True), DUE, None),
+    (Access(public=True), FORCED, None),
     (Access(public=True, optional=True), ANONYMOUS, None),
     (Access(public=True, optional=True), USER, None),
-    (Access(public=True, optional=True), DUE, PasswordChangeRequired),
-    (Access(self_=True), USER, None),
-    (Access(self_=True), ANONYMOUS, Unauthenticated),
-    (Access(self_=True), READER, Forbidden),
-    (Access(self_=True), DUE, PasswordChangeRequired),
-    (Access(self_=True, while_password_change_is_due=True), DUE, None),
+    (Access(public=True, optional=True), FORCED, PasswordChangeRequired),
+    (Access(owner=True), USER, None),
+    (Access(owner=True), ANONYMOUS, Unauthenticated),
+    (Access(owner=True), READER, Forbidden),
+    (Access(owner=True), FORCED, PasswordChangeRequired),
+    (Access(owner=True, allowed_during_forced_change=True), FORCED, None),
     (Access(admin=True), ADMIN, None),
     (Access(admin=True), USER, Forbidden),
-    (Access(admin=True), key(*Scope), Forbidden),
+    (Access(admin=True), key_with(*Scope), Forbidden),
     (Access(scope=Scope.USERS_READ), READER, None),
     (Access(scope=Scope.USERS_WRITE), READER, Forbidden),
     (Access(scope=Scope.USERS_READ), ADMIN, Forbidden),
@@ -60,34 +60,34 @@ CASES: list[tuple[Access, Caller, type[RollcallError] | None]] = [
 
 
 @pytest.mark.parametrize(("access", "caller", "error"), CASES)
-def test_admit_a_caller_follows_the_declaration(
+def test_authorize_follows_the_declaration(
     access: Access, caller: Caller, error: type[RollcallError] | None
 ) -> None:
     if error is None:
-        access.admit(caller)
+        access.authorize(caller)
         return
     with pytest.raises(error):
-        access.admit(caller)
+        access.authorize(caller)
 
 
 @pytest.mark.parametrize(
     ("access", "caller", "subject_id", "error"),
     [
-        (Access(self_=True), USER, USER.user_id, None),
-        (Access(self_=True), USER, OTHER, NotFound),
-        (Access(self_=True), ADMIN, OTHER, NotFound),
-        (Access(self_=True, admin=True), ADMIN, OTHER, None),
-        (Access(self_=True, admin=True), DUE, DUE.user_id, None),
-        (Access(self_=True, admin=True), DUE, OTHER, PasswordChangeRequired),
-        (Access(self_=True, scope=Scope.USERS_READ), READER, OTHER, None),
-        (Access(self_=True, scope=Scope.USERS_WRITE), READER, OTHER, NotFound),
+        (Access(owner=True), USER, USER.user_id, None),
+        (Access(owner=True), USER, OTHER, NotFound),
+        (Access(owner=True), ADMIN, OTHER, NotFound),
+        (Access(owner=True, admin=True), ADMIN, OTHER, None),
+        (Access(owner=True, admin=True), FORCED, FORCED.user_id, None),
+        (Access(owner=True, admin=True), FORCED, OTHER, PasswordChangeRequired),
+        (Access(owner=True, scope=Scope.USERS_READ), READER, OTHER, None),
+        (Access(owner=True, scope=Scope.USERS_WRITE), READER, OTHER, NotFound),
     ],
 )
-def test_admit_to_an_account_hides_it_from_who_may_not(
+def test_authorize_for_another_user_raises_not_found_unless_declared(
     access: Access, caller: Caller, subject_id: UUID, error: type[RollcallError] | None
 ) -> None:
     if error is None:
-        access.admit_to(caller, subject_id)
+        access.authorize_for(caller, subject_id)
         return
     with pytest.raises(error):
-        access.admit_to(caller, subject_id)
+        access.authorize_for(caller, subject_id)

@@ -1,4 +1,4 @@
-"""The normal forms of login ids and names."""
+"""The canonical forms of login ids and names."""
 
 import unicodedata
 
@@ -22,7 +22,7 @@ LOGIN_IDS = st.text(alphabet=ALLOWED + ALLOWED.upper(), min_size=1, max_size=LOG
 @example("\u212a")  # KELVIN SIGN, which lower-cases to k
 @example("\u0130")  # I WITH DOT ABOVE, which lower-cases to two code points
 @example("a\n")
-def test_canonical_login_id_of_any_text_is_ascii_and_stays_what_it_is(text: str) -> None:
+def test_canonical_login_id_of_any_text_is_ascii_and_idempotent(text: str) -> None:
     canonical = canonical_login_id(text)
 
     if canonical is not None:
@@ -38,7 +38,7 @@ def test_canonical_login_id_of_any_text_is_ascii_and_stays_what_it_is(text: str)
 @example("Current")
 @example("a" * LOGIN_ID_MAX)
 @example("a" * (LOGIN_ID_MAX + 1))
-def test_canonical_login_id_of_allowed_characters_follows_the_rule(text: str) -> None:
+def test_canonical_login_id_of_allowed_characters_is_lower_case_or_none(text: str) -> None:
     lowered = text.lower()
     follows = lowered[0].isalnum() and lowered[-1].isalnum() and len(text) <= LOGIN_ID_MAX
 
@@ -48,13 +48,13 @@ def test_canonical_login_id_of_allowed_characters_follows_the_rule(text: str) ->
 
 
 @given(LOGIN_IDS, LOGIN_IDS)
-def test_canonical_login_ids_are_equal_only_in_another_case(one: str, other: str) -> None:
+def test_canonical_login_ids_are_equal_only_if_they_differ_in_case(one: str, other: str) -> None:
     if (canonical := canonical_login_id(one)) is not None and canonical == canonical_login_id(other):
         assert one.lower() == other.lower()
 
 
 @given(st.text(max_size=NAME_MAX + 5))
-def test_canonical_name_of_any_text_is_composed_and_harmless(text: str) -> None:
+def test_canonical_name_of_any_text_is_composed_without_control_characters(text: str) -> None:
     name = canonical_name(text)
 
     if name is not None:
@@ -83,5 +83,5 @@ def test_canonical_name_of_any_text_is_composed_and_harmless(text: str) -> None:
         ("a\U000e0fff", None),
     ],
 )
-def test_canonical_name_of_known_texts_is_as_documented(text: str, name: str | None) -> None:
+def test_canonical_name_of_an_example_is_as_documented(text: str, name: str | None) -> None:
     assert canonical_name(text) == name

@@ -13,7 +13,7 @@ from service.domain.wal_position import WalPosition
         (WalPosition(0, 11), False),
     ],
 )
-def test_compare_moments_later_on_the_same_timeline_includes(
+def test_includes_is_true_for_later_positions_of_the_same_timeline(
     wal_position: WalPosition, includes: bool
 ) -> None:
     assert wal_position.includes(WalPosition(1, 10)) is includes

@@ -1,4 +1,4 @@
-"""Faults of those who call: they vanish, or take their time."""
+"""Faults of clients: they vanish, or send a byte at a time."""
 
 import asyncio
 import random
@@ -7,11 +7,13 @@ from collections.abc import AsyncIterator
 import pytest
 import pytest_asyncio
 
-from harness.http_client import Client
+from harness.database import DatabaseProbe
+from harness.http_client import ServiceClient
 from service.server import slow_clients, uvicorn_server
 from settings.http import HttpSettings
-from tests.faults.conftest import Place, Seen, Stage, milliseconds, placed
-from tests.support.api import OTHER_PASSWORD, PASSWORD, Api, Running, serving
+from tests.support.api import OTHER_PASSWORD, PASSWORD, Api, RunningService, serving
+from tests.support.faults import FaultEnvironment, milliseconds
+from tests.support.servers import RunningServer, listening
 from tests.support.settings import settings_for_tests
 
 LINE = b"GET /health/live HTTP/1.1\r\nHost: here\r\n"
@@ -24,9 +26,9 @@ SLOW = {
     "half a body": (BODY, b""),
     "a byte of body": (BODY, b" "),
 }
-"""How a client begins, and what it sends then, again and again."""
+"""What a slow client sends first, and then repeatedly."""
 CREATED = "SELECT id FROM users WHERE login_id LIKE 'new%' ORDER BY 1"
-TOLD = "SELECT subject_id FROM events WHERE action = '{}' ORDER BY 1"
+EVENTS = "SELECT subject_id FROM events WHERE action = '{}' ORDER BY 1"
 OPENED = (
     "SELECT user_id FROM sessions JOIN users ON users.id = user_id WHERE login_id LIKE 'in%'"
     " AND sessions.id NOT IN ({})"
@@ -34,52 +36,55 @@ OPENED = (
 HASHES = "SELECT id, password_hash FROM users WHERE login_id LIKE 'out%'"
 
 
-async def vanish(address: tuple[str, int], message: bytes, rng: random.Random) -> None:
-    """Hang up in the middle of a request, or some moments after it."""
+async def vanish(address: tuple[str, int], request: bytes, rng: random.Random) -> None:
+    """Disconnect in the middle of a request, or some loop iterations after it."""
     _, writer = await asyncio.open_connection(*address)
-    writer.write(message[: rng.randrange(1, 2 * len(message))])
+    writer.write(request[: rng.randrange(1, 2 * len(request))])
     for _ in range(rng.randrange(150)):
         await asyncio.sleep(0)
     writer.transport.abort()
 
 
-async def changed(seen: Seen, before: list[tuple[object, ...]]) -> list[tuple[object, ...]]:
-    """Give the accounts whose password is another than before."""
-    return sorted((row[0],) for row in set(await seen.fetch(HASHES)) - set(before))
+async def changed_hashes(
+    database: DatabaseProbe, before: list[tuple[object, ...]]
+) -> list[tuple[object, ...]]:
+    """Return the accounts whose password hash has changed."""
+    return sorted((row[0],) for row in set(await database.fetch(HASHES)) - set(before))
 
 
-async def test_clients_that_vanish_anywhere_leave_all_or_nothing_and_no_connection_behind(
-    patient_stage: Stage,
+async def test_requests_of_vanished_clients_are_complete_or_absent_and_leak_no_connection(
+    env: FaultEnvironment,
 ) -> None:
-    api, seen, rng, rounds = patient_stage.api, patient_stage.seen, random.Random(18), 25
+    api, database, rng, rounds = env.api, env.database, random.Random(18), 25
     owners = [await api.account(f"out{number}") for number in range(rounds)]
-    visitors = [await api.account(f"in{number}") for number in range(rounds)]
-    before, root = await seen.fetch(HASHES), await api.admin()
+    others = [await api.account(f"in{number}") for number in range(rounds)]
+    before, root = await database.fetch(HASHES), await api.admin()
     new_password = {"current_password": PASSWORD, "new_password": OTHER_PASSWORD}
-    async with placed(patient_stage.running) as place:
+    async with listening(env.running) as server:
+        client = ServiceClient(server.port, root.token)
         for number in range(rounds):
-            client = Client(place.address[1], root.token)
-            for message in (
-                client.message("POST", "/v1/users", {"login_id": f"new{number}", "name": "N"}),
-                client.message("POST", "/v1/sessions", {"login_id": f"in{number}", "password": PASSWORD}),
-                client.message("PUT", "/v1/users/me/password", new_password, token=owners[number].token),
+            log_in = {"login_id": f"in{number}", "password": PASSWORD}
+            for request in (
+                client.raw_request("POST", "/v1/users", {"login_id": f"new{number}", "name": "N"}),
+                client.raw_request("POST", "/v1/sessions", log_in),
+                client.raw_request("PUT", "/v1/users/me/password", new_password, token=owners[number].token),
             ):
-                await vanish(place.address, message, rng)
-        await place.at_rest()
-    assert not patient_stage.misses_connections
-    first_sessions = ", ".join(f"'{visitor.session_id}'" for visitor in visitors)
+                await vanish(server.address, request, rng)
+        await server.wait_until_idle()
+    assert not env.leaks_connections
+    first_sessions = ", ".join(f"'{account.session_id}'" for account in others)
     for action, happened in {
-        "user.created": await seen.fetch(CREATED),
-        "login.succeeded": sorted(await seen.fetch(OPENED.format(first_sessions))),
-        "password.changed": await changed(seen, before),
+        "user.created": await database.fetch(CREATED),
+        "login.succeeded": sorted(await database.fetch(OPENED.format(first_sessions))),
+        "password.changed": await changed_hashes(database, before),
     }.items():
-        assert await seen.fetch(TOLD.format(action)) == happened
-        assert 0 < len(happened) < rounds, "neither all nor none of them got that far"
+        assert await database.fetch(EVENTS.format(action)) == happened
+        assert 0 < len(happened) < rounds, "the clients vanished all before or all after the commit"
 
 
 @pytest_asyncio.fixture
-async def hasty(shared_database: str, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Running]:
-    """An application that gives its clients a fraction of the time."""
+async def hasty(shared_database: str, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[RunningService]:
+    """A service with short timeouts for clients."""
     monkeypatch.setattr(slow_clients, "HEADERS_TIMEOUT_S", 0.2)
     monkeypatch.setattr(uvicorn_server, "CHECK_INTERVAL_S", 0.02)
     http = HttpSettings(body_timeout=milliseconds(200))
@@ -87,29 +92,29 @@ async def hasty(shared_database: str, monkeypatch: pytest.MonkeyPatch) -> AsyncI
         yield running
 
 
-async def dribble(place: Place, beginning: bytes, rest: bytes) -> bytes:
-    """Send a beginning, then the rest again and again for as long as the server listens; give its answer."""
-    reader, writer = await asyncio.open_connection(*place.address)
+async def dribble(server: RunningServer, beginning: bytes, rest: bytes) -> bytes:
+    """Send a beginning, then the rest repeatedly until the server disconnects; return its response."""
+    reader, writer = await asyncio.open_connection(*server.address)
     writer.write(beginning)
-    answer = asyncio.create_task(reader.read())
-    while not answer.done():
+    response = asyncio.create_task(reader.read())
+    while not response.done():
         writer.write(rest)
-        await asyncio.wait({answer}, timeout=0.02)
+        await asyncio.wait({response}, timeout=0.02)
     writer.transport.abort()
-    return b"" if answer.exception() else answer.result()
+    return b"" if response.exception() else response.result()
 
 
-async def test_clients_that_take_their_time_are_sent_away_and_keep_nobody_waiting(
-    api: Api, hasty: Running
+async def test_slow_clients_are_disconnected_and_other_requests_succeed(
+    api: Api, hasty: RunningService
 ) -> None:
     ada = await api.account("ada")
-    async with placed(hasty) as place, asyncio.timeout(30):
-        slow = [asyncio.create_task(dribble(place, *what)) for what in SLOW.values() for _ in range(5)]
-        others = Client(place.address[1], ada.token)
+    async with listening(hasty) as server, asyncio.timeout(30):
+        slow = [asyncio.create_task(dribble(server, *what)) for what in SLOW.values() for _ in range(5)]
+        others = ServiceClient(server.port, ada.token)
         assert [(await others.request("GET", "/v1/users/me")).status for _ in range(5)] == [200] * 5
-        answers = await asyncio.gather(*slow)
-        await place.at_rest()
-    told = {kind: answers[number * 5 : number * 5 + 5] for number, kind in enumerate(SLOW)}
-    assert all(answer.startswith(b"HTTP/1.1 400 ") for answer in told.pop("half a body"))
-    told.pop("a byte of body")  # the answer, if it is not lost with the bytes that cross it
-    assert {answer for of_kind in told.values() for answer in of_kind} == {b""}
+        responses = await asyncio.gather(*slow)
+        await server.wait_until_idle()
+    by_kind = {kind: responses[number * 5 : number * 5 + 5] for number, kind in enumerate(SLOW)}
+    assert all(response.startswith(b"HTTP/1.1 400 ") for response in by_kind.pop("half a body"))
+    by_kind.pop("a byte of body")  # a reset may destroy the response before it is read
+    assert {response for of_kind in by_kind.values() for response in of_kind} == {b""}

@@ -11,7 +11,7 @@ import pytest
 
 from service.db.migrations.running import upgrade
 from service.embedded.server import EmbeddedPostgres
-from tests.faults.conftest import Stage, staged
+from tests.support.faults import FaultEnvironment, fault_environment
 from tests.support.settings import settings_for_tests
 
 pytestmark = pytest.mark.slow
@@ -37,41 +37,41 @@ def fill(disk: Path) -> Path:
     return filler
 
 
-async def write(stage: Stage, prefix: str, count: int) -> tuple[set[str], set[str]]:
+async def write(env: FaultEnvironment, prefix: str, count: int) -> tuple[set[str], set[str]]:
     """Create accounts; give those that were acknowledged, and those that were refused."""
-    root, told = stage.api, (set[str](), set[str]())
+    root, told = env.api, (set[str](), set[str]())
     for number in range(count):
         login_id = f"{prefix}{number}"
-        answer = await root.post("/v1/users", {"login_id": login_id, "name": "N" * 200})
-        assert answer.status_code in {201, 503}
-        if answer.status_code == 201:
+        response = await root.post("/v1/users", {"login_id": login_id, "name": "N" * 200})
+        assert response.status_code in {201, 503}
+        if response.status_code == 201:
             told[0].add(login_id)
-        elif answer.json()["code"] == "database_unavailable":
+        elif response.json()["code"] == "database_unavailable":
             told[1].add(login_id)
     return told
 
 
-async def test_writes_on_a_disk_that_fills_up_lose_nothing_and_go_on_when_there_is_room(
+async def test_write_on_a_full_disk_gets_503_and_succeeds_once_there_is_space(
     small_disk: Path,
 ) -> None:
     with EmbeddedPostgres(small_disk / "server") as postgres:
         await upgrade(postgres.dsn)
         settings = settings_for_tests()
-        async with staged(postgres, small_disk / "server", postgres.dsn, settings) as stage:
-            stage.api.token = (await stage.api.admin()).token
-            before, _ = await write(stage, "before", 20)
+        async with fault_environment(postgres, small_disk / "server", postgres.dsn, settings) as env:
+            env.api.token = (await env.api.admin()).token
+            before, _ = await write(env, "before", 20)
             filler = fill(small_disk)
-            during, refused = await write(stage, "during", 300)
+            during, refused = await write(env, "during", 300)
             assert refused, "the disk was not full"
-            assert (await stage.api.get("/health/live")).status_code == 200
+            assert (await env.api.get("/health/live")).status_code == 200
             filler.unlink()
             await asyncio.to_thread(postgres.start)
             after: set[str] = set()
             async with asyncio.timeout(10):
                 while not after:
-                    after, _ = await write(stage, f"after{len(after)}", 1)
-            there = {login_id for (login_id,) in await stage.seen.fetch("SELECT login_id FROM users")}
-            told = await stage.seen.fetch("SELECT count(*) FROM events WHERE action = 'user.created'")
+                    after, _ = await write(env, f"after{len(after)}", 1)
+            there = {login_id for (login_id,) in await env.database.fetch("SELECT login_id FROM users")}
+            told = await env.database.fetch("SELECT count(*) FROM events WHERE action = 'user.created'")
     assert before | during | after <= there
     assert not refused & there
     assert told == [(len(there) - 1,)]  # the administrator was made past the API

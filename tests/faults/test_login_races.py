@@ -8,7 +8,7 @@ from typing import TypeVar
 import httpx
 import pytest
 
-from service.domain.users import Role, State
+from service.domain.users import UserRole, UserState
 from service.services import Services
 from tests.support.api import OTHER_PASSWORD, PASSWORD, Account, Api
 from tests.support.databases import execute, fetch_values
@@ -23,9 +23,11 @@ SPELLINGS = ["race", "RACE", "Race", "rAce", "raCe", "racE", "RAce", "raCE", "Ra
 
 
 async def at_once(*requests: Awaitable[httpx.Response]) -> list[httpx.Response]:
-    answers = await asyncio.gather(*requests)
-    assert all(answer.status_code < 500 for answer in answers), [answer.text for answer in answers]
-    return list(answers)
+    responses = await asyncio.gather(*requests)
+    assert all(response.status_code < 500 for response in responses), [
+        response.text for response in responses
+    ]
+    return list(responses)
 
 
 async def status(api: Api, token: str) -> int:
@@ -37,7 +39,7 @@ async def clear_throttle(service: Services) -> None:
     await execute(service.engine, "DELETE FROM login_buckets")
 
 
-async def test_disable_beside_log_ins_leaves_no_session_behind(api: Api, service: Services) -> None:
+async def test_disable_during_logins_leaves_no_session(api: Api, service: Services) -> None:
     admin, ada = api.by(await api.admin()), await api.account("ada")
     outcomes = set()
     for turn in range(ROUNDS):
@@ -45,17 +47,17 @@ async def test_disable_beside_log_ins_leaves_no_session_behind(api: Api, service
         disabling = admin.patch(f"/v1/users/{ada.id}", {"state": "disabled"})
         *logged_in, disabled = await at_once(*_turned(turn, logins), disabling)
         assert disabled.status_code == 200
-        for answer in logged_in:
-            outcomes.add(answer.status_code)
-            if answer.status_code == 201:
-                assert await status(api, answer.json()["token"]) == 401
+        for response in logged_in:
+            outcomes.add(response.status_code)
+            if response.status_code == 201:
+                assert await status(api, response.json()["token"]) == 401
         assert await _sessions_of(service, ada) == 0
         await execute(service.engine, "UPDATE users SET state = 'active' WHERE id = :id", id=ada.id)
         await clear_throttle(service)
     assert outcomes <= {201, 401}
 
 
-async def test_change_the_password_beside_log_ins_with_the_old_one_leaves_no_session_of_theirs(
+async def test_change_password_during_logins_with_the_old_one_leaves_no_session_of_them(
     api: Api, service: Services
 ) -> None:
     ada = await api.account("ada")
@@ -66,47 +68,49 @@ async def test_change_the_password_beside_log_ins_with_the_old_one_leaves_no_ses
         logins = [api.log_in("ada", old) for _ in range(2)]
         *logged_in, changed = await at_once(*_turned(turn, logins), changing)
         assert changed.status_code == 204, changed.text
-        assert {answer.status_code for answer in logged_in} <= {201, 401}
-        tokens = [answer.json()["token"] for answer in logged_in if answer.status_code == 201]
+        assert {response.status_code for response in logged_in} <= {201, 401}
+        tokens = [response.json()["token"] for response in logged_in if response.status_code == 201]
         assert [await status(api, token) for token in tokens] == [401] * len(tokens)
         assert await _sessions_of(service, ada) == 1
         old, new = new, old
         await clear_throttle(service)
 
 
-async def test_demote_each_other_at_once_leaves_one_administrator(api: Api, service: Services) -> None:
+async def test_demote_each_other_concurrently_leaves_one_administrator(api: Api, service: Services) -> None:
     """Source: OWASP ASVS 5.0 15.4.2."""
     first, second = await api.admin("first"), await api.admin("second")
     for turn in range(ROUNDS):
         demotion: dict[str, str] = {"role": "user"} if turn % 10 else {"state": "disabled"}
         pair = ((first, second), (second, first))
-        answers = await at_once(
+        responses = await at_once(
             *(api.by(one).patch(f"/v1/users/{other.id}", demotion) for one, other in pair)
         )
-        assert min(answer.status_code for answer in answers) == 200
-        assert {answer.status_code for answer in answers} <= {200, 401, 404, 409}
+        assert min(response.status_code for response in responses) == 200
+        assert {response.status_code for response in responses} <= {200, 401, 404, 409}
         assert await _active_admins(service) == 1
         await execute(service.engine, "UPDATE users SET role = 'admin', state = 'active'")
         first, second = [await _again(api, service, who) for who in (first, second)]
 
 
-async def test_delete_and_demote_two_administrators_at_once_leaves_one(api: Api, service: Services) -> None:
+async def test_delete_and_demote_two_administrators_concurrently_leaves_one(
+    api: Api, service: Services
+) -> None:
     root = await api.admin("root")
     for turn in range(ROUNDS // 2):
         other = await api.admin(f"other-{turn}")
         demoting = api.by(other).patch(f"/v1/users/{root.id}", {"role": "user"})
         deleting = api.by(root).delete(f"/v1/users/{other.id}")
-        answers = await at_once(*_turned(turn, [demoting, deleting]))
-        assert {answer.status_code for answer in answers} <= {200, 204, 401, 404, 409}
+        responses = await at_once(*_turned(turn, [demoting, deleting]))
+        assert {response.status_code for response in responses} <= {200, 204, 401, 404, 409}
         assert await _active_admins(service) == 1
         await execute(service.engine, "DELETE FROM users WHERE id = :id", id=other.id)
         await execute(service.engine, "UPDATE users SET role = 'admin' WHERE id = :id", id=root.id)
         root = await _again(api, service, root)
 
 
-async def test_remove_the_last_administrator_in_any_way_is_refused(api: Api, service: Services) -> None:
+async def test_remove_the_last_administrator_gets_409(api: Api, service: Services) -> None:
     root = await api.admin()
-    await api.account("disabled", role=Role.ADMIN, state=State.DISABLED)
+    await api.account("disabled", role=UserRole.ADMIN, state=UserState.DISABLED)
     path = f"/v1/users/{root.id}"
     for refused in (
         await api.by(root).patch(path, {"role": "user"}),
@@ -118,33 +122,35 @@ async def test_remove_the_last_administrator_in_any_way_is_refused(api: Api, ser
     assert await _active_admins(service) == 1
 
 
-async def test_create_one_login_id_fifty_times_at_once_makes_one_account(api: Api, service: Services) -> None:
+async def test_create_one_login_id_fifty_times_concurrently_creates_one_account(
+    api: Api, service: Services
+) -> None:
     """Source: CVE-2019-19844."""
     admin = api.by(await api.admin())
     for turn in range(4):
-        answers = await at_once(
+        responses = await at_once(
             *(
                 admin.post("/v1/users", {"login_id": f"{SPELLINGS[place % 10]}-{turn}", "name": "R"})
                 for place in range(50)
             )
         )
-        assert sorted(answer.status_code for answer in answers) == [201] + [409] * 49
+        assert sorted(response.status_code for response in responses) == [201] + [409] * 49
     assert await fetch_values(
         service.engine, "SELECT login_id FROM users WHERE name = 'R' ORDER BY login_id"
     ) == [(f"race-{turn}",) for turn in range(4)]
 
 
-async def test_rename_two_accounts_to_one_login_id_at_once_gives_it_to_one(api: Api) -> None:
+async def test_rename_two_accounts_to_one_login_id_concurrently_renames_one(api: Api) -> None:
     admin = api.by(await api.admin())
     pair = [await api.account(f"pair-{place}") for place in range(2)]
     for turn in range(ROUNDS // 4):
-        answers = await at_once(
+        responses = await at_once(
             *(admin.patch(f"/v1/users/{who.id}", {"login_id": f"Wanted-{turn}"}) for who in pair)
         )
-        assert sorted(answer.status_code for answer in answers) == [200, 409]
+        assert sorted(response.status_code for response in responses) == [200, 409]
 
 
-async def test_log_out_beside_use_lets_nothing_through_afterwards(api: Api, service: Services) -> None:
+async def test_log_out_during_requests_rejects_every_later_request(api: Api, service: Services) -> None:
     await api.account("ada")
     for _ in range(ROUNDS // 2):
         token = (await api.log_in("ada")).json()["token"]
@@ -157,11 +163,11 @@ async def test_log_out_beside_use_lets_nothing_through_afterwards(api: Api, serv
         assert used.status_code in {200, 401}
         assert renamed.status_code in {200, 401}
         assert ended.status_code == 204
-        await service.last_used.flush(service.uow())
+        await service.last_used.flush(service.database)
         assert await status(api, token) == 401
 
 
-async def test_delete_beside_log_ins_leaves_nothing_and_fails_nothing(api: Api, service: Services) -> None:
+async def test_delete_during_logins_leaves_no_session_and_no_5xx(api: Api, service: Services) -> None:
     admin = api.by(await api.admin())
     for turn in range(ROUNDS // 2):
         ada = await api.account("ada")
@@ -170,35 +176,37 @@ async def test_delete_beside_log_ins_leaves_nothing_and_fails_nothing(api: Api, 
         deleting = admin.delete(f"/v1/users/{ada.id}")
         *logged_in, deleted = await at_once(*_turned(turn, logins), deleting)
         assert deleted.status_code == 204
-        tokens = [answer.json()["token"] for answer in logged_in if answer.status_code == 201]
+        tokens = [response.json()["token"] for response in logged_in if response.status_code == 201]
         assert [await status(api, token) for token in tokens] == [401] * len(tokens)
         assert await _sessions_of(service, ada) == 0
         await clear_throttle(service)
 
 
-async def test_change_one_password_twice_at_once_keeps_one_that_is_known(api: Api, service: Services) -> None:
+async def test_change_password_twice_concurrently_sets_the_acknowledged_one(
+    api: Api, service: Services
+) -> None:
     ada = await api.account("ada")
     current = PASSWORD
     for _ in range(ROUNDS // 4):
         wanted = [word for word in (PASSWORD, OTHER_PASSWORD, THIRD_PASSWORD) if word != current]
-        answers = await at_once(
+        responses = await at_once(
             *(
                 api.by(ada).put("/v1/users/me/password", {"current_password": current, "new_password": new})
                 for new in wanted
             )
         )
-        assert sorted(answer.status_code for answer in answers) == [204, 422]
-        current = wanted[[answer.status_code for answer in answers].index(204)]
+        assert sorted(response.status_code for response in responses) == [204, 422]
+        current = wanted[[response.status_code for response in responses].index(204)]
         assert (await api.log_in("ada", current)).status_code == 201
         await clear_throttle(service)
 
 
-async def test_log_in_sixty_times_at_once_keeps_fifty_sessions_and_twenty_devices(
+async def test_log_in_concurrently_beyond_the_limits_keeps_fifty_sessions_and_twenty_devices(
     api: Api, service: Services
 ) -> None:
     ada = await api.account("ada")
-    answers = await at_once(*(api.log_in("ada") for _ in range(15)))
-    assert {answer.status_code for answer in answers} <= {201, 429}
+    responses = await at_once(*(api.log_in("ada") for _ in range(15)))
+    assert {response.status_code for response in responses} <= {201, 429}
     await execute(
         service.engine,
         "INSERT INTO sessions (id, user_id, token_digest, expires_at, idle_expires_at)"

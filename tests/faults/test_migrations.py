@@ -17,7 +17,7 @@ from tests.migrations.rows import connected, fill, picture
 from tests.migrations.test_schema import dump
 
 
-async def test_upgrade_five_times_at_once_applies_each_revision_once(empty_database: str) -> None:
+async def test_migrate_five_times_concurrently_applies_each_revision_once(empty_database: str) -> None:
     processes = [await _command(empty_database, "migrate") for _ in range(5)]
     said = [(await process.communicate())[1].decode() for process in processes]
     assert [process.returncode for process in processes] == [0] * 5
@@ -26,7 +26,7 @@ async def test_upgrade_five_times_at_once_applies_each_revision_once(empty_datab
     ]
 
 
-async def test_kill_of_a_migrating_process_leaves_what_the_next_run_completes(database: str) -> None:
+async def test_migrate_after_a_killed_migration_completes_it(database: str) -> None:
     await fill(database, count=300)
     schema, rows = dump(database), await picture(database)
     await kill_on_the_way(database, random.Random(1))
@@ -37,7 +37,7 @@ async def test_kill_of_a_migrating_process_leaves_what_the_next_run_completes(da
 
 @pytest.mark.slow
 @pytest.mark.timeout(600)
-async def test_twenty_kills_of_a_migrating_process_lose_nothing(database: str) -> None:
+async def test_migrate_after_each_of_twenty_killed_migrations_loses_nothing(database: str) -> None:
     await fill(database, count=3000)
     schema, rows = dump(database), await picture(database)
     rng = random.Random(20)
@@ -48,7 +48,7 @@ async def test_twenty_kills_of_a_migrating_process_lose_nothing(database: str) -
         assert (dump(database), await picture(database)) == (schema, rows)
 
 
-async def test_interrupted_migration_exits_130_and_can_be_run_again(database: str) -> None:
+async def test_interrupt_migration_exits_with_130_and_can_be_repeated(database: str) -> None:
     await fill(database)
     async with connected(database) as other:
         await other.execute("BEGIN; LOCK TABLE users IN ACCESS SHARE MODE")

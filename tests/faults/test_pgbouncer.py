@@ -82,7 +82,7 @@ async def _until_it_answers(api: Api) -> None:
             pass
 
 
-async def test_account_life_through_a_transaction_pooler_is_as_without(pooled: Api) -> None:
+async def test_account_lifecycle_through_pgbouncer_succeeds(pooled: Api) -> None:
     root = pooled.by(await pooled.admin())
     key = {"Idempotency-Key": "one"}
     body = {"login_id": "ada", "name": "Ada", "password": PASSWORD}
@@ -98,12 +98,12 @@ async def test_account_life_through_a_transaction_pooler_is_as_without(pooled: A
     assert (await ada.get("/v1/users/me")).status_code == 401
 
 
-async def test_many_requests_at_once_through_a_transaction_pooler_share_its_few_connections(
+async def test_many_concurrent_requests_through_pgbouncer_succeed_on_few_connections(
     pooled: Api,
 ) -> None:
     root = pooled.by(await pooled.admin())
     for _ in range(5):
-        answers = await asyncio.gather(
+        responses = await asyncio.gather(
             *(
                 root.post("/v1/users", {"login_id": f"u{os.urandom(6).hex()}", "name": "U"})
                 for _ in range(20)
@@ -111,5 +111,5 @@ async def test_many_requests_at_once_through_a_transaction_pooler_share_its_few_
             *(root.get("/v1/users") for _ in range(20)),
             *(root.get("/v1/users/me") for _ in range(20)),
         )
-        assert {answer.status_code for answer in answers} == {200, 201}
+        assert {response.status_code for response in responses} == {200, 201}
     assert len((await root.get("/v1/users?limit=100")).json()["items"]) == 100

@@ -13,7 +13,7 @@ ROUNDS = 4
 
 
 async def at_once(*requests: Awaitable[Any]) -> list[int]:
-    return [answer.status_code for answer in await asyncio.gather(*requests)]
+    return [response.status_code for response in await asyncio.gather(*requests)]
 
 
 async def live_sessions(api: Api, account: Account) -> object:
@@ -21,7 +21,7 @@ async def live_sessions(api: Api, account: Account) -> object:
     return (await fetch_values(api.service.engine, statement, id=account.id))[0][0]
 
 
-async def test_delete_an_account_many_times_at_once_succeeds_once(api: Api) -> None:
+async def test_delete_an_account_many_times_concurrently_succeeds_once(api: Api) -> None:
     ada, key = await api.account("ada"), api.by(await api.key(Scope.USERS_WRITE))
 
     statuses = await at_once(*(key.delete(f"/v1/users/{ada.id}") for _ in range(20)))
@@ -29,7 +29,7 @@ async def test_delete_an_account_many_times_at_once_succeeds_once(api: Api) -> N
     assert sorted(statuses) == [204, *[404] * 19]
 
 
-async def test_disable_an_account_while_it_logs_in_leaves_no_session(api: Api) -> None:
+async def test_disable_an_account_during_its_logins_leaves_no_session(api: Api) -> None:
     key = api.by(await api.key(Scope.USERS_WRITE))
     for number in range(ROUNDS):
         ada = await api.account(f"ada{number}")
@@ -42,7 +42,7 @@ async def test_disable_an_account_while_it_logs_in_leaves_no_session(api: Api) -
         assert await live_sessions(api, ada) == 0
 
 
-async def test_set_a_password_while_the_old_one_logs_in_leaves_no_session(api: Api) -> None:
+async def test_set_a_password_during_logins_with_the_old_one_leaves_no_session(api: Api) -> None:
     key = api.by(await api.key(Scope.USERS_WRITE))
     for number in range(ROUNDS):
         ada = await api.account(f"ada{number}")
@@ -55,7 +55,7 @@ async def test_set_a_password_while_the_old_one_logs_in_leaves_no_session(api: A
         assert (await api.log_in(ada.login_id)).status_code == 401
 
 
-async def test_change_the_own_password_twice_at_once_lets_one_win(api: Api) -> None:
+async def test_change_own_password_twice_concurrently_succeeds_once(api: Api) -> None:
     for number in range(ROUNDS):
         ada = await api.account(f"ada{number}")
         wanted = [f"{OTHER_PASSWORD} {word}" for word in ("one", "two")]
@@ -68,7 +68,7 @@ async def test_change_the_own_password_twice_at_once_lets_one_win(api: Api) -> N
         assert [status == 201 for status in logins] == [status == 204 for status in statuses]
 
 
-async def test_log_out_while_the_session_is_used_ends_it_for_good(api: Api) -> None:
+async def test_log_out_while_the_session_is_used_ends_it(api: Api) -> None:
     for number in range(ROUNDS):
         ada = await api.account(f"ada{number}")
         as_ada = api.by(ada)
@@ -81,7 +81,7 @@ async def test_log_out_while_the_session_is_used_ends_it_for_good(api: Api) -> N
         assert (await as_ada.get("/v1/users/me")).status_code == 401
 
 
-async def test_patch_two_fields_at_once_keeps_both(api: Api) -> None:
+async def test_patch_two_fields_concurrently_keeps_both(api: Api) -> None:
     key = api.by(await api.key(Scope.USERS_WRITE))
     for number in range(ROUNDS):
         ada = await api.account(f"ada{number}")

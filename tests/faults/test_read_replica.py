@@ -1,4 +1,4 @@
-"""A standby that answers reads, and is never older than what its caller knows."""
+"""A standby that responses reads, and is never older than what its caller knows."""
 
 import asyncio
 import shutil
@@ -16,25 +16,25 @@ import pytest
 import pytest_asyncio
 from sqlalchemy import func, select
 
+from harness.database import DatabaseProbe
 from harness.proxy import Proxy, dsn_through, socket_directory_of
 from service.cli.doctor.database import check_database
 from service.cli.doctor.findings import Level
-from service.db.core.read_pool import ReadQuery
 from service.db.core.replica import Outcome, Replica
+from service.db.core.statements import Statement
 from service.db.migrations.running import upgrade
 from service.db.tables import UserRow
 from service.domain.keys import Scope
 from service.domain.wal_position import WalPosition
 from service.embedded.server import EmbeddedPostgres
 from service.security.tokens import SESSION_PREFIX, digest_of
-from tests.faults.conftest import Seen
-from tests.support.api import Account, Api, Running, error_of, serving
+from tests.support.api import Account, Api, RunningService, error_of, serving
 from tests.support.databases import empty_all_tables
 from tests.support.settings import settings_for_tests
 from tests.support.standbys import Standby, standby_of
 
 LATE = select(func.count()).select_from(UserRow).where(UserRow.login_id == "late").scalar_subquery()
-SLOW = ReadQuery(select(LATE, func.pg_sleep(0.2)))
+SLOW = Statement(select(LATE, func.pg_sleep(0.2)))
 READERS = 4
 WRITES = 100
 RECORDED = "SELECT query FROM pg_stat_activity WHERE application_name = 'rollcall-replica'"
@@ -42,36 +42,37 @@ RECORDED = "SELECT query FROM pg_stat_activity WHERE application_name = 'rollcal
 
 @dataclass(frozen=True)
 class Pair:
-    """A primary with an asynchronous standby, and a look into both."""
+    """A primary with an asynchronous standby, and a probe of each."""
 
     directory: Path
-    primary: Seen
-    standby: Seen
+    primary: DatabaseProbe
+    standby: DatabaseProbe
     server: Standby
 
     async def pause(self) -> None:
-        """Have the standby stay as it is now, once it has what the primary has."""
+        """Pause replay once the standby has caught up."""
         ((position,),) = await self.primary.fetch("SELECT pg_current_wal_insert_lsn()::text")
         reached = f"SELECT pg_last_wal_replay_lsn() >= '{position}'"
-        await until(lambda: self._says(reached))
+        await wait_until(lambda: self._holds_on_standby(reached))
         await self.standby.run("SELECT pg_wal_replay_pause()")
-        await until(lambda: self._says("SELECT pg_get_wal_replay_pause_state() = 'paused'"))
+        await wait_until(lambda: self._holds_on_standby("SELECT pg_get_wal_replay_pause_state() = 'paused'"))
 
     async def resume(self) -> None:
-        """Have the standby follow again."""
+        """Resume replay."""
         await self.standby.run("SELECT pg_wal_replay_resume()")
 
-    async def _says(self, question: str) -> bool:
-        return await self.standby.fetch(question) == [(True,)]
+    async def _holds_on_standby(self, query: str) -> bool:
+        ((value,),) = await self.standby.fetch(query)
+        return bool(value)
 
 
 @dataclass(frozen=True)
-class Stage:
-    """Two applications on the same pair, a client of each, and the proxy before the standby."""
+class ReplicaEnvironment:
+    """Two services on the same pair, a client of each, and the proxy before the standby."""
 
     pair: Pair
     proxy: Proxy
-    running: Running
+    running: RunningService
     one: Api
     other: Api
 
@@ -81,11 +82,11 @@ class Stage:
 
     @asynccontextmanager
     async def reading(self, outcome: Outcome) -> AsyncIterator[None]:
-        """Expect each read of the first application in the block to have this outcome, and some to be."""
+        """Expect at least one read of the first service in the block, and this outcome of each."""
         before = dict(self.replica.outcomes)
         yield
-        told = {name for name, count in self.replica.outcomes.items() if count > before[name]}
-        assert told == {outcome}
+        seen = {name for name, count in self.replica.outcomes.items() if count > before[name]}
+        assert seen == {outcome}
 
 
 @pytest.fixture(scope="module")
@@ -100,11 +101,11 @@ async def pair(directory: Path) -> AsyncIterator[Pair]:
     with EmbeddedPostgres(directory / "primary") as postgres:
         await upgrade(postgres.dsn)
         with standby_of(postgres.dsn, directory / "standby") as standby:
-            yield Pair(directory, Seen(postgres.dsn), Seen(standby.dsn), standby)
+            yield Pair(directory, DatabaseProbe(postgres.dsn), DatabaseProbe(standby.dsn), standby)
 
 
 @pytest_asyncio.fixture
-async def stage(pair: Pair) -> AsyncIterator[Stage]:
+async def env(pair: Pair) -> AsyncIterator[ReplicaEnvironment]:
     directory = Path(tempfile.mkdtemp(prefix="rollcall-proxy-"))
     async with AsyncExitStack() as stack:
         proxy = await stack.enter_async_context(Proxy(directory, socket_directory_of(pair.standby.dsn)))
@@ -113,9 +114,9 @@ async def stage(pair: Pair) -> AsyncIterator[Stage]:
         for _ in range(2):
             running = await stack.enter_async_context(serving(chosen, pair.primary.dsn))
             apis.append(Api(await stack.enter_async_context(running.client()), running.service))
-            await until(lambda: is_healthy(apis[-1]))
+            await wait_until(lambda: is_healthy(apis[-1]))
         await empty_all_tables(running.service.engine)
-        yield Stage(pair, proxy, running, *apis)
+        yield ReplicaEnvironment(pair, proxy, running, *apis)
         await pair.resume()
     shutil.rmtree(directory)
 
@@ -131,19 +132,19 @@ async def is_healthy(api: Api) -> bool:
     return replica_of(api).is_healthy
 
 
-async def until(holds: Callable[[], Awaitable[bool]]) -> None:
+async def wait_until(holds: Callable[[], Awaitable[bool]]) -> None:
     async with asyncio.timeout(30):
         while True:
             try:
                 if await holds():
                     return
             except (OSError, httpx.HTTPError):
-                pass  # not up yet
+                pass  # not listening yet
             await asyncio.sleep(0.01)
 
 
-async def answered_by_the_replica(api: Api, path: str) -> bool:
-    """Whether a read of the path, which succeeds, is answered by the replica."""
+async def uses_replica(api: Api, path: str) -> bool:
+    """Return whether a read of the path, which must succeed, uses the replica."""
     outcomes = replica_of(api).outcomes
     before = outcomes[Outcome.ANSWERED]
     assert (await api.get(path)).status_code == 200
@@ -157,17 +158,17 @@ def digest_of_token(api: Api) -> bytes:
 
 
 async def created(api: Api, login_id: str) -> str:
-    answer = await api.post("/v1/users", {"login_id": login_id, "name": "New"})
-    assert answer.status_code == 201, answer.text
-    return f"/v1/users/{answer.json()['id']}"
+    response = await api.post("/v1/users", {"login_id": login_id, "name": "New"})
+    assert response.status_code == 201, response.text
+    return f"/v1/users/{response.json()['id']}"
 
 
-async def root_of(stage: Stage) -> tuple[Account, Api, Api]:
-    """An administrator known to the standby, as a caller of each application."""
-    admin = await stage.one.admin()
-    root = stage.one.by(admin)
-    await until(lambda: answered_by_the_replica(root, "/v1/users"))
-    return admin, root, stage.other.by(admin)
+async def root_of(env: ReplicaEnvironment) -> tuple[Account, Api, Api]:
+    """Return an administrator that the standby has, as an account and as a client of each service."""
+    admin = await env.one.admin()
+    root = env.one.by(admin)
+    await wait_until(lambda: uses_replica(root, "/v1/users"))
+    return admin, root, env.other.by(admin)
 
 
 @pytest.mark.parametrize(
@@ -180,73 +181,71 @@ async def root_of(stage: Stage) -> tuple[Account, Api, Api]:
         ("/v1/events", "events"),
     ],
 )
-async def test_read_while_the_replica_follows_is_answered_by_it(stage: Stage, path: str, table: str) -> None:
-    ada = await stage.one.account("ada")
-    _, root, _ = await root_of(stage)
+async def test_read_with_a_current_replica_uses_it(env: ReplicaEnvironment, path: str, table: str) -> None:
+    ada = await env.one.account("ada")
+    _, root, _ = await root_of(env)
     where = path.format(id=ada.id)
-    await until(lambda: answered_by_the_replica(root, where))
-    assert any(f"FROM {table}" in query for (query,) in await stage.pair.standby.fetch(RECORDED))
+    await wait_until(lambda: uses_replica(root, where))
+    assert any(f"FROM {table}" in query for (query,) in await env.pair.standby.fetch(RECORDED))
 
 
 @pytest.mark.parametrize("path", ["/v1/users/me", "/v1/sessions/current"])
-async def test_read_what_authentication_found_asks_no_replica(stage: Stage, path: str) -> None:
-    _, root, _ = await root_of(stage)
-    before = stage.replica.outcomes.total()
+async def test_read_of_what_authentication_loaded_uses_no_replica(env: ReplicaEnvironment, path: str) -> None:
+    _, root, _ = await root_of(env)
+    before = env.replica.outcomes.total()
     assert (await root.get(path)).status_code == 200
-    assert stage.replica.outcomes.total() == before
+    assert env.replica.outcomes.total() == before
 
 
-async def test_read_while_replay_is_paused_shows_ones_own_write_and_everybody_elses(stage: Stage) -> None:
-    key = await stage.one.key(Scope.USERS_READ)
-    _, root, elsewhere = await root_of(stage)
-    await stage.pair.pause()
+async def test_read_with_paused_replay_shows_writes_of_every_client(env: ReplicaEnvironment) -> None:
+    key = await env.one.key(Scope.USERS_READ)
+    _, root, elsewhere = await root_of(env)
+    await env.pair.pause()
 
-    async with stage.reading(Outcome.BEHIND):
+    async with env.reading(Outcome.BEHIND):
         path = await created(root, "grace")
-        for caller in (root, stage.one.by(key), elsewhere, stage.other.by(key)):
+        for caller in (root, env.one.by(key), elsewhere, env.other.by(key)):
             assert (await caller.get(path)).json()["login_id"] == "grace"
             assert "grace" in (await caller.get("/v1/users")).text
-    assert await stage.pair.standby.fetch("SELECT 1 FROM users WHERE login_id = 'grace'") == []
+    assert await env.pair.standby.fetch("SELECT 1 FROM users WHERE login_id = 'grace'") == []
 
-    await stage.pair.resume()
-    await until(lambda: answered_by_the_replica(root, path))
+    await env.pair.resume()
+    await wait_until(lambda: uses_replica(root, path))
 
 
-async def test_read_after_each_of_many_writes_shows_it(stage: Stage) -> None:
-    _, root, elsewhere = await root_of(stage)
+async def test_read_after_each_of_many_writes_shows_it(env: ReplicaEnvironment) -> None:
+    _, root, elsewhere = await root_of(env)
     path = await created(root, "many")
     for number in range(WRITES):
         assert (await root.patch(path, {"name": f"N{number}"})).status_code == 200
         seen = await asyncio.gather(*(caller.get(path) for caller in (root, elsewhere) * READERS))
-        assert {answer.json()["name"] for answer in seen} == {f"N{number}"}
-    assert stage.replica.outcomes[Outcome.FAILED] == 0
+        assert {response.json()["name"] for response in seen} == {f"N{number}"}
+    assert env.replica.outcomes[Outcome.FAILED] == 0
 
 
-async def test_read_begun_before_the_replica_was_far_enough_is_not_taken(stage: Stage) -> None:
-    """What is replayed while a statement runs is not seen by it, however far the standby is at its end."""
-    _, root, _ = await root_of(stage)
-    await stage.pair.pause()
+async def test_read_started_before_the_replica_caught_up_is_discarded(env: ReplicaEnvironment) -> None:
+    """A statement does not see what is replayed while it runs."""
+    _, root, _ = await root_of(env)
+    await env.pair.pause()
     path = await created(root, "late")
-    caller = await stage.one.service.reads.sessions.find_open(digest_of_token(root))
+    caller = await env.one.service.reads.sessions.find_open(digest_of_token(root))
     assert caller is not None
     assert caller.wal_position is not None
-    slow = asyncio.create_task(
-        stage.replica.fetch(asyncpg.Connection.fetchval, SLOW, {}, caller.wal_position)
-    )
-    await stage.pair.resume()
+    slow = asyncio.create_task(env.replica.fetch(asyncpg.Connection.fetchval, SLOW, {}, caller.wal_position))
+    await env.pair.resume()
     assert await slow in (Outcome.BEHIND, 1)
-    await until(lambda: answered_by_the_replica(root, path))
-    assert await stage.replica.fetch(asyncpg.Connection.fetchval, SLOW, {}, caller.wal_position) == 1
+    await wait_until(lambda: uses_replica(root, path))
+    assert await env.replica.fetch(asyncpg.Connection.fetchval, SLOW, {}, caller.wal_position) == 1
 
 
-async def test_revoke_while_replay_is_paused_shows_at_the_very_next_request(stage: Stage) -> None:
-    ada, grace = await stage.one.account("ada"), await stage.one.account("grace")
-    key, gateway = await stage.one.key(Scope.USERS_READ), await stage.one.key(Scope.SESSIONS_INTROSPECT)
-    _, root, _ = await root_of(stage)
-    await stage.pair.pause()
-    for caller in (stage.other.by(ada), stage.other.by(grace)):
+async def test_revoke_with_paused_replay_rejects_the_next_request(env: ReplicaEnvironment) -> None:
+    ada, grace = await env.one.account("ada"), await env.one.account("grace")
+    key, gateway = await env.one.key(Scope.USERS_READ), await env.one.key(Scope.SESSIONS_INTROSPECT)
+    _, root, _ = await root_of(env)
+    await env.pair.pause()
+    for caller in (env.other.by(ada), env.other.by(grace)):
         assert (await caller.get("/v1/users/me")).status_code == 200
-    assert (await stage.other.by(key).get("/v1/users")).status_code == 200
+    assert (await env.other.by(key).get("/v1/users")).status_code == 200
 
     assert (await root.delete(f"/v1/sessions/{ada.session_id}")).status_code == 204
     assert (await root.patch(f"/v1/users/{grace.id}", {"state": "disabled"})).status_code == 200
@@ -255,11 +254,11 @@ async def test_revoke_while_replay_is_paused_shows_at_the_very_next_request(stag
     ]
     assert (await root.delete(f"/v1/keys/{key_id}")).status_code == 204
 
-    assert len(await stage.pair.standby.fetch("SELECT 1 FROM sessions")) == 3
-    assert len(await stage.pair.standby.fetch("SELECT 1 FROM api_keys")) == 2
+    assert len(await env.pair.standby.fetch("SELECT 1 FROM sessions")) == 3
+    assert len(await env.pair.standby.fetch("SELECT 1 FROM api_keys")) == 2
     for token, path in ((ada.token, "/v1/users/me"), (grace.token, "/v1/users/me"), (key, "/v1/users")):
-        assert error_of(await stage.other.by(token).get(path)) == (401, "invalid_token")
-        told = await stage.other.by(gateway).post("/v1/introspect", {"token": token})
+        assert error_of(await env.other.by(token).get(path)) == (401, "invalid_token")
+        told = await env.other.by(gateway).post("/v1/introspect", {"token": token})
         assert told.json() == {"active": False}
 
 
@@ -268,104 +267,106 @@ async def read_on(api: Api, path: str, statuses: list[int], is_over: asyncio.Eve
         statuses.append((await api.get(path)).status_code)
 
 
-async def test_read_while_the_replica_is_killed_fails_nobody_and_returns_to_it(stage: Stage) -> None:
-    _, root, _ = await root_of(stage)
+async def test_read_with_a_killed_replica_succeeds_and_uses_it_again_later(env: ReplicaEnvironment) -> None:
+    _, root, _ = await root_of(env)
     path = await created(root, "lasting")
     statuses: list[int] = []
     is_over = asyncio.Event()
     readers = [asyncio.create_task(read_on(root, path, statuses, is_over)) for _ in range(READERS)]
     try:
-        await until(lambda: answered_by_the_replica(root, path))
-        stage.pair.server.stop(signal.SIGQUIT)
-        failed = stage.replica.outcomes[Outcome.FAILED]
-        await until(lambda: _is(stage.replica.outcomes[Outcome.FAILED] > failed + 10))
-        stage.pair.server.start()
-        answered = stage.replica.outcomes[Outcome.ANSWERED]
-        await until(lambda: _is(stage.replica.outcomes[Outcome.ANSWERED] > answered + 10))
+        await wait_until(lambda: uses_replica(root, path))
+        env.pair.server.stop(signal.SIGQUIT)
+        failed = env.replica.outcomes[Outcome.FAILED]
+        await wait_until(lambda: _as_coroutine(env.replica.outcomes[Outcome.FAILED] > failed + 10))
+        env.pair.server.start()
+        answered = env.replica.outcomes[Outcome.ANSWERED]
+        await wait_until(lambda: _as_coroutine(env.replica.outcomes[Outcome.ANSWERED] > answered + 10))
     finally:
         is_over.set()
         await asyncio.gather(*readers)
     assert set(statuses) == {200}
 
 
-async def _is(holds: bool) -> bool:
+async def _as_coroutine(holds: bool) -> bool:
     return holds
 
 
-async def test_read_while_the_replica_says_nothing_is_answered_by_the_primary(stage: Stage) -> None:
-    _, root, _ = await root_of(stage)
-    with stage.proxy.silence():
-        async with stage.reading(Outcome.FAILED):
-            answers = await asyncio.gather(*(root.get("/v1/users") for _ in range(3 * READERS)))
-    assert {answer.status_code for answer in answers} == {200}
-    await until(lambda: answered_by_the_replica(root, "/v1/users"))
+async def test_read_with_a_silent_replica_uses_the_primary(env: ReplicaEnvironment) -> None:
+    _, root, _ = await root_of(env)
+    with env.proxy.silence():
+        async with env.reading(Outcome.FAILED):
+            responses = await asyncio.gather(*(root.get("/v1/users") for _ in range(3 * READERS)))
+    assert {response.status_code for response in responses} == {200}
+    await wait_until(lambda: uses_replica(root, "/v1/users"))
 
 
-async def test_read_that_the_replica_ends_as_a_conflict_is_the_primarys(stage: Stage) -> None:
-    async def be_in_conflict(driver: Any, _sql: str) -> None:
+async def test_read_cancelled_by_a_replica_conflict_uses_the_primary(env: ReplicaEnvironment) -> None:
+    async def fail_with_a_conflict(driver: Any, _sql: str) -> None:
         await driver.execute("DO $$ BEGIN RAISE SQLSTATE '40001'; END $$")
 
-    _, root, _ = await root_of(stage)
+    _, root, _ = await root_of(env)
     wal_position = WalPosition(1, 1)
-    assert await stage.replica.fetch(be_in_conflict, SLOW, {}, wal_position) is Outcome.FAILED
-    async with stage.reading(Outcome.FAILED):
+    assert await env.replica.fetch(fail_with_a_conflict, SLOW, {}, wal_position) is Outcome.FAILED
+    async with env.reading(Outcome.FAILED):
         assert (await root.get("/v1/users")).status_code == 200
-    await until(lambda: answered_by_the_replica(root, "/v1/users"))
+    await wait_until(lambda: uses_replica(root, "/v1/users"))
 
 
-async def test_read_of_a_standby_that_was_promoted_is_answered_by_the_primary(pair: Pair) -> None:
+async def test_read_with_a_promoted_standby_uses_the_primary(pair: Pair) -> None:
     with standby_of(pair.primary.dsn, pair.directory / "promoted") as standby:
         chosen = settings_for_tests(database={"replica_url": standby.dsn})
         async with serving(chosen, pair.primary.dsn) as running, running.client() as client:
             await empty_all_tables(running.service.engine)
             root = Api(client, running.service)
             root = root.by(await root.admin())
-            await until(lambda: is_healthy(root))
-            await until(lambda: answered_by_the_replica(root, "/v1/users"))
-            await Seen(standby.dsn).run("SELECT pg_promote()", "UPDATE users SET name = 'of another line'")
+            await wait_until(lambda: is_healthy(root))
+            await wait_until(lambda: uses_replica(root, "/v1/users"))
+            await DatabaseProbe(standby.dsn).run(
+                "SELECT pg_promote()", "UPDATE users SET name = 'of another timeline'"
+            )
             for _ in range(READERS + 1):
-                assert "another line" not in (await root.get("/v1/users")).text
+                assert "another timeline" not in (await root.get("/v1/users")).text
             assert not await is_healthy(root)
 
 
-async def test_read_with_another_databases_standby_or_none_is_answered_by_the_primary(stage: Stage) -> None:
-    _, root, _ = await root_of(stage)
-    stage.replica._system = 1
+async def test_read_with_a_replica_of_another_database_uses_the_primary(env: ReplicaEnvironment) -> None:
+    _, root, _ = await root_of(env)
+    env.replica._system = 1
     path = await created(root, "here")
-    async with stage.reading(Outcome.FAILED):
+    async with env.reading(Outcome.FAILED):
         assert (await root.get(path)).status_code == 200
     assert not await is_healthy(root)
 
-    chosen = settings_for_tests(database={"replica_url": stage.pair.primary.dsn})
-    async with serving(chosen, stage.pair.primary.dsn) as running, running.client() as client:
+    chosen = settings_for_tests(database={"replica_url": env.pair.primary.dsn})
+    async with serving(chosen, env.pair.primary.dsn) as running, running.client() as client:
         caller = Api(client, running.service, root.token)
         assert (await caller.get(path)).status_code == 200
         assert not await is_healthy(caller)
 
 
-async def test_read_as_of_a_moment_on_another_timeline_is_answered_by_the_primary(stage: Stage) -> None:
-    admin, _, _ = await root_of(stage)
-    found = await stage.one.service.reads.users.get(admin.id)
+async def test_read_at_a_wal_position_of_another_timeline_uses_the_primary(env: ReplicaEnvironment) -> None:
+    admin, _, _ = await root_of(env)
+    found = await env.one.service.reads.users.get(admin.id)
     for wal_position, outcome in ((WalPosition(1, 1), Outcome.ANSWERED), (WalPosition(2, 1), Outcome.BEHIND)):
-        async with stage.reading(outcome):
-            assert await stage.one.service.reads.at(wal_position).users.get(admin.id) == found
+        async with env.reading(outcome):
+            assert await env.one.service.reads.at(wal_position).users.get(admin.id) == found
 
 
-async def test_examine_the_replica_tells_whether_it_is_one(stage: Stage) -> None:
+async def test_check_the_replica_reports_whether_it_is_a_standby(env: ReplicaEnvironment) -> None:
     async def found(url: str) -> list[tuple[str, Level]]:
         chosen = settings_for_tests(database={"replica_url": url})
-        async with serving(chosen, stage.pair.primary.dsn) as running:
+        async with serving(chosen, env.pair.primary.dsn) as running:
             findings = await check_database(running.service)
         return [(each.cure, each.level) for each in findings if each.check == "read replica"]
 
-    servers = (stage.pair.primary.dsn, stage.pair.standby.dsn)
+    servers = (env.pair.primary.dsn, env.pair.standby.dsn)
     places = ",".join(str(socket_directory_of(dsn)) for dsn in servers)
     several = (
         f"postgresql:///rollcall?host={places}&port=5432,5432&user=rollcall&target_session_attrs=standby"
     )
-    for url in (stage.pair.standby.dsn, several):
+    for url in (env.pair.standby.dsn, several):
         assert await found(url) == [("", Level.OK)]
-    ((cure, level),) = await found(stage.pair.primary.dsn)
+    ((cure, level),) = await found(env.pair.primary.dsn)
     assert cure.startswith("Point ROLLCALL_DATABASE__REPLICA_URL at a standby")
     assert level is Level.PROBLEM
     ((cure, level),) = await found("postgresql://localhost:1/rollcall")
@@ -373,9 +374,9 @@ async def test_examine_the_replica_tells_whether_it_is_one(stage: Stage) -> None
     assert level is Level.WARNING
 
 
-async def test_read_metrics_tells_who_answered(stage: Stage) -> None:
-    _, root, _ = await root_of(stage)
+async def test_get_metrics_counts_reads_by_outcome(env: ReplicaEnvironment) -> None:
+    _, root, _ = await root_of(env)
     text = (await root.get("/metrics")).text
-    answered: Any = stage.replica.outcomes[Outcome.ANSWERED]
+    answered: Any = env.replica.outcomes[Outcome.ANSWERED]
     assert f'rollcall_replica_reads_total{{outcome="answered"}} {float(answered)}' in text
     assert 'db_client_connection_max{db_client_connection_pool_name="replica"} 4.0' in text

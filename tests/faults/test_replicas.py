@@ -36,11 +36,11 @@ async def replicas(test_settings: Settings, shared_database: str) -> AsyncIterat
         yield Replicas(Api(first, one.service), Api(second, other.service))
 
 
-def statuses_of(answers: Iterable[httpx.Response]) -> list[int]:
-    return [answer.status_code for answer in answers]
+def statuses_of(responses: Iterable[httpx.Response]) -> list[int]:
+    return [response.status_code for response in responses]
 
 
-async def test_failed_log_ins_on_one_replica_count_on_the_other(replicas: Replicas) -> None:
+async def test_failed_logins_in_one_process_count_in_the_other(replicas: Replicas) -> None:
     await replicas.first.account("ada")
     failures = [
         await api.log_in("ada", "a wrong password of length")
@@ -51,7 +51,7 @@ async def test_failed_log_ins_on_one_replica_count_on_the_other(replicas: Replic
     assert statuses_of([await replicas.first.log_in("ada"), await replicas.second.log_in("ada")]) == [429] * 2
 
 
-async def test_session_ended_on_one_replica_is_over_on_the_other_at_once(replicas: Replicas) -> None:
+async def test_log_out_in_one_process_ends_the_session_in_the_other(replicas: Replicas) -> None:
     ada = replicas.by((await replicas.first.account("ada")).token)
     assert (
         statuses_of([await ada.first.get("/v1/users/me"), await ada.second.get("/v1/users/me")]) == [200] * 2
@@ -60,7 +60,7 @@ async def test_session_ended_on_one_replica_is_over_on_the_other_at_once(replica
     assert (await ada.second.get("/v1/users/me")).status_code == 401
 
 
-async def test_account_disabled_on_one_replica_is_out_on_the_other_at_once(replicas: Replicas) -> None:
+async def test_disable_in_one_process_rejects_the_account_in_the_other(replicas: Replicas) -> None:
     ada = await replicas.first.account("ada")
     root = replicas.by((await replicas.first.admin()).token)
     assert (await replicas.second.by(ada).get("/v1/users/me")).status_code == 200
@@ -69,22 +69,22 @@ async def test_account_disabled_on_one_replica_is_out_on_the_other_at_once(repli
     assert (await replicas.second.by(ada).get("/v1/users/me")).status_code == 401
 
 
-async def test_idempotency_key_used_on_both_replicas_at_once_acts_once(replicas: Replicas) -> None:
+async def test_create_with_one_idempotency_key_in_two_processes_creates_once(replicas: Replicas) -> None:
     root = replicas.by((await replicas.first.admin()).token)
     options = {"headers": {"Idempotency-Key": "one"}}
     body = {"login_id": "ada", "name": "Ada"}
-    answers = await asyncio.gather(
+    responses = await asyncio.gather(
         *(api.post("/v1/users", body, **options) for api in (root.first, root.second) * 4)
     )
-    assert set(statuses_of(answers)) <= {201, 409}
-    assert len({answer.json()["id"] for answer in answers if answer.status_code == 201}) == 1
+    assert set(statuses_of(responses)) <= {201, 409}
+    assert len({response.json()["id"] for response in responses if response.status_code == 201}) == 1
     engine = replicas.first.service.engine
     assert await fetch_values(engine, "SELECT count(*) FROM users WHERE login_id = 'ada'") == [(1,)]
     again = await root.second.post("/v1/users", body, **options)
     assert (again.status_code, again.headers["Idempotent-Replayed"]) == (201, "true")
 
 
-async def test_purge_on_both_replicas_at_once_removes_everything_once(replicas: Replicas) -> None:
+async def test_purge_in_two_processes_removes_everything_once(replicas: Replicas) -> None:
     for number in range(5):
         await replicas.first.account(f"user{number}")
     engine = replicas.first.service.engine
@@ -93,7 +93,7 @@ async def test_purge_on_both_replicas_at_once_removes_everything_once(replicas: 
     )
     services = (replicas.first.service, replicas.second.service)
     removed = await asyncio.gather(
-        *(purge_expired(service.background_uow(), service.policies.retention) for service in services)
+        *(purge_expired(service.background_database, service.policies.retention) for service in services)
     )
     assert sum(removed) == 5
     assert await fetch_values(engine, "SELECT count(*) FROM sessions") == [(0,)]

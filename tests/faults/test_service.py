@@ -1,4 +1,4 @@
-"""Faults inside the service, and of those who call it."""
+"""Faults inside the service: cancellation, exceptions, clocks, schema changes."""
 
 import ast
 import asyncio
@@ -13,18 +13,19 @@ import structlog
 
 from service.jobs.periodic import run_and_log
 from service.observability.logging import LossyStream
-from tests.faults.conftest import ROOT, Stage
 from tests.support.api import PASSWORD, Api, error_of
+from tests.support.databases import ROOT
+from tests.support.faults import FaultEnvironment
 
 _OF_THE_CLOCK = {("datetime", "now"), ("datetime", "utcnow"), ("date", "today"), ("time", "time")}
 _MAY_READ_IT = {
-    "service/domain/ids.py",
+    "service/security/ids.py",
     "service/observability/access_log.py",
 }  # names, and the time of a line
 
 
-async def test_requests_during_schema_changes_see_nothing_of_them(patient_stage: Stage) -> None:
-    root = await patient_stage.admin()
+async def test_requests_during_schema_changes_succeed(env: FaultEnvironment) -> None:
+    root = await env.admin()
     done = asyncio.Event()
 
     async def use(number: int) -> list[int]:
@@ -37,31 +38,29 @@ async def test_requests_during_schema_changes_see_nothing_of_them(patient_stage:
 
     users = [asyncio.create_task(use(number)) for number in range(3)]
     for _ in range(3):
-        await patient_stage.seen.run(
-            "ALTER TABLE users ADD COLUMN more int", "ALTER TABLE users DROP COLUMN more"
-        )
+        await env.database.run("ALTER TABLE users ADD COLUMN more int", "ALTER TABLE users DROP COLUMN more")
     done.set()
     statuses = [status for user in users for status in await user]
     assert len(statuses) >= 6
     assert set(statuses) == {200, 201}
 
 
-async def test_requests_cancelled_anywhere_leave_all_or_nothing_and_no_connection_behind(
-    patient_stage: Stage,
+async def test_cancelled_requests_are_complete_or_absent_and_leak_no_connection(
+    env: FaultEnvironment,
 ) -> None:
-    root = await patient_stage.admin()
+    root = await env.admin()
     outcomes = set()
     for number in range(30):
         request = root.post("/v1/users", {"login_id": f"u{number}", "name": "U"})
         try:
-            answer = await asyncio.wait_for(request, 0.0008 * number)
+            response = await asyncio.wait_for(request, 0.0008 * number)
         except TimeoutError:
             outcomes.add("cancelled")
         else:
-            outcomes.add(str(answer.status_code))
-        assert not patient_stage.misses_connections
+            outcomes.add(str(response.status_code))
+        assert not env.leaks_connections
     assert "cancelled" in outcomes
-    [(users,), (events,)] = await patient_stage.seen.fetch(
+    [(users,), (events,)] = await env.database.fetch(
         "SELECT count(*) FROM users WHERE login_id <> 'root' UNION ALL SELECT count(*) FROM events"
     )
     assert users == events
@@ -69,7 +68,7 @@ async def test_requests_cancelled_anywhere_leave_all_or_nothing_and_no_connectio
 
 
 @pytest.mark.parametrize("floor", ["domain", "db", "security", "usecases", "api"])
-def test_no_decision_is_made_by_the_clock_of_the_process(floor: str) -> None:
+def test_decisions_do_not_read_the_clock_of_the_process(floor: str) -> None:
     """A step of the service's clock changes nothing, because what has an end is compared in the database."""
     readers = [
         path.relative_to(ROOT).as_posix()
@@ -88,7 +87,7 @@ async def create(root: Api, number: int) -> dict[str, str]:
 
 
 @pytest.mark.parametrize("days", [-1, 1])
-async def test_requests_while_the_clock_of_the_process_is_off_see_nothing_of_it(
+async def test_requests_with_a_wrong_process_clock_succeed(
     api: Api, monkeypatch: pytest.MonkeyPatch, days: int
 ) -> None:
     root = api.by(await api.admin())
@@ -114,7 +113,7 @@ async def test_requests_while_the_clock_of_the_process_is_off_see_nothing_of_it(
     assert walked == ["u0", "u1", "u2", "u3", "u4"]
 
 
-async def test_exception_with_a_secret_in_its_message_is_answered_and_logged_without_it(
+async def test_request_raising_an_exception_with_a_secret_does_not_expose_it(
     api: Api, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     root = api.by(await api.admin())
@@ -124,19 +123,19 @@ async def test_exception_with_a_secret_in_its_message_is_answered_and_logged_wit
 
     monkeypatch.setattr("service.usecases.users.new_id", fail)
     with structlog.testing.capture_logs() as lines:
-        answer = await root.post("/v1/users", {"login_id": "ada", "name": "canary", "password": PASSWORD})
-    assert error_of(answer) == (500, "internal_error")
-    assert answer.headers["Content-Type"] == "application/problem+json"
+        response = await root.post("/v1/users", {"login_id": "ada", "name": "canary", "password": PASSWORD})
+    assert error_of(response) == (500, "internal_error")
+    assert response.headers["Content-Type"] == "application/problem+json"
     [failure] = [line for line in lines if line["event"] == "request_failed"]
-    assert failure["request_id"] == answer.headers["X-Request-Id"]
+    assert failure["request_id"] == response.headers["X-Request-Id"]
     assert (failure["error"], failure["log_level"]) == ("builtins.KeyError", "error")
     for secret in ("canary", PASSWORD, root.token or ""):
-        assert secret not in str(lines) + answer.text
+        assert secret not in str(lines) + response.text
     monkeypatch.undo()
     assert (await root.post("/v1/users", {"login_id": "ada", "name": "Ada"})).status_code == 201
 
 
-def test_log_on_a_full_disk_is_lost_and_nothing_else() -> None:
+def test_log_on_a_full_disk_loses_the_lines_and_raises_nothing() -> None:
     with Path("/dev/full").open("w", buffering=1) as full:
         log = structlog.WriteLogger(cast(TextIO, LossyStream(full)))
         for _ in range(3):
@@ -146,7 +145,7 @@ def test_log_on_a_full_disk_is_lost_and_nothing_else() -> None:
         os.dup2(os.open(os.devnull, os.O_WRONLY), full.fileno())  # so that closing does not complain
 
 
-async def test_chore_in_an_outage_is_postponed_and_a_broken_one_is_told() -> None:
+async def test_periodic_task_in_an_outage_is_postponed_and_a_failing_one_is_reported() -> None:
     async def fail(error: Exception) -> None:
         raise error
 

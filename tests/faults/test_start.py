@@ -19,9 +19,7 @@ from tests.support.settings import settings_for_tests
     ("number", "status"),
     [(HEAD - 2, 503), (HEAD - 1, 200), (HEAD, 200), (HEAD + 1, 200), (HEAD + 2, 503)],
 )
-async def test_ready_with_schema_at_some_distance_answers_by_the_window(
-    database: str, number: int, status: int
-) -> None:
+async def test_ready_depends_on_the_distance_of_the_schema(database: str, number: int, status: int) -> None:
     async with serving(settings_for_tests(), database) as running, running.client() as client:
         await execute(
             running.service.engine, "UPDATE alembic_version SET version_num = :v", v=f"{number:04}_x"
@@ -30,12 +28,12 @@ async def test_ready_with_schema_at_some_distance_answers_by_the_window(
         assert (await client.get("/health/live")).status_code == 200
 
 
-async def test_ready_without_any_schema_refuses(empty_database: str) -> None:
+async def test_ready_without_a_schema_gets_503(empty_database: str) -> None:
     async with serving(settings_for_tests(), empty_database) as running, running.client() as client:
         assert (await client.get("/health/ready")).status_code == 503
 
 
-async def test_run_and_end_leaves_a_heartbeat_only_while_it_runs(database: str) -> None:
+async def test_heartbeat_is_removed_when_the_service_ends(database: str) -> None:
     async with serving(settings_for_tests(), database) as running:
         rows = await fetch_values(
             running.service.engine, "SELECT oldest_revision, newest_revision FROM instances"
@@ -45,7 +43,7 @@ async def test_run_and_end_leaves_a_heartbeat_only_while_it_runs(database: str) 
         assert len(await fetch_values(again.service.engine, "SELECT 1 FROM instances")) == 1
 
 
-async def test_request_without_any_schema_is_told_to_come_back(empty_database: str) -> None:
+async def test_request_without_a_schema_gets_503(empty_database: str) -> None:
     async with serving(settings_for_tests(), empty_database) as running, running.client() as client:
         headers = {"Authorization": "Bearer rcs_" + "a" * 43}
         read = await client.get("/v1/users/me", headers=headers)
@@ -54,7 +52,7 @@ async def test_request_without_any_schema_is_told_to_come_back(empty_database: s
         assert read.json()["code"] == written.json()["code"] == "database_unavailable"
 
 
-async def test_start_before_the_database_serves_once_there_is_one(database: str) -> None:
+async def test_start_before_the_database_serves_once_it_is_up(database: str) -> None:
     with tempfile.TemporaryDirectory(prefix="rollcall-start-") as directory:
         dsn = dsn_through(database, Path(directory))
         async with serving(settings_for_tests(), dsn) as running, running.client() as client:
@@ -68,7 +66,7 @@ async def test_start_before_the_database_serves_once_there_is_one(database: str)
                 assert (await api.log_in("ada")).status_code == 401
 
 
-async def test_start_with_credentials_that_are_refused_lives_and_tells_them_to_nobody(database: str) -> None:
+async def test_start_with_rejected_credentials_is_live_and_exposes_no_password(database: str) -> None:
     dsn = database.replace("user=rollcall", "user=canary-nobody&password=canary-password")
     with capture_logs() as lines:
         async with serving(settings_for_tests(), dsn) as running, running.client() as client:
@@ -80,7 +78,7 @@ async def test_start_with_credentials_that_are_refused_lives_and_tells_them_to_n
     assert "canary" not in str(lines)
 
 
-def test_start_with_an_unreachable_database_lives_and_is_not_ready(tmp_path: Path) -> None:
+def test_start_with_an_unreachable_database_is_live_and_not_ready(tmp_path: Path) -> None:
     dsn = f"postgresql://ada:canary-password@127.0.0.1:{free_port()}/rollcall"
     with service_process(tmp_path, ready=False, DATABASE_URL=dsn) as service:
         assert service.get("/health/live").status_code == 200

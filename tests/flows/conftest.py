@@ -6,13 +6,13 @@ from contextlib import AsyncExitStack
 import pytest_asyncio
 
 from service.services import Services
-from tests.support.api import Api, Running
+from tests.support.api import Api, RunningService
 
 At = Callable[[str], Api]
 
 
 @pytest_asyncio.fixture
-async def at(running: Running, service: Services) -> AsyncIterator[At]:
+async def at(running: RunningService, service: Services) -> AsyncIterator[At]:
     """Makes clients that come from some address, on empty tables."""
     async with AsyncExitStack() as stack:
 

@@ -1,15 +1,24 @@
 """Who may call what: the contract's own table against every route there is. Deny by default."""
 
 import asyncio
+from http import HTTPMethod
+from typing import Any, cast
 
 import pytest
-from litestar import get
-from litestar.routes import HTTPRoute
+from litestar.routes import ASGIRoute
 
+from service.api.authentication import Authenticator
+from service.api.dispatch import RouteTable
+from service.api.http.edge import EdgeMiddleware
+from service.api.http.response import Response
+from service.api.operations import Operation
+from service.api.pipeline import OperationPipeline
+from service.domain.callers import Access
 from service.domain.keys import Scope
-from service.domain.users import Role
+from service.domain.users import UserRole
 from service.services import Services
-from tests.support.api import OTHER_PASSWORD, PASSWORD, Account, Api, Running, serving
+from tests.support.api import OTHER_PASSWORD, PASSWORD, Account, Api, RunningService, serving
+from tests.support.asgi import ask
 from tests.support.databases import fetch_values
 from tests.support.settings import settings_for_tests
 
@@ -40,36 +49,38 @@ ALLOWED = {
 BODIES = {"PATCH": {"name": "Same"}, "PUT": {"current_password": "", "new_password": ""}}
 
 
-@pytest.fixture
-def operations(running: Running) -> set[tuple[str, str]]:
-    """Every method and path of the API that the application routes."""
-    found = set()
-    for route in running.app.routes:
-        if isinstance(route, HTTPRoute) and route.path_format.startswith("/v1"):
-            methods = {str(method) for handler in route.route_handlers for method in handler.http_methods}
-            found |= {(method, route.path_format) for method in methods - {"HEAD", "OPTIONS"}}
-    return found
+def test_list_operations_finds_those_of_the_contract(running: RunningService) -> None:
+    served = {(operation.method.value, operation.path) for operation in running.app.operations}
+    assert {(method, path) for method, path in served if path.startswith("/v1")} == set(ALLOWED)
 
 
-def test_list_the_routes_finds_each_in_the_contract(operations: set[tuple[str, str]]) -> None:
-    assert operations == set(ALLOWED)
+@Operation("forgotten", HTTPMethod.GET, "/v1/forgotten", summary="", tag="", access=Access(), responses={})
+async def forgotten() -> Response:
+    return Response(200, b'{"items": "for anybody"}')
 
 
-@get("/v1/forgotten")
-async def forget_to_declare() -> dict[str, str]:
-    return {"items": "for anybody"}
+async def test_call_operation_that_grants_nothing_is_rejected_for_everybody(api: Api) -> None:
+    """Source: OWASP ASVS 5.0 8.2.1."""
+    authenticator = Authenticator(api.service.reads, api.service.last_used)
+    edge = EdgeMiddleware(cast(Any, OperationPipeline(RouteTable([forgotten], {}), authenticator).serve))
+    tokens = (None, (await api.admin()).token, await api.key(*Scope))
+    responses = [
+        await ask(
+            edge,
+            "GET",
+            "/v1/forgotten",
+            headers=[(b"authorization", f"Bearer {token}".encode())] * bool(token),
+        )
+        for token in tokens
+    ]
+    assert [response.status for response in responses] == [401, 403, 403]
 
 
-async def test_route_that_declares_no_operation_answers_nothing(
-    shared_database: str, service: Services
-) -> None:
-    """Source: OWASP ASVS 5.0 8.2.1; authentik CVE-2026-55106: an action besides skipped the filter."""
-    async with serving(settings_for_tests(), shared_database) as other, other.client() as client:
-        other.app.register(forget_to_declare)
-        api = Api(client, service)
-        for token in (None, (await api.admin()).token, await api.key(Scope.USERS_WRITE)):
-            answer = await api.by(token).get("/v1/forgotten")
-            assert (answer.status_code, "items" in answer.text) == (404, False)
+def test_serve_an_operation_without_declaration_is_impossible(running: RunningService) -> None:
+    """The framework has one route, to the table of operations. Source: authentik CVE-2026-55106."""
+    (mount,) = running.app.framework.routes
+    assert isinstance(mount, ASGIRoute)
+    assert mount.path == "/"
 
 
 async def tokens_of(api: Api, owner: Account) -> dict[str, str | None]:
@@ -79,9 +90,7 @@ async def tokens_of(api: Api, owner: Account) -> dict[str, str | None]:
 
 
 @pytest.mark.parametrize(("method", "path"), ALLOWED)
-async def test_call_an_operation_is_granted_to_those_of_the_contract_and_to_nobody_else(
-    api: Api, method: str, path: str
-) -> None:
+async def test_call_operation_is_granted_exactly_as_in_the_contract(api: Api, method: str, path: str) -> None:
     """No body here does anything that the next one who asks would notice."""
     allowed = ALLOWED[method, path]
     owner = await api.account("owner")
@@ -105,7 +114,7 @@ async def test_call_an_operation_is_granted_to_those_of_the_contract_and_to_nobo
     ["/v1/users/", "//v1/users", "/v1//users", "/v1/users%2F", "/%2Fv1/users", "/v1/./users", "/V1/users",
      "/v1/users;x", "/v1/health/../users", "/v1/users/%2e%2e/keys"],
 )  # fmt: skip
-async def test_spell_a_path_otherwise_reaches_no_more_than_the_plain_one(api: Api, trick: str) -> None:
+async def test_request_with_unusual_path_spelling_gains_no_access(api: Api, trick: str) -> None:
     stranger = await api.account("stranger")
     for token in (None, stranger.token):
         for method in ("GET", "HEAD", "POST", "OPTIONS"):
@@ -120,7 +129,7 @@ async def test_spell_a_path_otherwise_reaches_no_more_than_the_plain_one(api: Ap
     {"X-Api-Key": "{token}"}, {"Authorization": "Basic {token}"}, {"Authorization": "Bearer"},
     {"Authorization": "{token}"}, {"Authorization": "Bearer {token}x"}, {"Authorization": "Bearer a b"},
 ])  # fmt: skip
-async def test_send_other_headers_instead_of_a_token_gets_nowhere(api: Api, headers: dict[str, str]) -> None:
+async def test_authenticate_by_other_headers_gets_401(api: Api, headers: dict[str, str]) -> None:
     """Source: RFC 6750 2; CVE-2026-48710."""
     admin = await api.admin()
     filled = {name: value.format(admin=admin.id, token=admin.token) for name, value in headers.items()}
@@ -129,7 +138,7 @@ async def test_send_other_headers_instead_of_a_token_gets_nowhere(api: Api, head
     assert "items" not in answer.text
 
 
-async def test_send_a_token_anywhere_but_in_the_header_is_refused(api: Api) -> None:
+async def test_authenticate_by_token_outside_the_header_gets_401(api: Api) -> None:
     admin = await api.admin()
     in_query = await api.get(f"/v1/users?access_token={admin.token}")
     assert in_query.status_code == 401
@@ -140,7 +149,7 @@ async def test_send_a_token_anywhere_but_in_the_header_is_refused(api: Api) -> N
     assert lower.status_code == 200
 
 
-async def test_refuse_a_bad_token_names_the_error_in_the_challenge(api: Api) -> None:
+async def test_authenticate_with_bad_token_names_the_error_in_the_challenge(api: Api) -> None:
     """Source: RFC 6750 3.1."""
     for token in ("rcs_" + "A" * 43, "rck_" + "A" * 43, "nonsense", "rcs_", "x" * 9000):
         answer = await api.by(token).get("/v1/users/me")
@@ -149,7 +158,7 @@ async def test_refuse_a_bad_token_names_the_error_in_the_challenge(api: Api) -> 
             assert answer.headers["WWW-Authenticate"] == 'Bearer error="invalid_token"'
 
 
-async def test_look_at_another_account_reads_as_one_that_never_was(api: Api) -> None:
+async def test_get_user_of_another_gets_the_same_404_as_a_missing_one(api: Api) -> None:
     """Source: OWASP ASVS 5.0 8.2.2."""
     victim, mallory = await api.account("victim"), api.by(await api.account("mallory"))
     never = "01890000-0000-7000-8000-000000000000"
@@ -175,7 +184,7 @@ async def test_look_at_another_account_reads_as_one_that_never_was(api: Api) -> 
     "id", "role", "roles", "is_admin", "state", "login_id", "password", "password_hash", "must_change",
     "created_at", "updated_at", "verified", "user_id", "__class__",
 ])  # fmt: skip
-async def test_change_a_field_of_oneself_that_is_not_ones_own_is_refused_whole(
+async def test_update_user_with_privileged_field_gets_403_and_changes_nothing(
     api: Api, service: Services, field: str
 ) -> None:
     """Source: OWASP ASVS 5.0 8.2.3; CVE-2026-27946."""
@@ -187,7 +196,7 @@ async def test_change_a_field_of_oneself_that_is_not_ones_own_is_refused_whole(
     assert await fetch_values(service.engine, "SELECT u::text FROM users u") == before
 
 
-async def test_act_in_the_name_of_another_by_body_is_refused(api: Api) -> None:
+async def test_request_with_user_id_in_body_gets_422(api: Api) -> None:
     """Source: CVE-2025-61928."""
     victim, mallory = await api.account("victim"), await api.account("mallory")
     body = {"user_id": str(victim.id), "current_password": PASSWORD, "new_password": OTHER_PASSWORD}
@@ -197,7 +206,7 @@ async def test_act_in_the_name_of_another_by_body_is_refused(api: Api) -> None:
     assert (await api.log_in("victim")).status_code == 201
 
 
-async def test_make_an_administrator_needs_one_or_a_key_that_writes(api: Api, service: Services) -> None:
+async def test_create_admin_needs_an_admin_or_a_write_key(api: Api, service: Services) -> None:
     """Source: Keycloak CVE-2026-94000: no way up for a lesser right."""
     ada, reader = await api.account("ada"), await api.key(Scope.USERS_READ)
     wanted = {"login_id": "eve", "name": "E", "role": "admin", "password": OTHER_PASSWORD}
@@ -206,7 +215,7 @@ async def test_make_an_administrator_needs_one_or_a_key_that_writes(api: Api, se
     assert await fetch_values(service.engine, "SELECT count(*) FROM users WHERE role = 'admin'") == [(0,)]
 
 
-async def test_spell_an_id_otherwise_is_not_found(api: Api) -> None:
+async def test_get_user_by_noncanonical_id_gets_404(api: Api) -> None:
     ada = await api.account("ada")
     plain = str(ada.id)
     for spelling in (
@@ -221,7 +230,7 @@ async def test_spell_an_id_otherwise_is_not_found(api: Api) -> None:
     assert (await api.by(ada).get(f"/v1/users/{plain}")).status_code == 200
 
 
-async def test_register_openly_gives_no_rights_and_no_way_around_a_due_password_change(database: str) -> None:
+async def test_open_registration_grants_no_rights_and_no_bypass_of_forced_change(database: str) -> None:
     """Source: Zitadel CVE-2024-49757; OWASP ASVS 5.0 6.4.1."""
     settings = settings_for_tests(registration="open")
     async with serving(settings, database) as running, running.client() as client:
@@ -229,14 +238,14 @@ async def test_register_openly_gives_no_rights_and_no_way_around_a_due_password_
         plain = {"login_id": "eve", "name": "E", "password": OTHER_PASSWORD}
         for more in ({"role": "admin"}, {"state": "active"}, {"password_hash": "$2b$04$x"}):
             assert (await api.post("/v1/users", {**plain, **more})).status_code == 422
-        due = await api.account("due", role=Role.ADMIN, must_change=True)
+        due = await api.account("due", role=UserRole.ADMIN, must_change=True)
         made = await api.by(due).post("/v1/users", {**plain, "role": "admin"})
         assert (made.status_code, made.json()["code"]) == (403, "password_change_required")
         made = await api.post("/v1/users", plain)
         assert (made.status_code, made.json()["role"]) == (201, "user")
 
 
-async def test_read_by_many_callers_at_once_tells_each_of_itself(api: Api) -> None:
+async def test_get_me_by_concurrent_callers_returns_each_its_own_user(api: Api) -> None:
     accounts = [await api.account(f"caller{number}", password=None) for number in range(40)]
     tokens = [account.token for account in accounts] + ["rcs_" + "x" * 43]
     answers = await asyncio.gather(*(api.by(token).get("/v1/users/me") for token in tokens * 2))

@@ -3,7 +3,7 @@
 from tests.support.api import OTHER_PASSWORD, PASSWORD, Api
 
 
-async def test_live_an_account_through_every_step_answers_as_documented(api: Api) -> None:
+async def test_user_lifecycle_responds_as_documented(api: Api) -> None:
     admin = api.by(await api.admin())
     created = await admin.post("/v1/users", {"login_id": "Ada", "name": "Ada", "password": PASSWORD})
     assert created.status_code == 201

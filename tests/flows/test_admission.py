@@ -11,10 +11,10 @@ import pytest
 import pytest_asyncio
 
 from service.observability.stats import HashingStats
-from service.security.hashing.hasher import PasswordHasher
+from service.security.hashing.scheme import HashingScheme
 from settings import Settings
 from settings.passwords import PasswordSettings
-from tests.support.api import OTHER_PASSWORD, PASSWORD, Api, Running, serving
+from tests.support.api import OTHER_PASSWORD, PASSWORD, Api, RunningService, serving
 from tests.support.databases import fetch_values
 
 
@@ -27,10 +27,10 @@ class Hall:
     """How many hashes are being computed."""
     most_inside: int = 0
     lock: threading.Lock = field(default_factory=threading.Lock)
-    service: Running | None = None
+    service: RunningService | None = None
 
     @property
-    def running(self) -> Running:
+    def running(self) -> RunningService:
         assert self.service is not None
         return self.service
 
@@ -67,19 +67,19 @@ async def hall(
     passwords = PasswordSettings(
         memory_kib=8, iterations=1, workers=workers, max_queue=4, queue_timeout=timedelta(seconds=30)
     )
-    hall, check = Hall(), PasswordHasher._check
+    hall, verify = Hall(), HashingScheme.verify
 
-    def stand_still(self: PasswordHasher, password_hash: str | None, password: str | None) -> bool:
+    def stand_still(self: HashingScheme, password_hash: str | None, password: str | None) -> bool:
         hall.stand()
-        return check(self, password_hash, password)
+        return verify(self, password_hash, password)
 
-    monkeypatch.setattr(PasswordHasher, "_check", stand_still)
+    monkeypatch.setattr(HashingScheme, "verify", stand_still)
     async with serving(Settings(profile="test", passwords=passwords), database) as hall.service:
         yield hall
         hall.let_go.set()
 
 
-async def test_log_in_beyond_the_queue_is_refused_before_the_database_is_asked(hall: Hall) -> None:
+async def test_login_with_full_queue_gets_503_before_any_query(hall: Hall) -> None:
     waiting = [hall.knock("192.0.2.1", f"name-{turn}") for turn in range(7)]
     await hall.until(queued=6)
     refused = await hall.at("192.0.2.1").log_in("refused", OTHER_PASSWORD)
@@ -98,7 +98,7 @@ async def test_log_in_beyond_the_queue_is_refused_before_the_database_is_asked(h
     assert [(await task).status_code for task in waiting] == [401] * 7
 
 
-async def test_log_in_that_gives_way_to_another_network_is_not_counted(hall: Hall) -> None:
+async def test_login_shed_for_another_network_is_not_counted(hall: Hall) -> None:
     flood = [hall.knock("192.0.2.1", f"name-{turn}") for turn in range(7)]
     await hall.until(queued=6)
     other = hall.knock("198.51.100.1", "other")
@@ -110,7 +110,7 @@ async def test_log_in_that_gives_way_to_another_network_is_not_counted(hall: Hal
     await asyncio.gather(*flood, other)
 
 
-async def test_change_of_a_password_beyond_the_queue_is_refused_and_not_counted(hall: Hall) -> None:
+async def test_change_password_with_full_queue_gets_503_and_is_not_counted(hall: Hall) -> None:
     api = hall.at("192.0.2.1")
     ada, root = await api.account("ada"), api.by(await api.admin())
     issued = (await root.post(f"/v1/users/{ada.id}/reset-tokens")).json()["token"]
@@ -131,7 +131,7 @@ async def test_change_of_a_password_beyond_the_queue_is_refused_and_not_counted(
     assert answer.status_code == 204
 
 
-async def test_flood_from_one_network_leaves_room_for_another(hall: Hall) -> None:
+async def test_login_during_flood_from_another_network_succeeds(hall: Hall) -> None:
     flood = [hall.knock("192.0.2.1", f"name-{turn}") for turn in range(7)]
     await hall.until(queued=6)
     other = hall.knock("198.51.100.1", "other")
@@ -143,7 +143,7 @@ async def test_flood_from_one_network_leaves_room_for_another(hall: Hall) -> Non
     assert sorted([(await task).status_code for task in flood]) == [401] * 6 + [503]
 
 
-async def test_hang_up_while_hashing_keeps_the_thread_taken_and_while_waiting_leaves_the_queue(
+async def test_disconnect_while_hashing_keeps_the_thread_and_while_queued_leaves_the_queue(
     hall: Hall,
 ) -> None:
     """Source: argon2-cffi #53; Keycloak #28477: hanging up must not buy more hashes at once."""
@@ -165,7 +165,7 @@ async def test_hang_up_while_hashing_keeps_the_thread_taken_and_while_waiting_le
 
 
 @pytest.mark.parametrize("hall", [2], indirect=True)
-async def test_hang_up_again_and_again_hashes_no_more_at_once_and_queues_no_more_than_allowed(
+async def test_disconnect_repeatedly_exceeds_neither_threads_nor_queue(
     hall: Hall,
 ) -> None:
     """Source: OWASP ASVS 5.0 15.2.2: threads bound the processor, and with the queue the memory."""
@@ -189,7 +189,7 @@ async def test_hang_up_again_and_again_hashes_no_more_at_once_and_queues_no_more
     assert (hall.most_inside, hall.stats.done_total) == (2, 2)
 
 
-async def test_requests_that_need_no_hash_wait_for_none(hall: Hall) -> None:
+async def test_requests_without_hashing_do_not_wait_for_the_queue(hall: Hall) -> None:
     """Source: Keycloak #28477: a flood of log-ins takes nothing from the other operations."""
     api = hall.at("198.51.100.1")
     root = api.by(await api.admin())
@@ -210,11 +210,11 @@ async def test_requests_that_need_no_hash_wait_for_none(hall: Hall) -> None:
     assert [(await knock).status_code for knock in flood] == [401] * 5
 
 
-async def test_log_in_while_others_are_let_in_waits_at_the_gate_and_nothing_else_does(hall: Hall) -> None:
+async def test_login_without_free_permit_waits_and_other_requests_do_not(hall: Hall) -> None:
     api = hall.at("198.51.100.1")
     root = api.by(await api.admin())
-    turn = hall.running.service.hasher.turn
-    async with turn("192.0.2.1"), turn("192.0.2.1"), turn("192.0.2.1"):  # one thread, three places
+    acquire = hall.running.service.hasher.acquire
+    async with acquire("192.0.2.1"), acquire("192.0.2.1"), acquire("192.0.2.1"):  # one thread, three permits
         knock = hall.knock("192.0.2.2", "ada")
         assert (await root.get("/v1/users/me")).status_code == 200
         assert (hall.stats.running, knock.done()) == (0, False)

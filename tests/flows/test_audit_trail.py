@@ -10,7 +10,7 @@ from service.domain.callers import OPERATOR
 from service.domain.events import Action, AuditContext
 from service.domain.keys import Scope
 from service.services import Services
-from service.usecases.admins import grant_admin
+from service.usecases.users import grant_admin
 from tests.flows.conftest import At
 from tests.support.api import OTHER_PASSWORD, PASSWORD, Api
 from tests.support.databases import execute, fetch_values
@@ -56,7 +56,7 @@ TOLD = [
 ]  # fmt: skip
 
 
-async def test_do_anything_that_matters_is_told_of_by_ids_alone(api: Api, at: At, service: Services) -> None:
+async def test_every_audited_action_is_stored_with_ids_only(api: Api, at: At, service: Services) -> None:
     who = await story(api, at, service)
     names = {id_: name for name, id_ in who.items()}
     admin = api.by((await api.log_in("root")).json()["token"])
@@ -74,9 +74,7 @@ async def test_do_anything_that_matters_is_told_of_by_ids_alone(api: Api, at: At
     assert not any("canary" in str(row).lower() for row in rows)
 
 
-async def test_do_anything_that_matters_is_logged_once_it_is_done(
-    api: Api, at: At, service: Services
-) -> None:
+async def test_every_audited_action_is_logged_after_its_commit(api: Api, at: At, service: Services) -> None:
     """Source: OWASP ASVS 5.0 16.2.1, 16.3.1, 16.3.2."""
     with structlog.testing.capture_logs() as lines:
         who = await story(api, at, service)
@@ -96,7 +94,7 @@ async def test_do_anything_that_matters_is_logged_once_it_is_done(
     assert OTHER_PASSWORD not in str(lines)
 
 
-async def test_fail_to_write_the_trail_undoes_what_it_would_have_told(api: Api, service: Services) -> None:
+async def test_failure_to_insert_the_event_rolls_back_the_change(api: Api, service: Services) -> None:
     """The event is in the same transaction, so nothing happens untold; nor is it logged."""
     admin = api.by(await api.admin())
     ada = await api.account("ada")
@@ -120,22 +118,22 @@ async def test_fail_to_write_the_trail_undoes_what_it_would_have_told(api: Api, 
     assert not {line["event"] for line in lines} & set(Action)
 
 
-async def test_roll_back_leaves_neither_event_nor_line(api: Api, service: Services) -> None:
+async def test_rollback_leaves_no_event_and_no_log_record(api: Api, service: Services) -> None:
     ada = await api.account("ada")
     with structlog.testing.capture_logs() as lines, suppress(RuntimeError):
-        async with service.uow() as tx:
+        async with service.database.transaction() as tx:
             await grant_admin(tx, "ada", context=AuditContext(OPERATOR), policies=service.policies)
             raise RuntimeError
     assert await fetch_values(service.engine, "SELECT count(*) FROM events") == [(0,)]
     assert not lines
-    async with service.uow() as tx:
+    async with service.database.transaction() as tx:
         await grant_admin(tx, "ADA", context=AuditContext(OPERATOR), policies=service.policies)
     kinds = await fetch_values(service.engine, "SELECT actor_kind, action, subject_id FROM events")
     assert kinds == [("operator", "user.role_changed", ada.id)]
 
 
 @pytest.mark.parametrize("scope", Scope)
-async def test_read_the_trail_is_for_administrators(api: Api, scope: Scope) -> None:
+async def test_list_events_needs_an_admin(api: Api, scope: Scope) -> None:
     ada = await api.account("ada")
     assert (await api.by(ada).get("/v1/events")).status_code == 403
     assert (await api.by(await api.key(scope)).get("/v1/events")).status_code == 403

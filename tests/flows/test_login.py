@@ -9,9 +9,12 @@ import argon2
 import bcrypt
 import httpx
 import pytest
+from argon2.low_level import Type, verify_secret
+from structlog.testing import capture_logs
 
-from service.domain.users import Role, State
-from service.security.hashing.hasher import PasswordHasher
+from service.domain.users import UserRole, UserState
+from service.security.hashing import imported_hashes
+from service.security.hashing.scheme import HashingScheme
 from service.services import Services
 from tests.flows.conftest import At
 from tests.support.api import OTHER_PASSWORD, PASSWORD, Api
@@ -33,11 +36,11 @@ async def refused(api: Api, service: Services, login_id: str, password: str) -> 
     return everything_but_the_request_id(answer), service.hasher.stats().done_total - before
 
 
-async def test_log_in_for_whatever_reason_in_vain_gets_the_same_bytes_and_the_same_work(
+async def test_failed_login_has_the_same_response_and_work_for_every_reason(
     api: Api, service: Services, at: At
 ) -> None:
     await api.account("known")
-    await api.account("disabled", state=State.DISABLED)
+    await api.account("disabled", state=UserState.DISABLED)
     await api.account("bare", password=None)
     attempts = {
         "unknown": ("nobody", PASSWORD),
@@ -64,24 +67,30 @@ async def test_log_in_for_whatever_reason_in_vain_gets_the_same_bytes_and_the_sa
     assert (await api.log_in("known")).status_code == 201
 
 
-async def test_log_in_in_vain_verifies_against_the_parameters_of_the_day(
+async def test_login_without_usable_hash_verifies_with_current_parameters(
     api: Api, service: Services, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Whatever is missing, the work is a verification with our own parameters, not a token one."""
     verified: list[tuple[str | None, str | None]] = []
-    check = PasswordHasher._check
+    computed: list[bytes] = []
+    verify = HashingScheme.verify
 
-    def note(self: PasswordHasher, password_hash: str | None, password: str | None) -> bool:
+    def record(self: HashingScheme, password_hash: str | None, password: str | None) -> bool:
         verified.append((password_hash, password))
-        return check(self, password_hash, password)
+        return verify(self, password_hash, password)
 
-    monkeypatch.setattr(PasswordHasher, "_check", note)
-    await api.account("off", state=State.DISABLED)
+    def record_parameters(encoded: bytes, password: bytes, kind: Type) -> bool:
+        computed.append(encoded.rsplit(b"$", 2)[0])
+        return verify_secret(encoded, password, kind)
+
+    monkeypatch.setattr(HashingScheme, "verify", record)
+    monkeypatch.setattr(imported_hashes, "verify_secret", record_parameters)
+    await api.account("off", state=UserState.DISABLED)
     for login_id in ("nobody", "off", "*"):
         await api.log_in(login_id)
     assert verified == [(None, PASSWORD)] * 3
-    nobodys = service.hasher._dummy_hash
-    assert (nobodys.memory_kib, nobodys.threads) == (service.settings.passwords.memory_kib, 1)
+    assert service.settings.passwords.memory_kib == 8
+    assert computed == [b"$argon2id$v=19$m=8,t=1,p=1"] * 3
 
 
 @pytest.mark.parametrize(
@@ -95,7 +104,7 @@ async def test_log_in_in_vain_verifies_against_the_parameters_of_the_day(
         ("🦦🌅 🎶🎹 \"'; otter 🦦🌅", "🦦🌅 🎶🎹 \"'; otter 🦦🌅", True),
     ],
 )
-async def test_log_in_with_another_spelling_passes_only_where_the_text_is_the_same(
+async def test_login_with_other_spelling_succeeds_only_for_equal_normal_form(
     api: Api, stored: str, sent: str, is_same: bool
 ) -> None:
     admin = api.by(await api.admin())
@@ -105,7 +114,7 @@ async def test_log_in_with_another_spelling_passes_only_where_the_text_is_the_sa
     assert (await api.log_in("ada", sent)).status_code == (201 if is_same else 401)
 
 
-async def test_log_in_with_another_spelling_of_the_login_id_reaches_the_account_only_by_ascii_case(
+async def test_login_with_other_spelling_of_login_id_ignores_ascii_case_only(
     api: Api,
 ) -> None:
     await api.account("kelvin")
@@ -135,7 +144,7 @@ FOREIGN = {
 
 
 @pytest.mark.parametrize("kind", FOREIGN)
-async def test_log_in_on_an_imported_hash_replaces_it_by_ours(api: Api, service: Services, kind: str) -> None:
+async def test_login_with_imported_hash_rehashes_it(api: Api, service: Services, kind: str) -> None:
     admin = api.by(await api.admin())
     imported = {"login_id": "ada", "name": "A", "password_hash": FOREIGN[kind]}
     assert (await admin.post("/v1/users", imported)).status_code == 201
@@ -156,7 +165,7 @@ async def stored_hash(service: Services, login_id: str = "ada") -> str:
     return str(value)
 
 
-async def test_fail_to_renew_the_hash_leaves_the_log_in_standing(api: Api, service: Services) -> None:
+async def test_login_succeeds_if_the_rehash_fails(api: Api, service: Services) -> None:
     await api.account("ada", password=None)
     await execute(service.engine, "UPDATE users SET password_hash = :hash", hash=FOREIGN["bcrypt"])
     await execute(
@@ -164,9 +173,12 @@ async def test_fail_to_renew_the_hash_leaves_the_log_in_standing(api: Api, servi
         "ALTER TABLE users ADD CONSTRAINT renewal_breaks CHECK (password_hash NOT LIKE '$argon2id%')",
     )
     try:
-        answer = await api.log_in("ada")
+        with capture_logs() as records:
+            answer = await api.log_in("ada")
     finally:
         await execute(service.engine, "ALTER TABLE users DROP CONSTRAINT renewal_breaks")
+    (failed,) = [record for record in records if record["event"] == "rehash_failed"]
+    assert (failed["log_level"], failed["constraint"]) == ("warning", "renewal_breaks")
     assert answer.status_code == 201
     assert (await api.by(answer.json()["token"]).get("/v1/users/me")).status_code == 200
     assert await stored_hash(service) == FOREIGN["bcrypt"]
@@ -182,7 +194,7 @@ async def test_fail_to_renew_the_hash_leaves_the_log_in_standing(api: Api, servi
         "plain text",
     ],
 )
-async def test_log_in_on_a_hash_that_costs_too_much_fails_like_any_other(
+async def test_login_with_too_expensive_hash_fails_like_a_wrong_password(
     api: Api, service: Services, dear: str
 ) -> None:
     admin = api.by(await api.admin())
@@ -195,9 +207,7 @@ async def test_log_in_on_a_hash_that_costs_too_much_fails_like_any_other(
     assert (answer[0], work) == (401, 1)
 
 
-async def test_store_passwords_leaves_argon2id_with_a_salt_of_its_own_in_every_row(
-    api: Api, service: Services
-) -> None:
+async def test_stored_passwords_are_argon2id_with_unique_salts(api: Api, service: Services) -> None:
     admin = api.by(await api.admin())
     for login_id in ("ada", "bo"):
         await admin.post("/v1/users", {"login_id": login_id, "name": "A", "password": PASSWORD})
@@ -208,7 +218,7 @@ async def test_store_passwords_leaves_argon2id_with_a_salt_of_its_own_in_every_r
     assert len({part[4] for part in parts}) == len({part[5] for part in parts}) == len(hashes)
 
 
-async def test_log_in_again_on_a_known_device_keeps_its_token(api: Api, service: Services) -> None:
+async def test_login_from_known_device_keeps_its_token(api: Api, service: Services) -> None:
     await api.account("ada")
     first = (await api.log_in("ada")).json()["device_token"]
     again = await api.log_in("ada", device_token=first)
@@ -216,7 +226,7 @@ async def test_log_in_again_on_a_known_device_keeps_its_token(api: Api, service:
     assert await fetch_values(service.engine, "SELECT count(*) FROM devices") == [(1,)]
 
 
-async def test_log_in_with_the_device_token_of_another_account_makes_a_new_one(api: Api) -> None:
+async def test_login_with_device_token_of_another_user_creates_a_device(api: Api) -> None:
     await api.account("ada")
     await api.account("bo")
     adas = (await api.log_in("ada")).json()["device_token"]
@@ -225,14 +235,14 @@ async def test_log_in_with_the_device_token_of_another_account_makes_a_new_one(a
     assert answer.json()["device_token"] != adas
 
 
-async def test_log_in_many_times_keeps_twenty_devices(api: Api, service: Services) -> None:
+async def test_login_beyond_twenty_devices_deletes_the_oldest(api: Api, service: Services) -> None:
     await api.account("ada")
     for _ in range(22):
         await api.log_in("ada")
     assert await fetch_values(service.engine, "SELECT count(*) FROM devices") == [(20,)]
 
 
-async def test_log_in_gives_tokens_that_the_database_does_not_hold(api: Api, service: Services) -> None:
+async def test_login_tokens_are_not_stored(api: Api, service: Services) -> None:
     await api.account("ada")
     answers = [(await api.log_in("ada")).json() for _ in range(5)]
     tokens = {answer[name] for answer in answers for name in ("token", "device_token")}
@@ -248,16 +258,16 @@ async def test_log_in_gives_tokens_that_the_database_does_not_hold(api: Api, ser
         assert hashlib.sha256(token.encode()).hexdigest() in stored
 
 
-async def test_log_in_beside_others_that_renew_the_hash_succeeds_for_all(api: Api, service: Services) -> None:
+async def test_concurrent_logins_with_imported_hash_all_succeed(api: Api, service: Services) -> None:
     await api.account("ada", password=None)
     await execute(service.engine, "UPDATE users SET password_hash = :hash", hash=FOREIGN["bcrypt"])
     answers = await asyncio.gather(*(api.log_in("ada") for _ in range(5)))
     assert [answer.status_code for answer in answers] == [201] * 5
 
 
-async def test_log_in_in_spite_of_an_expired_world_still_works(api: Api, service: Services) -> None:
+async def test_login_with_old_password_succeeds(api: Api, service: Services) -> None:
     """No password grows old. Source: NIST SP 800-63B-4 3.1.1.2."""
-    await api.account("ada", role=Role.USER)
+    await api.account("ada", role=UserRole.USER)
     await execute(
         service.engine, "UPDATE users SET created_at = now() - interval '400 days', updated_at = created_at"
     )

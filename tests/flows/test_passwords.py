@@ -49,7 +49,7 @@ async def status(api: Api, who: Account | str) -> int:
         ("rollcallrollcall", "password_blocked"),
     ],
 )
-async def test_set_a_bad_password_anywhere_names_the_rule_and_repeats_nothing(
+async def test_set_invalid_password_names_the_rule_and_does_not_echo_it(
     api: Api, password: str, code: str
 ) -> None:
     admin, ada = api.by(await api.admin()), await api.account("ada.lovelace", name="Ada Lovelace")
@@ -71,14 +71,14 @@ async def test_set_a_bad_password_anywhere_names_the_rule_and_repeats_nothing(
     "password",
     ["fifteen chars ok"[:15], "😀" * 7 + "🦊🐙🦦🌅🎶🎹🎺🎻", "xyz!ab" * 10 + "okay", "né " * 341 + "!"],
 )
-async def test_set_a_good_password_takes_it_whole(api: Api, password: str) -> None:
+async def test_set_long_password_uses_all_of_it(api: Api, password: str) -> None:
     ada = await api.account("ada")
     assert (await change(api, ada, password)).status_code == 204
     assert (await api.log_in("ada", password[:-1])).status_code == 401
     assert (await api.log_in("ada", password)).status_code == 201
 
 
-async def test_send_a_password_beyond_all_bounds_costs_no_hashing(api: Api, service: Services) -> None:
+async def test_set_oversized_password_is_not_hashed(api: Api, service: Services) -> None:
     """Source: CVE-2013-1443."""
     ada = await api.account("ada")
     before = service.hasher.stats().done_total
@@ -86,11 +86,11 @@ async def test_send_a_password_beyond_all_bounds_costs_no_hashing(api: Api, serv
     assert service.hasher.stats().done_total == before
 
 
-def test_blocklist_holds_three_thousand_passwords_that_are_long_enough() -> None:
+def test_blocklist_has_three_thousand_long_enough_passwords() -> None:
     assert sum(len(password) >= 15 for password in _common_passwords()) >= 3000
 
 
-async def test_change_the_password_ends_every_other_session_and_the_reset_token(api: Api) -> None:
+async def test_change_password_ends_other_sessions_and_the_reset_token(api: Api) -> None:
     admin, ada = api.by(await api.admin()), await api.account("ada")
     other = (await api.log_in("ada")).json()["token"]
     reset = (await admin.post(f"/v1/users/{ada.id}/reset-tokens")).json()["token"]
@@ -102,7 +102,7 @@ async def test_change_the_password_ends_every_other_session_and_the_reset_token(
     assert (await api.log_in("ada", OTHER_PASSWORD)).status_code == 201
 
 
-async def test_change_the_password_without_the_right_current_one_changes_nothing(api: Api) -> None:
+async def test_change_password_with_wrong_current_password_changes_nothing(api: Api) -> None:
     ada = await api.account("ada")
     other = (await api.log_in("ada")).json()["token"]
     assert codes(await change(api, ada, current=THIRD_PASSWORD)) == ["wrong_password"]
@@ -121,7 +121,7 @@ async def set_by_another(api: Api) -> str:
     return str((await api.log_in("ada", OTHER_PASSWORD)).json()["token"])
 
 
-async def test_log_in_with_a_password_set_by_another_allows_only_to_change_it_or_log_out(api: Api) -> None:
+async def test_session_with_forced_change_can_only_change_password_or_log_out(api: Api) -> None:
     """Source: OWASP ASVS 5.0 6.4.1, 6.4.6."""
     token = await set_by_another(api)
     session = api.by(token)
@@ -143,21 +143,21 @@ async def test_log_in_with_a_password_set_by_another_allows_only_to_change_it_or
     assert (await api.by(key).post("/v1/introspect", {"token": token})).json()["active"]
 
 
-async def test_keep_a_password_set_by_another_is_refused(api: Api) -> None:
+async def test_change_password_to_the_one_set_by_an_admin_gets_422(api: Api) -> None:
     token = await set_by_another(api)
     assert codes(await change(api, token, OTHER_PASSWORD, OTHER_PASSWORD)) == ["password_blocked"]
     assert await status(api, token) == 403
     assert (await api.by(token).delete("/v1/sessions/current")).status_code == 204
 
 
-async def test_set_a_password_for_good_leaves_the_account_as_usable_as_before(api: Api) -> None:
+async def test_set_password_without_forced_change_leaves_the_user_unrestricted(api: Api) -> None:
     key, ada = await api.key(Scope.USERS_WRITE), await api.account("ada")
     body = {"new_password": OTHER_PASSWORD, "must_change": False}
     assert (await api.by(key).put(f"/v1/users/{ada.id}/password", body)).status_code == 204
     assert await status(api, (await api.log_in("ada", OTHER_PASSWORD)).json()["token"]) == 200
 
 
-async def test_administrate_while_a_password_change_is_due_is_refused(api: Api) -> None:
+async def test_admin_operation_with_forced_change_gets_403(api: Api) -> None:
     root, other = api.by(await api.admin()), await api.admin("other")
     victim = await api.account("victim")
     body = {"new_password": OTHER_PASSWORD}
@@ -180,7 +180,7 @@ async def redeem(api: Api, token: str, password: str = OTHER_PASSWORD) -> httpx.
     return await api.post("/v1/reset-tokens/redeem", {"token": token, "new_password": password})
 
 
-async def test_redeem_a_reset_token_works_once_and_ends_all_sessions(api: Api, service: Services) -> None:
+async def test_redeem_reset_token_works_once_and_ends_all_sessions(api: Api, service: Services) -> None:
     ada = await api.account("ada")
     known = (await api.log_in("ada")).json()
     token = await reset_token(api, ada)
@@ -192,7 +192,7 @@ async def test_redeem_a_reset_token_works_once_and_ends_all_sessions(api: Api, s
     assert (await api.log_in("ada", OTHER_PASSWORD)).status_code == 201
 
 
-async def test_redeem_every_bad_reset_token_gets_the_same_answer_and_no_hashing(
+async def test_redeem_bad_reset_token_has_the_same_response_without_hashing(
     api: Api, service: Services
 ) -> None:
     """Source: Keycloak CVE-2026-18963; Vikunja CVE-2026-28268."""
@@ -226,13 +226,13 @@ async def test_redeem_every_bad_reset_token_gets_the_same_answer_and_no_hashing(
     assert (await api.log_in("cy")).status_code == 201
 
 
-async def test_redeem_with_a_refused_password_does_not_cost_the_token(api: Api) -> None:
+async def test_redeem_reset_token_with_invalid_password_keeps_the_token(api: Api) -> None:
     token = await reset_token(api, await api.account("ada"))
     assert codes(await redeem(api, token, "short")) == ["password_too_short"]
     assert (await redeem(api, token)).status_code == 204
 
 
-async def test_redeem_a_reset_token_twenty_times_at_once_succeeds_exactly_once(api: Api) -> None:
+async def test_redeem_reset_token_concurrently_succeeds_exactly_once(api: Api) -> None:
     """Source: OWASP ASVS 5.0 6.5.1; CVE-2026-107276."""
     token = await reset_token(api, await api.account("ada"))
     passwords = [f"phrase of attempt number {turn}" for turn in range(20)]
@@ -242,7 +242,7 @@ async def test_redeem_a_reset_token_twenty_times_at_once_succeeds_exactly_once(a
     assert (await api.log_in("ada", passwords[statuses.index(204)])).status_code == 201
 
 
-async def test_reset_the_password_of_a_disabled_account_does_not_let_it_in(api: Api) -> None:
+async def test_redeem_reset_token_of_disabled_user_does_not_enable_login(api: Api) -> None:
     admin, ada = api.by(await api.admin()), await api.account("ada")
     await admin.patch(f"/v1/users/{ada.id}", {"state": "disabled"})
     assert (await redeem(api, await reset_token(api, ada))).status_code == 204

@@ -20,7 +20,7 @@ def shape(line: str) -> object:
     return json.loads(re.sub(r"\d{4}-\d\d-\d\dT[0-9:.]+Z", "AT", text))
 
 
-def test_run_quick_start_prints_what_the_readme_shows(tmp_path: Path) -> None:
+def test_quick_start_prints_what_the_readme_shows(tmp_path: Path) -> None:
     readme = (ROOT / "README.md").read_text()
     script, shown = _SCRIPT.search(readme), _OUTPUT.search(readme)
     assert script is not None

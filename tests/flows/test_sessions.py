@@ -7,16 +7,18 @@ from uuid import UUID
 
 import pytest
 import pytest_asyncio
+from sqlalchemy import select
 
-from service.db.transaction import Tx
+from service.db.core.statements import Statement
+from service.db.core.transaction import Transaction
+from service.db.repositories.sessions import SessionRepository
 from service.domain.keys import Scope
-from service.domain.users import Role
-from service.jobs.schedule import background_work
+from service.domain.users import UserRole
 from service.services import Services
 from service.usecases.cleanup import purge_expired
 from settings import Settings
 from settings.retention import RetentionSettings
-from tests.support.api import OTHER_PASSWORD, PASSWORD, Account, Api, Running, serving
+from tests.support.api import OTHER_PASSWORD, PASSWORD, Account, Api, RunningService, serving
 from tests.support.databases import execute, fetch_values
 from tests.support.settings import settings_for_tests
 
@@ -50,10 +52,10 @@ async def status(api: Api, account: Account | str) -> int:
 
 @pytest.mark.parametrize(
     ("role", "within", "beyond"),
-    [(Role.USER, "6 days 23:59", "7 days"), (Role.ADMIN, "29 minutes", "30 minutes")],
+    [(UserRole.USER, "6 days 23:59", "7 days"), (UserRole.ADMIN, "29 minutes", "30 minutes")],
 )
-async def test_leave_a_session_unused_too_long_ends_it(
-    api: Api, service: Services, role: Role, within: str, beyond: str
+async def test_session_unused_beyond_idle_ttl_is_rejected(
+    api: Api, service: Services, role: UserRole, within: str, beyond: str
 ) -> None:
     fresh, stale = await api.account("fresh", role=role), await api.account("stale", role=role)
     await lie_unused(service, fresh.session_id, within)
@@ -63,10 +65,10 @@ async def test_leave_a_session_unused_too_long_ends_it(
 
 @pytest.mark.parametrize(
     ("role", "within", "beyond"),
-    [(Role.USER, "29 days 23:59", "30 days"), (Role.ADMIN, "11:59", "12:00")],
+    [(UserRole.USER, "29 days 23:59", "30 days"), (UserRole.ADMIN, "11:59", "12:00")],
 )
-async def test_use_a_session_beyond_its_life_ends_it(
-    api: Api, service: Services, role: Role, within: str, beyond: str
+async def test_session_in_use_beyond_absolute_ttl_is_rejected(
+    api: Api, service: Services, role: UserRole, within: str, beyond: str
 ) -> None:
     young, old = await api.account("young", role=role), await api.account("old", role=role)
     await grow_old(service, young.session_id, within)
@@ -74,12 +76,12 @@ async def test_use_a_session_beyond_its_life_ends_it(
     assert (await status(api, young), await status(api, old)) == (200, 401)
 
 
-async def test_use_a_session_moves_its_idle_end_but_never_its_last(api: Api, service: Services) -> None:
+async def test_use_of_session_extends_idle_expiry_only(api: Api, service: Services) -> None:
     ada = await api.account("ada")
     await lie_unused(service, ada.session_id, "6 days")
     await grow_old(service, ada.session_id, "29 days")
     assert await status(api, ada) == 200
-    await service.last_used.flush(service.uow())
+    await service.last_used.flush(service.database)
     ((idle_days, days),) = await fetch_values(
         service.engine,
         "SELECT round(extract(epoch FROM idle_expires_at - now()) / 86400)::int,"
@@ -89,33 +91,31 @@ async def test_use_a_session_moves_its_idle_end_but_never_its_last(api: Api, ser
 
 
 @pytest.mark.parametrize(("span", "moves"), [("90 minutes", False), ("2 hours", True)])
-async def test_touch_a_session_moves_its_idle_end_by_a_hundredth_of_the_lifetime_or_not_at_all(
+async def test_touch_moves_idle_expiry_by_a_hundredth_of_the_ttl_or_not_at_all(
     api: Api, service: Services, span: str, moves: bool
 ) -> None:
     ada = await api.account("ada")
     await lie_unused(service, ada.session_id, span)
     ((ends_at,),) = await fetch_values(service.engine, "SELECT idle_expires_at FROM sessions")
     assert await status(api, ada) == 200
-    await service.last_used.flush(service.uow())
+    await service.last_used.flush(service.database)
     changed = await fetch_values(
         service.engine, "SELECT last_used_at > now() - interval '1 min', idle_expires_at FROM sessions"
     )
     assert [(is_used, again_at != ends_at) for is_used, again_at in changed] == [(True, moves)]
 
 
-async def test_touch_a_session_after_the_idle_lifetime_was_shortened_holds_it_to_the_new_one(
-    api: Api, service: Services
-) -> None:
+async def test_touch_after_idle_ttl_was_shortened_applies_the_new_one(api: Api, service: Services) -> None:
     ada = await api.account("ada")
     await execute(service.engine, "UPDATE sessions SET last_used_at = last_used_at - interval '2 minutes'")
     await execute(service.engine, "UPDATE sessions SET idle_expires_at = idle_expires_at + interval '9 days'")
     assert await status(api, ada) == 200
-    await service.last_used.flush(service.uow())
+    await service.last_used.flush(service.database)
     held = "SELECT idle_expires_at <= now() + interval '7 days' FROM sessions"
     assert await fetch_values(service.engine, held) == [(True,)]
 
 
-async def test_touch_a_session_in_use_changes_no_index(api: Api, service: Services) -> None:
+async def test_touch_is_a_hot_update(api: Api, service: Services) -> None:
     """What is written each minute for each session in use has to be a HOT update."""
     ada = await api.account("ada")
     await lie_unused(service, ada.session_id, "2 minutes")
@@ -123,37 +123,37 @@ async def test_touch_a_session_in_use_changes_no_index(api: Api, service: Servic
     async with service.engine.connect() as connection:
         driver = (await connection.get_raw_connection()).driver_connection
         assert driver is not None
-        tx = Tx(driver)
-        await tx.ping()  # begins, as the figure is one of the transaction
+        tx = Transaction(driver)
+        await tx.execute(Statement(select(1)))  # begins, as the figure is one of the transaction
         before = await driver.fetchval(asked)
-        await tx.sessions.touch(
+        await SessionRepository(tx).touch(
             [ada.session_id], interval=timedelta(0), user_idle_ttl=week, admin_idle_ttl=week
         )
         assert await driver.fetchval(asked) == before + 1
         await driver.execute("ROLLBACK")
 
 
-async def test_touch_a_session_that_has_ended_leaves_it_ended(api: Api, service: Services) -> None:
+async def test_touch_of_ended_session_does_not_revive_it(api: Api, service: Services) -> None:
     """Source: Keycloak CVE-2026-9802; better-auth #8708: what was revoked came back."""
     ada = await api.account("ada")
     await lie_unused(service, ada.session_id, "2 hours")
     assert await status(api, ada) == 200
     assert (await api.by(ada).delete("/v1/sessions/current")).status_code == 204
-    await service.last_used.flush(service.uow())
+    await service.last_used.flush(service.database)
     assert await status(api, ada) == 401
     assert await fetch_values(service.engine, "SELECT count(*) FROM sessions") == [(0,)]
 
 
-async def test_touch_a_session_that_has_expired_leaves_it_expired(api: Api, service: Services) -> None:
+async def test_touch_of_expired_session_does_not_revive_it(api: Api, service: Services) -> None:
     ada = await api.account("ada")
     await lie_unused(service, ada.session_id, "2 hours")
     assert await status(api, ada) == 200
     await lie_unused(service, ada.session_id, "7 days")
-    await service.last_used.flush(service.uow())
+    await service.last_used.flush(service.database)
     assert await status(api, ada) == 401
 
 
-async def test_delete_oneself_needs_a_log_in_of_the_last_ten_minutes(api: Api, service: Services) -> None:
+async def test_delete_own_user_needs_a_login_within_ten_minutes(api: Api, service: Services) -> None:
     ada = await api.account("ada")
     await grow_old(service, ada.session_id, "10 minutes")
     refused = await api.by(ada).delete("/v1/users/me")
@@ -163,9 +163,7 @@ async def test_delete_oneself_needs_a_log_in_of_the_last_ten_minutes(api: Api, s
     assert await status(api, ada) == 401
 
 
-async def test_become_an_administrator_holds_old_sessions_to_the_shorter_life(
-    api: Api, service: Services
-) -> None:
+async def test_grant_admin_shortens_existing_sessions(api: Api, service: Services) -> None:
     admin, ada = api.by(await api.admin()), await api.account("ada")
     fresh = (await api.log_in("ada")).json()["token"]
     await grow_old(service, ada.session_id, "12 hours")
@@ -177,7 +175,7 @@ async def test_become_an_administrator_holds_old_sessions_to_the_shorter_life(
     assert longest
 
 
-async def test_log_in_more_than_fifty_times_ends_the_longest_unused(api: Api, service: Services) -> None:
+async def test_login_beyond_fifty_sessions_ends_the_longest_unused(api: Api, service: Services) -> None:
     ada = await api.account("ada")
     await lie_unused(service, ada.session_id, "1 hour")
     await execute(
@@ -194,7 +192,7 @@ async def test_log_in_more_than_fifty_times_ends_the_longest_unused(api: Api, se
     assert await fetch_values(service.engine, "SELECT count(*) FROM sessions") == [(50,)]
 
 
-async def test_end_another_users_session_is_not_found_and_changes_nothing(api: Api) -> None:
+async def test_end_session_of_another_user_gets_404_and_changes_nothing(api: Api) -> None:
     ada, mallory = await api.account("ada"), await api.account("mallory")
     foreign = await api.by(mallory).delete(f"/v1/sessions/{ada.session_id}")
     never = await api.by(mallory).delete("/v1/sessions/01890000-0000-7000-8000-000000000000")
@@ -206,7 +204,7 @@ async def test_end_another_users_session_is_not_found_and_changes_nothing(api: A
     assert await status(api, ada) == 401
 
 
-async def test_end_all_other_sessions_keeps_the_one_that_asks(api: Api) -> None:
+async def test_end_sessions_with_keep_current_keeps_the_callers(api: Api) -> None:
     ada = await api.account("ada")
     others = [(await api.log_in("ada")).json()["token"] for _ in range(3)]
     assert len((await api.by(ada).get("/v1/users/me/sessions")).json()["items"]) == 4
@@ -216,7 +214,7 @@ async def test_end_all_other_sessions_keeps_the_one_that_asks(api: Api) -> None:
     assert await status(api, ada) == 401
 
 
-async def test_list_sessions_shows_no_token_material(api: Api) -> None:
+async def test_list_sessions_contains_no_token(api: Api) -> None:
     await api.account("ada")
     token = (await api.log_in("ada")).json()["token"]
     listed = await api.by(token).get("/v1/users/me/sessions")
@@ -229,7 +227,9 @@ async def test_list_sessions_shows_no_token_material(api: Api) -> None:
 
 
 @pytest_asyncio.fixture
-async def replica(test_settings: Settings, shared_database: str, service: Services) -> AsyncIterator[Running]:
+async def replica(
+    test_settings: Settings, shared_database: str, service: Services
+) -> AsyncIterator[RunningService]:
     """A second instance of the application on the same database."""
     async with serving(test_settings, shared_database) as second:
         yield second
@@ -250,8 +250,8 @@ async def revoke(api: Api, ada: Account, way: str) -> int:
 
 
 @pytest.mark.parametrize("way", ["log out", "end", "end all", "disable", "delete", "set password"])
-async def test_revoke_at_one_replica_shows_at_the_very_next_request_at_the_other(
-    api: Api, replica: Running, test_settings: Settings, shared_database: str, way: str
+async def test_revocation_takes_effect_at_the_next_request_to_another_replica(
+    api: Api, replica: RunningService, test_settings: Settings, shared_database: str, way: str
 ) -> None:
     """Source: OWASP ASVS 5.0 7.4.1, 7.4.2; CVE-2023-22492, CVE-2024-46999."""
     ada = await api.account("ada")
@@ -267,8 +267,8 @@ async def test_revoke_at_one_replica_shows_at_the_very_next_request_at_the_other
         assert await status(Api(client, restarted.service), ada) == 401
 
 
-async def test_lose_the_role_at_one_replica_shows_at_the_very_next_request_at_the_other(
-    api: Api, replica: Running
+async def test_demotion_takes_effect_at_the_next_request_to_another_replica(
+    api: Api, replica: RunningService
 ) -> None:
     admin, other = await api.admin(), await api.admin("other")
     async with replica.client() as client:
@@ -279,7 +279,7 @@ async def test_lose_the_role_at_one_replica_shows_at_the_very_next_request_at_th
         assert (await there.get("/v1/users")).status_code == 403
 
 
-async def test_enable_a_disabled_account_does_not_bring_its_sessions_back(api: Api) -> None:
+async def test_enable_user_does_not_restore_its_sessions(api: Api) -> None:
     admin, ada = api.by(await api.admin()), await api.account("ada")
     for state in ("disabled", "active"):
         assert (await admin.patch(f"/v1/users/{ada.id}", {"state": state})).status_code == 200
@@ -287,7 +287,7 @@ async def test_enable_a_disabled_account_does_not_bring_its_sessions_back(api: A
     assert (await api.log_in("ada")).status_code == 201
 
 
-async def test_make_a_deleted_account_anew_gives_it_nothing_of_the_old(api: Api) -> None:
+async def test_recreate_deleted_user_restores_nothing(api: Api) -> None:
     """Source: Zitadel CVE-2026-55670."""
     admin, old = api.by(await api.admin()), await api.account("ada")
     assert (await admin.delete(f"/v1/users/{old.id}")).status_code == 204
@@ -299,7 +299,7 @@ async def test_make_a_deleted_account_anew_gives_it_nothing_of_the_old(api: Api)
     assert (await api.log_in("ada", PASSWORD)).status_code == 401
 
 
-async def test_run_the_service_clears_away_what_has_expired(database: str) -> None:
+async def test_purge_expired_deletes_what_has_expired_and_nothing_else(database: str) -> None:
     settings = settings_for_tests(retention=RetentionSettings(purge_batch=2))
     async with serving(settings, database) as running, running.client() as client:
         api, service = Api(client, running.service), running.service
@@ -330,16 +330,22 @@ async def test_run_the_service_clears_away_what_has_expired(database: str) -> No
             "INSERT INTO network_buckets (network, hour_started_at) VALUES"
             " ('192.0.2.1/32', now() - interval '25 hours'), ('192.0.2.2/32', now() - interval '23 hours')",
         )
-        assert await purge_expired(service.background_uow(), service.policies.retention) == 9
+        assert await purge_expired(service.background_database, service.policies.retention) == 9
         remembered = await fetch_values(service.engine, "SELECT encode(digest, 'escape') FROM login_buckets")
         assert sorted(remembered) == [("known",), ("unknown",)]
         assert await fetch_values(service.engine, "SELECT user_id FROM sessions") == [(kept.id,)]
-        assert await purge_expired(service.background_uow(), service.policies.retention) == 0
+        assert await purge_expired(service.background_database, service.policies.retention) == 0
 
 
-async def test_background_work_purges_expired_sessions_periodically(api: Api, service: Services) -> None:
-    await api.account("ada")
-    await execute(service.engine, "UPDATE sessions SET expires_at = now() - interval '1 day'")
-    async with background_work(service, lambda: None, jitter=lambda: 1e-4), asyncio.timeout(30):
-        while await fetch_values(service.engine, "SELECT id FROM sessions"):  # noqa: ASYNC110 - polls the database
-            await asyncio.sleep(0.01)
+async def test_running_service_purges_periodically(database: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    purged = asyncio.Event()
+
+    async def note(*_: object) -> int:
+        purged.set()
+        return 0
+
+    monkeypatch.setattr("service.app.purge_expired", note)
+    monkeypatch.setattr("service.jobs.periodic.random.uniform", lambda *_: 0)
+    async with serving(settings_for_tests(), database):
+        async with asyncio.timeout(30):
+            await purged.wait()

@@ -11,12 +11,13 @@ import pytest_asyncio
 from sqlalchemy import text
 
 from service.domain.throttle import ThrottlePolicy
+from service.security.hashing.hasher import HashingPermit
 from service.services import Services
 from settings.database import DatabaseSettings
 from settings.http import HttpSettings
 from settings.throttle import ThrottleSettings
 from tests.flows.conftest import At
-from tests.support.api import OTHER_PASSWORD, PASSWORD, Api, Running, serving
+from tests.support.api import OTHER_PASSWORD, PASSWORD, Api, RunningService, serving
 from tests.support.databases import execute, fetch_values
 from tests.support.settings import settings_for_tests
 
@@ -34,7 +35,7 @@ HOME, ABROAD = "198.51.100.7", "203.0.113.66"
 
 
 @pytest_asyncio.fixture(scope="module")
-async def running(shared_database: str) -> AsyncIterator[Running]:
+async def running(shared_database: str) -> AsyncIterator[RunningService]:
     """The application with a long first wait."""
     async with serving(SETTINGS, shared_database) as running:
         yield running
@@ -81,13 +82,13 @@ def assert_throttled(answer: httpx.Response) -> int:
     return int(answer.headers["Retry-After"])
 
 
-async def test_guess_wrong_five_times_is_free_and_then_waits(api: Api, service: Services) -> None:
+async def test_login_after_five_failures_has_to_wait(api: Api, service: Services) -> None:
     await api.account("ada")
     assert await guess(api, count=5) == [401] * 5
     assert 1 <= assert_throttled(await api.log_in("ada", WRONG)) <= INITIAL_BACKOFF_S
 
 
-async def test_guess_while_throttled_is_neither_verified_nor_counted(api: Api, service: Services) -> None:
+async def test_login_while_throttled_is_neither_verified_nor_counted(api: Api, service: Services) -> None:
     await api.account("ada")
     await guess(api, count=5)
     before = service.hasher.stats().done_total
@@ -100,9 +101,7 @@ async def test_guess_while_throttled_is_neither_verified_nor_counted(api: Api, s
     ) == [(5,)]
 
 
-async def test_guess_on_and_on_doubles_the_wait_up_to_a_quarter_of_an_hour(
-    api: Api, service: Services
-) -> None:
+async def test_login_after_each_further_failure_doubles_the_backoff(api: Api, service: Services) -> None:
     await api.account("ada")
     waits = []
     for _ in range(10):
@@ -116,16 +115,16 @@ async def test_guess_on_and_on_doubles_the_wait_up_to_a_quarter_of_an_hour(
         await lapse(service)
         await forget_networks(service)
     policy = service.policies.throttle
-    assert waits == [policy.wait_after(failures).total_seconds() for failures in range(1, 11)]
+    assert waits == [policy.backoff_after(failures).total_seconds() for failures in range(1, 11)]
     assert waits == [0] * 4 + [60, 120, 240, 480, 900, 900]
 
 
-def test_wait_by_default_doubles_from_a_second_to_a_quarter_of_an_hour() -> None:
-    waits = [ThrottlePolicy().wait_after(failures).total_seconds() for failures in range(1, 18)]
+def test_default_backoff_doubles_from_one_second_to_fifteen_minutes() -> None:
+    waits = [ThrottlePolicy().backoff_after(failures).total_seconds() for failures in range(1, 18)]
     assert waits == [0] * 4 + [1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 900, 900, 900]
 
 
-async def test_guess_as_a_stranger_more_than_thirty_times_an_hour_waits_for_the_hour(
+async def test_login_from_unknown_device_after_thirty_failures_waits_for_the_hour(
     api: Api, service: Services, at: At
 ) -> None:
     await api.account("ada")
@@ -137,7 +136,7 @@ async def test_guess_as_a_stranger_more_than_thirty_times_an_hour_waits_for_the_
     assert await guess(at("203.0.113.78")) == [401]
 
 
-async def test_guess_a_hundred_times_in_a_row_closes_the_account_to_strangers_for_good(
+async def test_login_after_a_hundred_failures_in_a_row_stays_blocked_for_unknown_devices(
     api: Api, service: Services, at: At
 ) -> None:
     ada = await api.account("ada")
@@ -156,7 +155,7 @@ async def test_guess_a_hundred_times_in_a_row_closes_the_account_to_strangers_fo
     assert (await at("192.0.2.1").log_in("ada", OTHER_PASSWORD)).status_code == 201
 
 
-async def test_guess_three_hundred_times_at_once_verifies_no_more_than_in_a_row(
+async def test_concurrent_logins_verify_no_more_guesses_than_sequential_ones(
     api: Api, service: Services, at: At
 ) -> None:
     """Source: CVE-2023-47111."""
@@ -176,7 +175,7 @@ async def test_guess_three_hundred_times_at_once_verifies_no_more_than_in_a_row(
     assert await counted(service) == [(verified,)]
 
 
-async def test_guess_while_waiting_does_not_touch_the_locked_count(api: Api, service: Services) -> None:
+async def test_login_while_throttled_does_not_lock_the_bucket(api: Api, service: Services) -> None:
     await api.account("ada")
     assert await guess(api, count=6) == [401] * 5 + [429]
     async with service.engine.connect() as connection:
@@ -184,9 +183,7 @@ async def test_guess_while_waiting_does_not_touch_the_locked_count(api: Api, ser
         assert await guess(api) == [429]
 
 
-async def test_guess_at_many_names_at_once_tells_no_more_than_the_limit_of_the_network(
-    api: Api, service: Services
-) -> None:
+async def test_concurrent_logins_to_many_users_stop_at_the_network_limit(api: Api, service: Services) -> None:
     await api.account("ada")
     at_once = asyncio.Semaphore(40)
 
@@ -200,15 +197,15 @@ async def test_guess_at_many_names_at_once_tells_no_more_than_the_limit_of_the_n
     assert_throttled(await api.log_in("ada"))
 
 
-async def test_log_in_from_a_network_at_its_limit_is_not_told_that_the_password_was_right(
+async def test_login_at_network_limit_does_not_reveal_a_right_password(
     api: Api, service: Services, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Others may reach the limit while this password is being verified."""
     await api.account("ada")
-    verify = service.hasher.verify
+    verify = HashingPermit.verify
 
-    async def verify_while_others_guess(*args: object, **more: object) -> bool:
-        is_right = await verify(*args, **more)  # type: ignore[arg-type] # passed on as it came
+    async def verify_while_others_guess(permit: HashingPermit, *values: str | None) -> bool:
+        is_right = await verify(permit, *values)
         await execute(
             service.engine,
             "INSERT INTO network_buckets (network, minute_failures, hour_failures)"
@@ -216,7 +213,7 @@ async def test_log_in_from_a_network_at_its_limit_is_not_told_that_the_password_
         )
         return is_right
 
-    monkeypatch.setattr(service.hasher, "verify", verify_while_others_guess)
+    monkeypatch.setattr(HashingPermit, "verify", verify_while_others_guess)
     assert_throttled(await api.log_in("ada"))
     assert await fetch_values(service.engine, "SELECT count(*) FROM sessions") == [(1,)]
 
@@ -224,7 +221,7 @@ async def test_log_in_from_a_network_at_its_limit_is_not_told_that_the_password_
 @pytest.mark.parametrize(
     "neighbours", [["203.0.113.66"] * 21, [f"2001:db8:0:1::{n:x}" for n in range(1, 22)]]
 )
-async def test_guess_from_one_network_more_than_twenty_times_a_minute_waits(
+async def test_login_after_twenty_network_failures_in_a_minute_has_to_wait(
     api: Api, service: Services, at: At, neighbours: list[str]
 ) -> None:
     await api.account("ada")
@@ -236,7 +233,7 @@ async def test_guess_from_one_network_more_than_twenty_times_a_minute_waits(
     assert (await at(neighbours[20]).log_in("ada")).status_code == 201
 
 
-async def test_guess_from_one_network_more_than_two_hundred_times_an_hour_waits(
+async def test_login_after_two_hundred_network_failures_in_an_hour_has_to_wait(
     api: Api, service: Services
 ) -> None:
     await guess(api, "nobody")
@@ -246,9 +243,7 @@ async def test_guess_from_one_network_more_than_two_hundred_times_an_hour_waits(
     assert await guess(api, "somebody") == [401]
 
 
-async def test_guess_at_a_name_without_account_is_throttled_alike(
-    api: Api, service: Services, at: At
-) -> None:
+async def test_login_to_unknown_login_id_is_throttled_alike(api: Api, service: Services, at: At) -> None:
     """Source: GHSA-c27j-76xg-6x4f."""
     await api.account("ada")
     seen: dict[str, list[tuple[int, bool]]] = {}
@@ -259,7 +254,7 @@ async def test_guess_at_a_name_without_account_is_throttled_alike(
 
 
 @pytest.mark.parametrize("spellings", [["ada", "ADA", "Ada", "aDa", "adA"], ["\u0130", "\u0130"]])
-async def test_guess_in_several_spellings_counts_together(
+async def test_login_in_several_spellings_is_counted_together(
     api: Api, service: Services, spellings: list[str]
 ) -> None:
     for login_id in spellings:
@@ -267,7 +262,9 @@ async def test_guess_in_several_spellings_counts_together(
     assert await counted(service) == [(len(spellings),)]
 
 
-async def test_guess_by_strangers_does_not_lock_out_the_owner(api: Api, service: Services, at: At) -> None:
+async def test_failures_from_unknown_devices_do_not_lock_out_the_owner(
+    api: Api, service: Services, at: At
+) -> None:
     """Source: OWASP ASVS 5.0 6.1.1."""
     await api.account("ada")
     known = (await at(HOME).log_in("ada")).json()
@@ -282,7 +279,7 @@ async def test_guess_by_strangers_does_not_lock_out_the_owner(api: Api, service:
     assert (await session.put("/v1/users/me/password", change)).status_code == 204
 
 
-async def test_guess_by_neighbours_does_not_lock_out_the_owner_on_a_known_device(
+async def test_failures_from_the_same_network_do_not_lock_out_a_known_device(
     api: Api, service: Services, at: At
 ) -> None:
     await api.account("ada")
@@ -296,16 +293,14 @@ async def test_guess_by_neighbours_does_not_lock_out_the_owner_on_a_known_device
     assert changed.status_code == 204
 
 
-async def test_guess_on_a_known_device_is_throttled_in_its_own_right(
-    api: Api, service: Services, at: At
-) -> None:
+async def test_login_from_known_device_has_its_own_throttle(api: Api, service: Services, at: At) -> None:
     await api.account("ada")
     device = (await at(HOME).log_in("ada")).json()["device_token"]
     assert await guess(at(ABROAD), count=6, device_token=device) == [401] * 5 + [429]
     assert (await at(HOME).log_in("ada")).status_code == 201
 
 
-async def test_guess_with_the_device_token_of_another_account_counts_as_a_stranger(
+async def test_login_with_device_token_of_another_user_counts_as_unknown_device(
     api: Api, service: Services, at: At
 ) -> None:
     await api.account("ada")
@@ -315,7 +310,7 @@ async def test_guess_with_the_device_token_of_another_account_counts_as_a_strang
     assert await guess(at("192.0.2.1"), count=3) == [401, 401, 429]
 
 
-async def test_log_in_clears_its_own_bucket_and_no_other(api: Api, service: Services, at: At) -> None:
+async def test_login_clears_only_its_own_bucket(api: Api, service: Services, at: At) -> None:
     """Source: the notice of allauth 65.8: a success cleared the network's failures."""
     await api.account("ada")
     device = (await at(HOME).log_in("ada")).json()["device_token"]
@@ -329,7 +324,7 @@ async def test_log_in_clears_its_own_bucket_and_no_other(api: Api, service: Serv
     assert await counted(service) == []
 
 
-async def test_change_the_password_wrongly_again_and_again_is_throttled(
+async def test_change_password_after_repeated_failures_has_to_wait(
     api: Api, service: Services, at: At
 ) -> None:
     """Source: Keycloak CVE-2026-9798: one path to a password was not throttled."""
@@ -351,13 +346,13 @@ async def test_change_the_password_wrongly_again_and_again_is_throttled(
 
 
 @pytest_asyncio.fixture
-async def replica(shared_database: str, service: Services) -> AsyncIterator[Running]:
+async def replica(shared_database: str, service: Services) -> AsyncIterator[RunningService]:
     """A second instance of the application on the same database."""
     async with serving(SETTINGS, shared_database) as second:
         yield second
 
 
-async def test_guess_at_two_replicas_counts_once_for_both(api: Api, replica: Running) -> None:
+async def test_failures_at_two_replicas_are_counted_together(api: Api, replica: RunningService) -> None:
     await api.account("ada")
     async with replica.client() as client:
         other = Api(client, replica.service)
@@ -366,7 +361,7 @@ async def test_guess_at_two_replicas_counts_once_for_both(api: Api, replica: Run
         assert_throttled(await other.log_in("ada"))
 
 
-async def test_guess_before_a_restart_counts_after_it(database: str) -> None:
+async def test_failures_are_counted_across_a_restart(database: str) -> None:
     """Source: CVE-2026-35597: the failure was counted in what the failed log-in rolled back."""
     for expected in ([401] * 3, [401, 401, 429]):
         async with serving(SETTINGS, database) as running, running.client() as client:
@@ -381,13 +376,13 @@ async def guess_forwarded(api: Api, addresses: Iterable[str]) -> list[int]:
     ]
 
 
-async def test_rotate_forwarded_addresses_changes_nothing_for_an_untrusted_peer(api: Api) -> None:
+async def test_forwarded_address_from_untrusted_peer_is_ignored(api: Api) -> None:
     """Source: CVE-2025-59152."""
     statuses = await guess_forwarded(api, (f"10.0.0.{turn}" for turn in range(22)))
     assert statuses == [401] * 20 + [429] * 2
 
 
-async def test_rotate_forwarded_addresses_behind_a_trusted_proxy_counts_the_last_untrusted_hop(
+async def test_forwarded_address_from_trusted_proxy_counts_the_last_untrusted_hop(
     database: str,
 ) -> None:
     settings = settings_for_tests(http=HttpSettings(trusted_proxies=(ip_network("127.0.0.1/32"),)))

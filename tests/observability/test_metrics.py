@@ -12,7 +12,8 @@ import pytest
 import pytest_asyncio
 from prometheus_client.parser import text_string_to_metric_families
 
-from service.db.transaction import Tx
+from service.db.core.transaction import Transaction
+from service.db.repositories.events import EventRepository
 from service.domain.callers import OPERATOR
 from service.domain.errors import NotFound
 from service.domain.events import Action, AuditContext
@@ -89,16 +90,16 @@ async def test_scrape_counts_logins_by_outcome(fresh: Api) -> None:
 
 
 async def test_scrape_does_not_count_rolled_back_audit_events(fresh: Api) -> None:
-    async def record(tx: Tx) -> None:
-        await tx.events.add(AuditContext(OPERATOR), Action.KEY_CREATED, None)
+    async def record(tx: Transaction) -> None:
+        await EventRepository(tx).add(AuditContext(OPERATOR), Action.KEY_CREATED, None)
 
-    async def record_and_fail(tx: Tx) -> None:
+    async def record_and_fail(tx: Transaction) -> None:
         await record(tx)
         raise NotFound
 
-    await fresh.service.uow().run(record)
+    await fresh.service.database.run(record)
     with pytest.raises(NotFound):
-        await fresh.service.uow().run(record_and_fail)
+        await fresh.service.database.run(record_and_fail)
 
     assert _only((await _samples(fresh))["rollcall_events_total"])["key.created"] == 1
 

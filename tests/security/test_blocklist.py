@@ -6,11 +6,11 @@ from service.security import blocklist
 from tools.make_blocklist import TARGET, common_passwords
 
 
-def test_make_blocklist_again_gives_the_bundled_file() -> None:
+def test_bundled_list_is_current() -> None:
     assert Path(TARGET).read_text(encoding="ascii").splitlines() == common_passwords()
 
 
-def test_bundled_list_holds_3000_passwords_of_the_usual_minimum_length() -> None:
+def test_bundled_list_has_3000_passwords_of_the_default_minimum_length() -> None:
     assert sum(len(entry) >= 15 for entry in common_passwords()) >= 3000
 
 
@@ -28,7 +28,7 @@ def test_bundled_list_holds_3000_passwords_of_the_usual_minimum_length() -> None
         "password1",
     ],
 )
-def test_look_up_common_password_finds_it_in_any_case(password: str) -> None:
+def test_is_common_ignores_case(password: str) -> None:
     assert blocklist.is_common(password)
 
 
@@ -36,5 +36,5 @@ def test_look_up_common_password_finds_it_in_any_case(password: str) -> None:
     "password",
     ["", "passwordpasswore", " passwordpassword", "a passwordpassword in a longer phrase", "😀" * 15],
 )
-def test_look_up_other_password_compares_the_whole(password: str) -> None:
+def test_is_common_compares_the_whole_password(password: str) -> None:
     assert not blocklist.is_common(password)

@@ -1,4 +1,4 @@
-"""Hashes that other software published or wrote, and what must not be imported."""
+"""Hashes published or written by other software, and hashes that must not be imported."""
 
 import hashlib
 import subprocess
@@ -51,14 +51,14 @@ PUBLISHED = {
 
 
 @pytest.mark.parametrize(("password", "password_hash"), PUBLISHED.values(), ids=PUBLISHED)
-def test_verify_published_hash_fits_its_password_alone(password: str, password_hash: str) -> None:
+def test_matches_of_published_hash_is_true_for_its_password_only(password: str, password_hash: str) -> None:
     stored = imported_hashes.read(password_hash)
     assert stored.matches(password.encode())
     assert not stored.matches(password.encode() + b"z")
 
 
 @pytest.mark.parametrize(("password", "password_hash"), PUBLISHED.values(), ids=PUBLISHED)
-def test_verify_published_hash_with_another_tag_fits_nothing(password: str, password_hash: str) -> None:
+def test_matches_of_published_hash_with_another_tag_is_false(password: str, password_hash: str) -> None:
     other = "A" if password_hash[-10] != "A" else "B"
     changed = password_hash[:-10] + other + password_hash[-9:]
     assert not imported_hashes.read(changed).matches(password.encode())
@@ -66,7 +66,7 @@ def test_verify_published_hash_with_another_tag_fits_nothing(password: str, pass
 
 @pytest.mark.parametrize("kind", [Type.ID, Type.I, Type.D])
 @pytest.mark.parametrize("prefix", ["", "argon2"])
-def test_verify_argon2_of_each_kind_fits(kind: Type, prefix: str) -> None:
+def test_matches_of_each_argon2_variant(kind: Type, prefix: str) -> None:
     encoded = hash_secret(b"pw", b"saltsalt", 2, 64, 2, 16, kind).decode()
     stored = imported_hashes.read(prefix + encoded)
     assert stored.matches(b"pw")
@@ -75,7 +75,7 @@ def test_verify_argon2_of_each_kind_fits(kind: Type, prefix: str) -> None:
 
 
 @pytest.mark.parametrize("prefix", ["", "bcrypt$"])
-def test_verify_bcrypt_with_a_long_password_cuts_it_at_72_bytes_as_bcrypt_did(prefix: str) -> None:
+def test_matches_of_bcrypt_compares_72_bytes(prefix: str) -> None:
     long = b"\xc3\xa9" * 50
     stored = imported_hashes.read(prefix + bcrypt.hashpw(long[:72], bcrypt.gensalt(4)).decode())
     assert stored.matches(long)
@@ -83,7 +83,7 @@ def test_verify_bcrypt_with_a_long_password_cuts_it_at_72_bytes_as_bcrypt_did(pr
     assert not stored.matches(long[:71])
 
 
-def test_verify_django_bcrypt_sha256_with_a_long_password_uses_all_of_it() -> None:
+def test_matches_of_django_bcrypt_sha256_compares_all_bytes() -> None:
     long = b"a" * 100
     encoded = bcrypt.hashpw(hashlib.sha256(long).hexdigest().encode(), bcrypt.gensalt(4)).decode()
     stored = imported_hashes.read("bcrypt_sha256$" + encoded)
@@ -91,13 +91,13 @@ def test_verify_django_bcrypt_sha256_with_a_long_password_uses_all_of_it() -> No
     assert not stored.matches(long[:72])
 
 
-def test_verify_pbkdf2_in_phc_form_reads_its_named_parameters() -> None:
+def test_read_pbkdf2_in_phc_form_accepts_named_parameters() -> None:
     modular = PUBLISHED["passlib pbkdf2-sha256"][1]
     phc = modular.replace("$6400$", "$i=6400,l=32$").replace(".", "+")
     assert imported_hashes.read(phc).matches(b"password")
 
 
-def test_verify_scrypt_with_much_memory_a_block_has_enough_of_it() -> None:
+def test_matches_of_scrypt_with_large_blocks_has_enough_memory() -> None:
     password_hash = "$scrypt$ln=4,r=8192,p=1$c29tZXNhbHQ$/U3YPXYsSb3q9XxHvc0MLxur+GP960kN9j7emXX8zwY"
     assert not imported_hashes.read(password_hash).matches(b"password")
 
@@ -116,7 +116,7 @@ except MemoryError:
 """
 
 
-@pytest.mark.skipif(sys.platform != "linux", reason="how much a process has is read from Linux's /proc")
+@pytest.mark.skipif(sys.platform != "linux", reason="reads the size of the process from /proc")
 @pytest.mark.parametrize(
     "password_hash",
     [
@@ -124,15 +124,15 @@ except MemoryError:
         "$scrypt$ln=16,r=8,p=1$c29tZXNhbHQ$/U3YPXYsSb3q9XxHvc0MLxur+GP960kN9j7emXX8zwY",
     ],
 )
-def test_verify_without_the_memory_it_takes_says_so(password_hash: str) -> None:
-    told = subprocess.run(
+def test_matches_without_memory_raises_memory_error(password_hash: str) -> None:
+    run = subprocess.run(
         [sys.executable, "-c", WITHOUT_MEMORY, password_hash],
         cwd=ROOT,
         capture_output=True,
         text=True,
         check=True,
     )
-    assert told.stdout == "no memory\n"
+    assert run.stdout == "no memory\n"
 
 
 SALT, TAG = "c29tZXNhbHQ", "/U3YPXYsSb3q9XxHvc0MLxur+GP960kN9j7emXX8zwY"
@@ -203,26 +203,26 @@ UNKNOWN = [
 
 
 @pytest.mark.parametrize("password_hash", [*AFFORDABLE, *(entry for _, entry in PUBLISHED.values())])
-def test_check_hash_within_the_bounds_may_be_imported(password_hash: str) -> None:
+def test_check_importable_within_the_bounds_returns_none(password_hash: str) -> None:
     assert imported_hashes.check_importable(password_hash) is None
 
 
 @pytest.mark.parametrize("password_hash", TOO_COSTLY)
-def test_check_hash_over_the_bounds_names_the_cost(password_hash: str) -> None:
+def test_check_importable_beyond_the_bounds_names_the_cost(password_hash: str) -> None:
     reason = imported_hashes.check_importable(password_hash)
     assert reason is not None
     assert "cost" in reason
 
 
 @pytest.mark.parametrize("password_hash", MALFORMED)
-def test_check_malformed_hash_says_so(password_hash: str) -> None:
+def test_check_importable_of_malformed_hash_says_so(password_hash: str) -> None:
     reason = imported_hashes.check_importable(password_hash)
     assert reason is not None
     assert "malformed" in reason
 
 
 @pytest.mark.parametrize("password_hash", UNKNOWN)
-def test_check_unknown_text_is_refused_without_repeating_it(password_hash: str) -> None:
+def test_check_importable_of_unknown_format_does_not_repeat_it(password_hash: str) -> None:
     reason = imported_hashes.check_importable(password_hash)
     assert reason is not None
     assert "known form" in reason

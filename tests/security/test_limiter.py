@@ -1,6 +1,7 @@
-"""Who is let in to hash, and in which order."""
+"""Permits for hashing: how many, to whom next, and what happens to waiters that time out or are cancelled."""
 
 import asyncio
+from collections.abc import AsyncIterator
 from datetime import timedelta
 
 import pytest
@@ -8,186 +9,194 @@ import pytest
 from service.domain.errors import HashingBusy
 from service.security.hashing.limiter import HashingLimiter
 
-PATIENT = timedelta(minutes=1)
+LONG = timedelta(minutes=1)
 
 
-class Visitor:
-    """Goes in when it is let in, and leaves when it is told to."""
+class Holder:
+    """A task that acquires a permit and holds it until `release`."""
 
-    def __init__(self, gate: HashingLimiter, caller: str = "here") -> None:
-        self.is_inside = False
-        self._end = asyncio.Event()
-        self._work_seconds = 0.0
-        self._gate = gate
-        self.task = asyncio.create_task(self._visit(gate, caller))
+    def __init__(self, limiter: HashingLimiter, flow: str, work_seconds: float = 0.0) -> None:
+        self.flow = flow
+        self.has_permit = False
+        self.may_release = asyncio.Event()
+        self.task = asyncio.create_task(self._run(limiter, work_seconds))
 
-    async def _visit(self, gate: HashingLimiter, caller: str) -> None:
-        async with gate.acquire(caller):
-            self.is_inside = True
-            await self._end.wait()
-            self._gate.note_work(self._work_seconds)
-        self.is_inside = False
+    async def _run(self, limiter: HashingLimiter, work_seconds: float) -> None:
+        async with limiter.acquire(self.flow) as permit:
+            self.has_permit = True
+            try:
+                await self.may_release.wait()
+                permit.charge(work_seconds)
+            finally:
+                self.has_permit = False
 
-    def works(self, seconds: float) -> None:
-        self._work_seconds = seconds
+    @property
+    def is_rejected(self) -> bool:
+        return self.task.done() and isinstance(self.task.exception(), HashingBusy)
 
-    def may_leave(self) -> None:
-        self._end.set()
-
-    async def leave(self) -> None:
-        self.may_leave()
+    async def release(self) -> None:
+        self.may_release.set()
         await self.task
+        await run_ready_tasks()
 
-    async def hang_up(self) -> None:
+    async def cancel(self) -> None:
         self.task.cancel()
         with pytest.raises(asyncio.CancelledError):
             await self.task
+        await run_ready_tasks()
 
 
-async def settle() -> None:
+async def run_ready_tasks() -> None:
     for _ in range(10):
         await asyncio.sleep(0)
 
 
-def inside(visitors: list[Visitor]) -> list[bool]:
-    return [visitor.is_inside for visitor in visitors]
+class Holders(list[Holder]):
+    """Holders in the order in which they asked for a permit."""
+
+    async def start(self, limiter: HashingLimiter, flows: str) -> list[Holder]:
+        """Start one holder for each letter; the letter is its flow."""
+        started = [Holder(limiter, flow) for flow in flows]
+        self.extend(started)
+        await run_ready_tasks()
+        return started
+
+    def with_permit(self) -> list[int]:
+        return [index for index, holder in enumerate(self) if holder.has_permit]
+
+    def rejected(self) -> list[int]:
+        return [index for index, holder in enumerate(self) if holder.is_rejected]
 
 
-def refused(visitors: list[Visitor]) -> list[bool]:
-    done = [visitor.task for visitor in visitors if visitor.task.done()]
-    assert all(isinstance(task.exception(), HashingBusy) for task in done)
-    return [visitor.task in done for visitor in visitors]
+@pytest.fixture
+async def holders() -> AsyncIterator[Holders]:
+    holders = Holders()
+    yield holders
+    for holder in holders:
+        holder.may_release.set()
+    await asyncio.gather(*(holder.task for holder in holders), return_exceptions=True)
 
 
-async def crowd(gate: HashingLimiter, *callers: str) -> list[Visitor]:
-    visitors = [Visitor(gate, caller) for caller in callers]
-    await settle()
-    return visitors
+def make_limiter(*, permits: int = 1, max_queue: int = 9, queue_timeout: timedelta = LONG) -> HashingLimiter:
+    return HashingLimiter(total_permits=permits, max_queue=max_queue, queue_timeout=queue_timeout)
 
 
-async def leave_all(visitors: list[Visitor]) -> None:
-    for visitor in visitors:
-        visitor.may_leave()
-    await asyncio.gather(*(visitor.task for visitor in visitors), return_exceptions=True)
-
-
-async def test_enter_lets_in_as_many_as_there_are_places() -> None:
-    visitors = await crowd(HashingLimiter(queue_timeout=PATIENT, max_queue=9, permits=2), *"aaaa")
-    assert inside(visitors) == [True, True, False, False]
-    await visitors[1].leave()
-    await settle()
-    assert inside(visitors) == [True, False, True, False]
-    await leave_all(visitors)
-
-
-async def test_enter_takes_networks_in_turn() -> None:
-    visitors = await crowd(HashingLimiter(queue_timeout=PATIENT, max_queue=9, permits=1), *"aaaab")
-    for expected in (1, 4, 2, 3):
-        await next(visitor for visitor in visitors if visitor.is_inside).leave()
-        await settle()
-        assert inside(visitors).index(True) == expected
-    await visitors[3].leave()
-
-
-@pytest.mark.parametrize(("seconds", "expected"), [(20.0, "bbbaaa"), (1.0, "ababab"), (0.0, "ababab")])
-async def test_work_for_longer_than_usual_lets_the_other_networks_go_first(
-    seconds: float, expected: str
-) -> None:
-    gate = HashingLimiter(queue_timeout=PATIENT, max_queue=9, permits=1)
-    for _ in range(9):
-        async with gate.acquire("usual"):
-            gate.note_work(1.0)
-    visitors = await crowd(gate, *"aaaabbb")
-    visitors[0].works(seconds)
+async def release_order(holders: Holders) -> str:
+    """Release one permit holder after another; return the flows in the order of their permits."""
     order = ""
-    for _ in range(6):
-        await next(visitor for visitor in visitors if visitor.is_inside).leave()
-        await settle()
-        order += "aaaabbb"[inside(visitors).index(True)]
-    assert order == expected
-    await leave_all(visitors)
+    while held := holders.with_permit():
+        order += holders[held[0]].flow
+        await holders[held[0]].release()
+    return order
 
 
-async def test_enter_a_full_line_makes_the_longest_give_way() -> None:
-    gate = HashingLimiter(queue_timeout=PATIENT, max_queue=3, permits=1)
-    flood = await crowd(gate, *"aaaaa")
-    assert refused(flood) == [False, False, False, False, True]  # one inside, three wait
-    others = await crowd(gate, *"bb")
-    assert refused(flood + others) == [False, False, False, True, True, False, True]
-    assert gate.shed_total == 3
-    await leave_all(flood + others)
+async def test_acquire_grants_as_many_permits_as_there_are(holders: Holders) -> None:
+    await holders.start(make_limiter(permits=2), "aaaa")
+    assert holders.with_permit() == [0, 1]
+    await holders[1].release()
+    assert holders.with_permit() == [0, 2]
 
 
-@pytest.mark.parametrize(("mean_seconds", "told"), [(0.01, 1), (4.0, 12), (1000.0, 60)])
-async def test_enter_a_full_line_is_told_how_long_it_would_take_and_nobody_waits_longer(
-    mean_seconds: float, told: int
+async def test_acquire_serves_flows_round_robin(holders: Holders) -> None:
+    await holders.start(make_limiter(), "aaaab")
+    assert await release_order(holders) == "aabaa"
+
+
+@pytest.mark.parametrize(("work_seconds", "order"), [(20.0, "abbbaaa"), (1.0, "aababab"), (0.0, "aababab")])
+async def test_release_after_long_work_skips_the_flow_for_as_many_rounds(
+    holders: Holders, work_seconds: float, order: str
 ) -> None:
-    gate = HashingLimiter(queue_timeout=PATIENT, max_queue=2, permits=1)
-    gate._mean_stay.note(mean_seconds)
-    visitors = await crowd(gate, *"aaaa")
-    refusal = visitors[3].task.exception()
-    assert isinstance(refusal, HashingBusy)
-    assert refusal.retry_after == told
-    await leave_all(visitors)
+    limiter = make_limiter()
+    for _ in range(9):
+        async with limiter.acquire("average") as permit:
+            permit.charge(1.0)
+    holders.append(Holder(limiter, "a", work_seconds))
+    await holders.start(limiter, "aaabbb")
+    assert await release_order(holders) == order
 
 
-async def test_enter_where_nobody_may_wait_is_let_in_while_there_is_a_place() -> None:
-    gate = HashingLimiter(queue_timeout=timedelta(0), max_queue=0, permits=1)
-    visitors = await crowd(gate, *"ab")
-    assert inside(visitors) == [True, False]
-    assert refused(visitors) == [False, True]
-    await leave_all(visitors)
+async def test_acquire_with_a_full_queue_rejects_the_longest_flow(holders: Holders) -> None:
+    limiter = make_limiter(max_queue=3)
+    await holders.start(limiter, "aaaaa")
+    assert holders.rejected() == [4]  # one holds the permit, three wait
+    await holders.start(limiter, "bb")
+    assert holders.rejected() == [3, 4, 6]
+    assert limiter.shed_total == 3
 
 
-async def test_wait_too_long_is_refused_and_leaves_the_line() -> None:
-    gate = HashingLimiter(queue_timeout=timedelta(milliseconds=1), max_queue=9, permits=1)
-    (first,) = await crowd(gate, "a")
+@pytest.mark.parametrize(("held_seconds", "retry_after"), [(0.01, 1), (4.0, 12), (1000.0, 60)])
+async def test_acquire_with_a_full_queue_estimates_the_wait_up_to_the_timeout(
+    holders: Holders, held_seconds: float, retry_after: int
+) -> None:
+    now = 0.0
+    limiter = HashingLimiter(total_permits=1, max_queue=2, queue_timeout=LONG, clock=lambda: now)
+    async with limiter.acquire("a"):
+        now += held_seconds
+    await holders.start(limiter, "aaaa")
+    error = holders[3].task.exception()
+    assert isinstance(error, HashingBusy)
+    assert error.retry_after == retry_after
+
+
+async def test_acquire_without_a_queue_grants_free_permits_only(holders: Holders) -> None:
+    await holders.start(make_limiter(max_queue=0, queue_timeout=timedelta(0)), "ab")
+    assert (holders.with_permit(), holders.rejected()) == ([0], [1])
+
+
+async def test_wait_beyond_the_timeout_rejects_and_leaves_the_queue(holders: Holders) -> None:
+    limiter = make_limiter(queue_timeout=timedelta(milliseconds=1))
+    await holders.start(limiter, "a")
     with pytest.raises(HashingBusy):
-        async with gate.acquire("a"):
-            pytest.fail("there was no place")
-    assert (gate.waiting, gate.shed_total) == (0, 1)
-    await first.leave()
-    async with gate.acquire("a"):
+        async with limiter.acquire("a"):
+            pytest.fail("no permit was free")
+    assert (limiter.waiting, limiter.shed_total) == (0, 1)
+    await holders[0].release()
+    async with limiter.acquire("a"):
         pass
 
 
-async def test_wait_is_told() -> None:
-    gate = HashingLimiter(queue_timeout=PATIENT, max_queue=9, permits=1)
-    assert (gate.waiting, gate.oldest_wait_seconds()) == (0, 0.0)
-    visitors = await crowd(gate, *"aab")
-    assert gate.waiting == 2
-    assert gate.oldest_wait_seconds() > 0
-    await leave_all(visitors)
+async def test_statistics_count_waiters_and_the_oldest_wait(holders: Holders) -> None:
+    limiter = make_limiter()
+    assert (limiter.waiting, limiter.oldest_wait_seconds()) == (0, 0.0)
+    await holders.start(limiter, "aab")
+    assert limiter.waiting == 2
+    assert limiter.oldest_wait_seconds() > 0
 
 
-@pytest.mark.parametrize("leaver", [0, 1])
-async def test_hang_up_inside_or_waiting_loses_no_place(leaver: int) -> None:
-    gate = HashingLimiter(queue_timeout=PATIENT, max_queue=9, permits=1)
-    pair = await crowd(gate, *"aa")
-    await pair.pop(leaver).hang_up()
-    await settle()
-    assert (inside(pair), gate.waiting) == ([True], 0)
-    await leave_all(pair)
-    visitors = await crowd(gate, *"aa")
-    assert inside(visitors) == [True, False]
-    await leave_all(visitors)
+async def test_raise_total_permits_grants_them_to_waiters(holders: Holders) -> None:
+    limiter = make_limiter(permits=1)
+    await holders.start(limiter, "aaaa")
+    assert holders.with_permit() == [0]
+    limiter.total_permits = 3
+    await run_ready_tasks()
+    assert (limiter.total_permits, holders.with_permit()) == (3, [0, 1, 2])
 
 
-async def test_hang_up_in_the_breath_in_which_the_turn_comes_passes_it_on() -> None:
-    first, second, third = await crowd(HashingLimiter(queue_timeout=PATIENT, max_queue=9, permits=1), *"aaa")
-    first.may_leave()
+@pytest.mark.parametrize("cancelled", [0, 1])
+async def test_cancel_a_holder_or_a_waiter_loses_no_permit(holders: Holders, cancelled: int) -> None:
+    limiter = make_limiter()
+    await holders.start(limiter, "aa")
+    await holders[cancelled].cancel()
+    assert (holders.with_permit(), limiter.waiting) == ([1 - cancelled], 0)
+    await holders[1 - cancelled].release()
+    await holders.start(limiter, "aa")
+    assert holders.with_permit() == [2]
+
+
+async def test_cancel_in_the_loop_iteration_of_the_grant_passes_the_permit_on(holders: Holders) -> None:
+    first, second, third = await holders.start(make_limiter(), "aaa")
     first.task.add_done_callback(lambda _: second.task.cancel())
-    await first.task
-    await settle()
-    assert third.is_inside
-    await third.leave()
+    await first.release()
+    assert second.task.cancelled()
+    assert third.has_permit
 
 
-async def test_hang_up_in_the_breath_of_the_refusal_gives_no_place_away() -> None:
-    gate = HashingLimiter(queue_timeout=PATIENT, max_queue=1, permits=1)
-    first, second = await crowd(gate, *"aa")
-    gate._shed(gate._line.evict())
-    await second.hang_up()
-    third, fourth = await crowd(gate, *"aa")
-    assert inside([first, third, fourth]) == [True, False, False]
-    await leave_all([first, third, fourth])
+async def test_cancel_in_the_loop_iteration_of_the_rejection_frees_no_permit(holders: Holders) -> None:
+    limiter = make_limiter(max_queue=2)
+    _, _, evicted = await holders.start(limiter, "aaa")
+    holders.append(Holder(limiter, "b"))
+    asyncio.get_running_loop().call_soon(evicted.task.cancel)  # runs right after the step that evicts
+    await run_ready_tasks()
+    assert evicted.task.cancelled()
+    assert limiter.shed_total == 1
+    assert holders.with_permit() == [0]

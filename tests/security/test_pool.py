@@ -1,4 +1,4 @@
-"""The pool without argon2: work that waits for an event stands in for a hash that takes its time."""
+"""The pool without argon2: jobs that wait for an event stand for slow hashes."""
 
 import asyncio
 import os
@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator, Callable
 from datetime import timedelta
 
 import pytest
+from structlog.testing import capture_logs
 
 from service.domain.errors import HashingBusy
 from service.security.hashing.pool import HashingPool
@@ -15,20 +16,20 @@ from service.security.hashing.pool import HashingPool
 HOUR = timedelta(hours=1)
 
 
-class HashingLimiter:
-    """Work that tells when it began, and does not end before it is let go."""
+class BlockingJob:
+    """A job that does not end before `may_finish` is set."""
 
     def __init__(self) -> None:
-        self.begun = threading.Event()
-        self.let_go = threading.Event()
+        self.started = threading.Event()
+        self.may_finish = threading.Event()
 
     def __call__(self) -> str:
-        self.begun.set()
-        assert self.let_go.wait(30)
+        self.started.set()
+        assert self.may_finish.wait(30)
         return "done"
 
-    async def wait_begun(self) -> None:
-        assert await asyncio.to_thread(self.begun.wait, 30)
+    async def wait_started(self) -> None:
+        assert await asyncio.to_thread(self.started.wait, 30)
 
 
 MakePool = Callable[..., HashingPool]
@@ -51,18 +52,30 @@ def start(pool: HashingPool, work: Callable[[], object]) -> asyncio.Task[object]
     return asyncio.create_task(pool.run(work))
 
 
-async def occupy(pool: HashingPool) -> tuple[HashingLimiter, asyncio.Task[object]]:
-    gate = HashingLimiter()
-    task = start(pool, gate)
-    await gate.wait_begun()
-    return gate, task
+async def occupy(pool: HashingPool) -> tuple[BlockingJob, asyncio.Task[object]]:
+    job = BlockingJob()
+    task = start(pool, job)
+    await job.wait_started()
+    return job, task
 
 
-async def test_run_work_returns_its_result(make_pool: MakePool) -> None:
+async def start_until_rejected(pool: HashingPool) -> asyncio.Task[object]:
+    """Start jobs until one is rejected; accepted ones are cancelled."""
+    async with asyncio.timeout(30):
+        while True:
+            task = start(pool, int)
+            await asyncio.sleep(0)
+            if task.done():
+                return task
+            task.cancel()
+            await asyncio.wait([task])
+
+
+async def test_run_returns_the_result(make_pool: MakePool) -> None:
     assert await make_pool().run(lambda: 42) == 42
 
 
-async def test_run_work_that_fails_raises_its_error_and_keeps_the_thread(make_pool: MakePool) -> None:
+async def test_run_failing_job_raises_its_error_and_keeps_the_thread(make_pool: MakePool) -> None:
     pool = make_pool()
 
     def fail() -> None:
@@ -73,15 +86,15 @@ async def test_run_work_that_fails_raises_its_error_and_keeps_the_thread(make_po
     assert await pool.run(lambda: 42) == 42
 
 
-async def test_run_work_leaves_the_event_loop_free(make_pool: MakePool) -> None:
+async def test_run_does_not_block_the_event_loop(make_pool: MakePool) -> None:
     pool = make_pool()
-    gate, task = await occupy(pool)
+    job, task = await occupy(pool)
     assert not task.done()
-    gate.let_go.set()
+    job.may_finish.set()
     assert await task == "done"
 
 
-async def test_run_more_work_than_workers_queues_the_rest(make_pool: MakePool) -> None:
+async def test_run_more_jobs_than_workers_queues_the_rest(make_pool: MakePool) -> None:
     pool = make_pool(workers=2)
     busy = [await occupy(pool), await occupy(pool)]
     ran = threading.Event()
@@ -89,15 +102,15 @@ async def test_run_more_work_than_workers_queues_the_rest(make_pool: MakePool) -
     await asyncio.sleep(0)
     assert (pool.running, pool.queued) == (2, 1)
     assert not ran.is_set()
-    busy[0][0].let_go.set()
+    busy[0][0].may_finish.set()
     await third
-    busy[1][0].let_go.set()
+    busy[1][0].may_finish.set()
     assert [await task for _, task in busy] == ["done", "done"]
 
 
-async def test_cancel_a_queued_request_takes_it_out(make_pool: MakePool) -> None:
+async def test_cancel_queued_job_removes_it_from_the_queue(make_pool: MakePool) -> None:
     pool = make_pool()
-    gate, first = await occupy(pool)
+    job, first = await occupy(pool)
     ran = threading.Event()
     queued = start(pool, ran.set)
     await asyncio.sleep(0)
@@ -106,14 +119,14 @@ async def test_cancel_a_queued_request_takes_it_out(make_pool: MakePool) -> None
     with pytest.raises(asyncio.CancelledError):
         await queued
     assert pool.queued == 0
-    gate.let_go.set()
+    job.may_finish.set()
     await first
     assert not ran.is_set()
 
 
-async def test_cancel_a_running_request_keeps_its_thread_taken(make_pool: MakePool) -> None:
+async def test_cancel_running_job_keeps_its_thread_busy(make_pool: MakePool) -> None:
     pool = make_pool()
-    gate, first = await occupy(pool)
+    job, first = await occupy(pool)
     first.cancel()
     with pytest.raises(asyncio.CancelledError):
         await first
@@ -123,63 +136,65 @@ async def test_cancel_a_running_request_keeps_its_thread_taken(make_pool: MakePo
     await asyncio.sleep(0)
     assert pool.queued == 1
     assert not ran.is_set()
-    gate.let_go.set()
+    job.may_finish.set()
     await second
     assert ran.is_set()
     assert pool.done_total == 2
 
 
-async def test_wait_past_the_deadline_is_refused_and_not_run(make_pool: MakePool) -> None:
+async def test_run_beyond_the_queue_timeout_raises_hashing_busy_and_skips_the_job(
+    make_pool: MakePool,
+) -> None:
     pool = make_pool(queue_timeout=timedelta(0))
-    gate, first = await occupy(pool)
+    job, first = await occupy(pool)
     ran = threading.Event()
     with pytest.raises(HashingBusy):
         await pool.run(ran.set)
     assert (pool.queued, pool.shed_total) == (0, 1)
-    gate.let_go.set()
+    job.may_finish.set()
     assert await first == "done"
     assert not ran.is_set()
 
 
-async def test_wait_with_a_free_worker_is_never_refused(make_pool: MakePool) -> None:
+async def test_run_with_a_free_worker_ignores_the_queue_timeout(make_pool: MakePool) -> None:
     pool = make_pool(queue_timeout=timedelta(0))
     assert [await pool.run(lambda: 42) for _ in range(100)] == [42] * 100
 
 
-async def test_close_refuses_what_comes_later_and_finishes_what_is_there(make_pool: MakePool) -> None:
+async def test_close_rejects_new_jobs_and_finishes_accepted_ones(make_pool: MakePool) -> None:
     pool = make_pool()
-    gate, first = await occupy(pool)
+    job, first = await occupy(pool)
     queued = start(pool, int)
     await asyncio.sleep(0)
     closing = asyncio.create_task(asyncio.to_thread(pool.close))
-    async with asyncio.timeout(30):
-        while not pool._executor._shutdown:  # noqa: ASYNC110 - the executor tells nobody
-            await asyncio.sleep(0)
-    with pytest.raises(HashingBusy):
-        await pool.run(int)
+    rejected = await start_until_rejected(pool)
+    assert isinstance(rejected.exception(), HashingBusy)
     assert (pool.queued, pool.shed_total, closing.done()) == (1, 1, False)
-    gate.let_go.set()
+    job.may_finish.set()
     assert [await first, await queued] == ["done", 0]
     await closing
 
 
-async def test_start_no_thread_is_refused_and_counts_nothing_as_running(
+async def test_run_without_a_startable_thread_raises_hashing_busy_and_logs_it(
     make_pool: MakePool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def refuse(_: threading.Thread) -> None:
+    def fail(_: threading.Thread) -> None:
         raise RuntimeError("can't start new thread")
 
     pool = make_pool()
-    with monkeypatch.context() as patched:
-        patched.setattr(threading.Thread, "start", refuse)
+    with monkeypatch.context() as patched, capture_logs() as entries:
+        patched.setattr(threading.Thread, "start", fail)
         with pytest.raises(HashingBusy):
-            await pool.run(lambda: pytest.fail("it was refused"))
+            await pool.run(lambda: pytest.fail("the job was rejected"))
+    assert [(entry["event"], entry["reason"]) for entry in entries] == [
+        ("hashing_thread_unavailable", "can't start new thread")
+    ]
     assert (pool.queued, pool.running, pool.shed_total) == (0, 0, 1)
     assert await pool.run(lambda: 42) == 42
     assert (pool.queued, pool.running, pool.done_total) == (0, 0, 1)
 
 
-async def test_close_a_pool_ends_its_threads(make_pool: MakePool) -> None:
+async def test_close_ends_the_threads(make_pool: MakePool) -> None:
     pool = make_pool()
     thread = await pool.run(threading.current_thread)
     assert thread.is_alive()
@@ -188,7 +203,7 @@ async def test_close_a_pool_ends_its_threads(make_pool: MakePool) -> None:
     pool.close()
 
 
-def test_run_on_one_loop_after_another_answers_on_each() -> None:
+def test_run_on_several_event_loops_in_turn_returns_on_each() -> None:
     pool = HashingPool(workers=1, queue_timeout=HOUR)
     try:
         assert [asyncio.run(pool.run(lambda: 42)) for _ in range(3)] == [42] * 3
@@ -196,24 +211,24 @@ def test_run_on_one_loop_after_another_answers_on_each() -> None:
         pool.close()
 
 
-def test_close_the_loop_before_the_work_is_done_is_survived() -> None:
+def test_close_event_loop_during_a_job_leaves_the_pool_usable() -> None:
     pool = HashingPool(workers=1, queue_timeout=HOUR)
-    gate = HashingLimiter()
+    job = BlockingJob()
 
     async def give_up() -> None:
-        task = start(pool, gate)
-        await gate.wait_begun()
+        task = start(pool, job)
+        await job.wait_started()
         task.cancel()
 
     asyncio.run(give_up())
-    gate.let_go.set()
+    job.may_finish.set()
     try:
         assert asyncio.run(pool.run(lambda: 42)) == 42
     finally:
         pool.close()
 
 
-def test_run_under_uvloop_works_alike() -> None:
+def test_run_under_uvloop_returns_the_results() -> None:
     uvloop = pytest.importorskip("uvloop")
     pool = HashingPool(workers=2, queue_timeout=HOUR)
 
@@ -227,18 +242,20 @@ def test_run_under_uvloop_works_alike() -> None:
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="niceness belongs to the thread on Linux alone")
-async def test_work_runs_at_a_lower_priority_than_the_loop(make_pool: MakePool) -> None:
+async def test_run_lowers_the_priority_of_the_thread(make_pool: MakePool) -> None:
     def niceness() -> int:
         return os.getpriority(os.PRIO_PROCESS, threading.get_native_id())
 
     assert await make_pool().run(niceness) == min(niceness() + 10, 19)
 
 
-async def test_work_without_leave_to_lower_its_priority_runs_all_the_same(
+async def test_run_without_permission_to_lower_priority_succeeds_and_logs_it(
     make_pool: MakePool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def refuse(*_: object) -> None:
+    def fail(*_: object) -> None:
         raise PermissionError(1, "Operation not permitted")
 
-    monkeypatch.setattr(os, "setpriority", refuse)
-    assert await make_pool().run(lambda: 42) == 42
+    monkeypatch.setattr(os, "setpriority", fail)
+    with capture_logs() as entries:
+        assert await make_pool().run(lambda: 42) == 42
+    assert [entry["event"] for entry in entries] == ["hashing_priority_unchanged"]

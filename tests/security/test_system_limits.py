@@ -2,7 +2,7 @@ from pathlib import Path
 
 import pytest
 
-from service.security.hashing.system_limits import available_cores, memory_limit_bytes
+from service.security.hashing.system_limits import available_cores, default_workers, memory_limit_bytes
 
 HOST_CORES = available_cores(Path("/nonexistent"))
 HOST_BYTES = memory_limit_bytes(Path("/nonexistent"))
@@ -36,13 +36,13 @@ V2 = {"proc/self/cgroup": "0::/\n"}
         ("rubbish", 4),
     ],
 )
-def test_count_cores_in_cgroup_2_follows_the_quota(
+def test_available_cores_in_cgroup_v2_follows_the_quota(
     two_cores: None, tmp_path: Path, quota: str, cores: int
 ) -> None:
     assert available_cores(write(tmp_path, {**V2, "sys/fs/cgroup/cpu.max": quota + "\n"})) == cores
 
 
-def test_count_cores_in_a_nested_group_obeys_the_group_around_it(two_cores: None, tmp_path: Path) -> None:
+def test_available_cores_in_a_nested_cgroup_follows_the_parent(two_cores: None, tmp_path: Path) -> None:
     root = write(
         tmp_path,
         {
@@ -55,7 +55,7 @@ def test_count_cores_in_a_nested_group_obeys_the_group_around_it(two_cores: None
 
 
 @pytest.mark.parametrize(("quota", "cores"), [("-1", 4), ("300000", 3)])
-def test_count_cores_in_cgroup_1_follows_the_quota(
+def test_available_cores_in_cgroup_v1_follows_the_quota(
     two_cores: None, tmp_path: Path, quota: str, cores: int
 ) -> None:
     root = write(
@@ -69,23 +69,40 @@ def test_count_cores_in_cgroup_1_follows_the_quota(
     assert available_cores(root) == cores
 
 
-def test_count_cores_without_cgroups_is_at_least_one() -> None:
+def test_available_cores_without_cgroups_is_at_least_one() -> None:
     assert HOST_CORES >= 1
 
 
 @pytest.mark.parametrize(
     ("limit", "expected"), [(str(64 * MIB), 64 * MIB), ("max", HOST_BYTES), ("", HOST_BYTES)]
 )
-def test_limit_memory_in_cgroup_2_follows_the_file(tmp_path: Path, limit: str, expected: int) -> None:
+def test_memory_limit_in_cgroup_v2_follows_the_file(tmp_path: Path, limit: str, expected: int) -> None:
     assert memory_limit_bytes(write(tmp_path, {**V2, "sys/fs/cgroup/memory.max": limit})) == expected
 
 
 @pytest.mark.parametrize(
     ("limit", "expected"), [(str(64 * MIB), 64 * MIB), ("9223372036854771712", HOST_BYTES)]
 )
-def test_limit_memory_in_cgroup_1_follows_the_file(tmp_path: Path, limit: str, expected: int) -> None:
+def test_memory_limit_in_cgroup_v1_follows_the_file(tmp_path: Path, limit: str, expected: int) -> None:
     root = write(
         tmp_path,
         {"proc/self/cgroup": "4:memory:/box\n", "sys/fs/cgroup/memory/box/memory.limit_in_bytes": limit},
     )
     assert memory_limit_bytes(root) == expected
+
+
+@pytest.mark.parametrize(
+    ("memory_kib", "cores", "limit", "workers"),
+    [
+        (19456, 4, None, 4),
+        (19456, 4, 2048 * MIB, 4),
+        (19456, 4, 256 * MIB, 3),
+        (65536, 4, 256 * MIB, 1),
+        (65536, 4, 64 * MIB, 1),
+        (19456, 1, 2048 * MIB, 1),
+    ],
+)
+def test_default_workers_is_one_a_core_within_a_quarter_of_the_memory(
+    memory_kib: int, cores: int, limit: int | None, workers: int
+) -> None:
+    assert default_workers(memory_kib, cores, limit) == workers

@@ -8,23 +8,23 @@ PREFIXES = [tokens.SESSION_PREFIX, tokens.API_KEY_PREFIX, tokens.RESET_PREFIX, t
 
 
 @pytest.mark.parametrize("prefix", PREFIXES)
-def test_make_token_of_each_kind_carries_prefix_and_256_bits(prefix: str) -> None:
+def test_new_token_has_its_prefix_and_256_bits(prefix: str) -> None:
     token = tokens.new_token(prefix)
     assert token.value.startswith(prefix)
     assert len(token.value) == len(prefix) + 43
 
 
-def test_make_token_gives_digest_of_its_value() -> None:
+def test_new_token_has_the_digest_of_its_value() -> None:
     token = tokens.new_token(tokens.SESSION_PREFIX)
     assert token.digest == sha256(token.value.encode()).digest()
     assert tokens.digest_of(token.value, tokens.SESSION_PREFIX) == token.digest
 
 
-def test_make_token_many_times_never_repeats() -> None:
+def test_new_token_never_repeats() -> None:
     assert len({tokens.new_token(tokens.SESSION_PREFIX).value for _ in range(1000)}) == 1000
 
 
-def test_show_token_in_a_log_reveals_nothing() -> None:
+def test_repr_of_token_hides_value_and_digest() -> None:
     token = tokens.new_token(tokens.SESSION_PREFIX)
     assert token.value not in repr(token)
     assert repr(token.digest) not in repr(token)
@@ -33,7 +33,7 @@ def test_show_token_in_a_log_reveals_nothing() -> None:
 GOOD = "rcs_" + "Az09_-" * 7 + "A"
 
 
-def test_digest_of_well_formed_token_is_given() -> None:
+def test_digest_of_well_formed_token_is_returned() -> None:
     assert tokens.digest_of(GOOD, tokens.SESSION_PREFIX) is not None
 
 
@@ -55,5 +55,5 @@ def test_digest_of_well_formed_token_is_given() -> None:
         "x" * 100_000,
     ],
 )
-def test_digest_of_what_cannot_be_a_token_is_none(value: str) -> None:
+def test_digest_of_malformed_token_is_none(value: str) -> None:
     assert tokens.digest_of(value, tokens.SESSION_PREFIX) is None

@@ -8,15 +8,14 @@ from typing import Any, Self, cast
 from uuid import UUID
 
 import httpx
-from litestar import Litestar
 
-from service.app import create_app
-from service.db.repositories.keys import NewApiKey
-from service.db.repositories.sessions import NewSession
-from service.db.repositories.users import NewUser
-from service.domain.ids import new_id
+from service.app import Application, create_app
+from service.db.repositories.keys import ApiKeyRepository, NewApiKey
+from service.db.repositories.sessions import NewSession, SessionRepository
+from service.db.repositories.users import NewUser, UserRepository
 from service.domain.keys import Scope
-from service.domain.users import Role, State
+from service.domain.users import UserRole, UserState
+from service.security.ids import new_id
 from service.security.tokens import API_KEY_PREFIX, SESSION_PREFIX, new_token
 from service.services import Services
 from settings import Settings
@@ -27,32 +26,25 @@ OTHER_PASSWORD = "crimson kettle drums loudly"
 
 
 @dataclass(frozen=True)
-class Running:
+class RunningService:
     """A running application."""
 
-    app: Litestar
+    app: Application
     service: Services
+    contract: Contract
 
     def client(self, *, ip: str = "127.0.0.1", **options: Any) -> httpx.AsyncClient:
         """Make a client from some address."""
         app = cast(Any, self.app)  # httpx and Litestar spell ASGI's types differently
         transport = httpx.ASGITransport(app=app, client=(ip, 50000), raise_app_exceptions=False)
-        hooks = {"response": [contract_of(self.app).check]}
+        hooks = {"response": [self.contract.check]}
         return httpx.AsyncClient(
             transport=transport, base_url="http://rollcall.test", event_hooks=hooks, **options
         )
 
 
-def contract_of(app: Litestar) -> Contract:
-    """Give the contract that every answer of an application is held against."""
-    if "contract" not in app.state:
-        app.state["contract"] = Contract(app)
-    contract: Contract = app.state["contract"]
-    return contract
-
-
 @asynccontextmanager
-async def serving(settings: Settings, dsn: str) -> AsyncIterator[Running]:
+async def serving(settings: Settings, dsn: str) -> AsyncIterator[RunningService]:
     """Run the application. Its lifespan gets a task of its own, as a fixture's two halves run in two."""
     app = create_app(settings, dsn=dsn)
     started, stop = asyncio.Event(), asyncio.Event()
@@ -69,7 +61,7 @@ async def serving(settings: Settings, dsn: str) -> AsyncIterator[Running]:
     try:
         if task.done():
             await task
-        yield Running(app, app.state["services"])
+        yield RunningService(app, app.services, Contract(app.operations))
     finally:
         stop.set()
         await task
@@ -141,29 +133,38 @@ class Api:
         *,
         name: str = "Ada",
         password: str | None = PASSWORD,
-        role: Role = Role.USER,
-        state: State = State.ACTIVE,
+        role: UserRole = UserRole.USER,
+        state: UserState = UserState.ACTIVE,
         must_change: bool = False,
     ) -> Account:
         """Make an account with a live session."""
         service, token, session_id = self.service, new_token(SESSION_PREFIX), new_id()
-        password_hash = await service.hasher.hash(password) if password else None
+        password_hash = await self.hash(password) if password else None
         new = NewUser(new_id(), login_id, name, password_hash, role, state, must_change)
-        async with service.uow() as tx:
-            user = await tx.users.add(new)
+        async with service.database.transaction() as tx:
+            user = await UserRepository(tx).add(new)
             lifetime = service.policies.sessions.lifetime_of(role)
-            await tx.sessions.add(NewSession(session_id, user.id, token.digest, lifetime, None, None))
+            await SessionRepository(tx).add(
+                NewSession(session_id, user.id, token.digest, lifetime, None, None)
+            )
         return Account(user.id, login_id, token.value, session_id)
+
+    async def hash(self, password: str) -> str:
+        """Return a hash of a password."""
+        async with self.service.hasher.acquire("tests") as permit:
+            return await permit.hash(password)
 
     async def admin(self, login_id: str = "root") -> Account:
         """Make an administrator with a live session."""
-        return await self.account(login_id, name="Root", role=Role.ADMIN)
+        return await self.account(login_id, name="Root", role=UserRole.ADMIN)
 
     async def key(self, *scopes: Scope) -> str:
         """Make an API key."""
         token = new_token(API_KEY_PREFIX)
-        async with self.service.uow() as tx:
-            await tx.keys.add(NewApiKey(new_id(), "test", scopes, token.value[:8], token.digest, None))
+        async with self.service.database.transaction() as tx:
+            await ApiKeyRepository(tx).add(
+                NewApiKey(new_id(), "test", scopes, token.value[:8], token.digest, None)
+            )
         return token.value
 
 

@@ -2,17 +2,17 @@
 
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from functools import cached_property
 from typing import Any
 from uuid import UUID
 
 import httpx
 from jsonschema import Draft202012Validator
-from litestar import Litestar
 
-from service.api.http.problems import FIELD_CODES
-from service.api.openapi.document import document, endpoints_of
+from service.api.openapi.document import document
+from service.api.openapi.problems_page import FIELD_CODES
+from service.api.operations import Operation
 
 PROBLEM = "application/problem+json"
 _ALWAYS = {
@@ -27,8 +27,8 @@ _UNROUTED = {400, 404, 405}
 class Contract:
     """The OpenAPI document of an application, as a judge of its answers."""
 
-    def __init__(self, app: Litestar) -> None:
-        self.document = json.loads(json.dumps(document(endpoints_of(app))))
+    def __init__(self, operations: Iterable[Operation]) -> None:
+        self.document = json.loads(json.dumps(document(operations)))
         self._validators: dict[str, Draft202012Validator] = {}
 
     async def check(self, response: httpx.Response) -> None:

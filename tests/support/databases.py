@@ -6,24 +6,44 @@ import os
 import secrets
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Protocol
 
 import asyncpg
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from service.db.migrations.running import upgrade
+from service.db.migrations.scratch import dsn_of
 from service.db.tables import Base
-from service.embedded.server import EmbeddedPostgres
 
 ROOT = Path(__file__).resolve().parents[2]
 _EMPTY_ALL = "; ".join(f"DELETE FROM {table.name}" for table in reversed(Base.metadata.sorted_tables))
 
 
+class PostgresServer(Protocol):
+    """A server on which tests create databases."""
+
+    def dsn_for(self, database: str) -> str:
+        """Return the DSN of one of its databases."""
+
+
+@dataclass(frozen=True)
+class GivenServer:
+    """The server that TEST_DATABASE_URL names: one that listens on a unix socket, and a superuser of it."""
+
+    dsn: str
+
+    def dsn_for(self, database: str) -> str:
+        """Return the DSN of one of its databases."""
+        return dsn_of(self.dsn, database)
+
+
 class Databases:
     """Makes and drops databases on the test server."""
 
-    def __init__(self, postgres: EmbeddedPostgres) -> None:
+    def __init__(self, postgres: PostgresServer) -> None:
         self._postgres = postgres
         self._made: set[str] = set()
 

@@ -1,9 +1,9 @@
 from pathlib import Path
 
 import pytest
-from rollcall_testkit.checkout import find_checkout, settings_of
+from rollcall_testkit.checkout import find_checkout, parse_settings
 from rollcall_testkit.errors import RollcallUnavailable
-from rollcall_testkit.image import clone
+from rollcall_testkit.template_cluster import clone
 
 from tests.support.consumers import ROOT
 
@@ -19,7 +19,7 @@ def checkout_at(root: Path, program: str | None) -> None:
         (root / ".venv/bin/python").chmod(0o755)
 
 
-def test_find_checkout_that_nobody_names_finds_the_one_around_the_kit() -> None:
+def test_find_checkout_without_a_configured_one_finds_the_one_around_the_kit() -> None:
     assert find_checkout("", Path("/")).root == ROOT
 
 
@@ -31,7 +31,7 @@ def test_find_checkout_takes_a_relative_path_and_variables(
     assert find_checkout("$PARENT/theirs", tmp_path / "ours").root == tmp_path / "theirs"
 
 
-def test_find_checkout_without_environment_says_how_to_make_one(tmp_path: Path) -> None:
+def test_find_checkout_without_an_environment_explains_how_to_create_one(tmp_path: Path) -> None:
     checkout_at(tmp_path, None)
     with pytest.raises(
         RollcallUnavailable, match=r"has no environment yet: run `make install` there, once\.$"
@@ -39,7 +39,7 @@ def test_find_checkout_without_environment_says_how_to_make_one(tmp_path: Path) 
         find_checkout(str(tmp_path), ROOT)
 
 
-def test_copy_image_that_cannot_be_made_tells_the_services_own_reason_and_keeps_nothing(
+def test_clone_with_a_failing_template_reports_the_reason_of_the_service_and_keeps_nothing(
     tmp_path: Path,
 ) -> None:
     checkout_at(tmp_path / "home", "echo 'PostgreSQL 18 (initdb) is not installed here.' >&2; exit 1")
@@ -53,9 +53,9 @@ def test_copy_image_that_cannot_be_made_tells_the_services_own_reason_and_keeps_
     assert [path.name for path in cache.iterdir()] == ["lock"]
 
 
-def test_settings_of_lines_reads_what_a_suite_may_choose() -> None:
+def test_parse_settings_returns_allowed_settings() -> None:
     lines = ["ROLLCALL_REGISTRATION = open", "ROLLCALL_PASSWORDS__MIN_LENGTH=8"]
-    assert settings_of(lines) == {"ROLLCALL_REGISTRATION": "open", "ROLLCALL_PASSWORDS__MIN_LENGTH": "8"}
+    assert parse_settings(lines) == {"ROLLCALL_REGISTRATION": "open", "ROLLCALL_PASSWORDS__MIN_LENGTH": "8"}
 
 
 @pytest.mark.parametrize(
@@ -68,6 +68,6 @@ def test_settings_of_lines_reads_what_a_suite_may_choose() -> None:
         "ROLLCALL_HTTP__HOST=0.0.0.0",
     ],
 )
-def test_settings_of_line_that_is_not_the_suites_to_choose_is_refused(line: str) -> None:
+def test_parse_settings_with_a_reserved_setting_raises(line: str) -> None:
     with pytest.raises(RollcallUnavailable, match=r"^rollcall_settings: '.*' cannot be set here\.$"):
-        settings_of(["ROLLCALL_REGISTRATION=open", line])
+        parse_settings(["ROLLCALL_REGISTRATION=open", line])

@@ -49,7 +49,7 @@ async def test_anyio(rollcall, number):
     make_a_mess(rollcall)
 
 
-def test_modules_of_the_same_names_are_the_consumers():
+def test_modules_with_the_names_of_ours_are_the_consumers():
     assert Path(service.__file__).parent == Path(__file__).parent
 """
 _ENDING = """
@@ -73,7 +73,7 @@ def test_end(rollcall_server, goodbye):
 _ANY = "def test_any(rollcall):\n    pass\n"
 
 
-def test_run_suite_on_two_workers_gives_each_test_a_clean_service_of_its_workers_own(tmp_path: Path) -> None:
+def test_run_suite_on_two_workers_resets_a_service_for_each(tmp_path: Path) -> None:
     project = project_of(tmp_path, test_mess=_ASYNC)
     ran = run_tests(project, "-n", "2", "--dist", "each")  # the same in both at the same time
     assert " 38 passed" in ran.stdout, ran.stdout + ran.stderr
@@ -82,7 +82,7 @@ def test_run_suite_on_two_workers_gives_each_test_a_clean_service_of_its_workers
     assert postgres_processes(project) == []
 
 
-def test_interrupt_pytest_lets_fixtures_use_the_service_before_it_ends(tmp_path: Path) -> None:
+def test_interrupt_pytest_tears_down_fixtures_before_the_service(tmp_path: Path) -> None:
     ctrl_c = "os.killpg(0, signal.SIGINT)"  # reaches every process of the terminal's group
     project = project_of(tmp_path, test_end=_ENDING.format(ending=ctrl_c))
     ran = run_tests(project, "test_end.py")
@@ -119,7 +119,9 @@ def has_ended(project: Path) -> bool:
         ),
     ],
 )
-def test_start_that_fails_is_told_in_one_sentence(tmp_path: Path, option: str, told: str) -> None:
+def test_run_suite_with_a_failing_start_reports_it_in_one_sentence(
+    tmp_path: Path, option: str, told: str
+) -> None:
     ran = run_tests(project_of(tmp_path, test_any=_ANY), "test_any.py", "-o", option)
     assert ran.returncode == 1
     assert told in ran.stdout
@@ -128,7 +130,7 @@ def test_start_that_fails_is_told_in_one_sentence(tmp_path: Path, option: str, t
     assert "1 error" in ran.stdout
 
 
-def test_import_plugin_imports_nothing_that_takes_time() -> None:
+def test_import_plugin_imports_nothing_slow() -> None:
     script = (
         "import sys, pytest; before = set(sys.modules); import rollcall_testkit.plugin;"
         "print(*sorted(set(sys.modules) - before))"

@@ -43,7 +43,7 @@ def connection(empty_database: str) -> Iterator[Postgres]:
         yield opened
 
 
-def test_restore_removes_what_was_added_and_brings_back_what_was_changed_or_removed(
+def test_restore_reverts_inserts_updates_and_deletes(
     connection: Postgres,
 ) -> None:
     before = connection.run(_ROWS)
@@ -62,7 +62,7 @@ def test_restore_removes_what_was_added_and_brings_back_what_was_changed_or_remo
 @pytest.mark.parametrize(
     ("times", "sqlstate", "told"), [(4, DEADLOCK, None), (5, DEADLOCK, DEADLOCK), (1, "40001", "40001")]
 )
-def test_restore_amid_deadlocks_tries_again_and_gives_up_in_the_end(
+def test_restore_with_deadlocks_retries_and_finally_raises(
     connection: Postgres, times: int, sqlstate: str, told: str | None
 ) -> None:
     snapshot = Snapshot(connection)
@@ -76,7 +76,7 @@ def test_restore_amid_deadlocks_tries_again_and_gives_up_in_the_end(
     assert ("parent|3|Bob",) in connection.run(_ROWS) or told is None
 
 
-def test_restore_beside_a_request_under_way_waits_for_it_and_removes_what_it_adds(
+def test_restore_during_a_transaction_waits_and_removes_its_rows(
     connection: Postgres, empty_database: str
 ) -> None:
     before = connection.run(_ROWS)
@@ -91,7 +91,7 @@ def test_restore_beside_a_request_under_way_waits_for_it_and_removes_what_it_add
     assert connection.run(_ROWS) == before
 
 
-def test_run_what_the_server_refuses_raises_and_leaves_the_connection_usable(connection: Postgres) -> None:
+def test_run_with_a_database_error_raises_and_keeps_the_connection_usable(connection: Postgres) -> None:
     with pytest.raises(PostgresError, match='42P01: relation "nowhere" does not exist'):
         connection.run("INSERT INTO parents VALUES (4, 'Eve'); SELECT * FROM nowhere")
     assert connection.run("SELECT count(*) FROM parents") == [("2",)]

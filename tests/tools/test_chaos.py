@@ -1,129 +1,136 @@
-"""The judge of the storm has to be able to find something wrong."""
+"""The checker of the chaos test finds every kind of violation, and the client every kind of outcome."""
 
+import asyncio
 from pathlib import Path
 
 import pytest
 
-from harness.http_client import _answer_of
-from tools.chaos.checker import Found, judge
-from tools.chaos.history import Entry, History, Outcome
+from harness.http_client import Outcome, ServiceClient
+from harness.service_process import free_port
+from tools.chaos.checker import State, check
+from tools.chaos.generator import NO_FAULT
+from tools.chaos.history import Entry, History
 
-OK, REFUSED, UNKNOWN = Outcome
+OK, REJECTED, UNKNOWN = Outcome
+Writes = list[tuple[str, str, Outcome]]
 CREATED = ("create", "ada", OK)
 
 
-def verdict_of(tmp_path: Path, told: list[tuple[str, str, Outcome]], found: Found) -> tuple[int, int]:
-    """Count what is lost and what is half-written, when clients were told this and this was found."""
-    with History(tmp_path / "journal") as history:
-        for kind, mark, outcome in told:
-            history.write(Entry(kind, "ada", mark, outcome, "", 0.1, "calm"))
-        verdict = judge(history, found)
-    return len(verdict.lost), len(verdict.half_written)
+def violations(tmp_path: Path, writes: Writes, state: State) -> tuple[int, int]:
+    """Return how many writes are lost and how many half-written, given these outcomes and this state."""
+    with History(tmp_path / "history") as history:
+        for kind, value, outcome in writes:
+            history.write(Entry(kind, "ada", value, outcome, "", 0.1, NO_FAULT))
+        result = check(history, state)
+    return len(result.lost), len(result.half_written)
 
 
-def found(
+def state_with(
     name: str | None, *, times: int = 1, sessions: tuple[str, ...] = (), created: int = 1, **events: int
-) -> Found:
-    """What stands in the database of the account ada."""
-    there = Found()
+) -> State:
+    """Return a state in which the account ada has a name, sessions and events."""
+    state = State()
     if name is not None:
-        there.users["ada"] = [("id", name)] * times
-    there.sessions["id"] = set(sessions)
+        state.users["ada"] = [("id", name)] * times
+    state.sessions["id"] = set(sessions)
     if created:
-        there.events["id", "user.created"] = created
+        state.events["id", "user.created"] = created
     for action, count in events.items():
-        there.events["id", action.replace("_", ".")] = count
-    return there
+        state.events["id", action.replace("_", ".")] = count
+    return state
 
 
 RENAMED = [CREATED, ("rename", "b", OK)]
-MAYBE_RENAMED = [CREATED, ("rename", "b", UNKNOWN)]
+PERHAPS_RENAMED = [CREATED, ("rename", "b", UNKNOWN)]
 DELETED = [CREATED, ("delete", "", OK)]
 LOGGED_IN = [CREATED, ("log_in", "s1", OK)]
-RACED = [("race", "a", OK), ("race", "b", REFUSED)]
+RACED = [("race", "a", OK), ("race", "b", REJECTED)]
 
 
 @pytest.mark.parametrize(
-    ("told", "there"),
+    ("writes", "state"),
     [
-        ([CREATED], found("ada")),
-        ([("create", "ada", UNKNOWN)], found("ada")),
-        ([("create", "ada", UNKNOWN)], found(None, created=0)),
-        ([("create", "ada", REFUSED)], found(None, created=0)),
-        (RENAMED, found("b", user_updated=1)),
-        (MAYBE_RENAMED, found("ada")),
-        (MAYBE_RENAMED, found("b", user_updated=1)),
-        (DELETED, found(None, user_deleted=1)),
-        (LOGGED_IN, found("ada", sessions=("s1",), login_succeeded=1)),
-        ([*LOGGED_IN, ("log_out", "s1", OK)], found("ada", login_succeeded=1, session_ended=1)),
-        (RACED, found("a")),
+        ([CREATED], state_with("ada")),
+        ([("create", "ada", UNKNOWN)], state_with("ada")),
+        ([("create", "ada", UNKNOWN)], state_with(None, created=0)),
+        ([("create", "ada", REJECTED)], state_with(None, created=0)),
+        (RENAMED, state_with("b", user_updated=1)),
+        (PERHAPS_RENAMED, state_with("ada")),
+        (PERHAPS_RENAMED, state_with("b", user_updated=1)),
+        (DELETED, state_with(None, user_deleted=1)),
+        (LOGGED_IN, state_with("ada", sessions=("s1",), login_succeeded=1)),
+        ([*LOGGED_IN, ("log_out", "s1", OK)], state_with("ada", login_succeeded=1, session_ended=1)),
+        (RACED, state_with("a")),
     ],
 )
-def test_judge_what_agrees_finds_nothing(
-    tmp_path: Path, told: list[tuple[str, str, Outcome]], there: Found
-) -> None:
-    assert verdict_of(tmp_path, told, there) == (0, 0)
+def test_check_consistent_state_finds_no_violation(tmp_path: Path, writes: Writes, state: State) -> None:
+    assert violations(tmp_path, writes, state) == (0, 0)
 
 
 @pytest.mark.parametrize(
-    ("told", "there"),
+    ("writes", "state"),
     [
-        ([CREATED], found(None, created=0)),
-        ([CREATED], found("ada", times=2)),
-        ([("create", "ada", REFUSED)], found("ada")),
-        (RENAMED, found("ada", user_updated=1)),
-        ([CREATED, ("rename", "b", REFUSED)], found("b")),
-        (MAYBE_RENAMED, found("c")),
-        (DELETED, found("ada")),
-        (LOGGED_IN, found("ada")),
-        ([*LOGGED_IN, ("log_out", "s1", OK)], found("ada", sessions=("s1",), login_succeeded=1)),
-        ([CREATED, ("impossible", "x", REFUSED)], found("x")),
-        ([("race", "a", OK), ("race", "b", OK)], found("a")),
-        (RACED, found("b")),
+        ([CREATED], state_with(None, created=0)),
+        ([CREATED], state_with("ada", times=2)),
+        ([("create", "ada", REJECTED)], state_with("ada")),
+        (RENAMED, state_with("ada", user_updated=1)),
+        ([CREATED, ("rename", "b", REJECTED)], state_with("b")),
+        (PERHAPS_RENAMED, state_with("c")),
+        (DELETED, state_with("ada")),
+        (LOGGED_IN, state_with("ada")),
+        ([*LOGGED_IN, ("log_out", "s1", OK)], state_with("ada", sessions=("s1",), login_succeeded=1)),
+        ([CREATED, ("invalid", "x", REJECTED)], state_with("x")),
+        ([("race", "a", OK), ("race", "b", OK)], state_with("a")),
+        (RACED, state_with("b")),
     ],
 )
-def test_judge_what_was_lost_finds_it(
-    tmp_path: Path, told: list[tuple[str, str, Outcome]], there: Found
-) -> None:
-    assert verdict_of(tmp_path, told, there)[0] > 0
+def test_check_lost_write_finds_it(tmp_path: Path, writes: Writes, state: State) -> None:
+    assert violations(tmp_path, writes, state)[0] > 0
 
 
 @pytest.mark.parametrize(
-    ("told", "there"),
+    ("writes", "state"),
     [
-        ([CREATED], found("ada", created=0)),
-        ([CREATED], found("ada", created=2)),
-        ([("create", "ada", UNKNOWN)], found(None, created=1)),
-        (RENAMED, found("b")),
-        (DELETED, found(None)),
-        (LOGGED_IN, found("ada", sessions=("s1",))),
+        ([CREATED], state_with("ada", created=0)),
+        ([CREATED], state_with("ada", created=2)),
+        ([("create", "ada", UNKNOWN)], state_with(None, created=1)),
+        (RENAMED, state_with("b")),
+        (DELETED, state_with(None)),
+        (LOGGED_IN, state_with("ada", sessions=("s1",))),
     ],
 )
-def test_judge_what_was_written_by_half_finds_it(
-    tmp_path: Path, told: list[tuple[str, str, Outcome]], there: Found
-) -> None:
-    assert verdict_of(tmp_path, told, there)[1] > 0
+def test_check_half_written_write_finds_it(tmp_path: Path, writes: Writes, state: State) -> None:
+    assert violations(tmp_path, writes, state)[1] > 0
+
+
+def response(status: str, body: bytes, length: int | None = None) -> bytes:
+    return f"HTTP/1.1 {status}\r\ncontent-length: {length or len(body)}\r\n\r\n".encode() + body
 
 
 @pytest.mark.parametrize(
     ("raw", "outcome"),
     [
         (b"", UNKNOWN),
-        (b"HTTP/1.1 201 Created\r\ncontent-length: 2\r\n\r\n{", UNKNOWN),
-        (b"HTTP/1.1 201 Created\r\ncontent-length: 2\r\n\r\n{}", OK),
+        (response("201 Created", b"{", length=2), UNKNOWN),
+        (response("201 Created", b"{}"), OK),
         (b"HTTP/1.1 204 No Content\r\nx: y\r\n\r\n", OK),
-        (b'HTTP/1.1 409 Conflict\r\ncontent-length: 12\r\n\r\n{"code": "x"}'.replace(b"12", b"13"), REFUSED),
-        (
-            b"HTTP/1.1 503 Service Unavailable\r\ncontent-length: 31\r\n\r\n"
-            + b'{"code":"database_unavailable"}',
-            REFUSED,
-        ),
-        (
-            b"HTTP/1.1 503 Service Unavailable\r\ncontent-length: 26\r\n\r\n" + b'{"code":"outcome_unknown"}',
-            UNKNOWN,
-        ),
-        (b'HTTP/1.1 500 Error\r\ncontent-length: 25\r\n\r\n{"code":"internal_error"}', UNKNOWN),
+        (response("409 Conflict", b'{"code": "x"}'), REJECTED),
+        (response("503 Service Unavailable", b'{"code":"database_unavailable"}'), REJECTED),
+        (response("503 Service Unavailable", b'{"code":"outcome_unknown"}'), UNKNOWN),
+        (response("500 Error", b'{"code":"internal_error"}'), UNKNOWN),
     ],
 )
-def test_answer_of_what_came_back_tells_what_it_promises(raw: bytes, outcome: Outcome) -> None:
-    assert _answer_of(raw, 0.1).outcome is outcome
+async def test_request_with_this_response_has_this_outcome(raw: bytes, outcome: Outcome) -> None:
+    async def respond(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(raw)
+        writer.close()
+
+    async with await asyncio.start_server(respond, "127.0.0.1", 0) as server:
+        result = await ServiceClient(server.sockets[0].getsockname()[1]).request("GET", "/")
+    assert result.outcome is outcome
+
+
+async def test_request_without_a_listener_is_rejected() -> None:
+    result = await ServiceClient(free_port()).request("GET", "/")
+    assert (result.outcome, result.status) == (REJECTED, 0)

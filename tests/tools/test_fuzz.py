@@ -1,12 +1,12 @@
-"""What schemathesis makes of the document gets documented answers; `make fuzz` goes on for longer."""
+"""Requests that schemathesis generates get documented responses; `make fuzz` takes longer."""
 
 import asyncio
 from asyncio.subprocess import PIPE, STDOUT
 
 from service.domain.keys import Scope
-from tests.support.api import Api, Running
+from tests.support.api import Api, RunningService
 from tests.support.servers import listening
-from tools.fuzz import ROLES, command, environment
+from tools.fuzz import ROLES, schemathesis_command, schemathesis_environment
 
 FEW = ("--phases", "fuzzing,stateful", "--max-examples", "4", "--generation-deterministic", "--no-shrink")
 
@@ -21,16 +21,18 @@ async def tokens_of(api: Api) -> dict[str, list[str]]:
     return {**sessions, "key": [await api.key(*Scope)]}
 
 
-async def test_fuzz_in_every_role_meets_only_documented_answers(api: Api, running: Running) -> None:
+async def test_fuzz_in_every_role_gets_only_documented_responses(api: Api, running: RunningService) -> None:
     tokens = await tokens_of(api)
     assert set(tokens) == set(ROLES)
 
-    async with listening(running) as (host, port):
-        url = f"http://{host}:{port}"
+    async with listening(running) as server:
 
         async def fuzz(role: str) -> tuple[int, str]:
             process = await asyncio.create_subprocess_exec(
-                *command(url, role, *FEW), env=environment(tokens[role]), stdout=PIPE, stderr=STDOUT
+                *schemathesis_command(server.url, role, *FEW),
+                env=schemathesis_environment(tokens[role]),
+                stdout=PIPE,
+                stderr=STDOUT,
             )
             output, _ = await process.communicate()
             return process.returncode or 0, output.decode()

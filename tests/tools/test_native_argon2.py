@@ -31,7 +31,7 @@ def installed(commands: list[list[str]]) -> list[list[str]]:
     return [command for command in commands if "--force-reinstall" in command]
 
 
-def test_replace_builds_from_the_pinned_sources_and_installs_what_it_tried(
+def test_replace_builds_the_pinned_sources_and_installs_the_verified_wheel(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     commands = record(monkeypatch, lambda *_: False)
@@ -41,14 +41,14 @@ def test_replace_builds_from_the_pinned_sources_and_installs_what_it_tried(
     assert [command[-1].endswith("built.whl") for command in installed(commands)] == [True]
 
 
-def test_replace_without_a_compiler_says_so_and_installs_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_replace_without_a_compiler_reports_it_and_installs_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     commands = record(monkeypatch, lambda command, _: "wheel" in command)
     with pytest.raises(SystemExit, match="C compiler"):
         tool.main()
     assert installed(commands) == []
 
 
-def test_replace_by_what_does_not_verify_installs_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_replace_with_a_build_that_does_not_verify_installs_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     commands = record(monkeypatch, lambda _, environment: "PYTHONPATH" in environment)
     monkeypatch.delenv("PYTHONPATH", raising=False)
     with pytest.raises(SystemExit, match="does not verify"):
@@ -65,7 +65,7 @@ def test_undo_installs_the_pinned_wheel(monkeypatch: pytest.MonkeyPatch) -> None
     ]
 
 
-def test_pin_names_the_locked_version_with_its_hashes_alone(tmp_path: Path) -> None:
+def test_pinned_contains_only_the_locked_version_and_its_hashes(tmp_path: Path) -> None:
     tool.pinned(tmp_path)
     first, *hashes = (tmp_path / "pinned.txt").read_text().splitlines()
     assert first.startswith("argon2-cffi-bindings==")

@@ -1,10 +1,10 @@
-"""The verdict of the timing proof, on made-up times. What is measured is not asserted in tests."""
+"""The verdict of the timing proof on generated times. Tests do not assert what is measured."""
 
 import random
 
 import pytest
 
-from tools.timing_proof import REFERENCE, mann_whitney, report, tail_chance
+from tools.timing_proof import REFERENCE, p_value, report, tail_p_value
 
 
 def times(count: int, *, seed: int, shift_ms: float = 0.0, slow_share: float = 0.0) -> list[float]:
@@ -16,7 +16,7 @@ def times(count: int, *, seed: int, shift_ms: float = 0.0, slow_share: float = 0
 
 
 @pytest.mark.parametrize(
-    ("other", "told"),
+    ("other", "distinguishable"),
     [
         (times(300, seed=2), []),
         (times(300, seed=2, shift_ms=3), []),
@@ -26,14 +26,14 @@ def times(count: int, *, seed: int, shift_ms: float = 0.0, slow_share: float = 0
         (times(5, seed=2, shift_ms=6)[:1] + times(4, seed=3), []),
     ],
 )
-def test_report_tells_a_kind_that_is_too_far_from_a_wrong_password(
-    capsys: pytest.CaptureFixture[str], other: list[float], told: list[str]
+def test_report_returns_kinds_too_far_from_a_wrong_password(
+    capsys: pytest.CaptureFixture[str], other: list[float], distinguishable: list[str]
 ) -> None:
-    assert report("idle", {REFERENCE: times(300, seed=1), "unknown": other}) == told
-    assert ("DIFFERS" in capsys.readouterr().out) == bool(told)
+    assert report("idle", {REFERENCE: times(300, seed=1), "unknown": other}) == distinguishable
+    assert ("DIFFERS" in capsys.readouterr().out) == bool(distinguishable)
 
 
-def test_chance_is_high_for_one_source_and_low_for_two() -> None:
-    one, same, another = times(300, seed=1), times(300, seed=2), times(300, seed=3, shift_ms=2)
-    assert mann_whitney(one, same) > 0.01 > 0.0001 > mann_whitney(one, another)
-    assert tail_chance(one, same) > 0.01 > 0.0001 > tail_chance(times(300, seed=4, slow_share=0.3), one)
+def test_p_value_is_high_for_one_distribution_and_low_for_two() -> None:
+    one, same, other = times(300, seed=1), times(300, seed=2), times(300, seed=3, shift_ms=2)
+    assert p_value(one, same) > 0.01 > 0.0001 > p_value(one, other)
+    assert tail_p_value(one, same) > 0.01 > 0.0001 > tail_p_value(times(300, seed=4, slow_share=0.3), one)

@@ -1,1 +1,1 @@
-"""The storm: faults at random under load, and the proof that nothing acknowledged is lost."""
+"""The chaos test: random faults under load, and the check that nothing acknowledged is lost."""

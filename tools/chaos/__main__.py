@@ -1,6 +1,6 @@
 """`python -m tools.chaos` is `make chaos`."""
 
-from tools.chaos.command import storm
+from tools.chaos.command import chaos
 
 if __name__ == "__main__":
-    storm()
+    chaos()

@@ -1,43 +1,36 @@
-"""`storm`: the proof under faults."""
+"""The command of the chaos test."""
 
 import asyncio
 import random
 import signal
 import sys
 from collections.abc import Iterator
-from functools import partial
 from time import monotonic
+from typing import Final
 
 import click
 from rich.console import Console
 from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
-from service.domain.callers import OPERATOR
-from service.domain.events import AuditContext
-from service.domain.keys import Scope
-from service.services import Services, run_with_services
-from service.usecases.keys import create_key
-from settings import Settings
-from tools.chaos.checker import Finding, judge, look
-from tools.chaos.environment import Stage
-from tools.chaos.generator import Load
+from tools.chaos.checker import Violation, check, read_state
+from tools.chaos.environment import ChaosEnvironment, chaos_environment
+from tools.chaos.generator import NO_FAULT, Workload
 from tools.chaos.history import History
 from tools.chaos.nemesis import FAULTS, FaultContext, InvariantViolated
-from tools.chaos.report import Log, is_clean, print_report
+from tools.chaos.report import FaultLog, Report
 
-_RECOVERS_WITHIN_S = 30.0
-_CALM = "calm"
-_WIDTH = 130
+_MAX_RECOVERY_S: Final = 30.0
+_WIDTH: Final = 130
 
 
-@click.command()
+@click.command("chaos")
 @click.option("--minutes", type=click.FloatRange(0.1, 600), default=2.0, show_default=True)
-@click.option("--seed", type=int, help="Repeat the order of the faults of an earlier storm.")
-def storm(minutes: float, seed: int | None) -> None:
-    """Break everything at random under load, and prove that nothing acknowledged is lost.
+@click.option("--seed", type=int, help="Repeat the order of the faults of an earlier run.")
+def chaos(minutes: float, seed: int | None) -> None:
+    """Inject faults at random under load, and prove that nothing acknowledged is lost.
 
-    Runs a PostgreSQL and a service of its own on this machine; what you run is left alone. Ctrl-C ends the
-    storm early, with its report.
+    Runs its own PostgreSQL and service on this machine; yours are not touched. Ctrl-C ends the run early,
+    with its report.
     """
     chosen = random.SystemRandom().randrange(10**6) if seed is None else seed
     console = Console() if sys.stdout.isatty() else Console(width=_WIDTH)
@@ -50,86 +43,74 @@ async def _run(seconds: float, seed: int, console: Console) -> bool:
     stop = asyncio.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
-    rng = random.Random(seed)  # noqa: S311 - to be repeated
-    async with Stage() as stage:
-        with History(stage.directory / "journal") as history:
-            key = await asyncio.to_thread(_make_key, stage.dsn)
-            sky = FaultContext(stage, Load(stage.port, key, history, seed), rng)
-            log = Log()
-            await _break(sky, log, seconds, stop, console)
-            verdict = judge(history, await look(stage.engine))
-        leaks = stage.leaks()
-        print_report(console, log, sky.load, verdict, leaks)
-    if is_clean(log, sky.load, verdict, leaks):
-        stage.remove()
-        return True
-    console.print(f"Journal and logs are kept in {stage.directory}")
-    return False
+    async with chaos_environment() as environment:
+        report = await _inject_and_check(environment, seconds, seed, stop, console)
+    report.print(console)
+    if report.is_clean():
+        environment.remove()
+    else:
+        console.print(f"History and logs are kept in {environment.directory}")
+    return report.is_clean()
 
 
-async def _break(sky: FaultContext, log: Log, seconds: float, stop: asyncio.Event, console: Console) -> None:
-    """Let one fault follow the other until the time is over; then let everything come to rest."""
+async def _inject_and_check(
+    environment: ChaosEnvironment, seconds: float, seed: int, stop: asyncio.Event, console: Console
+) -> Report:
+    with History(environment.directory / "history") as history:
+        workload = Workload(environment.service.port, await environment.create_key(), history, seed)
+        context = FaultContext(environment, workload, random.Random(seed))  # noqa: S311 - to be repeated
+        log = FaultLog()
+        await _inject_faults(context, log, seconds, stop, console)
+        result = check(history, await read_state(environment.database))
+    return Report(log, workload, result, environment.leaks())
+
+
+async def _inject_faults(
+    context: FaultContext, log: FaultLog, seconds: float, stop: asyncio.Event, console: Console
+) -> None:
+    """Inject one fault after the other until time is up; then stop clients and service."""
     ends_at = monotonic() + seconds
-    sky.load.start()
-    with Progress(
-        SpinnerColumn(),
-        TimeElapsedColumn(),
-        TextColumn("{task.description}"),
-        console=console,
-        transient=True,
-    ) as progress:
-        line = progress.add_task(_CALM)
-        for name in _names(sky.rng):
-            progress.update(line, description=f"{sky.load.acknowledged} acknowledged · {name}")
+    workload = context.workload
+    workload.start()
+    columns = (SpinnerColumn(), TimeElapsedColumn(), TextColumn("{task.description}"))
+    with Progress(*columns, console=console, transient=True) as progress:
+        line = progress.add_task(NO_FAULT)
+        for name in _shuffled_faults(context.rng):
+            progress.update(line, description=f"{workload.acknowledged} acknowledged · {name}")
             if not console.is_terminal:
                 console.print(f"{max(0, ends_at - monotonic()):4.0f} s left, {name}")
-            await _let_break(name, sky, log)
-            sky.load.raise_if_ended()
+            await _inject(name, context, log)
+            workload.raise_if_ended()
             if stop.is_set() or monotonic() > ends_at:
                 break
-    await sky.load.stop()
-    if status := await sky.stage.stop_service():
-        log.broken.append(Finding(_CALM, f"the service ended with status {status}"))
+    await workload.stop()
+    if status := await context.environment.stop_service():
+        log.violations.append(Violation(NO_FAULT, f"the service ended with status {status}"))
 
 
-async def _let_break(name: str, sky: FaultContext, log: Log) -> None:
+async def _inject(name: str, context: FaultContext, log: FaultLog) -> None:
+    """Inject a fault, and measure the time until a write succeeds again."""
     _, fault = FAULTS[name]
     log.rounds[name] += 1
-    sky.load.fault = name
+    context.workload.fault = name
     try:
-        await fault(sky)
-        healed_at = monotonic()
-        async with asyncio.timeout(_RECOVERS_WITHIN_S):
-            recovered_at = await sky.load.until_a_write_begun_after(healed_at)
-        log.recoveries_s[name].append(recovered_at - healed_at)
+        await fault(context)
+        ended_at = monotonic()
+        async with asyncio.timeout(_MAX_RECOVERY_S):
+            recovered_at = await context.workload.wait_for_write_started_after(ended_at)
+        log.recoveries_s[name].append(recovered_at - ended_at)
     except InvariantViolated as error:
-        log.broken.append(Finding(name, str(error)))
+        log.violations.append(Violation(name, str(error)))
     except TimeoutError:
-        log.broken.append(Finding(name, f"no write was acknowledged within {_RECOVERS_WITHIN_S:.0f} s"))
-    sky.load.fault = _CALM
-    await sky.stage.until_complete()
-    await sky.for_a_while(0.2, 1)
+        log.violations.append(Violation(name, f"no write was acknowledged within {_MAX_RECOVERY_S:.0f} s"))
+    context.workload.fault = NO_FAULT
+    await context.environment.workers.wait_until_complete()
+    await context.sleep(0.2, 1)
 
 
-def _names(rng: random.Random) -> Iterator[str]:
-    """Give every fault as often as it is to come, in another order each time round."""
-    bag = [name for name, (times, _) in FAULTS.items() for _ in range(times)]
+def _shuffled_faults(rng: random.Random) -> Iterator[str]:
+    """Yield all faults, round after round, each as often as it occurs in a round."""
+    names = [name for name, (times, _) in FAULTS.items() for _ in range(times)]
     while True:
-        rng.shuffle(bag)
-        yield from bag
-
-
-def _make_key(dsn: str) -> str:
-    make = partial(
-        create_key,
-        name="storm",
-        scopes=(Scope.USERS_READ, Scope.USERS_WRITE),
-        expires_at=None,
-        context=AuditContext(OPERATOR),
-    )
-
-    async def work(service: Services) -> str:
-        token, _ = await service.uow().run(make)
-        return token.value
-
-    return run_with_services(Settings(), dsn, work)
+        rng.shuffle(names)
+        yield from names

@@ -1,4 +1,4 @@
-"""Clients that write all the time, each to accounts of its own, and note what they were told."""
+"""Clients that write all the time, each to accounts of its own, and record what they are told."""
 
 import asyncio
 import random
@@ -6,17 +6,18 @@ from collections import Counter, defaultdict
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from time import monotonic
-from typing import Any
+from typing import Final
 
-from harness.http_client import Answer, Client
-from tools.chaos.history import Entry, History, Outcome
+from harness.http_client import Outcome, Result, ServiceClient
+from tools.chaos.history import Entry, History
 
-PASSWORD = "storm canary password"
-CLIENTS = 16
-_LONGEST_PAUSE_S = 0.08
-_PAUSE_AFTER_NO_S = 0.1
-_MOST_ACCOUNTS = 20
-_TRIES_TO_LEARN = 200
+NO_FAULT: Final = "no fault"
+PASSWORD: Final = "chaos canary password"
+CLIENTS: Final = 16
+_MAX_PAUSE_S: Final = 0.08
+_PAUSE_AFTER_FAILURE_S: Final = 0.1
+_MAX_ACCOUNTS: Final = 20
+_MAX_REPEATS: Final = 200
 
 
 @dataclass
@@ -27,95 +28,100 @@ class Account:
     id: str = ""
     name: str = ""
     sessions: dict[str, str] = field(default_factory=dict)
-    """Tokens of sessions by their id."""
+    """Tokens by session id."""
 
 
-class Load:
-    """The clients together, and what their requests came to."""
+class Workload:
+    """All clients, with counts of what their requests came to."""
 
     def __init__(self, port: int, key: str, history: History, seed: int) -> None:
         self.port = port
         self.key = key
-        self.fault = "calm"
-        self.counts: Counter[tuple[str, str]] = Counter()
+        self.fault = NO_FAULT
+        self.counts: Counter[tuple[str, Outcome]] = Counter()
         """Requests by fault and outcome."""
         self.longest_s: defaultdict[str, float] = defaultdict(float)
         self.wrong_reads = 0
-        self._journal = history
+        self._history = history
         self._seed = seed
-        self._last_ok = asyncio.Condition()
-        self._last_ok_began_at = 0.0
+        self._acknowledged = asyncio.Condition()
+        self._last_started_at = 0.0
+        """The start of the latest request that was acknowledged."""
         self._tasks: list[asyncio.Task[None]] = []
 
     @property
     def acknowledged(self) -> int:
-        """How many writes were acknowledged."""
-        return sum(count for (_, outcome), count in self.counts.items() if outcome == Outcome.OK)
+        """The number of requests that were acknowledged."""
+        return sum(count for (_, outcome), count in self.counts.items() if outcome is Outcome.OK)
 
     def start(self) -> None:
-        """Let the clients begin."""
+        """Start the clients."""
         self._tasks = [
-            asyncio.create_task(StormClient(self, number, random.Random(f"{self._seed}/{number}")).run())  # noqa: S311
+            asyncio.create_task(_Client(self, number, random.Random(f"{self._seed}/{number}")).run())  # noqa: S311
             for number in range(CLIENTS)
         ]
 
     async def stop(self) -> None:
-        """Let every client finish what it is doing."""
+        """Have every client finish its request, then end.
+
+        Raises: what a client has raised.
+        """
         for task in self._tasks:
             task.cancel()
         for result in await asyncio.gather(*self._tasks, return_exceptions=True):
             if isinstance(result, Exception):
                 raise result
 
-    async def until_a_write_begun_after(self, moment: float) -> float:
-        """Wait for the acknowledgement of a write that was begun after a moment; give when it came."""
-        async with self._last_ok:
-            await self._last_ok.wait_for(lambda: self._last_ok_began_at >= moment)
+    async def wait_for_write_started_after(self, moment: float) -> float:
+        """Wait until a write that started after a moment is acknowledged; return the time of that."""
+        async with self._acknowledged:
+            await self._acknowledged.wait_for(lambda: self._last_started_at >= moment)
         return monotonic()
 
     def raise_if_ended(self) -> None:
-        """Fail when a client has failed."""
+        """Raise what a client has raised."""
         for task in self._tasks:
             if task.done():
                 task.result()
 
-    async def print_status(self, kind: str, subject: str, mark: str, fault: str, answer: Answer) -> None:
-        """Write down what a client was told."""
-        self.see(fault, answer)
-        await self._journal.add(
-            Entry(kind, subject, mark, answer.outcome, answer.word, round(answer.seconds, 3), fault)
+    async def record(self, kind: str, login_id: str, value: str, fault: str, result: Result) -> None:
+        """Count a write, and add it to the history."""
+        self.count(fault, result)
+        await self._history.add(
+            Entry(kind, login_id, value, result.outcome, result.summary, round(result.seconds, 3), fault)
         )
-        if answer.outcome is Outcome.OK:
-            self._last_ok_began_at = max(self._last_ok_began_at, monotonic() - answer.seconds)
-            async with self._last_ok:
-                self._last_ok.notify_all()
+        if result.outcome is Outcome.OK:
+            self._last_started_at = max(self._last_started_at, monotonic() - result.seconds)
+            async with self._acknowledged:
+                self._acknowledged.notify_all()
 
-    def see(self, fault: str, answer: Answer) -> None:
+    def count(self, fault: str, result: Result) -> None:
         """Count a request."""
-        self.counts[fault, answer.outcome] += 1
-        self.longest_s[fault] = max(self.longest_s[fault], answer.seconds)
+        self.counts[fault, result.outcome] += 1
+        self.longest_s[fault] = max(self.longest_s[fault], result.seconds)
 
 
-class StormClient:
-    """One client. It asks one thing at a time, and leaves an account whose state it does not know."""
+class _Client:
+    """A client with one request at a time. It abandons an account whose state it does not know."""
 
-    def __init__(self, load: Load, number: int, rng: random.Random) -> None:
-        self._load = load
+    def __init__(self, workload: Workload, number: int, rng: random.Random) -> None:
+        self._workload = workload
         self._rng = rng
         self._name = f"c{number}"
-        self._client = Client(load.port, load.key, f"10.0.{number // 250}.{number % 250 + 1}")
-        self._count = 0
+        address = f"10.0.{number // 250}.{number % 250 + 1}"
+        self._http = ServiceClient(workload.port, workload.key, address)
+        self._names = 0
         self._accounts: list[Account] = []
 
     async def run(self) -> None:
-        """Write until cancelled; what is under way is finished and noted first."""
+        """Work until cancelled; a request in flight is finished and recorded first."""
         steps: list[tuple[int, Callable[[], Awaitable[bool]]]] = [
             (8, self._create),
             (10, self._rename),
             (4, self._log_in),
             (3, self._log_out),
             (2, self._delete),
-            (2, self._ask_for_the_impossible),
+            (2, self._send_invalid),
             (3, self._read),
         ]
         weights, choices = zip(*steps, strict=True)
@@ -123,132 +129,119 @@ class StormClient:
             [step] = self._rng.choices(choices, weights)
             work = asyncio.ensure_future(step())
             try:
-                went_well = await asyncio.shield(work)
+                succeeded = await asyncio.shield(work)
             except asyncio.CancelledError:
                 await work
                 raise
-            pause_s = self._rng.uniform(0, _LONGEST_PAUSE_S)
-            await asyncio.sleep(pause_s if went_well else pause_s + _PAUSE_AFTER_NO_S)
+            pause_s = self._rng.uniform(0, _MAX_PAUSE_S)
+            await asyncio.sleep(pause_s if succeeded else pause_s + _PAUSE_AFTER_FAILURE_S)
 
     async def _create(self) -> bool:
-        if len(self._accounts) >= _MOST_ACCOUNTS:
+        if len(self._accounts) >= _MAX_ACCOUNTS:
             return await self._rename()
-        account = Account(self._new_mark())
-        account.name = account.login_id
-        body = {"login_id": account.login_id, "name": account.name, "password": PASSWORD}
-        answer = await self._write(
-            "create", account, account.name, "POST", "/v1/users", body, account.login_id
-        )
-        if answer.outcome is Outcome.UNKNOWN and self._rng.random() < 0.5:
-            answer = await self._learn(account, body)
-        if answer.outcome is Outcome.OK:
-            account.id = answer.body["id"]
+        name = self._new_name()
+        account = Account(login_id=name, name=name)
+        result = await self._send_creation(account)
+        if result.outcome is Outcome.UNKNOWN and self._rng.random() < 0.5:
+            result = await self._repeat_creation(account)
+        if result.outcome is Outcome.OK:
+            account.id = result.body["id"]
             self._accounts.append(account)
-        return answer.outcome is Outcome.OK
+        return result.outcome is Outcome.OK
 
-    async def _learn(self, account: Account, body: dict[str, str]) -> Answer:
-        """Ask again with the same idempotency key until the answer is certain."""
-        for _ in range(_TRIES_TO_LEARN):
-            await asyncio.sleep(_PAUSE_AFTER_NO_S)
-            answer = await self._write(
-                "create", account, account.name, "POST", "/v1/users", body, account.login_id
-            )
-            if answer.outcome is Outcome.OK:
+    async def _repeat_creation(self, account: Account) -> Result:
+        """Repeat a creation with its idempotency key until the outcome is known."""
+        for _ in range(_MAX_REPEATS):
+            await asyncio.sleep(_PAUSE_AFTER_FAILURE_S)
+            result = await self._send_creation(account)
+            if result.outcome is Outcome.OK:
                 break
-        return answer
+        return result
+
+    async def _send_creation(self, account: Account) -> Result:
+        fault = self._workload.fault
+        body = {"login_id": account.login_id, "name": account.name, "password": PASSWORD}
+        result = await self._http.request("POST", "/v1/users", body, idempotency_key=account.login_id)
+        return await self._record("create", account, account.name, fault, result)
 
     async def _rename(self) -> bool:
-        if (account := self._any()) is None:
+        if (account := self._any_account()) is None:
             return True
-        name = self._new_mark()
-        answer = await self._write(
-            "rename", account, name, "PATCH", f"/v1/users/{account.id}", {"name": name}
-        )
-        if answer.outcome is Outcome.OK:
+        name, fault = self._new_name(), self._workload.fault
+        result = await self._http.request("PATCH", f"/v1/users/{account.id}", {"name": name})
+        await self._record("rename", account, name, fault, result)
+        if result.outcome is Outcome.OK:
             account.name = name
-        return answer.outcome is Outcome.OK
+        return result.outcome is Outcome.OK
 
     async def _delete(self) -> bool:
-        if (account := self._any()) is None:
+        if (account := self._any_account()) is None:
             return True
-        answer = await self._write("delete", account, "", "DELETE", f"/v1/users/{account.id}")
-        if answer.outcome is Outcome.OK:
+        fault = self._workload.fault
+        result = await self._http.request("DELETE", f"/v1/users/{account.id}")
+        await self._record("delete", account, "", fault, result)
+        if result.outcome is Outcome.OK:
             self._accounts.remove(account)
-        return answer.outcome is Outcome.OK
+        return result.outcome is Outcome.OK
 
     async def _log_in(self) -> bool:
-        if (account := self._any()) is None:
+        if (account := self._any_account()) is None:
             return True
-        fault = self._load.fault
+        fault = self._workload.fault
         body = {"login_id": account.login_id, "password": PASSWORD}
-        answer = await self._client.request("POST", "/v1/sessions", body)
-        session_id = answer.body["session"]["id"] if answer.outcome is Outcome.OK else ""
-        await self._note("log_in", account, session_id, fault, answer)
+        result = await self._http.request("POST", "/v1/sessions", body)
+        session_id = result.body["session"]["id"] if result.outcome is Outcome.OK else ""
+        await self._record("log_in", account, session_id, fault, result)
         if session_id:
-            account.sessions[session_id] = answer.body["token"]
-        return answer.outcome is Outcome.OK
+            account.sessions[session_id] = result.body["token"]
+        return result.outcome is Outcome.OK
 
     async def _log_out(self) -> bool:
-        account = self._any()
+        account = self._any_account()
         if account is None or not account.sessions:
             return True
         session_id, token = account.sessions.popitem()
-        fault = self._load.fault
-        answer = await self._client.request("DELETE", "/v1/sessions/current", token=token)
-        await self._note("log_out", account, session_id, fault, answer)
-        if answer.outcome is Outcome.REFUSED:
+        fault = self._workload.fault
+        result = await self._http.request("DELETE", "/v1/sessions/current", token=token)
+        await self._record("log_out", account, session_id, fault, result)
+        if result.outcome is Outcome.REJECTED:
             account.sessions[session_id] = token
-        return answer.outcome is Outcome.OK
+        return result.outcome is Outcome.OK
 
-    async def _ask_for_the_impossible(self) -> bool:
-        """Ask for what is refused: a name that is taken, or one that cannot be."""
-        account = self._any()
+    async def _send_invalid(self) -> bool:
+        """Send a creation that must be rejected: with a name that is not allowed, or a login id in use."""
+        account = self._any_account()
         if account is None:
             return True
+        name = self._new_name()
+        body = {"login_id": account.login_id, "name": name}
         if self._rng.random() < 0.5:
-            account = Account(self._new_mark())
-            body = {"login_id": account.login_id, "name": f"{account.login_id}\0"}
-        else:
-            body = {"login_id": account.login_id, "name": self._new_mark()}
-        fault = self._load.fault
-        answer = await self._client.request("POST", "/v1/users", body)
-        await self._load.print_status("impossible", account.login_id, body["name"], fault, answer)
-        return answer.outcome is not Outcome.UNKNOWN
+            body = {"login_id": name, "name": f"{name}\0"}
+        fault = self._workload.fault
+        result = await self._http.request("POST", "/v1/users", body)
+        await self._workload.record("invalid", body["login_id"], body["name"], fault, result)
+        return result.outcome is not Outcome.UNKNOWN
 
     async def _read(self) -> bool:
-        """Read an account, which has to be as its last write left it."""
-        if (account := self._any()) is None:
+        """Read an account, which must be as its last write left it."""
+        if (account := self._any_account()) is None:
             return True
-        fault = self._load.fault
-        answer = await self._client.request("GET", f"/v1/users/{account.id}")
-        self._load.see(fault, answer)
-        if answer.status == 404 or (answer.status == 200 and answer.body["name"] != account.name):
-            self._load.wrong_reads += 1
-        return answer.outcome is Outcome.OK
+        fault = self._workload.fault
+        result = await self._http.request("GET", f"/v1/users/{account.id}")
+        self._workload.count(fault, result)
+        if result.status == 404 or (result.status == 200 and result.body["name"] != account.name):
+            self._workload.wrong_reads += 1
+        return result.outcome is Outcome.OK
 
-    async def _write(
-        self,
-        kind: str,
-        account: Account,
-        mark: str,
-        method: str,
-        path: str,
-        body: Any = None,
-        key: str | None = None,
-    ) -> Answer:
-        fault = self._load.fault
-        answer = await self._client.request(method, path, body, key=key)
-        await self._note(kind, account, mark, fault, answer)
-        return answer
-
-    async def _note(self, kind: str, account: Account, mark: str, fault: str, answer: Answer) -> None:
-        if answer.outcome is Outcome.UNKNOWN and account in self._accounts:
+    async def _record(self, kind: str, account: Account, value: str, fault: str, result: Result) -> Result:
+        if result.outcome is Outcome.UNKNOWN and account in self._accounts:
             self._accounts.remove(account)  # the write may still happen, at any time
-        await self._load.print_status(kind, account.login_id, mark, fault, answer)
+        await self._workload.record(kind, account.login_id, value, fault, result)
+        return result
 
-    def _any(self) -> Account | None:
+    def _any_account(self) -> Account | None:
         return self._rng.choice(self._accounts) if self._accounts else None
 
-    def _new_mark(self) -> str:
-        self._count += 1
-        return f"{self._name}-{self._count}"
+    def _new_name(self) -> str:
+        self._names += 1
+        return f"{self._name}-{self._names}"

@@ -1,4 +1,4 @@
-"""What clients were told, flushed to the disk before they go on."""
+"""What clients were told, on the disk before they continue."""
 
 import asyncio
 import json
@@ -6,38 +6,29 @@ import os
 from collections import defaultdict
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
-from enum import StrEnum
 from pathlib import Path
 from typing import Self
 
-
-class Outcome(StrEnum):
-    """What an answer says of the write that was asked for."""
-
-    OK = "ok"
-    REFUSED = "refused"
-    """It promises that nothing was changed."""
-    UNKNOWN = "unknown"
-    """No answer, or one that promises nothing."""
+from harness.http_client import Outcome
 
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """One write: what was asked for, and what came back."""
+    """A write that was requested, and its outcome."""
 
     kind: str
-    subject: str
-    """The login id of the account."""
-    mark: str
-    """The name the account is to have afterwards; of a session, its id."""
+    login_id: str
+    value: str
+    """The name that the account gets, or the id of the session; empty for a deletion."""
     outcome: Outcome
-    answer: str
+    response: str
     seconds: float
     fault: str
+    """The fault during which the request began."""
 
 
 class History:
-    """Entries in a file, one line each. An entry is on the disk when `add` returns."""
+    """Entries in a file, one a line."""
 
     def __init__(self, path: Path) -> None:
         self._file = path.open("a", encoding="utf-8")
@@ -46,7 +37,7 @@ class History:
         self._flushing: asyncio.Task[None] | None = None
 
     async def add(self, entry: Entry) -> None:
-        """Write an entry and flush it; those of the same moment share one flush."""
+        """Append an entry and wait until it is on the disk; concurrent entries share one fsync."""
         self.write(entry)
         done = asyncio.get_running_loop().create_future()
         self._waiting.append(done)
@@ -55,7 +46,7 @@ class History:
         await done
 
     def write(self, entry: Entry) -> None:
-        """Write an entry, which is on the disk when the journal is read or a later `add` returns."""
+        """Append an entry without waiting for the disk."""
         self._file.write(json.dumps(asdict(entry)) + "\n")
 
     async def _flush(self) -> None:
@@ -74,16 +65,16 @@ class History:
         self._file.close()
 
     def entries(self) -> Iterator[Entry]:
-        """Read everything back."""
+        """Read all entries, in order."""
         self._file.flush()
         with self._path.open(encoding="utf-8") as lines:
             for line in lines:
                 fields = json.loads(line)
                 yield Entry(**{**fields, "outcome": Outcome(fields["outcome"])})
 
-    def by_subject(self) -> dict[str, list[Entry]]:
-        """Read everything back, by account and in order."""
+    def by_login_id(self) -> dict[str, list[Entry]]:
+        """Read all entries, in order, by account."""
         found: dict[str, list[Entry]] = defaultdict(list)
         for entry in self.entries():
-            found[entry.subject].append(entry)
+            found[entry.login_id].append(entry)
         return found

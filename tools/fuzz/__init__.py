@@ -1,4 +1,4 @@
-"""Schemathesis against a running service, in three roles; `python -m tools.fuzz` is `make fuzz`."""
+"""Schemathesis on a running service, in three roles; `python -m tools.fuzz` is `make fuzz`."""
 
 import json
 import os
@@ -8,7 +8,7 @@ from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
 
-# Left out where a request would end all tokens of its own role at once; other roles make them.
+# Operations that a role does not call, because one request would end all of its tokens; other roles do.
 ROLES: Mapping[str, Sequence[str]] = {
     "admin": ("log_out", "end_sessions"),
     "user": ("end_sessions", "delete_user"),
@@ -16,8 +16,8 @@ ROLES: Mapping[str, Sequence[str]] = {
 }
 
 
-def command(url: str, role: str, *options: str) -> list[str]:
-    """Give the command that sends requests made from the service's own document, with every check on."""
+def schemathesis_command(url: str, role: str, *options: str) -> list[str]:
+    """Return the command that generates requests from the service's document, with all checks enabled."""
     excluded = [part for id_ in ROLES[role] for part in ("--exclude-operation-id", id_)]
     return [
         *(sys.executable, "-m", "schemathesis.cli", "--config-file", str(HERE / "schemathesis.toml")),
@@ -26,8 +26,8 @@ def command(url: str, role: str, *options: str) -> list[str]:
     ]
 
 
-def environment(tokens: Sequence[str]) -> dict[str, str]:
-    """Give the environment in which the command finds its tokens."""
+def schemathesis_environment(tokens: Sequence[str]) -> dict[str, str]:
+    """Return the environment of the command, with the tokens."""
     return {
         **os.environ,
         "SCHEMATHESIS_HOOKS": "tools.fuzz.hooks",

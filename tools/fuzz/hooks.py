@@ -1,4 +1,4 @@
-"""Loaded by schemathesis: authenticates its requests, with another token as soon as one has ended."""
+"""Hooks of schemathesis: authenticate its requests, with the next token once one has ended."""
 
 import json
 import os
@@ -11,10 +11,10 @@ _tokens: list[str] = json.loads(os.environ["ROLLCALL_FUZZ_TOKENS"])
 
 @schemathesis.auth(refresh_interval=None)
 class Bearer:
-    """Gives the first token that still lives."""
+    """Authenticates with the first token that is still valid."""
 
     def get(self, case: Any, context: Any) -> str:  # noqa: ARG002 - the signature is schemathesis'
-        """Give the token for a request."""
+        """Return the token for a request."""
         return _tokens[0]
 
     def set(self, case: Any, data: str, context: Any) -> None:  # noqa: ARG002 - see above
@@ -24,7 +24,7 @@ class Bearer:
 
 @schemathesis.hook
 def after_call(context: Any, case: Any, response: Any) -> None:  # noqa: ARG001 - see above
-    """Drop a token that a request has ended, so that the next one is not refused for it."""
+    """Drop a token that a request has ended, so that the next request is not rejected for it."""
     sent = response.request.headers.get("Authorization")
     if response.status_code == 401 and sent == f"Bearer {_tokens[0]}" and len(_tokens) > 1:
         del _tokens[0]

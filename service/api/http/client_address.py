@@ -1,4 +1,4 @@
-"""Where a request comes from: its address, and the network that throttles count by.
+"""The client's address, and the network that rate limits count by.
 
 Source: OWASP ASVS 5.0 4.1.3, 15.3.4.
 """
@@ -20,11 +20,11 @@ from litestar.types import HTTPScope
 Networks = tuple[IPv4Network | IPv6Network, ...]
 
 UNKNOWN: Final = "unknown"
-_LONGEST_HOP: Final = 64
+_MAX_HOP_LENGTH: Final = 64
 
 
 def networks_of(texts: Iterable[str]) -> Networks:
-    """Read the networks of trusted proxies, `10.0.0.0/8` or a single address.
+    """Return the networks of trusted proxies: `10.0.0.0/8`, or a single address.
 
     Raises:
         ValueError: one of them is neither.
@@ -33,13 +33,13 @@ def networks_of(texts: Iterable[str]) -> Networks:
 
 
 def resolve_client_ip(scope: HTTPScope, trusted: Networks = ()) -> str | None:
-    """Give the client's address in its canonical form, or None when the connection has none.
+    """Return the client's address in canonical form, or None if the connection has none.
 
-    It is the peer's own, unless the peer is a trusted proxy: then the rightmost hop of `X-Forwarded-For` that
-    is none. When a hop cannot be read as an address, none is believed: the answer is the peer then. A peer
-    without an address speaks through a Unix socket, and counts as a proxy when any is configured.
+    This is the peer's address. If the peer is a trusted proxy, it is the rightmost hop of `X-Forwarded-For`
+    that is not one. If a hop is not an address, the whole header is ignored and the peer is returned. A peer
+    without an address uses a Unix socket, and counts as a proxy if any is configured.
 
-    Source: CVE-2025-59152, CVE-2024-47070 (forwarded addresses believed, or refused with an error).
+    Source: CVE-2025-59152, CVE-2024-47070 (forwarded addresses trusted, or answered with an error).
     """
     peer = scope["client"]
     host = peer[0] if peer else ""
@@ -57,10 +57,10 @@ def resolve_client_ip(scope: HTTPScope, trusted: Networks = ()) -> str | None:
 
 
 @lru_cache(4096)
-def network_of(address: str | None) -> str:
-    """Give the network that stands for a client: the IPv4 address itself, or the /64 around an IPv6 one.
+def rate_limit_prefix(address: str | None) -> str:
+    """Return the network of a client: the IPv4 address itself, or the /64 around an IPv6 address.
 
-    Source: CVE-2026-45364 (one budget for each of the 2^64 addresses everybody has).
+    Source: CVE-2026-45364 (one budget for each of the 2^64 addresses of a client).
     """
     parsed = _parse(address or "")
     if parsed is None:
@@ -70,7 +70,7 @@ def network_of(address: str | None) -> str:
 
 @lru_cache(4096)
 def _parse(text: str) -> IPv4Address | IPv6Address | None:
-    """Read an address; IPv4 in IPv6 becomes IPv4, and a zone is dropped."""
+    """Parse an address. IPv4 mapped into IPv6 becomes IPv4; a zone is dropped."""
     try:
         address = ip_address(text.partition("%")[0])
     except ValueError:
@@ -97,9 +97,9 @@ def _hops_from_the_right(scope: HTTPScope) -> Iterator[str]:
 
 
 def _address_of_hop(hop: str) -> str | None:
-    """Read one hop: an address, or one with a port as some balancers write it."""
+    """Return the address of one hop; some load balancers append a port."""
     text = hop.strip()
-    if len(text) > _LONGEST_HOP:
+    if len(text) > _MAX_HOP_LENGTH:
         return None
     if text.startswith("["):
         text = text[1:].partition("]")[0]

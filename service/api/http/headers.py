@@ -1,7 +1,7 @@
-"""What every request must look like before it is routed.
+"""Header and target rules, checked before routing.
 
-Servers are lenient about framing, each in its own way; routers fold several spellings of a path into one.
-Here every request has one spelling and one meaning, or is refused.
+Servers are lenient about framing, each in its own way; routers accept several spellings of a path. Here a
+request has one spelling and one meaning, or is rejected.
 """
 
 import re
@@ -12,7 +12,8 @@ from urllib.parse import unquote_to_bytes
 
 from litestar.types import HTTPScope
 
-from service.domain.errors import MalformedRequest, NotFound
+from service.api.http.errors import MalformedRequest
+from service.domain.errors import NotFound
 
 MAX_HEADER_FIELDS: Final = 100
 MAX_HEADER_BYTES: Final = 16 * 1024
@@ -34,23 +35,23 @@ _SINGLETON_FIELDS: Final = frozenset(
 _HOST: Final = re.compile(rb"(?:[A-Za-z0-9._-]{1,253}|\[[0-9A-Fa-f:.]{2,45}\])(?::[0-9]{1,5})?")
 _BROKEN_ESCAPE: Final = re.compile(rb"%(?![0-9A-Fa-f]{2})")
 
-Fields = dict[bytes, bytes]
+HeaderMap = dict[bytes, bytes]
 """Header fields by lower-cased name; of fields that may be repeated, the last."""
 
 
-def check_headers(scope: HTTPScope) -> Fields:
-    """Give the header fields of a well-framed request.
+def check_headers(scope: HTTPScope) -> HeaderMap:
+    """Return the header fields of a well-framed request.
 
     Raises:
-        MalformedRequest: there is not exactly one valid `Host`; a field that decides over the meaning comes
-            twice; the length is given in two ways or no number; a credential is not ASCII; there are more
-            than 100 fields or 16 KiB of them.
+        MalformedRequest: there is not exactly one valid `Host`; a field that must be single is repeated; the
+            length is ambiguous or no number; the credential is not ASCII; there are more than 100 fields or
+            16 KiB of them.
 
     Source: RFC 9112 3.2, 6.1, 6.3; OWASP ASVS 5.0 4.2.1.
     """
     headers = tuple(scope["headers"])
     fields = dict(headers)
-    if len(fields) != len(headers) and _has_repetition(scope):
+    if len(fields) != len(headers) and _repeats_singleton(scope):
         raise MalformedRequest
     if len(headers) > MAX_HEADER_FIELDS or sum(map(len, chain.from_iterable(headers))) > MAX_HEADER_BYTES:
         raise MalformedRequest("The header is too large.")
@@ -63,10 +64,10 @@ def check_headers(scope: HTTPScope) -> Fields:
 
 
 def check_target(scope: HTTPScope) -> None:
-    """Promise that path and query have one reading.
+    """Require that path and query have one reading.
 
     Raises:
-        NotFound: the path is another spelling of one: a trailing or double slash, `.` or `..` segments, an
+        NotFound: the path is an alternative spelling: a trailing or double slash, `.` or `..` segments, an
             encoded slash or backslash.
         MalformedRequest: path or query have a broken escape, bytes that are not UTF-8, or NUL.
 
@@ -84,7 +85,7 @@ def check_target(scope: HTTPScope) -> None:
         raise NotFound
 
 
-def _has_repetition(scope: HTTPScope) -> bool:
+def _repeats_singleton(scope: HTTPScope) -> bool:
     names = [name for name, _ in scope["headers"] if name in _SINGLETON_FIELDS]
     return len(set(names)) != len(names)
 
@@ -94,7 +95,7 @@ def _is_host(value: bytes) -> bool:
     return _HOST.fullmatch(value) is not None
 
 
-def _has_one_length(fields: Fields) -> bool:
+def _has_one_length(fields: HeaderMap) -> bool:
     length, coding = fields.get(b"content-length"), fields.get(b"transfer-encoding")
     if coding is not None:
         return length is None and coding.lower() == b"chunked"
@@ -115,7 +116,7 @@ def _has_dot_segment(path: bytes) -> bool:
 
 
 def _is_readable(text: bytes) -> bool:
-    """Whether escaped text is ASCII, has whole escapes, and means UTF-8 without NUL."""
+    """Return whether escaped text is ASCII with whole escapes and decodes to UTF-8 without NUL."""
     if not text.isascii() or _BROKEN_ESCAPE.search(text):
         return False
     try:

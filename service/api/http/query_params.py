@@ -1,4 +1,4 @@
-"""The query string, read strictly."""
+"""Strict query strings."""
 
 import re
 from functools import cache
@@ -8,31 +8,32 @@ from urllib.parse import parse_qsl
 import msgspec
 from msgspec.inspect import IntType, Metadata, StructType, Type, type_info
 
-from service.domain.errors import FieldError, MalformedRequest, ValidationFailed
+from service.api.http.errors import MalformedRequest
+from service.domain.errors import FieldError, ValidationFailed
 
 QueryT = TypeVar("QueryT", bound=msgspec.Struct)
 
-_MOST_PARAMETERS = 32
+_MAX_PARAMETERS = 32
 _INTEGER = re.compile(r"0|-?[1-9][0-9]{0,8}", re.ASCII)
 
 
 def read_query(query_string: bytes, type_: type[QueryT]) -> QueryT:
-    """Read a query string into its struct.
+    """Return a query string as its Struct.
 
     Raises:
         MalformedRequest: it cannot be read, or has an unknown or repeated parameter.
-        ValidationFailed: a value breaks a rule; the fault points at `?name` and repeats no value.
+        ValidationFailed: a value breaks a rule; the error points at `?name` and repeats no value.
     """
     values = _pairs_of(query_string)
     if not values.keys() <= set(type_.__struct_fields__):
         raise MalformedRequest("There is no such query parameter here.")
-    read = {name: _read(value, name, type_) for name, value in values.items()}
+    read = {name: _convert(value, name, type_) for name, value in values.items()}
     _check(read, type_)
     return msgspec.convert(read, type_)
 
 
 def reject_query(query_string: bytes) -> None:
-    """Refuse any query parameter, for an operation that takes none.
+    """Reject every query parameter.
 
     Raises:
         MalformedRequest: there is one.
@@ -48,7 +49,7 @@ def _pairs_of(query_string: bytes) -> dict[str, str]:
             keep_blank_values=True,
             strict_parsing=bool(query_string),
             errors="strict",
-            max_num_fields=_MOST_PARAMETERS,
+            max_num_fields=_MAX_PARAMETERS,
         )
     except ValueError:
         raise MalformedRequest("The query string could not be read.") from None
@@ -58,8 +59,8 @@ def _pairs_of(query_string: bytes) -> dict[str, str]:
     return values
 
 
-def _read(value: str, name: str, type_: type[msgspec.Struct]) -> str | int:
-    """Read a number where the struct wants one, in its one spelling; all else is text."""
+def _convert(value: str, name: str, type_: type[msgspec.Struct]) -> str | int:
+    """Convert a number in its canonical spelling where the Struct wants one; everything else is text."""
     if name in _integers_of(type_) and _INTEGER.fullmatch(value):
         return int(value)
     return value
@@ -76,14 +77,14 @@ def _bare(described: Type) -> Type:
 
 
 def _check(values: dict[str, str | int], type_: type[msgspec.Struct]) -> None:
-    """Check each value on its own, so that all faults are told at once and each by its name."""
-    faults = []
+    """Check each value on its own, so that all errors are reported at once, each under its name."""
+    errors = []
     for name, value in values.items():
         try:
             msgspec.convert({name: value}, type_)
         except msgspec.ValidationError:
-            faults.append(
+            errors.append(
                 FieldError(f"?{name}", "invalid_value", "The value is not valid for this parameter.")
             )
-    if faults:
-        raise ValidationFailed(*faults)
+    if errors:
+        raise ValidationFailed(*errors)

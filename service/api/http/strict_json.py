@@ -1,4 +1,4 @@
-"""JSON as the service reads it: one meaning per document, or a refusal.
+"""Strict JSON: a document has one meaning, or is rejected.
 
 Source: RFC 8259, RFC 7493 (I-JSON); OWASP ASVS 5.0 1.5.3, 4.1.1, 15.3.5.
 """
@@ -10,12 +10,13 @@ from typing import Any, Final, TypeVar
 
 import msgspec
 
-from service.domain.errors import FieldError, MalformedJson, UnsupportedMediaType, ValidationFailed
+from service.api.http.errors import MalformedJson, UnsupportedMediaType
+from service.domain.errors import FieldError, ValidationFailed
 
 T = TypeVar("T")
 
 MAX_DEPTH: Final = 32
-"""How many arrays and objects may stand inside each other."""
+"""How deep arrays and objects may be nested."""
 
 _JSON: Final = b"application/json"
 _LONGEST_NAME: Final = 64
@@ -29,10 +30,10 @@ _JSON_NAMES: Final = {"str": "string", "int": "integer", "float": "number", "boo
 _SIGNS: Final = {"<=": "at most", ">=": "at least", "<": "less than", ">": "more than", "==": "exactly"}
 
 
-def require_json(
+def require_media_type(
     content_type: bytes | None, *, also: tuple[bytes, ...] = (), content_encoding: bytes | None = None
 ) -> bytes:
-    """Give the media type of a body, lower-cased: `application/json` or one of `also`.
+    """Return the media type of a body, lower-cased: `application/json` or one of `also`.
 
     The arguments are header values, None when the header is absent. A charset is absent or UTF-8.
 
@@ -47,16 +48,16 @@ def require_json(
         return _JSON
     media_type, *parameters = (content_type or b"").lower().split(b";")
     media_type = media_type.strip()
-    if (media_type != _JSON and media_type not in also) or not all(map(_is_harmless, parameters)):
+    if (media_type != _JSON and media_type not in also) or not all(map(_is_utf8, parameters)):
         raise UnsupportedMediaType
     return media_type
 
 
 def check_json(body: bytes) -> None:
-    """Promise that a body is one JSON document with one meaning.
+    """Require that a body is one JSON document with one meaning.
 
-    That is: UTF-8 without a byte order mark, no repeated key at any level, no lone surrogate, no `NaN` or
-    `Infinity`, and at most 32 arrays and objects inside each other. Numbers may be of any size.
+    It is UTF-8 without a byte order mark, repeats no key at any level, has no lone surrogate, no `NaN` or
+    `Infinity`, and is at most 32 levels deep. Numbers may be of any size.
 
     Raises:
         MalformedJson: it is not.
@@ -74,22 +75,22 @@ def check_json(body: bytes) -> None:
 
 
 def decode(body: bytes, struct: type[T]) -> T:
-    """Read a body into a msgspec Struct: strict types, and unknown fields as the Struct declares them.
+    """Decode a body into a msgspec Struct: strict types, and unknown fields as the Struct declares them.
 
     Raises:
         MalformedJson: the body is no JSON document, or one with more than one meaning.
-        ValidationFailed: it breaks a rule of the Struct; the fault points at the place and repeats no value.
+        ValidationFailed: it breaks a rule of the Struct; the error has a pointer and repeats no value.
     """
     check_json(body)
     try:
         return msgspec.json.decode(body, type=struct, strict=True)
     except msgspec.ValidationError as error:
-        raise ValidationFailed(_fault_of(str(error))) from None
+        raise ValidationFailed(_field_error(str(error))) from None
     except msgspec.DecodeError:
         raise MalformedJson from None
 
 
-def _is_harmless(parameter: bytes) -> bool:
+def _is_utf8(parameter: bytes) -> bool:
     name, _, value = parameter.strip().partition(b"=")
     return name.rstrip() != b"charset" or value.strip().strip(b'"') == b"utf-8"
 
@@ -101,7 +102,7 @@ def _object_of(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     return members
 
 
-def _refuse_constant(_name: str) -> None:
+def _reject_constant(_name: str) -> None:
     raise MalformedJson
 
 
@@ -119,61 +120,61 @@ def _children_of(container: object) -> Any:
     return container if isinstance(container, list) else ()
 
 
-# Only the shape is of interest here: `float` reads an integer of any length without the interpreter's limit.
+# Only the shape counts here; `float` reads an integer of any length, `int` has a limit.
 _DOCUMENT: Final = json.JSONDecoder(
-    object_pairs_hook=_object_of, parse_int=float, parse_constant=_refuse_constant
+    object_pairs_hook=_object_of, parse_int=float, parse_constant=_reject_constant
 )
 
 
-def _fault_of(message: str) -> FieldError:
-    """Say in our words what msgspec found. Its own may repeat the value."""
+def _field_error(message: str) -> FieldError:
+    """Return the field error for a message of msgspec, whose own text may repeat the value."""
     parts = _MESSAGE.fullmatch(message)
     what, path = (parts["what"], parts["path"] or "") if parts else ("", "")
-    known_path = path.partition("[...]")[0]  # that stands for a key the caller chose
+    known_path = path.partition("[...]")[0]  # `[...]` stands for a key that the caller chose
     pointer = "".join(f"/{step['name'] or step['index']}" for step in _STEP.finditer(known_path))
-    for pattern, describe in _FAULTS:
+    for pattern, describe in _ERRORS:
         if found := pattern.match(what):
             return describe(pointer, found)
     return FieldError(pointer, "invalid_value", "The value is not valid here.")
 
 
-def _name_fault(pointer: str, found: re.Match[str]) -> FieldError:
+def _name_error(pointer: str, found: re.Match[str]) -> FieldError:
     name = found["name"]
-    # A name this long is none of ours: point at the object that holds it.
+    # No field has a name this long: point at the object instead of repeating it.
     place = f"{pointer}/{_escape(name)}" if len(name) <= _LONGEST_NAME else pointer
     if found[0].startswith("Object missing"):
         return FieldError(place, "missing_field", "This field is required.")
     return FieldError(place, "unknown_field", "There is no such field here.")
 
 
-def _type_fault(pointer: str, found: re.Match[str]) -> FieldError:
+def _type_error(pointer: str, found: re.Match[str]) -> FieldError:
     names = [_JSON_NAMES.get(name, name) for name in found["expected"].split(" | ")]
     return FieldError(pointer, "wrong_type", f"The JSON type must be {' or '.join(names)}.")
 
 
-def _length_fault(pointer: str, found: re.Match[str]) -> FieldError:
+def _length_error(pointer: str, found: re.Match[str]) -> FieldError:
     code = "too_long" if found["sign"].startswith("<") else "too_short"
     return FieldError(pointer, code, f"The length must be {_SIGNS[found['sign']]} {found['length']}.")
 
 
-def _range_fault(pointer: str, found: re.Match[str]) -> FieldError:
+def _range_error(pointer: str, found: re.Match[str]) -> FieldError:
     bound = f"{_SIGNS[found['sign']]} {found['bound']}"
     return FieldError(pointer, "out_of_range", f"The number must be {bound}.")
 
 
-def _size_fault(pointer: str, _found: re.Match[str]) -> FieldError:
+def _size_error(pointer: str, _found: re.Match[str]) -> FieldError:
     return FieldError(pointer, "out_of_range", "The number is out of range.")
 
 
 def _escape(name: str) -> str:
-    """Write a member name as a step of a JSON Pointer. Source: RFC 6901 3."""
+    """Escape a member name for a JSON Pointer. Source: RFC 6901 3."""
     return name.replace("~", "~0").replace("/", "~1")
 
 
-_FAULTS: Final[tuple[tuple[re.Pattern[str], Callable[[str, re.Match[str]], FieldError]], ...]] = (
-    (_NAMED, _name_fault),
-    (_WRONG_TYPE, _type_fault),
-    (_LENGTH, _length_fault),
-    (_RANGE, _range_fault),
-    (re.compile(r"(?:Integer value|Number) out of range"), _size_fault),
+_ERRORS: Final[tuple[tuple[re.Pattern[str], Callable[[str, re.Match[str]], FieldError]], ...]] = (
+    (_NAMED, _name_error),
+    (_WRONG_TYPE, _type_error),
+    (_LENGTH, _length_error),
+    (_RANGE, _range_error),
+    (re.compile(r"(?:Integer value|Number) out of range"), _size_error),
 )

@@ -1,16 +1,13 @@
-"""Time limits for many requests by one timer.
-
-A timer for every request costs several microseconds to set and to cancel, and hardly one ever fires.
-"""
+"""Time limits of all requests, by one shared timer."""
 
 import asyncio
 from typing import Final
 
-_LONGEST_TICK_S: Final = 0.25
+_MAX_TICK_S: Final = 0.25
 
 
 class Deadline:
-    """The time limit of one running task; `expired` tells its cancellation from anybody else's."""
+    """The time limit of one task. `expired` is set before the task is cancelled because of it."""
 
     __slots__ = ("_cancellations", "_task", "at_s", "expired")
 
@@ -25,22 +22,22 @@ class Deadline:
         self.expired = True
         self._task.cancel()
 
-    def is_alone(self) -> bool:
-        """Take the own cancellation back; whether nobody else has cancelled the task meanwhile."""
+    def consume_cancellation(self) -> bool:
+        """Withdraw our cancellation; return whether it was the only one."""
         return self._task.uncancel() <= self._cancellations
 
 
 class CoarseTimer:
-    """All running deadlines of a process. They expire up to a quarter of a second late, never early."""
+    """All deadlines of a process. They expire up to a quarter of a second late, never early."""
 
-    def __init__(self, tick_s: float = _LONGEST_TICK_S) -> None:
-        self._tick_s = min(tick_s, _LONGEST_TICK_S)
+    def __init__(self, tick_s: float = _MAX_TICK_S) -> None:
+        self._tick_s = min(tick_s, _MAX_TICK_S)
         self._running: set[Deadline] = set()
         self._loop: asyncio.AbstractEventLoop | None = None
         self._timer: asyncio.TimerHandle | None = None
 
     def start(self, limit_s: float) -> Deadline:
-        """Limit the time of the current task from now on, until `stop`."""
+        """Limit the current task from now on, until `stop`."""
         loop = asyncio.get_running_loop()
         task = asyncio.current_task(loop)
         if task is None:
@@ -53,7 +50,7 @@ class CoarseTimer:
         return deadline
 
     def stop(self, deadline: Deadline) -> None:
-        """Forget a deadline: what it limited is over."""
+        """Remove a deadline."""
         self._running.discard(deadline)
 
     def _sweep(self, loop: asyncio.AbstractEventLoop) -> None:

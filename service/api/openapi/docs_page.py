@@ -1,6 +1,6 @@
-"""The page that shows the OpenAPI document, whole and offline: it asks nothing of any other host.
+"""The documentation page. It works offline: it loads nothing from another host.
 
-Swagger UI lies beside this module as it was released; `assets/VERSION` says which release.
+Swagger UI is in `assets/` as it was released; `assets/VERSION` names the release.
 """
 
 from collections.abc import Callable
@@ -37,7 +37,7 @@ _PAGE: Final = """\
 </html>
 """
 
-# `validatorUrl: null` keeps the schema at home: by default it is sent to a public validator.
+# By default Swagger UI sends the schema to a public validator.
 _INIT: Final = """\
 window.ui = SwaggerUIBundle({
   url: "/openapi.json",
@@ -51,18 +51,18 @@ window.ui = SwaggerUIBundle({
 
 
 def docs_page() -> bytes:
-    """Give the page for `/docs`, to be sent as `text/html; charset=utf-8` with `DOCS_POLICY`."""
+    """Return the page for `/docs`, which is sent with `DOCS_POLICY`."""
     return _PAGE.encode()
 
 
 def init_script() -> bytes:
-    """Give the script that starts Swagger UI on `/openapi.json`."""
+    """Return the script that starts Swagger UI on `/openapi.json`."""
     return _INIT.encode()
 
 
 @cache
 def asset(name: str) -> bytes:
-    """Give a file of Swagger UI; it is read once."""
+    """Return a file of Swagger UI, which is read once."""
     return (_ASSETS / name).read_bytes()
 
 
@@ -74,4 +74,4 @@ ASSETS: Final[dict[str, tuple[str, Callable[[], bytes]]]] = {
     ),
     "/docs/swagger-ui.css": ("text/css; charset=utf-8", partial(asset, "swagger-ui.css")),
 }
-"""What the page loads: path → content type and what gives the bytes."""
+"""What the page loads: path → content type and a function that returns the bytes."""

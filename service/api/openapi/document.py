@@ -1,4 +1,4 @@
-"""The OpenAPI document, made from the declared operations and the wire structs: it cannot say anything else.
+"""The OpenAPI document, generated from the declared operations and their schemas.
 
 Source: OpenAPI Specification 3.1.1.
 """
@@ -7,38 +7,37 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 import msgspec
-from litestar import Litestar
-from litestar.routes import HTTPRoute
 
 from service import __version__
+from service.api.http.errors import (
+    BodyTooLarge,
+    MalformedJson,
+    MalformedRequest,
+    NotAcceptable,
+    UnsupportedMediaType,
+)
 from service.api.http.problems import MEDIA_TYPE, Problem, problem_of, status_of
 from service.api.openapi.examples import example_of
 from service.api.operations import JSON, Operation, ResponseSpec
 from service.api.schemas.common import ID_PATTERN
 from service.domain.errors import (
-    BodyTooLarge,
     DatabaseUnavailable,
     Forbidden,
     IdempotencyKeyReused,
     InternalError,
     InvalidToken,
-    MalformedJson,
-    MalformedRequest,
-    NotAcceptable,
     OutcomeUnknown,
     PasswordChangeRequired,
     PreconditionFailed,
     RequestInProgress,
     RollcallError,
     Unauthenticated,
-    UnsupportedMediaType,
     ValidationFailed,
 )
 
 _SAMPLE_ID = "0198c5a4-7d1e-7c3b-9f60-2b1f3a5c7d9e"
 _COMPONENTS = "#/components/schemas/{name}"
-_READS = frozenset({"get", "head"})
-_CONDITIONAL_WRITES = frozenset({"put", "patch", "delete"})
+_CONDITIONAL_WRITES = frozenset({"PUT", "PATCH", "DELETE"})
 
 _HEADERS: Mapping[str, dict[str, Any]] = {
     "ETag": {"description": "The strong entity tag of the representation.", "schema": {"type": "string"}},
@@ -48,7 +47,7 @@ _HEADERS: Mapping[str, dict[str, Any]] = {
         "schema": {"type": "string"},
     },
     "Retry-After": {
-        "description": "Seconds after which a repetition makes sense.",
+        "description": "Seconds to wait before the request is repeated.",
         "schema": {"type": "integer", "minimum": 1},
     },
     "WWW-Authenticate": {
@@ -57,12 +56,12 @@ _HEADERS: Mapping[str, dict[str, Any]] = {
         "required": True,
     },
     "X-Request-Id": {
-        "description": "The request's id; one that was sent is kept when it is a UUID in its canonical form.",
+        "description": "The request's id; an incoming one is kept if it is a UUID in canonical form.",
         "schema": {"type": "string", "format": "uuid"},
         "required": True,
     },
     "Idempotent-Replayed": {
-        "description": "`true` when this is the stored answer of an earlier request.",
+        "description": "`true` if this is the stored response of an earlier request.",
         "schema": {"type": "string", "const": "true"},
     },
 }
@@ -86,56 +85,40 @@ _IF_NONE_MATCH = {
     "name": "If-None-Match",
     "in": "header",
     "required": False,
-    "description": "Only if the resource has none of these entity tags any more; else the answer is 304.",
+    "description": "Only if the resource no longer has one of these entity tags; else the status is 304.",
     "schema": {"type": "string", "pattern": _ENTITY_TAGS},
 }
 
 _TAGS: Mapping[str, str] = {
-    "users": "Accounts. In a path, `me` stands for the caller's own id.",
+    "users": "Users. In a path, `me` stands for the caller's own id.",
     "passwords": "Changing, setting and resetting passwords.",
-    "sessions": "Log-ins: what they open, and how it ends.",
-    "introspection": "What a token stands for, told to other services (RFC 7662).",
+    "sessions": "Logging in and out, and the sessions between.",
+    "introspection": "What a token stands for, for other services (RFC 7662).",
     "keys": "API keys of other services.",
     "events": "The audit trail.",
     "health": "For orchestrators.",
     "metrics": "For monitoring.",
-    "reference": "This document.",
+    "docs": "This document.",
 }
-"""What operations are about, in the order in which somebody new reads them."""
+"""Tag descriptions, in reading order."""
 
 _ABOUT = """\
 Send `Authorization: Bearer TOKEN` with a session token or an API key. Bodies are JSON; whatever is not
-documented here is refused, never ignored. Every refusal is a problem document (RFC 9457): decide by its
-`code`. Listings come in pages: go on with `next_cursor` or the `Link` header. Every answer carries
+documented here is rejected, never ignored. Every error is a problem document (RFC 9457): decide by its
+`code`. Listings come in pages: continue with `next_cursor` or the `Link` header. Every response has
 `X-Request-Id`."""
 
 Schemas = Mapping[str, Any]
-Endpoints = Iterable[tuple[str, str, Operation]]
 
 
-def endpoints_of(app: Litestar) -> list[tuple[str, str, Operation]]:
-    """Give path, method and operation of every endpoint that declares one; HEAD goes without saying."""
-    found = []
-    overridden: Mapping[str, Operation] = app.state.get("overridden", {})
-    for route in app.routes:
-        if not isinstance(route, HTTPRoute):
-            continue
-        for handler in route.route_handlers:
-            operation = handler.opt.get("operation")
-            if isinstance(operation, Operation) and operation.is_documented:
-                operation = overridden.get(operation.id, operation)
-                method = next(m for m in sorted(handler.http_methods) if m != "HEAD")
-                found.append((route.path_format, method.lower(), operation))
-    return sorted(found, key=lambda item: (item[0], item[1]))
-
-
-def document(endpoints: Endpoints) -> dict[str, Any]:
-    """Make the OpenAPI document of some endpoints."""
-    endpoints = list(endpoints)
+def document(operations: Iterable[Operation]) -> dict[str, Any]:
+    """Return the OpenAPI document of the documented ones of some operations."""
+    documented = [operation for operation in operations if operation.is_documented]
+    documented.sort(key=lambda operation: (operation.path, operation.method))
+    schemas = _schemas(documented)
     paths: dict[str, dict[str, Any]] = {}
-    schemas = _schemas([operation for _, _, operation in endpoints])
-    for path, method, operation in endpoints:
-        paths.setdefault(path, {})[method] = _operation(path, method, operation, schemas)
+    for operation in documented:
+        paths.setdefault(operation.path, {})[operation.method.lower()] = _operation(operation, schemas)
     return {
         "openapi": "3.1.0",
         "info": {
@@ -149,7 +132,7 @@ def document(endpoints: Endpoints) -> dict[str, Any]:
         "tags": [
             {"name": tag, "description": about}
             for tag, about in _TAGS.items()
-            if tag in {operation.tag for _, _, operation in endpoints}
+            if tag in {operation.tag for operation in documented}
         ],
         "paths": paths,
         "components": {
@@ -172,13 +155,14 @@ def document(endpoints: Endpoints) -> dict[str, Any]:
     }
 
 
-def refusals_of(method: str, operation: Operation) -> list[type[RollcallError]]:
-    """Give every refusal an operation can utter: its own, and those that follow from what it declares."""
+def errors_of(operation: Operation) -> list[type[RollcallError]]:
+    """Return every error of an operation: its own, and those that follow from its declaration."""
+    method = operation.method
     found: list[type[RollcallError]] = [MalformedRequest, NotAcceptable, InternalError, DatabaseUnavailable]
     access = operation.access
     if not access.public or access.optional:
         found += [Unauthenticated, InvalidToken, Forbidden]
-        if (access.self_ or access.admin) and not access.while_password_change_is_due:
+        if (access.owner or access.admin) and not access.allowed_during_forced_change:
             found.append(PasswordChangeRequired)
     if operation.body is not None:
         found += [MalformedJson, BodyTooLarge, UnsupportedMediaType, ValidationFailed]
@@ -188,22 +172,22 @@ def refusals_of(method: str, operation: Operation) -> list[type[RollcallError]]:
         found.append(PreconditionFailed)
     if operation.is_idempotent_by_key:
         found += [RequestInProgress, IdempotencyKeyReused]
-    if method not in _READS:
+    if method != "GET":
         found.append(OutcomeUnknown)
-    return list(dict.fromkeys([*operation.problems, *found]))
+    return list(dict.fromkeys([*operation.errors, *found]))
 
 
-def _operation(path: str, method: str, operation: Operation, schemas: Schemas) -> dict[str, Any]:
+def _operation(operation: Operation, schemas: Schemas) -> dict[str, Any]:
     described: dict[str, Any] = {
         "operationId": operation.id,
         "summary": operation.summary,
         "tags": [operation.tag],
         "parameters": [
-            *_path_parameters(path),
+            *_path_parameters(operation.path),
             *_query_parameters(operation),
-            *_header_parameters(method, operation),
+            *_header_parameters(operation),
         ],
-        "responses": _responses(method, operation, schemas),
+        "responses": _responses(operation, schemas),
         "security": _security(operation),
     }
     if operation.description:
@@ -220,7 +204,7 @@ def _path_parameters(path: str) -> list[dict[str, Any]]:
 
 def _path_parameter(name: str) -> dict[str, Any]:
     pattern = f"^(me|{ID_PATTERN[1:-1]})$" if name == "user_id" else ID_PATTERN
-    about = "The account's id; `me` stands for the caller's own." if name == "user_id" else "The id."
+    about = "The user's id; `me` stands for the caller's own." if name == "user_id" else "The id."
     return {
         "name": name,
         "in": "path",
@@ -251,10 +235,10 @@ def _query_parameter(name: str, schema: dict[str, Any]) -> dict[str, Any]:
     return described if about is None else {**described, "description": about}
 
 
-def _header_parameters(method: str, operation: Operation) -> list[dict[str, Any]]:
+def _header_parameters(operation: Operation) -> list[dict[str, Any]]:
     wanted = (
         (operation.is_idempotent_by_key, _IDEMPOTENCY_KEY),
-        (method in _CONDITIONAL_WRITES, _IF_MATCH),
+        (operation.method in _CONDITIONAL_WRITES, _IF_MATCH),
         (operation.is_conditional_read, _IF_NONE_MATCH),
     )
     return [parameter for is_wanted, parameter in wanted if is_wanted]
@@ -273,62 +257,63 @@ def _header_refs(*names: str) -> dict[str, Any]:
     return {name: {"$ref": f"#/components/headers/{name}"} for name in ("X-Request-Id", *names)}
 
 
-def _responses(method: str, operation: Operation, schemas: Schemas) -> dict[str, Any]:
+def _responses(operation: Operation, schemas: Schemas) -> dict[str, Any]:
     extra = ("Idempotent-Replayed",) if operation.is_idempotent_by_key else ()
-    responses = {
-        str(status): _success(success, extra, schemas) for status, success in operation.answers.items()
-    }
+    responses = {str(status): _success(spec, extra, schemas) for status, spec in operation.responses.items()}
     if operation.is_conditional_read:
         responses["304"] = {
             "description": "The caller has the current representation.",
             "headers": _header_refs("ETag"),
         }
-    return responses | _refusal_responses(refusals_of(method, operation))
+    return responses | _error_responses(errors_of(operation))
 
 
-def _success(success: ResponseSpec, extra: tuple[str, ...], schemas: Schemas) -> dict[str, Any]:
+def _success(spec: ResponseSpec, extra: tuple[str, ...], schemas: Schemas) -> dict[str, Any]:
     described: dict[str, Any] = {
-        "description": success.description,
-        "headers": _header_refs(*success.headers, *extra),
+        "description": spec.description,
+        "headers": _header_refs(*spec.headers, *extra),
     }
-    if success.view is not None:
-        described["content"] = {success.media_type: _content(success.view, schemas)}
-    elif success.media_type != JSON:
-        described["content"] = {success.media_type: {"schema": {"type": "string"}}}
-    elif success.is_free_form:
-        described["content"] = {success.media_type: {"schema": {"type": "object"}}}
-    if success.links:
+    if spec.view is not None:
+        described["content"] = {spec.media_type: _content(spec.view, schemas)}
+    elif spec.media_type != JSON:
+        described["content"] = {spec.media_type: {"schema": {"type": "string"}}}
+    elif spec.is_free_form:
+        described["content"] = {spec.media_type: {"schema": {"type": "object"}}}
+    if spec.links:
         described["links"] = {
             name: {"operationId": name, "parameters": dict(parameters)}
-            for name, parameters in success.links.items()
+            for name, parameters in spec.links.items()
         }
     return described
 
 
-def _refusal_responses(refusals: list[type[RollcallError]]) -> dict[str, Any]:
+def _error_responses(errors: list[type[RollcallError]]) -> dict[str, Any]:
     by_status: dict[int, list[type[RollcallError]]] = {}
-    for refusal in refusals:
-        by_status.setdefault(status_of(refusal.kind), []).append(refusal)
-    return {str(status): _refusal_response(status, by_status[status]) for status in sorted(by_status)}
+    for error in errors:
+        by_status.setdefault(status_of(error), []).append(error)
+    return {str(status): _error_response(status, by_status[status]) for status in sorted(by_status)}
 
 
-def _refusal_response(status: int, refusals: list[type[RollcallError]]) -> dict[str, Any]:
-    codes = ", ".join(f"`{refusal.code}`" for refusal in refusals)
+def _error_response(status: int, errors: list[type[RollcallError]]) -> dict[str, Any]:
+    codes = ", ".join(f"`{error.code}`" for error in errors)
     examples = {
-        refusal.code: {
-            "summary": refusal.title,
-            "value": msgspec.to_builtins(problem_of(refusal(), _SAMPLE_ID)),
+        error.code: {
+            "summary": error.title,
+            "value": msgspec.to_builtins(problem_of(error(), _SAMPLE_ID)),
         }
-        for refusal in refusals
+        for error in errors
     }
     described: dict[str, Any] = {
         "description": f"{codes}.",
         "content": {
-            MEDIA_TYPE: {"schema": {"$ref": _COMPONENTS.format(name="Problem")}, "examples": examples}
+            MEDIA_TYPE.decode(): {
+                "schema": {"$ref": _COMPONENTS.format(name="Problem")},
+                "examples": examples,
+            }
         },
     }
     names = ["WWW-Authenticate"] if status == 401 else []
-    if any(refusal.retry_after is not None for refusal in refusals):
+    if any(error.retry_after is not None for error in errors):
         names.append("Retry-After")
     return {**described, "headers": _header_refs(*names)}
 
@@ -338,7 +323,7 @@ def _security(operation: Operation) -> list[dict[str, list[str]]]:
     found: list[dict[str, list[str]]] = []
     if access.public:
         found.append({})
-    if access.self_ or access.admin:
+    if access.owner or access.admin:
         found.append({"session": []})
     if access.scope is not None:
         found.append({"api_key": [access.scope.value]})
@@ -348,7 +333,7 @@ def _security(operation: Operation) -> list[dict[str, list[str]]]:
 def _schemas(operations: list[Operation]) -> dict[str, Any]:
     types: list[Any] = [Problem]
     for operation in operations:
-        types += [success.view for success in operation.answers.values() if success.view is not None]
+        types += [spec.view for spec in operation.responses.values() if spec.view is not None]
         types += [operation.body] if operation.body is not None else []
         types += [operation.query] if operation.query is not None else []
     _, components = msgspec.json.schema_components(types, ref_template=_COMPONENTS)
@@ -357,5 +342,5 @@ def _schemas(operations: list[Operation]) -> dict[str, Any]:
 
 
 def _typed(schema: dict[str, Any]) -> dict[str, Any]:
-    """Say of an enumeration that its values are strings, which generators of clients want to know."""
+    """Add the type of an enumeration, which client generators need."""
     return {"type": "string", **schema} if "enum" in schema else schema

@@ -1,4 +1,4 @@
-"""Examples for the OpenAPI document, made from the examples that its schemas give for single fields."""
+"""Examples for the OpenAPI document, built from the examples of single fields in its schemas."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -7,7 +7,7 @@ _SAMPLES: Mapping[str, Any] = {"boolean": True, "integer": 1, "string": "text"}
 
 
 def example_of(schema: Mapping[str, Any], components: Mapping[str, Any]) -> Any:
-    """Give a value that the schema allows. Of what is optional, only fields with an example stand in it."""
+    """Return a value that the schema allows. Of optional fields, it has those with an example."""
     if "$ref" in schema:
         return example_of(components[schema["$ref"].rpartition("/")[2]], components)
     if "anyOf" in schema:

@@ -1,4 +1,4 @@
-"""Types that several resources share on the wire."""
+"""Schema types that several resources share."""
 
 from datetime import UTC, datetime
 from typing import Annotated
@@ -28,57 +28,58 @@ Timestamp = Annotated[
         extra_json_schema={"format": "date-time"},
     ),
 ]
-Limit = Annotated[int, Meta(ge=1, le=PAGE_MAX, description="How many items a page has at most.")]
+Limit = Annotated[int, Meta(ge=1, le=PAGE_MAX, description="The maximum number of items on a page.")]
 Cursor = Annotated[
-    str, Meta(max_length=2000, description="`next_cursor` of the page before, from the same filter and sort.")
+    str,
+    Meta(max_length=2000, description="`next_cursor` of the previous page, with the same filter and sort."),
 ]
-WalPosition = Annotated[
+InputTime = Annotated[
     datetime, Meta(tz=True, description="RFC 3339 with an offset.", examples=["2036-11-23T09:30:00Z"])
 ]
 
 
 class Input(msgspec.Struct, forbid_unknown_fields=True, kw_only=True, frozen=True):
-    """Base of everything that is read: a field that is not declared is refused, never ignored."""
+    """Base of all inputs: an undeclared field is rejected, never ignored."""
 
 
 class Output(msgspec.Struct, frozen=True):
-    """Base of everything that is written."""
+    """Base of all outputs."""
 
 
 class PageQuery(Input, frozen=True):
-    """The query of a listing without filters."""
+    """The query of a listing without a filter."""
 
     limit: Limit = PAGE_DEFAULT
     cursor: Cursor | None = None
 
 
-# The database driver takes the two ends of what Python can tell for infinity.
-_ALWAYS = datetime.min.replace(tzinfo=UTC)
-_NEVER = datetime.max.replace(tzinfo=UTC)
+# The database driver maps the two ends of `datetime` to infinity.
+_MINUS_INFINITY = datetime.min.replace(tzinfo=UTC)
+_INFINITY = datetime.max.replace(tzinfo=UTC)
 
 
 def in_utc(at: datetime, pointer: str) -> datetime:
-    """Bring a point in time to UTC.
+    """Return a time in UTC.
 
     Raises:
-        ValidationFailed: there it falls outside the years 1 to 9999; the fault is at `pointer`.
+        ValidationFailed: in UTC it is outside the years 1 to 9999; the error is at `pointer`.
     """
     try:
-        wal_position = at.astimezone(UTC)
+        utc = at.astimezone(UTC)
     except OverflowError:
-        wal_position = _NEVER
-    if wal_position in (_NEVER, _ALWAYS):
+        utc = _INFINITY
+    if utc in (_INFINITY, _MINUS_INFINITY):
         raise ValidationFailed(FieldError(pointer, "out_of_range", "The year must be 1 to 9999."))
-    return wal_position
+    return utc
 
 
 def timestamp(at: datetime) -> str:
-    """Write a point in time in the one form that the wire knows."""
+    """Return a time in the one format of the API."""
     if at.tzinfo is not UTC:
         at = at.astimezone(UTC)
     return at.isoformat(timespec="microseconds")[:_WITHOUT_OFFSET] + "Z"
 
 
 def timestamp_or_none(at: datetime | None) -> str | None:
-    """Write a point in time that may be absent."""
+    """Return a time in the one format of the API, or None."""
     return timestamp(at) if at is not None else None

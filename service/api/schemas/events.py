@@ -1,4 +1,4 @@
-"""The audit trail on the wire."""
+"""Schemas of the audit trail."""
 
 from typing import Self
 
@@ -8,7 +8,7 @@ from service.domain.events import Action, Event
 
 
 class EventView(Output, frozen=True):
-    """One line of the audit trail, in ids only."""
+    """An event of the audit trail. It holds ids only."""
 
     id: Id
     at: Timestamp
@@ -21,7 +21,7 @@ class EventView(Output, frozen=True):
 
     @classmethod
     def of(cls, event: Event) -> Self:
-        """Show an event."""
+        """Return the view of an event."""
         return cls(
             str(event.id),
             timestamp(event.at),
@@ -35,7 +35,7 @@ class EventView(Output, frozen=True):
 
 
 class EventPage(Output, frozen=True):
-    """Some events, and where the next page starts."""
+    """A page of events."""
 
     items: list[EventView]
     next_cursor: str | None

@@ -1,4 +1,4 @@
-"""Introspection on the wire. Source: RFC 7662."""
+"""Schemas of introspection. Source: RFC 7662."""
 
 from typing import Annotated, Self
 
@@ -9,21 +9,21 @@ from service.usecases.introspection import ActiveToken
 
 
 class IntrospectBody(Input, frozen=True):
-    """The token to be told about. `token_type_hint` is taken and not needed. Source: RFC 7662 2.1."""
+    """The token. `token_type_hint` is accepted and ignored. Source: RFC 7662 2.1."""
 
     token: Annotated[str, Meta(max_length=4096, examples=["rcs_aV9tq0Jc3m8vX1Yz5bK7dQ2eR4fT6gU8hI0jL1kM3nO"])]
     token_type_hint: Annotated[str, Meta(max_length=100)] | UnsetType = UNSET
 
 
 class IntrospectionView(Struct, frozen=True, kw_only=True):
-    """What a token stands for; `{"active": false}` alone for every token that should not be accepted."""
+    """What a token stands for; only `{"active": false}` for a token that should not be accepted."""
 
     active: bool
     sub: (
         Annotated[
             str,
             Meta(
-                description="The account's id, or the API key's.",
+                description="The user's id, or the API key's.",
                 examples=["0198c5a4-7d1e-7c3b-9f60-2b1f3a5c7d9e"],
             ),
         ]
@@ -36,20 +36,24 @@ class IntrospectionView(Struct, frozen=True, kw_only=True):
     iat: Annotated[int, Meta(description="Seconds since 1970.", examples=[1795000000])] | UnsetType = UNSET
     exp: (
         Annotated[
-            int, Meta(description="Seconds since 1970; absent for a key without end.", examples=[1795600000])
+            int,
+            Meta(
+                description="Seconds since 1970; absent for a key that does not expire.",
+                examples=[1795600000],
+            ),
         ]
         | UnsetType
     ) = UNSET
     token_type: Annotated[str, Meta(examples=["Bearer"])] | UnsetType = UNSET
     scope: (
-        Annotated[str, Meta(description="The account's role, or the API key's scopes.", examples=["user"])]
+        Annotated[str, Meta(description="The user's role, or the API key's scopes.", examples=["user"])]
         | UnsetType
     ) = UNSET
     client_id: Annotated[str, Meta(description="The API key's id, for an API key.")] | UnsetType = UNSET
 
     @classmethod
     def of(cls, token: ActiveToken | None) -> Self:
-        """Show what a token stands for, or that it stands for nothing."""
+        """Return the view of a token; None stands for every inactive one."""
         if token is None:
             return cls(active=False)
         return cls(

@@ -1,10 +1,10 @@
-"""API keys on the wire."""
+"""Schemas of API keys."""
 
 from typing import Annotated, Self
 
 from msgspec import UNSET, Meta, UnsetType
 
-from service.api.schemas.common import Id, Input, Output, Timestamp, WalPosition, timestamp, timestamp_or_none
+from service.api.schemas.common import Id, Input, InputTime, Output, Timestamp, timestamp, timestamp_or_none
 from service.domain.keys import KEY_NAME_MAX, ApiKey, Scope
 
 
@@ -21,11 +21,11 @@ class CreateKeyBody(Input, frozen=True):
             examples=[["users:read"]],
         ),
     ]
-    expires_at: WalPosition | UnsetType = UNSET
+    expires_at: InputTime | UnsetType = UNSET
 
 
 class ApiKeyView(Output, frozen=True):
-    """An API key, without the key."""
+    """An API key without the key itself."""
 
     id: Id
     name: str
@@ -37,7 +37,7 @@ class ApiKeyView(Output, frozen=True):
 
     @classmethod
     def of(cls, key: ApiKey) -> Self:
-        """Show an API key."""
+        """Return the view of an API key."""
         return cls(
             str(key.id),
             key.name,
@@ -50,14 +50,14 @@ class ApiKeyView(Output, frozen=True):
 
 
 class CreatedKeyView(Output, frozen=True):
-    """A new API key, shown this once; null when an idempotent request is repeated."""
+    """A new API key. `key` is shown once: it is null in the response to a repeated request."""
 
     key: str | None
     api_key: ApiKeyView
 
 
 class ApiKeyPage(Output, frozen=True):
-    """Some API keys, and where the next page starts."""
+    """A page of API keys."""
 
     items: list[ApiKeyView]
     next_cursor: str | None

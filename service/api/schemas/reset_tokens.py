@@ -1,4 +1,4 @@
-"""Password reset tokens on the wire."""
+"""Schemas of password reset tokens."""
 
 from typing import Annotated
 
@@ -11,14 +11,14 @@ ResetToken = Annotated[str, Meta(examples=["rcr_cX1vs2Le5o0xZ3Ab7dM9fS4gT6hV8iW0
 
 
 class ResetTokenView(Output, frozen=True):
-    """A reset token, shown this once, for the caller to deliver."""
+    """A reset token, shown once, for the caller to deliver."""
 
     token: ResetToken
     expires_at: Timestamp
 
 
 class RedeemBody(Input, frozen=True):
-    """A reset token and the password it is to set."""
+    """A reset token and the password to set."""
 
     token: ResetToken
     new_password: NewPassword

@@ -1,49 +1,23 @@
-"""Sessions on the wire."""
+"""Schemas of sessions."""
 
 from typing import Annotated, Literal, Self
 from uuid import UUID
 
-from msgspec import UNSET, Meta, UnsetType
+from msgspec import Meta
 
 from service.api.schemas.common import Id, Input, Output, Timestamp, timestamp
 from service.api.schemas.users import UserView
-from service.domain.sessions import Session
-
-SessionToken = Annotated[
-    str,
-    Meta(
-        description="The bearer token, shown this once.",
-        examples=["rcs_aV9tq0Jc3m8vX1Yz5bK7dQ2eR4fT6gU8hI0jL1kM3nO"],
-    ),
-]
-DeviceToken = Annotated[
-    str,
-    Meta(
-        description="Send it with later log-ins from this device: it keeps its owner out of a throttle that "
-        "strangers caused.",
-        examples=["rcd_bW0ur1Kd4n9wY2Za6cL8eR3fS5gU7hV9iJ1kM2lN4oP"],
-    ),
-]
-
-
-class LogInBody(Input, frozen=True):
-    """Who logs in, with what."""
-
-    login_id: Annotated[str, Meta(examples=["ada@example.org"])]
-    password: Annotated[
-        str, Meta(examples=["mauve otter sings at dawn"], extra_json_schema={"format": "password"})
-    ]
-    device_token: DeviceToken | UnsetType = UNSET
+from service.domain.sessions import AuthenticatedSession, Session
 
 
 class EndSessionsQuery(Input, frozen=True):
-    """Which session to spare."""
+    """Which session to keep."""
 
-    keep: Annotated[Literal["current"], Meta(description="Spares the session that asks.")] | None = None
+    keep: Annotated[Literal["current"], Meta(description="Keeps the session of the token.")] | None = None
 
 
 class SessionView(Output, frozen=True):
-    """A log-in session, without its token."""
+    """A session without its token."""
 
     id: Id
     user_id: Id
@@ -57,7 +31,7 @@ class SessionView(Output, frozen=True):
 
     @classmethod
     def of(cls, session: Session, current_id: UUID | None) -> Self:
-        """Show a session, and whether it is the one that asks."""
+        """Return the view of a session; `current_id` is the id of the caller's."""
         return cls(
             str(session.id),
             str(session.user_id),
@@ -72,23 +46,20 @@ class SessionView(Output, frozen=True):
 
 
 class SessionPage(Output, frozen=True):
-    """Some sessions, and where the next page starts."""
+    """A page of sessions."""
 
     items: list[SessionView]
     next_cursor: str | None
 
 
-class LoggedInView(Output, frozen=True):
-    """A new session with its tokens, shown this once."""
-
-    token: SessionToken
-    session: SessionView
-    user: UserView
-    device_token: DeviceToken
-
-
 class CurrentSessionView(Output, frozen=True):
-    """The session that asks, and its account."""
+    """The session of the token, and its user."""
 
     session: SessionView
     user: UserView
+
+    @classmethod
+    def of(cls, authenticated: AuthenticatedSession) -> Self:
+        """Return the view of the caller's session."""
+        session = authenticated.session
+        return cls(SessionView.of(session, session.id), UserView.of(authenticated.user))

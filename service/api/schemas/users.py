@@ -1,4 +1,4 @@
-"""Accounts on the wire."""
+"""Schemas of users."""
 
 from typing import Annotated, Self
 
@@ -8,15 +8,15 @@ from service.api.schemas.common import (
     Cursor,
     Id,
     Input,
+    InputTime,
     Limit,
     Output,
     Timestamp,
-    WalPosition,
     timestamp,
     timestamp_or_none,
 )
 from service.domain.pages import PAGE_DEFAULT, UserSort
-from service.domain.users import LOGIN_ID_MAX, NAME_MAX, Role, State, User
+from service.domain.users import LOGIN_ID_MAX, NAME_MAX, User, UserRole, UserState
 
 LoginId = Annotated[
     str,
@@ -41,8 +41,8 @@ Name = Annotated[
 NewPassword = Annotated[
     str,
     Meta(
-        description="Its rules are the service's: length in code points, not common, not made from the login "
-        "id, the name or the service's name. No composition rules.",
+        description="Counted in code points; not common, and not derived from the login id, the name or the "
+        "service's name. No composition rules.",
         examples=["mauve otter sings at dawn"],
         extra_json_schema={"format": "password", "minLength": 8, "maxLength": 1024},
     ),
@@ -53,33 +53,33 @@ PasswordHash = Annotated[
         min_length=1,
         max_length=512,
         description="An argon2, bcrypt, scrypt or PBKDF2 hash in PHC or modular form, of bounded cost; "
-        "replaced by ours at the next log-in.",
+        "replaced by an argon2id hash at the next login.",
     ),
 ]
 
 
 class CreateUserBody(Input, frozen=True):
-    """A new account. Send a password, a hash of one from another system, or neither."""
+    """A new user. Send a password, a hash of one from another system, or neither."""
 
     login_id: LoginId
     name: Name
     password: NewPassword | UnsetType = UNSET
     password_hash: PasswordHash | UnsetType = UNSET
-    role: Role | UnsetType = UNSET
-    state: State | UnsetType = UNSET
+    role: UserRole | UnsetType = UNSET
+    state: UserState | UnsetType = UNSET
 
 
 class UpdateUserBody(Input, frozen=True):
-    """A merge patch (RFC 7396): what it names is changed, the rest stays."""
+    """A merge patch (RFC 7396): named fields change, the others stay."""
 
     name: Name | UnsetType = UNSET
     login_id: LoginId | UnsetType = UNSET
-    role: Role | UnsetType = UNSET
-    state: State | UnsetType = UNSET
+    role: UserRole | UnsetType = UNSET
+    state: UserState | UnsetType = UNSET
 
 
 class ChangePasswordBody(Input, frozen=True):
-    """A new password: with the current one for one's own account, without for another's."""
+    """A new password: with the current one for oneself, without it for another user."""
 
     new_password: NewPassword
     current_password: (
@@ -90,14 +90,15 @@ class ChangePasswordBody(Input, frozen=True):
     ) = UNSET
     must_change: (
         Annotated[
-            bool, Meta(description="For another's account: whether its owner has to change it. Default true.")
+            bool,
+            Meta(description="For another user: whether the password has to be changed first. Default true."),
         ]
         | UnsetType
     ) = UNSET
 
 
 class ListUsersQuery(Input, frozen=True):
-    """Which accounts to list, and in which order."""
+    """Filter and sort of a list of users."""
 
     limit: Limit = PAGE_DEFAULT
     cursor: Cursor | None = None
@@ -111,28 +112,28 @@ class ListUsersQuery(Input, frozen=True):
         | None
     ) = None
     login_id: LoginId | None = None
-    state: State | None = None
-    role: Role | None = None
-    created_after: WalPosition | None = None
-    created_before: WalPosition | None = None
+    state: UserState | None = None
+    role: UserRole | None = None
+    created_after: InputTime | None = None
+    created_before: InputTime | None = None
     sort: UserSort = UserSort.CREATED
 
 
 class UserView(Output, frozen=True):
-    """An account."""
+    """A user."""
 
     id: Id
     login_id: Annotated[str, Meta(examples=["ada@example.org"])]
     name: Annotated[str, Meta(examples=["Ada Lovelace"])]
-    role: Role
-    state: State
+    role: UserRole
+    state: UserState
     created_at: Timestamp
     updated_at: Timestamp
     last_login_at: Timestamp | None
 
     @classmethod
     def of(cls, user: User) -> Self:
-        """Show an account."""
+        """Return the view of a user."""
         return cls(
             str(user.id),
             user.login_id,
@@ -146,7 +147,7 @@ class UserView(Output, frozen=True):
 
 
 class UserPage(Output, frozen=True):
-    """Some accounts, and where the next page starts."""
+    """A page of users."""
 
     items: list[UserView]
     next_cursor: str | None

@@ -1,1 +1,31 @@
-"""Version 1 of the API: one module a resource."""
+"""Version 1 of the API, one module per resource, and the operational endpoints beside it."""
+
+from typing import Final
+
+from service.api.operations import Endpoint
+from service.api.v1 import events, health, introspection, keys, login, passwords, sessions, users
+
+ENDPOINTS: Final[tuple[Endpoint, ...]] = (
+    users.create_user,
+    users.list_users,
+    users.get_user,
+    users.update_user,
+    users.delete_user,
+    passwords.change_password,
+    passwords.create_reset_token,
+    passwords.redeem_reset_token,
+    login.log_in,
+    sessions.get_current_session,
+    sessions.log_out,
+    sessions.list_sessions,
+    sessions.end_sessions,
+    sessions.end_session,
+    introspection.introspect,
+    keys.create_key,
+    keys.list_keys,
+    keys.revoke_key,
+    events.list_events,
+    health.live,
+    health.ready,
+)
+"""Every operation that is always served; the docs and `/metrics` depend on settings."""

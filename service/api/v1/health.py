@@ -1,60 +1,51 @@
-"""Health, for orchestrators: whether the process lives, and whether it should get requests."""
+"""Health for orchestrators: whether the process is alive, and whether it should get requests."""
 
-from collections.abc import Awaitable, Callable
-from typing import TypeAlias
+from http import HTTPMethod
 
 import msgspec
-from litestar import Controller, HttpMethod, Response
-from litestar.di import NamedDependency
-from litestar.params import SkipValidation
 
-from service.api.operations import Operation, ResponseSpec, endpoint
-from service.api.responses import answer
+from service.api.http.response import Response
+from service.api.operations import Operation, ResponseSpec
+from service.api.responses import ok
+from service.db.readiness import Readiness
 from service.domain.callers import Access
 from service.domain.errors import DatabaseUnavailable
 
-Readiness: TypeAlias = Callable[[], Awaitable[bool]]
-GivenReadiness: TypeAlias = NamedDependency[SkipValidation[Readiness]]
-
 
 class HealthView(msgspec.Struct, frozen=True):
-    """That all is well; anything else is a problem document."""
+    """The only healthy status; everything else is a problem document."""
 
     status: str
 
 
-LIVE = Operation(
-    id="live",
-    summary="Whether the process lives",
-    description="LastUsedTracker nothing.",
+@Operation(
+    "live",
+    HTTPMethod.GET,
+    "/health/live",
+    summary="Check that the process is alive",
+    description="Touches nothing.",
     tag="health",
     access=Access(public=True),
-    answers={200: ResponseSpec("It lives.", HealthView)},
+    responses={200: ResponseSpec("It is alive.", HealthView)},
 )
-READY = Operation(
-    id="ready",
-    summary="Whether the service can serve",
+async def live() -> Response:
+    """Return 200."""
+    return ok(HealthView("ok"))
+
+
+@Operation(
+    "ready",
+    HTTPMethod.GET,
+    "/health/ready",
+    summary="Check that the service is ready",
     description="The database answers within a second, its schema is one this release serves, and the "
     "service is not about to stop.",
     tag="health",
     access=Access(public=True),
-    answers={200: ResponseSpec("It can.", HealthView)},
+    responses={200: ResponseSpec("It is ready.", HealthView)},
 )
-
-
-class HealthController(Controller):
-    """`/health/live` and `/health/ready`."""
-
-    path = "/health"
-
-    @endpoint(HttpMethod.GET, "/live", LIVE)
-    async def live(self) -> Response[bytes]:
-        """Say that the process lives."""
-        return answer(HealthView("ok"))
-
-    @endpoint(HttpMethod.GET, "/ready", READY)
-    async def ready(self, readiness: GivenReadiness) -> Response[bytes]:
-        """Say whether the service can serve."""
-        if not await readiness():
-            raise DatabaseUnavailable("The service is not ready.")
-        return answer(HealthView("ok"))
+async def ready(readiness: Readiness) -> Response:
+    """Return 200 if the service is ready, else 503."""
+    if not await readiness.is_ready():
+        raise DatabaseUnavailable("The service is not ready.")
+    return ok(HealthView("ok"))

@@ -1,29 +1,31 @@
-"""Introspection of tokens for other services. Source: RFC 7662."""
+"""Token introspection for other services. Source: RFC 7662."""
 
-from litestar import HttpMethod
+from http import HTTPMethod
 
-from service.api.injection import Parts
+from service.api.http.response import Response
 from service.api.operations import FORM, JSON, Operation, ResponseSpec
-from service.api.pipeline import OperationRequest, direct_endpoint
-from service.api.responses import Answer, shown
+from service.api.requests import OperationRequest
+from service.api.responses import ok
 from service.api.schemas.introspection import IntrospectBody, IntrospectionView
+from service.db.reads import Reads
 from service.domain.callers import Access
 from service.domain.keys import Scope
-from service.usecases.introspection import introspect
+from service.usecases import introspection
 
-INTROSPECT = Operation(
-    id="introspect",
-    summary="Tell what a token stands for",
+
+@Operation(
+    "introspect",
+    HTTPMethod.POST,
+    "/v1/introspect",
+    summary="Introspect a token",
     description='RFC 7662. Every token that should not be accepted gets `{"active": false}`.',
     tag="introspection",
     access=Access(scope=Scope.SESSIONS_INTROSPECT),
-    answers={200: ResponseSpec("What it stands for.", IntrospectionView)},
+    responses={200: ResponseSpec("What the token stands for.", IntrospectionView)},
     body=IntrospectBody,
     body_types=(FORM, JSON),
 )
-
-
-@direct_endpoint(HttpMethod.POST, "/v1/introspect", INTROSPECT)
-async def introspect_token(call: OperationRequest, parts: Parts) -> Answer:
-    """Tell what a token stands for."""
-    return shown(IntrospectionView.of(await introspect(parts.reads, call.body(IntrospectBody).token)))
+async def introspect(request: OperationRequest, reads: Reads) -> Response:
+    """Return what a token stands for."""
+    token = request.body(IntrospectBody).token
+    return ok(IntrospectionView.of(await introspection.introspect(reads, token)))

@@ -1,90 +1,87 @@
-"""API keys: create, list, revoke."""
+"""API keys: create, list and revoke."""
 
-from typing import Any
+from http import HTTPMethod
 
-from litestar import Controller, HttpMethod, Request, Response
 from msgspec import UNSET
 
-from service.api.cursors import read_cursor, write_cursor
-from service.api.idempotency import idempotency_key_of, run_once
-from service.api.injection import GivenReads, GivenUow
-from service.api.operations import Operation, ResponseSpec, endpoint
-from service.api.pagination import cursor_scope, page_answer
-from service.api.pipeline import call_of
-from service.api.responses import Answer, created, nothing
+from service.api.http.response import Response
+from service.api.idempotency import run_once
+from service.api.operations import Operation, ResponseSpec
+from service.api.pagination import keyset_of, page_response
+from service.api.requests import OperationRequest
+from service.api.responses import created, no_content
 from service.api.schemas.common import PageQuery, in_utc
 from service.api.schemas.keys import ApiKeyPage, ApiKeyView, CreatedKeyView, CreateKeyBody
-from service.db.transaction import Tx
+from service.db.core.database import Database
+from service.db.core.transaction import Transaction
+from service.db.repositories.keys import ApiKeyReads
 from service.domain.callers import Access
 from service.domain.errors import InvalidCursor, NotFound
-from service.usecases.keys import create_key, revoke_key
+from service.usecases import keys
 
-_LINKS = {"revoke_key": {"key_id": "$response.body#/api_key/id"}}
 
-CREATE_KEY = Operation(
-    id="create_key",
+@Operation(
+    "create_key",
+    HTTPMethod.POST,
+    "/v1/keys",
     summary="Create an API key",
     description="The key is shown once: a repetition under the same `Idempotency-Key` has `key: null`.",
     tag="keys",
     access=Access(admin=True),
-    answers={201: ResponseSpec("The new key, shown this once.", CreatedKeyView, links=_LINKS)},
+    responses={
+        201: ResponseSpec(
+            "The new key, shown this once.",
+            CreatedKeyView,
+            links={"revoke_key": {"key_id": "$response.body#/api_key/id"}},
+        )
+    },
     body=CreateKeyBody,
     is_idempotent_by_key=True,
 )
-LIST_KEYS = Operation(
-    id="list_keys",
+async def create_key(request: OperationRequest, database: Database) -> Response:
+    """Create an API key, once per idempotency key. The stored response lacks the key itself."""
+    body, context = request.body(CreateKeyBody), request.context
+    expires_at = None if body.expires_at is UNSET else in_utc(body.expires_at, "/expires_at")
+
+    async def create(tx: Transaction) -> tuple[Response, Response]:
+        token, key = await keys.create_key(
+            tx, name=body.name, scopes=tuple(body.scopes), expires_at=expires_at, context=context
+        )
+        view = ApiKeyView.of(key)
+        return created(CreatedKeyView(token.value, view)), created(CreatedKeyView(None, view))
+
+    return await run_once(request, database, create)
+
+
+@Operation(
+    "list_keys",
+    HTTPMethod.GET,
+    "/v1/keys",
     summary="List the API keys",
     tag="keys",
     access=Access(admin=True),
-    answers={200: ResponseSpec("A page of API keys, oldest first.", ApiKeyPage, ("Link",))},
-    problems=(InvalidCursor,),
+    responses={200: ResponseSpec("A page of API keys, oldest first.", ApiKeyPage, ("Link",))},
+    errors=(InvalidCursor,),
     query=PageQuery,
 )
-REVOKE_KEY = Operation(
-    id="revoke_key",
+async def list_keys(request: OperationRequest, api_keys: ApiKeyReads) -> Response:
+    """Return a page of API keys, oldest first."""
+    query = request.query(PageQuery)
+    page = await api_keys.list_page(after=keyset_of(request, query.cursor), limit=query.limit)
+    return page_response(request, ApiKeyPage, page, ApiKeyView.of)
+
+
+@Operation(
+    "revoke_key",
+    HTTPMethod.DELETE,
+    "/v1/keys/{key_id}",
     summary="Revoke an API key",
     tag="keys",
     access=Access(admin=True),
-    answers={204: ResponseSpec("It is revoked.")},
-    problems=(NotFound,),
+    responses={204: ResponseSpec("The key is revoked.")},
+    errors=(NotFound,),
 )
-
-
-class KeyController(Controller):
-    """`/v1/keys`."""
-
-    path = "/v1/keys"
-
-    @endpoint(HttpMethod.POST, "", CREATE_KEY)
-    async def create_key(self, request: Request[Any, Any, Any], uow: GivenUow) -> Response[bytes]:
-        """Create an API key, once per idempotency key."""
-        call = call_of(request)
-        body, context = call.body(CreateKeyBody), call.context
-        expires_at = None if body.expires_at is UNSET else in_utc(body.expires_at, "/expires_at")
-
-        async def create(tx: Tx) -> tuple[Answer, Answer]:
-            token, key = await create_key(
-                tx, name=body.name, scopes=tuple(body.scopes), expires_at=expires_at, context=context
-            )
-            view = ApiKeyView.of(key)
-            return created(CreatedKeyView(token.value, view)), created(CreatedKeyView(None, view))
-
-        return (await uow.run(lambda tx: run_once(tx, idempotency_key_of(call), create))).response()
-
-    @endpoint(HttpMethod.GET, "", LIST_KEYS)
-    async def list_keys(self, request: Request[Any, Any, Any], reads: GivenReads) -> Response[bytes]:
-        """List the API keys."""
-        call = call_of(request)
-        query, listing = call.query(PageQuery), cursor_scope(call)
-        recent = reads.at(call.caller.wal_position)
-        page = await recent.keys.list_page(after=read_cursor(query.cursor, listing), limit=query.limit)
-        next_cursor = write_cursor(page.next, listing)
-        return page_answer(call, ApiKeyPage(list(map(ApiKeyView.of, page.items)), next_cursor), next_cursor)
-
-    @endpoint(HttpMethod.DELETE, "/{key_id:str}", REVOKE_KEY)
-    async def revoke_key(self, request: Request[Any, Any, Any], uow: GivenUow) -> Response[None]:
-        """Revoke an API key."""
-        call = call_of(request)
-        key_id = call.id_in_path("key_id")
-        await uow.run(lambda tx: revoke_key(tx, key_id, context=call.context))
-        return nothing()
+async def revoke_key(request: OperationRequest, database: Database) -> Response:
+    """Revoke an API key."""
+    await database.run(lambda tx: keys.revoke_key(tx, request.subject_id, context=request.context))
+    return no_content()

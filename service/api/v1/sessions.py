@@ -1,187 +1,111 @@
-"""Sessions: log in, look, log out."""
+"""Sessions: read the current one, list and end."""
 
-from typing import Any
+from http import HTTPMethod
 
-from litestar import Controller, HttpMethod, Request, Response
-from msgspec import UNSET
-
-from service.api.cursors import read_cursor, write_cursor
-from service.api.injection import GivenReads, GivenUow, Parts
-from service.api.operations import LOGIN_BODY_LIMIT_BYTES, Operation, ResponseSpec, endpoint
-from service.api.pagination import cursor_scope, page_answer
-from service.api.pipeline import OperationRequest, call_of, direct_endpoint
-from service.api.responses import Answer, created, nothing, require_if_match, resource
+from service.api.http.response import Response
+from service.api.operations import Operation, ResponseSpec
+from service.api.pagination import keyset_of, page_response
+from service.api.preconditions import require_if_match
+from service.api.requests import OperationRequest
+from service.api.responses import conditional_get, no_content
 from service.api.schemas.common import PageQuery
-from service.api.schemas.sessions import (
-    CurrentSessionView,
-    EndSessionsQuery,
-    LoggedInView,
-    LogInBody,
-    SessionPage,
-    SessionView,
-)
-from service.api.schemas.users import UserView
+from service.api.schemas.sessions import CurrentSessionView, EndSessionsQuery, SessionPage, SessionView
+from service.db.core.database import Database
+from service.db.repositories.sessions import SessionReads
+from service.db.repositories.users import UserReads
 from service.domain.callers import Access
-from service.domain.errors import (
-    Forbidden,
-    HashingBusy,
-    InvalidCredentials,
-    InvalidCursor,
-    LoginThrottled,
-    NotFound,
-)
+from service.domain.errors import InvalidCursor, NotFound
 from service.domain.keys import Scope
-from service.domain.sessions import AuthenticatedSession
-from service.usecases.sessions import LoginRequest, end_session, end_sessions, log_in, log_out
+from service.usecases import sessions
 
-_LINKS = {
-    "end_session": {"session_id": "$response.body#/session/id"},
-    "get_user": {"user_id": "$response.body#/user/id"},
-    "list_sessions": {"user_id": "$response.body#/user/id"},
-}
 
-LOG_IN = Operation(
-    id="log_in",
-    summary="Log in",
-    description="Every failure is the same 401, in the same time.",
+@Operation(
+    "get_current_session",
+    HTTPMethod.GET,
+    "/v1/sessions/current",
+    summary="Get the current session",
     tag="sessions",
-    access=Access(public=True),
-    answers={
-        201: ResponseSpec("The new session with its tokens, shown this once.", LoggedInView, links=_LINKS)
-    },
-    problems=(InvalidCredentials, LoginThrottled, HashingBusy),
-    body=LogInBody,
-    body_limit_bytes=LOGIN_BODY_LIMIT_BYTES,
-)
-GET_CURRENT_SESSION = Operation(
-    id="get_current_session",
-    summary="Get the session that asks",
-    tag="sessions",
-    access=Access(self_=True),
-    answers={200: ResponseSpec("The session and its account.", CurrentSessionView, ("ETag",))},
+    access=Access(owner=True),
+    responses={200: ResponseSpec("The session and its user.", CurrentSessionView, ("ETag",))},
     is_conditional_read=True,
 )
-LOG_OUT = Operation(
-    id="log_out",
+async def get_current_session(request: OperationRequest) -> Response:
+    """Return the session of the token and its user; authentication has read both."""
+    return conditional_get(request, CurrentSessionView.of(request.session))
+
+
+@Operation(
+    "log_out",
+    HTTPMethod.DELETE,
+    "/v1/sessions/current",
     summary="Log out",
     tag="sessions",
-    access=Access(self_=True, while_password_change_is_due=True),
-    answers={204: ResponseSpec("The session has ended.")},
+    access=Access(owner=True, allowed_during_forced_change=True),
+    responses={204: ResponseSpec("The session has ended.")},
     is_conditional_write=True,
 )
-LIST_SESSIONS = Operation(
-    id="list_sessions",
-    summary="List the sessions of an account",
+async def log_out(request: OperationRequest, database: Database) -> Response:
+    """End the session of the token."""
+    require_if_match(request.if_match, CurrentSessionView.of(request.session))
+    session = request.session.session
+    await database.run(lambda tx: sessions.log_out(tx, session, context=request.context))
+    return no_content()
+
+
+@Operation(
+    "list_sessions",
+    HTTPMethod.GET,
+    "/v1/users/{user_id}/sessions",
+    summary="List the sessions of a user",
     tag="sessions",
-    access=Access(self_=True, admin=True),
-    answers={200: ResponseSpec("A page of sessions, oldest first.", SessionPage, ("Link",))},
-    problems=(NotFound, InvalidCursor),
+    access=Access(owner=True, admin=True),
+    responses={200: ResponseSpec("A page of sessions, oldest first.", SessionPage, ("Link",))},
+    errors=(NotFound, InvalidCursor),
     query=PageQuery,
 )
-END_SESSIONS = Operation(
-    id="end_sessions",
-    summary="End the sessions of an account",
+async def list_sessions(request: OperationRequest, users: UserReads, user_sessions: SessionReads) -> Response:
+    """Return a page of the live sessions of a user, oldest first."""
+    if request.own_user is None and await users.get(request.subject_id) is None:
+        raise NotFound
+    query, current_id = request.query(PageQuery), request.caller.session_id
+    page = await user_sessions.list_page(
+        request.subject_id, after=keyset_of(request, query.cursor), limit=query.limit
+    )
+    return page_response(request, SessionPage, page, lambda session: SessionView.of(session, current_id))
+
+
+@Operation(
+    "end_sessions",
+    HTTPMethod.DELETE,
+    "/v1/users/{user_id}/sessions",
+    summary="End the sessions of a user",
     tag="sessions",
-    access=Access(self_=True, admin=True, scope=Scope.USERS_WRITE),
-    answers={204: ResponseSpec("They have ended.")},
-    problems=(NotFound,),
+    access=Access(owner=True, admin=True, scope=Scope.USERS_WRITE),
+    responses={204: ResponseSpec("The sessions have ended.")},
+    errors=(NotFound,),
     query=EndSessionsQuery,
 )
-END_SESSION = Operation(
-    id="end_session",
+async def end_sessions(request: OperationRequest, database: Database) -> Response:
+    """End the sessions of a user; `keep=current` spares the session of the token."""
+    keeps_current = request.query(EndSessionsQuery).keep == "current"
+    kept_id = request.caller.session_id if keeps_current else None
+    await database.run(
+        lambda tx: sessions.end_sessions(tx, request.subject_id, kept_id=kept_id, context=request.context)
+    )
+    return no_content()
+
+
+@Operation(
+    "end_session",
+    HTTPMethod.DELETE,
+    "/v1/sessions/{session_id}",
     summary="End a session",
     tag="sessions",
-    access=Access(self_=True, admin=True),
-    answers={204: ResponseSpec("It has ended.")},
-    problems=(NotFound,),
+    access=Access(owner=True, admin=True),
+    responses={204: ResponseSpec("The session has ended.")},
+    errors=(NotFound,),
 )
-
-
-class SessionController(Controller):
-    """Sessions, under `/v1/sessions` and `/v1/users/{user_id}/sessions`."""
-
-    path = "/v1"
-
-    @endpoint(HttpMethod.DELETE, "/sessions/current", LOG_OUT)
-    async def log_out(self, request: Request[Any, Any, Any], uow: GivenUow) -> Response[None]:
-        """End the session that asks."""
-        call = call_of(request)
-        own = _own(call)
-        require_if_match(_current(own), call.headers)
-        await uow.run(lambda tx: log_out(tx, own.session, context=call.context))
-        return nothing()
-
-    @endpoint(HttpMethod.DELETE, "/sessions/{session_id:str}", END_SESSION)
-    async def end_session(self, request: Request[Any, Any, Any], uow: GivenUow) -> Response[None]:
-        """End one session."""
-        call = call_of(request)
-        session_id = call.id_in_path("session_id")
-        await uow.run(lambda tx: end_session(tx, session_id, context=call.context))
-        return nothing()
-
-    @endpoint(HttpMethod.GET, "/users/{user_id:str}/sessions", LIST_SESSIONS)
-    async def list_sessions(self, request: Request[Any, Any, Any], reads: GivenReads) -> Response[bytes]:
-        """List the live sessions of an account."""
-        call = call_of(request)
-        user_id, query = call.subject_id(), call.query(PageQuery)
-        listing, recent = cursor_scope(call, user_id), reads.at(call.caller.wal_position)
-        if user_id != call.caller.user_id and await recent.users.get(user_id) is None:
-            raise NotFound
-        page = await recent.sessions.list_page(
-            user_id, after=read_cursor(query.cursor, listing), limit=query.limit
-        )
-        own = call.caller.authenticated_session
-        current_id = own.session.id if own is not None else None
-        next_cursor = write_cursor(page.next, listing)
-        items = [SessionView.of(session, current_id) for session in page.items]
-        return page_answer(call, SessionPage(items, next_cursor), next_cursor)
-
-    @endpoint(HttpMethod.DELETE, "/users/{user_id:str}/sessions", END_SESSIONS)
-    async def end_sessions(self, request: Request[Any, Any, Any], uow: GivenUow) -> Response[None]:
-        """End the sessions of an account, but for the current one if it is to be kept."""
-        call = call_of(request)
-        user_id, query, own = (
-            call.subject_id(),
-            call.query(EndSessionsQuery),
-            call.caller.authenticated_session,
-        )
-        kept_id = own.session.id if own is not None and query.keep == "current" else None
-        await uow.run(lambda tx: end_sessions(tx, user_id, kept_id=kept_id, context=call.context))
-        return nothing()
-
-
-@direct_endpoint(HttpMethod.POST, "/v1/sessions", LOG_IN)
-async def open_session(call: OperationRequest, parts: Parts) -> Answer:
-    """Log in."""
-    body = call.body(LogInBody)
-    wanted = LoginRequest(
-        body.login_id, body.password, None if body.device_token is UNSET else body.device_token
-    )
-    opened = await log_in(
-        parts.make_uow(),
-        parts.reads,
-        wanted,
-        hasher=parts.hasher,
-        context=call.context,
-        policies=parts.policies,
-    )
-    session = SessionView.of(opened.session, opened.session.id)
-    return created(LoggedInView(opened.token, session, UserView.of(opened.user), opened.device_token))
-
-
-@direct_endpoint(HttpMethod.GET, "/v1/sessions/current", GET_CURRENT_SESSION)
-async def get_current_session(call: OperationRequest, _parts: Parts) -> Answer:
-    """Show the session that asks; authentication has read it already."""
-    return resource(_current(_own(call)), call.fields)
-
-
-def _own(call: OperationRequest) -> AuthenticatedSession:
-    """Give the session behind the call, which its operation grants to sessions only."""
-    own = call.caller.authenticated_session
-    if own is None:
-        raise Forbidden
-    return own
-
-
-def _current(own: AuthenticatedSession) -> CurrentSessionView:
-    return CurrentSessionView(SessionView.of(own.session, own.session.id), UserView.of(own.user))
+async def end_session(request: OperationRequest, database: Database) -> Response:
+    """End one session."""
+    await database.run(lambda tx: sessions.end_session(tx, request.subject_id, context=request.context))
+    return no_content()

@@ -1,22 +1,23 @@
-"""Accounts: create, list, read, change, delete."""
+"""Users: create, list, read, update and delete."""
 
 from datetime import datetime
-from typing import Any
+from http import HTTPMethod
 from unicodedata import normalize
 
-from litestar import Controller, HttpMethod, Request, Response
 from msgspec import UNSET
 
-from service.api.cursors import read_cursor, write_cursor
-from service.api.idempotency import idempotency_key_of, replay, run_once
-from service.api.injection import GivenPolicies, GivenReads, GivenUow, Parts
-from service.api.operations import JSON, MERGE_PATCH, Operation, ResponseSpec, endpoint
-from service.api.pagination import cursor_scope, page_answer
-from service.api.pipeline import OperationRequest, call_of, direct_endpoint
-from service.api.responses import Answer, if_match_check, nothing, resource, tagged
+from service.api.http.response import Response
+from service.api.idempotency import find_replay, run_once
+from service.api.operations import JSON, MERGE_PATCH, Operation, ResponseSpec
+from service.api.pagination import keyset_of, page_response
+from service.api.preconditions import if_match_check
+from service.api.requests import OperationRequest
+from service.api.responses import conditional_get, no_content, with_etag
 from service.api.schemas.common import in_utc
 from service.api.schemas.users import CreateUserBody, ListUsersQuery, UpdateUserBody, UserPage, UserView
-from service.db.transaction import Tx
+from service.db.core.database import Database
+from service.db.core.transaction import Transaction
+from service.db.repositories.users import UserReads
 from service.domain.callers import Access
 from service.domain.errors import (
     FieldError,
@@ -30,160 +31,158 @@ from service.domain.errors import (
 )
 from service.domain.keys import Scope
 from service.domain.pages import UserFilter
-from service.domain.users import User, UserPatch, canonical_login_id
-from service.usecases.users import (
-    Registration,
-    check_change,
-    create_user,
-    delete_user,
-    prepare_user,
-    update_user,
-)
+from service.domain.users import UserPatch, canonical_login_id
+from service.security.hashing.hasher import PasswordHasher
+from service.usecases import users
+from service.usecases.policies import Policies
 
-_ID = {"user_id": "$response.body#/id"}
+_BY_ID = {"user_id": "$response.body#/id"}
 _LINKS = {
-    "get_user": _ID,
-    "update_user": _ID,
-    "delete_user": _ID,
-    "change_password": _ID,
-    "create_reset_token": _ID,
-    "list_sessions": _ID,
-    "end_sessions": _ID,
+    "get_user": _BY_ID,
+    "update_user": _BY_ID,
+    "delete_user": _BY_ID,
+    "change_password": _BY_ID,
+    "create_reset_token": _BY_ID,
+    "list_sessions": _BY_ID,
+    "end_sessions": _BY_ID,
 }
 
-CREATE_USER = Operation(
-    id="create_user",
-    summary="Create an account",
+
+@Operation(
+    "create_user",
+    HTTPMethod.POST,
+    "/v1/users",
+    summary="Create a user",
     description="`password_hash`, `role` and `state` are for administrators and API keys only.",
     tag="users",
     access=Access(admin=True, scope=Scope.USERS_WRITE),
-    answers={201: ResponseSpec("The new account.", UserView, ("Location", "ETag"), links=_LINKS)},
-    problems=(LoginIdTaken, HashingBusy),
+    responses={201: ResponseSpec("The new user.", UserView, ("Location", "ETag"), links=_LINKS)},
+    errors=(LoginIdTaken, HashingBusy),
     body=CreateUserBody,
     is_idempotent_by_key=True,
 )
-_NEXT = {"list_users": {"cursor": "$response.body#/next_cursor"}}
-LIST_USERS = Operation(
-    id="list_users",
-    summary="List accounts",
+async def create_user(
+    request: OperationRequest, database: Database, hasher: PasswordHasher, policies: Policies
+) -> Response:
+    """Create a user, once per idempotency key."""
+    if (replay := await find_replay(request, database)) is not None:
+        return replay
+    context = request.context
+    registration = _registration(request.body(CreateUserBody))
+    new = await users.prepare_user(registration, hasher=hasher, context=context, policies=policies)
+
+    async def create(tx: Transaction) -> tuple[Response, Response]:
+        user = await users.create_user(tx, new, context=context)
+        location = (b"location", b"/v1/users/%b" % str(user.id).encode())
+        response = with_etag(UserView.of(user), status=201, headers=(location,))
+        return response, response
+
+    return await run_once(request, database, create)
+
+
+@Operation(
+    "list_users",
+    HTTPMethod.GET,
+    "/v1/users",
+    summary="List users",
     tag="users",
     access=Access(admin=True, scope=Scope.USERS_READ),
-    answers={200: ResponseSpec("A page of accounts.", UserPage, ("Link",), links=_NEXT)},
-    problems=(InvalidCursor,),
+    responses={
+        200: ResponseSpec(
+            "A page of users.",
+            UserPage,
+            ("Link",),
+            links={"list_users": {"cursor": "$response.body#/next_cursor"}},
+        )
+    },
+    errors=(InvalidCursor,),
     query=ListUsersQuery,
 )
-GET_USER = Operation(
-    id="get_user",
-    summary="Get an account",
+async def list_users(request: OperationRequest, user_reads: UserReads) -> Response:
+    """Return a page of users."""
+    query = request.query(ListUsersQuery)
+    page = await user_reads.list_page(
+        _filter(query), sort=query.sort, after=keyset_of(request, query.cursor), limit=query.limit
+    )
+    return page_response(request, UserPage, page, UserView.of)
+
+
+@Operation(
+    "get_user",
+    HTTPMethod.GET,
+    "/v1/users/{user_id}",
+    summary="Get a user",
     tag="users",
-    access=Access(self_=True, admin=True, scope=Scope.USERS_READ),
-    answers={200: ResponseSpec("The account.", UserView, ("ETag",))},
-    problems=(NotFound,),
+    access=Access(owner=True, admin=True, scope=Scope.USERS_READ),
+    responses={200: ResponseSpec("The user.", UserView, ("ETag",))},
+    errors=(NotFound,),
     is_conditional_read=True,
 )
-UPDATE_USER = Operation(
-    id="update_user",
-    summary="Change an account",
+async def get_user(request: OperationRequest, user_reads: UserReads) -> Response:
+    """Return the user, or 304 if the client has this version."""
+    user = request.own_user or await user_reads.get(request.subject_id)
+    if user is None:
+        raise NotFound
+    return conditional_get(request, UserView.of(user))
+
+
+@Operation(
+    "update_user",
+    HTTPMethod.PATCH,
+    "/v1/users/{user_id}",
+    summary="Update a user",
     description="A merge patch. One's own name; everything else by administrators and API keys. Disabling "
-    "ends every session of the account.",
+    "ends every session of the user.",
     tag="users",
-    access=Access(self_=True, admin=True, scope=Scope.USERS_WRITE),
-    answers={200: ResponseSpec("The changed account.", UserView, ("ETag",))},
-    problems=(NotFound, LoginIdTaken, LastAdmin),
+    access=Access(owner=True, admin=True, scope=Scope.USERS_WRITE),
+    responses={200: ResponseSpec("The updated user.", UserView, ("ETag",))},
+    errors=(NotFound, LoginIdTaken, LastAdmin),
     body=UpdateUserBody,
     body_types=(MERGE_PATCH, JSON),
     is_conditional_write=True,
 )
-DELETE_USER = Operation(
-    id="delete_user",
-    summary="Delete an account",
-    description="The account and everything that hangs on it is gone. One's own needs a recent log-in.",
+async def update_user(request: OperationRequest, database: Database, policies: Policies) -> Response:
+    """Apply a merge patch."""
+    precondition = if_match_check(request.if_match)
+    patch = users.check_change(_patch(request.body(UpdateUserBody)), caller=request.caller)
+    user = await database.run(
+        lambda tx: users.update_user(
+            tx,
+            request.subject_id,
+            patch,
+            context=request.context,
+            policies=policies,
+            precondition=precondition,
+        )
+    )
+    return with_etag(UserView.of(user))
+
+
+@Operation(
+    "delete_user",
+    HTTPMethod.DELETE,
+    "/v1/users/{user_id}",
+    summary="Delete a user",
+    description="The user and everything that belongs to it is gone. One's own needs a recent login.",
     tag="users",
-    access=Access(self_=True, admin=True, scope=Scope.USERS_WRITE),
-    answers={204: ResponseSpec("It is gone.")},
-    problems=(NotFound, LastAdmin, ReauthenticationRequired),
+    access=Access(owner=True, admin=True, scope=Scope.USERS_WRITE),
+    responses={204: ResponseSpec("The user is gone.")},
+    errors=(NotFound, LastAdmin, ReauthenticationRequired),
     is_conditional_write=True,
 )
-
-
-class UserController(Controller):
-    """`/v1/users`."""
-
-    path = "/v1/users"
-
-    @endpoint(HttpMethod.GET, "", LIST_USERS)
-    async def list_users(self, request: Request[Any, Any, Any], reads: GivenReads) -> Response[bytes]:
-        """List accounts."""
-        call = call_of(request)
-        query, listing = call.query(ListUsersQuery), cursor_scope(call)
-        page = await reads.at(call.caller.wal_position).users.list_page(
-            _filter(query), sort=query.sort, after=read_cursor(query.cursor, listing), limit=query.limit
+async def delete_user(request: OperationRequest, database: Database, policies: Policies) -> Response:
+    """Delete a user and everything that belongs to it."""
+    precondition = if_match_check(request.if_match)
+    await database.run(
+        lambda tx: users.delete_user(
+            tx, request.subject_id, context=request.context, policies=policies, precondition=precondition
         )
-        next_cursor = write_cursor(page.next, listing)
-        return page_answer(call, UserPage(list(map(UserView.of, page.items)), next_cursor), next_cursor)
-
-    @endpoint(HttpMethod.PATCH, "/{user_id:str}", UPDATE_USER)
-    async def update_user(
-        self, request: Request[Any, Any, Any], uow: GivenUow, policies: GivenPolicies
-    ) -> Response[bytes]:
-        """Change an account."""
-        call = call_of(request)
-        user_id, precondition = call.subject_id(), if_match_check(call.headers)
-        change = check_change(_change(call.body(UpdateUserBody)), caller=call.caller)
-        changed = await uow.run(
-            lambda tx: update_user(
-                tx, user_id, change, context=call.context, policies=policies, precondition=precondition
-            )
-        )
-        return tagged(UserView.of(changed)).response()
-
-    @endpoint(HttpMethod.DELETE, "/{user_id:str}", DELETE_USER)
-    async def delete_user(
-        self, request: Request[Any, Any, Any], uow: GivenUow, policies: GivenPolicies
-    ) -> Response[None]:
-        """Delete an account."""
-        call = call_of(request)
-        user_id, precondition = call.subject_id(), if_match_check(call.headers)
-        await uow.run(
-            lambda tx: delete_user(
-                tx, user_id, context=call.context, policies=policies, precondition=precondition
-            )
-        )
-        return nothing()
+    )
+    return no_content()
 
 
-@direct_endpoint(HttpMethod.POST, "/v1/users", CREATE_USER)
-async def add_user(call: OperationRequest, parts: Parts) -> Answer:
-    """Create an account, once per idempotency key."""
-    uow, claim, context = parts.make_uow(), idempotency_key_of(call), call.context
-    call.body_bytes = b""  # up to 64 KiB that nobody needs any more, and many may wait for their turn
-    if claim is not None and (known := await uow.run(lambda tx: replay(tx, claim))) is not None:
-        return known
-    wanted = _registration(call.body(CreateUserBody))
-    new = await prepare_user(wanted, hasher=parts.hasher, context=context, policies=parts.policies)
-
-    async def create(tx: Tx) -> tuple[Answer, Answer]:
-        created = _created(await create_user(tx, new, context=context))
-        return created, created
-
-    return await uow.run(lambda tx: run_once(tx, claim, create))
-
-
-@direct_endpoint(HttpMethod.GET, "/v1/users/{user_id:str}", GET_USER)
-async def get_user(call: OperationRequest, parts: Parts) -> Answer:
-    """Get an account; one's own is already there from authentication."""
-    user_id = call.subject_id()
-    own = call.caller.authenticated_session
-    if own is not None and own.user.id == user_id:
-        return resource(UserView.of(own.user), call.fields)
-    user = await parts.reads.at(call.caller.wal_position).users.get(user_id)
-    if user is None:
-        raise NotFound
-    return resource(UserView.of(user), call.fields)
-
-
-def _registration(body: CreateUserBody) -> Registration:
-    return Registration(
+def _registration(body: CreateUserBody) -> users.Registration:
+    return users.Registration(
         login_id=body.login_id,
         name=body.name,
         password=None if body.password is UNSET else body.password,
@@ -193,7 +192,7 @@ def _registration(body: CreateUserBody) -> Registration:
     )
 
 
-def _change(body: UpdateUserBody) -> UserPatch:
+def _patch(body: UpdateUserBody) -> UserPatch:
     return UserPatch(
         name=None if body.name is UNSET else body.name,
         login_id=None if body.login_id is UNSET else body.login_id,
@@ -205,24 +204,20 @@ def _change(body: UpdateUserBody) -> UserPatch:
 def _filter(query: ListUsersQuery) -> UserFilter:
     return UserFilter(
         prefix=normalize("NFC", query.q) if query.q is not None else None,
-        login_id=_exact(query.login_id) if query.login_id is not None else None,
+        login_id=_canonical_login_id(query.login_id) if query.login_id is not None else None,
         state=query.state,
         role=query.role,
-        created_after=_moment(query.created_after, "?created_after"),
-        created_before=_moment(query.created_before, "?created_before"),
+        created_after=_utc_or_none(query.created_after, "?created_after"),
+        created_before=_utc_or_none(query.created_before, "?created_before"),
     )
 
 
-def _exact(login_id: str) -> str:
+def _canonical_login_id(login_id: str) -> str:
     canonical = canonical_login_id(login_id)
     if canonical is None:
-        raise ValidationFailed(FieldError("?login_id", "invalid_value", "No account can have this."))
+        raise ValidationFailed(FieldError("?login_id", "invalid_value", "No user can have this login id."))
     return canonical
 
 
-def _moment(at: datetime | None, pointer: str) -> datetime | None:
+def _utc_or_none(at: datetime | None, pointer: str) -> datetime | None:
     return in_utc(at, pointer) if at is not None else None
-
-
-def _created(user: User) -> Answer:
-    return tagged(UserView.of(user), status=201, headers={"Location": f"/v1/users/{user.id}"})

@@ -9,8 +9,7 @@ from pathlib import Path
 
 from service import __version__
 from service.cli.doctor.findings import Finding, problem, warning
-from service.security.hashing.hasher import default_workers
-from service.security.hashing.system_limits import available_cores, memory_limit_bytes
+from service.security.hashing.system_limits import available_cores, default_workers, memory_limit_bytes
 from settings import Settings
 
 _MIB = 1024 * 1024

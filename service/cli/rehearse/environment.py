@@ -18,7 +18,7 @@ from service.cli.rehearse.client import Client
 from service.cli.rehearse.load import LOGIN_PREFIX
 from service.db.migrations.history import ROOT
 from service.db.migrations.running import connection_to
-from service.domain.ids import new_id
+from service.security.ids import new_id
 from service.security.tokens import API_KEY_PREFIX, new_token
 
 _CHUNK_ROWS = 50_000

@@ -1,8 +1,8 @@
-"""Reads of one row by its key, asked for together with everybody who asks at the same moment.
+"""Look-ups by a unique key; those issued in the same event-loop turn share one statement.
 
-A look-up by a token's digest costs PostgreSQL and the driver some twenty microseconds each, and nearly all of
-that is the round trip: twenty keys in one statement cost little more than one. Nothing is remembered. Every
-statement begins after all who share it have asked, so each sees what was committed before.
+Nearly all of the 20 µs that PostgreSQL and the driver take for one key is the round trip: twenty keys in one
+statement cost little more. Nothing is cached: a statement begins after all look-ups that share it, so each
+sees what was committed before.
 """
 
 import asyncio
@@ -10,100 +10,109 @@ from collections.abc import Hashable
 from contextvars import Context
 from typing import Any, Final, Generic, TypeAlias, TypeVar
 
-from service.db.core.read_pool import ReadPool, ReadQuery
+from service.db.core.columns import Columns
+from service.db.core.statements import Executor, Statement
 from service.domain.errors import DatabaseUnavailable
 
 KeyT = TypeVar("KeyT", bound=Hashable)
-_Values: TypeAlias = tuple[Any, ...]
-_Waiter: TypeAlias = "asyncio.Future[_Values | None]"
+ItemT = TypeVar("ItemT")
+_Batch: TypeAlias = dict[KeyT, list[asyncio.Future[ItemT | None]]]
 
 _MAX_IN_FLIGHT: Final = 2
-"""One statement is on its way while the answers to another are worked off."""
+"""Overlap one statement with the decoding of another."""
 _MAX_BATCH: Final = 128
 
 
-class BatchLoader(Generic[KeyT]):
-    """Finds rows of a query by keys that are unique.
+class BatchLoader(Generic[KeyT, ItemT]):
+    """Loads items by key.
 
-    The query takes the keys as one array, `keys`, and gives the key of each row as its last column.
-    `wait_timeout`, in seconds, bounds how long a key waits for its statement to begin.
+    The statement takes the keys as one array, `keys`, and returns the key of each row before the `columns` of
+    its item. `wait_timeout`, in seconds, bounds the wait for the statement to begin.
     """
 
-    def __init__(self, read_pool: ReadPool, query: ReadQuery, *, wait_timeout: float = 2.0) -> None:
-        self._read_pool = read_pool
-        self._query = query
+    def __init__(
+        self,
+        executor: Executor,
+        statement: Statement,
+        columns: Columns[ItemT],
+        *,
+        wait_timeout: float = 2.0,
+    ) -> None:
+        self._executor = executor
+        self._statement = statement
+        self._columns = columns
         self._wait_timeout = wait_timeout
-        self._waiting: dict[KeyT, list[_Waiter]] = {}
-        self._asking: set[asyncio.Task[Any] | None] = set()
-        self._is_due = False
+        self._waiting: _Batch[KeyT, ItemT] = {}
+        self._in_flight: set[asyncio.Task[Any] | None] = set()
+        self._is_scheduled = False
         self._expiry: asyncio.TimerHandle | None = None
 
-    async def get(self, key: KeyT) -> _Values | None:
-        """Find the values of a key's row, without the key, or None.
+    async def load(self, key: KeyT) -> ItemT | None:
+        """Return the item of a key, or None.
 
         Raises:
-            DatabaseUnavailable: no answer in time, or none at all; a read changes nothing.
+            DatabaseUnavailable: no response in time, or none at all.
         """
         loop = asyncio.get_running_loop()
-        waiter: _Waiter = loop.create_future()
+        waiter: asyncio.Future[ItemT | None] = loop.create_future()
         self._waiting.setdefault(key, []).append(waiter)
-        if not self._is_due:
-            self._is_due = True
-            loop.call_soon(self._begin, loop)  # after the others that this turn of the loop has read
+        if not self._is_scheduled:
+            self._is_scheduled = True
+            loop.call_soon(self._dispatch, loop)  # after the other requests of this turn of the loop
         return await waiter
 
-    def _begin(self, loop: asyncio.AbstractEventLoop) -> None:
-        self._is_due = False
-        if len(self._asking) < _MAX_IN_FLIGHT:
-            # In a context of its own: what is logged of it concerns more than one request.
-            self._asking.add(loop.create_task(self._ask(), context=Context()))
+    def _dispatch(self, loop: asyncio.AbstractEventLoop) -> None:
+        self._is_scheduled = False
+        if len(self._in_flight) < _MAX_IN_FLIGHT:
+            # An empty context: log lines of the statement belong to more than one request.
+            self._in_flight.add(loop.create_task(self._load_all(), context=Context()))
         elif self._expiry is None:
             self._expiry = loop.call_later(self._wait_timeout, self._expire)
 
-    async def _ask(self) -> None:
-        """Ask until nobody waits; then, in the same breath, make room for who asks next."""
+    async def _load_all(self) -> None:
+        """Load batches until no key waits. No await separates that check from leaving `_in_flight`."""
         try:
             while self._waiting:
-                await self._ask_for(self._take_group())
+                await self._load_batch(self._next_batch())
         finally:
-            self._asking.discard(asyncio.current_task())
+            self._in_flight.discard(asyncio.current_task())
 
-    async def _ask_for(self, group: dict[KeyT, list[_Waiter]]) -> None:
+    async def _load_batch(self, batch: _Batch[KeyT, ItemT]) -> None:
         try:
-            rows = await self._read_pool.fetch_all(self._query, keys=list(group))
+            rows = await self._executor.fetch_all(self._statement, keys=list(batch))
+            found = dict(map(self._key_and_item, rows))
         except BaseException as error:
-            _refuse(group, error)
+            _fail(batch, error)
             if not isinstance(error, Exception):
                 raise
         else:
-            found = {row[-1]: row[:-1] for row in rows}
-            for key, waiters in group.items():
-                _tell(waiters, found.get(key))
+            for key, waiters in batch.items():
+                for waiter in waiters:
+                    if not waiter.done():
+                        waiter.set_result(found.get(key))
 
-    def _take_group(self) -> dict[KeyT, list[_Waiter]]:
+    def _key_and_item(self, row: Any) -> tuple[KeyT, ItemT]:
+        values = iter(row)
+        return next(values), self._columns.decode(values)
+
+    def _next_batch(self) -> _Batch[KeyT, ItemT]:
         if self._expiry is not None:
             self._expiry.cancel()
             self._expiry = None
         if len(self._waiting) <= _MAX_BATCH:
-            group, self._waiting = self._waiting, {}
-            return group
+            batch, self._waiting = self._waiting, {}
+            return batch
         return {key: self._waiting.pop(key) for key in list(self._waiting)[:_MAX_BATCH]}
 
     def _expire(self) -> None:
         self._expiry = None
-        group, self._waiting = self._waiting, {}
-        _refuse(group, DatabaseUnavailable())
+        batch, self._waiting = self._waiting, {}
+        _fail(batch, DatabaseUnavailable())
 
 
-def _tell(waiters: list[_Waiter], values: _Values | None) -> None:
-    for waiter in waiters:
-        if not waiter.done():
-            waiter.set_result(values)
-
-
-def _refuse(group: dict[KeyT, list[_Waiter]], error: BaseException) -> None:
-    """Let everybody know; what ends the asking itself is an outage to those who asked."""
-    for waiters in group.values():
+def _fail(batch: _Batch[KeyT, ItemT], error: BaseException) -> None:
+    """Raise the error in every waiter; the end of the task itself is an outage to them."""
+    for waiters in batch.values():
         for waiter in waiters:
             if not waiter.done():
                 waiter.set_exception(error if isinstance(error, Exception) else DatabaseUnavailable())

@@ -1,9 +1,9 @@
-"""The engine: every limit that keeps a request from waiting for ever is set here."""
+"""The engine, with a limit on every wait."""
 
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from functools import partial
-from typing import TYPE_CHECKING, Any, TypeAlias, cast
+from typing import Any, cast
 from urllib.parse import parse_qsl, unquote, urlencode, urlsplit
 
 import asyncpg
@@ -14,41 +14,24 @@ from sqlalchemy.exc import DisconnectionError, InvalidatePoolError
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 from sqlalchemy.pool import QueuePool
 
+from service.db.core.driver import Driver, Record
 from service.observability.stats import PoolStats
 
 _URL = "postgresql+asyncpg://"
 _PORT = 5432
-_TRUST = "rollcall_trust"
+_INVALIDATOR = "rollcall_pool_invalidator"
 _CLOSE_TIMEOUT_S = 0.25
-_SHORTEST_TRY_S = 1.0
+_MIN_CONNECT_TIMEOUT_S = 1.0
 
 
-class Record(asyncpg.Record):
-    """A row as the driver gives it: by position, by name and, unless a method has it, by attribute."""
-
-    __slots__ = ()
-
-    def __getattr__(self, name: str) -> Any:
-        try:
-            return self[name]
-        except KeyError:
-            raise AttributeError(f"the row has no column {name}") from None
-
-
-if TYPE_CHECKING:
-    _Driver: TypeAlias = asyncpg.Connection[Record]
-else:
-    _Driver = asyncpg.Connection  # a generic in its stubs alone
-
-
-class _Connection(_Driver):
-    """A connection that is given up quickly once it is to be given up."""
+class _Connection(Driver):
+    """A connection whose close does not wait long for the server."""
 
     async def close(self, *, timeout: float | None = None) -> None:  # noqa: ASYNC109 - the driver's
-        """Close; with a timeout, which only SQLAlchemy's giving up has, within a fraction of a second.
+        """Close, within a quarter of a second if there is a timeout, as SQLAlchemy's invalidation has.
 
-        A healthy server needs a millisecond to end what it does for us, and with it the locks. One that is
-        frozen would cost a request that has used up its time two seconds more.
+        A healthy server needs a millisecond to release the locks. A frozen one would cost a request, whose
+        time is up already, two seconds more.
         """
         await super().close(timeout=None if timeout is None else min(timeout, _CLOSE_TIMEOUT_S))
 
@@ -65,7 +48,7 @@ _LIBPQ_ONLY = frozenset({
     "sslsni",
     "tcp_user_timeout",
 })  # fmt: skip
-"""What libpq tunes for itself: asyncpg would send it to the server, which refuses the connection."""
+"""Parameters of libpq itself: asyncpg would send them to the server, which rejects the connection."""
 
 _OURS = frozenset({
     "application_name",
@@ -75,7 +58,7 @@ _OURS = frozenset({
     "lock_timeout",
     "statement_timeout",
 })  # fmt: skip
-"""What a DSN may say in place of our arguments."""
+"""Parameters of a DSN that override our arguments."""
 
 
 def create_engine(
@@ -92,12 +75,12 @@ def create_engine(
     application_name: str = "rollcall",
     pgbouncer: bool = False,
 ) -> AsyncEngine:
-    """An engine of at most `pool_size` connections that opens none before the first is asked for.
+    """Return an engine with at most `pool_size` connections, each opened when first needed.
 
     All times are seconds. `dsn` is any libpq connection URI: several hosts, `sslmode`, `target_session_attrs`
-    and socket directories work, and a server setting named in it wins over the argument of the same meaning.
-    `pgbouncer` says that a transaction pooler stands in front: nothing is then left on a connection between
-    transactions, and the server's own timeouts have to be set with `ALTER ROLE … SET`.
+    and socket directories work, and a server setting in it overrides the argument of the same meaning. With
+    `pgbouncer`, a transaction pooler is in front: nothing stays on a connection between transactions, and the
+    server's timeouts have to be set with `ALTER ROLE … SET`.
 
     Source: OWASP ASVS 5.0 13.1.2, 13.1.3 (limits and timeouts of every connection to another system).
     """
@@ -124,19 +107,19 @@ def create_engine(
 
 
 def pool_stats(engine: AsyncEngine, name: str) -> PoolStats:
-    """Tell how the connections of an engine are used."""
+    """Return the statistics of an engine's pool."""
     pool = cast(QueuePool, engine.pool)
     return PoolStats(name, used=pool.checkedout(), idle=pool.checkedin(), limit=pool.size())
 
 
 def invalidate_pool(engine: AsyncEngine) -> None:
-    """Have every connection that is open now replaced before it is taken the next time."""
-    trust: _Trust = engine.get_execution_options()[_TRUST]
-    trust.is_lost = True
+    """Replace every connection that is open now before its next use."""
+    invalidator: _PoolInvalidator = engine.get_execution_options()[_INVALIDATOR]
+    invalidator.is_due = True
 
 
 def _split(dsn: str) -> tuple[str, dict[str, str]]:
-    """The DSN as asyncpg reads it, and the parameters that would otherwise lose against our arguments."""
+    """Return the DSN as asyncpg reads it, and the parameters that override our arguments."""
     address, _, query = dsn.partition("?")
     scheme, separator, rest = address.partition("://")
     address = scheme.removesuffix("+asyncpg") + separator + rest
@@ -145,15 +128,15 @@ def _split(dsn: str) -> tuple[str, dict[str, str]]:
     return (f"{address}?{urlencode(parameters)}" if parameters else address), given
 
 
-async def _connect(dsn: str, *, timeout: float, **options: Any) -> _Driver:  # noqa: ASYNC109 - the driver's
-    """Connect to the first host that will do; none may use up the time of those after it."""
+async def _connect(dsn: str, *, timeout: float, **options: Any) -> Driver:  # noqa: ASYNC109 - the driver's
+    """Connect to the first suitable host; each gets an equal share of the timeout."""
     connect = partial(asyncpg.connect, dsn, **options)
-    connection: _Driver
+    connection: Driver
     hosts = _hosts_in(dsn)
     if len(hosts) < 2 or "prefer-standby" in dsn:
         connection = await connect(timeout=timeout)
         return connection
-    share = max(timeout / len(hosts), _SHORTEST_TRY_S)
+    share = max(timeout / len(hosts), _MIN_CONNECT_TIMEOUT_S)
     for host, port in hosts[:-1]:
         with suppress(OSError, asyncpg.PostgresError, asyncpg.TargetServerAttributeNotMatched):
             connection = await connect(host=host, port=port, timeout=share)
@@ -164,7 +147,7 @@ async def _connect(dsn: str, *, timeout: float, **options: Any) -> _Driver:  # n
 
 
 def _hosts_in(dsn: str) -> list[tuple[str, int]]:
-    """The hosts of a DSN in their order, as far as it names more than one."""
+    """Return the hosts and ports of a DSN in order."""
     address, _, query = dsn.partition("?")
     parameters = dict(parse_qsl(query))
     netloc = urlsplit(address).netloc.rpartition("@")[2]
@@ -184,46 +167,46 @@ def _host_and_port(part: str) -> tuple[str, str]:
     return host, port
 
 
-def _pooled(connect: Callable[[], Awaitable[_Driver]], pgbouncer: bool, **pool: float) -> AsyncEngine:
+def _pooled(connect: Callable[[], Awaitable[Driver]], pgbouncer: bool, **pool: float) -> AsyncEngine:
     def creator() -> DBAPIConnection:
         dbapi: Any = engine.dialect.dbapi
-        connection: DBAPIConnection = dbapi.connect(async_creator_fn=connect, **_statements(pgbouncer))
+        connection: DBAPIConnection = dbapi.connect(async_creator_fn=connect, **_statement_options(pgbouncer))
         return connection
 
-    trust = _Trust()
+    invalidator = _PoolInvalidator()
     engine = create_async_engine(
         _URL, creator=creator, max_overflow=0, pool_use_lifo=True, hide_parameters=True,
-        execution_options={_TRUST: trust}, **pool,
+        execution_options={_INVALIDATOR: invalidator}, **pool,
     )  # fmt: skip
-    event.listen(engine.sync_engine, "checkout", trust.check)
-    event.listen(engine.sync_engine, "handle_error", _distrust_after_silence)
+    event.listen(engine.sync_engine, "checkout", invalidator.check)
+    event.listen(engine.sync_engine, "handle_error", _invalidate_after_timeout)
     return engine
 
 
-class _Trust:
-    """Whether the connections of a pool may be taken as they are; costs no round trip, unlike a ping."""
+class _PoolInvalidator:
+    """Checks connections at checkout, without the round trip of a ping."""
 
     def __init__(self) -> None:
-        self.is_lost = False
+        self.is_due = False
 
     def check(self, dbapi_connection: DBAPIConnection, _record: object, _fairy: object) -> None:
-        """Have the pool replace a connection that the server has closed, or all once trust is lost."""
+        """Replace a connection that the server has closed, or all if the pool is to be invalidated."""
         driver: Any = dbapi_connection
-        if self.is_lost:
-            self.is_lost = False
+        if self.is_due:
+            self.is_due = False
             raise InvalidatePoolError
         if driver.driver_connection.is_closed():
             raise DisconnectionError
 
 
-def _distrust_after_silence(context: ExceptionContext) -> None:
-    """Give up every pooled connection once one got no answer, or each would cost somebody that wait."""
+def _invalidate_after_timeout(context: ExceptionContext) -> None:
+    """Replace every pooled connection after a timeout: each would cost a request the same wait."""
     if isinstance(context.original_exception, TimeoutError):
         context.is_disconnect = True
 
 
-def _statements(pgbouncer: bool) -> dict[str, Any]:
-    """Behind a pooler only the unnamed statement is safe: the next transaction may run on another server."""
+def _statement_options(pgbouncer: bool) -> dict[str, Any]:
+    """Prepare unnamed statements behind a pooler, as the next transaction may run on another connection."""
     if not pgbouncer:
         return {}
     return {"prepared_statement_cache_size": 0, "prepared_statement_name_func": lambda: ""}

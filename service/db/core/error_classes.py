@@ -1,7 +1,7 @@
-"""What a failure of the database means: told by its sqlstate, never by its message.
+"""Classification of database errors by SQLSTATE.
 
-A message of PostgreSQL repeats values ("Failing row contains …"), so none is read for logs or answers here.
-Refusals by a constraint (class 23) are `service.db.core.constraints`' business.
+Messages of PostgreSQL contain values ("Failing row contains …") and are never read. Violated constraints
+(class 23) are mapped in `service.db.core.constraints`.
 """
 
 import asyncpg
@@ -11,18 +11,18 @@ from service.domain.errors import DatabaseUnavailable, OutcomeUnknown, RollcallE
 from service.observability.exception_report import summarize
 
 _UNAVAILABLE_CLASSES = ("08", "28", "53", "58")
-"""Connection, authorization (only ever at connect), resources, input and output of the server's system."""
+"""Connection, authorization (only when connecting), resources, I/O of the server's system."""
 _READ_ONLY = "25006"
 _UNAVAILABLE = frozenset({
     _READ_ONLY,  # read-only: a standby, or a primary that is being handed over
     "25P03",  # idle in a transaction for too long
     "25P04",  # transaction_timeout
     "3D000",  # the database does not exist (yet)
-    "42703",  # a column is missing: the schema is not this release's (yet); readiness says so, too
-    "42P01",  # a table is missing: likewise
-    "40001",  # serialization failure, retried in vain
+    "42703",  # missing column: the schema is not this release's (yet), as readiness reports
+    "42P01",  # missing table: likewise
+    "40001",  # serialization failure after all retries
     "40003",  # completion unknown
-    "40P01",  # deadlock, retried in vain
+    "40P01",  # deadlock after all retries
     "55P03",  # lock_timeout
     "57014",  # statement_timeout
     "57P01",  # administrator's shutdown
@@ -38,30 +38,29 @@ _STALE = (asyncpg.InvalidCachedStatementError, asyncpg.OutdatedSchemaCacheError)
 
 
 def translate(exc: BaseException, *, committing: bool = False) -> RollcallError | None:
-    """The error to answer with, or None when `exc` is a bug or a constraint's refusal.
+    """Return the domain error for an outage, `exc` itself if it is a domain error, or None for anything else.
 
-    `committing` says that COMMIT was sent: a failure that does not prove that it was refused is then
-    `OutcomeUnknown`.
+    With `committing`, COMMIT was sent: the result is `OutcomeUnknown` unless the server rejected it.
     """
     if isinstance(exc, RollcallError):
         return exc
     if not _is_outage(exc):
         return None
-    if committing and not _is_refused(exc):
+    if committing and not _is_rejected(exc):
         return OutcomeUnknown()
     return DatabaseUnavailable()
 
 
 def is_retryable(exc: BaseException) -> bool:
-    """Whether a whole unit of work, or a single read, may succeed when it is run again at once.
+    """Return whether a transaction or a read may succeed if it is run again at once.
 
-    Never ask once COMMIT was sent: a lost connection then says nothing about the outcome.
+    Do not use it after COMMIT was sent: a lost connection then says nothing about the outcome.
     """
     return sqlstate_of(exc) in _CONFLICTS or isinstance(_driver_error(exc), _STALE) or is_disconnect(exc)
 
 
 def is_disconnect(exc: BaseException) -> bool:
-    """Whether the connection that was in use is gone. A connection that was never made does not count."""
+    """Return whether the connection was lost. A failure to connect does not count."""
     if isinstance(exc, sa.DBAPIError) and exc.connection_invalidated:
         return True
     error = _driver_error(exc)
@@ -72,9 +71,9 @@ def is_disconnect(exc: BaseException) -> bool:
 
 
 def must_discard(exc: BaseException) -> bool:
-    """Whether a connection is not to be used again: lost, silent, interrupted, or to a read-only server.
+    """Return whether to close the connection: lost, timed out, interrupted, or to a read-only server.
 
-    The next one is opened to whichever host is the primary by then.
+    The next one is opened to the host that is the primary by then.
     """
     if not isinstance(exc, Exception) or isinstance(_driver_error(exc), OSError):
         return True
@@ -82,21 +81,18 @@ def must_discard(exc: BaseException) -> bool:
 
 
 def must_invalidate_pool(exc: BaseException) -> bool:
-    """Whether the other connections of the pool are no better: lost, silent, or with plans made old.
-
-    Each would otherwise cost somebody the same failure.
-    """
+    """Return whether the pool's other connections are likely to fail alike: lost, timed out, stale plans."""
     error = _driver_error(exc)
     return isinstance(error, (OSError, *_STALE)) or is_disconnect(exc)
 
 
 def sqlstate_of(exc: BaseException) -> str | None:
-    """The five characters PostgreSQL, or asyncpg on its behalf, gave the failure."""
+    """Return the SQLSTATE that PostgreSQL, or asyncpg, gave the error."""
     return getattr(_driver_error(exc), "sqlstate", None)
 
 
 def constraint_of(exc: BaseException) -> str | None:
-    """The name of the constraint that was violated."""
+    """Return the name of the violated constraint."""
     return getattr(_driver_error(exc), "constraint_name", None)
 
 
@@ -106,7 +102,7 @@ def describe(exc: BaseException) -> dict[str, str]:
 
 
 def _driver_error(exc: BaseException) -> BaseException:
-    """What asyncpg raised, from under SQLAlchemy's two wrappers."""
+    """Return the error of asyncpg inside SQLAlchemy's two wrappers."""
     if isinstance(exc, sa.DBAPIError) and exc.orig is not None:
         return exc.orig.__cause__ or exc.orig
     return exc
@@ -123,8 +119,8 @@ def _is_outage(exc: BaseException) -> bool:
     return state in _UNAVAILABLE or state.startswith(_UNAVAILABLE_CLASSES)
 
 
-def _is_refused(exc: BaseException) -> bool:
-    """Whether the server itself said no and stayed: then nothing was committed."""
+def _is_rejected(exc: BaseException) -> bool:
+    """Return whether the server rejected the statement and kept the connection: nothing was committed."""
     state = sqlstate_of(exc)
     return state is not None and state not in _UNCERTAIN and not is_disconnect(exc)
 

@@ -1,8 +1,7 @@
-"""Reads from a standby, none older than the moment in which their caller was authenticated.
+"""Reads from a standby that has replayed everything up to the WAL position of the caller's authentication.
 
-A statement sees what was there when it began, so it cannot prove by itself how far the standby is: what is
-replayed while it runs would count and not be seen. How far the standby is, is therefore asked before, on the
-same connection, and remembered with it. One that is known to be far enough is asked for the read alone.
+A statement cannot check that itself: its snapshot may be older than the position that it reads. The replayed
+position is therefore read before it, on the same connection, and cached with the connection.
 """
 
 import asyncio
@@ -12,32 +11,29 @@ from dataclasses import replace
 from datetime import timedelta
 from enum import StrEnum
 from functools import partial
-from typing import Any, Final, TypeAlias, TypeVar
+from typing import Any, Final
 from weakref import WeakKeyDictionary
 
-import asyncpg
 import structlog
 from sqlalchemy import func, literal_column, select
 from sqlalchemy.ext.asyncio import AsyncEngine
 
+from service.db.core.driver import FETCH_ALL, FETCH_ONE, Driver, Method, Record, ResultT
 from service.db.core.error_classes import describe
-from service.db.core.read_pool import ReadPool, ReadQuery, Record
+from service.db.core.read_pool import ReadPool
+from service.db.core.statements import Statement
 from service.domain.wal_position import WalPosition
 from service.observability.stats import PoolStats
 
 PROBE_INTERVAL: Final = timedelta(seconds=1)
 
-_WITHIN_S: Final = 0.5
-"""What a request gives the replica before it asks the primary."""
+_TIMEOUT_S: Final = 0.5
+"""After it, a read goes to the primary."""
 _PAUSES_S: Final = (0.001, 0.002, 0.004, 0.008)
-"""When to ask again a standby that is behind; streaming takes about a millisecond."""
+"""Pauses before further attempts on a standby that is behind; streaming takes about a millisecond."""
 
-ResultT = TypeVar("ResultT")
-_Driver: TypeAlias = "asyncpg.Connection[Record]"
-_Fetch: TypeAlias = Callable[..., Awaitable[ResultT]]
-
-_SYSTEM = ReadQuery(select(literal_column("system_identifier")).select_from(func.pg_control_system()))
-_REACHED = ReadQuery(
+_SYSTEM = Statement(select(literal_column("system_identifier")).select_from(func.pg_control_system()))
+_REPLAYED = Statement(
     select(
         func.pg_last_wal_replay_lsn().label("replayed"),
         literal_column("min_recovery_end_timeline").label("timeline"),
@@ -48,7 +44,7 @@ _log = structlog.get_logger(__name__)
 
 
 class Outcome(StrEnum):
-    """What became of a read that the replica might have answered; all but the first were the primary's."""
+    """The outcome of a read on the replica; the primary serves all but the first."""
 
     ANSWERED = "answered"
     BEHIND = "behind"
@@ -56,114 +52,117 @@ class Outcome(StrEnum):
 
 
 class NotItsStandby(Exception):
-    """The server is no standby, or that of another primary."""
+    """The server is not a standby, or not of this primary."""
 
 
 class Replica:
-    """A standby on `size` connections of its own. No read fails because of it: the primary answers then.
+    """A standby with `size` connections. A read that fails there goes to the primary.
 
-    It is used once `look` has found it well, and left alone after any failure until `look` does so again.
+    A circuit breaker: it is used after a successful `probe`, and after any failure not until the next one.
     """
 
     def __init__(self, engine: AsyncEngine, primary: ReadPool, *, size: int, recycle: float = 1800.0) -> None:
         self.engine: Final = engine
         self.primary: Final = primary
         self.outcomes: Counter[str] = Counter(dict.fromkeys(Outcome, 0))
-        self._read_pool = ReadPool(engine, size=size, deadline=_WITHIN_S, recycle=recycle)
-        self._reached: WeakKeyDictionary[_Driver, WalPosition] = WeakKeyDictionary()
+        self._read_pool = ReadPool(engine, size=size, deadline=_TIMEOUT_S, recycle=recycle)
+        self._reached: WeakKeyDictionary[Driver, WalPosition] = WeakKeyDictionary()
         self._system: int | None = None
         self._last_error: dict[str, str] | None = {}
         self._is_caught_up = True
 
     @property
     def is_healthy(self) -> bool:
-        """Whether reads are sent to it."""
+        """Whether it gets reads."""
         return self._last_error is None
 
     def stats(self) -> PoolStats:
-        """Tell how its connections are used."""
+        """Return pool statistics."""
         return replace(self._read_pool.stats(), name="replica")
 
     async def probe(self) -> None:
-        """Use the replica from now on, if it was left alone and turns out to be well."""
+        """Close the circuit if it is open and the replica works."""
         if self.is_healthy:
             return
         try:
             async with asyncio.timeout(PROBE_INTERVAL.total_seconds()):
                 self._system = self._system or await self._system_of_primary()
-                await self._read_pool.run(self._ask, _REACHED, {})
+                await self._read_pool.run(self._read_position, _REPLAYED, {})
                 await self._read_pool.start()
-        except Exception as error:  # noqa: BLE001 - whatever it is, the primary answers
+        except Exception as error:  # noqa: BLE001 - any failure: the primary serves
             self._open_circuit(error)
         else:
             self._last_error, self._is_caught_up = None, True
             _log.info("replica_up")
 
     async def close(self) -> None:
-        """Give its connections up."""
+        """Close the connections."""
         self._last_error = {}
         await self._read_pool.close()
         await self.engine.dispose()
 
     async def fetch(
-        self, fetch: _Fetch[ResultT], query: ReadQuery, params: Mapping[str, Any], wal_position: WalPosition
+        self,
+        method: Method[ResultT],
+        statement: Statement,
+        params: Mapping[str, Any],
+        wal_position: WalPosition,
     ) -> ResultT | Outcome:
-        """Run a read as of the moment or later, or tell why the primary has to."""
-        found = await self._attempt(partial(self._fetch_as_of, wal_position, fetch), query, params)
+        """Run a read that shows everything up to a position, or return why the primary has to."""
+        read = partial(self._fetch_at, wal_position, method)
+        found = await self._attempt(partial(self._fetch_with_retry, read, statement, params))
         self.outcomes[found if isinstance(found, Outcome) else Outcome.ANSWERED] += 1
         return found
 
-    async def _attempt(
-        self, fetch: _Fetch[ResultT | Outcome], query: ReadQuery, params: Mapping[str, Any]
-    ) -> ResultT | Outcome:
+    async def _attempt(self, read: Callable[[], Awaitable[ResultT | Outcome]]) -> ResultT | Outcome:
         if not self.is_healthy:
             return Outcome.FAILED
         try:
-            async with asyncio.timeout(_WITHIN_S):
-                found = await self._fetch_with_retry(fetch, query, params)
-        except Exception as error:  # noqa: BLE001 - whatever it is, the primary answers
+            async with asyncio.timeout(_TIMEOUT_S):
+                found = await read()
+        except Exception as error:  # noqa: BLE001 - any failure: the primary serves
             self._open_circuit(error)
             return Outcome.FAILED
         self._is_caught_up = found is not Outcome.BEHIND
         return found
 
     async def _fetch_with_retry(
-        self, fetch: _Fetch[ResultT | Outcome], query: ReadQuery, params: Mapping[str, Any]
+        self, method: Method[ResultT | Outcome], statement: Statement, params: Mapping[str, Any]
     ) -> ResultT | Outcome:
-        """Ask a few times, without a connection in between; once while it is behind for longer."""
+        """Retry while the standby is behind, unless it was before; hold no connection in the pauses."""
         for pause_s in _PAUSES_S if self._is_caught_up else ():
-            found = await self._read_pool.run(fetch, query, params)
+            found = await self._read_pool.run(method, statement, params)
             if found is not Outcome.BEHIND:
                 return found
             await asyncio.sleep(pause_s)
-        return await self._read_pool.run(fetch, query, params)
+        return await self._read_pool.run(method, statement, params)
 
-    async def _fetch_as_of(
-        self, wal_position: WalPosition, fetch: _Fetch[ResultT], driver: _Driver, sql: str, *arguments: Any
+    async def _fetch_at(
+        self, wal_position: WalPosition, method: Method[ResultT], driver: Driver, sql: str, *arguments: Any
     ) -> ResultT | Outcome:
         reached = self._reached.get(driver)
         if reached is None or not reached.includes(wal_position):
-            reached = self._reached[driver] = await self._ask(driver)
+            reached = self._reached[driver] = await self._read_position(driver)
         if not reached.includes(wal_position):
             return Outcome.BEHIND
-        found = await fetch(driver, sql, *arguments)
-        _check_is_standby(driver)
+        found = await method(driver, sql, *arguments)
+        _require_standby(driver)
         return found
 
-    async def _ask(self, driver: _Driver, sql: str = _REACHED.sql) -> WalPosition:
-        """Ask the server behind a connection how far it is.
+    async def _read_position(self, driver: Driver, sql: str = _REPLAYED.sql) -> WalPosition:
+        """Return the replayed position of the server behind a connection.
 
-        The timeline is that of its control file, which follows a switch late: a standby that does not know of
-        it yet counts as behind.
+        The timeline is that of its control file, which follows a switch late: a standby counts as behind
+        until then.
         """
         row = await driver.fetchrow(sql)
-        _check_is_standby(driver)
+        _require_standby(driver)
         if row is None or row.system_identifier != self._system:
             raise NotItsStandby
         return WalPosition(row.timeline, row.replayed)
 
     async def _system_of_primary(self) -> int:
-        """Give what a database cluster has in common with its standbys alone."""
+        """Return the identifier that only a primary and its standbys share."""
         row = await self.primary.fetch_one(_SYSTEM)
         if row is None:
             raise NotItsStandby
@@ -171,47 +170,47 @@ class Replica:
         return system
 
     def _open_circuit(self, error: Exception) -> None:
-        trouble = describe(error)
-        if trouble != self._last_error:
-            _log.warning("replica_down", **trouble)
-        self._last_error = trouble
+        description = describe(error)
+        if description != self._last_error:
+            _log.warning("replica_down", **description)
+        self._last_error = description
 
 
 class ReplicaRouter:
-    """Reads as of a moment or later: the replica's where it is far enough, else the primary's."""
+    """Runs reads that show everything up to a WAL position, on the replica if it has got there."""
 
     def __init__(self, replica: Replica, wal_position: WalPosition) -> None:
         self._replica = replica
-        self._moment = wal_position
+        self._wal_position = wal_position
 
-    async def fetch_one(self, query: ReadQuery, /, **params: object) -> Record | None:
-        """The first row, or None.
-
-        Raises:
-            DatabaseUnavailable: the primary had to answer and did not.
-        """
-        found = await self._replica.fetch(asyncpg.Connection.fetchrow, query, params, self._moment)
-        if isinstance(found, Outcome):
-            return await self._replica.primary.fetch_one(query, **params)
-        return found
-
-    async def fetch_all(self, query: ReadQuery, /, **params: object) -> list[Record]:
-        """All rows.
+    async def fetch_one(self, statement: Statement, /, **params: Any) -> Record | None:
+        """Run a read and return its first row, or None.
 
         Raises:
-            DatabaseUnavailable: the primary had to answer and did not.
+            DatabaseUnavailable: the primary did not respond either.
         """
-        found = await self._replica.fetch(asyncpg.Connection.fetch, query, params, self._moment)
+        found = await self._replica.fetch(FETCH_ONE, statement, params, self._wal_position)
         if isinstance(found, Outcome):
-            return await self._replica.primary.fetch_all(query, **params)
+            return await self._replica.primary.fetch_one(statement, **params)
+        return found
+
+    async def fetch_all(self, statement: Statement, /, **params: Any) -> list[Record]:
+        """Run a read and return all its rows.
+
+        Raises:
+            DatabaseUnavailable: the primary did not respond either.
+        """
+        found = await self._replica.fetch(FETCH_ALL, statement, params, self._wal_position)
+        if isinstance(found, Outcome):
+            return await self._replica.primary.fetch_all(statement, **params)
         return found
 
 
-def _check_is_standby(driver: _Driver) -> None:
-    """Refuse a server that is none any more: it reports its promotion with the next answer.
+def _require_standby(driver: Driver) -> None:
+    """Check that the server is still a standby: it reports its promotion with the next response.
 
     Raises:
-        NotItsStandby: it is not; the read lane ends the connection then.
+        NotItsStandby: it is not; the read pool then closes the connection.
     """
     if getattr(driver.get_settings(), "in_hot_standby", None) != "on":
         raise NotItsStandby

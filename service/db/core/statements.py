@@ -1,27 +1,25 @@
-"""Statements that SQLAlchemy builds and compiles once, at import, and that run straight on the driver.
+"""Statements that SQLAlchemy compiles once, at import, and that run directly on the driver.
 
-What SQLAlchemy does for every execution costs several times what the driver does, and the processor it costs
-is the one that hashes passwords.
+SQLAlchemy's work per execution takes several times the processor time of the driver's.
 """
 
 from collections.abc import Iterable, Mapping
-from typing import Any, Final, TypeAlias
+from typing import Any, Final, Protocol
 
-import asyncpg
 from sqlalchemy import Enum, Select, TextClause, TypeDecorator, UpdateBase, make_url
 
-from service.db.core.engine import Record
-
-Driver: TypeAlias = "asyncpg.Connection[Record]"
+from service.db.core.driver import Record
 
 _DIALECT: Final = make_url("postgresql+asyncpg://").get_dialect()()
 
 
 class Statement:
-    """A Core statement, compiled once; `bindparam` names, and an insert's `columns`, are the names it takes.
+    """A compiled Core statement. Its parameters are the names of `bindparam`s and, in an insert, `columns`.
 
-    Values come as the driver gives them (UUID, aware datetime, bytes, list, decoded JSON), so a column whose
-    type converts in Python is refused here, as is an expanding `in_()`: write `= any(…)` with an array.
+    Rows have the values of the driver (UUID, aware datetime, bytes, list, decoded JSON).
+
+    Raises:
+        TypeError: a column's type converts in Python, or `in_()` expands at run time: use `any_()`.
     """
 
     def __init__(
@@ -31,7 +29,7 @@ class Statement:
         if compiled.post_compile_params:
             raise TypeError("a statement is compiled once: compare with any_() of an array instead of in_()")
         if not isinstance(statement, TextClause):
-            _refuse_conversion(statement.exported_columns)
+            _require_driver_types(statement.exported_columns)
         self.sql: Final = str(compiled)
         self.order: Final = tuple(compiled.positiontup or ())
         binds = compiled.bind_names.items()
@@ -41,7 +39,7 @@ class Statement:
         self._processors = {name: processor for name, processor in processors.items() if processor}
 
     def arguments(self, params: Mapping[str, Any]) -> list[Any]:
-        """The values in the order of the statement's placeholders.
+        """Return the values in the order of the statement's placeholders.
 
         Raises:
             TypeError: a parameter is missing or unknown.
@@ -54,14 +52,17 @@ class Statement:
         return [values[name] for name in self.order]
 
 
-class ReadQuery(Statement):
-    """A statement that only reads, for the read lane."""
+class Executor(Protocol):
+    """Runs reads: a read pool, a replica router or a transaction."""
 
-    def __init__(self, statement: Select[*tuple[Any, ...]], /) -> None:
-        super().__init__(statement)
+    async def fetch_one(self, statement: Statement, /, **params: Any) -> Record | None:
+        """Run a statement and return its first row, or None."""
+
+    async def fetch_all(self, statement: Statement, /, **params: Any) -> list[Record]:
+        """Run a statement and return all its rows."""
 
 
-def _refuse_conversion(columns: Iterable[Any]) -> None:
+def _require_driver_types(columns: Iterable[Any]) -> None:
     for column in columns:
         if isinstance(column.type, (Enum, TypeDecorator)):
-            raise TypeError(f"the type of column {column.key} converts in Python, which the driver skips")
+            raise TypeError(f"the type of column {column.key} converts in Python, which the driver does not")

@@ -1,54 +1,42 @@
-"""What repositories run their statements on, and the row comparison behind keyset pages."""
+"""What repositories have in common."""
 
-from collections.abc import Callable, Mapping
-from typing import Any, Protocol, TypeVar
+from collections.abc import Mapping
+from typing import Any
 
-from service.db.core.engine import Record
-from service.db.core.statements import ReadQuery, Statement
-from service.domain.pages import Keyset, Page
+from sqlalchemy import bindparam
 
-ItemT = TypeVar("ItemT")
-
-
-class Executor(Protocol):
-    """Runs statements inside one transaction."""
-
-    async def execute(self, statement: Statement, values: Mapping[str, Any] = ...) -> int:
-        """Run one statement and give the number of rows it changed."""
-
-    async def one(self, statement: Statement, values: Mapping[str, Any] = ...) -> Record | None:
-        """Run one statement and give its first row, or None."""
-
-    async def all(self, statement: Statement, values: Mapping[str, Any] = ...) -> list[Record]:
-        """Run one statement and give all its rows."""
+from service.db.core.driver import Record
+from service.db.core.statements import Executor
+from service.db.core.transaction import Transaction
 
 
-class ReadExecutor(Protocol):
-    """Runs single statements outside any transaction."""
-
-    async def fetch_one(self, query: ReadQuery, /, **params: object) -> Record | None:
-        """Give the first row, or None."""
-
-    async def fetch_all(self, query: ReadQuery, /, **params: object) -> list[Record]:
-        """Give all rows."""
-
-
-class Repository:
-    """Base of all repositories: takes and returns entities, keeps the rows to itself."""
+class ReadRepository:
+    """Base of the reads of a resource, which run alone or inside a transaction."""
 
     def __init__(self, executor: Executor) -> None:
-        self._db = executor
+        self._executor = executor
 
 
-def page_of(items: list[ItemT], limit: int, keyset_of: Callable[[ItemT], Keyset]) -> Page[ItemT]:
-    """Cut a page from `limit + 1` fetched items: the one too many tells that there is a next page."""
-    if len(items) <= limit:
-        return Page(items, None)
-    return Page(items[:limit], keyset_of(items[limit - 1]))
+class Repository(ReadRepository):
+    """Base of all repositories. They take and return entities; rows stay inside."""
+
+    def __init__(self, tx: Transaction) -> None:
+        super().__init__(tx)
+        self._tx = tx
 
 
 def require_row(row: Record | None) -> Record:
-    """Take the row of a statement that cannot miss, as it makes the row or holds its lock."""
+    """Return the row of a statement that always has one."""
     if row is None:
-        raise RuntimeError("a statement gave no row")
+        raise RuntimeError("the statement returned no row")
     return row
+
+
+def binds(table: Any, prefix: str, *columns: str) -> dict[str, Any]:
+    """Return a typed bind for each column of a table, named `prefix_column`."""
+    return {name: bindparam(f"{prefix}_{name}", type_=table.__table__.c[name].type) for name in columns}
+
+
+def prefixed(prefix: str, values: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the values under the names of `binds`."""
+    return {f"{prefix}_{name}": value for name, value in values.items()}

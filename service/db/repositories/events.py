@@ -1,20 +1,31 @@
-"""The audit trail in SQL."""
+"""The audit trail."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import ARRAY, Insert, Text, Uuid, bindparam, func, insert, select, tuple_
+from sqlalchemy import ARRAY, Text, Uuid, bindparam, func, insert, select
 
-from service.db.core.statements import ReadQuery, Statement
-from service.db.repositories.base import Executor, ReadExecutor, Repository, page_of
+from service.db.core.columns import Columns
+from service.db.core.statements import Statement
+from service.db.repositories.base import ReadRepository, Repository
+from service.db.repositories.listings import Listing, keyset_page
 from service.db.tables import EventRow
 from service.domain.callers import CallerKind
 from service.domain.events import Action, AuditContext, Event
-from service.domain.ids import new_id
 from service.domain.pages import Keyset, Page
+from service.security.ids import new_id
 
-EVENT_COLUMNS: tuple[Any, ...] = (
+EVENT_FIELDS = ("id", "actor_id", "actor_kind", "action", "subject_id", "ip", "request_id")
+"""The columns of an event that the database does not fill in itself."""
+
+
+def _event(id_: UUID, at: Any, actor_id: UUID | None, kind: str, action: str, *others: Any) -> Event:
+    return Event(id_, at, actor_id, CallerKind(kind), Action(action), *others)
+
+
+EVENT = Columns(
+    _event,
     EventRow.id,
     EventRow.at,
     EventRow.actor_id,
@@ -24,24 +35,7 @@ EVENT_COLUMNS: tuple[Any, ...] = (
     EventRow.ip,
     EventRow.request_id,
 )
-
-
-def event_from(values: Iterable[Any]) -> Event:
-    """Make the entity from the values of `EVENT_COLUMNS`."""
-    id_, at, actor_id, actor_kind, action, subject_id, ip, request_id = values
-    return Event(id_, at, actor_id, CallerKind(actor_kind), Action(action), subject_id, ip, request_id)
-
-
-_TOLD = ("actor_id", "actor_kind", "action", "subject_id", "ip", "request_id")
-
-
-def insert_event() -> Insert:
-    """Tell of what `EventRepository.note` gave the values of."""
-    values = {name: bindparam(name, type_=EventRow.__table__.c[name].type) for name in _TOLD}
-    return insert(EventRow).values(id=bindparam("event_id", type_=EventRow.id.type), **values)
-
-
-_ADD = Statement(insert_event())
+_ADD = Statement(insert(EventRow), *EVENT_FIELDS)
 _ADD_MANY = Statement(
     insert(EventRow).from_select(
         ("id", "subject_id", "actor_kind", "action"),
@@ -51,21 +45,19 @@ _ADD_MANY = Statement(
         ),
     )
 )
-_LATEST = (
-    select(*EVENT_COLUMNS).order_by(EventRow.at.desc(), EventRow.id.desc()).limit(bindparam("row_limit"))
-)
-_LATEST_CONTINUED = _LATEST.where(
-    tuple_(EventRow.at, EventRow.id)
-    < tuple_(bindparam("after_at", type_=EventRow.at.type), bindparam("after_id", type_=EventRow.id.type))
-)
+_LISTING = Listing(EVENT, select(*EVENT), descending=True, at=EventRow.at, id=EventRow.id)
 
 
-class EventRepository(Repository):
-    """The audit trail inside the transaction that it tells of; `told` collects what to log after it."""
+class EventReads(ReadRepository):
+    """Reads of the audit trail."""
 
-    def __init__(self, executor: Executor, audit_records: list[dict[str, str]]) -> None:
-        super().__init__(executor)
-        self._told = audit_records
+    async def list_page(self, *, after: Keyset | None, limit: int) -> Page[Event]:
+        """List the events, newest first."""
+        return await keyset_page(self._executor, _LISTING, after=after, limit=limit)
+
+
+class EventRepository(EventReads, Repository):
+    """Records events in the transaction that they describe; they are logged after its commit."""
 
     async def add(
         self,
@@ -75,10 +67,10 @@ class EventRepository(Repository):
         *,
         session_id: UUID | None = None,
     ) -> None:
-        """Tell what happened to whom; the session, by default the one that asks, stands in the log alone."""
-        await self._db.execute(_ADD, self.audit_values(context, action, subject_id, session_id=session_id))
+        """Insert an event. The session id, by default the caller's, is only logged."""
+        await self._tx.execute(_ADD, **self.record(context, action, subject_id, session_id=session_id))
 
-    def audit_values(
+    def record(
         self,
         context: AuditContext,
         action: Action,
@@ -86,7 +78,7 @@ class EventRepository(Repository):
         *,
         session_id: UUID | None = None,
     ) -> dict[str, Any]:
-        """Give the values of an event that another statement of the transaction tells, as `add` would."""
+        """Log an event after the commit and return its `EVENT_FIELDS`, for another statement to insert."""
         event = {
             "actor_id": context.caller.id,
             "actor_kind": context.caller.kind.value,
@@ -94,35 +86,17 @@ class EventRepository(Repository):
             "request_id": context.request_id,
         }
         session_id = session_id or context.caller.session_id
-        facts = {"event": action.value, **event, "session_id": session_id, "network": context.network}
-        self._told.append({name: str(value) for name, value in facts.items() if value is not None})
-        return {"event_id": new_id(), "action": action.value, "ip": context.ip, **event}
+        record = {"event": action.value, **event, "session_id": session_id, "network": context.network}
+        self._tx.audit_records.append(
+            {name: str(value) for name, value in record.items() if value is not None}
+        )
+        return {"id": new_id(), "action": action.value, "ip": context.ip, **event}
 
     async def add_many(self, context: AuditContext, action: Action, subject_ids: Sequence[UUID]) -> None:
-        """Tell that the same happened to many; the log gets their number alone."""
+        """Insert the same event for many subjects; only their number is logged."""
         ids = [new_id() for _ in subject_ids]
-        audit_records = {"actor_kind": context.caller.kind.value, "action": action.value}
-        await self._db.execute(_ADD_MANY, {"ids": ids, "subject_ids": list(subject_ids), **audit_records})
-        self._told.append(
-            {"event": action.value, "actor_kind": audit_records["actor_kind"], "count": str(len(ids))}
+        kind = context.caller.kind.value
+        await self._tx.execute(
+            _ADD_MANY, ids=ids, subject_ids=list(subject_ids), actor_kind=kind, action=action.value
         )
-
-
-class EventReads:
-    """The audit trail, read in one statement without a transaction."""
-
-    _FIRST_PAGE = ReadQuery(_LATEST)
-    _NEXT_PAGE = ReadQuery(_LATEST_CONTINUED)
-
-    def __init__(self, read_pool: ReadExecutor) -> None:
-        self._read_pool = read_pool
-
-    async def list_page(self, *, after: Keyset | None, limit: int) -> Page[Event]:
-        """List the events, newest first."""
-        values: dict[str, object] = {"row_limit": limit + 1}
-        query = self._FIRST_PAGE
-        if after is not None:
-            values |= {"after_at": after.at, "after_id": after.id}
-            query = self._NEXT_PAGE
-        rows = await self._read_pool.fetch_all(query, **values)
-        return page_of([event_from(row) for row in rows], limit, lambda item: Keyset(item.id, at=item.at))
+        self._tx.audit_records.append({"event": action.value, "actor_kind": kind, "count": str(len(ids))})

@@ -1,18 +1,18 @@
-"""Answers kept for repetition, in SQL."""
+"""Responses stored for `Idempotency-Key`."""
 
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import asdict, dataclass
 
 from sqlalchemy import bindparam, func, insert, select
 
+from service.db.core.columns import Columns
 from service.db.core.statements import Statement
-from service.db.repositories.base import Repository
+from service.db.repositories.base import Repository, require_row
 from service.db.tables import IdempotencyKeyRow
 
 
 @dataclass(frozen=True, slots=True)
 class StoredAnswer:
-    """The answer that a request got the first time. No secret stands in it."""
+    """The response to the first request with a key. It contains no secret."""
 
     request_digest: bytes
     status: int
@@ -20,47 +20,33 @@ class StoredAnswer:
     body: bytes
 
 
-_LOCK = Statement(select(func.pg_try_advisory_xact_lock(bindparam("lock_number"))))
-_GET = Statement(
-    select(
-        IdempotencyKeyRow.request_digest,
-        IdempotencyKeyRow.status,
-        IdempotencyKeyRow.headers,
-        IdempotencyKeyRow.body,
-    ).where(IdempotencyKeyRow.digest == bindparam("digest"))
+_STORED = Columns(
+    StoredAnswer,
+    IdempotencyKeyRow.request_digest,
+    IdempotencyKeyRow.status,
+    IdempotencyKeyRow.headers,
+    IdempotencyKeyRow.body,
 )
+_LOCK = Statement(select(func.pg_try_advisory_xact_lock(bindparam("lock_number"))))
+_GET = Statement(select(*_STORED).where(IdempotencyKeyRow.digest == bindparam("digest")))
 _ADD = Statement(insert(IdempotencyKeyRow), "digest", "request_digest", "status", "headers", "body")
 
 
 class IdempotencyRepository(Repository):
-    """Stored answers inside a transaction."""
+    """Stored responses inside a transaction."""
 
     async def claim(self, digest: bytes) -> bool:
-        """Keep others from using an idempotency key; False when somebody does so now.
+        """Lock an idempotency key; return False if another transaction holds it.
 
         Locks: an advisory lock on the key, until the transaction ends.
         """
         number = int.from_bytes(digest[:8], "big", signed=True)
-        row: Any = await self._db.one(_LOCK, {"lock_number": number})
-        return bool(row[0])
+        return bool(require_row(await self._tx.fetch_one(_LOCK, lock_number=number))[0])
 
     async def get(self, digest: bytes) -> StoredAnswer | None:
-        """Get the stored answer of a key."""
-        row = await self._db.one(_GET, {"digest": digest})
-        if row is None:
-            return None
-        request_digest, status, headers, body = row
-        return StoredAnswer(request_digest, status, headers, body)
+        """Return the stored response of a key."""
+        return _STORED.decode_optional(await self._tx.fetch_one(_GET, digest=digest))
 
     async def add(self, digest: bytes, answer: StoredAnswer) -> None:
-        """Store the answer of a key, together with what it tells of."""
-        await self._db.execute(
-            _ADD,
-            {
-                "digest": digest,
-                "request_digest": answer.request_digest,
-                "status": answer.status,
-                "headers": answer.headers,
-                "body": answer.body,
-            },
-        )
+        """Store the response of a key, in the transaction of the change that it reports."""
+        await self._tx.execute(_ADD, digest=digest, **asdict(answer))

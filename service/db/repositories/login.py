@@ -1,7 +1,4 @@
-"""Logging in, in SQL: what it takes from several tables, in as few statements as the locks allow.
-
-Hashing needs every processor there is, so each round trip that is saved here is a log-in more.
-"""
+"""Logging in: several tables in as few statements as the locks allow."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -10,34 +7,41 @@ from functools import cache
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import bindparam, exists, func, literal_column, select, update
-
-from service.db.core.read_pool import ReadPool
-from service.db.core.statements import ReadQuery, Statement
-from service.db.repositories.base import Repository, require_row
-from service.db.repositories.events import insert_event
-from service.db.repositories.sessions import (
-    Device,
-    NewSession,
-    delete_excess_devices,
-    delete_excess_sessions,
-    insert_device,
-    insert_session,
-    session_from,
-    touch_device,
-    values_of,
+from sqlalchemy import (
+    ColumnElement,
+    Delete,
+    Insert,
+    Integer,
+    Update,
+    bindparam,
+    delete,
+    exists,
+    func,
+    insert,
+    literal_column,
+    select,
+    update,
 )
-from service.db.repositories.throttle import delete_bucket, limits_of, network_wait
-from service.db.repositories.users import USER_COLUMNS, user_from
-from service.db.tables import DeviceRow, UserRow
+
+from service.db.core.columns import Columns
+from service.db.core.statements import Statement
+from service.db.repositories.base import ReadRepository, Repository, binds, prefixed, require_row
+from service.db.repositories.devices import Device
+from service.db.repositories.events import EVENT_FIELDS
+from service.db.repositories.sessions import SESSION, NewSession, insert_session, is_live
+from service.db.repositories.throttle import limits_of, network_wait
+from service.db.repositories.users import USER
+from service.db.tables import DeviceRow, EventRow, LoginBucketRow, SessionRow, UserRow
 from service.domain.sessions import Session
 from service.domain.throttle import ThrottlePolicy
 from service.domain.users import User
 
+DEVICES_PER_USER = 20
+
 
 @dataclass(frozen=True, slots=True)
 class Credential:
-    """What a log-in is checked against, and whether its origin is known to the account."""
+    """What a login attempt is verified against, and whether the user logged in from its origin before."""
 
     user: User
     password_hash: str | None
@@ -46,7 +50,7 @@ class Credential:
 
 
 _ONE_ROW = select(literal_column("1")).subquery("one_row")
-_device = (
+_device_id = (
     select(DeviceRow.id)
     .where(DeviceRow.user_id == UserRow.id, DeviceRow.token_digest == bindparam("device_digest"))
     .scalar_subquery()
@@ -54,37 +58,35 @@ _device = (
 _network_is_known = exists().where(
     DeviceRow.user_id == UserRow.id, DeviceRow.network == bindparam("of_network")
 )
-_FIND = ReadQuery(
-    select(
-        network_wait().scalar_subquery(), _device, _network_is_known, UserRow.password_hash, *USER_COLUMNS
-    ).select_from(_ONE_ROW.outerjoin(UserRow, UserRow.login_id == bindparam("login_id")))
+_CREDENTIAL = Columns(Credential, USER, UserRow.password_hash, _device_id, _network_is_known)
+_FIND = Statement(
+    select(network_wait().scalar_subquery(), *_CREDENTIAL).select_from(
+        _ONE_ROW.outerjoin(UserRow, UserRow.login_id == bindparam("login_id"))
+    )
 )
 
 
-class LoginReads:
-    """What is read before a log-in, in one statement without a transaction."""
-
-    def __init__(self, read_pool: ReadPool) -> None:
-        self._read_pool = read_pool
+class LoginReads(ReadRepository):
+    """The read before a login."""
 
     async def find(
         self, login_id: str, *, device_digest: bytes | None, network: str, policy: ThrottlePolicy
     ) -> tuple[Credential | None, timedelta | None]:
-        """Find the credential of a canonical login id, and the wait of a network with too many failures."""
-        row: Any = await self._read_pool.fetch_one(
-            _FIND, login_id=login_id, device_digest=device_digest, of_network=network, **limits_of(policy)
+        """Return the credential of a canonical login id, and the wait of a network with too many failures."""
+        row = require_row(
+            await self._executor.fetch_one(
+                _FIND, login_id=login_id, device_digest=device_digest, of_network=network, **limits_of(policy)
+            )
         )
-        wait, device_id, network_is_known, password_hash, *user = row
-        if user[0] is None:
-            return None, wait
-        return Credential(user_from(user), password_hash, device_id, network_is_known), wait
+        wait, *values = row
+        return (_CREDENTIAL.decode(values) if row.id is not None else None), wait
 
 
 def _record_login() -> Statement:
-    """Note a log-in, unless its network is at its limit or the account no longer is what was verified.
+    """Record a login, unless its network is at its limit or the user is no longer what was verified.
 
-    Takes the lock under which `_begin_session` counts, in a statement of its own: a statement sees what
-    was committed before it began, not what it waited for.
+    Takes the lock under which `_begin_session` counts. It is a statement of its own because a statement sees
+    what was committed before it began, not before it got the lock.
     """
     wait = network_wait().cte("network")
     recorded = (
@@ -96,7 +98,7 @@ def _record_login() -> Statement:
             ~exists().select_from(wait),
         )
         .values(last_login_at=func.now())
-        .returning(*USER_COLUMNS)
+        .returning(*USER)
         .cte("recorded")
     )
     waits = select(wait.c.wait).scalar_subquery()
@@ -105,58 +107,103 @@ def _record_login() -> Statement:
     )
 
 
-@cache
-def _begin_session(kept_others: int, *, on_known_device: bool) -> Statement:
-    """Open a session, remember the device, clear the bucket and tell of it, all at once.
-
-    No part sees what another one does: what counts, counts without the new row.
-    """
-    opened = insert_session().cte("opened")
-    others = {
-        "evicted": delete_excess_sessions(kept_others),
-        "cleared": delete_bucket(),
-        "told": insert_event(),
-    }
-    if on_known_device:
-        others["seen_again"] = touch_device()
-    else:
-        others |= {"remembered": insert_device(), "forgotten": delete_excess_devices()}
-    return Statement(select(*opened.c).add_cte(*(change.cte(name) for name, change in others.items())))
-
-
 _RECORD = _record_login()
 
 
-class LoginRepository(Repository):
-    """The second half of a log-in, inside a transaction."""
+@cache
+def _begin_session(kept_others: int, *, on_known_device: bool) -> Statement:
+    """Insert the session and its event, record the device, clear the bucket: one statement.
+
+    The parameters of each part have its prefix. No part sees the rows of another, so the counts leave out the
+    new row.
+    """
+    session = insert_session().cte("session")
+    parts: dict[str, Insert | Update | Delete] = {
+        "excess_sessions": _delete_excess_sessions(kept_others),
+        "bucket": delete(LoginBucketRow).where(LoginBucketRow.digest == bindparam("bucket_digest")),
+        "event": insert(EventRow).values(**binds(EventRow, "event", *EVENT_FIELDS)),
+    }
+    if on_known_device:
+        parts["device"] = _touch_device()
+    else:
+        parts["device"] = insert(DeviceRow).values(
+            **binds(DeviceRow, "device", "id", "user_id", "token_digest", "network")
+        )
+        parts["excess_devices"] = _delete_excess_devices()
+    return Statement(select(*session.c).add_cte(*(part.cte(name) for name, part in parts.items())))
+
+
+def _delete_excess_sessions(kept_others: int) -> Delete:
+    """Keep the live and most recently used sessions."""
+    best_first = (is_live().desc(), SessionRow.last_used_at.desc(), SessionRow.id.desc())
+    others = select(SessionRow.id).where(SessionRow.user_id == bindparam("session_user_id"))
+    excess = others.order_by(*best_first).offset(_literal(kept_others))
+    return delete(SessionRow).where(SessionRow.id.in_(excess))
+
+
+def _touch_device() -> Update:
+    touched = update(DeviceRow).where(DeviceRow.id == bindparam("device_id"))
+    return touched.values(network=bindparam("device_network"), last_seen_at=func.now())
+
+
+def _delete_excess_devices() -> Delete:
+    """Keep the most recently seen devices."""
+    others = select(DeviceRow.id).where(DeviceRow.user_id == bindparam("device_user_id"))
+    latest_first = others.order_by(DeviceRow.last_seen_at.desc(), DeviceRow.id.desc())
+    return delete(DeviceRow).where(DeviceRow.id.in_(latest_first.offset(_literal(DEVICES_PER_USER - 1))))
+
+
+def _literal(number: int) -> ColumnElement[int]:
+    """Write an offset into the statement as a number.
+
+    PostgreSQL estimates a parameter as a tenth of the rows. The generic plan then looks expensive, and the
+    statement is planned again for each execution: more than half of what a login costs there.
+    """
+    return literal_column(str(number), Integer)
+
+
+class LoginRepository(LoginReads, Repository):
+    """The second half of a login, inside a transaction."""
 
     async def record(
         self, user_id: UUID, *, verified_hash: str, network: str | None, policy: ThrottlePolicy
     ) -> User | timedelta | None:
-        """Note a log-in; None when the account changed since its hash was read.
+        """Record a login and return the user, or None if the user changed since the hash was read.
 
-        Gives the wait instead when the network, if one is named, has too many failures.
+        Return the wait instead if the network, where one is given, has too many failures.
 
-        Locks: the account, until the transaction ends.
+        Locks: the user, until the transaction ends.
         """
-        asked = {"user_id": user_id, "verified_hash": verified_hash, "of_network": network}
-        row: Any = await self._db.one(_RECORD, {**asked, **limits_of(policy)})
-        wait: timedelta | None = row[0]
+        wait: timedelta | None
+        wait, *values = require_row(
+            await self._tx.fetch_one(
+                _RECORD,
+                user_id=user_id,
+                verified_hash=verified_hash,
+                of_network=network,
+                **limits_of(policy),
+            )
+        )
         if wait is not None:
             return wait
-        return user_from(row[1:]) if row[1] is not None else None
+        return USER.decode(values) if values[0] is not None else None
 
-    async def begin(
+    async def begin_session(
         self, session: NewSession, device: Device, *, kept_count: int, bucket: bytes, event: Mapping[str, Any]
     ) -> Session:
-        """Open a session and remember its device; clear a bucket, and tell of it by what `events.note` gave.
+        """Insert a session with its device and event, and clear a bucket. The user has to be locked.
 
-        Beyond `kept_count`, the longest unused sessions end; beyond twenty, the longest unseen device is
-        forgotten. The account has to be locked.
+        `event` is what `EventRepository.record` returned. Beyond `kept_count` sessions, those unused longest
+        are deleted; beyond twenty devices, the one unseen longest.
         """
-        values = {**values_of(session), **event, "bucket": bucket}
-        values |= {"device_id": device.id, "seen_in": device.network}
+        params = {
+            **session.params,
+            **prefixed("event", event),
+            "bucket_digest": bucket,
+            "device_id": device.id,
+            "device_network": device.network,
+        }
         if is_new := device.token_digest is not None:
-            values["device_digest"] = device.token_digest
-        beginning = _begin_session(kept_count - 1, on_known_device=not is_new)
-        return session_from(require_row(await self._db.one(beginning, values)))
+            params |= {"device_user_id": session.user_id, "device_token_digest": device.token_digest}
+        statement = _begin_session(kept_count - 1, on_known_device=not is_new)
+        return SESSION.decode(require_row(await self._tx.fetch_one(statement, **params)))

@@ -1,4 +1,4 @@
-"""Password reset tokens in SQL."""
+"""Password reset tokens."""
 
 from datetime import datetime, timedelta
 from uuid import UUID
@@ -6,6 +6,7 @@ from uuid import UUID
 from sqlalchemy import Interval, bindparam, delete, func, select
 from sqlalchemy.dialects.postgresql import insert
 
+from service.db.core.driver import Record
 from service.db.core.statements import Statement
 from service.db.repositories.base import Repository, require_row
 from service.db.tables import ResetTokenRow
@@ -25,9 +26,9 @@ _PUT = Statement(
         },
     ).returning(ResetTokenRow.expires_at)
 )
-_is_meant = (ResetTokenRow.token_digest == bindparam("digest")) & (ResetTokenRow.expires_at > func.now())
-_FIND = Statement(select(ResetTokenRow.user_id).where(_is_meant))
-_TAKE = Statement(delete(ResetTokenRow).where(_is_meant).returning(ResetTokenRow.user_id))
+_is_live = (ResetTokenRow.token_digest == bindparam("digest")) & (ResetTokenRow.expires_at > func.now())
+_FIND = Statement(select(ResetTokenRow.user_id).where(_is_live))
+_TAKE = Statement(delete(ResetTokenRow).where(_is_live).returning(ResetTokenRow.user_id))
 _DROP = Statement(delete(ResetTokenRow).where(ResetTokenRow.user_id == bindparam("of_user")))
 
 
@@ -35,24 +36,26 @@ class ResetTokenRepository(Repository):
     """Reset tokens inside a transaction."""
 
     async def put(self, user_id: UUID, *, token_digest: bytes, ttl: timedelta) -> datetime:
-        """Give an account its one reset token, in place of any former one; give its end."""
-        row = await self._db.one(_PUT, {"of_user": user_id, "digest": token_digest, "ttl": ttl})
-        ends_at: datetime = require_row(row)[0]
-        return ends_at
+        """Insert or replace the reset token of a user; return its expiry."""
+        row = await self._tx.fetch_one(_PUT, of_user=user_id, digest=token_digest, ttl=ttl)
+        expires_at: datetime = require_row(row)[0]
+        return expires_at
 
     async def find(self, token_digest: bytes) -> UUID | None:
-        """Give the account of a live token without using it up."""
-        row = await self._db.one(_FIND, {"digest": token_digest})
-        return row[0] if row is not None else None
+        """Return the user of a live token without using it."""
+        return _user_id_of(await self._tx.fetch_one(_FIND, digest=token_digest))
 
     async def take(self, token_digest: bytes) -> UUID | None:
-        """Use up a live token and give its account: of many at once, exactly one gets it.
+        """Use up a live token and return its user: exactly one of many concurrent calls gets it.
 
         Source: OWASP ASVS 5.0 6.5.1.
         """
-        row = await self._db.one(_TAKE, {"digest": token_digest})
-        return row[0] if row is not None else None
+        return _user_id_of(await self._tx.fetch_one(_TAKE, digest=token_digest))
 
     async def drop(self, user_id: UUID) -> None:
-        """Remove the token of an account, if it has one."""
-        await self._db.execute(_DROP, {"of_user": user_id})
+        """Delete the token of a user, if there is one."""
+        await self._tx.execute(_DROP, of_user=user_id)
+
+
+def _user_id_of(row: Record | None) -> UUID | None:
+    return row[0] if row is not None else None

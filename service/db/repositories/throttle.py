@@ -1,4 +1,4 @@
-"""Failed log-ins in SQL. Every count is one atomic statement, so that N guesses at once cost N."""
+"""Counts of failed logins, each one atomic statement: N concurrent guesses cost N."""
 
 from datetime import timedelta
 from typing import Any
@@ -8,7 +8,6 @@ from sqlalchemy import (
     Boolean,
     ColumnElement,
     DateTime,
-    Delete,
     Float,
     Integer,
     Interval,
@@ -41,10 +40,10 @@ _Bucket = LoginBucketRow
 
 
 def _wait_until(failures: ColumnElement[int]) -> ColumnElement[Any]:
-    """The time before which the next attempt is refused; the doubling of `ThrottlePolicy.wait_after`."""
+    """The time before which the next attempt is refused; the doubling of `ThrottlePolicy.backoff_after`."""
     free = bindparam("free_attempts", type_=Integer)
-    doubled_s = bindparam("first_wait_s", type_=Float) * func.power(2, func.least(failures - free, 30))
-    wait_s = func.least(doubled_s, bindparam("longest_wait_s", type_=Float))
+    doubled_s = bindparam("initial_backoff_s", type_=Float) * func.power(2, func.least(failures - free, 30))
+    wait_s = func.least(doubled_s, bindparam("max_backoff_s", type_=Float))
     wait = func.make_interval(0, 0, 0, 0, 0, 0, wait_s, type_=Interval)
     return case((failures < free, cast(null(), DateTime(timezone=True))), else_=func.now() + wait)
 
@@ -58,7 +57,7 @@ _hour_is_full = and_(
 _in_a_row_is_full = _Bucket.failures >= bindparam("failures_in_a_row", type_=Integer)
 _is_waiting = func.coalesce(_Bucket.blocked_until > func.now(), False)
 
-# The account, unless it was deleted since it was read; locked here, so that it is locked before the bucket.
+# Null if the user was deleted since it was read. Locked here, so before the bucket.
 _owner = (
     select(UserRow.id)
     .where(UserRow.id == bindparam("of_user"))
@@ -77,10 +76,10 @@ _WAIT = Statement(_wait)
 
 
 def _reserve_attempt() -> Statement:
-    """Count an attempt as failed unless it has to wait; give the wait, and the count.
+    """Count an attempt as failed unless it has to wait; return the wait and the count.
 
-    It is looked at first, as a refused upsert would lock the row too, and a storm of guesses wait in line.
-    Both are null when others were faster: the look is older than what the upsert finds under the lock.
+    The wait is read first: an upsert that changes nothing would still lock the row, and many guesses would
+    queue for it. Both are null if the upsert, under the lock, finds a newer row than the read.
     """
     waiting = _wait.cte("waiting")
     first = {
@@ -124,7 +123,7 @@ _REFUND = Statement(
         blocked_until=null(),
     )
 )
-_CLEAR_ACCOUNT = Statement(delete(_Bucket).where(_Bucket.user_id == bindparam("of_user")))
+_CLEAR_USER = Statement(delete(_Bucket).where(_Bucket.user_id == bindparam("of_user")))
 
 _Network = NetworkBucketRow
 _network_minute_is_over = _Network.minute_started_at <= func.now() - _MINUTE
@@ -152,68 +151,66 @@ _network_released_at = func.greatest(
 
 
 def network_wait() -> Select[*tuple[Any, ...]]:
-    """Select the `wait` of the network `of_network`: no row when it need not, or when none is named."""
+    """Select the `wait` of the network `of_network`; no row if there is none or the network is null."""
     wait = type_coerce(_network_released_at - func.now(), INTERVAL).label("wait")
     return select(wait).where(_Network.network == bindparam("of_network"), _network_released_at > func.now())
 
 
 def limits_of(policy: ThrottlePolicy) -> dict[str, int]:
-    """Give the limits that `network_wait` takes."""
+    """Return the limits that `network_wait` takes."""
     return {"network_per_minute": policy.network_per_minute, "network_per_hour": policy.network_per_hour}
-
-
-def delete_bucket() -> Delete:
-    """Forget the failures of one bucket, after a success."""
-    return delete(_Bucket).where(_Bucket.digest == bindparam("bucket"))
 
 
 _NETWORK_WAIT = Statement(network_wait())
 
 
 class ThrottleRepository(Repository):
-    """Counts of failed log-ins inside a transaction."""
+    """Counts of failed logins inside a transaction."""
 
     async def reserve(
         self, bucket: bytes, *, user_id: UUID | None, is_unrecognised: bool, policy: ThrottlePolicy
     ) -> timedelta | None:
-        """Count an attempt as failed before it is verified; give the wait instead when it may not be made.
+        """Count an attempt as failed before it is verified, or return the wait if it is not allowed.
 
-        Locks: the account against deletion, then the bucket, until the transaction ends.
+        Locks: the user against deletion, then the bucket, until the transaction ends.
         """
-        values = {
+        limits = {
             "bucket": bucket,
-            "of_user": user_id,
             "is_unrecognised": is_unrecognised,
-            "free_attempts": policy.free_attempts,
-            "first_wait_s": policy.initial_backoff.total_seconds(),
-            "longest_wait_s": policy.max_backoff.total_seconds(),
             "unrecognised_per_hour": policy.unrecognised_per_hour,
             "failures_in_a_row": policy.failures_in_a_row,
         }
-        wait, failures = require_row(await self._db.one(_RESERVE, values))
+        row = await self._tx.fetch_one(
+            _RESERVE,
+            of_user=user_id,
+            free_attempts=policy.free_attempts,
+            initial_backoff_s=policy.initial_backoff.total_seconds(),
+            max_backoff_s=policy.max_backoff.total_seconds(),
+            **limits,
+        )
+        wait, failures = require_row(row)
         if wait is None and failures is None:
-            asked = ("bucket", "is_unrecognised", "unrecognised_per_hour", "failures_in_a_row")
-            row = await self._db.one(_WAIT, {name: values[name] for name in asked})
+            row = await self._tx.fetch_one(_WAIT, **limits)
             return row[0] if row is not None else policy.initial_backoff
         return wait if failures is None else None
 
     async def refund(self, bucket: bytes) -> None:
-        """Take back a reserved attempt that was not verified after all."""
-        await self._db.execute(_REFUND, {"bucket": bucket})
+        """Take back a reserved attempt that was not verified."""
+        await self._tx.execute(_REFUND, bucket=bucket)
 
-    async def clear_account(self, user_id: UUID) -> None:
-        """Forget all failures of an account, after its password was set anew."""
-        await self._db.execute(_CLEAR_ACCOUNT, {"of_user": user_id})
+    async def clear_user(self, user_id: UUID) -> None:
+        """Delete all failures of a user, after a new password."""
+        await self._tx.execute(_CLEAR_USER, of_user=user_id)
 
     async def network_wait(self, network: str, policy: ThrottlePolicy) -> timedelta | None:
-        """Give the wait of a network with too many failures, or None."""
-        row = await self._db.one(_NETWORK_WAIT, {"of_network": network, **limits_of(policy)})
+        """Return the wait of a network with too many failures, or None."""
+        row = await self._tx.fetch_one(_NETWORK_WAIT, of_network=network, **limits_of(policy))
         return row[0] if row is not None else None
 
     async def count_network(self, network: str, policy: ThrottlePolicy) -> bool:
-        """Count a failure of a network; False when it is one too many.
+        """Count a failure of a network; return False if it exceeds a limit.
 
         Locks: the network's count, until the transaction ends.
         """
-        in_minute, in_hour = require_row(await self._db.one(_COUNT_NETWORK, {"of_network": network}))
+        in_minute, in_hour = require_row(await self._tx.fetch_one(_COUNT_NETWORK, of_network=network))
         return bool(in_minute <= policy.network_per_minute and in_hour <= policy.network_per_hour)

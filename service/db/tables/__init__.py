@@ -1,4 +1,4 @@
-"""The declared schema, one file per subject. Importing this package fills `Base.metadata`."""
+"""The declared schema, one file per resource. Importing this package fills `Base.metadata`."""
 
 from service.db.tables.base import Base
 from service.db.tables.events import EventRow

@@ -1,4 +1,4 @@
-"""What all tables share: the metadata with its naming convention, and the column types of Python types."""
+"""The metadata with its naming convention, and the column types of Python types."""
 
 from datetime import datetime
 from typing import Annotated, Any, ClassVar
@@ -21,7 +21,7 @@ AtNow = Annotated[datetime, mapped_column(server_default=func.now())]
 
 
 class Base(DeclarativeBase):
-    """The declared schema, which Alembic compares with the real one."""
+    """Base of the declared schema, which Alembic compares with the real one."""
 
     metadata = MetaData(naming_convention=NAMING_CONVENTION)
     type_annotation_map: ClassVar[dict[Any, Any]] = {

@@ -9,7 +9,7 @@ from service.db.tables.base import AtNow, Base, Id
 
 
 class EventRow(Base):
-    """Who did what to whom. No foreign keys: the trail outlives what it tells of."""
+    """Who did what to whom. There are no foreign keys: events outlive their subjects."""
 
     __tablename__ = "events"
     __table_args__ = (Index("ix_events_at_id", "at", "id"),)

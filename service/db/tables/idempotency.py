@@ -1,4 +1,4 @@
-"""Answers kept for repetition."""
+"""Responses stored for `Idempotency-Key`."""
 
 from sqlalchemy import Index
 from sqlalchemy.dialects.postgresql import JSONB
@@ -8,10 +8,10 @@ from service.db.tables.base import AtNow, Base
 
 
 class IdempotencyKeyRow(Base):
-    """The answer that one caller's idempotency key got.
+    """The response to one caller's idempotency key.
 
-    `digest` is of caller and key; `request_digest` is an HMAC under the key itself, which is not kept, so
-    that a password in the body cannot be guessed from it.
+    `digest` is of caller and key. `request_digest` is an HMAC under the key, which is not stored, so that a
+    password in the body cannot be guessed from it.
     """
 
     __tablename__ = "idempotency_keys"

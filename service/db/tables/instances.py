@@ -7,7 +7,7 @@ from service.db.tables.base import AtNow, Base, Id
 
 
 class InstanceRow(Base):
-    """A heartbeat: which process lives, and which schema revisions it can serve."""
+    """The heartbeat of a process, and the schema revisions that it can serve."""
 
     __tablename__ = "instances"
     __table_args__ = (Index("ix_instances_seen_at", "seen_at"),)

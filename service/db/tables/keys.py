@@ -10,7 +10,7 @@ from service.db.tables.base import AtNow, Base, Id
 
 
 class ApiKeyRow(Base):
-    """A service's credential, kept as the SHA-256 digest of the key."""
+    """A service's credential, stored as the SHA-256 digest of the key."""
 
     __tablename__ = "api_keys"
     __table_args__ = (Index("ix_api_keys_created_at_id", "created_at", "id"),)

@@ -10,7 +10,7 @@ from service.db.tables.users import UserRow
 
 
 class ResetTokenRow(Base):
-    """The one live reset token of an account, kept as its SHA-256 digest."""
+    """The only reset token of a user, stored as its SHA-256 digest."""
 
     __tablename__ = "reset_tokens"
 

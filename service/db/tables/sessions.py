@@ -1,4 +1,4 @@
-"""Log-in sessions, and the devices that logged in before."""
+"""Login sessions, and the devices that users have logged in from."""
 
 from datetime import datetime
 from uuid import UUID
@@ -11,7 +11,7 @@ from service.db.tables.users import UserRow
 
 
 class SessionRow(Base):
-    """One log-in. Only the SHA-256 digest of its token is kept. Source: OWASP ASVS 5.0 6.5.2, 14.2.6."""
+    """A login. Only the SHA-256 digest of its token is stored. Source: OWASP ASVS 5.0 6.5.2, 14.2.6."""
 
     __tablename__ = "sessions"
     __table_args__ = (
@@ -32,7 +32,7 @@ class SessionRow(Base):
 
 
 class DeviceRow(Base):
-    """A device, and the network it was last seen in, that its account's owner logged in from."""
+    """A device that a user has logged in from, and the network where it was last seen."""
 
     __tablename__ = "devices"
     __table_args__ = (Index("ix_devices_user_id_network", "user_id", "network"),)

@@ -1,4 +1,4 @@
-"""Failed log-ins, counted."""
+"""Counts of failed logins."""
 
 from datetime import datetime
 from uuid import UUID
@@ -11,7 +11,7 @@ from service.db.tables.users import UserRow
 
 
 class LoginBucketRow(Base):
-    """The failures of one account from one class of origin; of names without an account, too."""
+    """The failures of one login id, whether or not it has a user, from one class of origin."""
 
     __tablename__ = "login_buckets"
     __table_args__ = (
@@ -29,7 +29,7 @@ class LoginBucketRow(Base):
 
 
 class NetworkBucketRow(Base):
-    """The failures from one network in the current minute and hour."""
+    """The failures of one network in the current minute and hour."""
 
     __tablename__ = "network_buckets"
     __table_args__ = (Index("ix_network_buckets_hour_started_at", "hour_started_at"),)

@@ -1,4 +1,4 @@
-"""Accounts."""
+"""Users."""
 
 from datetime import datetime
 
@@ -9,7 +9,7 @@ from service.db.tables.base import AtNow, Base, Id
 
 
 class UserRow(Base):
-    """One account. A trigger moves `updated_at` on every change but that of `last_login_at` alone."""
+    """A user. A trigger sets `updated_at` on every change except one of only `last_login_at`."""
 
     __tablename__ = "users"
     __table_args__ = (

@@ -1,1 +1,1 @@
-"""Password hashing: concurrency limit, thread pool, hash formats."""
+"""Password hashing: limiter, threads, argon2id scheme, imported formats."""

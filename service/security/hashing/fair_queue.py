@@ -1,106 +1,99 @@
-"""A queue in which callers take turns, however much each of them puts into it."""
+"""A queue that serves its flows round robin, however many items each of them has."""
 
 from collections import OrderedDict, deque
 from typing import Generic, TypeVar
 
 T = TypeVar("T")
 
-_MAX_TURNS_OWED = 16
+_MAX_DEFICIT = 16
 
 
-class _Line(Generic[T]):
-    """What one caller has waiting, and how many of its turns it has used up in advance."""
+class _Flow(Generic[T]):
+    """The waiting items of one flow, and the number of rounds for which it is skipped."""
 
-    __slots__ = ("items", "turns_owed")
+    __slots__ = ("deficit", "items")
 
     def __init__(self) -> None:
         self.items: deque[T] = deque()
-        self.turns_owed = 0
+        self.deficit = 0
 
 
 class DeficitRoundRobinQueue(Generic[T]):
-    """First come, first served within a caller; round-robin between callers. Not locked.
+    """First come, first served within a flow; round robin between flows. Not thread-safe.
 
-    However many callers wait, every question and change takes the same time, but for `pop` past those who owe
-    turns and `remove` from the middle of a line.
-
-    A caller whose work took longer than usual is charged for it and passed over for as many turns, as long as
-    others wait.
+    Operations take constant time, except `pop` past flows with a deficit and `remove` within a flow.
+    A flow with a deficit is skipped for as many rounds, as long as other flows wait.
     """
 
     def __init__(self) -> None:
-        self._lines: OrderedDict[str, _Line[T]] = OrderedDict()
+        self._flows: OrderedDict[str, _Flow[T]] = OrderedDict()
         self._by_length: dict[int, OrderedDict[str, None]] = {}
-        """The callers with so many items waiting, longest in this state first."""
+        """The names of the flows with that many items, in the order in which they got there."""
         self._longest = 0
         self._length = 0
 
     def __len__(self) -> int:
         return self._length
 
-    def push(self, caller: str, item: T) -> None:
-        """Put an item at the end of its caller's line; a caller that is new goes to the end of the round."""
-        line = self._lines.setdefault(caller, _Line())
-        line.items.append(item)
+    def push(self, name: str, item: T) -> None:
+        """Append an item to its flow; a new flow joins the end of the round."""
+        flow = self._flows.setdefault(name, _Flow())
+        flow.items.append(item)
         self._length += 1
-        self._regroup(caller, len(line.items) - 1, len(line.items))
+        self._reindex(name, len(flow.items) - 1, len(flow.items))
 
     def pop(self) -> T | None:
-        """Take the next item of the caller whose turn it is, or None when nothing waits."""
-        while self._lines:
-            caller, line = next(iter(self._lines.items()))
-            self._lines.move_to_end(caller)
-            if line.turns_owed == 0 or len(self._lines) == 1:
-                item = line.items.popleft()
-                self._shrunk(caller, line)
+        """Remove and return the next item, or None if the queue is empty."""
+        while self._flows:
+            name, flow = next(iter(self._flows.items()))
+            self._flows.move_to_end(name)
+            if flow.deficit == 0 or len(self._flows) == 1:
+                item = flow.items.popleft()
+                self._after_removal(name, flow)
                 return item
-            line.turns_owed -= 1
+            flow.deficit -= 1
         return None
 
-    def charge(self, caller: str, *, turns: int) -> None:
-        """Pass the caller over for that many more turns, if it has anything waiting."""
-        line = self._lines.get(caller)
-        if line is not None:
-            line.turns_owed = min(max(line.turns_owed + turns, 0), _MAX_TURNS_OWED)
+    def charge(self, name: str, *, rounds: int) -> None:
+        """Skip the flow for that many more rounds, at most 16 in all; no effect if nothing of it waits."""
+        flow = self._flows.get(name)
+        if flow is not None:
+            flow.deficit = min(max(flow.deficit + rounds, 0), _MAX_DEFICIT)
 
-    def remove(self, caller: str, item: T) -> bool:
-        """Take an item out, wherever it stands; False when it does not wait any more."""
-        line = self._lines.get(caller)
-        if line is None or item not in line.items:
+    def remove(self, name: str, item: T) -> bool:
+        """Remove an item from anywhere in its flow; return False if it is not there."""
+        flow = self._flows.get(name)
+        if flow is None or item not in flow.items:
             return False
-        line.items.remove(item)
-        self._shrunk(caller, line)
+        flow.items.remove(item)
+        self._after_removal(name, flow)
         return True
 
-    def gives_way_to(self, caller: str) -> bool:
-        """Tell whether somebody would still have as many waiting as `caller`, after one of each moved."""
-        return self._longest > self._waiting(caller) + 1
+    def is_over_share(self, name: str) -> bool:
+        """Return whether the flow, with one more item, would have as many as the longest flow."""
+        flow = self._flows.get(name)
+        return (len(flow.items) if flow is not None else 0) + 1 >= self._longest
 
     def evict(self) -> T:
-        """Take out the newest item of whoever has most waiting; something has to wait."""
-        longest = next(iter(self._by_length[self._longest]))
-        line = self._lines[longest]
-        item = line.items.pop()
-        self._shrunk(longest, line)
+        """Remove and return the newest item of the longest flow; the queue must not be empty."""
+        name = next(iter(self._by_length[self._longest]))
+        flow = self._flows[name]
+        item = flow.items.pop()
+        self._after_removal(name, flow)
         return item
 
-    def _waiting(self, caller: str) -> int:
-        line = self._lines.get(caller)
-        return 0 if line is None else len(line.items)
-
-    def _shrunk(self, caller: str, line: _Line[T]) -> None:
+    def _after_removal(self, name: str, flow: _Flow[T]) -> None:
         self._length -= 1
-        self._regroup(caller, len(line.items) + 1, len(line.items))
-        if not line.items:
-            del self._lines[caller]
+        self._reindex(name, len(flow.items) + 1, len(flow.items))
+        if not flow.items:
+            del self._flows[name]
 
-    def _regroup(self, caller: str, before: int, after: int) -> None:
-        """Note that one item more, or less, waits."""
+    def _reindex(self, name: str, before: int, after: int) -> None:
         if before:
-            del self._by_length[before][caller]
+            del self._by_length[before][name]
             if not self._by_length[before]:
                 del self._by_length[before]
         if after:
-            self._by_length.setdefault(after, OrderedDict())[caller] = None
+            self._by_length.setdefault(after, OrderedDict())[name] = None
         if after > self._longest or self._longest not in self._by_length:
             self._longest = after

@@ -1,8 +1,8 @@
-"""Password hashes as other systems write them: what may be imported, and how such a hash is verified.
+"""Read and verify password hashes of other systems.
 
-Read are argon2 (id, i, d), bcrypt, scrypt, and pbkdf2 with SHA-256 or SHA-512, in PHC or modular form (as
-argon2, bcrypt and passlib write them) and as Django writes them. Every cost is bounded before anything is
-computed: a stored hash is input like any other.
+Supported are argon2 (id, i, d), bcrypt, scrypt, and pbkdf2 with SHA-256 or SHA-512, in PHC or modular form
+(as argon2, bcrypt and passlib write them) and in Django's form. The cost is bounded before anything is
+computed, because a stored hash is untrusted input.
 Source: OWASP ASVS 5.0 15.2.2; OWASP Password Storage Cheat Sheet.
 """
 
@@ -58,15 +58,15 @@ _ARGON2_KINDS = {"id": Type.ID, "i": Type.I, "d": Type.D}
 
 
 class UnsupportedHash(ValueError):
-    """A text that is no password hash Rollcall can verify; the message says why and repeats nothing of it."""
+    """The text is not a supported password hash; the message has the reason and repeats no input."""
 
 
 @dataclass(frozen=True, slots=True)
 class StoredHash:
-    """A hash that was read and found affordable.
+    """A supported hash of bounded cost.
 
-    `matches` takes the password in UTF-8 and needs `memory_kib`, else MemoryError. It keeps its thread busy,
-    or `threads` more if that is over 1, for as long as the hash was made to cost.
+    `matches` takes the password in UTF-8. It needs `memory_kib`, else it raises MemoryError, and computes on
+    `threads` threads.
     """
 
     matches: Callable[[bytes], bool]
@@ -75,19 +75,19 @@ class StoredHash:
 
 
 def check_importable(password_hash: str) -> str | None:
-    """Return None when the hash can be imported, else one sentence that says why it cannot."""
+    """Return None if the hash can be imported, else the reason in one sentence."""
     try:
         read(password_hash)
-    except UnsupportedHash as unusable:
-        return str(unusable)
+    except UnsupportedHash as unsupported:
+        return str(unsupported)
     return None
 
 
 def read(password_hash: str) -> StoredHash:
-    """Return the hash, ready to verify passwords with. Computes nothing.
+    """Parse a hash; nothing is computed.
 
     Raises:
-        UnusableHash: the format is unknown, the text is malformed, or verifying would cost too much.
+        UnsupportedHash: the format is unknown, the text is malformed, or the cost is too high.
     """
     if len(password_hash) <= MAX_LENGTH:
         for pattern, reader in _READERS:
@@ -102,7 +102,7 @@ def _read_argon2(match: re.Match[str]) -> StoredHash:
     _require_affordable(memory_kib <= MAX_MEMORY_KIB)
     _require_affordable(iterations <= MAX_ARGON2_ITERATIONS and parallelism <= MAX_ARGON2_PARALLELISM)
     _require_valid(memory_kib >= 8 * parallelism)
-    _require_sizes(_decoded(match["salt"]), _decoded(match["digest"]))
+    _require_sizes(_decode_base64(match["salt"]), _decode_base64(match["digest"]))
     matches = partial(_matches_argon2, match["phc"].encode(), _ARGON2_KINDS[match["kind"]])
     return StoredHash(matches, memory_kib, parallelism)
 
@@ -117,13 +117,13 @@ def _read_bcrypt(match: re.Match[str]) -> StoredHash:
 
 
 def _read_pbkdf2(match: re.Match[str]) -> StoredHash:
-    salt, digest = (_decoded(match[name].replace(".", "+")) for name in ("salt", "digest"))
+    salt, digest = (_decode_base64(match[name].replace(".", "+")) for name in ("salt", "digest"))
     _require_sizes(salt, digest)
     return _pbkdf2(match["hash"], int(match["rounds"]), salt, digest)
 
 
 def _read_pbkdf2_django(match: re.Match[str]) -> StoredHash:
-    digest = _decoded(match["digest"])
+    digest = _decode_base64(match["digest"])
     _require_sizes(None, digest)
     return _pbkdf2(match["hash"], int(match["rounds"]), match["salt"].encode(), digest)
 
@@ -135,13 +135,13 @@ def _pbkdf2(hash_name: str, rounds: int, salt: bytes, digest: bytes) -> StoredHa
 
 
 def _read_scrypt(match: re.Match[str]) -> StoredHash:
-    salt, digest = _decoded(match["salt"]), _decoded(match["digest"])
+    salt, digest = _decode_base64(match["salt"]), _decode_base64(match["digest"])
     _require_sizes(salt, digest)
     return _scrypt(1 << int(match["ln"]), int(match["r"]), int(match["p"]), salt, digest)
 
 
 def _read_scrypt_django(match: re.Match[str]) -> StoredHash:
-    n, digest = int(match["n"]), _decoded(match["digest"])
+    n, digest = int(match["n"]), _decode_base64(match["digest"])
     _require_sizes(None, digest)
     _require_valid(n > 1 and n & (n - 1) == 0)
     return _scrypt(n, int(match["r"]), int(match["p"]), match["salt"].encode(), digest)
@@ -159,14 +159,14 @@ def _matches_argon2(phc: bytes, kind: Type, password: bytes) -> bool:
         return verify_secret(phc, password, kind)
     except VerifyMismatchError:
         return False
-    except VerificationError as error:  # the hash was read: only memory, or a thread, can be wanting
+    except VerificationError as error:  # the hash is valid: memory or a thread is missing
         raise MemoryError from error
 
 
 def _matches_bcrypt(encoded: bytes, is_prehashed: bool, password: bytes) -> bool:
-    """Cut at 72 bytes, as every bcrypt did that wrote an imported hash; the library refuses longer ones.
+    """Compare 72 bytes, as the bcrypt that wrote the hash did; the library rejects longer passwords.
 
-    Rollcall makes no bcrypt hash, and the next log-in replaces this one by argon2id over the whole password.
+    The next login replaces the hash by argon2id over the whole password.
     """
     secret = hashlib.sha256(password).hexdigest().encode() if is_prehashed else password
     return bcrypt.checkpw(secret[:_BCRYPT_BYTES], encoded)
@@ -181,13 +181,13 @@ def _matches_scrypt(n: int, r: int, p: int, salt: bytes, digest: bytes, password
     limit_bytes = 128 * r * (n + 2 + p) + _SCRYPT_SLACK_BYTES
     try:
         computed = hashlib.scrypt(password, salt=salt, n=n, r=r, p=p, maxmem=limit_bytes, dklen=len(digest))
-    except ValueError as error:  # the hash was read and its cost checked: only memory can be wanting
+    except ValueError as error:  # the hash is valid: memory is missing
         raise MemoryError from error
     return hmac.compare_digest(computed, digest)
 
 
-def _decoded(text: str) -> bytes:
-    """Base64 without padding; one spelling only, so that equal hashes are equal texts."""
+def _decode_base64(text: str) -> bytes:
+    """Decode base64 without padding; accept the canonical spelling only."""
     try:
         decoded = b64decode(text + "=" * (-len(text) % 4), validate=True)
     except Base64Error:
@@ -201,8 +201,8 @@ def _require_sizes(salt: bytes | None, digest: bytes) -> None:
     _require_valid(len(digest) in _DIGEST_SIZES)
 
 
-def _require_valid(is_sound: bool) -> None:
-    if not is_sound:
+def _require_valid(is_valid: bool) -> None:
+    if not is_valid:
         raise UnsupportedHash("The hash is malformed.")
 
 

@@ -1,174 +1,176 @@
-"""Who hashes next: a few at a time are let in, and the rest wait in a line that is fair, bounded and cheap.
+"""Limit concurrent password hashing: a fixed number of permits, a bounded fair queue, a timeout.
 
-A log-in that waits here has cost the event loop next to nothing and the database nothing at all, and nothing
-has been counted for it. So a storm of log-ins slows nobody else, and a refusal has nothing to undo.
+A waiting request has not used the database, and no attempt has been counted: a rejection has nothing to undo.
 """
 
 import asyncio
 import math
 import time
 from collections import OrderedDict
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
-from contextvars import ContextVar
 from datetime import timedelta
-from typing import Final
 
 from service.domain.errors import HashingBusy
+from service.security.hashing.ewma import Ewma
 from service.security.hashing.fair_queue import DeficitRoundRobinQueue
 
-_MEAN_WEIGHT = 1 / 8
-_stay: Final[ContextVar["_Permit | None"]] = ContextVar("stay", default=None)
+
+class Permit:
+    """The right to hash, from `HashingLimiter.acquire`, with the seconds of work done under it."""
+
+    __slots__ = ("granted_at", "work_seconds")
+
+    def __init__(self, granted_at: float) -> None:
+        self.granted_at = granted_at
+        self.work_seconds = 0.0
+
+    def charge(self, seconds: float) -> None:
+        """Add the time for which a hashing thread worked."""
+        self.work_seconds += seconds
 
 
 class HashingLimiter:
-    """Lets `places` tasks in at once, callers in turn, and keeps none waiting longer than `wait`.
+    """Grant at most `total_permits` permits at once. Waiters are served round robin by flow.
 
-    At most `limit` wait; when that many do, whoever has most of them gives way to whoever has fewer. A caller
-    whose hashes take longer than usual is passed over for as many turns. Used from one event loop; any thread
-    may read its figures.
+    At most `max_queue` tasks wait, for at most `queue_timeout`. When the queue is full, the flow with most
+    waiters loses its newest one. A flow whose work takes longer than average is skipped for more rounds.
+    Used from one event loop; any thread may read `waiting`, `shed_total` and `oldest_wait_seconds()`.
     Source: OWASP ASVS 5.0 15.1.3, 15.2.2.
     """
 
-    def __init__(self, *, permits: int, max_queue: int, queue_timeout: timedelta) -> None:
-        self._places = self._free = permits
-        self._limit = max_queue
-        self._queue_timeout_seconds = queue_timeout.total_seconds()
-        self._line: DeficitRoundRobinQueue[_Waiter] = DeficitRoundRobinQueue()
-        self._waiting: OrderedDict[_Waiter, None] = OrderedDict()
-        self._oldest: float | None = None
-        self._mean_stay = _Ewma()
-        self._mean_work = _Ewma()
+    def __init__(
+        self,
+        *,
+        total_permits: int,
+        max_queue: int,
+        queue_timeout: timedelta,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self.max_queue = max_queue
+        self.queue_timeout = queue_timeout
         self.shed_total = 0
-        """How many were refused since the gate was made."""
+        """The number of rejected tasks since the limiter was created."""
+        self._total_permits = total_permits
+        self._in_use = 0
+        self._clock = clock
+        self._queue: DeficitRoundRobinQueue[_Waiter] = DeficitRoundRobinQueue()
+        self._by_age: OrderedDict[_Waiter, None] = OrderedDict()
+        self._oldest_since: float | None = None
+        self._mean_hold_seconds = Ewma()
+        self._mean_work_seconds = Ewma()
 
-    @asynccontextmanager
-    async def acquire(self, caller: str) -> AsyncIterator[None]:
-        """Run the block inside.
+    @property
+    def total_permits(self) -> int:
+        """The number of permits; raising it grants the new ones at once."""
+        return self._total_permits
 
-        Raises:
-            HashingBusy: too many wait already, or it has waited too long.
-        """
-        if self._free > 0:
-            self._free -= 1
-        else:
-            await self._wait_for_turn(caller)
-        stay = _Permit()
-        _stay.set(stay)
-        try:
-            yield
-        finally:
-            _stay.set(None)
-            self._settle(caller, stay)
-            self._leave()
-
-    def note_work(self, seconds: float) -> None:
-        """Note for how long a thread has worked for the task, if it is inside."""
-        if (stay := _stay.get()) is not None:
-            stay.worked_seconds += seconds
+    @total_permits.setter
+    def total_permits(self, value: int) -> None:
+        self._total_permits = value
+        self._grant_free_permits()
 
     @property
     def waiting(self) -> int:
-        """How many wait to be let in."""
-        return len(self._line)
+        """The number of waiting tasks."""
+        return len(self._queue)
 
     def oldest_wait_seconds(self) -> float:
-        """Return how long who waits longest has waited, or 0."""
-        oldest = self._oldest
-        return 0.0 if oldest is None else time.monotonic() - oldest
+        """Return for how long the oldest waiter has waited, or 0."""
+        since = self._oldest_since
+        return 0.0 if since is None else self._clock() - since
 
-    async def _wait_for_turn(self, caller: str) -> None:
-        self._make_room(caller)
-        loop = asyncio.get_running_loop()
-        turn = _Waiter(loop.create_future(), time.monotonic())
-        self._line.push(caller, turn)
-        self._waiting[turn] = None
-        self._note_oldest()
-        timer = loop.call_later(self._queue_timeout_seconds, self._expire, caller, turn)
+    @asynccontextmanager
+    async def acquire(self, flow: str) -> AsyncIterator[Permit]:
+        """Hold a permit for the block. `flow` names the source of the request: its client network.
+
+        Raises:
+            HashingBusy: the queue is full, or no permit became free within `queue_timeout`.
+        """
+        if self._in_use < self._total_permits:
+            self._in_use += 1
+        else:
+            await self._wait_for_permit(flow)
+        permit = Permit(self._clock())
         try:
-            is_let_in = await turn.has_come
+            yield permit
+        finally:
+            self._charge(flow, permit)
+            self._release()
+
+    async def _wait_for_permit(self, flow: str) -> None:
+        self._make_room(flow)
+        loop = asyncio.get_running_loop()
+        waiter = _Waiter(flow, loop.create_future(), self._clock())
+        self._queue.push(flow, waiter)
+        self._by_age[waiter] = None
+        self._update_oldest()
+        timer = loop.call_later(self.queue_timeout.total_seconds(), self._expire, waiter)
+        try:
+            is_granted = await waiter.granted
         except asyncio.CancelledError:
-            if turn.has_come.cancelled():
-                self._line.remove(caller, turn)
-            elif turn.has_come.result():
-                self._leave()  # it came in the same breath in which it was given up
+            if waiter.granted.cancelled():
+                self._queue.remove(flow, waiter)
+            elif waiter.granted.result():
+                self._release()  # granted and cancelled in the same loop iteration
             raise
         finally:
             timer.cancel()
-            del self._waiting[turn]
-            self._note_oldest()
-        if not is_let_in:
-            raise self._busy()
+            del self._by_age[waiter]
+            self._update_oldest()
+        if not is_granted:
+            raise self._overloaded()
 
-    def _make_room(self, caller: str) -> None:
-        if len(self._line) < self._limit:
+    def _make_room(self, flow: str) -> None:
+        if len(self._queue) < self.max_queue:
             return
-        if not self._line.gives_way_to(caller):
+        if self._queue.is_over_share(flow):
             self.shed_total += 1
-            raise self._busy()
-        self._shed(self._line.evict())
+            raise self._overloaded()
+        self._reject(self._queue.evict())
 
-    def _expire(self, caller: str, turn: "_Waiter") -> None:
-        if self._line.remove(caller, turn):
-            self._shed(turn)
+    def _expire(self, waiter: "_Waiter") -> None:
+        if self._queue.remove(waiter.flow, waiter):
+            self._reject(waiter)
 
-    def _shed(self, turn: "_Waiter") -> None:
-        if not turn.has_come.done():
+    def _reject(self, waiter: "_Waiter") -> None:
+        if not waiter.granted.done():
             self.shed_total += 1
-            turn.has_come.set_result(False)
+            waiter.granted.set_result(False)
 
-    def _busy(self) -> HashingBusy:
-        """Tell when there may be room: nobody who waits now will do so for longer than everybody may."""
-        backlog_seconds = (len(self._line) + 1) * self._mean_stay.seconds / self._places
-        return HashingBusy(retry_after=max(1, math.ceil(min(backlog_seconds, self._queue_timeout_seconds))))
+    def _overloaded(self) -> HashingBusy:
+        """Return the error with the expected wait, at most `queue_timeout`: by then every waiter is gone."""
+        backlog_seconds = (len(self._queue) + 1) * self._mean_hold_seconds.value / self._total_permits
+        wait_seconds = min(backlog_seconds, self.queue_timeout.total_seconds())
+        return HashingBusy(retry_after=max(1, math.ceil(wait_seconds)))
 
-    def _settle(self, caller: str, stay: "_Permit") -> None:
-        """Charge a caller for its own hashes: it did not cause the wait for those of others."""
-        self._mean_stay.note(time.monotonic() - stay.began_at)
-        if stay.worked_seconds > 0:
-            self._mean_work.note(stay.worked_seconds)
-            self._line.charge(caller, turns=round(stay.worked_seconds / self._mean_work.seconds) - 1)
+    def _charge(self, flow: str, permit: Permit) -> None:
+        """Charge the flow for its own hashing alone: others cause the rest of the time it held the permit."""
+        self._mean_hold_seconds.add(self._clock() - permit.granted_at)
+        if permit.work_seconds > 0:
+            self._mean_work_seconds.add(permit.work_seconds)
+            self._queue.charge(flow, rounds=round(permit.work_seconds / self._mean_work_seconds.value) - 1)
 
-    def _note_oldest(self) -> None:
-        self._oldest = next(iter(self._waiting)).waits_since if self._waiting else None
+    def _update_oldest(self) -> None:
+        self._oldest_since = next(iter(self._by_age)).since if self._by_age else None
 
-    def _leave(self) -> None:
-        self._free += 1
-        while self._free > 0 and (turn := self._line.pop()) is not None:
-            if not turn.has_come.done():
-                self._free -= 1
-                turn.has_come.set_result(True)
+    def _release(self) -> None:
+        self._in_use -= 1
+        self._grant_free_permits()
 
-
-class _Permit:
-    """The time of one task inside."""
-
-    __slots__ = ("began_at", "worked_seconds")
-
-    def __init__(self) -> None:
-        self.began_at = time.monotonic()
-        self.worked_seconds = 0.0
-
-
-class _Ewma:
-    """A moving mean."""
-
-    __slots__ = ("seconds",)
-
-    def __init__(self) -> None:
-        self.seconds = 0.0
-
-    def note(self, seconds: float) -> None:
-        weight = _MEAN_WEIGHT if self.seconds else 1
-        self.seconds += weight * (seconds - self.seconds)
+    def _grant_free_permits(self) -> None:
+        while self._in_use < self._total_permits and (waiter := self._queue.pop()) is not None:
+            if not waiter.granted.done():
+                self._in_use += 1
+                waiter.granted.set_result(True)
 
 
 class _Waiter:
-    """The place of one task in the line; compared by identity."""
+    """A waiting task; compared by identity. `granted` resolves to False when it is rejected."""
 
-    __slots__ = ("has_come", "waits_since")
+    __slots__ = ("flow", "granted", "since")
 
-    def __init__(self, has_come: "asyncio.Future[bool]", waits_since: float) -> None:
-        self.has_come = has_come
-        """Resolves to whether it is let in."""
-        self.waits_since = waits_since
+    def __init__(self, flow: str, granted: "asyncio.Future[bool]", since: float) -> None:
+        self.flow = flow
+        self.granted = granted
+        self.since = since

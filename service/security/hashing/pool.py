@@ -1,7 +1,6 @@
-"""A few low-priority threads for password hashing."""
+"""Low-priority threads for password hashing."""
 
 import asyncio
-import logging
 import os
 import sys
 import threading
@@ -10,45 +9,47 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from datetime import timedelta
 from typing import Generic, TypeVar
 
+import structlog
+
 from service.domain.errors import HashingBusy
 
 T = TypeVar("T")
 
-logger = logging.getLogger(__name__)
-
 _NICENESS = 10
 _MAX_NICENESS = 19
 
+_log = structlog.get_logger(__name__)
+
 
 class HashingPool:
-    """Runs pieces of work on `workers` threads, first come first served.
+    """Run jobs on `workers` threads, first come, first served.
 
-    A thread belongs to the work and not to the request that asked for it: a cancelled request leaves the
-    queue, but a thread is taken until its work is done. Source: OWASP ASVS 5.0 15.1.3.
+    A thread belongs to its job, not to the request: a cancelled request leaves the queue, but a running job
+    keeps its thread until it is done. Source: OWASP ASVS 5.0 15.1.3.
     """
 
     def __init__(self, *, workers: int, queue_timeout: timedelta) -> None:
         self.workers = workers
-        self._queue_wait_seconds = queue_timeout.total_seconds()
+        self._queue_timeout_seconds = queue_timeout.total_seconds()
         self._executor = ThreadPoolExecutor(workers, "hashing", initializer=_lower_priority)
         self._lock = threading.Lock()
         self.queued = 0
-        """How many pieces of work wait for a thread."""
+        """The number of jobs waiting for a thread."""
         self.running = 0
         self.done_total = 0
         self.shed_total = 0
 
     async def run(self, work: Callable[[], T]) -> T:
-        """Return what `work` returns, or raise what it raises.
+        """Run `work` on a thread; return its result or raise its error.
 
         Raises:
-            HashingBusy: no thread came free within `queue_timeout`, none could be started, or the pool is
+            HashingBusy: no thread became free within `queue_timeout`, none could be started, or the pool is
                 closed.
         """
         future = self._submit(work)
         timer = None
-        if self.queued + self.running > self.workers:  # else a thread is free, and only has to wake up
-            timer = asyncio.get_running_loop().call_later(self._queue_wait_seconds, future.cancel)
+        if self.queued + self.running > self.workers:  # else a thread is free
+            timer = asyncio.get_running_loop().call_later(self._queue_timeout_seconds, future.cancel)
         try:
             return await asyncio.wrap_future(future)
         except asyncio.CancelledError:
@@ -62,7 +63,7 @@ class HashingPool:
         raise HashingBusy
 
     def close(self) -> None:
-        """Refuse what comes later, and return when the work in hand is done."""
+        """Reject new jobs, and return when the accepted ones are done."""
         self._executor.shutdown()
 
     def _submit(self, work: Callable[[], T]) -> "Future[T]":
@@ -72,18 +73,18 @@ class HashingPool:
         try:
             future = self._executor.submit(self._perform, job)
         except RuntimeError as error:
-            self._refuse(job)
+            self._cancel(job)
             self.shed_total += 1
-            logger.warning("no thread for a hash: %s", error)
+            _log.warning("hashing_thread_unavailable", reason=str(error))
             raise HashingBusy from None
-        future.add_done_callback(self._note_end)
+        future.add_done_callback(self._on_done)
         return future
 
     def _perform(self, job: "_Job[T]") -> T:
         with self._lock:
-            if job.is_refused:
+            if job.is_cancelled:
                 raise HashingBusy
-            job.has_begun = True
+            job.has_started = True
             self.queued -= 1
             self.running += 1
         try:
@@ -93,32 +94,32 @@ class HashingPool:
                 self.running -= 1
                 self.done_total += 1
 
-    def _refuse(self, job: "_Job[T]") -> None:
-        """Give up a piece of work, which the executor keeps even where no thread could be started."""
+    def _cancel(self, job: "_Job[T]") -> None:
+        """Cancel a job that the executor queued but could not start."""
         with self._lock:
-            if not job.has_begun:
-                job.is_refused = True
+            if not job.has_started:
+                job.is_cancelled = True
                 self.queued -= 1
 
-    def _note_end(self, future: "Future[T]") -> None:
+    def _on_done(self, future: "Future[T]") -> None:
         if future.cancelled():
             with self._lock:
                 self.queued -= 1
 
 
 class _Job(Generic[T]):
-    """A piece of work, and whether it has begun or will never begin."""
+    """Work with its state, which decides between a thread that starts it and `_cancel`."""
 
-    __slots__ = ("has_begun", "is_refused", "work")
+    __slots__ = ("has_started", "is_cancelled", "work")
 
     def __init__(self, work: Callable[[], T]) -> None:
         self.work = work
-        self.has_begun = False
-        self.is_refused = False
+        self.has_started = False
+        self.is_cancelled = False
 
 
 def _lower_priority() -> None:
-    """Let the event loop's thread go first; on Linux niceness belongs to the thread."""
+    """Raise the niceness of this thread, so that the event loop goes first; Linux has it per thread."""
     if sys.platform != "linux":
         return
     thread_id = threading.get_native_id()
@@ -126,4 +127,4 @@ def _lower_priority() -> None:
         niceness = os.getpriority(os.PRIO_PROCESS, thread_id) + _NICENESS
         os.setpriority(os.PRIO_PROCESS, thread_id, min(niceness, _MAX_NICENESS))
     except OSError as error:
-        logger.warning("hashing threads keep the usual priority: %s", error.strerror)
+        _log.warning("hashing_priority_unchanged", reason=error.strerror)

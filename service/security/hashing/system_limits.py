@@ -1,21 +1,29 @@
-"""The cores and the memory this process may use: the machine's, or less where a container says so."""
+"""The cores and the memory that this process may use: those of the machine, or of its container."""
 
 import os
 from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
 
 _ROOT = Path("/")
+_MEMORY_SHARE = 4
+
+
+def default_workers(memory_kib: int, cores: int, memory_limit_bytes: int | None) -> int:
+    """Return the number of hashing threads: one a core, within a quarter of the memory, at least 1."""
+    if memory_limit_bytes is None:
+        return cores
+    return max(1, min(cores, memory_limit_bytes // _MEMORY_SHARE // (memory_kib * 1024)))
 
 
 def available_cores(root: Path = _ROOT) -> int:
-    """Return the cores this process may run on, cut down to a cgroup's CPU quota, at least 1."""
+    """Return the number of usable cores, bounded by affinity and cgroup CPU quota, at least 1."""
     affinity = getattr(os, "sched_getaffinity", None)
     cores = len(affinity(0)) if affinity is not None else os.cpu_count() or 1
     return max(1, min([cores, *(int(quota) for quota in _cpu_quotas(root))]))
 
 
 def memory_limit_bytes(root: Path = _ROOT) -> int | None:
-    """Return the cgroup's memory limit or the machine's memory, whichever is less; None for unknown."""
+    """Return the smaller of the cgroup memory limit and the machine's memory; None if unknown."""
     limits = [*_memory_limits(root), *_machine_memory()]
     return min(limits, default=None)
 
@@ -44,16 +52,16 @@ def _memory_limits(root: Path) -> Iterator[int]:
 
 
 def _cgroups(root: Path, controller: str) -> Iterator[Path]:
-    """The directories of this process's group and of those around it; version 2 is the controller "".
+    """Yield the directories of this process's cgroup and of its parents; version 2 is the controller "".
 
-    All of them, because each can set a limit, and because inside a container the innermost is mounted on top.
+    Each of them can set a limit, and inside a container the innermost is mounted on top.
     """
     mount = root / "sys/fs/cgroup" / controller
     for line in _lines(root / "proc/self/cgroup"):
         _, controllers, path = line.split(":", 2)
         if controller in controllers.split(","):
-            inner = PurePosixPath(path)
-            for group in (inner, *inner.parents):
+            own = PurePosixPath(path)
+            for group in (own, *own.parents):
                 yield mount / group.relative_to("/")
 
 

@@ -1,1 +1,1 @@
-"""Rollcall, the accounts service, for the tests of those who use it. The fixtures are in `plugin`."""
+"""Rollcall, the accounts service, as pytest fixtures for applications that use it; see `plugin`."""

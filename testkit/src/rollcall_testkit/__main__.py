@@ -1,4 +1,4 @@
-"""`python -m rollcall_testkit [CHECKOUT]`: says whether the kit works here, and how fast."""
+"""`python -m rollcall_testkit [CHECKOUT]`: check whether the kit works here, and measure it."""
 
 import sys
 import tempfile
@@ -8,8 +8,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from statistics import median
 
-from rollcall_testkit.accounts import Rollcall
 from rollcall_testkit.checkout import Checkout, find_checkout
+from rollcall_testkit.client import Rollcall
 from rollcall_testkit.errors import RollcallUnavailable
 from rollcall_testkit.server import RollcallServer, serving
 
@@ -17,25 +17,25 @@ _ROUNDS = 200
 
 
 def main(home: str) -> None:
-    """Start twice, with and without a prepared database, and time what each test would do."""
+    """Start twice, without and with a template, and measure what each test would do."""
     checkout = find_checkout(home, Path.cwd())
     with tempfile.TemporaryDirectory(prefix="rollcall-testkit-") as name:
         with _timed_start("first start", checkout, Path(name), "first"):
             pass
         with _timed_start("later starts", checkout, Path(name), "second") as server:
             rollcall = Rollcall(server.url, server.root)
-            _tell("request", _median_ms(lambda: rollcall.request("GET", "/v1/users/me", by=server.root)))
-            _tell("user()", _median_ms(rollcall.user))
-            _tell("reset", _median_ms(server.reset, before=rollcall.user))
+            _print_ms("request", _median_ms(lambda: rollcall.request("GET", "/v1/users/me", by=server.root)))
+            _print_ms("user()", _median_ms(rollcall.user))
+            _print_ms("reset", _median_ms(server.reset, before=rollcall.user))
 
 
 @contextmanager
 def _timed_start(what: str, checkout: Checkout, directory: Path, run: str) -> Iterator[RollcallServer]:
-    place = directory / run
-    place.mkdir()
-    began_at = time.perf_counter()
-    with serving(checkout, {}, place=place, cache=directory) as server:
-        _tell(what, (time.perf_counter() - began_at) * 1000)
+    own = directory / run
+    own.mkdir()
+    started_at = time.perf_counter()
+    with serving(checkout, {}, directory=own, cache=directory) as server:
+        _print_ms(what, (time.perf_counter() - started_at) * 1000)
         yield server
 
 
@@ -43,13 +43,13 @@ def _median_ms(work: Callable[[], object], before: Callable[[], object] = lambda
     times = []
     for _ in range(_ROUNDS):
         before()
-        began_at = time.perf_counter()
+        started_at = time.perf_counter()
         work()
-        times.append((time.perf_counter() - began_at) * 1000)
+        times.append((time.perf_counter() - started_at) * 1000)
     return median(times)
 
 
-def _tell(what: str, ms: float) -> None:
+def _print_ms(what: str, ms: float) -> None:
     print(f"{what:<14}{ms:8.1f} ms", flush=True)
 
 

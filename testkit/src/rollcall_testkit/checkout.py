@@ -1,4 +1,4 @@
-"""Rollcall's checkout: where it is, and how its commands are run."""
+"""Rollcall's checkout: finding it, and running its commands."""
 
 import json
 import os
@@ -12,13 +12,13 @@ from urllib.request import url2pathname
 
 from rollcall_testkit.errors import RollcallUnavailable
 
-_THE_WAY_OUT = "name Rollcall's checkout in pytest's option rollcall_home"
-_FOREIGN = ("ROLLCALL_", "PG", "PYTHON")
-_GIVEN = ("PROFILE", "DATABASE__", "MIGRATIONS__", "HTTP__HOST", "HTTP__PORT", "SECRETS_DIR")
-"""What the kit decides: that the service is cheap, out of others' reach, and on a database of its own."""
-_FOR_TESTS = {
+_REMEDY = "name Rollcall's checkout in pytest's option rollcall_home"
+_FOREIGN_PREFIXES = ("ROLLCALL_", "PG", "PYTHON")
+_RESERVED = ("PROFILE", "DATABASE__", "MIGRATIONS__", "HTTP__HOST", "HTTP__PORT", "SECRETS_DIR")
+"""Settings that the kit sets: a cheap hash, loopback, a database of its own."""
+_TEST_SETTINGS = {
     "DATABASE_URL": "embedded",
-    "ROLLCALL_PROFILE": "test",  # allows the cheap hash, and no address but loopback
+    "ROLLCALL_PROFILE": "test",  # permits the cheap hash, and only loopback
     "ROLLCALL_PASSWORDS__MEMORY_KIB": "8",
     "ROLLCALL_PASSWORDS__ITERATIONS": "1",
     "ROLLCALL_PASSWORDS__QUEUE_TIMEOUT": "30s",
@@ -28,42 +28,42 @@ _FOR_TESTS = {
 
 @dataclass(frozen=True, slots=True)
 class Checkout:
-    """A checkout with an environment, in which the service runs."""
+    """A checkout with a virtual environment."""
 
     root: Path
 
     @property
     def python(self) -> Path:
-        """The interpreter of the environment that `make install` makes."""
+        """The interpreter of the environment that `make install` creates."""
         return self.root / ".venv/bin/python"
 
     def command(self, *arguments: str) -> list[str]:
-        """The words that start `python -m service …`."""
+        """Return the command `python -m service …`."""
         return [str(self.python), "-m", "service", *arguments]
 
-    def environment(self, postgres: Path, bare: Path, settings: Mapping[str, str]) -> dict[str, str]:
-        """Our environment for a service on the embedded database in `postgres`, and on nothing else.
+    def environment(self, postgres: Path, empty: Path, settings: Mapping[str, str]) -> dict[str, str]:
+        """Return the environment for a service on the embedded database in `postgres`.
 
-        What the tests' own application is configured with stays out: another database above all. In the
-        empty directory `bare`, where the command has to run too, are neither a .env nor secrets.
+        Settings of the application under test are left out, its database above all. Run the command in the
+        directory `empty`, too: it contains neither a .env nor secrets.
         """
         ours = {name: value for name, value in os.environ.items() if not _is_foreign(name)}
         here = {
             "PYTHONPATH": str(self.root),
             "ROLLCALL_DATABASE__EMBEDDED_DIR": str(postgres),
-            "ROLLCALL_SECRETS_DIR": str(bare),
+            "ROLLCALL_SECRETS_DIR": str(empty),
         }
-        return ours | _FOR_TESTS | dict(settings) | here
+        return ours | _TEST_SETTINGS | dict(settings) | here
 
-    def run(self, *arguments: str, postgres: Path, bare: Path, stdin: str = "") -> None:
+    def run(self, *arguments: str, postgres: Path, empty: Path, stdin: str = "") -> None:
         """Run a command of the service to its end.
 
-        Raises: RollcallUnavailable with its own reason when it fails.
+        Raises: RollcallUnavailable with the command's own reason.
         """
-        done = subprocess.run(  # noqa: S603 - the words are the kit's
+        done = subprocess.run(  # noqa: S603 - the kit's own command
             self.command(*arguments),
-            cwd=bare,
-            env=self.environment(postgres, bare, {}),
+            cwd=empty,
+            env=self.environment(postgres, empty, {}),
             input=stdin,
             capture_output=True,
             text=True,
@@ -75,16 +75,16 @@ class Checkout:
 
 
 def find_checkout(configured: str, relative_to: Path) -> Checkout:
-    """Give the configured checkout, or the one that this kit was installed from.
+    """Return the configured checkout, or the one that this kit was installed from.
 
     Raises: RollcallUnavailable.
     """
     chosen = relative_to / Path(os.path.expandvars(configured)).expanduser() if configured else _origin()
     if chosen is None:
-        raise RollcallUnavailable(f"The kit was not installed from a checkout: {_THE_WAY_OUT}.")
+        raise RollcallUnavailable(f"The kit was not installed from a checkout: {_REMEDY}.")
     checkout = Checkout(chosen.resolve())
     if not (checkout.root / "service/__main__.py").is_file():
-        raise RollcallUnavailable(f"{checkout.root} is no checkout of Rollcall: {_THE_WAY_OUT}.")
+        raise RollcallUnavailable(f"{checkout.root} is no checkout of Rollcall: {_REMEDY}.")
     if not checkout.python.exists():
         raise RollcallUnavailable(
             f"Rollcall at {checkout.root} has no environment yet: run `make install` there, once."
@@ -92,27 +92,27 @@ def find_checkout(configured: str, relative_to: Path) -> Checkout:
     return checkout
 
 
-def settings_of(lines: Iterable[str]) -> dict[str, str]:
-    """Read NAME=value lines; whether there is such a setting, and such a value, is for the service to say.
+def parse_settings(lines: Iterable[str]) -> dict[str, str]:
+    """Parse NAME=value lines; the service itself validates names and values.
 
-    Raises: RollcallUnavailable when a line is none, or names what the kit decides.
+    Raises: RollcallUnavailable if a line has another form, or names a reserved setting.
     """
     settings = {}
     for line in lines:
-        name, is_given, value = (part.strip() for part in line.partition("="))
+        name, separator, value = (part.strip() for part in line.partition("="))
         plain = name.removeprefix("ROLLCALL_")
-        if not is_given or plain == name or plain.startswith(_GIVEN):
+        if not separator or plain == name or plain.startswith(_RESERVED):
             raise RollcallUnavailable(f"rollcall_settings: {line.strip()!r} cannot be set here.")
         settings[name] = value
     return settings
 
 
 def _is_foreign(name: str) -> bool:
-    return name.upper().startswith(_FOREIGN) or name.upper() == "DATABASE_URL"
+    return name.upper().startswith(_FOREIGN_PREFIXES) or name.upper() == "DATABASE_URL"
 
 
 def _origin() -> Path | None:
-    """Give the checkout around the kit's sources, or around what pip was given to install it from."""
+    """Return the checkout around the kit's sources, or around the path that pip installed it from."""
     around = Path(__file__).resolve().parents[3]
     if (around / "testkit/pyproject.toml").is_file():
         return around

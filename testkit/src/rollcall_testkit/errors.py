@@ -1,12 +1,12 @@
-"""What can go wrong, in words."""
+"""What can go wrong."""
 
 
 class RollcallUnavailable(Exception):
-    """The service cannot be had: one sentence for whoever runs the tests, with the way out."""
+    """The service cannot be started; the message is one sentence with the remedy."""
 
 
-class Refused(Exception):
-    """The service said no: `status` is HTTP's, `code` is the problem's, stable and made for programs."""
+class ApiError(Exception):
+    """The service responded with an error: `status` is HTTP's, `code` is stable and meant for programs."""
 
     def __init__(self, status: int, code: str, detail: str) -> None:
         self.status, self.code = status, code

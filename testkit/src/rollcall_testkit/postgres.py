@@ -1,4 +1,4 @@
-"""As much of PostgreSQL's protocol as it takes to send statements over a socket, and no driver to install."""
+"""The part of PostgreSQL's protocol that sends statements over a socket; saves the consumer a driver."""
 
 import socket
 import struct
@@ -11,7 +11,7 @@ _LENGTH = struct.Struct("!i")
 
 
 class PostgresError(Exception):
-    """The server said no; `sqlstate` says which no."""
+    """An error of the server, with its SQLSTATE."""
 
     def __init__(self, fields: dict[str, str]) -> None:
         self.sqlstate = fields["C"]
@@ -19,9 +19,9 @@ class PostgresError(Exception):
 
 
 class Postgres:
-    """A connection to the server that listens in a directory; not to be shared between threads.
+    """A connection to the server that listens in a directory; not thread-safe.
 
-    `parameters` are those of the start-up message: user, database, and any setting.
+    `parameters` go into the start-up message: user, database, and any setting.
     Source: PostgreSQL 18, 54.2 Message Flow, 54.7 Message Formats.
     """
 
@@ -29,39 +29,39 @@ class Postgres:
         self._socket = socket.socket(socket.AF_UNIX)
         self._socket.connect(str(directory / ".s.PGSQL.5432"))
         self._stream = self._socket.makefile("rb")
-        words = b"".join(f"{name}\0{value}\0".encode() for name, value in parameters.items())
-        self._send(b"", struct.pack("!i", _VERSION_3) + words + b"\0")
-        self._read_to_the_end()
+        pairs = b"".join(f"{name}\0{value}\0".encode() for name, value in parameters.items())
+        self._send(b"", struct.pack("!i", _VERSION_3) + pairs + b"\0")
+        self._read_response()
 
     def close(self) -> None:
-        """End the connection."""
+        """Close the connection."""
         self._stream.close()
         self._socket.close()
 
     def run(self, statements: str) -> list[tuple[str, ...]]:
-        """Run statements in one transaction and one round trip; give all rows, as text without nulls.
+        """Run statements in one transaction and one round trip; return all rows, as text without nulls.
 
-        Raises: PostgresError, and nothing has happened.
+        Raises: PostgresError; nothing has been changed then.
         """
         self._send(b"Q", statements.encode() + b"\0")
-        return self._read_to_the_end()
+        return self._read_response()
 
     def _send(self, kind: bytes, body: bytes) -> None:
         self._socket.sendall(kind + _LENGTH.pack(len(body) + 4) + body)
 
-    def _read_to_the_end(self) -> list[tuple[str, ...]]:
-        rows, refusal = [], None
+    def _read_response(self) -> list[tuple[str, ...]]:
+        rows, error = [], None
         for kind, body in self._messages():
             if kind == b"D":
                 rows.append(tuple(_columns(body)))
             elif kind == b"E":
-                refusal = PostgresError(_fields(body))
-        if refusal is not None:
-            raise refusal
+                error = PostgresError(_fields(body))
+        if error is not None:
+            raise error
         return rows
 
     def _messages(self) -> Iterator[tuple[bytes, bytes]]:
-        """Give the answer's messages, up to the one that says that the server is ready for more."""
+        """Yield the messages of a response, up to ReadyForQuery."""
         kind = b""
         while kind != b"Z":
             kind = self._stream.read(1)

@@ -1,10 +1,10 @@
-"""Putting a database back to a moment, in one round trip."""
+"""A snapshot of a database, restored in one round trip."""
 
 from rollcall_testkit.postgres import DEADLOCK, Postgres, PostgresError
 
-_KEPT_IN = "testkit"
-_TRIES = 5
-# What others refer to comes first: requests still under way end before what they have added is removed.
+_SCHEMA = "testkit"
+_MAX_ATTEMPTS = 5
+# Referenced tables first: their DELETE waits for requests in flight, whose rows are then removed as well.
 _TABLES = """
 SELECT quote_ident(relname) FROM pg_class
 WHERE relnamespace = 'public'::regnamespace AND relkind = 'r' AND relname <> 'alembic_version'
@@ -13,39 +13,39 @@ ORDER BY oid NOT IN (SELECT confrelid FROM pg_constraint), relname
 
 
 class Snapshot:
-    """All rows of all tables as they are now, but for where the schema stands.
+    """All rows of all tables but the schema's revision, as they are now.
 
-    `postgres` has to be a connection on which neither foreign keys nor triggers are minded.
+    The connection must ignore foreign keys and triggers (`session_replication_role = replica`).
     """
 
     def __init__(self, postgres: Postgres) -> None:
         self._postgres = postgres
         tables = [name for (name,) in postgres.run(_TABLES)]
-        copies = [f"CREATE TABLE {_KEPT_IN}.{name} AS TABLE public.{name}" for name in tables]
-        postgres.run("; ".join([f"CREATE SCHEMA {_KEPT_IN}", *copies]))
-        self._restoring = "; ".join([*map(_emptying, tables), *map(_filling, tables)])
+        copies = [f"CREATE TABLE {_SCHEMA}.{name} AS TABLE public.{name}" for name in tables]
+        postgres.run("; ".join([f"CREATE SCHEMA {_SCHEMA}", *copies]))
+        self._restore = "; ".join([*map(_delete_all, tables), *map(_insert_saved, tables)])
 
     def restore(self) -> None:
-        """Put everything back: what was added goes, what was changed or removed returns.
+        """Restore every row.
 
-        DELETE and not TRUNCATE, which takes tens of times as long on tables of a few rows.
+        Uses DELETE, because TRUNCATE takes tens of times as long on tables with a few rows.
         Raises: PostgresError.
         """
-        for attempt in range(1, _TRIES + 1):
+        for attempt in range(1, _MAX_ATTEMPTS + 1):
             try:
-                self._postgres.run(self._restoring)
+                self._postgres.run(self._restore)
             except PostgresError as error:
-                # A request of the test before, still under way, may lock in another order.
-                if error.sqlstate != DEADLOCK or attempt == _TRIES:
+                # A request of the previous test may still be in flight, and lock in another order.
+                if error.sqlstate != DEADLOCK or attempt == _MAX_ATTEMPTS:
                     raise
             else:
                 return
 
 
-def _emptying(table: str) -> str:
-    return f"DELETE FROM public.{table}"  # noqa: S608 - the name is the catalogue's, and quoted
+def _delete_all(table: str) -> str:
+    return f"DELETE FROM public.{table}"  # noqa: S608 - a quoted name from the catalogue
 
 
-def _filling(table: str) -> str:
-    # What the service adds of its own accord meanwhile, such as a heartbeat, is in nobody's way.
-    return f"INSERT INTO public.{table} SELECT * FROM {_KEPT_IN}.{table} ON CONFLICT DO NOTHING"  # noqa: S608
+def _insert_saved(table: str) -> str:
+    # The service may add rows meanwhile, such as its heartbeat.
+    return f"INSERT INTO public.{table} SELECT * FROM {_SCHEMA}.{table} ON CONFLICT DO NOTHING"  # noqa: S608

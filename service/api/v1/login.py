@@ -1,0 +1,62 @@
+"""Login."""
+
+from http import HTTPMethod
+
+from msgspec import UNSET
+
+from service.api.http.response import Response
+from service.api.operations import LOGIN_BODY_LIMIT_BYTES, Operation, ResponseSpec
+from service.api.requests import OperationRequest
+from service.api.responses import created
+from service.api.schemas.login import LoggedInView, LogInBody
+from service.api.schemas.sessions import SessionView
+from service.api.schemas.users import UserView
+from service.db.core.database import Database
+from service.db.reads import Reads
+from service.domain.callers import Access
+from service.domain.errors import HashingBusy, InvalidCredentials, LoginThrottled
+from service.security.hashing.hasher import PasswordHasher
+from service.usecases import login
+from service.usecases.login import LoginRequest
+from service.usecases.policies import Policies
+
+
+@Operation(
+    "log_in",
+    HTTPMethod.POST,
+    "/v1/sessions",
+    summary="Log in",
+    description="Every failure is the same 401, in the same time.",
+    tag="sessions",
+    access=Access(public=True),
+    responses={
+        201: ResponseSpec(
+            "The new session with its tokens, shown this once.",
+            LoggedInView,
+            links={
+                "end_session": {"session_id": "$response.body#/session/id"},
+                "get_user": {"user_id": "$response.body#/user/id"},
+                "list_sessions": {"user_id": "$response.body#/user/id"},
+            },
+        )
+    },
+    errors=(InvalidCredentials, LoginThrottled, HashingBusy),
+    body=LogInBody,
+    body_limit_bytes=LOGIN_BODY_LIMIT_BYTES,
+)
+async def log_in(
+    request: OperationRequest, database: Database, reads: Reads, hasher: PasswordHasher, policies: Policies
+) -> Response:
+    """Open a session for a login id and a password."""
+    body = request.body(LogInBody)
+    device_token = None if body.device_token is UNSET else body.device_token
+    opened = await login.log_in(
+        database,
+        reads,
+        LoginRequest(body.login_id, body.password, device_token),
+        hasher=hasher,
+        context=request.context,
+        policies=policies,
+    )
+    session = SessionView.of(opened.session, opened.session.id)
+    return created(LoggedInView(opened.token, session, UserView.of(opened.user), opened.device_token))

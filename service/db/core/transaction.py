@@ -1,0 +1,74 @@
+"""One open transaction."""
+
+from dataclasses import dataclass
+from typing import Any
+
+from service.db.core.driver import EXECUTE, FETCH_ALL, FETCH_ONE, Driver, Method, Record, ResultT
+from service.db.core.error_classes import must_discard, must_invalidate_pool
+from service.db.core.statements import Statement
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """What an error means for the connection it happened on, and for the others of its pool."""
+
+    must_discard: bool
+    must_invalidate_pool: bool
+
+
+class Transaction:
+    """Runs statements inside one transaction, which `service.db.core.database` opens and commits."""
+
+    def __init__(self, driver: Driver) -> None:
+        self._driver = driver
+        self.has_begun = False
+        """BEGIN is sent together with the first statement."""
+        self.statements = 0
+        """Statements that succeeded. After the first one, a lost connection is not a stale one."""
+        self.audit_records: list[dict[str, str]] = []
+        """Logged after the commit."""
+        self.failure: Failure | None = None
+        self.is_abandoned = False
+
+    async def fetch_one(self, statement: Statement, /, **params: Any) -> Record | None:
+        """Run a statement and return its first row, or None."""
+        return await self._run(FETCH_ONE, statement, params)
+
+    async def fetch_all(self, statement: Statement, /, **params: Any) -> list[Record]:
+        """Run a statement and return all its rows."""
+        return await self._run(FETCH_ALL, statement, params)
+
+    async def execute(self, statement: Statement, /, **params: Any) -> int:
+        """Run a statement and return the number of rows that it changed."""
+        status = await self._run(EXECUTE, statement, params)
+        return int(status.rpartition(" ")[2])
+
+    def abandon(self) -> None:
+        """Roll back at the end of the block, although no exception leaves it."""
+        self.is_abandoned = True
+
+    def require_no_failure(self) -> None:
+        """Raise RuntimeError if the block goes on after a failure without having abandoned the transaction.
+
+        PostgreSQL would turn its COMMIT into a ROLLBACK without an error.
+        """
+        if self.failure is not None and not self.is_abandoned:
+            raise RuntimeError("a failure of the database was swallowed")
+
+    def record_failure(self, error: BaseException) -> None:
+        """Record what the first error means; its traceback, which refers to this object, is not kept."""
+        if self.failure is None:
+            self.failure = Failure(must_discard(error), must_invalidate_pool(error))
+
+    async def _run(self, method: Method[ResultT], statement: Statement, params: dict[str, Any]) -> ResultT:
+        arguments = statement.arguments(params)
+        try:
+            if not self.has_begun:
+                self.has_begun = True
+                await self._driver.execute("BEGIN;")
+            result = await method(self._driver, statement.sql, *arguments)
+        except BaseException as error:
+            self.record_failure(error)
+            raise
+        self.statements += 1
+        return result

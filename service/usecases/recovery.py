@@ -1,0 +1,81 @@
+"""Password reset tokens."""
+
+from datetime import datetime
+from uuid import UUID
+
+from service.db.core.database import Database
+from service.db.core.transaction import Transaction
+from service.db.repositories.events import EventRepository
+from service.db.repositories.reset_tokens import ResetTokenRepository
+from service.db.repositories.users import UserRepository
+from service.domain.errors import InvalidToken, NotFound
+from service.domain.events import Action, AuditContext
+from service.domain.users import User
+from service.security.hashing.hasher import PasswordHasher
+from service.security.tokens import RESET_PREFIX, Token, digest_of, new_token
+from service.usecases.passwords import hash_new_password, require_valid_password, store_new_password
+from service.usecases.policies import Policies
+
+
+async def create_reset_token(
+    tx: Transaction, user_id: UUID, *, context: AuditContext, policies: Policies
+) -> tuple[Token, datetime]:
+    """Create a user's reset token, which replaces any earlier one; return it with its expiry.
+
+    Locks: the user.
+
+    Raises:
+        NotFound: there is no such user.
+    """
+    if await UserRepository(tx).get_for_update(user_id) is None:
+        raise NotFound
+    token = new_token(RESET_PREFIX)
+    expires_at = await ResetTokenRepository(tx).put(
+        user_id, token_digest=token.digest, ttl=policies.reset_ttl
+    )
+    await EventRepository(tx).add(context, Action.RESET_TOKEN_CREATED, user_id)
+    return token, expires_at
+
+
+async def redeem_reset_token(
+    database: Database,
+    token: str,
+    new_password: str,
+    *,
+    hasher: PasswordHasher,
+    context: AuditContext,
+    policies: Policies,
+) -> None:
+    """Set a password with a reset token, once; end all sessions. Source: OWASP ASVS 5.0 6.5.1, 6.5.5.
+
+    The token is looked up first, so that a bad one costs no hashing, and used up last, so that an invalid
+    password does not cost the token.
+
+    Raises:
+        InvalidToken: unknown, expired or used.
+        ValidationFailed: the new password breaks a rule.
+        HashingBusy: too many passwords wait to be hashed.
+    """
+    digest = digest_of(token, RESET_PREFIX)
+    if digest is None:
+        raise InvalidToken
+    user = await database.run(lambda tx: _owner_of(tx, digest))
+    require_valid_password(new_password, user, policies)
+    new_hash = await hash_new_password(new_password, hasher=hasher, context=context)
+
+    async def redeem(tx: Transaction) -> None:
+        owner = await UserRepository(tx).get_for_update(user.id)
+        if owner is None or await ResetTokenRepository(tx).take(digest) != user.id:
+            raise InvalidToken
+        await store_new_password(tx, user.id, new_hash)
+        await EventRepository(tx).add(context, Action.PASSWORD_RESET, user.id)
+
+    await database.run(redeem)
+
+
+async def _owner_of(tx: Transaction, digest: bytes) -> User:
+    user_id = await ResetTokenRepository(tx).find(digest)
+    user = await UserRepository(tx).get(user_id) if user_id is not None else None
+    if user is None:
+        raise InvalidToken
+    return user

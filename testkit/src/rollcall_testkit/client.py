@@ -1,0 +1,136 @@
+"""Users, sessions and API keys for a test, created through the service's own API."""
+
+from dataclasses import dataclass
+from itertools import count
+from typing import Any, Literal
+
+from rollcall_testkit.errors import ApiError
+from rollcall_testkit.http import Response, send
+
+PASSWORD = "mauve otter sings at dawn"
+SCOPES = ("users:read", "users:write", "sessions:introspect")
+
+
+class Caller:
+    """A caller with a token."""
+
+    token: str
+
+    @property
+    def headers(self) -> dict[str, str]:
+        """The header that authenticates a request."""
+        return {"Authorization": f"Bearer {self.token}"}
+
+
+@dataclass(frozen=True)
+class User(Caller):
+    """A user with a session, as it was when the session was opened."""
+
+    id: str
+    login_id: str
+    name: str
+    role: str
+    password: str
+    token: str
+    session_id: str
+
+
+@dataclass(frozen=True)
+class ApiKey(Caller):
+    """An API key, as another service has it."""
+
+    id: str
+    name: str
+    scopes: tuple[str, ...]
+    token: str
+
+
+class Rollcall:
+    """The service, with a method for everything that tests need often.
+
+    All methods send HTTP requests, as the administrator `root` unless noted. They raise ApiError for an
+    error; only `request` returns responses of any status.
+    """
+
+    def __init__(self, url: str, root: User) -> None:
+        self.url = url
+        self.root = root
+        self._numbers = count(1)
+
+    def user(
+        self,
+        login_id: str | None = None,
+        name: str | None = None,
+        *,
+        password: str = PASSWORD,
+        role: Literal["user", "admin"] = "user",
+    ) -> User:
+        """Create a user and log it in."""
+        number = next(self._numbers)
+        login_id = login_id or f"{role}{number}"
+        body = {"login_id": login_id, "name": name or f"{role.title()} {number}", "password": password}
+        self._call("POST", "/v1/users", {**body, "role": role})
+        return self.log_in(login_id, password)
+
+    def admin(
+        self, login_id: str | None = None, name: str | None = None, *, password: str = PASSWORD
+    ) -> User:
+        """Create an administrator and log it in."""
+        return self.user(login_id, name, password=password, role="admin")
+
+    def key(self, *scopes: str, name: str = "test") -> ApiKey:
+        """Create an API key with these scopes, by default with all of them."""
+        created = self._call("POST", "/v1/keys", {"name": name, "scopes": scopes or SCOPES})
+        key = created["api_key"]
+        return ApiKey(key["id"], key["name"], tuple(key["scopes"]), created["key"])
+
+    def log_in(self, login_id: str, password: str = PASSWORD) -> User:
+        """Open a session, an additional one if the user has some."""
+        return log_in(self.url, login_id, password)
+
+    def log_out(self, user: User) -> None:
+        """End the user's session: its token is invalid from the next request on."""
+        self._call("DELETE", "/v1/sessions/current", by=user)
+
+    def disable(self, user: User) -> None:
+        """Disable the user, which ends all of its sessions."""
+        self._call("PATCH", f"/v1/users/{user.id}", {"state": "disabled"})
+
+    def delete(self, user: User) -> None:
+        """Delete the user with everything that belongs to it."""
+        self._call("DELETE", f"/v1/users/{user.id}")
+
+    def revoke(self, key: ApiKey) -> None:
+        """Revoke the API key."""
+        self._call("DELETE", f"/v1/keys/{key.id}")
+
+    def request(self, method: str, path: str, json: object = None, *, by: Caller | None = None) -> Response:
+        """Send any request, unauthenticated unless `by` is given, and return the response of any status."""
+        return send(self.url, method, path, json, by.headers if by else None)
+
+    def _call(self, method: str, path: str, json: object = None, *, by: Caller | None = None) -> Any:
+        return json_of(self.request(method, path, json, by=by or self.root))
+
+
+def log_in(url: str, login_id: str, password: str) -> User:
+    """Open a session at the service with this URL.
+
+    Raises: ApiError.
+    """
+    opened = json_of(send(url, "POST", "/v1/sessions", {"login_id": login_id, "password": password}))
+    user, session_id = opened["user"], opened["session"]["id"]
+    return User(
+        user["id"], user["login_id"], user["name"], user["role"], password, opened["token"], session_id
+    )
+
+
+def json_of(response: Response) -> Any:
+    """Return the body of a successful response.
+
+    Raises: ApiError.
+    """
+    body = response.json()
+    if response.status >= 400:
+        fields = [f"{error['pointer']} {error['detail']}" for error in body.get("errors", ())]
+        raise ApiError(response.status, body["code"], " ".join([body["detail"], *fields]))
+    return body

@@ -1,0 +1,74 @@
+"""Print where a noun lives, layer by layer: `python -m tools.where recovery`, or `make where F=recovery`."""
+
+import re
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import click
+
+ROOT = Path(__file__).resolve().parents[1]
+LAYERS = (
+    ("api/v1", "service/api/v1"),
+    ("schemas", "service/api/schemas"),
+    ("api", "service/api"),
+    ("usecases", "service/usecases"),
+    ("jobs", "service/jobs"),
+    ("repositories", "service/db/repositories"),
+    ("tables", "service/db/tables"),
+    ("db", "service/db"),
+    ("security", "service/security"),
+    ("domain", "service/domain"),
+    ("cli", "service/cli"),
+    ("service", "service"),
+    ("settings", "settings"),
+    ("migrations", "alembic"),
+    ("tests", "tests"),
+    ("docs", "docs"),
+    ("tools", "tools"),
+)
+"""A file belongs to the first layer whose folder it is in."""
+_SHOWN = 4
+"""Files of a layer, where none is named for the stem."""
+
+
+def where(stem: str, root: Path = ROOT) -> Iterator[tuple[str, list[str]]]:
+    """Yield each layer with the files named for the stem or, without any, with those that contain it most."""
+    files = _files(root)
+    for layer, folder in LAYERS:
+        inside = [name for name in files if name.startswith(f"{folder}/")]
+        files = [name for name in files if name not in inside]
+        if found := _named(stem, inside) or _containing(stem, inside, root):
+            yield layer, found
+
+
+def _files(root: Path) -> list[str]:
+    command = ["git", "ls-files", "--cached", "--others", "--exclude-standard", "*.py", "*.md"]
+    listed = subprocess.run(command, cwd=root, capture_output=True, text=True, check=True)
+    return sorted({name for name in listed.stdout.splitlines() if (root / name).exists()})
+
+
+def _named(stem: str, names: list[str]) -> list[str]:
+    return [name for name in names if stem.rstrip("s") in Path(name).stem]
+
+
+def _containing(stem: str, names: list[str], root: Path) -> list[str]:
+    word = re.compile(rf"(?<![a-z]){re.escape(stem.rstrip('s'))}s?(?![a-z])", re.IGNORECASE)
+    counts = {name: len(word.findall((root / name).read_text())) for name in names}
+    most = sorted((name for name in names if counts[name]), key=lambda name: -counts[name])
+    return [f"{name} ({counts[name]})" for name in most[:_SHOWN]]
+
+
+@click.command()
+@click.argument("stem")
+def main(stem: str) -> None:
+    """Print the files of each layer that are named for STEM, or else contain it, and how often."""
+    found = list(where(stem))
+    if not found:
+        raise click.ClickException(f"nothing is named {stem}, and nothing contains it")
+    for layer, names in found:
+        click.echo("\n".join(f"{layer if name is names[0] else '':<13} {name}" for name in names))
+
+
+if __name__ == "__main__":
+    main()
