@@ -36,7 +36,7 @@ REPLICA_CONNECTIONS = 4
 
 
 class Services:
-    """The parts of one process; `services` of the application.
+    """The parts of one process.
 
     The background engine serves health checks and periodic tasks, so that they and requests do not wait for
     each other. `on_audit` gets each committed audit action.
@@ -50,10 +50,10 @@ class Services:
         self.settings = settings
         self.policies = policies_from(settings)
         self.engine = _create_engine(settings, dsn, pool_size=pool_size, name=name)
+        self.database = Database(self.engine, on_audit=on_audit)
         self.background_engine = _create_engine(
             settings, dsn, pool_size=BACKGROUND_CONNECTIONS, name=f"{name}-background"
         )
-        self.database = Database(self.engine, on_audit=on_audit)
         self.background_database = Database(self.background_engine)
         self.read_pool = ReadPool(self.engine, size=settings.database.read_pool_size)
         self.replica = _create_replica(settings, self.read_pool)

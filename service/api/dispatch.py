@@ -1,5 +1,6 @@
 """The table of operations: it finds the endpoint of a request and calls it with what it asks for."""
 
+import re
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from typing import Final, NamedTuple, TypeAlias, get_type_hints
 
@@ -12,22 +13,26 @@ Provider: TypeAlias = Callable[[OperationRequest], object]
 Providers: TypeAlias = Mapping[object, Provider]
 """Type of a parameter → what makes the argument for a request."""
 
-_PLACEHOLDER: Final = None
-_Segments: TypeAlias = tuple[str | None, ...]
+USER_ID: Final = "user_id"
+ME: Final = "me"
+"""In a path, `me` in place of `{user_id}` stands for the caller's own id."""
+
+_Handler: TypeAlias = Callable[[OperationRequest], Awaitable[Response]]
+_PLACEHOLDER: Final = re.compile(r"\{(\w+)\}")
 
 
 class Route(NamedTuple):
-    """An operation, ready to be served."""
+    """An operation with the function that serves it, its arguments bound."""
 
     operation: Operation
-    placeholder: str | None
-    serve: Callable[[OperationRequest], Awaitable[Response]]
+    serve: _Handler
 
 
 class Resource(NamedTuple):
-    """All operations of one path, by method."""
+    """The operations of one path, by method. The path has at most one placeholder."""
 
     path: str
+    placeholder: str | None
     routes: dict[str, Route]
 
     @property
@@ -41,46 +46,46 @@ class RouteTable:
     """Every operation by path and method. What is not in the table does not exist."""
 
     def __init__(self, endpoints: Iterable[Endpoint], providers: Providers) -> None:
-        self._resources: dict[_Segments, Resource] = {}
-        self._placeholders: set[int] = set()
+        self._exact: dict[str, Resource] = {}
+        self._templates: dict[tuple[str, ...], Resource] = {}
         for operation, function in endpoints:
-            segments, placeholder = self._parse(operation.path)
-            resource = self._resources.setdefault(segments, Resource(operation.path, {}))
+            resource = self._resource(operation.path)
             if operation.method in resource.routes:
                 raise ValueError(f"two operations serve {operation.method} {operation.path}")
-            serve = bind(function, providers)
-            resource.routes[operation.method.value] = Route(operation, placeholder, serve)
+            resource.routes[operation.method.value] = Route(operation, bind(function, providers))
+        self._placeholders = {template.index("{}") for template in self._templates}
 
     def find(self, path: str) -> tuple[Resource, str]:
-        """Return the resource of a decoded path and the text in place of its placeholder.
+        """Return the resource of a decoded path, and the text in place of its placeholder.
 
-        An exact path wins over one with a placeholder.
+        An exact path wins over one with a placeholder; one with `me` is exact.
 
         Raises:
             NotFound: no operation has such a path.
         """
-        segments = tuple(path.strip("/").split("/"))
-        if (resource := self._resources.get(segments)) is not None:
-            return resource, ""
+        path = path.strip("/")
+        if (resource := self._exact.get(path)) is not None:
+            return resource, ME
+        segments = path.split("/")
         for i in self._placeholders:
-            key = (*segments[:i], _PLACEHOLDER, *segments[i + 1 :])
-            if i < len(segments) and (resource := self._resources.get(key)) is not None:
+            template = (*segments[:i], "{}", *segments[i + 1 :])
+            if i < len(segments) and (resource := self._templates.get(template)) is not None:
                 return resource, segments[i]
         raise NotFound
 
-    def _parse(self, path: str) -> tuple[_Segments, str | None]:
-        segments: list[str | None] = [*path.strip("/").split("/")]
-        placeholder = None
-        for i, segment in enumerate(segments):
-            if segment is not None and segment.startswith("{"):
-                placeholder, segments[i] = segment.strip("{}"), _PLACEHOLDER
-                self._placeholders.add(i)
-        return tuple(segments), placeholder
+    def _resource(self, path: str) -> Resource:
+        """Return the resource of a path; the first operation of the path makes it."""
+        found = _PLACEHOLDER.search(path)
+        exact, template = path.strip("/"), tuple(_PLACEHOLDER.sub("{}", path).strip("/").split("/"))
+        if found is None:
+            return self._exact.setdefault(exact, Resource(path, None, {}))
+        resource = self._templates.setdefault(template, Resource(path, found[1], {}))
+        if found[1] == USER_ID:
+            self._exact[exact.replace(found[0], ME)] = resource
+        return resource
 
 
-def bind(
-    function: EndpointFunction, providers: Providers
-) -> Callable[[OperationRequest], Awaitable[Response]]:
+def bind(function: EndpointFunction, providers: Providers) -> _Handler:
     """Return `function` with its arguments made from the request, by the types of its parameters.
 
     Raises:

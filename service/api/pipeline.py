@@ -11,7 +11,7 @@ import msgspec
 from litestar.types import HTTPScope, Receive, Scope, Send
 
 from service.api.authentication import Authenticator
-from service.api.dispatch import Resource, Route, RouteTable
+from service.api.dispatch import ME, USER_ID, Resource, RouteTable
 from service.api.http.body import read_body, reject_body
 from service.api.http.errors import MethodNotAllowed, NotAcceptable
 from service.api.http.forms import decode_form
@@ -60,7 +60,11 @@ class OperationPipeline:
         state["caller_id"] = caller.id
         operation.access.authorize(caller)
         request = OperationRequest(
-            operation, caller, scope, fields, _authorize_subject(route, segment, caller)
+            operation,
+            caller,
+            scope,
+            fields,
+            _authorize_subject(operation, resource.placeholder, segment, caller),
         )
         await _parse(request, receive)
         return await route.serve(request)
@@ -83,20 +87,22 @@ def _respond_without_route(resource: Resource, scope: HTTPScope) -> Response:
     return problem_response(MethodNotAllowed(), scope["state"]["request_id"], allow)
 
 
-def _authorize_subject(route: Route, segment: str, caller: Caller) -> UUID | None:
+def _authorize_subject(
+    operation: Operation, placeholder: str | None, segment: str, caller: Caller
+) -> UUID | None:
     """Return the id in the path; for a user, once the caller is authorized for it.
 
     Raises:
-        NotFound: it cannot be an id, or the user is another one and the caller a plain user.
+        NotFound: it is no id, or the user is another one and the caller a plain user.
     """
-    if route.placeholder is None:
+    if placeholder is None:
         return None
-    is_user = route.placeholder == "user_id"
-    subject_id = caller.user_id if is_user and segment == "me" else parse_id(segment)
+    is_user = placeholder == USER_ID
+    subject_id = caller.user_id if is_user and segment == ME else parse_id(segment)
     if subject_id is None:
         raise NotFound
     if is_user:
-        route.operation.access.authorize_for(caller, subject_id)
+        operation.access.authorize_for(caller, subject_id)
     return subject_id
 
 

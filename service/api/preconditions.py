@@ -1,7 +1,6 @@
 """Conditional requests: entity tags, `If-Match` and `If-None-Match`. Source: RFC 9110 8.8.3, 13.1."""
 
 import re
-from base64 import urlsafe_b64encode
 from collections.abc import Callable
 from hashlib import sha256
 
@@ -20,7 +19,7 @@ encode = msgspec.json.Encoder().encode
 
 def entity_tag(body: bytes) -> str:
     """Return the strong entity tag of a representation."""
-    return f'"{urlsafe_b64encode(sha256(body).digest()[:16]).decode().rstrip("=")}"'
+    return f'"{sha256(body).hexdigest()[:32]}"'
 
 
 def is_current(if_none_match: str | None, etag: str) -> bool:

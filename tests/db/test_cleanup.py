@@ -1,4 +1,4 @@
-"""What clearing away costs: a batch reads what it removes, and not the table."""
+"""The cost of a purge: a batch reads the rows that it deletes, not the table."""
 
 import json
 from collections.abc import Awaitable, Callable
@@ -13,7 +13,7 @@ from service.db.core.transaction import Transaction
 from service.db.repositories.cleanup import Cleanup
 
 BATCH = 100
-# Most have ended, and those that stay lie in front: what a table is like after a purge that was interrupted.
+# Most have expired, and those that stay come first, as after an interrupted purge.
 SESSIONS = """
     INSERT INTO users (id, login_id, name) VALUES (gen_random_uuid(), 'ada', 'Ada');
     INSERT INTO sessions (id, user_id, token_digest, expires_at, idle_expires_at)
@@ -59,13 +59,13 @@ async def test_purge_of_mostly_expired_table_reads_one_batch(
     await connection.execute("ANALYZE")
     asked = RecordingTransaction()
     await purge(Cleanup(cast(Transaction, asked)))
-    told = await connection.fetchval(f"EXPLAIN (ANALYZE, FORMAT JSON) {asked.sql}", *asked.arguments)
+    explained = await connection.fetchval(f"EXPLAIN (ANALYZE, FORMAT JSON) {asked.sql}", *asked.arguments)
     await connection.close()
-    assert found_and_read(json.loads(told)[0]["Plan"]) == (BATCH, BATCH)
+    assert found_and_read(json.loads(explained)[0]["Plan"]) == (BATCH, BATCH)
 
 
 def found_and_read(plan: dict[str, Any]) -> tuple[int, int]:
-    """Count the rows of a batch, and those that were looked at to find them."""
+    """Return the rows of a batch, and the rows read to find them."""
     (limit,) = [node for node in nodes_of(plan) if node["Node Type"] == "Limit"]
     (scan,) = [node for node in nodes_of(limit) if "Relation Name" in node]
     return int(limit["Actual Rows"]), int(scan["Actual Rows"] + scan.get("Rows Removed by Filter", 0))

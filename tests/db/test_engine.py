@@ -15,17 +15,17 @@ EngineFactory = Callable[..., AsyncEngine]
 
 
 @pytest.fixture
-def lane_dsn(postgres: EmbeddedPostgres) -> str:
-    """A database that is always there; nothing here leaves anything in it."""
+def dsn(postgres: EmbeddedPostgres) -> str:
+    """The maintenance database; no test leaves anything in it."""
     return postgres.dsn_for("postgres")
 
 
 @pytest_asyncio.fixture
-async def lane_engine_for(lane_dsn: str) -> AsyncIterator[EngineFactory]:
+async def engine_for(dsn: str) -> AsyncIterator[EngineFactory]:
     async with AsyncExitStack() as stack:
 
         def make(suffix: str = "", **arguments: Any) -> AsyncEngine:
-            engine = create_engine(lane_dsn + suffix, **arguments)
+            engine = create_engine(dsn + suffix, **arguments)
             stack.push_async_callback(engine.dispose)
             return engine
 
@@ -47,34 +47,32 @@ async def setting(engine: AsyncEngine, name: str) -> str:
         ("jit", "off"),
     ],
 )
-async def test_connect_sets_session_limits(lane_engine_for: EngineFactory, name: str, value: str) -> None:
-    assert await setting(lane_engine_for(), name) == value
+async def test_connect_sets_session_limits(engine_for: EngineFactory, name: str, value: str) -> None:
+    assert await setting(engine_for(), name) == value
 
 
-async def test_connect_prefers_settings_of_the_dsn(lane_engine_for: EngineFactory) -> None:
-    engine = lane_engine_for("&lock_timeout=7s&application_name=gateway", lock_timeout=1.0)
+async def test_connect_prefers_settings_of_the_dsn(engine_for: EngineFactory) -> None:
+    engine = engine_for("&lock_timeout=7s&application_name=gateway", lock_timeout=1.0)
     assert await setting(engine, "lock_timeout") == "7s"
     assert await setting(engine, "application_name") == "gateway"
 
 
-async def test_connect_ignores_libpq_only_parameters(lane_engine_for: EngineFactory) -> None:
-    engine = lane_engine_for("&channel_binding=prefer&keepalives_idle=30&connect_timeout=2")
+async def test_connect_ignores_libpq_only_parameters(engine_for: EngineFactory) -> None:
+    engine = engine_for("&channel_binding=prefer&keepalives_idle=30&connect_timeout=2")
     assert await setting(engine, "application_name") == "rollcall"
 
 
 @pytest.mark.parametrize("scheme", ["postgres", "postgresql", "postgresql+asyncpg"])
-async def test_connect_accepts_every_postgresql_scheme(lane_dsn: str, scheme: str) -> None:
-    engine = create_engine(scheme + "://" + lane_dsn.partition("://")[2])
+async def test_connect_accepts_every_postgresql_scheme(dsn: str, scheme: str) -> None:
+    engine = create_engine(scheme + "://" + dsn.partition("://")[2])
     try:
         assert await setting(engine, "jit") == "off"
     finally:
         await engine.dispose()
 
 
-async def test_connect_with_dead_first_host_uses_the_second(lane_dsn: str) -> None:
-    engine = create_engine(
-        lane_dsn.replace("host=", "host=/nonexistent,").replace("port=5432", "port=5432,5432")
-    )
+async def test_connect_with_dead_first_host_uses_the_second(dsn: str) -> None:
+    engine = create_engine(dsn.replace("host=", "host=/nonexistent,").replace("port=5432", "port=5432,5432"))
     try:
         assert await setting(engine, "jit") == "off"
     finally:
@@ -88,22 +86,22 @@ async def test_connect_without_server_raises_os_error() -> None:
     await engine.dispose()
 
 
-async def test_check_out_beyond_pool_size_raises_timeout(lane_engine_for: EngineFactory) -> None:
-    engine = lane_engine_for(pool_size=1, pool_timeout=0.01)
+async def test_check_out_beyond_pool_size_raises_timeout(engine_for: EngineFactory) -> None:
+    engine = engine_for(pool_size=1, pool_timeout=0.01)
     async with engine.connect():
         with pytest.raises(sa.TimeoutError):
             await engine.connect()
 
 
-async def test_execute_beyond_command_timeout_raises_timeout(lane_engine_for: EngineFactory) -> None:
-    engine = lane_engine_for(command_timeout=0.05)
+async def test_execute_beyond_command_timeout_raises_timeout(engine_for: EngineFactory) -> None:
+    engine = engine_for(command_timeout=0.05)
     with pytest.raises(TimeoutError):
         async with engine.connect() as connection:
             await connection.execute(text("SELECT pg_sleep(60)"))
 
 
-async def test_database_error_hides_parameters(lane_engine_for: EngineFactory) -> None:
-    async with lane_engine_for().connect() as connection:
+async def test_database_error_hides_parameters(engine_for: EngineFactory) -> None:
+    async with engine_for().connect() as connection:
         with pytest.raises(sa.DBAPIError) as caught:
             await connection.execute(text("SELECT length(:word) FROM nowhere"), {"word": "hunter2"})
     assert "hunter2" not in str(caught.value)
@@ -117,15 +115,15 @@ async def prepared(engine: AsyncEngine) -> int:
         return int(await connection.scalar(count) or 0)
 
 
-async def test_execute_behind_pooler_prepares_no_named_statement(lane_engine_for: EngineFactory) -> None:
-    assert await prepared(lane_engine_for(pgbouncer=True)) == 0
-    assert await prepared(lane_engine_for()) > 0
+async def test_execute_behind_pooler_prepares_no_named_statement(engine_for: EngineFactory) -> None:
+    assert await prepared(engine_for(pgbouncer=True)) == 0
+    assert await prepared(engine_for()) > 0
 
 
 async def test_connect_behind_pooler_sends_no_unsupported_parameter(
-    lane_engine_for: EngineFactory,
+    engine_for: EngineFactory,
 ) -> None:
-    engine = lane_engine_for(pgbouncer=True, statement_timeout=3.0, lock_timeout=3.0)
+    engine = engine_for(pgbouncer=True, statement_timeout=3.0, lock_timeout=3.0)
     assert await setting(engine, "statement_timeout") != "3s"
     assert await setting(engine, "lock_timeout") != "3s"
     assert await setting(engine, "application_name") == "rollcall"

@@ -14,7 +14,7 @@ from service.embedded.server import EmbeddedPostgres
 
 RAISE = "DO $$ BEGIN RAISE EXCEPTION 'Failing row contains (hunter2)' USING ERRCODE = '{}'; END $$"
 
-# sqlstate: what is answered, what is answered when it came back from COMMIT, whether to run again
+# SQLSTATE: domain error, domain error if COMMIT returned it, whether it is retryable
 MEANINGS = {
     "08006": (DatabaseUnavailable, OutcomeUnknown, True),
     "25006": (DatabaseUnavailable, DatabaseUnavailable, False),
@@ -37,8 +37,8 @@ MEANINGS = {
 
 
 @pytest_asyncio.fixture
-async def lane_engine(postgres: EmbeddedPostgres) -> AsyncIterator[AsyncEngine]:
-    engine = create_engine(postgres.dsn_for("postgres"))  # a database that is always there
+async def maintenance_engine(postgres: EmbeddedPostgres) -> AsyncIterator[AsyncEngine]:
+    engine = create_engine(postgres.dsn_for("postgres"))  # the maintenance database
     yield engine
     await engine.dispose()
 
@@ -63,36 +63,38 @@ async def commit_on_a_dead_connection(engine: AsyncEngine) -> None:
 
 
 async def read_with_a_stale_plan(engine: AsyncEngine) -> None:
-    statement = text("SELECT n FROM lane_stale")
+    statement = text("SELECT n FROM stale_plan")
     async with engine.begin() as migration:
-        await migration.execute(text("CREATE TABLE lane_stale (n int)"))
+        await migration.execute(text("CREATE TABLE stale_plan (n int)"))
     async with engine.connect() as reader, engine.connect() as migration:
         await reader.execute(statement)
         await reader.commit()
         # Straight on the driver, as a migration in another process would be.
         driver = (await migration.get_raw_connection()).driver_connection
         assert driver is not None
-        await driver.execute("ALTER TABLE lane_stale ALTER n TYPE text")
+        await driver.execute("ALTER TABLE stale_plan ALTER n TYPE text")
         try:
             await reader.execute(statement)
         finally:
             await reader.rollback()
-            await driver.execute("DROP TABLE lane_stale")
+            await driver.execute("DROP TABLE stale_plan")
 
 
 @pytest.mark.parametrize("sqlstate", MEANINGS)
-async def test_translate_sqlstate_returns_its_domain_error(lane_engine: AsyncEngine, sqlstate: str) -> None:
-    error = await failure_of(lane_engine, RAISE.format(sqlstate))
-    answer, answer_to_commit, again = MEANINGS[sqlstate]
+async def test_translate_sqlstate_returns_its_domain_error(
+    maintenance_engine: AsyncEngine, sqlstate: str
+) -> None:
+    error = await failure_of(maintenance_engine, RAISE.format(sqlstate))
+    expected, expected_at_commit, retryable = MEANINGS[sqlstate]
     for seen in (error, error.driver_exception):
         assert sqlstate_of(seen) == sqlstate
-        assert type(translate(seen)) is answer
-        assert type(translate(seen, committing=True)) is answer_to_commit
-        assert is_retryable(seen) is again
+        assert type(translate(seen)) is expected
+        assert type(translate(seen, committing=True)) is expected_at_commit
+        assert is_retryable(seen) is retryable
 
 
 @pytest.mark.parametrize(
-    ("error", "answer", "answer_to_commit"),
+    ("error", "expected", "expected_at_commit"),
     [
         (TimeoutError(), DatabaseUnavailable, OutcomeUnknown),
         (sa.TimeoutError(), DatabaseUnavailable, OutcomeUnknown),
@@ -110,21 +112,21 @@ async def test_translate_sqlstate_returns_its_domain_error(lane_engine: AsyncEng
     ids=lambda value: value.__class__.__name__ if isinstance(value, BaseException) else value.__name__,
 )
 def test_translate_client_side_error_returns_its_domain_error(
-    error: BaseException, answer: type, answer_to_commit: type
+    error: BaseException, expected: type, expected_at_commit: type
 ) -> None:
-    assert type(translate(error)) is answer
-    assert type(translate(error, committing=True)) is answer_to_commit
+    assert type(translate(error)) is expected
+    assert type(translate(error, committing=True)) is expected_at_commit
 
 
 def test_translate_domain_error_returns_it() -> None:
-    refusal = LastAdmin()
-    assert translate(refusal) is refusal
-    assert translate(refusal, committing=True) is refusal
+    domain_error = LastAdmin()
+    assert translate(domain_error) is domain_error
+    assert translate(domain_error, committing=True) is domain_error
 
 
-async def test_translate_failed_commit_returns_outcome_unknown(lane_engine: AsyncEngine) -> None:
+async def test_translate_failed_commit_returns_outcome_unknown(maintenance_engine: AsyncEngine) -> None:
     with pytest.raises(sa.DBAPIError) as caught:
-        await commit_on_a_dead_connection(lane_engine)
+        await commit_on_a_dead_connection(maintenance_engine)
     error = caught.value
     assert is_disconnect(error)
     assert is_retryable(error)
@@ -132,9 +134,9 @@ async def test_translate_failed_commit_returns_outcome_unknown(lane_engine: Asyn
     assert isinstance(translate(error, committing=True), OutcomeUnknown)
 
 
-async def test_stale_plan_is_retryable(lane_engine: AsyncEngine) -> None:
+async def test_stale_plan_is_retryable(maintenance_engine: AsyncEngine) -> None:
     with pytest.raises(sa.DBAPIError) as caught:
-        await read_with_a_stale_plan(lane_engine)
+        await read_with_a_stale_plan(maintenance_engine)
     error = caught.value
     assert is_retryable(error)
     assert not is_disconnect(error)
@@ -149,22 +151,19 @@ def test_refused_connection_is_not_retryable(error: BaseException) -> None:
     assert not is_retryable(error)
 
 
-async def test_describe_violation_contains_names_and_no_values(lane_engine: AsyncEngine) -> None:
-    create = "CREATE TEMP TABLE lane_secrets (word text CONSTRAINT ck_word CHECK (word = ''))"
-    error = await failure_of(lane_engine, create, "INSERT INTO lane_secrets VALUES ('hunter2')")
+async def test_describe_violation_contains_names_and_no_values(maintenance_engine: AsyncEngine) -> None:
+    create = "CREATE TEMP TABLE secrets (word text CONSTRAINT ck_word CHECK (word = ''))"
+    error = await failure_of(maintenance_engine, create, "INSERT INTO secrets VALUES ('hunter2')")
     for seen in (error, error.driver_exception):
         assert describe(seen) == {
             "error": "asyncpg.exceptions.CheckViolationError",
             "sqlstate": "23514",
             "constraint": "ck_word",
-            "table": "lane_secrets",
+            "table": "secrets",
         }
 
 
-async def test_describe_error_contains_no_message(lane_engine: AsyncEngine) -> None:
-    error = await failure_of(lane_engine, RAISE.format("22012"))
-    assert describe(error) == {
-        "error": "asyncpg.exceptions.DivisionByZeroError",
-        "sqlstate": "22012",
-    }
+async def test_describe_error_contains_no_message(maintenance_engine: AsyncEngine) -> None:
+    error = await failure_of(maintenance_engine, RAISE.format("22012"))
+    assert describe(error) == {"error": "asyncpg.exceptions.DivisionByZeroError", "sqlstate": "22012"}
     assert describe(ValueError("hunter2")) == {"error": "builtins.ValueError"}

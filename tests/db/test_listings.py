@@ -1,4 +1,4 @@
-"""What a listing costs: it follows an index, whatever it filters and sorts by, however many there are."""
+"""The cost of a page: it reads a range of an index, for any filter, sort and table size."""
 
 import itertools
 import json
@@ -26,10 +26,10 @@ END = datetime(2036, 1, 1, tzinfo=UTC)
 SOME = 2000
 MILLION = 1_000_000
 MOST_ROWS = 20_000
-"""What a page of fifty may read; a thirtieth of the rarest thing that takes reading all."""
+"""The limit for a page of fifty: a thirtieth of what the rarest full scan reads."""
 
-# One account each second; a few administrators, one in two hundred disabled, names of a thousand kinds.
-PEOPLE = """
+# A user per second; a few administrators, one in two hundred disabled, a thousand different names.
+USERS = """
     INSERT INTO users (id, login_id, name, created_at, role, state)
     SELECT gen_random_uuid(), 'user' || n, initcap(md5((n % 1000)::text)) || ' ' || n,
            timestamptz '2026-01-01 UTC' + n * interval '1 s',
@@ -55,8 +55,8 @@ SESSIONS = """
     """
 
 
-class Statements:
-    """In the place of a read lane: keeps what it is asked, and finds nothing."""
+class RecordingExecutor:
+    """Records the last statement and returns no rows."""
 
     def __init__(self) -> None:
         self.last: tuple[Statement, dict[str, Any]] | None = None
@@ -72,7 +72,7 @@ def nodes_of(plan: dict[str, Any]) -> Iterator[dict[str, Any]]:
         yield from nodes_of(child)
 
 
-async def plan_of(connection: Any, statements: Statements) -> list[dict[str, Any]]:
+async def plan_of(connection: Any, statements: RecordingExecutor) -> list[dict[str, Any]]:
     assert statements.last is not None
     query, values = statements.last
     explained = await connection.fetchval(
@@ -82,7 +82,7 @@ async def plan_of(connection: Any, statements: Statements) -> list[dict[str, Any
 
 
 def rows_read(nodes: list[dict[str, Any]]) -> int:
-    """Count what the scans at the bottom of a plan looked at."""
+    """Return the number of rows that the scans of a plan read."""
     return sum(
         int((node["Actual Rows"] + node.get("Rows Removed by Filter", 0)) * node["Actual Loops"])
         for node in nodes
@@ -110,13 +110,13 @@ def position(sort: UserSort) -> Keyset:
     return Keyset(ID, text="user5") if sort is UserSort.LOGIN_ID else Keyset(ID, at=START)
 
 
-async def ask(reads: UserReads, combination: tuple[Any, ...]) -> None:
+async def list_users(reads: UserReads, combination: tuple[Any, ...]) -> None:
     name, state, role, sort, is_continued = combination
     wanted = UserFilter(**FILTERS[name], state=state, role=role)
     await reads.list_page(wanted, sort=sort, after=position(sort) if is_continued else None, limit=50)
 
 
-async def ask_others(read_pool: Any, number: int) -> None:
+async def list_others(read_pool: Any, number: int) -> None:
     after = Keyset(ID, at=END)
     where = after if number % 2 else None
     if number // 2 == 0:
@@ -135,24 +135,24 @@ async def connection(database: str) -> AsyncIterator[Any]:
 
 
 async def test_list_page_uses_an_index_and_no_sort(connection: Any) -> None:
-    """With few rows the planner may well sort; here it is told not to if it can help it."""
-    await connection.execute(PEOPLE.replace("$1", str(SOME)))
+    """With few rows the planner might sort, so sorting is disabled where possible."""
+    await connection.execute(USERS.replace("$1", str(SOME)))
     for statement in (EVENTS, KEYS, SESSIONS):
         await connection.execute(statement.replace("$1", str(SOME)))
     await connection.execute("ANALYZE; SET enable_seqscan = off; SET enable_sort = off")
-    statements = Statements()
+    statements = RecordingExecutor()
     reads = UserReads(cast(ReadPool, statements))
 
     for combination in COMBINATIONS:
         if UserState.ACTIVE in combination or UserRole.USER in combination:
-            continue  # no index knows of these: they are what nearly every account has
+            continue  # no index has these: nearly every user does
         if "prefix" in combination[0]:
-            continue  # two indexes serve it, in neither order
-        await ask(reads, combination)
+            continue  # two indexes serve it, neither in order
+        await list_users(reads, combination)
         kinds = {node["Node Type"] for node in await plan_of(connection, statements)}
         assert not kinds & {"Seq Scan", "Sort"}, (combination, kinds)
     for number in range(6):
-        await ask_others(statements, number)
+        await list_others(statements, number)
         nodes = await plan_of(connection, statements)
         kinds = {node["Node Type"] for node in nodes}
         assert not kinds & {"Seq Scan", "Sort"}, (number, kinds)
@@ -160,11 +160,13 @@ async def test_list_page_uses_an_index_and_no_sort(connection: Any) -> None:
 
 
 async def test_list_users_by_rare_prefix_uses_both_indexes(connection: Any) -> None:
-    await connection.execute(PEOPLE.replace("$1", str(SOME)))
+    await connection.execute(USERS.replace("$1", str(SOME)))
     await connection.execute("ANALYZE users; SET enable_seqscan = off")
-    statements = Statements()
+    statements = RecordingExecutor()
 
-    await ask(UserReads(cast(ReadPool, statements)), ("missing prefix", None, None, UserSort.CREATED, False))
+    await list_users(
+        UserReads(cast(ReadPool, statements)), ("missing prefix", None, None, UserSort.CREATED, False)
+    )
 
     indexes = {node.get("Index Name") for node in await plan_of(connection, statements)}
     assert {"uq_users_login_id", "ix_users_name_prefix"} <= indexes
@@ -173,18 +175,18 @@ async def test_list_users_by_rare_prefix_uses_both_indexes(connection: Any) -> N
 @pytest.mark.slow
 @pytest.mark.timeout(900)
 async def test_list_page_of_a_million_users_reads_few_rows(connection: Any) -> None:
-    statements = Statements()
+    statements = RecordingExecutor()
     reads = UserReads(cast(ReadPool, statements))
-    for statement in (PEOPLE, EVENTS, KEYS, SESSIONS):
+    for statement in (USERS, EVENTS, KEYS, SESSIONS):
         await connection.execute(statement.replace("$1", str(MILLION)), timeout=600)
     await connection.execute("VACUUM ANALYZE users, events, api_keys, sessions", timeout=600)
     found = []
 
     for combination in [*COMBINATIONS, *range(6)]:
         if isinstance(combination, int):
-            await ask_others(statements, combination)
+            await list_others(statements, combination)
         else:
-            await ask(reads, combination)
+            await list_users(reads, combination)
         nodes = await plan_of(connection, statements)
         kinds = {node["Node Type"] for node in nodes}
         if "Seq Scan" in kinds or rows_read(nodes) > MOST_ROWS:

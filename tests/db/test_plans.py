@@ -1,4 +1,4 @@
-"""What PostgreSQL makes of the statements of a log-in: a plan once, and not each time."""
+"""PostgreSQL plans the statements of a login once, not for each execution."""
 
 import pytest
 
@@ -26,7 +26,7 @@ PLANS = """
     WHERE generic_plans + custom_plans >= :times
     """
 TIMES = 8
-"""A plan is made for the values of each of the first five executions, and may be kept from the sixth on."""
+"""The first five executions get custom plans; a generic plan may be kept from the sixth on."""
 
 
 @pytest.mark.parametrize("comes_from_a_known_device", [False, True])
@@ -40,7 +40,7 @@ async def test_repeated_login_uses_generic_plans(
     if comes_from_a_known_device:
         known = {"device_token": (await api.log_in("ada")).json()["device_token"]}
     await execute(service.engine, "ANALYZE users, sessions, devices")
-    await service.engine.dispose()  # what was prepared on the old connections was planned for other tests
+    await service.engine.dispose()  # plans on the old connections are of other tests
     for _ in range(TIMES):
         assert (await api.log_in("ada", **known)).status_code == 201
     plans = await fetch_values(service.engine, PLANS, times=TIMES)

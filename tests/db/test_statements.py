@@ -1,4 +1,4 @@
-"""Statements on the driver: they have to store and give what SQLAlchemy's own execution does."""
+"""Statements on the driver store and return the same values as SQLAlchemy's execution."""
 
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta

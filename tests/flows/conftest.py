@@ -1,4 +1,4 @@
-"""Speaking to the application from several places."""
+"""Clients with different addresses."""
 
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack
@@ -13,7 +13,7 @@ At = Callable[[str], Api]
 
 @pytest_asyncio.fixture
 async def at(running: RunningService, service: Services) -> AsyncIterator[At]:
-    """Makes clients that come from some address, on empty tables."""
+    """Makes clients with a given address, on empty tables."""
     async with AsyncExitStack() as stack:
 
         def client_at(ip: str) -> Api:

@@ -1,4 +1,4 @@
-"""One account from its making to its end, over HTTP alone."""
+"""A user from creation to deletion, over HTTP."""
 
 from tests.support.api import OTHER_PASSWORD, PASSWORD, Api
 

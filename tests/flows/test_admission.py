@@ -1,4 +1,4 @@
-"""Admission to hashing, end to end: refused in time, by turns, and taken back by nobody who hangs up."""
+"""The hashing queue, end to end: bounded, fair, and unaffected by clients that disconnect."""
 
 import asyncio
 import threading
@@ -19,13 +19,13 @@ from tests.support.databases import fetch_values
 
 
 @dataclass
-class Hall:
-    """A service with one hashing thread, or more, which stand still until they are let go."""
+class BlockedHasher:
+    """A service whose hashing threads block until `unblock` is set."""
 
-    let_go: threading.Event = field(default_factory=threading.Event)
-    inside: int = 0
-    """How many hashes are being computed."""
-    most_inside: int = 0
+    unblock: threading.Event = field(default_factory=threading.Event)
+    hashing_now: int = 0
+    """Hashes that are being computed."""
+    max_hashing: int = 0
     lock: threading.Lock = field(default_factory=threading.Lock)
     service: RunningService | None = None
 
@@ -37,85 +37,85 @@ class Hall:
     def at(self, ip: str) -> Api:
         return Api(self.running.client(ip=ip), self.running.service)
 
-    def knock(self, ip: str, login_id: str) -> asyncio.Task[httpx.Response]:
+    def send_login(self, ip: str, login_id: str) -> asyncio.Task[httpx.Response]:
         return asyncio.create_task(self.at(ip).log_in(login_id, OTHER_PASSWORD))
 
-    async def until(self, *, running: int = 1, queued: int) -> None:
+    async def wait_until(self, *, running: int = 1, queued: int) -> None:
         async with asyncio.timeout(30):
-            while (self.stats.running, self.stats.queued) != (running, queued):  # noqa: ASYNC110 - the pool tells nobody
+            while (self.stats.running, self.stats.queued) != (running, queued):  # noqa: ASYNC110 - there is no event
                 await asyncio.sleep(0.005)
 
     @property
     def stats(self) -> HashingStats:
         return self.running.service.hasher.stats()
 
-    def stand(self) -> None:
-        """Stand still in a hashing thread."""
+    def block(self) -> None:
+        """Block a hashing thread."""
         with self.lock:
-            self.inside += 1
-            self.most_inside = max(self.most_inside, self.inside)
-        assert self.let_go.wait(60)
+            self.hashing_now += 1
+            self.max_hashing = max(self.max_hashing, self.hashing_now)
+        assert self.unblock.wait(60)
         with self.lock:
-            self.inside -= 1
+            self.hashing_now -= 1
 
 
 @pytest_asyncio.fixture
-async def hall(
+async def blocked(
     database: str, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest
-) -> AsyncIterator[Hall]:
+) -> AsyncIterator[BlockedHasher]:
     workers = getattr(request, "param", 1)
     passwords = PasswordSettings(
         memory_kib=8, iterations=1, workers=workers, max_queue=4, queue_timeout=timedelta(seconds=30)
     )
-    hall, verify = Hall(), HashingScheme.verify
+    blocked, verify = BlockedHasher(), HashingScheme.verify
 
-    def stand_still(self: HashingScheme, password_hash: str | None, password: str | None) -> bool:
-        hall.stand()
+    def verify_blocked(self: HashingScheme, password_hash: str | None, password: str | None) -> bool:
+        blocked.block()
         return verify(self, password_hash, password)
 
-    monkeypatch.setattr(HashingScheme, "verify", stand_still)
-    async with serving(Settings(profile="test", passwords=passwords), database) as hall.service:
-        yield hall
-        hall.let_go.set()
+    monkeypatch.setattr(HashingScheme, "verify", verify_blocked)
+    async with serving(Settings(profile="test", passwords=passwords), database) as blocked.service:
+        yield blocked
+        blocked.unblock.set()
 
 
-async def test_login_with_full_queue_gets_503_before_any_query(hall: Hall) -> None:
-    waiting = [hall.knock("192.0.2.1", f"name-{turn}") for turn in range(7)]
-    await hall.until(queued=6)
-    refused = await hall.at("192.0.2.1").log_in("refused", OTHER_PASSWORD)
-    assert (refused.status_code, refused.json()["code"]) == (503, "hashing_busy")
-    assert int(refused.headers["Retry-After"]) >= 1
-    engine = hall.running.service.engine
+async def test_login_with_full_queue_gets_503_before_any_query(blocked: BlockedHasher) -> None:
+    waiting = [blocked.send_login("192.0.2.1", f"name-{turn}") for turn in range(7)]
+    await blocked.wait_until(queued=6)
+    rejected = await blocked.at("192.0.2.1").log_in("rejected", OTHER_PASSWORD)
+    assert (rejected.status_code, rejected.json()["code"]) == (503, "hashing_busy")
+    assert int(rejected.headers["Retry-After"]) >= 1
+    engine = blocked.running.service.engine
     assert await fetch_values(engine, "SELECT max(failures), count(*) FROM login_buckets") == [(1, 3)], (
-        "who waits has been counted"
+        "a queued login was counted"
     )
-    metrics = (await hall.at("192.0.2.1").get("/metrics")).text
+    metrics = (await blocked.at("192.0.2.1").get("/metrics")).text
     assert _metric(metrics, "rollcall_hashing_queued") == 6
     assert _metric(metrics, "rollcall_hashing_running") == 1
     assert _metric(metrics, "rollcall_hashing_oldest_wait_seconds") > 0
-    assert (await hall.at("192.0.2.1").get("/health/live")).status_code == 200
-    hall.let_go.set()
+    assert (await blocked.at("192.0.2.1").get("/health/live")).status_code == 200
+    blocked.unblock.set()
     assert [(await task).status_code for task in waiting] == [401] * 7
 
 
-async def test_login_shed_for_another_network_is_not_counted(hall: Hall) -> None:
-    flood = [hall.knock("192.0.2.1", f"name-{turn}") for turn in range(7)]
-    await hall.until(queued=6)
-    other = hall.knock("198.51.100.1", "other")
+async def test_login_shed_for_another_network_is_not_counted(blocked: BlockedHasher) -> None:
+    flood = [blocked.send_login("192.0.2.1", f"name-{turn}") for turn in range(7)]
+    await blocked.wait_until(queued=6)
+    other = blocked.send_login("198.51.100.1", "other")
     done, _ = await asyncio.wait(flood, timeout=30, return_when=asyncio.FIRST_COMPLETED)
     assert [task.result().status_code for task in done] == [503]
-    engine = hall.running.service.engine
+    engine = blocked.running.service.engine
     assert await fetch_values(engine, "SELECT max(failures), count(*) FROM login_buckets") == [(1, 3)]
-    hall.let_go.set()
+    blocked.unblock.set()
     await asyncio.gather(*flood, other)
 
 
-async def test_change_password_with_full_queue_gets_503_and_is_not_counted(hall: Hall) -> None:
-    api = hall.at("192.0.2.1")
+async def test_change_password_with_full_queue_gets_503_and_is_not_counted(blocked: BlockedHasher) -> None:
+    api = blocked.at("192.0.2.1")
     ada, root = await api.account("ada"), api.by(await api.admin())
     issued = (await root.post(f"/v1/users/{ada.id}/reset-tokens")).json()["token"]
-    waiting = [hall.knock("192.0.2.1", f"name-{turn}") for turn in range(7)]
-    await hall.until(queued=6)
+    waiting = [blocked.send_login("192.0.2.1", f"name-{turn}") for turn in range(7)]
+    await blocked.wait_until(queued=6)
     changed, redeemed = (
         await api.by(ada).put(
             "/v1/users/me/password", {"current_password": PASSWORD, "new_password": OTHER_PASSWORD}
@@ -123,78 +123,78 @@ async def test_change_password_with_full_queue_gets_503_and_is_not_counted(hall:
         await api.post("/v1/reset-tokens/redeem", {"token": issued, "new_password": OTHER_PASSWORD}),
     )
     assert [answer.json()["code"] for answer in (changed, redeemed)] == ["hashing_busy"] * 2
-    engine = hall.running.service.engine
+    engine = blocked.running.service.engine
     assert await fetch_values(engine, "SELECT count(*) FROM login_buckets") == [(3,)]
-    hall.let_go.set()
+    blocked.unblock.set()
     await asyncio.gather(*waiting)
     answer = await api.post("/v1/reset-tokens/redeem", {"token": issued, "new_password": OTHER_PASSWORD})
     assert answer.status_code == 204
 
 
-async def test_login_during_flood_from_another_network_succeeds(hall: Hall) -> None:
-    flood = [hall.knock("192.0.2.1", f"name-{turn}") for turn in range(7)]
-    await hall.until(queued=6)
-    other = hall.knock("198.51.100.1", "other")
+async def test_login_during_flood_from_another_network_succeeds(blocked: BlockedHasher) -> None:
+    flood = [blocked.send_login("192.0.2.1", f"name-{turn}") for turn in range(7)]
+    await blocked.wait_until(queued=6)
+    other = blocked.send_login("198.51.100.1", "other")
     done, _ = await asyncio.wait({*flood, other}, timeout=30, return_when=asyncio.FIRST_COMPLETED)
     assert {task.result().status_code for task in done} == {503}
     assert other not in done
-    hall.let_go.set()
+    blocked.unblock.set()
     assert (await other).status_code == 401
     assert sorted([(await task).status_code for task in flood]) == [401] * 6 + [503]
 
 
 async def test_disconnect_while_hashing_keeps_the_thread_and_while_queued_leaves_the_queue(
-    hall: Hall,
+    blocked: BlockedHasher,
 ) -> None:
-    """Source: argon2-cffi #53; Keycloak #28477: hanging up must not buy more hashes at once."""
-    hashing = hall.knock("192.0.2.1", "hashing")
-    await hall.until(queued=0)
-    waiting = hall.knock("192.0.2.2", "waiting")
-    await hall.until(queued=1)
+    """Source: argon2-cffi #53; Keycloak #28477: disconnecting must not allow more concurrent hashes."""
+    hashing = blocked.send_login("192.0.2.1", "hashing")
+    await blocked.wait_until(queued=0)
+    waiting = blocked.send_login("192.0.2.2", "waiting")
+    await blocked.wait_until(queued=1)
     for task in (hashing, waiting):
         task.cancel()
-    await hall.until(queued=0)
-    later = hall.knock("192.0.2.3", "later")
-    await hall.until(queued=1)
-    hall.let_go.set()
+    await blocked.wait_until(queued=0)
+    later = blocked.send_login("192.0.2.3", "later")
+    await blocked.wait_until(queued=1)
+    blocked.unblock.set()
     assert (await later).status_code == 401
-    await hall.until(running=0, queued=0)
-    assert hall.stats.done_total == 2
-    counts = await fetch_values(hall.running.service.engine, "SELECT failures FROM login_buckets")
-    assert counts == [(1,)] * 3, "who hangs up has made an attempt"
+    await blocked.wait_until(running=0, queued=0)
+    assert blocked.stats.done_total == 2
+    counts = await fetch_values(blocked.running.service.engine, "SELECT failures FROM login_buckets")
+    assert counts == [(1,)] * 3, "a disconnected login was not counted"
 
 
-@pytest.mark.parametrize("hall", [2], indirect=True)
+@pytest.mark.parametrize("blocked", [2], indirect=True)
 async def test_disconnect_repeatedly_exceeds_neither_threads_nor_queue(
-    hall: Hall,
+    blocked: BlockedHasher,
 ) -> None:
     """Source: OWASP ASVS 5.0 15.2.2: threads bound the processor, and with the queue the memory."""
     for turn in range(4):
-        knocks = {hall.knock(f"192.0.{turn}.{n}", f"name-{turn}-{n}") for n in range(20)}
-        pending = knocks
+        logins = {blocked.send_login(f"192.0.{turn}.{n}", f"name-{turn}-{n}") for n in range(20)}
+        pending = logins
         async with asyncio.timeout(30):
-            while len(pending) > 10:  # six were let in, and four wait
+            while len(pending) > 10:  # six have a permit, and four wait
                 _, pending = await asyncio.wait(pending, return_when=asyncio.FIRST_COMPLETED)
-        # The first two to be let in hang up as well, and keep the threads.
-        await hall.until(running=2, queued=8 if turn == 0 else 10)
-        assert hall.inside == 2
-        refused = [task.result() for task in knocks - pending]
-        assert {answer.status_code for answer in refused} == {503}
-        assert all(int(answer.headers["Retry-After"]) >= 1 for answer in refused)
+        # The first two disconnect as well, and keep the threads.
+        await blocked.wait_until(running=2, queued=8 if turn == 0 else 10)
+        assert blocked.hashing_now == 2
+        rejected = [task.result() for task in logins - pending]
+        assert {answer.status_code for answer in rejected} == {503}
+        assert all(int(answer.headers["Retry-After"]) >= 1 for answer in rejected)
         for task in pending:
             task.cancel()
-        await hall.until(running=2, queued=0)
-    hall.let_go.set()
-    await hall.until(running=0, queued=0)
-    assert (hall.most_inside, hall.stats.done_total) == (2, 2)
+        await blocked.wait_until(running=2, queued=0)
+    blocked.unblock.set()
+    await blocked.wait_until(running=0, queued=0)
+    assert (blocked.max_hashing, blocked.stats.done_total) == (2, 2)
 
 
-async def test_requests_without_hashing_do_not_wait_for_the_queue(hall: Hall) -> None:
-    """Source: Keycloak #28477: a flood of log-ins takes nothing from the other operations."""
-    api = hall.at("198.51.100.1")
+async def test_requests_without_hashing_do_not_wait_for_the_queue(blocked: BlockedHasher) -> None:
+    """Source: Keycloak #28477: a flood of logins does not slow other operations."""
+    api = blocked.at("198.51.100.1")
     root = api.by(await api.admin())
-    flood = [hall.knock("192.0.2.1", f"name-{turn}") for turn in range(5)]
-    await hall.until(queued=4)
+    flood = [blocked.send_login("192.0.2.1", f"name-{turn}") for turn in range(5)]
+    await blocked.wait_until(queued=4)
     answers = [
         await api.get("/health/live"),
         await api.get("/health/ready"),
@@ -204,23 +204,23 @@ async def test_requests_without_hashing_do_not_wait_for_the_queue(hall: Hall) ->
         await root.delete("/v1/sessions/current"),
     ]
     assert [answer.status_code for answer in answers] == [200, 200, 200, 200, 201, 204]
-    assert (hall.stats.running, hall.stats.queued) == (1, 4)
-    assert not any(knock.done() for knock in flood)
-    hall.let_go.set()
-    assert [(await knock).status_code for knock in flood] == [401] * 5
+    assert (blocked.stats.running, blocked.stats.queued) == (1, 4)
+    assert not any(login.done() for login in flood)
+    blocked.unblock.set()
+    assert [(await login).status_code for login in flood] == [401] * 5
 
 
-async def test_login_without_free_permit_waits_and_other_requests_do_not(hall: Hall) -> None:
-    api = hall.at("198.51.100.1")
+async def test_login_without_free_permit_waits_and_other_requests_do_not(blocked: BlockedHasher) -> None:
+    api = blocked.at("198.51.100.1")
     root = api.by(await api.admin())
-    acquire = hall.running.service.hasher.acquire
+    acquire = blocked.running.service.hasher.acquire
     async with acquire("192.0.2.1"), acquire("192.0.2.1"), acquire("192.0.2.1"):  # one thread, three permits
-        knock = hall.knock("192.0.2.2", "ada")
+        login = blocked.send_login("192.0.2.2", "ada")
         assert (await root.get("/v1/users/me")).status_code == 200
-        assert (hall.stats.running, knock.done()) == (0, False)
-    await hall.until(running=1, queued=0)
-    hall.let_go.set()
-    assert (await knock).status_code == 401
+        assert (blocked.stats.running, login.done()) == (0, False)
+    await blocked.wait_until(running=1, queued=0)
+    blocked.unblock.set()
+    assert (await login).status_code == 401
 
 
 def _metric(text: str, name: str) -> float:

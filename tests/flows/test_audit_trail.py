@@ -1,4 +1,4 @@
-"""The audit trail and the log beside it: who did what to whom, in ids only, in the same transaction."""
+"""The audit trail and its log: who did what to whom, by ids only, in the same transaction."""
 
 from contextlib import suppress
 from typing import Any
@@ -18,8 +18,8 @@ from tests.support.databases import execute, fetch_values
 IP = "198.51.100.7"
 
 
-async def story(api: Api, at: At, service: Services) -> dict[str, str]:
-    """Do everything that is told of, once; give the ids of those who took part."""
+async def run_every_action(api: Api, at: At, service: Services) -> dict[str, str]:
+    """Do every audited action; return the ids of the users involved."""
     root = await api.admin()
     admin = at(IP).by(root)
     made = await admin.post("/v1/users", {"login_id": "canary-login", "name": "Canary", "password": PASSWORD})
@@ -46,7 +46,7 @@ async def story(api: Api, at: At, service: Services) -> dict[str, str]:
     return {"root": str(root.id), "ada": ada}
 
 
-TOLD = [
+EXPECTED = [
     ("user.created", "root", "ada"), ("login.failed", None, "ada"), ("login.succeeded", None, "ada"),
     ("login.succeeded", None, "ada"), ("password.rejected", "ada", "ada"), ("password.changed", "ada", "ada"),
     ("session.ended", "ada", "ada"), ("password.set", "root", "ada"), ("reset_token.created", "root", "ada"),
@@ -57,15 +57,15 @@ TOLD = [
 
 
 async def test_every_audited_action_is_stored_with_ids_only(api: Api, at: At, service: Services) -> None:
-    who = await story(api, at, service)
-    names = {id_: name for name, id_ in who.items()}
+    ids = await run_every_action(api, at, service)
+    names = {id_: name for name, id_ in ids.items()}
     admin = api.by((await api.log_in("root")).json()["token"])
     items: list[dict[str, Any]] = (await admin.get("/v1/events?limit=100")).json()["items"][1:][::-1]
-    told = [
+    actions = [
         (item["action"], names.get(item["actor_id"]), names.get(item["subject_id"], "key")) for item in items
     ]
-    assert told == TOLD
-    assert {action for action, _, _ in TOLD} == set(Action)
+    assert actions == EXPECTED
+    assert {action for action, _, _ in EXPECTED} == set(Action)
     assert {item["ip"] for item in items} == {IP}
     assert {item["actor_kind"] for item in items} == {"anonymous", "user"}
     assert len({item["request_id"] for item in items}) == len(items)
@@ -76,31 +76,31 @@ async def test_every_audited_action_is_stored_with_ids_only(api: Api, at: At, se
 
 async def test_every_audited_action_is_logged_after_its_commit(api: Api, at: At, service: Services) -> None:
     """Source: OWASP ASVS 5.0 16.2.1, 16.3.1, 16.3.2."""
-    with structlog.testing.capture_logs() as lines:
-        who = await story(api, at, service)
+    with structlog.testing.capture_logs() as records:
+        ids = await run_every_action(api, at, service)
         await at("203.0.113.1").log_in("nobody", PASSWORD)
         for _ in range(6):
             await at("203.0.113.1").log_in("canary-nobody", PASSWORD)
     events = {action.value for action in Action} | {"login.throttled"}
-    audit = [line for line in lines if line["event"] in events]
-    assert {line["event"] for line in audit} == events
-    assert all(line["network"] and line["request_id"] for line in audit)
-    by_event = {line["event"]: line for line in audit}
-    assert by_event["login.succeeded"]["subject_id"] == who["ada"]
+    audit = [record for record in records if record["event"] in events]
+    assert {record["event"] for record in audit} == events
+    assert all(record["network"] and record["request_id"] for record in audit)
+    by_event = {record["event"]: record for record in audit}
+    assert by_event["login.succeeded"]["subject_id"] == ids["ada"]
     assert by_event["session.ended"]["session_id"] in {
-        line["session_id"] for line in audit if line["event"] == "login.succeeded"
+        record["session_id"] for record in audit if record["event"] == "login.succeeded"
     }
-    assert "canary" not in str(lines).lower()
-    assert OTHER_PASSWORD not in str(lines)
+    assert "canary" not in str(records).lower()
+    assert OTHER_PASSWORD not in str(records)
 
 
 async def test_failure_to_insert_the_event_rolls_back_the_change(api: Api, service: Services) -> None:
-    """The event is in the same transaction, so nothing happens untold; nor is it logged."""
+    """The event is in the transaction of the change; neither is logged."""
     admin = api.by(await api.admin())
     ada = await api.account("ada")
-    await execute(service.engine, "ALTER TABLE events ADD CONSTRAINT untold CHECK (false) NOT VALID")
+    await execute(service.engine, "ALTER TABLE events ADD CONSTRAINT no_events CHECK (false) NOT VALID")
     try:
-        with structlog.testing.capture_logs() as lines:
+        with structlog.testing.capture_logs() as records:
             answers = [
                 await admin.post("/v1/users", {"login_id": "eve", "name": "E"}),
                 await admin.patch(f"/v1/users/{ada.id}", {"role": "admin"}),
@@ -108,24 +108,24 @@ async def test_failure_to_insert_the_event_rolls_back_the_change(api: Api, servi
                 await api.log_in("ada"),
             ]
     finally:
-        await execute(service.engine, "ALTER TABLE events DROP CONSTRAINT untold")
+        await execute(service.engine, "ALTER TABLE events DROP CONSTRAINT no_events")
     assert [answer.status_code for answer in answers] == [500] * 4
     assert await fetch_values(service.engine, "SELECT login_id, role FROM users ORDER BY 1") == [
         ("ada", "user"),
         ("root", "admin"),
     ]
     assert await fetch_values(service.engine, "SELECT count(*) FROM sessions") == [(2,)]
-    assert not {line["event"] for line in lines} & set(Action)
+    assert not {record["event"] for record in records} & set(Action)
 
 
 async def test_rollback_leaves_no_event_and_no_log_record(api: Api, service: Services) -> None:
     ada = await api.account("ada")
-    with structlog.testing.capture_logs() as lines, suppress(RuntimeError):
+    with structlog.testing.capture_logs() as records, suppress(RuntimeError):
         async with service.database.transaction() as tx:
             await grant_admin(tx, "ada", context=AuditContext(OPERATOR), policies=service.policies)
             raise RuntimeError
     assert await fetch_values(service.engine, "SELECT count(*) FROM events") == [(0,)]
-    assert not lines
+    assert not records
     async with service.database.transaction() as tx:
         await grant_admin(tx, "ADA", context=AuditContext(OPERATOR), policies=service.policies)
     kinds = await fetch_values(service.engine, "SELECT actor_kind, action, subject_id FROM events")

@@ -1,4 +1,4 @@
-"""Logging in: what a refusal tells, what it costs, and what becomes of the stored hash."""
+"""Login: uniform failures, hashes and devices."""
 
 import asyncio
 import hashlib
@@ -24,16 +24,16 @@ CHEAP = argon2.PasswordHasher(1, 8, 1, 32, 16)
 _OWN_HEADERS = {"date", "x-request-id"}
 
 
-def everything_but_the_request_id(answer: httpx.Response) -> tuple[int, dict[str, str], bytes]:
+def without_request_id(answer: httpx.Response) -> tuple[int, dict[str, str], bytes]:
     headers = {name: value for name, value in answer.headers.items() if name not in _OWN_HEADERS}
     return answer.status_code, headers, answer.content.replace(answer.headers["X-Request-Id"].encode(), b"")
 
 
-async def refused(api: Api, service: Services, login_id: str, password: str) -> tuple[object, int]:
-    """Log in in vain; give the answer and the number of hashes that it took."""
+async def fail_to_log_in(api: Api, service: Services, login_id: str, password: str) -> tuple[object, int]:
+    """Fail to log in; return the response and the number of hashes it took."""
     before = service.hasher.stats().done_total
     answer = await api.log_in(login_id, password)
-    return everything_but_the_request_id(answer), service.hasher.stats().done_total - before
+    return without_request_id(answer), service.hasher.stats().done_total - before
 
 
 async def test_failed_login_has_the_same_response_and_work_for_every_reason(
@@ -55,7 +55,7 @@ async def test_failed_login_has_the_same_response_and_work_for_every_reason(
         "an empty password": ("known", ""),
     }
     outcomes = {
-        why: await refused(at(f"192.0.2.{place}"), service, *attempt)
+        why: await fail_to_log_in(at(f"192.0.2.{place}"), service, *attempt)
         for place, (why, attempt) in enumerate(attempts.items())
     }
     answer, work = outcomes["wrong"]
@@ -70,12 +70,12 @@ async def test_failed_login_has_the_same_response_and_work_for_every_reason(
 async def test_login_without_usable_hash_verifies_with_current_parameters(
     api: Api, service: Services, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Whatever is missing, the work is a verification with our own parameters, not a token one."""
+    """Without a usable hash, a full verification is done with our own parameters."""
     verified: list[tuple[str | None, str | None]] = []
     computed: list[bytes] = []
     verify = HashingScheme.verify
 
-    def record(self: HashingScheme, password_hash: str | None, password: str | None) -> bool:
+    def record_verify(self: HashingScheme, password_hash: str | None, password: str | None) -> bool:
         verified.append((password_hash, password))
         return verify(self, password_hash, password)
 
@@ -83,7 +83,7 @@ async def test_login_without_usable_hash_verifies_with_current_parameters(
         computed.append(encoded.rsplit(b"$", 2)[0])
         return verify_secret(encoded, password, kind)
 
-    monkeypatch.setattr(HashingScheme, "verify", record)
+    monkeypatch.setattr(HashingScheme, "verify", record_verify)
     monkeypatch.setattr(imported_hashes, "verify_secret", record_parameters)
     await api.account("off", state=UserState.DISABLED)
     for login_id in ("nobody", "off", "*"):
@@ -134,7 +134,7 @@ def scrypt_as_phc(password: str) -> str:
     return "$scrypt$ln=4,r=8,p=1$" + "$".join(b64encode(part).decode().rstrip("=") for part in (salt, digest))
 
 
-FOREIGN = {
+IMPORTED_HASHES = {
     "argon2id": argon2.PasswordHasher(2, 16, 1).hash(PASSWORD),
     "argon2i": argon2.PasswordHasher(1, 16, 1, type=argon2.Type.I).hash(PASSWORD),
     "bcrypt": bcrypt.hashpw(PASSWORD.encode(), bcrypt.gensalt(4)).decode(),
@@ -143,13 +143,13 @@ FOREIGN = {
 }
 
 
-@pytest.mark.parametrize("kind", FOREIGN)
+@pytest.mark.parametrize("kind", IMPORTED_HASHES)
 async def test_login_with_imported_hash_rehashes_it(api: Api, service: Services, kind: str) -> None:
     admin = api.by(await api.admin())
-    imported = {"login_id": "ada", "name": "A", "password_hash": FOREIGN[kind]}
+    imported = {"login_id": "ada", "name": "A", "password_hash": IMPORTED_HASHES[kind]}
     assert (await admin.post("/v1/users", imported)).status_code == 201
     assert (await api.log_in("ada", OTHER_PASSWORD)).status_code == 401
-    assert await stored_hash(service) == FOREIGN[kind]
+    assert await stored_hash(service) == IMPORTED_HASHES[kind]
     assert (await api.log_in("ada")).status_code == 201
     ours = await stored_hash(service)
     assert ours.startswith("$argon2id$v=19$m=8,t=1,p=1$")
@@ -167,25 +167,25 @@ async def stored_hash(service: Services, login_id: str = "ada") -> str:
 
 async def test_login_succeeds_if_the_rehash_fails(api: Api, service: Services) -> None:
     await api.account("ada", password=None)
-    await execute(service.engine, "UPDATE users SET password_hash = :hash", hash=FOREIGN["bcrypt"])
+    await execute(service.engine, "UPDATE users SET password_hash = :hash", hash=IMPORTED_HASHES["bcrypt"])
     await execute(
         service.engine,
-        "ALTER TABLE users ADD CONSTRAINT renewal_breaks CHECK (password_hash NOT LIKE '$argon2id%')",
+        "ALTER TABLE users ADD CONSTRAINT rehash_fails CHECK (password_hash NOT LIKE '$argon2id%')",
     )
     try:
         with capture_logs() as records:
             answer = await api.log_in("ada")
     finally:
-        await execute(service.engine, "ALTER TABLE users DROP CONSTRAINT renewal_breaks")
+        await execute(service.engine, "ALTER TABLE users DROP CONSTRAINT rehash_fails")
     (failed,) = [record for record in records if record["event"] == "rehash_failed"]
-    assert (failed["log_level"], failed["constraint"]) == ("warning", "renewal_breaks")
+    assert (failed["log_level"], failed["constraint"]) == ("warning", "rehash_fails")
     assert answer.status_code == 201
     assert (await api.by(answer.json()["token"]).get("/v1/users/me")).status_code == 200
-    assert await stored_hash(service) == FOREIGN["bcrypt"]
+    assert await stored_hash(service) == IMPORTED_HASHES["bcrypt"]
 
 
 @pytest.mark.parametrize(
-    "dear",
+    "expensive",
     [
         "$argon2id$v=19$m=1048576,t=1,p=1$c2FsdHNhbHRzYWx0$c2FsdHNhbHRzYWx0c2FsdHNhbHRzYWx0c2FsdHM",
         "$argon2id$v=19$m=1024,t=11,p=1$c2FsdHNhbHRzYWx0$c2FsdHNhbHRzYWx0c2FsdHNhbHRzYWx0c2FsdHM",
@@ -195,14 +195,16 @@ async def test_login_succeeds_if_the_rehash_fails(api: Api, service: Services) -
     ],
 )
 async def test_login_with_too_expensive_hash_fails_like_a_wrong_password(
-    api: Api, service: Services, dear: str
+    api: Api, service: Services, expensive: str
 ) -> None:
     admin = api.by(await api.admin())
-    wanted = {"login_id": "bo", "name": "B", "password_hash": dear}
+    wanted = {"login_id": "bo", "name": "B", "password_hash": expensive}
     assert (await admin.post("/v1/users", wanted)).status_code == 422
     await api.account("ada", password=None)
-    await execute(service.engine, "UPDATE users SET password_hash = :hash WHERE login_id = 'ada'", hash=dear)
-    answer, work = await refused(api, service, "ada", PASSWORD)
+    await execute(
+        service.engine, "UPDATE users SET password_hash = :hash WHERE login_id = 'ada'", hash=expensive
+    )
+    answer, work = await fail_to_log_in(api, service, "ada", PASSWORD)
     assert isinstance(answer, tuple)
     assert (answer[0], work) == (401, 1)
 
@@ -229,10 +231,10 @@ async def test_login_from_known_device_keeps_its_token(api: Api, service: Servic
 async def test_login_with_device_token_of_another_user_creates_a_device(api: Api) -> None:
     await api.account("ada")
     await api.account("bo")
-    adas = (await api.log_in("ada")).json()["device_token"]
-    answer = await api.log_in("bo", device_token=adas)
+    device_of_ada = (await api.log_in("ada")).json()["device_token"]
+    answer = await api.log_in("bo", device_token=device_of_ada)
     assert answer.status_code == 201
-    assert answer.json()["device_token"] != adas
+    assert answer.json()["device_token"] != device_of_ada
 
 
 async def test_login_beyond_twenty_devices_deletes_the_oldest(api: Api, service: Services) -> None:
@@ -260,13 +262,13 @@ async def test_login_tokens_are_not_stored(api: Api, service: Services) -> None:
 
 async def test_concurrent_logins_with_imported_hash_all_succeed(api: Api, service: Services) -> None:
     await api.account("ada", password=None)
-    await execute(service.engine, "UPDATE users SET password_hash = :hash", hash=FOREIGN["bcrypt"])
+    await execute(service.engine, "UPDATE users SET password_hash = :hash", hash=IMPORTED_HASHES["bcrypt"])
     answers = await asyncio.gather(*(api.log_in("ada") for _ in range(5)))
     assert [answer.status_code for answer in answers] == [201] * 5
 
 
 async def test_login_with_old_password_succeeds(api: Api, service: Services) -> None:
-    """No password grows old. Source: NIST SP 800-63B-4 3.1.1.2."""
+    """Passwords do not expire. Source: NIST SP 800-63B-4 3.1.1.2."""
     await api.account("ada", role=UserRole.USER)
     await execute(
         service.engine, "UPDATE users SET created_at = now() - interval '400 days', updated_at = created_at"

@@ -112,8 +112,8 @@ async def test_change_password_with_wrong_current_password_changes_nothing(api: 
     assert (await api.log_in("ada")).status_code == 201
 
 
-async def set_by_another(api: Api) -> str:
-    """Let an administrator set ada's password; give the token of her next log-in."""
+async def log_in_with_forced_change(api: Api) -> str:
+    """Set ada's password as an administrator; return the token of her next login."""
     admin, ada = api.by(await api.admin()), await api.account("ada")
     answer = await admin.put(f"/v1/users/{ada.id}/password", {"new_password": OTHER_PASSWORD})
     assert answer.status_code == 204
@@ -123,7 +123,7 @@ async def set_by_another(api: Api) -> str:
 
 async def test_session_with_forced_change_can_only_change_password_or_log_out(api: Api) -> None:
     """Source: OWASP ASVS 5.0 6.4.1, 6.4.6."""
-    token = await set_by_another(api)
+    token = await log_in_with_forced_change(api)
     session = api.by(token)
     attempts = [
         await session.get("/v1/users/me"),
@@ -144,7 +144,7 @@ async def test_session_with_forced_change_can_only_change_password_or_log_out(ap
 
 
 async def test_change_password_to_the_one_set_by_an_admin_gets_422(api: Api) -> None:
-    token = await set_by_another(api)
+    token = await log_in_with_forced_change(api)
     assert codes(await change(api, token, OTHER_PASSWORD, OTHER_PASSWORD)) == ["password_blocked"]
     assert await status(api, token) == 403
     assert (await api.by(token).delete("/v1/sessions/current")).status_code == 204

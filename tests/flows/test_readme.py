@@ -1,4 +1,4 @@
-"""The README's quick start, word for word, against a service as it starts on a bare machine."""
+"""The README's quick start, verbatim, against a service with default settings."""
 
 import json
 import re
@@ -13,7 +13,7 @@ _OUTPUT = re.compile(r"It prints:\n\n```\n(.*?)```", re.DOTALL)
 
 
 def shape(line: str) -> object:
-    """Give a line of output with everything that differs from run to run taken out."""
+    """Return a line of output without what differs between runs."""
     if not line.startswith("{"):
         return line
     text = re.sub(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", "ID", line)

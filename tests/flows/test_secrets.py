@@ -1,8 +1,8 @@
-"""Everything that is written down, searched for every secret there was.
+"""Everything that the service writes, searched for every secret.
 
-The service runs as its own process at the most talkative level, goes through all operations with secrets that
-can be recognised, fails in several ways, and then its log, PostgreSQL's log, the metrics, the refusals, the
-process title and a dump of the database are read. Source: OWASP ASVS 5.0 16.2.5, 14.2.1; CVE-2020-7694.
+The service runs as a process with debug logging, serves all operations with recognisable secrets and fails in
+several ways. Then its log, PostgreSQL's log, the metrics, the error responses, the process title and a dump
+of the database are searched. Source: OWASP ASVS 5.0 16.2.5, 14.2.1; CVE-2020-7694.
 """
 
 import hashlib
@@ -34,15 +34,15 @@ FORGED = "forged\r\n\x1b[2J\u202eline"
 
 @dataclass
 class Evidence:
-    """What a run left behind."""
+    """The secrets of a run, and the texts it produced by source."""
 
     secrets: set[str] = field(default_factory=lambda: {ROOTS, FIRST, SECOND, THIRD})
-    refusals: list[str] = field(default_factory=list)
-    places: dict[str, str] = field(default_factory=dict)
+    errors: list[str] = field(default_factory=list)
+    sources: dict[str, str] = field(default_factory=dict)
 
 
-class Speaker:
-    """Sends requests to the process, and keeps what it refused and what it gave away once."""
+class RecordingClient:
+    """Sends requests, and collects error responses and issued tokens."""
 
     def __init__(self, service: ServiceProcess, evidence: Evidence) -> None:
         self._service, self._evidence = service, evidence
@@ -54,65 +54,65 @@ class Speaker:
         url, sent = f"{self._service.url}{path}", {**bearer, **headers}
         answer = httpx.request(method, url, json=json, headers=sent, timeout=20)
         if answer.status_code >= 400:
-            self._evidence.refusals.append(f"{answer.headers} {answer.text}")
+            self._evidence.errors.append(f"{answer.headers} {answer.text}")
         if answer.status_code == 201:
             self._evidence.secrets |= set(re.findall(r"rc[skrd]_[\w-]{43}", answer.text))
         return answer
 
 
-async def everything(speak: Speaker, database: asyncpg.Connection) -> None:
-    """Go through all operations, well and badly."""
-    root = speak("POST", "/v1/sessions", json={"login_id": "root", "password": ROOTS}).json()["token"]
-    wanted = {"login_id": LOGIN_ID, "name": "Canary", "password_hash": IMPORTED}
-    made = speak("POST", "/v1/users", root, wanted, **{"Idempotency-Key": "one"})
+async def call_every_operation(call: RecordingClient, database: asyncpg.Connection) -> None:
+    """Call all operations, with success and failure."""
+    root = call("POST", "/v1/sessions", json={"login_id": "root", "password": ROOTS}).json()["token"]
+    new_user = {"login_id": LOGIN_ID, "name": "Canary", "password_hash": IMPORTED}
+    made = call("POST", "/v1/users", root, new_user, **{"Idempotency-Key": "one"})
     assert made.status_code == 201, made.text
     path = f"/v1/users/{made.json()['id']}"
-    speak("POST", "/v1/users", root, wanted, **{"Idempotency-Key": "one"})
-    speak("POST", "/v1/users", root, {**wanted, "password_hash": f"{IMPORTED}x"})
-    speak("POST", "/v1/users", root, {**wanted, "password": SECOND})
-    speak("POST", "/v1/sessions", json={"login_id": SECOND, "password": LOGIN_ID})
-    speak("POST", "/v1/sessions", json={"login_id": LOGIN_ID, "password": THIRD})
-    mine = speak("POST", "/v1/sessions", json={"login_id": LOGIN_ID, "password": FIRST}).json()
+    call("POST", "/v1/users", root, new_user, **{"Idempotency-Key": "one"})
+    call("POST", "/v1/users", root, {**new_user, "password_hash": f"{IMPORTED}x"})
+    call("POST", "/v1/users", root, {**new_user, "password": SECOND})
+    call("POST", "/v1/sessions", json={"login_id": SECOND, "password": LOGIN_ID})
+    call("POST", "/v1/sessions", json={"login_id": LOGIN_ID, "password": THIRD})
+    mine = call("POST", "/v1/sessions", json={"login_id": LOGIN_ID, "password": FIRST}).json()
     token = mine["token"]
-    speak("PUT", "/v1/users/me/password", token, {"current_password": THIRD, "new_password": SECOND})
+    call("PUT", "/v1/users/me/password", token, {"current_password": THIRD, "new_password": SECOND})
     changed = {"current_password": FIRST, "new_password": SECOND}
-    assert speak("PUT", "/v1/users/me/password", token, changed).status_code == 204
-    reset = speak("POST", f"{path}/reset-tokens", root).json()["token"]
-    speak("POST", "/v1/reset-tokens/redeem", json={"token": f"{reset}x", "new_password": THIRD})
-    speak("POST", "/v1/reset-tokens/redeem", json={"token": reset, "new_password": "canary"})
+    assert call("PUT", "/v1/users/me/password", token, changed).status_code == 204
+    reset = call("POST", f"{path}/reset-tokens", root).json()["token"]
+    call("POST", "/v1/reset-tokens/redeem", json={"token": f"{reset}x", "new_password": THIRD})
+    call("POST", "/v1/reset-tokens/redeem", json={"token": reset, "new_password": "canary"})
     redeemed = {"token": reset, "new_password": THIRD}
-    assert speak("POST", "/v1/reset-tokens/redeem", json=redeemed).status_code == 204
-    speak("GET", "/v1/users/me", token)
+    assert call("POST", "/v1/reset-tokens/redeem", json=redeemed).status_code == 204
+    call("GET", "/v1/users/me", token)
     scopes = {"name": "gateway", "scopes": ["sessions:introspect", "users:read"]}
-    key = speak("POST", "/v1/keys", root, scopes, **{"Idempotency-Key": "two"}).json()["key"]
-    assert speak("POST", "/v1/keys", root, scopes, **{"Idempotency-Key": "two"}).json()["key"] is None
-    speak("POST", "/v1/introspect", key, {"token": root})
-    speak("GET", f"/v1/users?q={quote(FIRST)}&access_token={root}", key)
-    speak("GET", f"/v1/users/{root}", root)
-    speak("GET", f"/{quote(FORGED)}", root, **{"User-Agent": "forged \x1b[2J line"})
-    speak("POST", "/v1/sessions", json={"login_id": FORGED, "password": FORGED + FIRST})
-    await fail(speak, database, root, path)
+    key = call("POST", "/v1/keys", root, scopes, **{"Idempotency-Key": "two"}).json()["key"]
+    assert call("POST", "/v1/keys", root, scopes, **{"Idempotency-Key": "two"}).json()["key"] is None
+    call("POST", "/v1/introspect", key, {"token": root})
+    call("GET", f"/v1/users?q={quote(FIRST)}&access_token={root}", key)
+    call("GET", f"/v1/users/{root}", root)
+    call("GET", f"/{quote(FORGED)}", root, **{"User-Agent": "forged \x1b[2J line"})
+    call("POST", "/v1/sessions", json={"login_id": FORGED, "password": FORGED + FIRST})
+    await fail(call, database, root, path)
 
 
-async def fail(speak: Speaker, database: asyncpg.Connection, root: str, path: str) -> None:
-    """Break the database under the service in three ways."""
+async def fail(call: RecordingClient, database: asyncpg.Connection, root: str, path: str) -> None:
+    """Break the database in three ways."""
     body = {"new_password": SECOND}
     await database.execute("ALTER TABLE users ADD CONSTRAINT broken CHECK (false) NOT VALID")
-    assert speak("PUT", f"{path}/password", root, body).status_code == 500
+    assert call("PUT", f"{path}/password", root, body).status_code == 500
     await database.execute("ALTER TABLE users DROP CONSTRAINT broken")
     await database.execute("ALTER TABLE events RENAME TO gone")
-    assert speak("PUT", f"{path}/password", root, body).status_code >= 500
+    assert call("PUT", f"{path}/password", root, body).status_code >= 500
     await database.execute("ALTER TABLE gone RENAME TO events")
     await database.execute("ALTER TABLE sessions ALTER COLUMN user_agent TYPE varchar(1) USING ''")
     login = {"login_id": LOGIN_ID, "password": THIRD}
-    assert speak("POST", "/v1/sessions", json=login).status_code >= 500
+    assert call("POST", "/v1/sessions", json=login).status_code >= 500
     await database.execute("ALTER TABLE sessions ALTER COLUMN user_agent TYPE text")
     await database.execute(
         "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
         " WHERE datname = current_database() AND pid <> pg_backend_pid()"
     )
-    speak("PUT", f"{path}/password", root, body)
-    assert speak("POST", "/v1/sessions", json={"login_id": LOGIN_ID, "password": SECOND}).status_code == 201
+    call("PUT", f"{path}/password", root, body)
+    assert call("POST", "/v1/sessions", json={"login_id": LOGIN_ID, "password": SECOND}).status_code == 201
 
 
 def dump(dsn: str) -> str:
@@ -126,7 +126,7 @@ def title_of(pid: int) -> str:
 
 
 def spellings(secret: str) -> Iterator[str]:
-    """How a secret might be written down: as it is, without its prefix, or encoded in a common way."""
+    """Yield the secret as it is, without its prefix, and in common encodings."""
     core = secret[4:] if re.match("rc[skrd]_", secret) else secret
     for text in {secret, core}:
         yield text
@@ -153,43 +153,43 @@ async def evidence(database: str, tmp_path: Path) -> Evidence:
     with service_process(
         tmp_path, DATABASE_URL=database, ROLLCALL_LOG__LEVEL="debug", ROLLCALL_LOG__FORMAT="json"
     ) as service:
-        await everything(Speaker(service, found), connection)
-        found.places["the title of the process"] = title_of(service.process.pid)
-        found.places["the metrics"] = service.get("/metrics").text
+        await call_every_operation(RecordingClient(service, found), connection)
+        found.sources["the title of the process"] = title_of(service.process.pid)
+        found.sources["the metrics"] = service.get("/metrics").text
         service.stop()
-        found.places["the log"] = service.output()
+        found.sources["the log"] = service.output()
     await connection.close()
-    found.places["the database"] = dump(database)
-    found.places["the refusals"] = "\n".join(found.refusals)
-    found.places["PostgreSQL's log"] = server_log()[log_start:].decode(errors="replace")
+    found.sources["the database"] = dump(database)
+    found.sources["the errors"] = "\n".join(found.errors)
+    found.sources["PostgreSQL's log"] = server_log()[log_start:].decode(errors="replace")
     return found
 
 
 async def test_full_run_leaves_no_secret_in_logs_database_or_responses(evidence: Evidence) -> None:
     kinds = {secret[:4] for secret in evidence.secrets}
     assert {"rcs_", "rck_", "rcr_", "rcd_"} <= kinds
-    for place, text in evidence.places.items():
-        assert text, place
+    for source, text in evidence.sources.items():
+        assert text, source
         for secret in evidence.secrets:
             for spelling in spellings(secret):
-                assert spelling not in text, f"{place} has {spelling[:8]}…"
+                assert spelling not in text, f"{source} has {spelling[:8]}…"
 
     digests = {
         hashlib.sha256(secret.encode()).hexdigest() for secret in evidence.secrets if secret[:2] == "rc"
     }
-    dumped = evidence.places.pop("the database")
+    dumped = evidence.sources.pop("the database")
     assert "$argon2id$" in dumped
     assert any(digest in dumped for digest in digests)
-    for place, text in evidence.places.items():
-        assert not re.search(r"\$argon2|\$2b\$|pbkdf2|scrypt\$", text), place
-        assert not any(digest in text for digest in digests), place
-    for place in ("the log", "PostgreSQL's log", "the metrics"):
-        assert "canary" not in evidence.places[place].lower(), place
-    check_lines(evidence.places["the log"])
+    for source, text in evidence.sources.items():
+        assert not re.search(r"\$argon2|\$2b\$|pbkdf2|scrypt\$", text), source
+        assert not any(digest in text for digest in digests), source
+    for source in ("the log", "PostgreSQL's log", "the metrics"):
+        assert "canary" not in evidence.sources[source].lower(), source
+    check_lines(evidence.sources["the log"])
 
 
 def check_lines(log: str) -> None:
-    """Each line is one JSON object, whatever was sent; nothing colours a terminal."""
+    """Check that each line is one JSON object without control characters."""
     lines = [json.loads(line) for line in log.splitlines()]
     assert {"request", "request_failed", "login.failed", "password.changed"} <= {
         line["event"] for line in lines

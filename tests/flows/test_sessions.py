@@ -1,4 +1,4 @@
-"""How long a session lives, and how soon its end shows. Rows are aged, as the database's clock decides."""
+"""Session expiry and revocation. Rows are aged, because the database's clock decides."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -25,8 +25,8 @@ from tests.support.settings import settings_for_tests
 _AGE = " - CAST(CAST(:span AS text) AS interval)"
 
 
-async def lie_unused(service: Services, session_id: UUID, span: str) -> None:
-    """Let a session lie unused for a while."""
+async def age_last_use(service: Services, session_id: UUID, span: str) -> None:
+    """Make the last use of a session older."""
     await execute(
         service.engine,
         f"UPDATE sessions SET last_used_at = last_used_at {_AGE}, idle_expires_at = idle_expires_at {_AGE}"
@@ -36,8 +36,8 @@ async def lie_unused(service: Services, session_id: UUID, span: str) -> None:
     )
 
 
-async def grow_old(service: Services, session_id: UUID, span: str) -> None:
-    """Let a session that is in use grow old."""
+async def age_session(service: Services, session_id: UUID, span: str) -> None:
+    """Make a session older, but not its last use."""
     await execute(
         service.engine,
         f"UPDATE sessions SET created_at = created_at {_AGE}, expires_at = expires_at {_AGE} WHERE id = :id",
@@ -58,8 +58,8 @@ async def test_session_unused_beyond_idle_ttl_is_rejected(
     api: Api, service: Services, role: UserRole, within: str, beyond: str
 ) -> None:
     fresh, stale = await api.account("fresh", role=role), await api.account("stale", role=role)
-    await lie_unused(service, fresh.session_id, within)
-    await lie_unused(service, stale.session_id, beyond)
+    await age_last_use(service, fresh.session_id, within)
+    await age_last_use(service, stale.session_id, beyond)
     assert (await status(api, fresh), await status(api, stale)) == (200, 401)
 
 
@@ -71,15 +71,15 @@ async def test_session_in_use_beyond_absolute_ttl_is_rejected(
     api: Api, service: Services, role: UserRole, within: str, beyond: str
 ) -> None:
     young, old = await api.account("young", role=role), await api.account("old", role=role)
-    await grow_old(service, young.session_id, within)
-    await grow_old(service, old.session_id, beyond)
+    await age_session(service, young.session_id, within)
+    await age_session(service, old.session_id, beyond)
     assert (await status(api, young), await status(api, old)) == (200, 401)
 
 
 async def test_use_of_session_extends_idle_expiry_only(api: Api, service: Services) -> None:
     ada = await api.account("ada")
-    await lie_unused(service, ada.session_id, "6 days")
-    await grow_old(service, ada.session_id, "29 days")
+    await age_last_use(service, ada.session_id, "6 days")
+    await age_session(service, ada.session_id, "29 days")
     assert await status(api, ada) == 200
     await service.last_used.flush(service.database)
     ((idle_days, days),) = await fetch_values(
@@ -95,7 +95,7 @@ async def test_touch_moves_idle_expiry_by_a_hundredth_of_the_ttl_or_not_at_all(
     api: Api, service: Services, span: str, moves: bool
 ) -> None:
     ada = await api.account("ada")
-    await lie_unused(service, ada.session_id, span)
+    await age_last_use(service, ada.session_id, span)
     ((ends_at,),) = await fetch_values(service.engine, "SELECT idle_expires_at FROM sessions")
     assert await status(api, ada) == 200
     await service.last_used.flush(service.database)
@@ -116,9 +116,9 @@ async def test_touch_after_idle_ttl_was_shortened_applies_the_new_one(api: Api, 
 
 
 async def test_touch_is_a_hot_update(api: Api, service: Services) -> None:
-    """What is written each minute for each session in use has to be a HOT update."""
+    """Every session in use is touched each minute, so the update must not change an index."""
     ada = await api.account("ada")
-    await lie_unused(service, ada.session_id, "2 minutes")
+    await age_last_use(service, ada.session_id, "2 minutes")
     week, asked = timedelta(days=7), "SELECT pg_stat_get_xact_tuples_hot_updated('sessions'::regclass)"
     async with service.engine.connect() as connection:
         driver = (await connection.get_raw_connection()).driver_connection
@@ -136,7 +136,7 @@ async def test_touch_is_a_hot_update(api: Api, service: Services) -> None:
 async def test_touch_of_ended_session_does_not_revive_it(api: Api, service: Services) -> None:
     """Source: Keycloak CVE-2026-9802; better-auth #8708: what was revoked came back."""
     ada = await api.account("ada")
-    await lie_unused(service, ada.session_id, "2 hours")
+    await age_last_use(service, ada.session_id, "2 hours")
     assert await status(api, ada) == 200
     assert (await api.by(ada).delete("/v1/sessions/current")).status_code == 204
     await service.last_used.flush(service.database)
@@ -146,16 +146,16 @@ async def test_touch_of_ended_session_does_not_revive_it(api: Api, service: Serv
 
 async def test_touch_of_expired_session_does_not_revive_it(api: Api, service: Services) -> None:
     ada = await api.account("ada")
-    await lie_unused(service, ada.session_id, "2 hours")
+    await age_last_use(service, ada.session_id, "2 hours")
     assert await status(api, ada) == 200
-    await lie_unused(service, ada.session_id, "7 days")
+    await age_last_use(service, ada.session_id, "7 days")
     await service.last_used.flush(service.database)
     assert await status(api, ada) == 401
 
 
 async def test_delete_own_user_needs_a_login_within_ten_minutes(api: Api, service: Services) -> None:
     ada = await api.account("ada")
-    await grow_old(service, ada.session_id, "10 minutes")
+    await age_session(service, ada.session_id, "10 minutes")
     refused = await api.by(ada).delete("/v1/users/me")
     assert (refused.status_code, refused.json()["code"]) == (403, "reauthentication_required")
     again = (await api.log_in("ada")).json()["token"]
@@ -166,7 +166,7 @@ async def test_delete_own_user_needs_a_login_within_ten_minutes(api: Api, servic
 async def test_grant_admin_shortens_existing_sessions(api: Api, service: Services) -> None:
     admin, ada = api.by(await api.admin()), await api.account("ada")
     fresh = (await api.log_in("ada")).json()["token"]
-    await grow_old(service, ada.session_id, "12 hours")
+    await age_session(service, ada.session_id, "12 hours")
     assert (await admin.patch(f"/v1/users/{ada.id}", {"role": "admin"})).status_code == 200
     assert (await status(api, ada), await status(api, fresh)) == (401, 200)
     ((longest,),) = await fetch_values(
@@ -177,7 +177,7 @@ async def test_grant_admin_shortens_existing_sessions(api: Api, service: Service
 
 async def test_login_beyond_fifty_sessions_ends_the_longest_unused(api: Api, service: Services) -> None:
     ada = await api.account("ada")
-    await lie_unused(service, ada.session_id, "1 hour")
+    await age_last_use(service, ada.session_id, "1 hour")
     await execute(
         service.engine,
         "INSERT INTO sessions (id, user_id, token_digest, expires_at, idle_expires_at)"
@@ -236,7 +236,7 @@ async def replica(
 
 
 async def revoke(api: Api, ada: Account, way: str) -> int:
-    """Take a session's right away in one of the ways there are."""
+    """Revoke a session in one of several ways."""
     admin, path = api.by(await api.admin()), f"/v1/users/{ada.id}"
     ways = {
         "log out": lambda: api.by(ada).delete("/v1/sessions/current"),
@@ -306,7 +306,7 @@ async def test_purge_expired_deletes_what_has_expired_and_nothing_else(database:
         kept = await api.account("kept")
         for turn in range(5):
             ended = await api.account(f"ended-{turn}")
-            await lie_unused(service, ended.session_id, "8 days")
+            await age_last_use(service, ended.session_id, "8 days")
         await execute(
             service.engine,
             "INSERT INTO reset_tokens (user_id, token_digest, expires_at) VALUES (:id, 'x', now())",
@@ -340,11 +340,11 @@ async def test_purge_expired_deletes_what_has_expired_and_nothing_else(database:
 async def test_running_service_purges_periodically(database: str, monkeypatch: pytest.MonkeyPatch) -> None:
     purged = asyncio.Event()
 
-    async def note(*_: object) -> int:
+    async def record_purge(*_: object) -> int:
         purged.set()
         return 0
 
-    monkeypatch.setattr("service.app.purge_expired", note)
+    monkeypatch.setattr("service.app.purge_expired", record_purge)
     monkeypatch.setattr("service.jobs.periodic.random.uniform", lambda *_: 0)
     async with serving(settings_for_tests(), database):
         async with asyncio.timeout(30):

@@ -50,14 +50,14 @@ MUTATIONS = (
         _THROTTLE,
         "    if is_within or not bucket.network_limited:\n",
         "    if is_within is not None:\n",
-        f"{_FLOWS}/test_throttle.py::test_concurrent_logins_to_many_users_stop_at_the_network_limit",
+        f"{_FLOWS}/test_network_throttle.py::test_concurrent_logins_to_many_users_stop_at_the_network_limit",
     ),
     Mutation(
         "A right guess beyond the limit of a network tells nothing either",
         _LOGIN,
         "network=context.network if bucket.network_limited else None",
         "network=None",
-        f"{_FLOWS}/test_throttle.py::test_login_at_network_limit_does_not_reveal_a_right_password",
+        f"{_FLOWS}/test_network_throttle.py::test_login_at_network_limit_does_not_reveal_a_right_password",
     ),
     Mutation(
         "Strangers do not lock out the owner's device",
@@ -71,7 +71,7 @@ MUTATIONS = (
         _THROTTLE,
         'return Bucket(_digest("device", str(device_id)), user_id)',
         'return Bucket(_digest("device", str(device_id)), user_id, network_limited=True)',
-        f"{_FLOWS}/test_throttle.py::test_failures_from_the_same_network_do_not_lock_out_a_known_device",
+        f"{_FLOWS}/test_network_throttle.py::test_failures_from_the_same_network_do_not_lock_out_a_known_device",
     ),
     Mutation(
         "A success clears its own bucket only",
@@ -108,14 +108,14 @@ MUTATIONS = (
         "service/api/http/client_address.py",
         "if not trusted or (host and not _is_within(host, trusted)):",
         "if False:",
-        f"{_FLOWS}/test_throttle.py::test_forwarded_address_from_untrusted_peer_is_ignored",
+        f"{_FLOWS}/test_network_throttle.py::test_forwarded_address_from_untrusted_peer_is_ignored",
     ),
     Mutation(
         "An IPv6 client counts by its /64",
         "service/api/http/client_address.py",
         "32 if parsed.version == 4 else 64",
         "32 if parsed.version == 4 else 128",
-        f"{_FLOWS}/test_throttle.py::test_login_after_twenty_network_failures_in_a_minute_has_to_wait",
+        f"{_FLOWS}/test_network_throttle.py::test_login_after_twenty_network_failures_in_a_minute_has_to_wait",
     ),
     Mutation(
         "Imported hashes are bounded in cost",

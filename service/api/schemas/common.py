@@ -2,6 +2,7 @@
 
 from datetime import UTC, datetime
 from typing import Annotated
+from uuid import UUID
 
 import msgspec
 from msgspec import Meta
@@ -13,11 +14,10 @@ _WITHOUT_OFFSET = len("2026-11-23T09:30:00.000000")
 ID_PATTERN = "^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$"
 
 Id = Annotated[
-    str,
+    UUID,
     Meta(
         description="UUIDv7, lower-case with hyphens.",
         examples=["0198c5a4-7d1e-7c3b-9f60-2b1f3a5c7d9e"],
-        extra_json_schema={"format": "uuid"},
     ),
 ]
 Timestamp = Annotated[

@@ -23,12 +23,12 @@ class EventView(Output, frozen=True):
     def of(cls, event: Event) -> Self:
         """Return the view of an event."""
         return cls(
-            str(event.id),
+            event.id,
             timestamp(event.at),
-            str(event.actor_id) if event.actor_id else None,
+            event.actor_id,
             event.actor_kind,
             event.action,
-            str(event.subject_id) if event.subject_id else None,
+            event.subject_id,
             event.ip,
             event.request_id,
         )

@@ -39,7 +39,7 @@ class ApiKeyView(Output, frozen=True):
     def of(cls, key: ApiKey) -> Self:
         """Return the view of an API key."""
         return cls(
-            str(key.id),
+            key.id,
             key.name,
             list(key.scopes),
             timestamp(key.created_at),

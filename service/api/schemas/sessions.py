@@ -33,8 +33,8 @@ class SessionView(Output, frozen=True):
     def of(cls, session: Session, current_id: UUID | None) -> Self:
         """Return the view of a session; `current_id` is the id of the caller's."""
         return cls(
-            str(session.id),
-            str(session.user_id),
+            session.id,
+            session.user_id,
             timestamp(session.created_at),
             timestamp(session.last_used_at),
             timestamp(session.expires_at),

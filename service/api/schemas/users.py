@@ -135,7 +135,7 @@ class UserView(Output, frozen=True):
     def of(cls, user: User) -> Self:
         """Return the view of a user."""
         return cls(
-            str(user.id),
+            user.id,
             user.login_id,
             user.name,
             user.role,
