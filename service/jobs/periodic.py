@@ -46,7 +46,9 @@ async def run_periodically(
 
 
 async def _repeat(task: PeriodicTask, jitter: Callable[[], float]) -> None:
-    while True:
+    current = asyncio.current_task()
+    # A COMMIT that is cancelled raises OutcomeUnknown instead of CancelledError.
+    while current is None or not current.cancelling():
         await asyncio.sleep(task.interval.total_seconds() * jitter())
         await run_and_log(task.name, task.work)
 

@@ -14,6 +14,7 @@ from service.db.core.transaction import Transaction
 from service.db.repositories.sessions import SessionRepository
 from service.domain.keys import Scope
 from service.domain.users import UserRole
+from service.jobs.schedule import background_work
 from service.services import Services
 from service.usecases.cleanup import purge_expired
 from settings import Settings
@@ -337,15 +338,9 @@ async def test_purge_expired_deletes_what_has_expired_and_nothing_else(database:
         assert await purge_expired(service.background_database, service.policies.retention) == 0
 
 
-async def test_running_service_purges_periodically(database: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    purged = asyncio.Event()
-
-    async def record_purge(*_: object) -> int:
-        purged.set()
-        return 0
-
-    monkeypatch.setattr("service.app.purge_expired", record_purge)
-    monkeypatch.setattr("service.jobs.periodic.random.uniform", lambda *_: 0)
-    async with serving(settings_for_tests(), database):
-        async with asyncio.timeout(30):
-            await purged.wait()
+async def test_background_work_purges_expired_sessions_periodically(api: Api, service: Services) -> None:
+    await api.account("ada")
+    await execute(service.engine, "UPDATE sessions SET expires_at = now() - interval '1 day'")
+    async with background_work(service, lambda: None, jitter=lambda: 1e-4), asyncio.timeout(30):
+        while await fetch_values(service.engine, "SELECT id FROM sessions"):  # noqa: ASYNC110 - polls the database
+            await asyncio.sleep(0.01)
