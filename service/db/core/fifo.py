@@ -29,14 +29,18 @@ class FifoPool(Generic[ItemT]):
         """The number of requests that wait for an item."""
         return sum(not waiter.done() for _, waiter in self._waiting)
 
+    def acquire_nowait(self) -> ItemT | None:
+        """Return an item if one is free, which is never the case while a request waits."""
+        return self._free.pop() if self._free else None
+
     async def acquire(self, wait_timeout: float) -> ItemT:
         """Return an item. A request must not time out before those that wait already; seconds.
 
         Raises:
             TimeoutError: no item was returned in time.
         """
-        if self._free:  # only while no request waits
-            return self._free.pop()
+        if (item := self.acquire_nowait()) is not None:
+            return item
         loop = asyncio.get_running_loop()
         waiter: asyncio.Future[ItemT] = loop.create_future()
         expires_at = loop.time() + wait_timeout

@@ -1,13 +1,14 @@
 """Connections of the engine on which nothing can be written."""
 
 import asyncio
+import math
 import time
 from typing import Any, ClassVar, Final
 
 import asyncpg
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
-from service.db.core.driver import EXECUTE, Driver, Method, ResultT, driver_of
+from service.db.core.driver import EXECUTE, Method, ResultT, driver_of
 from service.db.core.error_classes import is_disconnect
 
 _OPEN_ATTEMPTS: Final = 3
@@ -23,7 +24,7 @@ class KeptConnection:
         self._recycle = recycle
         self._connection: AsyncConnection | None = None
         self._driver: Any = None
-        self._opened_at = 0.0
+        self._opened_at = -math.inf
 
     @property
     def is_usable(self) -> bool:
@@ -48,11 +49,17 @@ class KeptConnection:
                 return
 
     async def run(self, method: Method[ResultT], sql: str, arguments: list[Any]) -> ResultT:
-        """Run a statement on the open connection."""
-        return await _run(self._driver, method, sql, arguments)
-
-    async def finish(self) -> None:
-        """End a read."""
+        """Run a statement; terminate the connection unless it is known to be idle and healthy afterwards."""
+        driver = self._driver
+        try:
+            return await method(driver, sql, *arguments)
+        except asyncpg.PostgresError as error:
+            if is_disconnect(error):
+                driver.terminate()
+            raise
+        except BaseException:
+            driver.terminate()
+            raise
 
     async def discard(self) -> None:
         """Close the connection: the engine's pool must not get it back."""
@@ -62,10 +69,11 @@ class KeptConnection:
             await asyncio.shield(asyncio.ensure_future(_invalidate(connection)))
 
     async def _connect(self) -> None:
+        self._opened_at = -math.inf  # not usable before it is read-only
         self._connection = await self._engine.connect()
-        driver = driver_of(self._connection)
-        await _run(driver, EXECUTE, self._begin, [])
-        self._driver, self._opened_at = driver, time.monotonic()
+        self._driver = driver_of(self._connection)
+        await self.run(EXECUTE, self._begin, [])
+        self._opened_at = time.monotonic()
 
 
 class BorrowedConnection(KeptConnection):
@@ -75,12 +83,12 @@ class BorrowedConnection(KeptConnection):
 
     async def finish(self) -> None:
         """End the transaction and return the connection to the engine's pool, or discard a broken one."""
-        connection, driver = self._connection, self._driver
-        if connection is None or driver is None or driver.is_closed():
+        connection = self._connection
+        if connection is None or not self.is_usable:
             await self.discard()
             return
         try:
-            await _run(driver, EXECUTE, "COMMIT", [])
+            await self.run(EXECUTE, "COMMIT", [])
         except Exception:  # noqa: BLE001 - the read is over, and a broken connection is not reused
             await self.discard()
         except BaseException:
@@ -88,19 +96,6 @@ class BorrowedConnection(KeptConnection):
             raise
         else:
             await connection.close()
-
-
-async def _run(driver: Driver, method: Method[ResultT], sql: str, arguments: list[Any]) -> ResultT:
-    """Run a statement; terminate the connection unless it is known to be idle and healthy afterwards."""
-    try:
-        return await method(driver, sql, *arguments)
-    except asyncpg.PostgresError as error:
-        if is_disconnect(error):
-            driver.terminate()
-        raise
-    except BaseException:
-        driver.terminate()
-        raise
 
 
 async def _invalidate(connection: AsyncConnection) -> None:

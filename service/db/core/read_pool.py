@@ -104,7 +104,7 @@ class ReadPool:
         """Run a read by any method, again on a dead connection or a stale plan; errors are the driver's."""
         arguments = statement.arguments(params)
         ends_at = asyncio.get_running_loop().time() + self._deadline
-        connection = await self._acquire()
+        connection = self._kept.acquire_nowait() or await self._wait()
         try:
             if not connection.is_usable:
                 async with asyncio.timeout_at(ends_at):
@@ -118,7 +118,10 @@ class ReadPool:
                 await connection.open()
                 return await connection.run(method, statement.sql, arguments)
         finally:
-            await self._release(connection)
+            if isinstance(connection, BorrowedConnection):
+                await connection.finish()
+            else:
+                self._kept.release(connection, lend_last=not connection.is_usable)
 
     async def _fetch(
         self, method: Method[ResultT], statement: Statement, params: Mapping[str, Any]
@@ -129,9 +132,9 @@ class ReadPool:
             raise _translated(error) from None
 
     async def _open_one(self) -> None:
-        if not self._kept.free:
+        connection = self._kept.acquire_nowait()
+        if connection is None:
             return
-        connection = await self._kept.acquire(self._wait_timeout)
         try:
             if not connection.is_usable:
                 async with asyncio.timeout(self._deadline):
@@ -141,22 +144,17 @@ class ReadPool:
                 raise
             _log.warning("read_pool_connect_failed", **describe(error))
         finally:
-            await self._release(connection)
+            self._kept.release(connection, lend_last=not connection.is_usable)
 
     def _new_connections(self) -> FifoPool[KeptConnection]:
         return FifoPool(KeptConnection(self._engine, self._recycle) for _ in range(self._size))
 
-    async def _acquire(self) -> KeptConnection:
+    async def _wait(self) -> KeptConnection:
         if self._is_closed:
             raise DatabaseUnavailable
         if self._size:
             return await self._kept.acquire(self._wait_timeout)
         return BorrowedConnection(self._engine, self._recycle)
-
-    async def _release(self, connection: KeptConnection) -> None:
-        await connection.finish()
-        if self._size:
-            self._kept.release(connection, lend_last=not connection.is_usable)
 
 
 def _translated(error: Exception) -> Exception:
