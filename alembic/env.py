@@ -1,4 +1,4 @@
-"""Runs Rollcall's migrations for the `alembic` command and for `python -m service database …`."""
+"""Run migrations for the `alembic` command and for `python -m service database …`."""
 
 import asyncio
 import sys
@@ -19,7 +19,7 @@ operations.register()
 OPTIONS: dict[str, Any] = {
     "target_metadata": Base.metadata,
     "transaction_per_migration": True,
-    "process_revision_directives": autogenerate.draft,
+    "process_revision_directives": autogenerate.process_directives,
     **autogenerate.COMPARISON,
 }
 
@@ -31,7 +31,7 @@ def run_offline() -> None:
 
 
 def run_online() -> None:
-    """Run against the database that the caller names, or else the configured one."""
+    """Run on the database that the caller passes in the attributes, or else on the configured one."""
     given = context.config.attributes
     if "dsn" in given:
         run_on(given["dsn"], given["lock_retry"], given["report"])

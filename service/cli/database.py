@@ -1,4 +1,4 @@
-"""`database`: where the schema stands, and moving it while the service runs."""
+"""`database`: show and migrate the schema while the service runs."""
 
 import asyncio
 import json
@@ -40,9 +40,9 @@ database.add_command(rehearse)
 @click.option("--to", "target", default="head", help="A revision, or the start of one. Default: the newest.")
 @click.option("--force", is_flag=True, help="Go on although a live process could not serve the result.")
 def migrate(target: str, force: bool) -> None:
-    """Bring the schema up; what a rollback parked comes back."""
+    """Migrate the schema up; restore what a rollback parked."""
     with configured_target() as migration:
-        asyncio.run(running.tidy(migration.dsn, migration.lock_retry, print_status))
+        asyncio.run(running.drop_unfinished(migration.dsn, migration.lock_retry, print_status))
         _move(migration, target, upward=True, force=force)
 
 
@@ -50,7 +50,7 @@ def migrate(target: str, force: bool) -> None:
 @click.option("--to", "target", default="-1", help="A revision or its start, or base. Default: one step.")
 @click.option("--force", is_flag=True, help="Go on although a live process could not serve the result.")
 def rollback(target: str, force: bool) -> None:
-    """Bring the schema down; what goes is parked with its rows."""
+    """Roll the schema back; park what is dropped, with its rows."""
     with configured_target() as migration:
         _move(migration, target, upward=False, force=force)
 
@@ -58,7 +58,7 @@ def rollback(target: str, force: bool) -> None:
 @database.command()
 @click.option("--json", "is_json", is_flag=True, help="For machines.")
 def status(is_json: bool) -> None:
-    """Show where the schema stands, what is parked, and who serves from it."""
+    """Show the revision, what is parked, and the live processes."""
     with configured_target() as migration:
         found = asyncio.run(migration.with_engine(schema_report.read_status))
         print_result(json.dumps(found, indent=2) if is_json else schema_report.status_in_words(found))
@@ -78,7 +78,7 @@ def plan(target: str, is_json: bool) -> None:
 @database.command("purge-parked")
 @click.option("--yes", is_flag=True, help="Do not ask.")
 def purge_parked(yes: bool) -> None:
-    """Remove for good what rollbacks parked."""
+    """Delete what rollbacks parked."""
     with configured_target() as migration:
         parked = asyncio.run(migration.with_engine(schema_report.read_parked))
         if not parked:
@@ -105,11 +105,13 @@ def revision(message: str) -> None:
 
 @database.command()
 def check() -> None:
-    """Check that there is one head, and that migrating makes what is declared."""
+    """Check that there is one head, and that migrating produces the declared schema."""
     with configured_target() as migration:
         revisions = list_revisions()
         if [each.number for each in revisions] != list(range(1, HEAD + 1)):
-            raise click.ClickException(f"The revisions are not numbered 1 to {HEAD}, which window.HEAD says.")
+            raise click.ClickException(
+                f"The revisions are not numbered 1 to {HEAD}, as compatibility.HEAD says."
+            )
         asyncio.run(_check_drift(migration))
         print_result(f"In step: {len(revisions)} revisions in one line make the declared schema.")
 
@@ -118,7 +120,7 @@ def _is_confirmed() -> bool:
     try:
         return click.confirm("Remove all of it, for good?", err=True)
     except click.Abort:
-        return False  # there is nobody to ask
+        return False  # no terminal
 
 
 async def _check_drift(migration: MigrationTarget) -> None:

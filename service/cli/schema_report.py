@@ -1,4 +1,4 @@
-"""How the state of the schema, and plans to change it, are told to people and to machines."""
+"""Render the state of the schema and plans to change it, as text and as JSON."""
 
 import json
 from collections.abc import Callable, Iterator, Sequence
@@ -20,7 +20,7 @@ _UNITS = ("B", "KiB", "MiB", "GiB", "TiB")
 
 @contextmanager
 def progress() -> Iterator[Callable[[str], None]]:
-    """Give a function that tells what is being done: with a moving sign on a terminal, else line by line."""
+    """Yield a function that reports progress: with a spinner on a terminal, otherwise line by line."""
     console = Console(stderr=True)
     if not console.is_terminal:
         yield print_status
@@ -35,13 +35,13 @@ def progress() -> Iterator[Callable[[str], None]]:
 
 
 async def read_parked(engine: AsyncEngine) -> dict[str, int]:
-    """Return what is parked, each with its size in bytes."""
+    """Return the size in bytes of each parked table or column by name."""
     async with engine.connect() as connection:
         return await connection.run_sync(parking.list_parked)
 
 
 async def read_status(engine: AsyncEngine) -> dict[str, Any]:
-    """Return where the schema stands, as `database status --json` prints it."""
+    """Return the state of the schema as `database status --json` prints it."""
     revision = await read_revision(engine)
     standing = SUPPORTED.classify(revision)
     is_known = revision is None or revision in {each.id for each in list_revisions()}
@@ -69,7 +69,7 @@ def _instance(each: instances.Instance) -> dict[str, Any]:
 
 
 def status_in_words(found: dict[str, Any]) -> str:
-    """Return the status for people."""
+    """Return the status as text."""
     return "\n".join(_status_lines(found))
 
 
@@ -99,12 +99,12 @@ def _processes(live: list[dict[str, Any]] | None) -> str:
 
 
 def parked_in_words(parked: dict[str, int]) -> str:
-    """Return what is parked, for people."""
+    """Return what is parked as text."""
     return ", ".join(f"{name} ({_size(size)})" for name, size in parked.items())
 
 
 def plan_as_json(plans: Sequence[StepPlan]) -> str:
-    """Return a plan for machines."""
+    """Return a plan as JSON."""
     return json.dumps([_step(each) for each in plans], indent=2)
 
 
@@ -124,7 +124,7 @@ def _step(each: StepPlan) -> dict[str, Any]:
 
 
 def plan_in_words(plans: Sequence[StepPlan]) -> str:
-    """Return a plan for people: each step with what it locks and touches, what would stop it, and its SQL."""
+    """Return a plan as text: per step its locks, tables, obstacles and SQL."""
     if not plans:
         return "Nothing to do."
     return "\n\n".join("\n".join(_plan_lines(each)) for each in plans)

@@ -12,7 +12,7 @@ import pytest
 from service.db.migrations.compatibility import HEAD
 from service.db.migrations.history import ROOT
 from service.db.migrations.lock_retry import LockRetryPolicy
-from service.db.migrations.running import tidy, upgrade
+from service.db.migrations.running import drop_unfinished, upgrade
 from tests.migrations.rows import connected, fill, picture
 from tests.migrations.test_schema import dump
 
@@ -31,7 +31,7 @@ async def test_kill_of_a_migrating_process_leaves_what_the_next_run_completes(da
     schema, rows = dump(database), await picture(database)
     await kill_on_the_way(database, random.Random(1))
     await upgrade(database)
-    await tidy(database, LockRetryPolicy())
+    await drop_unfinished(database, LockRetryPolicy())
     assert (dump(database), await picture(database)) == (schema, rows)
 
 
@@ -44,7 +44,7 @@ async def test_twenty_kills_of_a_migrating_process_lose_nothing(database: str) -
     for _ in range(20):
         await kill_on_the_way(database, rng)
         await upgrade(database)
-        await tidy(database, LockRetryPolicy())
+        await drop_unfinished(database, LockRetryPolicy())
         assert (dump(database), await picture(database)) == (schema, rows)
 
 

@@ -9,7 +9,7 @@ import pytest
 from service.db.migrations.lock import LOCK_ID, LockHeld
 from service.db.migrations.lock_retry import LockRetryPolicy, StillLocked
 from service.db.migrations.online import DataCheckFailed
-from service.db.migrations.running import Report, SchemaMoved, downgrade, tidy, upgrade
+from service.db.migrations.running import Report, SchemaMoved, downgrade, drop_unfinished, upgrade
 from tests.migrations.rows import connected, execute, fetch, fill, picture
 from tests.migrations.test_schema import dump
 
@@ -109,7 +109,9 @@ async def test_rollback_past_a_locked_row_goes_on_when_the_row_is_free(database:
     assert await fetch(database, 'SELECT count(*) FROM rollcall_parked."users.nickname"') == 12
 
 
-async def test_tidy_after_an_interrupted_rollback_leaves_the_schema_as_it_was(database: str) -> None:
+async def test_drop_unfinished_after_interrupted_rollback_restores_the_schema(
+    database: str,
+) -> None:
     await fill(database)
     await downgrade(database, "0003_add_roles_and_states")
     before, rows = dump(database), await picture(database)
@@ -119,7 +121,7 @@ async def test_tidy_after_an_interrupted_rollback_leaves_the_schema_as_it_was(da
         with pytest.raises(StillLocked):
             await downgrade(database, lock_retry=HASTY)
     assert dump(database) != before
-    await tidy(database, LockRetryPolicy())
+    await drop_unfinished(database, LockRetryPolicy())
     assert (dump(database), await picture(database)) == (before, rows)
 
 

@@ -1,4 +1,4 @@
-"""The revisions in the versions directory: a line, numbered from 1."""
+"""The revisions in the versions directory: one line, numbered from 1."""
 
 import os
 from collections.abc import Sequence
@@ -18,7 +18,7 @@ ROOT = Path(__file__).resolve().parents[3]
 
 @dataclass(frozen=True, slots=True)
 class Revision:
-    """What a revision says of itself."""
+    """A revision and the constants of its module."""
 
     id: str
     before: str | None
@@ -30,20 +30,20 @@ class Revision:
 
     @property
     def number(self) -> int:
-        """Its place in the line, from 1."""
+        """The position in the line, from 1."""
         return number_of(self.id)
 
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """One revision to apply, or to take back."""
+    """One revision to apply or to roll back."""
 
     revision: Revision
     is_upgrade: bool
 
     @property
     def direction(self) -> str:
-        """`upgrade` or `downgrade`, as the revision's own function is called."""
+        """`upgrade` or `downgrade`: the name of the function to call."""
         return "upgrade" if self.is_upgrade else "downgrade"
 
 
@@ -61,7 +61,7 @@ def alembic_config(*, more_versions: Path | None = None, **attributes: Any) -> C
 
 
 def list_revisions(config: Config | None = None) -> list[Revision]:
-    """Return all revisions, the first one first.
+    """Return all revisions in order.
 
     Raises:
         alembic.util.CommandError: there is more than one head.
@@ -72,10 +72,10 @@ def list_revisions(config: Config | None = None) -> list[Revision]:
 
 
 def steps_between(current: str | None, target: str, config: Config | None = None) -> list[Step]:
-    """Return what leads from a revision to another: an id, the start of one, `head`, `base`, `+1` or `-1`.
+    """Return the steps from a revision to a target: an id, the start of one, `head`, `base`, `+1` or `-1`.
 
     Raises:
-        alembic.util.CommandError: there is no such revision, or this release does not know the current one.
+        alembic.util.CommandError: the target does not exist, or this release does not know the current one.
     """
     line = list_revisions(config)
     ids = [revision.id for revision in line]
@@ -93,7 +93,7 @@ def destination(steps: Sequence[Step]) -> str:
 
 
 def _position(ids: Sequence[str], target: str, here: int) -> int:
-    """How many revisions are applied at a target."""
+    """Return the number of revisions that are applied at a target."""
     if target in {"head", "heads"}:
         return len(ids)
     if target == "base":

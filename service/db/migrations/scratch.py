@@ -1,4 +1,4 @@
-"""Databases for a while: empty ones to check in, copies to rehearse on."""
+"""Temporary databases: empty ones for checks, copies for rehearsals."""
 
 import asyncio
 from asyncio.subprocess import DEVNULL, PIPE
@@ -31,7 +31,7 @@ def dsn_of(dsn: str, database: str) -> str:
 
 @asynccontextmanager
 async def scratch_database(dsn: str, *, is_copy: bool = False) -> AsyncIterator[str]:
-    """Give the DSN of a new database beside the given one, empty or a copy of it, and drop it afterwards.
+    """Yield the DSN of a new database on the same server, empty or a copy, and drop it afterwards.
 
     Raises:
         CannotCopy: the dump or its loading failed.
@@ -49,11 +49,11 @@ async def scratch_database(dsn: str, *, is_copy: bool = False) -> AsyncIterator[
 
 
 async def _clone(dsn: str, name: str) -> bool:
-    """Copy by template, which is quick but needs the database to itself; return whether it could be done."""
+    """Copy by template, which is fast but impossible while the source is in use; return whether it worked."""
     try:
         async with connection_to(dsn) as connection:
             source = await connection.scalar(text("SELECT current_database()"))
-        # From another database: a template may have no connections, ours included.
+        # Connect to another database: a template must have no connections, ours included.
         await _execute(dsn_of(dsn, "template1"), f'CREATE DATABASE {name} TEMPLATE "{source}"')
     except DBAPIError as error:
         if sqlstate(error) != _IN_USE:
@@ -68,7 +68,7 @@ async def _execute(dsn: str, statement: str) -> None:
 
 
 async def _load_dump(source: str, target: str) -> None:
-    """Copy through pg_dump, which takes one consistent picture of a database in use."""
+    """Copy through pg_dump, which reads one snapshot of a database in use."""
     with TemporaryFile() as dump:
         await _run([str(binary("pg_dump")), "--no-owner", "--no-privileges", source], output=dump)
         dump.seek(0)
