@@ -36,8 +36,9 @@ from service.db.core.engine import PoolStats, create_engine, pool_stats
 from service.db.core.read_pool import ReadPool
 from service.db.core.replica import PROBE_INTERVAL, Replica
 from service.db.core.unit_of_work import UnitOfWork, ignore_action
-from service.db.migrations.compatibility import SUPPORTED, SchemaStatus, number_of, read_revision
+from service.db.migrations.compatibility import THIS_RELEASE, SchemaStatus, read_schema_state
 from service.db.reads import Reads
+from service.db.write_lease import WriteLease
 from service.domain.ids import new_id
 from service.domain.passwords import PasswordPolicy
 from service.domain.sessions import Lifetime, SessionPolicy
@@ -77,6 +78,7 @@ class Service:
     replica: Replica | None
     hasher: PasswordHasher
     last_used: LastUsedTracker
+    lease: WriteLease = field(default_factory=WriteLease)
     is_draining: bool = field(default=False)
     schema_revision: int | None = field(default=None)
     """The number of the database's revision when it was last looked at, for the metrics."""
@@ -85,7 +87,7 @@ class Service:
 
     def uow(self) -> UnitOfWork:
         """Make the unit of work of one request."""
-        return UnitOfWork(self.engine, count=self.count)
+        return UnitOfWork(self.engine, lease=self.lease, count=self.count)
 
     def after_drain_delay(self, stop: Callable[[], None]) -> None:
         """Call `stop` once load balancers have had the time to see that the service is no longer ready."""
@@ -93,7 +95,7 @@ class Service:
 
     def background_uow(self) -> UnitOfWork:
         """Make the unit of work of one chore."""
-        return UnitOfWork(self.background_engine)
+        return UnitOfWork(self.background_engine, lease=self.lease)
 
 
 def create_app(
@@ -231,10 +233,10 @@ async def running(service: Service, telemetry: RequestTelemetry) -> AsyncIterato
         await service.last_used.flush(service.background_uow())
 
     async def record_heartbeat() -> None:
-        await instances.record_heartbeat(service.background_engine, instance)
+        await instances.record_heartbeat(service.background_engine, instance, service.lease)
 
     async def unregister() -> None:
-        await instances.unregister(service.background_engine, instance.id)
+        await instances.unregister(service.background_engine, instance, service.lease)
 
     async def purge() -> None:
         await purge_expired(service.background_uow(), service.policies.retention)
@@ -301,14 +303,15 @@ def _readiness(service: Service) -> Callable[[], Awaitable[bool]]:
             return False
         try:
             async with asyncio.timeout(READY_WITHIN.total_seconds()):
-                revision = await read_revision(service.background_engine)
+                schema = await read_schema_state(service.background_engine)
         except Exception as error:  # noqa: BLE001 - whatever it is, the service cannot serve now
             _log.warning("not_ready", reason="database", **error_classes.describe(error))
             return False
-        standing = SUPPORTED.classify(revision)
-        if standing is not SchemaStatus.INSIDE:
-            _log.warning("not_ready", reason=f"schema {standing}", schema=revision, served=str(SUPPORTED))
-        return standing is SchemaStatus.INSIDE
+        status = THIS_RELEASE.classify(schema)
+        if status is SchemaStatus.SERVED:
+            return True
+        _log.warning("not_ready", reason=f"schema {status}", schema=str(schema), release=str(THIS_RELEASE))
+        return False
 
     return is_ready
 
@@ -316,7 +319,7 @@ def _readiness(service: Service) -> Callable[[], Awaitable[bool]]:
 async def _schema_revision(engine: AsyncEngine) -> int | None:
     """Give the number of the database's revision, or None while it cannot be had; the heartbeat tells why."""
     try:
-        return number_of(await read_revision(engine))
+        return (await read_schema_state(engine)).number
     except Exception as error:
         if error_classes.translate(error) is None and not isinstance(error, ValueError):
             raise

@@ -9,7 +9,7 @@ import click
 
 from service.app import Service, create_service
 from service.db.core.error_classes import translate
-from service.db.migrations.compatibility import SUPPORTED, SchemaStatus, read_revision
+from service.db.migrations.compatibility import THIS_RELEASE, SchemaStatus, read_schema_state
 from service.domain.errors import DatabaseUnavailable, OutcomeUnknown, ValidationFailed
 from service.embedded.server import EmbeddedPostgres
 from service.observability.logging import configure_logs
@@ -73,11 +73,13 @@ async def _telling_failures(service: Service) -> AsyncIterator[None]:
 async def _reason(service: Service) -> str:
     """Tell a database that does not answer from one whose schema is another release's."""
     try:
-        standing = SUPPORTED.classify(await read_revision(service.background_engine))
+        status = THIS_RELEASE.classify(await read_schema_state(service.background_engine))
     except Exception as error:
         if translate(error) is None:
             raise
-        standing = SchemaStatus.INSIDE
-    if standing in (SchemaStatus.BEHIND, SchemaStatus.UNMIGRATED):
+        status = SchemaStatus.SERVED
+    if status in (SchemaStatus.BEHIND, SchemaStatus.UNMIGRATED):
         return "The schema is missing or old: run `database migrate` first."
+    if status is SchemaStatus.AHEAD:
+        return "The schema no longer serves this release: use a newer one."
     return f"The database does not answer: {service.settings.database.masked_dsn}."

@@ -7,15 +7,13 @@ from io import StringIO
 import click
 from alembic import command
 from alembic.util import CommandError
-from sqlalchemy.ext.asyncio import AsyncEngine
 
 from service.cli import schema_report
 from service.cli.rehearse.command import rehearse
 from service.cli.target import MigrationTarget, configured_target
 from service.console import print_result, print_status
-from service.db import instances
 from service.db.migrations import running
-from service.db.migrations.compatibility import HEAD, SUPPORTED, number_of, read_revision
+from service.db.migrations.compatibility import HEAD, read_schema_state
 from service.db.migrations.history import (
     Step,
     alembic_config,
@@ -23,9 +21,7 @@ from service.db.migrations.history import (
     list_revisions,
     steps_between,
 )
-from service.db.migrations.plan import make_plan
 from service.db.migrations.scratch import scratch_database
-from settings import Settings
 
 
 @click.group()
@@ -38,7 +34,7 @@ database.add_command(rehearse)
 
 @database.command()
 @click.option("--to", "target", default="head", help="A revision, or the start of one. Default: the newest.")
-@click.option("--force", is_flag=True, help="Go on although a live process could not serve the result.")
+@click.option("--force", is_flag=True, help="Apply steps that leave live processes unserved.")
 def migrate(target: str, force: bool) -> None:
     """Migrate the schema up; restore what a rollback parked."""
     with configured_target() as migration:
@@ -48,7 +44,7 @@ def migrate(target: str, force: bool) -> None:
 
 @database.command()
 @click.option("--to", "target", default="-1", help="A revision or its start, or base. Default: one step.")
-@click.option("--force", is_flag=True, help="Go on although a live process could not serve the result.")
+@click.option("--force", is_flag=True, help="Apply steps that leave live processes unserved.")
 def rollback(target: str, force: bool) -> None:
     """Roll the schema back; park what is dropped, with its rows."""
     with configured_target() as migration:
@@ -68,10 +64,10 @@ def status(is_json: bool) -> None:
 @click.option("--to", "target", default="head", help="A revision, the start of one, head, base, +1 or -1.")
 @click.option("--json", "is_json", is_flag=True, help="For machines.")
 def plan(target: str, is_json: bool) -> None:
-    """Show what a change would do: SQL, locks, sizes, and the data that would stop it."""
+    """Show what a change would do: SQL, locks, sizes, and the data and processes that would stop it."""
     with configured_target() as migration:
-        steps = _steps(asyncio.run(migration.with_engine(read_revision)), target)
-        plans = asyncio.run(migration.with_engine(lambda engine: make_plan(engine, steps)))
+        steps = _steps(asyncio.run(migration.with_engine(read_schema_state)).revision, target)
+        plans = asyncio.run(migration.with_engine(lambda engine: schema_report.read_plan(engine, steps)))
         print_result(schema_report.plan_as_json(plans) if is_json else schema_report.plan_in_words(plans))
 
 
@@ -132,16 +128,22 @@ async def _check_drift(migration: MigrationTarget) -> None:
 
 
 def _move(migration: MigrationTarget, target: str, *, upward: bool, force: bool) -> None:
-    current = asyncio.run(migration.with_engine(read_revision))
+    current = asyncio.run(migration.with_engine(read_schema_state)).revision
     steps = _steps(current, target)
     if not steps or steps[0].is_upgrade != upward:
         print_result(_nothing_to_do(current, upward=upward, is_beyond=bool(steps)))
         return
     end = destination(steps)
-    if not force:
-        asyncio.run(migration.with_engine(lambda engine: _refuse_unserved(engine, migration.settings, end)))
     with schema_report.progress() as report:
-        running.migrate(migration.dsn, end, upward=upward, lock_retry=migration.lock_retry, report=report)
+        running.migrate(
+            migration.dsn,
+            end,
+            upward=upward,
+            lock_retry=migration.lock_retry,
+            report=report,
+            service_name=migration.settings.service_name,
+            force=force,
+        )
     print_result(f"The schema is at {end}.")
 
 
@@ -164,24 +166,3 @@ def _nothing_to_do(current: str | None, *, upward: bool, is_beyond: bool) -> str
     if not is_beyond:
         return f"{where}."
     return f"{where}, past that revision; rollback goes down." if upward else f"{where}; migrate goes up."
-
-
-async def _refuse_unserved(engine: AsyncEngine, settings: Settings, end: str) -> None:
-    """Refuse a result that a live process could not serve, naming the processes."""
-    number = number_of(end) if end != "base" else 0
-    live = await instances.list_live(engine)
-    if live is None:
-        names = [settings.service_name, f"{settings.service_name}-background"]
-        connections = await instances.count_connections(engine, names)
-        if connections and number not in SUPPORTED:
-            raise click.ClickException(
-                f"{connections} connections of a running service, which gives no heartbeat at this revision, "
-                f"may not serve {end}: stop it first, or use --force."
-            )
-        return
-    stranded = [str(each) for each in live if number not in each.window]
-    if stranded:
-        raise click.ClickException(
-            f"{len(stranded)} live processes could not serve {end}: {'; '.join(stranded)}. "
-            "Replace them by a release that does, or use --force."
-        )

@@ -17,7 +17,7 @@ from service.app import BACKGROUND_CONNECTIONS, Service
 from service.cli.output import json_option, show_json, show_table
 from service.db.core.replica import Replica
 from service.db.diagnostics import Facts, explain_error, inspect, list_drift, system_identifier
-from service.db.migrations.compatibility import SUPPORTED, SchemaStatus
+from service.db.migrations.compatibility import THIS_RELEASE, SchemaStatus
 from service.db.migrations.history import list_revisions
 from service.observability.logging import configure_logs
 from service.security.hashing.hasher import default_workers
@@ -132,7 +132,7 @@ async def check_database(service: Service) -> list[Finding]:
             raise
         return [_problem("connection", where, reason)]
     findings = [Finding("connection", f"{where} as {facts.role}"), *check_facts(facts, service.settings)]
-    if facts.revision == list_revisions()[-1].id:
+    if facts.schema.revision == list_revisions()[-1].id:
         findings += _check_drift(await list_drift(engine))
     if service.replica is not None:
         findings += await check_replica(service, service.replica)
@@ -227,21 +227,19 @@ def _check_rights(facts: Facts, settings: Settings) -> Iterator[Finding]:
 _CURES = {
     SchemaStatus.BEHIND: "Run: python -m service database migrate",
     SchemaStatus.UNMIGRATED: "Run: python -m service database migrate",
-    SchemaStatus.AHEAD: "Deploy the release that this schema belongs to.",
+    SchemaStatus.AHEAD: "The schema no longer serves this release: deploy a newer one.",
     SchemaStatus.UNKNOWN: "This is another application's database, or a later release's: check DATABASE_URL.",
 }
 
 
 def _check_schema(facts: Facts) -> Iterator[Finding]:
-    standing, head = SUPPORTED.classify(facts.revision), list_revisions()[-1].id
-    if standing is not SchemaStatus.INSIDE:
-        yield _problem("schema", facts.revision or "no revision", _CURES[standing])
-    elif facts.revision != head:
-        yield _warning(
-            "schema", f"{facts.revision}, which is served; head is {head}", _CURES[SchemaStatus.BEHIND]
-        )
+    status, head = THIS_RELEASE.classify(facts.schema), list_revisions()[-1].id
+    if status is not SchemaStatus.SERVED:
+        yield _problem("schema", str(facts.schema), _CURES[status])
+    elif facts.schema.revision != head:
+        yield _warning("schema", f"{facts.schema}; head is {head}", _CURES[SchemaStatus.BEHIND])
     else:
-        yield Finding("schema", f"{facts.revision} (head)")
+        yield Finding("schema", f"{facts.schema} (head)")
     if facts.invalid_indexes:
         cure = "An interrupted build: run database migrate, or REINDEX INDEX CONCURRENTLY each."
         yield _problem("indexes", f"Invalid: {', '.join(facts.invalid_indexes)}", cure)

@@ -14,7 +14,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from service.db.core.error_classes import sqlstate_of
 from service.db.migrations.autogenerate import COMPARISON
-from service.db.migrations.compatibility import read_revision
+from service.db.migrations.compatibility import SchemaState, read_schema_state
 from service.db.tables import Base
 
 _FACTS = text("""
@@ -63,7 +63,7 @@ class Facts:
     is_local: bool
     is_durable: bool
     connection_limit: int
-    revision: str | None
+    schema: SchemaState
     invalid_indexes: tuple[str, ...]
     denied_tables: tuple[str, ...]
     """Our tables that the role may not read and write."""
@@ -76,13 +76,13 @@ async def inspect(engine: AsyncEngine) -> Facts:
 
     Raises: any error of the driver; `explain_error` explains it.
     """
-    revision = await read_revision(engine)
+    schema = await read_schema_state(engine)
     async with engine.connect() as connection:
         facts = (await connection.execute(_FACTS)).one()._asdict()
         rights = (await connection.execute(_RIGHTS, {"names": list(Base.metadata.tables)})).all()
         return Facts(
             **facts,
-            revision=revision,
+            schema=schema,
             invalid_indexes=tuple(await connection.scalars(_INVALID_INDEXES)),
             denied_tables=tuple(sorted(name for name, is_denied, _ in rights if is_denied)),
             public_tables=tuple(sorted(name for name, _, is_public in rights if is_public)),

@@ -1,7 +1,7 @@
 """One database transaction with the repositories that work in it."""
 
 from collections.abc import Awaitable, Callable, Mapping
-from typing import Any, Final, TypeAlias, TypeVar
+from typing import Any, Final, Protocol, TypeAlias, TypeVar
 
 import asyncpg
 from sqlalchemy import select
@@ -28,6 +28,16 @@ _NO_VALUES: Final[Mapping[str, Any]] = {}
 _PING = Statement(select(1))
 
 
+class Lease(Protocol):
+    """Says whether this process may write."""
+
+    def is_valid(self) -> bool:
+        """Return whether it may without asking the database."""
+
+    async def confirm(self, driver: Driver) -> None:
+        """Ask the database in an open transaction; raise if it may not."""
+
+
 class Tx:
     """The repositories of one open transaction. Only `service.db.core.unit_of_work` opens and commits one.
 
@@ -35,8 +45,9 @@ class Tx:
     garbage collector.
     """
 
-    def __init__(self, driver: Driver) -> None:
+    def __init__(self, driver: Driver, lease: Lease | None = None) -> None:
         self._driver = driver
+        self._lease = lease
         self.has_begun = False
         """Whether BEGIN was sent, as it is before the first statement."""
         self.statements = 0
@@ -71,6 +82,9 @@ class Tx:
             if not self.has_begun:
                 self.has_begun = True
                 await self._driver.execute("BEGIN;")
+                # After BEGIN: a process frozen between the two would otherwise write with an old answer.
+                if self._lease is not None and not self._lease.is_valid():
+                    await self._lease.confirm(self._driver)
             result = await method(self._driver, statement.sql, *arguments)
         except BaseException as failure:
             self.failure = failure

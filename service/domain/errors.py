@@ -263,6 +263,15 @@ class DatabaseUnavailable(RollcallError):
     retry_after = 1
 
 
+class SchemaBehind(DatabaseUnavailable):
+    """The operation needs a table or column of a newer schema revision; nothing was changed."""
+
+    code, kind = "schema_behind", Kind.UNAVAILABLE
+    title = "The database's schema does not have this yet"
+    detail = "Nothing was changed. The operation works once the schema is migrated; others are not affected."
+    retry_after = 30
+
+
 class OutcomeUnknown(RollcallError):
     """COMMIT was sent and no answer came: the change is whole or absent, and only a look tells which."""
 

@@ -12,6 +12,7 @@ from click.testing import CliRunner, Result
 from service.cli.database import database as group
 from service.db.instances import Instance, record_heartbeat
 from service.db.migrations.running import migration_engine
+from service.db.write_lease import WriteLease
 from settings import get_settings
 from tests.migrations.rows import execute, fill
 
@@ -42,22 +43,22 @@ async def filled(database: str) -> str:
 async def live(database: str) -> Instance:
     """A process of this release that gave a heartbeat just now."""
     instance, engine = Instance.here(uuid4(), "0.1.0"), migration_engine(database)
-    await record_heartbeat(engine, instance)
+    await record_heartbeat(engine, instance, WriteLease())
     await engine.dispose()
     return instance
 
 
 def test_migrate_at_head_has_nothing_to_do(command: Command) -> None:
     done = command("migrate")
-    assert (done.exit_code, done.stdout) == (0, "Nothing to do: the schema is at 0011_tune_sessions.\n")
+    assert (done.exit_code, done.stdout) == (0, "Nothing to do: the schema is at 0012_add_serves_from.\n")
 
 
 def test_rollback_and_migrate_move_one_step_and_back(command: Command) -> None:
     down = command("rollback")
-    assert (down.exit_code, down.stdout) == (0, "The schema is at 0010_create_instances.\n")
-    assert down.stderr == "rolling back 0011_tune_sessions\n"
+    assert (down.exit_code, down.stdout) == (0, "The schema is at 0011_tune_sessions.\n")
+    assert down.stderr == "rolling back 0012_add_serves_from\n"
     up = command("migrate")
-    assert (up.exit_code, up.stdout) == (0, "The schema is at 0011_tune_sessions.\n")
+    assert (up.exit_code, up.stdout) == (0, "The schema is at 0012_add_serves_from.\n")
 
 
 def test_rollback_at_base_has_nothing_to_do(command: Command) -> None:
@@ -86,8 +87,8 @@ def test_rollback_past_a_live_process_is_rejected_by_name_unless_forced(
     assert command("migrate").exit_code == 0
     rejected = command("rollback", "--to", "9")
     assert rejected.exit_code == 1
-    assert f"{live.host} process {live.pid} (release 0.1.0, serves 0010 to 0012)" in rejected.stderr
-    assert "schema     0011_tune_sessions" in command("status").stdout
+    assert f"{live.host} process {live.pid} (release 0.1.0, head 0012, needs 0010)" in rejected.stderr
+    assert "schema     0012_add_serves_from" in command("status").stdout
     assert command("rollback", "--to", "9", "--force").exit_code == 0
 
 
@@ -106,29 +107,29 @@ def test_rollback_without_heartbeats_is_rejected_while_a_service_is_connected(
 
 
 def test_migrate_schema_of_a_later_release_is_rejected(command: Command, database: str) -> None:
-    asyncio.run(execute(database, "UPDATE alembic_version SET version_num = '0013_of_later'"))
+    asyncio.run(execute(database, "UPDATE alembic_version SET version_num = '0014_of_later'"))
     done = command("migrate")
     assert done.exit_code == 1
-    assert "0013_of_later, which this release does not know" in done.stderr
-    assert json.loads(command("status", "--json").stdout)["standing"] == "ahead"
+    assert "0014_of_later, which this release does not know" in done.stderr
+    assert json.loads(command("status", "--json").stdout)["status"] == "served"
 
 
 def test_status_lists_what_is_parked_pending_and_live(command: Command, filled: str, live: Instance) -> None:
     command("rollback", "--to", "0009", "--force")
     command("migrate")
     found = json.loads(command("status", "--json").stdout)
-    assert (found["standing"], found["pending"], found["parked"]) == ("inside", [], [])
+    assert (found["status"], found["pending"], found["parked"]) == ("served", [], [])
     assert found["instances"][0]["pid"] == live.pid
     command("rollback", "--to", "0002", "--force")
     output = command("status").stdout
     assert "pending    0003_add_roles_and_states, 0004_create_sessions" in output
     assert "users.role" in output
-    assert "too old for this release; migrate" in output
+    assert "the schema is too old for it; migrate" in output
     assert "this revision has no heartbeats" in output
 
 
 def test_plan_lists_steps_with_their_sql(command: Command) -> None:
-    done = command("plan", "--to", "-2")
+    done = command("plan", "--to", "-3")
     assert done.exit_code == 0
     assert "↓ 0010_create_instances" in done.stdout
     assert 'ALTER TABLE "instances" SET SCHEMA rollcall_parked' in done.stdout
@@ -151,7 +152,7 @@ def test_check_of_this_release_is_in_step(command: Command) -> None:
     done = command("check")
     assert (done.exit_code, done.stdout) == (
         0,
-        "In step: 11 revisions in one line make the declared schema.\n",
+        "In step: 12 revisions in one line make the declared schema.\n",
     )
 
 

@@ -21,7 +21,7 @@ GONE = b"HTTP/1.1 404 Not Found\r\nContent-Length: 2\r\n\r\n{}"
 
 @asynccontextmanager
 async def fake_server(response: bytes) -> AsyncIterator[int]:
-    """A server that responses every request with the same bytes, and hangs up when there are none."""
+    """Serve the same response to every request; hang up if it is empty."""
 
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         with suppress(asyncio.IncompleteReadError):

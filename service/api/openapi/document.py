@@ -30,6 +30,7 @@ from service.domain.errors import (
     PreconditionFailed,
     RequestInProgress,
     RollcallError,
+    SchemaBehind,
     Unauthenticated,
     UnsupportedMediaType,
     ValidationFailed,
@@ -174,7 +175,13 @@ def document(endpoints: Endpoints) -> dict[str, Any]:
 
 def refusals_of(method: str, operation: Operation) -> list[type[RollcallError]]:
     """Give every refusal an operation can utter: its own, and those that follow from what it declares."""
-    found: list[type[RollcallError]] = [MalformedRequest, NotAcceptable, InternalError, DatabaseUnavailable]
+    found: list[type[RollcallError]] = [
+        MalformedRequest,
+        NotAcceptable,
+        InternalError,
+        DatabaseUnavailable,
+        SchemaBehind,
+    ]
     access = operation.access
     if not access.public or access.optional:
         found += [Unauthenticated, InvalidToken, Forbidden]

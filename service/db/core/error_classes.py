@@ -7,7 +7,7 @@ Refusals by a constraint (class 23) are `service.db.core.constraints`' business.
 import asyncpg
 from sqlalchemy import exc as sa
 
-from service.domain.errors import DatabaseUnavailable, OutcomeUnknown, RollcallError
+from service.domain.errors import DatabaseUnavailable, OutcomeUnknown, RollcallError, SchemaBehind
 
 _UNAVAILABLE_CLASSES = ("08", "28", "53", "58")
 """Connection, authorization (only ever at connect), resources, input and output of the server's system."""
@@ -17,8 +17,6 @@ _UNAVAILABLE = frozenset({
     "25P03",  # idle in a transaction for too long
     "25P04",  # transaction_timeout
     "3D000",  # the database does not exist (yet)
-    "42703",  # a column is missing: the schema is not this release's (yet); readiness says so, too
-    "42P01",  # a table is missing: likewise
     "40001",  # serialization failure, retried in vain
     "40003",  # completion unknown
     "40P01",  # deadlock, retried in vain
@@ -30,6 +28,8 @@ _UNAVAILABLE = frozenset({
     "57P04",  # the database was dropped
     "57P05",  # idle_session_timeout
 })  # fmt: skip
+_SCHEMA_BEHIND = frozenset({"42703", "42P01"})
+"""A column or a table is missing: it belongs to a newer revision."""
 _ENDS_THE_SESSION = frozenset({"25P03", "25P04", "57P01", "57P02", "57P04", "57P05"})
 _UNCERTAIN = frozenset({"40003"}) | _ENDS_THE_SESSION
 _CONFLICTS = frozenset({"40001", "40P01"})
@@ -44,6 +44,8 @@ def translate(exc: BaseException, *, committing: bool = False) -> RollcallError 
     """
     if isinstance(exc, RollcallError):
         return exc
+    if sqlstate_of(exc) in _SCHEMA_BEHIND:
+        return SchemaBehind()
     if not _is_outage(exc):
         return None
     if committing and not _is_refused(exc):

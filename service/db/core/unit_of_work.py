@@ -13,7 +13,7 @@ from service.db.core import error_classes
 from service.db.core.constraints import error_of_constraint
 from service.db.core.engine import invalidate_pool
 from service.db.core.statements import Driver
-from service.db.transaction import Tx
+from service.db.transaction import Lease, Tx
 from service.domain.errors import OutcomeUnknown, RollcallError
 
 ResultT = TypeVar("ResultT")
@@ -33,11 +33,19 @@ class UnitOfWork:
     Holds no connection outside the block. A refusal that must leave a trace is a return value of the block;
     an exception always means that nothing happened, but for `OutcomeUnknown`, which says so.
 
-    `count` is called with each action of the audit trail once it is committed.
+    `count` is called with each action of the audit trail once it is committed. `lease` says whether this
+    process may write; without one it may.
     """
 
-    def __init__(self, engine: AsyncEngine, *, count: Callable[[str], None] = ignore_action) -> None:
+    def __init__(
+        self,
+        engine: AsyncEngine,
+        *,
+        lease: Lease | None = None,
+        count: Callable[[str], None] = ignore_action,
+    ) -> None:
         self._engine = engine
+        self._lease = lease
         self._count = count
         self._connection: AsyncConnection | None = None
         self._tx: Tx | None = None
@@ -47,7 +55,7 @@ class UnitOfWork:
             self._connection = await self._engine.connect()
         except Exception as error:  # noqa: BLE001 - told as a refusal, or raised again as it is
             raise _refusal(error) from None  # which is the error itself where it is no refusal
-        self._tx = Tx(_driver_of(self._connection))
+        self._tx = Tx(_driver_of(self._connection), self._lease)
         return self._tx
 
     async def __aexit__(

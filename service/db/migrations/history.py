@@ -1,7 +1,7 @@
 """The revisions in the versions directory: one line, numbered from 1."""
 
 import os
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
@@ -9,9 +9,10 @@ from typing import Any
 
 from alembic.config import Config
 from alembic.script import Script, ScriptDirectory
+from alembic.script.revision import RevisionMap
 from alembic.util import CommandError
 
-from service.db.migrations.compatibility import number_of
+from service.db.migrations.compatibility import SchemaState, number_of
 
 ROOT = Path(__file__).resolve().parents[3]
 
@@ -26,6 +27,8 @@ class Revision:
     phase: str
     locks: str
     lossless: bool
+    serves_from: str | None
+    """The oldest release that the schema serves from this revision on; None leaves it as it was."""
     module: ModuleType
 
     @property
@@ -92,6 +95,20 @@ def destination(steps: Sequence[Step]) -> str:
     return last.revision.id if last.is_upgrade else last.revision.before or "base"
 
 
+def revision_map() -> RevisionMap:
+    """Return the released revisions as Alembic keeps them."""
+    return ScriptDirectory.from_config(alembic_config()).revision_map
+
+
+def state_at(revisions: RevisionMap, revision: str | None) -> SchemaState:
+    """Return the state of a schema at a revision: the newest `serves_from` that was declared up to it."""
+    if revision is None or revision == "base":
+        return SchemaState(None)
+    scripts: Iterable[Any] = revisions.iterate_revisions(revision, "base")
+    declared = (getattr(script.module, "serves_from", None) for script in scripts)
+    return SchemaState(revision, next(filter(None, declared), None))
+
+
 def _position(ids: Sequence[str], target: str, here: int) -> int:
     """Return the number of revisions that are applied at a target."""
     if target in {"head", "heads"}:
@@ -118,5 +135,6 @@ def _revision(script: Script) -> Revision:
         phase=getattr(module, "phase", "unknown"),
         locks=getattr(module, "locks", "unknown"),
         lossless=getattr(module, "lossless", False),
+        serves_from=getattr(module, "serves_from", None),
         module=module,
     )

@@ -13,7 +13,8 @@ from sqlalchemy.exc import ProgrammingError
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from service.db.migrations import operations, parking
-from service.db.migrations.history import Step
+from service.db.migrations.compatibility import SchemaState
+from service.db.migrations.history import Step, destination, revision_map, state_at
 from service.db.migrations.online import DataCheck
 from service.db.tables import Base
 
@@ -35,9 +36,10 @@ class TableSize:
 
 @dataclass(frozen=True, slots=True)
 class StepPlan:
-    """What one step would do, the tables it touches, and the data that would stop it now."""
+    """What one step would do, the schema it leads to, the tables it touches, and what would stop it now."""
 
     step: Step
+    schema: SchemaState
     sql: str
     tables: tuple[TableSize, ...]
     obstacles: tuple[str, ...]
@@ -92,7 +94,8 @@ def _plan_step(connection: Connection, step: Step, parked: Iterable[str], sizes:
     script = write_script(step, parked)
     touched = tuple(size for size in sizes if re.search(rf'[\s".]{re.escape(size.name)}["\s;(]', script.sql))
     found = (_run_check(connection, check) for check in script.data_checks)
-    return StepPlan(step, script.sql, touched, tuple(obstacle for obstacle in found if obstacle))
+    schema = state_at(revision_map(), destination([step]))
+    return StepPlan(step, schema, script.sql, touched, tuple(obstacle for obstacle in found if obstacle))
 
 
 def _run_check(connection: Connection, check: DataCheck) -> str | None:

@@ -45,15 +45,22 @@ def migrate(
     lock_retry: LockRetryPolicy | None = None,
     report: Report = _ignore,
     more_versions: Path | None = None,
+    service_name: str = "rollcall",
+    force: bool = False,
 ) -> None:
     """Migrate the database at a libpq DSN to a revision. Drops are parked, and restored on the way up.
 
     Raises:
-        DataCheckFailed, StillLocked, LockHeld, SchemaMoved: the schema is at the last completed revision.
+        DataCheckFailed, StillLocked, LockHeld, SchemaMoved, LiveProcessUnserved: the schema is at the last
+            completed revision. `force` does not raise the last of these.
         alembic.util.CommandError: the revision does not exist or is in the other direction.
     """
     config = alembic_config(
-        more_versions=more_versions, dsn=dsn, lock_retry=lock_retry or LockRetryPolicy(), report=report
+        more_versions=more_versions,
+        dsn=dsn,
+        lock_retry=lock_retry or LockRetryPolicy(),
+        report=report,
+        guard=(service_name, force),
     )
     with _ALEMBIC_LOCK:
         (command.upgrade if upward else command.downgrade)(config, target)
@@ -114,18 +121,24 @@ async def connection_to(dsn: str) -> AsyncIterator[AsyncConnection]:
 
 
 async def run(
-    dsn: str, context: Any, options: dict[str, Any], lock_retry: LockRetryPolicy, report: Report
+    dsn: str,
+    context: Any,
+    options: dict[str, Any],
+    lock_retry: LockRetryPolicy,
+    report: Report,
+    check: Callable[[Connection, list[Any]], None],
 ) -> None:
     """Run an `alembic` command with the context and options of `alembic/env.py`, its only caller.
 
     Each revision is one transaction. A revision whose lock times out is rolled back and retried. After an
-    interruption, the next run continues at the last completed revision.
+    interruption, the next run continues at the last completed revision. `check` may reject the steps.
     """
     options = {**options, "lock_retry": lock_retry}
     engine = migration_engine(dsn)
     try:
         async with engine.connect() as connection:
             steps = await connection.run_sync(_resolve_steps, context, options)
+            await connection.run_sync(check, steps)
         if steps:
             async with migration_lock(engine, lock_retry, report):
                 await _retry_on_lock(
