@@ -28,6 +28,7 @@ from service.observability.access_log import AccessLogSink
 from service.observability.logging import configure_server_logs
 from service.observability.metrics import registry_of_workers
 from service.observability.metrics_server import metrics_server, multiprocess_metrics
+from service.server.drain import serve_accepted
 from service.server.slow_clients import LOOK_EVERY_S, SlowClientGuard
 from service.server.supervisor import Supervisor
 from service.services import with_service
@@ -66,6 +67,7 @@ class _Server(uvicorn.Server):
         super().__init__(config)
         self._service = service
         self._loop: asyncio.AbstractEventLoop | None = None
+        self._is_closing = False
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:  # noqa: ARG002 - the signature is uvicorn's
         """Leave the signal to the event loop.
@@ -91,7 +93,10 @@ class _Server(uvicorn.Server):
         self.should_exit = True
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
-        """Finish what is in flight, and end."""
+        """Serve what is accepted and what is in flight, and end."""
+        if not self.force_exit:
+            await serve_accepted(sockets or (), self.server_state.connections)
+        self._is_closing = True
         await super().shutdown(sockets=sockets)
         self._watch.cancel()
 
@@ -99,7 +104,7 @@ class _Server(uvicorn.Server):
         idleness = SlowClientGuard(self.server_state.connections)
         while True:
             await asyncio.sleep(LOOK_EVERY_S)
-            if self.should_exit:
+            if self._is_closing:
                 idleness.end_all()
             else:
                 idleness.close_slow(time.monotonic())

@@ -12,6 +12,8 @@ from types import FrameType
 
 import structlog
 
+from service.server.drain import accept_handshakes
+
 _log = structlog.get_logger("rollcall")
 _LOOK_EVERY_SECONDS = 0.2
 _RESTART_DELAY_S = 1.0
@@ -75,6 +77,7 @@ class Supervisor:
             process.join()
             self._forget(process.pid or 0)
         time.sleep(_RESTART_DELAY_S)
+        accept_handshakes(self._listening)  # a worker that was ended alone has drained the socket of all
         alive = [process for process in self._processes if process not in dead]
         self._processes = alive + [self._start() for _ in dead if not self._is_ending]
 
