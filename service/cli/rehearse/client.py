@@ -63,7 +63,8 @@ class Client:
         body = await reader.readexactly(int(headers.get("content-length", 0)))
         if headers.get("connection") == "close":
             self._close()
-        return Response(int(status_line.split(" ")[1]), json.loads(body) if body else None)
+        is_json = "json" in headers.get("content-type", "json")
+        return Response(int(status_line.split(" ")[1]), json.loads(body) if body and is_json else None)
 
     def _close(self) -> None:
         if self._writer is not None:
