@@ -40,7 +40,7 @@ backend processes
 async def balancer(directory: Path, ports: Mapping[str, int]) -> AsyncIterator[int]:
     """Run a balancer before the named ports and yield its port: HAProxy if it is installed, or our own."""
     haproxy = shutil.which("haproxy", path=f"{os.environ.get('PATH', '')}:/usr/sbin")
-    running = _haproxy(haproxy, directory, ports) if haproxy else _round_robin(list(ports.values()))
+    running = _haproxy(haproxy, directory, ports) if haproxy else round_robin(list(ports.values()))
     async with running as port:
         yield port
 
@@ -74,7 +74,8 @@ async def _wait_until_listening(port: int) -> None:
 
 
 @asynccontextmanager
-async def _round_robin(ports: list[int]) -> AsyncIterator[int]:
+async def round_robin(ports: list[int]) -> AsyncIterator[int]:
+    """Run a balancer in this event loop and yield its port."""
     proxy = _RoundRobin(ports)
     server = await asyncio.start_server(proxy.serve, "127.0.0.1", 0)
     checks = asyncio.create_task(proxy.check())

@@ -61,7 +61,7 @@ class Rehearsal:
     async def run(self) -> None:
         """Repeat both directions until there were enough requests in each."""
         async with self._phase("quiet"):
-            await self._until(_QUIET_REQUESTS)
+            await self._until(min(_QUIET_REQUESTS, self.options.requests))
         while min(self.requests.values()) < self.options.requests and monotonic() < self.ends_at:
             await self._up()
             await self._down()
