@@ -93,7 +93,10 @@ async def test_transaction_without_lease_is_confirmed_and_then_holds_off_steps(d
         service.lease.revoke()
         async with UnitOfWork(service.engine, lease=service.lease) as tx:
             await tx.ping()
-            held = "SELECT mode FROM pg_locks WHERE locktype = 'advisory'"
+            held = (
+                "SELECT mode FROM pg_locks JOIN pg_database ON pg_database.oid = database"
+                " WHERE locktype = 'advisory' AND datname = current_database()"
+            )
             assert await fetch_values(service.background_engine, held) == [("ShareLock",)]
         service.lease.renew(service.lease.now())
         async with UnitOfWork(service.engine, lease=service.lease) as tx:
