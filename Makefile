@@ -14,7 +14,7 @@ IMAGE ?= rollcall:dev
 VERSION = $(shell sed -n 's/^__version__ = "\(.*\)"/\1/p' service/__init__.py)
 
 .PHONY: help install run test coverage check api-diff where format documents migrate rollback revision status plan rehearse \
-	purge-parked admin key image up down doctor fuzz chaos storm prove-failover prove-docs prove-search prove-timing \
+	purge-parked admin key image up down doctor fuzz chaos storm prove-failover prove-previous prove-docs prove-search prove-timing \
 	prove-defences bench native-argon2 lock clean
 
 help: ## list the targets
@@ -79,8 +79,11 @@ status: $(VENV)/.runtime ## where the schema stands
 plan: $(VENV)/.runtime ## what migrate or rollback would do: TO=0003
 	@$(SERVICE) database plan $(if $(TO),--to $(TO))
 
-rehearse: $(VENV)/.runtime ## prove migrate and rollback under load on a copy: ROWS=1000000
-	@$(SERVICE) database rehearse $(if $(ROWS),--rows $(ROWS)) $(if $(CYCLES),--cycles $(CYCLES))
+rehearse: $(VENV)/.test ## run the previous release and this one together, up and down, under load: PREVIOUS=v0.1.0 ROWS=1000000
+	@$(BIN)/python -m tools.releases rehearse $(if $(PREVIOUS),--previous $(PREVIOUS)) $(if $(ROWS),--rows $(ROWS))
+
+prove-previous: $(VENV)/.test ## run the previous release's flow tests on the newest schema: PREVIOUS=v0.1.0
+	@$(BIN)/python -m tools.releases prove $(if $(PREVIOUS),--previous $(PREVIOUS))
 
 purge-parked: $(VENV)/.runtime ## remove for good what rollbacks have parked
 	@$(SERVICE) database purge-parked $(if $(YES),--yes)

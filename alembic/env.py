@@ -1,4 +1,4 @@
-"""Runs Rollcall's migrations for the `alembic` command and for `python -m service database …`."""
+"""Run migrations for the `alembic` command and for `python -m service database …`."""
 
 import asyncio
 import sys
@@ -9,6 +9,7 @@ from alembic.util import CommandError
 
 from service.db.migrations import autogenerate, operations, running
 from service.db.migrations.lock_retry import LockRetryPolicy
+from service.db.release_guard import ReleaseGuard
 from service.db.tables import Base
 from service.embedded.binaries import EmbeddedUnavailable
 from service.embedded.server import EmbeddedPostgres
@@ -19,22 +20,26 @@ operations.register()
 OPTIONS: dict[str, Any] = {
     "target_metadata": Base.metadata,
     "transaction_per_migration": True,
-    "process_revision_directives": autogenerate.draft,
+    "process_revision_directives": autogenerate.process_directives,
     **autogenerate.COMPARISON,
 }
 
 
 def run_offline() -> None:
-    context.configure(dialect_name="postgresql", literal_binds=True, **OPTIONS)
+    guard = ReleaseGuard("")  # without a database it only writes serves_from
+    context.configure(
+        dialect_name="postgresql", literal_binds=True, on_version_apply=guard.on_version_apply, **OPTIONS
+    )
     with context.begin_transaction():
         context.run_migrations()
 
 
 def run_online() -> None:
-    """Run against the database that the caller names, or else the configured one."""
+    """Run on the database that the caller passes in the attributes, or else on the configured one."""
     given = context.config.attributes
     if "dsn" in given:
-        run_on(given["dsn"], given["lock_retry"], given["report"])
+        name, force = given.get("guard", ("rollcall", False))
+        run_on(given["dsn"], given["lock_retry"], given["report"], ReleaseGuard(name, force=force))
         return
     try:
         run_configured(get_settings())
@@ -46,19 +51,22 @@ def run_online() -> None:
 
 def run_configured(settings: Settings) -> None:
     lock_retry = LockRetryPolicy(settings.migrations.lock_timeout, settings.migrations.deadline)
+    # alembic -x force=true upgrade head
+    guard = ReleaseGuard(settings.service_name, force="force" in context.get_x_argument(as_dictionary=True))
     dsn = settings.migrations_dsn
     if dsn is not None:
-        run_on(dsn, lock_retry, say)
+        run_on(dsn, lock_retry, print_line, guard)
         return
     with EmbeddedPostgres(settings.database.embedded_dir) as postgres:
-        run_on(postgres.dsn, lock_retry, say)
+        run_on(postgres.dsn, lock_retry, print_line, guard)
 
 
-def run_on(dsn: str, lock_retry: LockRetryPolicy, report: running.Report) -> None:
-    asyncio.run(running.run(dsn, context, OPTIONS, lock_retry, report))
+def run_on(dsn: str, lock_retry: LockRetryPolicy, report: running.Report, guard: ReleaseGuard) -> None:
+    options = {**OPTIONS, "on_version_apply": guard.on_version_apply}
+    asyncio.run(running.run(dsn, context, options, lock_retry, report, guard.check))
 
 
-def say(line: str) -> None:
+def print_line(line: str) -> None:
     sys.stderr.write(f"{line}\n")
 
 

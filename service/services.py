@@ -13,9 +13,10 @@ from service.db.core.engine import create_engine
 from service.db.core.error_classes import translate
 from service.db.core.read_pool import ReadPool
 from service.db.core.replica import Replica
-from service.db.migrations.compatibility import SUPPORTED, SchemaStatus, read_revision
+from service.db.migrations.compatibility import THIS_RELEASE, SchemaStatus, read_schema_state
 from service.db.readiness import Readiness
 from service.db.reads import Reads
+from service.db.write_lease import WriteLease
 from service.domain.errors import DatabaseUnavailable, OutcomeUnknown, ValidationFailed
 from service.domain.passwords import PasswordPolicy
 from service.domain.sessions import Lifetime, SessionPolicy
@@ -50,11 +51,12 @@ class Services:
         self.settings = settings
         self.policies = policies_from(settings)
         self.engine = _create_engine(settings, dsn, pool_size=pool_size, name=name)
-        self.database = Database(self.engine, on_audit=on_audit)
+        self.lease = WriteLease()
+        self.database = Database(self.engine, lease=self.lease, on_audit=on_audit)
         self.background_engine = _create_engine(
             settings, dsn, pool_size=BACKGROUND_CONNECTIONS, name=f"{name}-background"
         )
-        self.background_database = Database(self.background_engine)
+        self.background_database = Database(self.background_engine, lease=self.lease)
         self.read_pool = ReadPool(self.engine, size=settings.database.read_pool_size)
         self.replica = _create_replica(settings, self.read_pool)
         self.reads = Reads(self.read_pool, self.replica)
@@ -200,11 +202,13 @@ async def _explaining_errors(services: Services) -> AsyncIterator[None]:
 
 async def _explain_unavailable(services: Services) -> str:
     try:
-        status = SUPPORTED.classify(await read_revision(services.background_engine))
+        status = THIS_RELEASE.classify(await read_schema_state(services.background_engine))
     except Exception as error:
         if translate(error) is None:
             raise
-        status = SchemaStatus.INSIDE
+        status = SchemaStatus.SERVED
     if status in (SchemaStatus.BEHIND, SchemaStatus.UNMIGRATED):
         return "The schema is missing or old: run `database migrate` first."
+    if status is SchemaStatus.AHEAD:
+        return "The schema no longer serves this release: use a newer one."
     return f"The database does not answer: {services.settings.database.masked_dsn}."

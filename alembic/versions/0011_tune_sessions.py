@@ -2,7 +2,7 @@
 # env.py adds operations of our own to op.
 """Leave room for the uses of sessions that are noted, and have them vacuumed in time when there are millions.
 
-Deliberately the last: the service works without it, so one step back stays inside the window.
+The service works without it.
 """
 
 from alembic import op

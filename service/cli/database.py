@@ -1,4 +1,4 @@
-"""`database`: where the schema stands, and moving it while the service runs."""
+"""`database`: show and migrate the schema while the service runs."""
 
 import asyncio
 import json
@@ -7,15 +7,13 @@ from io import StringIO
 import click
 from alembic import command
 from alembic.util import CommandError
-from sqlalchemy.ext.asyncio import AsyncEngine
 
 from service.cli import schema_report
 from service.cli.console import print_result, print_status
 from service.cli.rehearse.command import rehearse
 from service.cli.target import MigrationTarget, configured_target
-from service.db import instances
 from service.db.migrations import running
-from service.db.migrations.compatibility import HEAD, SUPPORTED, number_of, read_revision
+from service.db.migrations.compatibility import HEAD, read_schema_state
 from service.db.migrations.history import (
     Step,
     alembic_config,
@@ -23,9 +21,7 @@ from service.db.migrations.history import (
     list_revisions,
     steps_between,
 )
-from service.db.migrations.plan import make_plan
 from service.db.migrations.scratch import scratch_database
-from settings import Settings
 
 
 @click.group()
@@ -38,19 +34,19 @@ database.add_command(rehearse)
 
 @database.command()
 @click.option("--to", "target", default="head", help="A revision, or the start of one. Default: the newest.")
-@click.option("--force", is_flag=True, help="Go on although a live process could not serve the result.")
+@click.option("--force", is_flag=True, help="Apply steps that leave live processes unserved.")
 def migrate(target: str, force: bool) -> None:
-    """Bring the schema up; what a rollback parked comes back."""
+    """Migrate the schema up; restore what a rollback parked."""
     with configured_target() as migration:
-        asyncio.run(running.tidy(migration.dsn, migration.lock_retry, print_status))
+        asyncio.run(running.drop_unfinished(migration.dsn, migration.lock_retry, print_status))
         _move(migration, target, upward=True, force=force)
 
 
 @database.command()
 @click.option("--to", "target", default="-1", help="A revision or its start, or base. Default: one step.")
-@click.option("--force", is_flag=True, help="Go on although a live process could not serve the result.")
+@click.option("--force", is_flag=True, help="Apply steps that leave live processes unserved.")
 def rollback(target: str, force: bool) -> None:
-    """Bring the schema down; what goes is parked with its rows."""
+    """Roll the schema back; park what is dropped, with its rows."""
     with configured_target() as migration:
         _move(migration, target, upward=False, force=force)
 
@@ -58,7 +54,7 @@ def rollback(target: str, force: bool) -> None:
 @database.command()
 @click.option("--json", "is_json", is_flag=True, help="For machines.")
 def status(is_json: bool) -> None:
-    """Show where the schema stands, what is parked, and who serves from it."""
+    """Show the revision, what is parked, and the live processes."""
     with configured_target() as migration:
         found = asyncio.run(migration.with_engine(schema_report.read_status))
         print_result(json.dumps(found, indent=2) if is_json else schema_report.status_in_words(found))
@@ -68,17 +64,17 @@ def status(is_json: bool) -> None:
 @click.option("--to", "target", default="head", help="A revision, the start of one, head, base, +1 or -1.")
 @click.option("--json", "is_json", is_flag=True, help="For machines.")
 def plan(target: str, is_json: bool) -> None:
-    """Show what a change would do: SQL, locks, sizes, and the data that would stop it."""
+    """Show what a change would do: SQL, locks, sizes, and the data and processes that would stop it."""
     with configured_target() as migration:
-        steps = _steps(asyncio.run(migration.with_engine(read_revision)), target)
-        plans = asyncio.run(migration.with_engine(lambda engine: make_plan(engine, steps)))
+        steps = _steps(asyncio.run(migration.with_engine(read_schema_state)).revision, target)
+        plans = asyncio.run(migration.with_engine(lambda engine: schema_report.read_plan(engine, steps)))
         print_result(schema_report.plan_as_json(plans) if is_json else schema_report.plan_in_words(plans))
 
 
 @database.command("purge-parked")
 @click.option("--yes", is_flag=True, help="Do not ask.")
 def purge_parked(yes: bool) -> None:
-    """Remove for good what rollbacks parked."""
+    """Delete what rollbacks parked."""
     with configured_target() as migration:
         parked = asyncio.run(migration.with_engine(schema_report.read_parked))
         if not parked:
@@ -105,11 +101,13 @@ def revision(message: str) -> None:
 
 @database.command()
 def check() -> None:
-    """Check that there is one head, and that migrating makes what is declared."""
+    """Check that there is one head, and that migrating produces the declared schema."""
     with configured_target() as migration:
         revisions = list_revisions()
         if [each.number for each in revisions] != list(range(1, HEAD + 1)):
-            raise click.ClickException(f"The revisions are not numbered 1 to {HEAD}, which window.HEAD says.")
+            raise click.ClickException(
+                f"The revisions are not numbered 1 to {HEAD}, as compatibility.HEAD says."
+            )
         asyncio.run(_check_drift(migration))
         print_result(f"In step: {len(revisions)} revisions in one line make the declared schema.")
 
@@ -118,7 +116,7 @@ def _is_confirmed() -> bool:
     try:
         return click.confirm("Remove all of it, for good?", err=True)
     except click.Abort:
-        return False  # there is nobody to ask
+        return False  # no terminal
 
 
 async def _check_drift(migration: MigrationTarget) -> None:
@@ -130,16 +128,22 @@ async def _check_drift(migration: MigrationTarget) -> None:
 
 
 def _move(migration: MigrationTarget, target: str, *, upward: bool, force: bool) -> None:
-    current = asyncio.run(migration.with_engine(read_revision))
+    current = asyncio.run(migration.with_engine(read_schema_state)).revision
     steps = _steps(current, target)
     if not steps or steps[0].is_upgrade != upward:
         print_result(_nothing_to_do(current, upward=upward, is_beyond=bool(steps)))
         return
     end = destination(steps)
-    if not force:
-        asyncio.run(migration.with_engine(lambda engine: _refuse_unserved(engine, migration.settings, end)))
     with schema_report.progress() as report:
-        running.migrate(migration.dsn, end, upward=upward, lock_retry=migration.lock_retry, report=report)
+        running.migrate(
+            migration.dsn,
+            end,
+            upward=upward,
+            lock_retry=migration.lock_retry,
+            report=report,
+            service_name=migration.settings.service_name,
+            force=force,
+        )
     print_result(f"The schema is at {end}.")
 
 
@@ -162,24 +166,3 @@ def _nothing_to_do(current: str | None, *, upward: bool, is_beyond: bool) -> str
     if not is_beyond:
         return f"{where}."
     return f"{where}, past that revision; rollback goes down." if upward else f"{where}; migrate goes up."
-
-
-async def _refuse_unserved(engine: AsyncEngine, settings: Settings, end: str) -> None:
-    """Refuse a result that a live process could not serve, naming the processes."""
-    number = number_of(end) if end != "base" else 0
-    live = await instances.list_live(engine)
-    if live is None:
-        names = [settings.service_name, f"{settings.service_name}-background"]
-        connections = await instances.count_connections(engine, names)
-        if connections and number not in SUPPORTED:
-            raise click.ClickException(
-                f"{connections} connections of a running service, which gives no heartbeat at this revision, "
-                f"may not serve {end}: stop it first, or use --force."
-            )
-        return
-    stranded = [str(each) for each in live if number not in each.window]
-    if stranded:
-        raise click.ClickException(
-            f"{len(stranded)} live processes could not serve {end}: {'; '.join(stranded)}. "
-            "Replace them by a release that does, or use --force."
-        )

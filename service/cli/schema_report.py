@@ -1,8 +1,9 @@
-"""How the state of the schema, and plans to change it, are told to people and to machines."""
+"""Render the state of the schema and plans to change it, as text and as JSON."""
 
 import json
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import Any
 
 from rich.console import Console
@@ -11,16 +12,17 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 from service.cli.console import print_status
 from service.db import instances
 from service.db.migrations import parking
-from service.db.migrations.compatibility import SUPPORTED, SchemaStatus, read_revision
-from service.db.migrations.history import list_revisions, steps_between
-from service.db.migrations.plan import StepPlan
+from service.db.migrations.compatibility import THIS_RELEASE, SchemaState, SchemaStatus, read_schema_state
+from service.db.migrations.history import Step, list_revisions, steps_between
+from service.db.migrations.plan import StepPlan, make_plan
+from service.db.release_guard import unserved
 
 _UNITS = ("B", "KiB", "MiB", "GiB", "TiB")
 
 
 @contextmanager
 def progress() -> Iterator[Callable[[str], None]]:
-    """Give a function that tells what is being done: with a moving sign on a terminal, else line by line."""
+    """Yield a function that reports progress: with a spinner on a terminal, otherwise line by line."""
     console = Console(stderr=True)
     if not console.is_terminal:
         yield print_status
@@ -35,76 +37,97 @@ def progress() -> Iterator[Callable[[str], None]]:
 
 
 async def read_parked(engine: AsyncEngine) -> dict[str, int]:
-    """Return what is parked, each with its size in bytes."""
+    """Return the size in bytes of each parked table or column by name."""
     async with engine.connect() as connection:
         return await connection.run_sync(parking.list_parked)
 
 
 async def read_status(engine: AsyncEngine) -> dict[str, Any]:
-    """Return where the schema stands, as `database status --json` prints it."""
-    revision = await read_revision(engine)
-    standing = SUPPORTED.classify(revision)
-    is_known = revision is None or revision in {each.id for each in list_revisions()}
+    """Return the state of the schema as `database status --json` prints it."""
+    schema, revisions = await read_schema_state(engine), [each.id for each in list_revisions()]
+    is_known = schema.revision is None or schema.revision in revisions
     live = await instances.list_live(engine)
     return {
-        "revision": revision,
-        "head": list_revisions()[-1].id,
-        "standing": standing,
-        "serves": {"oldest": SUPPORTED.oldest, "newest": SUPPORTED.newest},
-        "pending": [step.revision.id for step in steps_between(revision, "head")] if is_known else [],
+        "revision": schema.revision,
+        "serves_from": schema.serves_from,
+        "head": revisions[-1],
+        "needs": revisions[THIS_RELEASE.needs - 1],
+        "status": THIS_RELEASE.classify(schema),
+        "pending": [step.revision.id for step in steps_between(schema.revision, "head")] if is_known else [],
         "parked": [{"name": name, "bytes": size} for name, size in (await read_parked(engine)).items()],
-        "instances": None if live is None else [_instance(each) for each in live],
+        "instances": None if live is None else [_instance(each, schema) for each in live],
     }
 
 
-def _instance(each: instances.Instance) -> dict[str, Any]:
+def _instance(each: instances.Instance, schema: SchemaState) -> dict[str, Any]:
     return {
         "id": str(each.id),
         "host": each.host,
         "pid": each.pid,
-        "release": each.release,
-        "oldest_revision": each.oldest_revision,
-        "newest_revision": each.newest_revision,
+        "release": each.version,
+        "head": each.release.head,
+        "needs": each.release.needs,
+        "status": each.release.classify(schema),
     }
 
 
 def status_in_words(found: dict[str, Any]) -> str:
-    """Return the status for people."""
+    """Return the status as text."""
     return "\n".join(_status_lines(found))
 
 
 def _status_lines(found: dict[str, Any]) -> Iterator[str]:
     yield f"schema     {found['revision'] or 'base (no revision)'}"
     yield f"head       {found['head']}"
-    yield f"serves     {SUPPORTED}: {_STANDINGS[found['standing']]}"
+    yield f"serves     releases from {found['serves_from'] or 'one revision back'}"
+    yield f"release    needs {found['needs']}: {_STATUSES[found['status']]}"
     yield f"pending    {', '.join(found['pending']) or 'nothing'}"
     parked = {each["name"]: each["bytes"] for each in found["parked"]}
     yield f"parked     {parked_in_words(parked) if parked else 'nothing'}"
     yield f"processes  {_processes(found['instances'])}"
 
 
-_STANDINGS = {
-    SchemaStatus.INSIDE: "this release can serve it",
-    SchemaStatus.BEHIND: "too old for this release; migrate",
-    SchemaStatus.AHEAD: "too new for this release; deploy the release it belongs to",
-    SchemaStatus.UNMIGRATED: "empty; migrate",
-    SchemaStatus.UNKNOWN: "not a revision of ours",
+_STATUSES = {
+    SchemaStatus.SERVED: "served",
+    SchemaStatus.BEHIND: "the schema is too old for it; migrate",
+    SchemaStatus.AHEAD: "the schema no longer serves it; deploy a newer release",
+    SchemaStatus.UNMIGRATED: "the database is empty; migrate",
+    SchemaStatus.UNKNOWN: "the revision is not ours",
 }
 
 
 def _processes(live: list[dict[str, Any]] | None) -> str:
     if live is None:
         return "unknown: this revision has no heartbeats"
-    return "; ".join(f"{each['host']} process {each['pid']} ({each['release']})" for each in live) or "none"
+    return "; ".join(map(_process, live)) or "none"
+
+
+def _process(each: dict[str, Any]) -> str:
+    is_served = each["status"] == SchemaStatus.SERVED
+    return f"{each['host']} process {each['pid']} ({each['release']}{'' if is_served else ', NOT SERVED'})"
 
 
 def parked_in_words(parked: dict[str, int]) -> str:
-    """Return what is parked, for people."""
+    """Return what is parked as text."""
     return ", ".join(f"{name} ({_size(size)})" for name, size in parked.items())
 
 
+async def read_plan(engine: AsyncEngine, steps: Sequence[Step]) -> list[StepPlan]:
+    """Return what each step would do; a live process that it would leave unserved is an obstacle."""
+    live = await instances.list_live(engine) or []
+    return [
+        replace(each, obstacles=each.obstacles + tuple(_obstacles(live, each.schema)))
+        for each in await make_plan(engine, steps)
+    ]
+
+
+def _obstacles(live: Sequence[instances.Instance], schema: SchemaState) -> Iterator[str]:
+    for instance in unserved(live, schema):
+        yield f"it would no longer serve {instance}"
+
+
 def plan_as_json(plans: Sequence[StepPlan]) -> str:
-    """Return a plan for machines."""
+    """Return a plan as JSON."""
     return json.dumps([_step(each) for each in plans], indent=2)
 
 
@@ -117,6 +140,7 @@ def _step(each: StepPlan) -> dict[str, Any]:
         "phase": revision.phase,
         "locks": revision.locks,
         "lossless": revision.lossless,
+        "serves_from": each.schema.serves_from,
         "tables": [{"name": table.name, "rows": table.rows, "bytes": table.bytes} for table in each.tables],
         "obstacles": list(each.obstacles),
         "sql": each.sql,
@@ -124,7 +148,7 @@ def _step(each: StepPlan) -> dict[str, Any]:
 
 
 def plan_in_words(plans: Sequence[StepPlan]) -> str:
-    """Return a plan for people: each step with what it locks and touches, what would stop it, and its SQL."""
+    """Return a plan as text: per step its locks, tables, obstacles and SQL."""
     if not plans:
         return "Nothing to do."
     return "\n\n".join("\n".join(_plan_lines(each)) for each in plans)
@@ -134,6 +158,7 @@ def _plan_lines(each: StepPlan) -> Iterator[str]:
     revision = each.step.revision
     yield f"{'↑' if each.step.is_upgrade else '↓'} {revision.id}: {revision.title}"
     yield f"  phase   {revision.phase}, {'lossless' if revision.lossless else 'LOSES DATA'}"
+    yield f"  serves  releases from {each.schema.serves_from or 'one revision back'}"
     yield f"  locks   {revision.locks}"
     touched = (f"{table.name} ({table.rows} rows, {_size(table.bytes)})" for table in each.tables)
     yield f"  tables  {', '.join(touched) or 'none that exist'}"

@@ -24,18 +24,18 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, slots=True)
 class MigrationTarget:
-    """The database to work on, and how."""
+    """The database to migrate, and the settings."""
 
     dsn: str
     settings: Settings
 
     @property
     def lock_retry(self) -> LockRetryPolicy:
-        """How long to wait for others, as configured."""
+        """The configured lock timeout and deadline."""
         return LockRetryPolicy(self.settings.migrations.lock_timeout, self.settings.migrations.deadline)
 
     async def with_engine(self, work: Callable[[AsyncEngine], Awaitable[T]]) -> T:
-        """Do some work through an engine made for changing the schema."""
+        """Run work with an engine for schema changes."""
         engine = running.migration_engine(self.dsn)
         try:
             return await work(engine)
@@ -45,9 +45,9 @@ class MigrationTarget:
 
 @contextmanager
 def configured_target() -> Iterator[MigrationTarget]:
-    """Give the configured database, and tell in one sentence what goes wrong with it."""
+    """Yield the configured database; errors become one sentence."""
     settings = get_settings()
-    with _terminable(), _telling_failures(settings):
+    with _terminable(), _explaining_errors(settings):
         if settings.migrations_dsn is not None:
             yield MigrationTarget(settings.migrations_dsn, settings)
             return
@@ -57,7 +57,7 @@ def configured_target() -> Iterator[MigrationTarget]:
 
 @contextmanager
 def _terminable() -> Iterator[None]:
-    """Let SIGTERM interrupt like Ctrl-C: what is under way is taken back."""
+    """Make SIGTERM interrupt like Ctrl-C: the current revision is rolled back."""
     previous = signal.signal(signal.SIGTERM, lambda *_: signal.raise_signal(signal.SIGINT))
     try:
         yield
@@ -66,7 +66,7 @@ def _terminable() -> Iterator[None]:
 
 
 @contextmanager
-def _telling_failures(settings: Settings) -> Iterator[None]:
+def _explaining_errors(settings: Settings) -> Iterator[None]:
     try:
         yield
     except (CommandError, CannotCopy, EmbeddedUnavailable) as error:
@@ -78,15 +78,17 @@ def _telling_failures(settings: Settings) -> Iterator[None]:
             ) from error
         if not isinstance(error, DBAPIError):
             raise
-        raise click.ClickException(_refusal(error)) from error
+        raise click.ClickException(_explain(error)) from error
 
 
-def _refusal(error: DBAPIError) -> str:
-    """The database's refusal in words; messages of class 42 name objects, all others may repeat values."""
+def _explain(error: DBAPIError) -> str:
+    """Return a sentence for a database error; only messages of class 42 are safe: they hold no values."""
     state = sqlstate(error) or "unknown"
-    said = f": {str(error.orig).rpartition(': ')[2]}" if state.startswith("42") else ""
-    return f"The database refused (SQLSTATE {state}){said}; the schema stays at the last completed revision."
+    message = f": {str(error.orig).rpartition(': ')[2]}" if state.startswith("42") else ""
+    return (
+        f"The database refused (SQLSTATE {state}){message}; the schema stays at the last completed revision."
+    )
 
 
-def _sentence(words: str) -> str:
-    return words[:1].upper() + words[1:].rstrip(".") + "."
+def _sentence(message: str) -> str:
+    return message[:1].upper() + message[1:].rstrip(".") + "."

@@ -1,4 +1,4 @@
-"""What a database tells of itself, for whoever has to find out what is wrong with it."""
+"""Facts about a database and its schema, for `doctor`."""
 
 import asyncio
 import ssl
@@ -14,7 +14,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from service.db.core.error_classes import sqlstate_of
 from service.db.migrations.autogenerate import COMPARISON
-from service.db.migrations.compatibility import read_revision
+from service.db.migrations.compatibility import SchemaState, read_schema_state
 from service.db.tables import Base
 
 _FACTS = text("""
@@ -50,7 +50,7 @@ _RIGHTS = text("""
 
 @dataclass(frozen=True, slots=True)
 class Facts:
-    """What one look at a database has shown."""
+    """What `inspect` found."""
 
     version: int
     role: str
@@ -63,26 +63,26 @@ class Facts:
     is_local: bool
     is_durable: bool
     connection_limit: int
-    revision: str | None
+    schema: SchemaState
     invalid_indexes: tuple[str, ...]
     denied_tables: tuple[str, ...]
-    """Tables of ours that the role may not read and write."""
+    """Our tables that the role may not read and write."""
     public_tables: tuple[str, ...]
-    """Tables of ours that every role may use."""
+    """Our tables that every role may use."""
 
 
 async def inspect(engine: AsyncEngine) -> Facts:
-    """Look at a database; nothing is changed.
+    """Return facts about a database.
 
-    Raises: whatever the driver raises; `explain_error` tells it in words.
+    Raises: any error of the driver; `explain_error` explains it.
     """
-    revision = await read_revision(engine)
+    schema = await read_schema_state(engine)
     async with engine.connect() as connection:
         facts = (await connection.execute(_FACTS)).one()._asdict()
         rights = (await connection.execute(_RIGHTS, {"names": list(Base.metadata.tables)})).all()
         return Facts(
             **facts,
-            revision=revision,
+            schema=schema,
             invalid_indexes=tuple(await connection.scalars(_INVALID_INDEXES)),
             denied_tables=tuple(sorted(name for name, is_denied, _ in rights if is_denied)),
             public_tables=tuple(sorted(name for name, _, is_public in rights if is_public)),
@@ -90,9 +90,9 @@ async def inspect(engine: AsyncEngine) -> Facts:
 
 
 async def system_identifier(engine: AsyncEngine) -> int:
-    """Give what a database cluster has in common with its standbys alone.
+    """Return the identifier that a database cluster shares only with its standbys.
 
-    Raises: whatever the driver raises; `explain_error` tells it in words.
+    Raises: any error of the driver; `explain_error` explains it.
     """
     async with engine.connect() as connection:
         system: int = (await connection.execute(_SYSTEM)).scalar_one()
@@ -100,7 +100,7 @@ async def system_identifier(engine: AsyncEngine) -> int:
 
 
 async def list_drift(engine: AsyncEngine) -> list[str]:
-    """Give in words what differs between the declared tables and the schema at the newest revision."""
+    """Return the differences between the declared tables and the schema, each as one line."""
     async with engine.connect() as connection:
         return await _compare(connection)
 
@@ -108,22 +108,22 @@ async def list_drift(engine: AsyncEngine) -> list[str]:
 async def _compare(connection: AsyncConnection) -> list[str]:
     def compare(sync: Connection) -> list[str]:
         found = compare_metadata(MigrationContext.configure(sync, opts=COMPARISON), Base.metadata)
-        return [_in_words(difference) for difference in found]
+        return [_describe(difference) for difference in found]
 
     return await connection.run_sync(compare)
 
 
-def _in_words(difference: Any) -> str:
-    """Say a difference in the words of Alembic: what to do to the schema, and to what."""
+def _describe(difference: Any) -> str:
+    """Return Alembic's name for the missing change, and the names of what it would change."""
     if isinstance(difference, list):
-        return ", ".join(map(_in_words, difference))
+        return ", ".join(map(_describe, difference))
     kind, *about = difference
     names = (getattr(each, "name", each if isinstance(each, str) else None) for each in about)
     return f"{kind} {' '.join(name for name in names if name)}"
 
 
 def explain_error(error: BaseException) -> str | None:
-    """Tell why a connection failed and what to do about it; None for what is no failure to connect."""
+    """Return why a connection failed and what to do, or None for other errors."""
     state = sqlstate_of(error) or ""
     if state in _REASONS:
         return _REASONS[state]

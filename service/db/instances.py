@@ -1,118 +1,144 @@
-"""Heartbeats: each serving process says that it lives, and which schema revisions it serves.
+"""Heartbeats: each serving process records that it is live, and what its release has and needs.
 
-All of it tolerates that the table is missing: the service works without it, one revision behind.
+A schema without the table has no live processes to read; an unserved process writes no heartbeat.
 """
 
 import os
 import socket
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass
 from datetime import timedelta
-from typing import Any
+from typing import Any, Final
 from uuid import UUID
 
-from sqlalchemy import Executable, Row, delete, func, select, text
+from sqlalchemy import Connection, delete, func, select, text
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.exc import ProgrammingError
-from sqlalchemy.ext.asyncio import AsyncEngine
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
-from service.db.migrations.compatibility import SUPPORTED, UNDEFINED_TABLE, RevisionRange
+from service.db.migrations.compatibility import (
+    HOLD_SERVED,
+    READ_STATE,
+    THIS_RELEASE,
+    UNDEFINED_TABLE,
+    Release,
+    SchemaState,
+    schema_state,
+)
 from service.db.tables import InstanceRow
+from service.db.write_lease import WriteLease
 
-HEARTBEAT_INTERVAL = timedelta(seconds=5)
-"""How often a process should call `beat`."""
+HEARTBEAT_INTERVAL: Final = timedelta(seconds=5)
+"""How often a process records a heartbeat."""
 
-LIVE_FOR = timedelta(seconds=30)
-"""How long after its last heartbeat a process counts as live."""
+LIVE_FOR: Final = timedelta(seconds=30)
+"""How long a process counts as live after its last heartbeat; at least twice `LEASE_TTL`."""
 
-_FORGOTTEN_AFTER = timedelta(hours=1)
+_KEPT_FOR: Final = timedelta(hours=1)
 
-_TABLE = InstanceRow.__table__
-_IDENTITY = ("id", "host", "pid", "release", "oldest_revision", "newest_revision")
+_TABLE: Final = InstanceRow.__table__
+_COLUMNS: Final = ("id", "host", "pid", "release", "oldest_revision", "newest_revision")
+_LIVE: Final = (
+    select(*(_TABLE.c[name] for name in _COLUMNS))
+    .where(_TABLE.c.seen_at > func.now() - LIVE_FOR)
+    .order_by(_TABLE.c.host, _TABLE.c.pid)
+)
+_CONNECTIONS: Final = text(
+    "SELECT count(*) FROM pg_stat_activity"
+    " WHERE datname = current_database() AND application_name = ANY(:names) AND pid <> pg_backend_pid()"
+)
 
 
 @dataclass(frozen=True, slots=True)
 class Instance:
-    """A serving process."""
+    """A serving process. `version` is what its release is called."""
 
     id: UUID
     host: str
     pid: int
-    release: str
-    oldest_revision: int
-    newest_revision: int
+    version: str
+    release: Release
 
     @classmethod
-    def here(cls, instance_id: UUID, release: str) -> "Instance":
-        """Describe the current process."""
-        return cls(
-            instance_id, socket.gethostname(), os.getpid(), release, SUPPORTED.oldest, SUPPORTED.newest
-        )
+    def here(cls, instance_id: UUID, version: str, release: Release = THIS_RELEASE) -> "Instance":
+        """Return the instance of the current process."""
+        return cls(instance_id, socket.gethostname(), os.getpid(), version, release)
 
     @property
-    def window(self) -> RevisionRange:
-        """The revisions it serves."""
-        return RevisionRange(self.oldest_revision, self.newest_revision)
+    def values(self) -> dict[str, Any]:
+        """The row. `newest_revision` is one ahead of the head, as releases before 0012 write and read it."""
+        return {
+            "id": self.id,
+            "host": self.host,
+            "pid": self.pid,
+            "release": self.version,
+            "oldest_revision": self.release.needs,
+            "newest_revision": self.release.head + 1,
+        }
 
     def __str__(self) -> str:
-        return f"{self.host} process {self.pid} (release {self.release}, serves {self.window})"
+        return f"{self.host} process {self.pid} (release {self.version}, {self.release})"
 
 
-async def record_heartbeat(engine: AsyncEngine, instance: Instance) -> None:
-    """Say that an instance lives, and forget those long gone."""
-    written = insert(InstanceRow).values(asdict(instance))
-    await _execute(
-        engine,
-        written.on_conflict_do_update(index_elements=["id"], set_={"seen_at": func.now()}),
-        delete(InstanceRow).where(InstanceRow.seen_at < func.now() - _FORGOTTEN_AFTER),
-    )
+async def record_heartbeat(engine: AsyncEngine, instance: Instance, lease: WriteLease) -> None:
+    """Record a heartbeat and renew the lease if the database serves this release; otherwise revoke the lease.
+
+    The transaction is its own: those of `service.db.core` depend on the lease that it renews.
+
+    Locks: `HOLD_SERVED`: a step that ends the service waits, and then sees the heartbeat.
+    """
+    asked_at = lease.now()
+    async with engine.begin() as connection:
+        await connection.execute(text(HOLD_SERVED))
+        is_served = instance.release.is_served_by(await _read_state(connection))
+        if is_served:
+            await _write_heartbeat(connection, instance)
+    if is_served:
+        lease.renew(asked_at)
+    else:
+        lease.revoke()
 
 
-async def unregister(engine: AsyncEngine, instance_id: UUID) -> None:
-    """Say that an instance has ended."""
-    await _execute(engine, delete(InstanceRow).where(InstanceRow.id == instance_id))
+async def unregister(engine: AsyncEngine, instance: Instance, lease: WriteLease) -> None:
+    """Delete the heartbeat of a process that ends, unless it may not write."""
+    if lease.is_valid():
+        async with engine.begin() as connection:
+            await connection.execute(delete(InstanceRow).where(InstanceRow.id == instance.id))
 
 
 async def list_live(engine: AsyncEngine) -> list[Instance] | None:
-    """Return the processes that gave a heartbeat lately; None when there is no table to look in."""
-    columns = [_TABLE.c[name] for name in _IDENTITY]
-    statement = (
-        select(*columns).where(_TABLE.c.seen_at > func.now() - LIVE_FOR).order_by(_TABLE.c.host, _TABLE.c.pid)
-    )
-    rows = await _fetch(engine, statement)
-    return None if rows is None else [Instance(*tuple(row)) for row in rows]
+    """Return the live processes, or None if the schema has no heartbeats."""
+    async with engine.connect() as connection:
+        return await connection.run_sync(read_live)
 
 
-async def count_connections(engine: AsyncEngine, application_names: Sequence[str]) -> int:
-    """Return how many connections of these names this database has: signs of life without a heartbeat."""
-    statement = text(
-        "SELECT count(*) FROM pg_stat_activity"
-        " WHERE datname = current_database() AND application_name = ANY(:names) AND pid <> pg_backend_pid()"
-    )
-    rows = await _fetch(engine, statement, {"names": list(application_names)})
-    return int(rows[0][0]) if rows else 0
-
-
-async def _execute(engine: AsyncEngine, *statements: Executable) -> None:
-    try:
-        async with engine.begin() as connection:
-            for statement in statements:
-                await connection.execute(statement)
-    except ProgrammingError as error:
-        _tolerate_missing_table(error)
-
-
-async def _fetch(
-    engine: AsyncEngine, statement: Executable, values: Mapping[str, Any] | None = None
-) -> list[Row[Any]] | None:
-    try:
-        async with engine.connect() as connection:
-            return list(await connection.execute(statement, values))
-    except ProgrammingError as error:
-        _tolerate_missing_table(error)
+def read_live(connection: Connection) -> list[Instance] | None:
+    """Return the live processes, or None if the schema has no heartbeats."""
+    if connection.scalar(text("SELECT to_regclass('instances')")) is None:
         return None
+    return [
+        Instance(instance_id, host, pid, version, Release(head=newest - 1, needs=oldest))
+        for instance_id, host, pid, version, oldest, newest in connection.execute(_LIVE)
+    ]
 
 
-def _tolerate_missing_table(error: ProgrammingError) -> None:
-    if getattr(error.orig, "sqlstate", None) != UNDEFINED_TABLE:
-        raise error
+def count_connections(connection: Connection, application_names: Sequence[str]) -> int:
+    """Return the number of connections with these names: signs of life in a schema without heartbeats."""
+    return int(connection.execute(_CONNECTIONS, {"names": list(application_names)}).scalar_one())
+
+
+async def _read_state(connection: AsyncConnection) -> SchemaState:
+    try:
+        async with connection.begin_nested():
+            rows = (await connection.execute(text(READ_STATE))).all()
+    except ProgrammingError as error:
+        if getattr(error.orig, "sqlstate", None) != UNDEFINED_TABLE:
+            raise
+        return SchemaState(None)
+    return schema_state([(revision, serves_from) for revision, serves_from in rows])
+
+
+async def _write_heartbeat(connection: AsyncConnection, instance: Instance) -> None:
+    row = insert(InstanceRow).values(instance.values)
+    await connection.execute(row.on_conflict_do_update(index_elements=["id"], set_={"seen_at": func.now()}))
+    await connection.execute(delete(InstanceRow).where(InstanceRow.seen_at < func.now() - _KEPT_FOR))

@@ -7,7 +7,7 @@ import structlog
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from service.db.core import error_classes
-from service.db.migrations.compatibility import SUPPORTED, SchemaStatus, number_of, read_revision
+from service.db.migrations.compatibility import THIS_RELEASE, SchemaStatus, read_schema_state
 
 READINESS_TIMEOUT = timedelta(seconds=1)
 _log = structlog.get_logger("rollcall")
@@ -28,19 +28,20 @@ class Readiness:
             return False
         try:
             async with asyncio.timeout(READINESS_TIMEOUT.total_seconds()):
-                revision = await read_revision(self._engine)
+                schema = await read_schema_state(self._engine)
         except Exception as error:  # noqa: BLE001 - any failure means not ready
             _log.warning("not_ready", reason="database", **error_classes.describe(error))
             return False
-        status = SUPPORTED.classify(revision)
-        if status is not SchemaStatus.INSIDE:
-            _log.warning("not_ready", reason=f"schema {status}", schema=revision, served=str(SUPPORTED))
-        return status is SchemaStatus.INSIDE
+        status = THIS_RELEASE.classify(schema)
+        if status is SchemaStatus.SERVED:
+            return True
+        _log.warning("not_ready", reason=f"schema {status}", schema=str(schema), release=str(THIS_RELEASE))
+        return False
 
     async def refresh_schema_revision(self) -> None:
         """Read `schema_revision` from the database; an unavailable database makes it None."""
         try:
-            self.schema_revision = number_of(await read_revision(self._engine))
+            self.schema_revision = (await read_schema_state(self._engine)).number
         except Exception as error:
             if error_classes.translate(error) is None and not isinstance(error, ValueError):
                 raise

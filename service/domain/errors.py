@@ -193,6 +193,15 @@ class DatabaseUnavailable(RollcallError):
     retry_after = 1
 
 
+class SchemaBehind(DatabaseUnavailable):
+    """The operation needs a table or column of a newer schema revision; nothing was changed."""
+
+    code, kind = "schema_behind", ErrorKind.UNAVAILABLE
+    title = "The database's schema does not have this yet"
+    detail = "Nothing was changed. The operation works once the schema is migrated; others are not affected."
+    retry_after = 30
+
+
 class OutcomeUnknown(RollcallError):
     """COMMIT was sent and never confirmed: the change was made as a whole or not at all."""
 

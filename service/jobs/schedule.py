@@ -31,7 +31,7 @@ async def background_work(
         await services.readiness.refresh_schema_revision()
         refresh_metrics()
 
-    record_heartbeat = partial(instances.record_heartbeat, engine, instance)
+    record_heartbeat = partial(instances.record_heartbeat, engine, instance, services.lease)
     at_start = [
         PeriodicTask("heartbeat", instances.HEARTBEAT_INTERVAL, record_heartbeat),
         PeriodicTask("metrics", METRICS_INTERVAL, refresh),
@@ -53,4 +53,4 @@ async def background_work(
             yield
     finally:
         await run_and_log(flush.name, flush.work)
-        await run_and_log("heartbeat", partial(instances.unregister, engine, instance.id))
+        await run_and_log("heartbeat", partial(instances.unregister, engine, instance, services.lease))

@@ -13,6 +13,8 @@ from typing import Final, TypeAlias
 
 import structlog
 
+from service.server.drain import accept_handshakes
+
 CHECK_INTERVAL_S: Final = 0.2
 RESTART_DELAY_S: Final = 1.0
 """Pause before a worker is replaced: one that cannot start must not keep the machine busy."""
@@ -87,6 +89,7 @@ class Supervisor:
             worker.join()
             self._on_worker_exit(worker.pid or 0)
         time.sleep(RESTART_DELAY_S)
+        accept_handshakes(self._listener)  # a worker that was ended alone has drained the socket of all
         alive = [worker for worker in self._workers if worker not in dead]
         self._workers = alive + [self._start() for _ in dead if not self.is_stopping]
 

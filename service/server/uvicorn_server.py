@@ -15,6 +15,7 @@ import uvicorn
 
 from service import __version__
 from service.app import Application
+from service.server.drain import serve_accepted
 from service.server.slow_clients import CHECK_INTERVAL_S, SlowClientGuard
 from service.services import Services
 from settings import Settings
@@ -35,6 +36,7 @@ class Server(uvicorn.Server):
         self.services = services
         self._on_started = on_started
         self._loop: asyncio.AbstractEventLoop | None = None
+        self._is_closing = False
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:  # noqa: ARG002 - the signature is uvicorn's
         """Leave the signal to the event loop.
@@ -71,7 +73,10 @@ class Server(uvicorn.Server):
             _log.info("serving", release=__version__, address=address, worker=os.getpid())
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
-        """Finish the requests in flight, and end."""
+        """Serve the connections that are accepted and the requests in flight, and end."""
+        if not self.force_exit:
+            await serve_accepted(sockets or (), self.server_state.connections)
+        self._is_closing = True
         await super().shutdown(sockets=sockets)
         self._guard.cancel()
 
@@ -79,7 +84,7 @@ class Server(uvicorn.Server):
         guard = SlowClientGuard(self.server_state.connections)
         while True:
             await asyncio.sleep(CHECK_INTERVAL_S)
-            if self.should_exit:
+            if self._is_closing:
                 guard.close_idle()
             else:
                 guard.close_slow(time.monotonic())

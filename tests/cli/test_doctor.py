@@ -12,6 +12,7 @@ from service.cli.doctor.database import check_database, check_facts
 from service.cli.doctor.findings import Finding, Level
 from service.cli.doctor.process import check_machine, check_settings
 from service.db.diagnostics import Facts
+from service.db.migrations.compatibility import SchemaState
 from service.db.migrations.history import list_revisions
 from settings.http import HttpSettings
 from settings.passwords import PasswordSettings
@@ -32,7 +33,7 @@ HEALTHY = Facts(
     is_local=False,
     is_durable=True,
     connection_limit=97,
-    revision=list_revisions()[-1].id,
+    schema=SchemaState(list_revisions()[-1].id),
     invalid_indexes=(),
     denied_tables=(),
     public_tables=(),
@@ -54,10 +55,10 @@ CONFIGURED = settings_for_tests(database={"url": "postgresql://rollcall_app@db/r
         ({"is_durable": False}, "durability", Level.PROBLEM),
         ({"clock": datetime.now(UTC) - timedelta(minutes=1)}, "clock", Level.WARNING),
         ({"connection_limit": 5}, "connections", Level.WARNING),
-        ({"revision": None}, "schema", Level.PROBLEM),
-        ({"revision": "0001_create_users"}, "schema", Level.PROBLEM),
-        ({"revision": "9999_from_the_future"}, "schema", Level.PROBLEM),
-        ({"revision": "b0b1e5"}, "schema", Level.PROBLEM),
+        ({"schema": SchemaState(None)}, "schema", Level.PROBLEM),
+        ({"schema": SchemaState("0001_create_users")}, "schema", Level.PROBLEM),
+        ({"schema": SchemaState("9999_from_the_future")}, "schema", Level.PROBLEM),
+        ({"schema": SchemaState("b0b1e5")}, "schema", Level.PROBLEM),
         ({"invalid_indexes": ("ix_users_name",)}, "indexes", Level.PROBLEM),
     ],
 )

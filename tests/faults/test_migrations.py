@@ -12,7 +12,7 @@ import pytest
 from service.db.migrations.compatibility import HEAD
 from service.db.migrations.history import ROOT
 from service.db.migrations.lock_retry import LockRetryPolicy
-from service.db.migrations.running import tidy, upgrade
+from service.db.migrations.running import drop_unfinished, upgrade
 from tests.migrations.rows import connected, fill, picture
 from tests.migrations.test_schema import dump
 
@@ -31,7 +31,7 @@ async def test_migrate_after_a_killed_migration_completes_it(database: str) -> N
     schema, rows = dump(database), await picture(database)
     await roll_back_and_migrate_with_kills(database, random.Random(1))
     await upgrade(database)
-    await tidy(database, LockRetryPolicy())
+    await drop_unfinished(database, LockRetryPolicy())
     assert (dump(database), await picture(database)) == (schema, rows)
 
 
@@ -44,7 +44,7 @@ async def test_migrate_after_each_of_twenty_killed_migrations_loses_nothing(data
     for _ in range(20):
         await roll_back_and_migrate_with_kills(database, rng)
         await upgrade(database)
-        await tidy(database, LockRetryPolicy())
+        await drop_unfinished(database, LockRetryPolicy())
         assert (dump(database), await picture(database)) == (schema, rows)
 
 

@@ -187,6 +187,7 @@ async def wait_until_refused(port: int) -> None:
     async with asyncio.timeout(30):
         while True:
             with socket.socket() as probe:
+                probe.settimeout(0.05)  # a handshake that is ignored waits for a second
                 if probe.connect_ex(("127.0.0.1", port)) != 0:
                     return
             await asyncio.sleep(0.005)

@@ -9,20 +9,33 @@ from structlog.testing import capture_logs
 
 from harness.proxy import Proxy, dsn_through, socket_directory_of
 from harness.service_process import free_port, service_process
-from service.db.migrations.compatibility import HEAD
+from service.db.migrations.compatibility import HEAD, NEEDS
 from tests.support.api import Api, error_of, serving
 from tests.support.databases import execute, fetch_values
 from tests.support.settings import settings_for_tests
 
 
 @pytest.mark.parametrize(
-    ("number", "status"),
-    [(HEAD - 2, 503), (HEAD - 1, 200), (HEAD, 200), (HEAD + 1, 200), (HEAD + 2, 503)],
+    ("number", "serves_from", "status"),
+    [
+        (NEEDS - 1, None, 503),
+        (NEEDS, None, 200),
+        (HEAD, 11, 200),
+        (HEAD + 1, None, 200),
+        (HEAD + 2, None, 503),
+        (HEAD + 9, HEAD, 200),
+        (HEAD + 9, HEAD + 1, 503),
+    ],
 )
-async def test_ready_depends_on_the_distance_of_the_schema(database: str, number: int, status: int) -> None:
+async def test_ready_depends_on_needs_and_serves_from(
+    database: str, number: int, serves_from: int | None, status: int
+) -> None:
     async with serving(settings_for_tests(), database) as running, running.client() as client:
         await execute(
-            running.service.engine, "UPDATE alembic_version SET version_num = :v", v=f"{number:04}_x"
+            running.service.engine,
+            "UPDATE alembic_version SET version_num = :version, serves_from = :serves_from",
+            version=f"{number:04}_x",
+            serves_from=None if serves_from is None else f"{serves_from:04}_x",
         )
         assert (await client.get("/health/ready")).status_code == status
         assert (await client.get("/health/live")).status_code == 200
@@ -38,18 +51,18 @@ async def test_heartbeat_is_removed_when_the_service_ends(database: str) -> None
         rows = await fetch_values(
             running.service.engine, "SELECT oldest_revision, newest_revision FROM instances"
         )
-        assert rows == [(HEAD - 1, HEAD + 1)]
+        assert rows == [(NEEDS, HEAD + 1)]
     async with serving(settings_for_tests(), database) as again:
         assert len(await fetch_values(again.service.engine, "SELECT 1 FROM instances")) == 1
 
 
-async def test_request_without_a_schema_gets_503(empty_database: str) -> None:
+async def test_request_without_any_schema_gets_schema_behind(empty_database: str) -> None:
     async with serving(settings_for_tests(), empty_database) as running, running.client() as client:
         headers = {"Authorization": "Bearer rcs_" + "a" * 43}
         read = await client.get("/v1/users/me", headers=headers)
         written = await client.post("/v1/sessions", json={"login_id": "ada", "password": "mauve otter sings"})
         assert [read.status_code, written.status_code] == [503, 503]
-        assert read.json()["code"] == written.json()["code"] == "database_unavailable"
+        assert read.json()["code"] == written.json()["code"] == "schema_behind"
 
 
 async def test_start_before_the_database_serves_once_it_is_up(database: str) -> None:

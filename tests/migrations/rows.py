@@ -58,12 +58,13 @@ _ROWS = {
         SELECT gen_random_uuid(), id, 'user', 'logged_in', id FROM users
     """,
     10: """
-        INSERT INTO instances (id, host, pid, release, oldest_revision, newest_revision)
-        VALUES (gen_random_uuid(), 'here', 1, '0.1.0', 10, 12)
+        INSERT INTO instances (id, host, pid, release, oldest_revision, newest_revision, seen_at)
+        VALUES (gen_random_uuid(), 'here', 1, '0.1.0', 10, 12, now() - interval '1 minute')
     """,
     11: """
         UPDATE sessions SET last_used_at = now() + interval '1 minute' WHERE ip = '192.0.2.1'
     """,
+    12: "SELECT 1",  # no table of ours
 }
 
 
@@ -76,7 +77,7 @@ async def connected(dsn: str) -> AsyncIterator[asyncpg.Connection]:
         await connection.close()
 
 
-async def fill(dsn: str, *, first: int = 1, last: int = 11, count: int = 12) -> None:
+async def fill(dsn: str, *, first: int = 1, last: int = 12, count: int = 12) -> None:
     """Insert the rows that belong to the revisions from first to last."""
     async with connected(dsn) as connection:
         for number in range(first, last + 1):

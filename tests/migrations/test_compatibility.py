@@ -1,4 +1,4 @@
-"""Which schema a release serves, and which processes say so."""
+"""Which schema serves which release, and which processes are live."""
 
 from uuid import uuid4
 
@@ -7,91 +7,138 @@ import pytest
 from service.db import instances
 from service.db.instances import Instance
 from service.db.migrations.compatibility import (
-    SUPPORTED,
-    RevisionRange,
+    HEAD,
+    HEAD_ID,
+    NEEDS,
+    THIS_RELEASE,
+    Release,
+    SchemaState,
     SchemaStatus,
     number_of,
-    read_revision,
+    read_schema_state,
 )
 from service.db.migrations.running import downgrade, migration_engine
+from service.db.write_lease import LEASE_TTL, WriteLease
 from tests.migrations.rows import execute, fetch
 
-WINDOW = RevisionRange(9, 11)
+RELEASE = Release(head=14, needs=12)
+LAST_WITH_WINDOW = Release(head=11, needs=10)
 
 
 @pytest.mark.parametrize(
-    ("revision", "standing"),
+    ("revision", "serves_from", "status"),
     [
-        (None, SchemaStatus.UNMIGRATED),
-        ("0008_create_idempotency_keys", SchemaStatus.BEHIND),
-        ("0009_create_events", SchemaStatus.INSIDE),
-        ("0010_create_instances", SchemaStatus.INSIDE),
-        ("0011_of_the_next_release", SchemaStatus.INSIDE),
-        ("0012_of_the_release_after", SchemaStatus.AHEAD),
-        ("deadbeef", SchemaStatus.UNKNOWN),
-        ("0010_create_instances+0010_rival", SchemaStatus.INSIDE),
+        (None, None, SchemaStatus.UNMIGRATED),
+        ("0011_older_than_needed", None, SchemaStatus.BEHIND),
+        ("0012_oldest_needed", "0011_any", SchemaStatus.SERVED),
+        ("0014_its_head", "0012_any", SchemaStatus.SERVED),
+        ("0030_far_ahead", "0014_its_head", SchemaStatus.SERVED),
+        ("0030_far_ahead", "0015_next_release", SchemaStatus.AHEAD),
+        ("0015_without_serves_from", None, SchemaStatus.SERVED),
+        ("0016_without_serves_from", None, SchemaStatus.AHEAD),
+        ("deadbeef", None, SchemaStatus.UNKNOWN),
+        ("0014_its_head+0014_rival", "0012_any", SchemaStatus.SERVED),
     ],
 )
-def test_place_a_revision_tells_it_by_number(revision: str | None, standing: SchemaStatus) -> None:
-    assert WINDOW.classify(revision) is standing
+def test_classify_compares_revision_with_needs_and_serves_from_with_head(
+    revision: str | None, serves_from: str | None, status: SchemaStatus
+) -> None:
+    assert RELEASE.classify(SchemaState(revision, serves_from)) is status
 
 
-def test_served_window_reaches_one_revision_to_each_side_of_the_head() -> None:
-    assert RevisionRange(10, 12) == SUPPORTED
-    assert str(SUPPORTED) == "0010 to 0012"
+@pytest.mark.parametrize(
+    ("revision", "status"),
+    [
+        ("0009_create_events", SchemaStatus.BEHIND),
+        ("0010_create_instances", SchemaStatus.SERVED),
+        ("0012_add_serves_from", SchemaStatus.SERVED),
+        ("0013_next", SchemaStatus.AHEAD),
+    ],
+)
+def test_classify_release_without_serves_from_keeps_its_window(revision: str, status: SchemaStatus) -> None:
+    serves_from = "0011_tune_sessions" if revision >= "0012" else None
+    assert LAST_WITH_WINDOW.classify(SchemaState(revision, serves_from)) is status
+
+
+def test_this_release_has_the_declared_head_and_needs() -> None:
+    assert Release(HEAD, NEEDS) == THIS_RELEASE
+    assert str(THIS_RELEASE) == "head 0012, needs 0010"
 
 
 def test_number_of_no_revision_is_zero() -> None:
     assert number_of(None) == 0
 
 
-async def test_read_revision_tells_where_the_database_is(database: str, empty_database: str) -> None:
-    for dsn, expected in ((database, "0011_tune_sessions"), (empty_database, None)):
+async def test_read_schema_state_returns_revision_and_serves_from(database: str, empty_database: str) -> None:
+    expected = [(database, SchemaState(HEAD_ID, "0011_tune_sessions")), (empty_database, SchemaState(None))]
+    for dsn, state in expected:
         engine = migration_engine(dsn)
-        assert await read_revision(engine) == expected
+        assert await read_schema_state(engine) == state
         await engine.dispose()
 
 
-async def test_read_revision_at_base_is_none(database: str) -> None:
-    await downgrade(database, "base")
+async def test_read_schema_state_before_serves_from_counts_one_revision_back(database: str) -> None:
+    await downgrade(database, "0011")
     engine = migration_engine(database)
-    assert await read_revision(engine) is None
+    state = await read_schema_state(engine)
+    assert (state, state.oldest_head) == (SchemaState("0011_tune_sessions"), 10)
     await engine.dispose()
 
 
-async def test_beat_lists_the_process_until_it_leaves(database: str) -> None:
-    engine, here = migration_engine(database), Instance.here(uuid4(), "0.1.0")
-    await instances.record_heartbeat(engine, here)
-    await instances.record_heartbeat(engine, here)
+async def test_read_schema_state_at_base_is_none(database: str) -> None:
+    await downgrade(database, "base")
+    engine = migration_engine(database)
+    assert await read_schema_state(engine) == SchemaState(None)
+    await engine.dispose()
+
+
+async def test_heartbeat_lists_the_process_until_it_unregisters(database: str) -> None:
+    engine, here, lease = migration_engine(database), Instance.here(uuid4(), "0.1.0"), WriteLease()
+    await instances.record_heartbeat(engine, here, lease)
+    await instances.record_heartbeat(engine, here, lease)
     assert await instances.list_live(engine) == [here]
-    await instances.unregister(engine, here.id)
+    await instances.unregister(engine, here, lease)
     assert await instances.list_live(engine) == []
     await engine.dispose()
 
 
-async def test_process_without_a_heartbeat_for_long_is_not_live_and_then_forgotten(database: str) -> None:
-    engine, gone, here = (
-        migration_engine(database),
-        Instance.here(uuid4(), "0.0.9"),
-        Instance.here(uuid4(), "0.1.0"),
-    )
-    await instances.record_heartbeat(engine, gone)
+async def test_process_without_heartbeat_is_not_live_and_is_deleted_later(database: str) -> None:
+    engine, lease = migration_engine(database), WriteLease()
+    gone, here = Instance.here(uuid4(), "0.0.9"), Instance.here(uuid4(), "0.1.0")
+    await instances.record_heartbeat(engine, gone, lease)
     await execute(database, "UPDATE instances SET seen_at = now() - interval '31 seconds'")
-    await instances.record_heartbeat(engine, here)
+    await instances.record_heartbeat(engine, here, lease)
     assert await instances.list_live(engine) == [here]
     assert await fetch(database, "SELECT count(*) FROM instances") == 2
     await execute(
         database, f"UPDATE instances SET seen_at = now() - interval '2 hours' WHERE id = '{gone.id}'"
     )
-    await instances.record_heartbeat(engine, here)
+    await instances.record_heartbeat(engine, here, lease)
     assert await fetch(database, "SELECT count(*) FROM instances") == 1
     await engine.dispose()
 
 
-async def test_heartbeat_without_its_table_is_no_failure(empty_database: str) -> None:
-    engine, here = migration_engine(empty_database), Instance.here(uuid4(), "0.1.0")
-    await instances.record_heartbeat(engine, here)
-    await instances.unregister(engine, here.id)
+@pytest.mark.parametrize("revision", ["base", "0009"])
+async def test_heartbeat_of_an_unserved_process_writes_nothing_and_revokes_its_lease(
+    database: str, revision: str
+) -> None:
+    await downgrade(database, revision)
+    engine, here, lease = migration_engine(database), Instance.here(uuid4(), "0.1.0"), WriteLease()
+    lease.renew(lease.now())
+    await instances.record_heartbeat(engine, here, lease)
+    assert not lease.is_valid()
+    await instances.unregister(engine, here, lease)
     assert await instances.list_live(engine) is None
-    assert await instances.count_connections(engine, ["rollcall"]) == 0
     await engine.dispose()
+
+
+async def test_heartbeat_below_serves_from_writes_nothing(database: str) -> None:
+    await execute(database, "UPDATE alembic_version SET serves_from = '0013_next'")
+    engine, here, lease = migration_engine(database), Instance.here(uuid4(), "0.1.0"), WriteLease()
+    await instances.record_heartbeat(engine, here, lease)
+    assert (lease.is_valid(), await instances.list_live(engine)) == (False, [])
+    await engine.dispose()
+
+
+def test_live_time_is_at_least_twice_the_lease() -> None:
+    assert instances.LIVE_FOR >= 2 * LEASE_TTL

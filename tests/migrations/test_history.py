@@ -20,7 +20,7 @@ from service.db.migrations.history import (
 REVISIONS = list_revisions()
 
 
-def test_count_revisions_equals_the_head_that_the_window_states() -> None:
+def test_revisions_are_numbered_from_one_to_head() -> None:
     assert [revision.number for revision in REVISIONS] == list(range(1, HEAD + 1))
     assert REVISIONS[-1].id == HEAD_ID
 
@@ -53,13 +53,13 @@ def test_list_revisions_with_two_heads_is_refused(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("current", "target", "end", "count"),
     [
-        (None, "head", "0011_tune_sessions", 11),
+        (None, "head", "0012_add_serves_from", 12),
         (None, "7", "0007_create_login_buckets", 7),
         (None, "0003_add_roles_and_states", "0003_add_roles_and_states", 3),
-        ("0011_tune_sessions", "-1", "0010_create_instances", 1),
-        ("0011_tune_sessions", "base", "base", 11),
+        ("0012_add_serves_from", "-1", "0011_tune_sessions", 1),
+        ("0012_add_serves_from", "base", "base", 12),
         ("0003_add_roles_and_states", "+2", "0005_create_api_keys", 2),
-        ("0003_add_roles_and_states", "+99", "0011_tune_sessions", 8),
+        ("0003_add_roles_and_states", "+99", "0012_add_serves_from", 9),
     ],
 )
 def test_steps_between_two_places_lead_from_one_to_the_other(

@@ -42,14 +42,14 @@ async def plan_of(dsn: str, current: str | None, target: str) -> list[StepPlan]:
 
 async def test_plan_of_an_empty_database_tells_every_step(empty_database: str) -> None:
     plans = await plan_of(empty_database, None, "head")
-    assert [plan.step.revision.number for plan in plans] == list(range(1, 12))
+    assert [plan.step.revision.number for plan in plans] == list(range(1, 13))
     assert "CREATE TABLE users" in plans[0].sql
     assert not any(plan.obstacles or plan.tables for plan in plans)
 
 
 async def test_plan_changes_nothing(database: str) -> None:
     before = dump(database)
-    await plan_of(database, "0011_tune_sessions", "base")
+    await plan_of(database, "0012_add_serves_from", "base")
     assert dump(database) == before
 
 
@@ -91,6 +91,7 @@ async def test_plan_in_json_tells_phase_locks_and_losslessness(empty_database: s
         "phase": "expand",
         "locks": "none: the table is new",
         "lossless": True,
+        "serves_from": None,
         "tables": [],
         "obstacles": [],
         "sql": "",

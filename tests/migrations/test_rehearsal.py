@@ -1,4 +1,4 @@
-"""The rehearsal counts what fails: otherwise its verdict is worth nothing."""
+"""The rehearsal counts failures, so its verdict means something."""
 
 import asyncio
 from collections.abc import AsyncIterator, Callable
@@ -10,7 +10,7 @@ from click.testing import CliRunner
 from service.cli.database import database as group
 from service.cli.rehearse.client import Client
 from service.cli.rehearse.environment import checksum, fill
-from service.cli.rehearse.load import Failed, Tally, read_back
+from service.cli.rehearse.load import Failed, LoadStats, read_back
 from settings import get_settings
 from tests.migrations.rows import execute
 
@@ -20,13 +20,13 @@ GONE = b"HTTP/1.1 404 Not Found\r\nContent-Length: 2\r\n\r\n{}"
 
 
 @asynccontextmanager
-async def metrics_server(answer: bytes) -> AsyncIterator[int]:
-    """A server that answers every request with the same bytes, and hangs up when there are none."""
+async def fake_server(response: bytes) -> AsyncIterator[int]:
+    """Serve the same response to every request; hang up if it is empty."""
 
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         with suppress(asyncio.IncompleteReadError):
-            while answer and await reader.readuntil(b"\r\n\r\n"):
-                writer.write(answer)
+            while response and await reader.readuntil(b"\r\n\r\n"):
+                writer.write(response)
         writer.close()
         await writer.wait_closed()
         ended.release()
@@ -43,45 +43,45 @@ def never() -> bool:
 
 
 @pytest.mark.parametrize(
-    ("answer", "unexpected", "resets"),
+    ("response", "unexpected", "resets"),
     [(BROKEN, {"GET /v1/users/me: 500 no": 1}, 0), (GONE, {"GET /v1/users/me: 404 ": 1}, 0), (b"", {}, 1)],
     ids=["500", "404", "reset"],
 )
 async def test_ask_with_another_answer_than_expected_counts_a_failure(
-    answer: bytes, unexpected: dict[str, int], resets: int
+    response: bytes, unexpected: dict[str, int], resets: int
 ) -> None:
-    tally = Tally(never)
-    async with metrics_server(answer) as port, Client(port) as client:
+    stats = LoadStats(never)
+    async with fake_server(response) as port, Client(port) as client:
         with pytest.raises(Failed):
-            await tally.ask(client, ("GET", "/v1/users/me"), 200, "token")
-    assert (tally.unexpected, tally.resets, tally.requests, tally.failed) == (unexpected, resets, 1, 1)
+            await stats.request(client, ("GET", "/v1/users/me"), 200, "token")
+    assert (stats.unexpected, stats.resets, stats.requests, stats.failed) == (unexpected, resets, 1, 1)
 
 
 async def test_ask_with_the_expected_answer_counts_no_failure() -> None:
-    tally = Tally(never)
-    async with metrics_server(OK) as port, Client(port) as client:
+    stats = LoadStats(never)
+    async with fake_server(OK) as port, Client(port) as client:
         for _ in range(2):
-            assert await tally.ask(client, ("GET", "/v1/users/me"), 200, "token") == {"name": "Kept"}
-    assert (tally.requests, tally.failed) == (2, 0)
+            assert await stats.request(client, ("GET", "/v1/users/me"), 200, "token") == {"name": "Kept"}
+    assert (stats.requests, stats.failed) == (2, 0)
 
 
-async def test_ask_during_a_change_is_measured_apart() -> None:
+async def test_request_during_a_change_is_recorded_separately() -> None:
     changing: Callable[[], bool] = iter([False, True]).__next__
-    tally = Tally(changing)
-    async with metrics_server(OK) as port, Client(port) as client:
-        await tally.ask(client, ("GET", "/"), 200, "token")
-    assert (len(tally.during_s), len(tally.outside_s)) == (1, 0)
+    stats = LoadStats(changing)
+    async with fake_server(OK) as port, Client(port) as client:
+        await stats.request(client, ("GET", "/"), 200, "token")
+    assert (len(stats.during_s), len(stats.outside_s)) == (1, 0)
 
 
 @pytest.mark.parametrize(
-    ("answer", "promised", "lost"),
+    ("response", "acknowledged", "lost"),
     [(OK, "Kept", 0), (OK, "Other", 1), (OK, None, 1), (GONE, None, 0), (GONE, "x", 1)],
 )
-async def test_read_back_counts_accounts_that_are_not_as_promised(
-    answer: bytes, promised: str | None, lost: int
+async def test_read_back_counts_users_that_differ(
+    response: bytes, acknowledged: str | None, lost: int
 ) -> None:
-    async with metrics_server(answer) as port:
-        assert await read_back(port, "key", {"id": promised}) == lost
+    async with fake_server(response) as port:
+        assert await read_back(port, "key", {"id": acknowledged}) == lost
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,7 @@ import pytest
 from service.db.migrations.lock import LOCK_ID, LockHeld
 from service.db.migrations.lock_retry import LockRetryPolicy, StillLocked
 from service.db.migrations.online import DataCheckFailed
-from service.db.migrations.running import Report, SchemaMoved, downgrade, tidy, upgrade
+from service.db.migrations.running import Report, SchemaMoved, downgrade, drop_unfinished, upgrade
 from tests.migrations.rows import connected, execute, fetch, fill, picture
 from tests.migrations.test_schema import dump
 
@@ -68,7 +68,7 @@ async def test_upgrade_of_a_table_in_use_waits_until_it_is_free(database: str) -
         waiting = asyncio.create_task(
             upgrade(
                 database,
-                "0012_add_nickname",
+                "0013_add_nickname",
                 more_versions=NEXT,
                 report=_resume(resumed := asyncio.Event(), "in use"),
             )
@@ -77,7 +77,7 @@ async def test_upgrade_of_a_table_in_use_waits_until_it_is_free(database: str) -
         # Between two attempts nobody queues behind the migration.
         await other.execute("COMMIT")
     await waiting
-    assert await fetch(database, REVISION) == "0012_add_nickname"
+    assert await fetch(database, REVISION) == "0013_add_nickname"
 
 
 async def test_upgrade_of_a_table_in_use_for_too_long_stops_and_changes_nothing(database: str) -> None:
@@ -85,20 +85,20 @@ async def test_upgrade_of_a_table_in_use_for_too_long_stops_and_changes_nothing(
     async with connected(database) as other:
         pid = other.get_server_pid()
         await other.execute("BEGIN; LOCK TABLE users IN ACCESS SHARE MODE")
-        with pytest.raises(StillLocked, match=rf"process {pid} \(no name, idle in transaction for 0 s\)"):
-            await upgrade(database, "0012_add_nickname", more_versions=NEXT, lock_retry=HASTY)
+        with pytest.raises(StillLocked, match=rf"process {pid} \(no name, idle in transaction for \d s\)"):
+            await upgrade(database, "0013_add_nickname", more_versions=NEXT, lock_retry=HASTY)
     assert dump(database) == before
 
 
 async def test_rollback_past_a_locked_row_goes_on_when_the_row_is_free(database: str) -> None:
     await fill(database)
-    await upgrade(database, "0013_fill_nickname", more_versions=NEXT)
+    await upgrade(database, "0014_fill_nickname", more_versions=NEXT)
     async with connected(database) as other:
         await other.execute("BEGIN; SELECT FROM users WHERE login_id = 'user4' FOR UPDATE")
         waiting = asyncio.create_task(
             downgrade(
                 database,
-                "0011_tune_sessions",
+                "0012_add_serves_from",
                 more_versions=NEXT,
                 lock_retry=LockRetryPolicy(timedelta(seconds=5)),
             )
@@ -109,7 +109,9 @@ async def test_rollback_past_a_locked_row_goes_on_when_the_row_is_free(database:
     assert await fetch(database, 'SELECT count(*) FROM rollcall_parked."users.nickname"') == 12
 
 
-async def test_tidy_after_an_interrupted_rollback_leaves_the_schema_as_it_was(database: str) -> None:
+async def test_drop_unfinished_after_interrupted_rollback_restores_the_schema(
+    database: str,
+) -> None:
     await fill(database)
     await downgrade(database, "0003_add_roles_and_states")
     before, rows = dump(database), await picture(database)
@@ -119,7 +121,7 @@ async def test_tidy_after_an_interrupted_rollback_leaves_the_schema_as_it_was(da
         with pytest.raises(StillLocked):
             await downgrade(database, lock_retry=HASTY)
     assert dump(database) != before
-    await tidy(database, LockRetryPolicy())
+    await drop_unfinished(database, LockRetryPolicy())
     assert (dump(database), await picture(database)) == (before, rows)
 
 

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from service.db.migrations.history import list_revisions
 from service.db.migrations.running import downgrade, upgrade
 from tests.migrations.rows import USER_3, execute, fetch, fill, picture, sums
-from tests.migrations.test_schema import dump
+from tests.migrations.test_schema import WITH_VERSION, dump
 
 IDS = [revision.id for revision in list_revisions()]
 PLACES = ["base", *IDS]
@@ -31,11 +31,11 @@ async def test_upgrade_with_rows_of_each_revision_keeps_every_value(empty_databa
 
 @pytest.mark.parametrize("target", PLACES[:-1])
 async def test_rollback_to_any_revision_and_back_keeps_every_value(filled: str, target: str) -> None:
-    before, schema = await picture(filled), dump(filled)
+    before, schema = await picture(filled), dump(filled, WITH_VERSION)
     await downgrade(filled, target)
-    assert dump(filled) != schema
+    assert dump(filled, WITH_VERSION) != schema
     await upgrade(filled)
-    assert (await picture(filled), dump(filled)) == (before, schema)
+    assert (await picture(filled), dump(filled, WITH_VERSION)) == (before, schema)
 
 
 @settings(max_examples=4, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])

@@ -31,6 +31,7 @@ from service.domain.errors import (
     PreconditionFailed,
     RequestInProgress,
     RollcallError,
+    SchemaBehind,
     Unauthenticated,
     ValidationFailed,
 )
@@ -158,7 +159,13 @@ def document(operations: Iterable[Operation]) -> dict[str, Any]:
 def errors_of(operation: Operation) -> list[type[RollcallError]]:
     """Return every error of an operation: its own, and those that follow from its declaration."""
     method = operation.method
-    found: list[type[RollcallError]] = [MalformedRequest, NotAcceptable, InternalError, DatabaseUnavailable]
+    found: list[type[RollcallError]] = [
+        MalformedRequest,
+        NotAcceptable,
+        InternalError,
+        DatabaseUnavailable,
+        SchemaBehind,
+    ]
     access = operation.access
     if not access.public or access.optional:
         found += [Unauthenticated, InvalidToken, Forbidden]

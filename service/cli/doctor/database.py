@@ -7,7 +7,7 @@ from typing import Final
 from service.cli.doctor.findings import Finding, problem, warning
 from service.db.core.replica import Replica
 from service.db.diagnostics import Facts, explain_error, inspect, list_drift, system_identifier
-from service.db.migrations.compatibility import SUPPORTED, SchemaStatus
+from service.db.migrations.compatibility import THIS_RELEASE, SchemaStatus
 from service.db.migrations.history import list_revisions
 from service.services import BACKGROUND_CONNECTIONS, Services
 from settings import Settings
@@ -18,7 +18,7 @@ _REPLICA_URL: Final = "ROLLCALL_DATABASE__REPLICA_URL"
 _CURES: Final = {
     SchemaStatus.BEHIND: "Run: python -m service database migrate",
     SchemaStatus.UNMIGRATED: "Run: python -m service database migrate",
-    SchemaStatus.AHEAD: "Deploy the release that this schema belongs to.",
+    SchemaStatus.AHEAD: "The schema no longer serves this release: deploy a newer one.",
     SchemaStatus.UNKNOWN: "This is another application's database, or a later release's: check DATABASE_URL.",
 }
 
@@ -33,7 +33,7 @@ async def check_database(services: Services) -> list[Finding]:
             raise
         return [problem("connection", dsn, reason)]
     findings = [Finding("connection", f"{dsn} as {facts.role}"), *check_facts(facts, services.settings)]
-    if facts.revision == list_revisions()[-1].id:
+    if facts.schema.revision == list_revisions()[-1].id:
         findings += _check_drift(await list_drift(engine))
     if services.replica is not None:
         findings += await check_replica(services, services.replica)
@@ -126,14 +126,13 @@ def _check_privileges(facts: Facts, settings: Settings) -> Iterator[Finding]:
 
 
 def _check_schema(facts: Facts) -> Iterator[Finding]:
-    status, head = SUPPORTED.classify(facts.revision), list_revisions()[-1].id
-    if status is not SchemaStatus.INSIDE:
-        yield problem("schema", facts.revision or "no revision", _CURES[status])
-    elif facts.revision != head:
-        seen = f"{facts.revision}, which is supported; head is {head}"
-        yield warning("schema", seen, _CURES[SchemaStatus.BEHIND])
+    status, head = THIS_RELEASE.classify(facts.schema), list_revisions()[-1].id
+    if status is not SchemaStatus.SERVED:
+        yield problem("schema", str(facts.schema), _CURES[status])
+    elif facts.schema.revision != head:
+        yield warning("schema", f"{facts.schema}; head is {head}", _CURES[SchemaStatus.BEHIND])
     else:
-        yield Finding("schema", f"{facts.revision} (head)")
+        yield Finding("schema", f"{facts.schema} (head)")
     if facts.invalid_indexes:
         cure = "An interrupted build: run database migrate, or REINDEX INDEX CONCURRENTLY each."
         yield problem("indexes", f"Invalid: {', '.join(facts.invalid_indexes)}", cure)

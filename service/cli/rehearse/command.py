@@ -13,8 +13,8 @@ from alembic.util import CommandError
 from sqlalchemy.exc import DBAPIError
 
 from service.cli.console import print_result, print_status
-from service.cli.rehearse.environment import checksum, fill, make_key, serving, stand_in_the_way
-from service.cli.rehearse.load import Tally, live, read_back
+from service.cli.rehearse.environment import checksum, fill, hold_locks, make_key, serving
+from service.cli.rehearse.load import LoadStats, read_back, run_client
 from service.cli.target import MigrationTarget, configured_target
 from service.db.migrations.history import alembic_config, list_revisions
 from service.db.migrations.running import downgrade, upgrade
@@ -30,8 +30,8 @@ _FOLDER = click.Path(exists=True, file_okay=False, path_type=Path)
 
 
 @dataclass(frozen=True, slots=True)
-class _Aim:
-    """How much is enough."""
+class _Options:
+    """The options of the command."""
 
     rows: int
     cycles: int
@@ -41,8 +41,8 @@ class _Aim:
 
 
 @dataclass(slots=True)
-class _Course:
-    """How the rehearsal goes."""
+class _Progress:
+    """The progress of the rehearsal."""
 
     ends_at: float
     cycles: int = 0
@@ -57,101 +57,112 @@ class _Course:
 @click.option("--minutes", default=15.0, show_default=True, help="At most.")
 @click.option("--more-versions", type=_FOLDER, help="A directory of revisions to try after the newest.")
 def rehearse(rows: int, cycles: int, requests: int, minutes: float, more_versions: Path | None) -> None:
-    """Go down and up on a copy of the database, under load, and show that nothing fails or is lost."""
+    """Migrate a copy of the database down and up under load; fail if a request fails or data is lost."""
     with configured_target() as migration:
-        aim = _Aim(rows, cycles, requests, minutes, more_versions)
-        if not asyncio.run(_rehearse(migration, aim)):
+        options = _Options(rows, cycles, requests, minutes, more_versions)
+        if not asyncio.run(_rehearse(migration, options)):
             raise click.ClickException("The rehearsal was not clean.")
 
 
-async def _rehearse(migration: MigrationTarget, aim: _Aim) -> bool:
+async def _rehearse(migration: MigrationTarget, options: _Options) -> bool:
     print_status("copying the database")
     async with scratch_database(migration.dsn, is_copy=True) as dsn:
         await upgrade(dsn)
-        print_status(f"adding {aim.rows} accounts")
-        await fill(dsn, aim.rows)
+        print_status(f"adding {options.rows} users")
+        await fill(dsn, options.rows)
         log = Path(mkdtemp(prefix="rollcall-rehearsal-")) / "service.log"
-        is_clean = await _perform(migration, aim, dsn, log)
+        is_clean = await _run(migration, options, dsn, log)
     if is_clean:
         log.unlink()
         log.parent.rmdir()
     else:
-        print_status(f"what the service logged is in {log}")
+        print_status(f"the log of the service is in {log}")
     return is_clean
 
 
-async def _perform(migration: MigrationTarget, aim: _Aim, dsn: str, log: Path) -> bool:
+async def _run(migration: MigrationTarget, options: _Options, dsn: str, log: Path) -> bool:
     before, key = await checksum(dsn), await make_key(dsn)
     with log.open("wb") as writing:
         async with serving(dsn, writing, _PROCESSES) as ports:
-            course = _Course(ends_at=monotonic() + aim.minutes * 60)
-            tally = Tally(lambda: course.is_changing)
-            await _under_load(migration, aim, dsn, key, ports, course, tally)
-            lost = await read_back(ports[0], key, tally.promised)
+            progress = _Progress(ends_at=monotonic() + options.minutes * 60)
+            stats = LoadStats(lambda: progress.is_changing)
+            await _under_load(migration, options, dsn, key, ports, progress, stats)
+            lost = await read_back(ports[0], key, stats.acknowledged)
     after = await checksum(dsn)
-    is_clean = not (tally.failed or lost or before != after or course.cycles < aim.cycles)
-    for line in _report(aim, course, tally, lost, before, after):
+    is_clean = not (stats.failed or lost or before != after or progress.cycles < options.cycles)
+    for line in _report(options, progress, stats, lost, before, after):
         print_result(line)
     print_result(f"verdict    {'clean' if is_clean else 'NOT CLEAN'}")
     return is_clean
 
 
 async def _under_load(
-    migration: MigrationTarget, aim: _Aim, dsn: str, key: str, ports: list[int], course: _Course, tally: Tally
+    migration: MigrationTarget,
+    options: _Options,
+    dsn: str,
+    key: str,
+    ports: list[int],
+    progress: _Progress,
+    stats: LoadStats,
 ) -> None:
     stop = asyncio.Event()
     async with asyncio.TaskGroup() as group:
         for number in range(_CLIENTS):
-            group.create_task(live(ports[number % len(ports)], key, tally, stop))
-        group.create_task(stand_in_the_way(dsn, stop, _HOLD))
+            group.create_task(run_client(ports[number % len(ports)], key, stats, stop))
+        group.create_task(hold_locks(dsn, stop, _HOLD))
         try:
-            while course.cycles < aim.cycles or tally.requests < aim.requests:
-                if monotonic() > course.ends_at:
+            while progress.cycles < options.cycles or stats.requests < options.requests:
+                if monotonic() > progress.ends_at:
                     print_status("out of time")
                     break
                 try:
-                    await _cycle(migration, aim, dsn, course)
+                    await _cycle(migration, options, dsn, progress)
                 except (CommandError, DBAPIError) as error:
                     print_status("a change failed: " + str(error).partition("\n")[0])
                     break
-                print_status(f"cycle {course.cycles}: {tally.requests} requests, {tally.failed} failed")
+                print_status(f"cycle {progress.cycles}: {stats.requests} requests, {stats.failed} failed")
         finally:
             stop.set()
 
 
-async def _cycle(migration: MigrationTarget, aim: _Aim, dsn: str, course: _Course) -> None:
-    """Take the steps of one way down and up, with a pause between for requests on a quiet schema."""
-    for move, target in _way(aim):
-        course.is_changing, started = True, monotonic()
-        await move(dsn, target, lock_retry=migration.lock_retry, more_versions=aim.more_versions)
-        course.is_changing = False
-        course.change_s.append(monotonic() - started)
+async def _cycle(migration: MigrationTarget, options: _Options, dsn: str, progress: _Progress) -> None:
+    """Migrate down and up once, with a pause after each change for requests on a stable schema."""
+    for move, target in _steps(options):
+        progress.is_changing, started = True, monotonic()
+        await move(dsn, target, lock_retry=migration.lock_retry, more_versions=options.more_versions)
+        progress.is_changing = False
+        progress.change_s.append(monotonic() - started)
         await asyncio.sleep(0.3)
-    course.cycles += 1
+    progress.cycles += 1
 
 
-def _way(aim: _Aim) -> Iterator[tuple[_Move, str]]:
+def _steps(options: _Options) -> Iterator[tuple[_Move, str]]:
     released = [revision.id for revision in list_revisions()]
     yield downgrade, released[-2]
     yield upgrade, released[-1]
-    if aim.more_versions is not None:
-        config = alembic_config(more_versions=aim.more_versions)
+    if options.more_versions is not None:
+        config = alembic_config(more_versions=options.more_versions)
         more = [revision.id for revision in list_revisions(config)][len(released) :]
         yield from ((upgrade, each) for each in more)
         yield from ((downgrade, each) for each in reversed([released[-1], *more[:-1]]))
 
 
 def _report(
-    aim: _Aim, course: _Course, tally: Tally, lost: int, before: dict[str, str], after: dict[str, str]
+    options: _Options,
+    progress: _Progress,
+    stats: LoadStats,
+    lost: int,
+    before: dict[str, str],
+    after: dict[str, str],
 ) -> Iterator[str]:
-    yield f"cycles     {course.cycles} down and up, {aim.rows} accounts added"
-    yield f"changes    {len(course.change_s)}, the longest {max(course.change_s, default=0):.1f} s"
-    yield f"requests   {tally.requests} ({len(tally.during_s)} of them during a change)"
-    yield f"failed     {tally.failed}"
-    yield f"resets     {tally.resets}"
-    yield from (f"           {count} × {what}" for what, count in tally.unexpected.most_common(10))
-    yield f"latency    during a change {_percentiles(tally.during_s)}; else {_percentiles(tally.outside_s)}"
-    yield f"promised   {len(tally.promised)} accounts read back, {lost} not as acknowledged"
+    yield f"cycles     {progress.cycles} down and up, {options.rows} users added"
+    yield f"changes    {len(progress.change_s)}, the longest {max(progress.change_s, default=0):.1f} s"
+    yield f"requests   {stats.requests} ({len(stats.during_s)} of them during a change)"
+    yield f"failed     {stats.failed}"
+    yield f"resets     {stats.resets}"
+    yield from (f"           {count} × {what}" for what, count in stats.unexpected.most_common(10))
+    yield f"latency    during a change {_percentiles(stats.during_s)}; else {_percentiles(stats.outside_s)}"
+    yield f"read back  {len(stats.acknowledged)} users, {lost} not as acknowledged"
     for table, total in before.items():
         is_equal = total == after[table]
         yield f"{table:<10} {total} before, {after[table]} after: {'equal' if is_equal else 'DIFFERENT'}"

@@ -1,4 +1,4 @@
-"""What a rehearsal stands on: rows, a key, the serving processes, and those who stand in the way."""
+"""The environment of a rehearsal: rows, an API key, service processes, and sessions that hold locks."""
 
 # ruff: noqa: S608 -- all of it is made of constants
 
@@ -23,12 +23,12 @@ from service.security.tokens import API_KEY_PREFIX, new_token
 
 _CHUNK_ROWS = 50_000
 
-# Twice as long out of the way as in it.
-_REST = 2
+_PAUSE_FACTOR = 2
+"""Locks are released for twice as long as they are held."""
 
-_READY_S, _STOP_S = 30.0, 40.0
+_START_TIMEOUT_S, _STOP_TIMEOUT_S = 30.0, 40.0
 
-# A row of its own to hold, so that no request has a reason to wait for it.
+# A row that no request touches, so that no request waits for its lock.
 _HELD = LOGIN_PREFIX + "held"
 
 _FILL = """
@@ -49,7 +49,7 @@ _SUM = "SELECT count(*) || ' rows, sum ' || coalesce(sum(hashtextextended(to_jso
 
 _OTHERS = f"login_id NOT LIKE '{LOGIN_PREFIX}%'"
 
-# Sessions that end meanwhile may be cleared away; that is no loss.
+# Only sessions that cannot expire during the rehearsal: expired ones may be purged.
 _CHECKSUMS = {
     "users": f"{_SUM} FROM users AS t WHERE {_OTHERS}",
     "sessions": (
@@ -60,7 +60,7 @@ _CHECKSUMS = {
 
 
 async def fill(dsn: str, rows: int) -> None:
-    """Add accounts, a tenth of them with a session."""
+    """Insert users, a tenth of them with a session."""
     async with connection_to(dsn) as connection:
         for first in range(1, rows + 1, _CHUNK_ROWS):
             last = min(first + _CHUNK_ROWS - 1, rows)
@@ -70,7 +70,7 @@ async def fill(dsn: str, rows: int) -> None:
 
 
 async def make_key(dsn: str) -> str:
-    """Make the API key that the clients use; return it."""
+    """Insert an API key for the clients and return it."""
     token = new_token(API_KEY_PREFIX)
     async with connection_to(dsn) as connection:
         await connection.execute(
@@ -84,20 +84,20 @@ async def make_key(dsn: str) -> str:
 
 
 async def checksum(dsn: str) -> dict[str, str]:
-    """Return one sum over all rows that the load leaves alone, for each table."""
+    """Return a checksum per table over the rows that the load does not change."""
     async with connection_to(dsn) as connection:
         return {table: str(await connection.scalar(text(query))) for table, query in _CHECKSUMS.items()}
 
 
 @asynccontextmanager
 async def serving(dsn: str, log: IO[bytes], count: int) -> AsyncIterator[list[int]]:
-    """Run the service in several processes, each on a free port of this machine; give the ports."""
+    """Run `count` service processes on free ports of loopback, and yield the ports."""
     ports = _free_ports(count)
     processes = [await _start(dsn, port, log) for port in ports]
     try:
-        async with asyncio.timeout(_READY_S):
+        async with asyncio.timeout(_START_TIMEOUT_S):
             for port in ports:
-                await _ready(port)
+                await _wait_until_ready(port)
         yield ports
     finally:
         await asyncio.gather(*(_stop(process) for process in processes))
@@ -105,7 +105,7 @@ async def serving(dsn: str, log: IO[bytes], count: int) -> AsyncIterator[list[in
 
 async def _start(dsn: str, port: int, log: IO[bytes]) -> Process:
     kept = {name: value for name, value in os.environ.items() if not name.upper().startswith("ROLLCALL_")}
-    ours = {
+    settings = {
         "DATABASE_URL": dsn,
         "ROLLCALL_MIGRATIONS__DATABASE_URL": dsn,
         "ROLLCALL_MIGRATIONS__ON_START": "false",
@@ -117,17 +117,19 @@ async def _start(dsn: str, port: int, log: IO[bytes]) -> Process:
         "ROLLCALL_HTTP__WORKERS": "1",
     }
     command = [sys.executable, "-m", "service", "serve"]
-    return await asyncio.create_subprocess_exec(*command, cwd=ROOT, env=kept | ours, stdout=log, stderr=log)
+    return await asyncio.create_subprocess_exec(
+        *command, cwd=ROOT, env=kept | settings, stdout=log, stderr=log
+    )
 
 
-async def _ready(port: int) -> None:
+async def _wait_until_ready(port: int) -> None:
     while True:
         try:
             async with Client(port) as client:
-                if (await client.ask("GET", "/health/ready")).status == 200:
+                if (await client.request("GET", "/health/ready")).status == 200:
                     return
         except OSError:
-            pass  # it does not listen yet
+            pass  # not listening yet
         await asyncio.sleep(0.1)
 
 
@@ -135,7 +137,7 @@ async def _stop(process: Process) -> None:
     if process.returncode is None:
         process.terminate()
     try:
-        async with asyncio.timeout(_STOP_S):
+        async with asyncio.timeout(_STOP_TIMEOUT_S):
             await process.wait()
     except TimeoutError:
         process.kill()
@@ -150,8 +152,8 @@ def _free_ports(count: int) -> list[int]:
     return ports
 
 
-async def stand_in_the_way(dsn: str, stop: asyncio.Event, hold: timedelta) -> None:
-    """Be a long-running reader and a writer idle in its transaction, on and off, until told to stop."""
+async def hold_locks(dsn: str, stop: asyncio.Event, hold: timedelta) -> None:
+    """Hold a long read transaction and an idle write transaction, repeatedly, until `stop` is set."""
     async with connection_to(dsn) as connection:
         await connection.execute(
             text("INSERT INTO users (id, name, login_id) VALUES (:id, 'Held', :held)"),
@@ -172,4 +174,4 @@ async def _hold(dsn: str, begin: str, statements: str, stop: asyncio.Event, hold
                 await connection.execute(text(statement))
             await asyncio.sleep(hold.total_seconds())
             await connection.execute(text("COMMIT"))
-            await asyncio.sleep(hold.total_seconds() * _REST)
+            await asyncio.sleep(hold.total_seconds() * _PAUSE_FACTOR)

@@ -1,4 +1,4 @@
-"""The load: clients that live the whole life of accounts, and remember what they were promised."""
+"""The load: clients that create, use and delete users, and record what was acknowledged."""
 
 import asyncio
 import random
@@ -17,106 +17,110 @@ _CREATE, _LOG_IN, _PATCH = ("POST", "/v1/users"), ("POST", "/v1/sessions"), ("PA
 
 
 class Failed(Exception):
-    """A request did not get the answer it should have; this account's life ends here."""
+    """A request did not get the expected response; this user's lifecycle ends."""
 
 
 @dataclass(slots=True)
-class Tally:
-    """What was asked, how long it took, and what failed."""
+class LoadStats:
+    """Counts and times of all requests, and the acknowledged state of each user."""
 
     is_changing: Callable[[], bool]
     during_s: list[float] = field(default_factory=list)
     outside_s: list[float] = field(default_factory=list)
     unexpected: Counter[str] = field(default_factory=Counter)
     resets: int = 0
-    promised: dict[str, str | None] = field(default_factory=dict)
-    """Account id → the name it was last given, or None when it was deleted."""
+    acknowledged: dict[str, str | None] = field(default_factory=dict)
+    """User id → the name last acknowledged, or None after a delete."""
 
     @property
     def requests(self) -> int:
-        """How many were sent."""
+        """The number of requests sent."""
         return len(self.during_s) + len(self.outside_s)
 
     @property
     def failed(self) -> int:
-        """How many got another answer than they should have, or none."""
+        """The number of requests with an unexpected response or none."""
         return self.resets + self.unexpected.total()
 
-    async def ask(
+    async def request(
         self, client: Client, operation: tuple[str, str], expected: int, token: str, body: Any = None
     ) -> Any:
-        """Send one request and count it; return its body.
+        """Send one request, record it, and return its body.
 
         Raises:
-            Failed: it got no answer, or another status than the expected one.
+            Failed: there was no response, or its status was not the expected one.
         """
-        started, was_changing = monotonic(), self.is_changing()
+        started, was_during = monotonic(), self.is_changing()
         try:
-            answer = await client.ask(*operation, token, body)
+            response = await client.request(*operation, token, body)
         except (OSError, asyncio.IncompleteReadError) as error:
             self.resets += 1
             raise Failed from error
         finally:
-            times = self.during_s if was_changing or self.is_changing() else self.outside_s
+            times = self.during_s if was_during or self.is_changing() else self.outside_s
             times.append(monotonic() - started)
-        if answer.status != expected:
-            code = answer.body.get("code", "") if isinstance(answer.body, dict) else ""
-            self.unexpected[f"{operation[0]} {operation[1].partition('?')[0]}: {answer.status} {code}"] += 1
+        if response.status != expected:
+            code = response.body.get("code", "") if isinstance(response.body, dict) else ""
+            self.unexpected[f"{operation[0]} {operation[1].partition('?')[0]}: {response.status} {code}"] += 1
             raise Failed
-        return answer.body
+        return response.body
 
 
-async def live(port: int, key: str, tally: Tally, stop: asyncio.Event) -> None:
-    """Live one account's life after another until told to stop."""
+async def run_client(port: int, key: str, stats: LoadStats, stop: asyncio.Event) -> None:
+    """Run one user lifecycle after another until `stop` is set."""
     async with Client(port) as client:
         while not stop.is_set():
             try:
-                await _one_life(client, key, tally)
+                await _user_lifecycle(client, key, stats)
             except Failed:
-                # A refused connection must not become a busy loop.
+                # do not spin on refused connections
                 await asyncio.sleep(0.05)
 
 
-async def _one_life(client: Client, key: str, tally: Tally) -> None:
+async def _user_lifecycle(client: Client, key: str, stats: LoadStats) -> None:
     login_id, passwords = LOGIN_PREFIX + token_hex(8), (_password(), _password())
     new = {"login_id": login_id, "name": "Rehearsal", "password": passwords[0]}
-    account: str = (await tally.ask(client, _CREATE, 201, key, new))["id"]
-    tally.promised[account] = "Rehearsal"
-    token: str = (await tally.ask(client, _LOG_IN, 201, "", _credentials(login_id, passwords[0])))["token"]
-    await _read(client, key, tally, account, token)
+    user_id: str = (await stats.request(client, _CREATE, 201, key, new))["id"]
+    stats.acknowledged[user_id] = "Rehearsal"
+    token: str = (await stats.request(client, _LOG_IN, 201, "", _credentials(login_id, passwords[0])))[
+        "token"
+    ]
+    await _read(client, key, stats, user_id, token)
     for number in range(3):
-        await tally.ask(client, _PATCH, 200, token, {"name": f"Rehearsal {number}"})
-        tally.promised[account] = f"Rehearsal {number}"
-        await _read(client, key, tally, account, token)
+        await stats.request(client, _PATCH, 200, token, {"name": f"Rehearsal {number}"})
+        stats.acknowledged[user_id] = f"Rehearsal {number}"
+        await _read(client, key, stats, user_id, token)
     change = {"current_password": passwords[0], "new_password": passwords[1]}
-    await tally.ask(client, ("PUT", "/v1/users/me/password"), 204, token, change)
-    await tally.ask(client, _LOG_IN, 201, "", _credentials(login_id, passwords[1]))
-    if random.random() < 0.3:  # noqa: S311 -- varies the load, keeps no secret
-        await _end(client, key, tally, account, token)
+    await stats.request(client, ("PUT", "/v1/users/me/password"), 204, token, change)
+    await stats.request(client, _LOG_IN, 201, "", _credentials(login_id, passwords[1]))
+    if random.random() < 0.3:  # noqa: S311 -- varies the load, not a secret
+        await _end(client, key, stats, user_id, token)
 
 
-async def _read(client: Client, key: str, tally: Tally, account: str, token: str) -> None:
-    found = await tally.ask(client, ("GET", "/v1/users/me"), 200, token)
-    if found["name"] != tally.promised[account]:
-        tally.unexpected["read another name than was written"] += 1
-    await tally.ask(client, ("GET", "/v1/sessions/current"), 200, token)
-    await tally.ask(client, ("GET", "/v1/users?limit=20"), 200, key)
+async def _read(client: Client, key: str, stats: LoadStats, user_id: str, token: str) -> None:
+    found = await stats.request(client, ("GET", "/v1/users/me"), 200, token)
+    if found["name"] != stats.acknowledged[user_id]:
+        stats.unexpected["read another name than was written"] += 1
+    await stats.request(client, ("GET", "/v1/sessions/current"), 200, token)
+    await stats.request(client, ("GET", "/v1/users?limit=20"), 200, key)
 
 
-async def _end(client: Client, key: str, tally: Tally, account: str, token: str) -> None:
-    await tally.ask(client, ("DELETE", f"/v1/users/{account}"), 204, key)
-    tally.promised[account] = None
-    await tally.ask(client, ("GET", "/v1/users/me"), 401, token)
+async def _end(client: Client, key: str, stats: LoadStats, user_id: str, token: str) -> None:
+    await stats.request(client, ("DELETE", f"/v1/users/{user_id}"), 204, key)
+    stats.acknowledged[user_id] = None
+    await stats.request(client, ("GET", "/v1/users/me"), 401, token)
 
 
-async def read_back(port: int, key: str, promised: dict[str, str | None]) -> int:
-    """Return how many accounts are not as it was promised."""
+async def read_back(port: int, key: str, acknowledged: dict[str, str | None]) -> int:
+    """Return the number of users that differ from their acknowledged state."""
     async with Client(port) as client:
-        answers = {account: await client.ask("GET", f"/v1/users/{account}", key) for account in promised}
+        responses = {
+            user_id: await client.request("GET", f"/v1/users/{user_id}", key) for user_id in acknowledged
+        }
     return sum(
-        (answers[account].status, (answers[account].body or {}).get("name"))
+        (responses[user_id].status, (responses[user_id].body or {}).get("name"))
         != ((200, name) if name is not None else (404, None))
-        for account, name in promised.items()
+        for user_id, name in acknowledged.items()
     )
 
 

@@ -19,7 +19,7 @@ from service.db.core.error_classes import (
     must_invalidate_pool,
     translate,
 )
-from service.db.core.transaction import Transaction
+from service.db.core.transaction import Lease, Transaction
 from service.domain.errors import OutcomeUnknown, RollcallError
 
 ATTEMPTS: Final = 3
@@ -37,11 +37,19 @@ class Database:
     A problem that must leave a trace is a return value of the work. An exception always means that nothing
     was changed, except `OutcomeUnknown`.
 
-    `on_audit` is called with each audited action after its commit.
+    `on_audit` is called with each audited action after its commit. `lease` tells whether this process may
+    write; without one it may.
     """
 
-    def __init__(self, engine: AsyncEngine, *, on_audit: Callable[[str], None] = ignore_action) -> None:
+    def __init__(
+        self,
+        engine: AsyncEngine,
+        *,
+        lease: Lease | None = None,
+        on_audit: Callable[[str], None] = ignore_action,
+    ) -> None:
         self._engine = engine
+        self._lease = lease
         self._on_audit = on_audit
 
     async def run(self, work: Callable[[Transaction], Awaitable[ResultT]]) -> ResultT:
@@ -77,7 +85,7 @@ class Database:
             OutcomeUnknown: COMMIT was sent and no response came.
         """
         connection = await self._connect()
-        tx = Transaction(driver_of(connection))
+        tx = Transaction(driver_of(connection), self._lease)
         try:
             yield tx
             tx.require_no_failure()

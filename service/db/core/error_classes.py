@@ -7,7 +7,7 @@ Messages of PostgreSQL contain values ("Failing row contains …") and are never
 import asyncpg
 from sqlalchemy import exc as sa
 
-from service.domain.errors import DatabaseUnavailable, OutcomeUnknown, RollcallError
+from service.domain.errors import DatabaseUnavailable, OutcomeUnknown, RollcallError, SchemaBehind
 from service.observability.exception_report import summarize
 
 _UNAVAILABLE_CLASSES = ("08", "28", "53", "58")
@@ -18,8 +18,6 @@ _UNAVAILABLE = frozenset({
     "25P03",  # idle in a transaction for too long
     "25P04",  # transaction_timeout
     "3D000",  # the database does not exist (yet)
-    "42703",  # missing column: the schema is not this release's (yet), as readiness reports
-    "42P01",  # missing table: likewise
     "40001",  # serialization failure after all retries
     "40003",  # completion unknown
     "40P01",  # deadlock after all retries
@@ -31,6 +29,8 @@ _UNAVAILABLE = frozenset({
     "57P04",  # the database was dropped
     "57P05",  # idle_session_timeout
 })  # fmt: skip
+_SCHEMA_BEHIND = frozenset({"42703", "42P01"})
+"""A column or a table is missing: it belongs to a newer revision."""
 _ENDS_THE_SESSION = frozenset({"25P03", "25P04", "57P01", "57P02", "57P04", "57P05"})
 _UNCERTAIN = frozenset({"40003"}) | _ENDS_THE_SESSION
 _CONFLICTS = frozenset({"40001", "40P01"})
@@ -44,6 +44,8 @@ def translate(exc: BaseException, *, committing: bool = False) -> RollcallError 
     """
     if isinstance(exc, RollcallError):
         return exc
+    if sqlstate_of(exc) in _SCHEMA_BEHIND:
+        return SchemaBehind()
     if not _is_outage(exc):
         return None
     if committing and not _is_rejected(exc):

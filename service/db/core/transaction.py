@@ -1,7 +1,7 @@
 """One open transaction."""
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 from service.db.core.driver import EXECUTE, FETCH_ALL, FETCH_ONE, Driver, Method, Record, ResultT
 from service.db.core.error_classes import must_discard, must_invalidate_pool
@@ -16,11 +16,23 @@ class Failure:
     must_invalidate_pool: bool
 
 
+class Lease(Protocol):
+    """Tells whether this process may write."""
+
+    def is_valid(self) -> bool:
+        """Return whether it may without asking the database."""
+        ...
+
+    async def confirm(self, driver: Driver) -> None:
+        """Ask the database in an open transaction; raise if it may not."""
+
+
 class Transaction:
     """Runs statements inside one transaction, which `service.db.core.database` opens and commits."""
 
-    def __init__(self, driver: Driver) -> None:
+    def __init__(self, driver: Driver, lease: Lease | None = None) -> None:
         self._driver = driver
+        self._lease = lease
         self.has_begun = False
         """BEGIN is sent together with the first statement."""
         self.statements = 0
@@ -66,6 +78,9 @@ class Transaction:
             if not self.has_begun:
                 self.has_begun = True
                 await self._driver.execute("BEGIN;")
+                # After BEGIN: a process frozen between the two would otherwise write with an old answer.
+                if self._lease is not None and not self._lease.is_valid():
+                    await self._lease.confirm(self._driver)
             result = await method(self._driver, statement.sql, *arguments)
         except BaseException as error:
             self.record_failure(error)

@@ -1,4 +1,4 @@
-"""How `alembic revision` drafts a revision."""
+"""Write the draft of a revision: numbered, with operations that park, restore and build online."""
 
 import re
 import subprocess
@@ -21,7 +21,7 @@ _REVISION_LENGTH = 32
 
 
 def is_compared(item: Any, _name: str, kind: str, _reflected: bool, counterpart: Any) -> bool:
-    """Tell whether Alembic can compare the two: it cannot see the collation of an index expression."""
+    """Return whether Alembic can compare the two: it cannot see the collation of an index expression."""
     if kind != "index" or counterpart is None:
         return True
     return "COLLATE" not in str(
@@ -34,11 +34,11 @@ COMPARISON: dict[str, Any] = {
     "autogenerate_plugins": ["alembic.autogenerate.*", "alembic.ext.checkconstraint_byname"],
     "include_object": is_compared,
 }
-"""How the declared tables are compared with a schema."""
+"""Options for comparing the declared tables with a schema."""
 
 
-def draft(context: Any, revision: Any, directives: list[Any]) -> None:
-    """Number a new revision, and write it with the operations that park, restore and build online."""
+def process_directives(context: Any, revision: Any, directives: list[Any]) -> None:
+    """Number the new revision and replace Alembic's operations by ours."""
     script = ScriptDirectory.from_config(context.config)
     for directive in directives:
         following = number_of(script.get_current_head()) + 1
@@ -50,8 +50,8 @@ def draft(context: Any, revision: Any, directives: list[Any]) -> None:
 
 
 @write_hooks.register("ruff_if_installed")
-def tidy(path: str, _options: dict[str, Any]) -> None:
-    """Give a new revision the house style, where the tool for it is there."""
+def format_revision(path: str, _options: dict[str, Any]) -> None:
+    """Format a new revision with ruff if it is installed."""
     if find_spec("ruff") is None:
         return
     for words in (["check", "--fix-only"], ["format"]):
@@ -74,55 +74,61 @@ def _fitting(words: Iterable[str], length: int) -> list[str]:
     return kept
 
 
-class _Ours(MigrateOperation):
-    """An operation of Alembic's that is written as one of ours."""
+class _CustomOperation(MigrateOperation):
+    """An operation of Alembic, rendered as one of ours."""
 
-    def __init__(self, original: MigrateOperation, spelling: Callable[[str], str]) -> None:
-        self.original, self.spelling = original, spelling
+    def __init__(self, original: MigrateOperation, render: Callable[[str], str]) -> None:
+        self.original, self.render = original, render
+
+    def to_diff_tuple(self) -> tuple[Any, ...]:
+        """Return the difference as `alembic check` prints it."""
+        return self.original.to_diff_tuple()
 
 
 _rewriter = Rewriter()
 
 
-@renderers.dispatch_for(_Ours)
-def _render(context: Any, operation: _Ours) -> str:
-    return operation.spelling(render_op_text(context, operation.original))
+@renderers.dispatch_for(_CustomOperation)
+def _render(context: Any, operation: _CustomOperation) -> str:
+    return operation.render(render_op_text(context, operation.original))
 
 
 @_rewriter.rewrites(ops.CreateTableOp)
-def _restore_table(_context: Any, _revision: Any, operation: ops.CreateTableOp) -> _Ours:
-    def spell(text: str) -> str:
+def _restore_table(_context: Any, _revision: Any, operation: ops.CreateTableOp) -> _CustomOperation:
+    def render(text: str) -> str:
         return f"if not op.restore_table({operation.table_name!r}):\n    " + text.replace("\n", "\n    ")
 
-    return _Ours(operation, spell)
+    return _CustomOperation(operation, render)
 
 
 @_rewriter.rewrites(ops.DropTableOp)
-def _park_table(_context: Any, _revision: Any, operation: ops.DropTableOp) -> _Ours:
-    return _Ours(operation, lambda _text: f"op.park_table({operation.table_name!r})")
+def _park_table(_context: Any, _revision: Any, operation: ops.DropTableOp) -> _CustomOperation:
+    return _CustomOperation(operation, lambda _text: f"op.park_table({operation.table_name!r})")
 
 
 @_rewriter.rewrites(ops.AddColumnOp)
-def _restore_column(_context: Any, _revision: Any, operation: ops.AddColumnOp) -> _Ours:
-    return _Ours(operation, lambda text: text.replace("op.add_column(", "op.restore_columns(", 1))
+def _restore_column(_context: Any, _revision: Any, operation: ops.AddColumnOp) -> _CustomOperation:
+    return _CustomOperation(operation, lambda text: text.replace("op.add_column(", "op.restore_columns(", 1))
 
 
 @_rewriter.rewrites(ops.DropColumnOp)
-def _park_column(_context: Any, _revision: Any, operation: ops.DropColumnOp) -> _Ours:
+def _park_column(_context: Any, _revision: Any, operation: ops.DropColumnOp) -> _CustomOperation:
     words = f"op.park_columns({operation.table_name!r}, {operation.column_name!r})"
-    return _Ours(operation, lambda _text: words)
+    return _CustomOperation(operation, lambda _text: words)
 
 
 @_rewriter.rewrites(ops.CreateIndexOp)
 def _build_index(_context: Any, _revision: Any, operation: ops.CreateIndexOp) -> MigrateOperation:
     if operation.if_not_exists:
         return operation
-    return _Ours(operation, lambda text: text.replace("op.create_index(", "op.build_index(", 1))
+    return _CustomOperation(operation, lambda text: text.replace("op.create_index(", "op.build_index(", 1))
 
 
 @_rewriter.rewrites(ops.CreateCheckConstraintOp)
-def _add_check(_context: Any, _revision: Any, operation: ops.CreateCheckConstraintOp) -> _Ours:
-    return _Ours(operation, lambda text: text.replace("op.create_check_constraint(", "op.add_check(", 1))
+def _add_check(_context: Any, _revision: Any, operation: ops.CreateCheckConstraintOp) -> _CustomOperation:
+    return _CustomOperation(
+        operation, lambda text: text.replace("op.create_check_constraint(", "op.add_check(", 1)
+    )
 
 
 _ORDER = (
@@ -135,12 +141,12 @@ _ORDER = (
 
 
 def _order(container: ops.OpContainer) -> None:
-    """Put first what commits on its way, so that what takes away is done all at once at the end."""
+    """Put operations that commit on their own first, so that all drops share the last transaction."""
     leaves = list(_leaves(container))
-    thinned = {table for table, each in leaves if isinstance(each, ops.DropColumnOp)}
+    losing_columns = {table for table, each in leaves if isinstance(each, ops.DropColumnOp)}
     for table, each in leaves:
-        if table in thinned and isinstance(each, ops.DropIndexOp | ops.DropConstraintOp):
-            each.if_exists = True  # it may have gone with its column
+        if table in losing_columns and isinstance(each, ops.DropIndexOp | ops.DropConstraintOp):
+            each.if_exists = True  # dropped with its column
     container.ops[:] = [each for _, each in sorted(leaves, key=lambda leaf: _rank(leaf[1]))]
 
 
@@ -157,7 +163,7 @@ def _rank(operation: MigrateOperation) -> int:
 
 
 def _mark_new_tables(container: ops.OpContainer) -> None:
-    """Let the indexes of a new table be made at once, unless it comes back from parking with them."""
+    """Create the indexes of a new table with it; a table restored from parking already has them."""
     new = {each.table_name for each in container.ops if isinstance(each, ops.CreateTableOp)}
     for each in container.ops:
         indexes = each.ops if isinstance(each, ops.ModifyTableOps) else [each]

@@ -1,4 +1,4 @@
-"""Work on all rows of a table, a batch at a time, so that no row is locked for long."""
+"""Run a statement over all rows of a table in batches, so that no row is locked for long."""
 
 # ruff: noqa: S608 -- tables and columns are named by revisions, never by input
 
@@ -16,7 +16,7 @@ BATCH_ROWS = 2000
 
 
 def listed(names: Sequence[str], prefix: str = "") -> str:
-    """Return column names, quoted, with commas between."""
+    """Return the names quoted and separated by commas."""
     return ", ".join(f'{prefix}"{name}"' for name in names)
 
 
@@ -29,9 +29,9 @@ def in_batches(
     key: Sequence[str],
     lock: str = "",
 ) -> None:
-    """Run a statement over each `batch` of a table's rows, in the order of its key, each committed by itself.
+    """Run `work` over each `batch` of a table's rows in key order; each batch is one transaction.
 
-    Rows that others lock are waited for with the rest of the batch let go. Running it again must do no harm.
+    A batch whose rows are locked is rolled back and retried. `work` must be idempotent.
 
     Locks: the rows of one batch.
     """
@@ -45,35 +45,34 @@ def in_batches(
             first = _statement(source, work, columns, key, lock=f"LIMIT {BATCH_ROWS} {lock}")
             bound = f"({listed(key)}) > ({', '.join(f':{name}' for name in key)})"
             following = _statement(source, work, columns, key, bound, f"LIMIT {BATCH_ROWS} {lock}")
-            _run_through(operations, text(first), text(following))
+            _run_all(operations, text(first), text(following))
         operations.execute("RESET rollcall.migrating")
 
 
 def _statement(
     source: str, work: str, columns: Sequence[str], key: Sequence[str], where: str = "true", lock: str = ""
 ) -> str:
-    """The work on one batch, which answers with the greatest key in it."""
-    backwards = ", ".join(f'"{name}" DESC' for name in key)
+    """Return the SQL for one batch; it returns the greatest key of the batch."""
+    descending = ", ".join(f'"{name}" DESC' for name in key)
     return (
         f"WITH batch AS MATERIALIZED (SELECT {listed([*key, *columns])} FROM {source}"
         f" WHERE {where} ORDER BY {listed(key)} {lock}), done AS ({work})"
-        f" SELECT {listed(key)} FROM batch ORDER BY {backwards} LIMIT 1"
+        f" SELECT {listed(key)} FROM batch ORDER BY {descending} LIMIT 1"
     )
 
 
-def _run_through(operations: Operations, first: TextClause, following: TextClause) -> None:
-    bind, lock_retry = (
-        operations.get_bind(),
-        operations.get_context().opts.get("lock_retry", LockRetryPolicy()),
-    )
-    last = _last_of(bind, first, {}, lock_retry)
+def _run_all(operations: Operations, first: TextClause, following: TextClause) -> None:
+    bind = operations.get_bind()
+    lock_retry = operations.get_context().opts.get("lock_retry", LockRetryPolicy())
+    last = _run_batch(bind, first, {}, lock_retry)
     while last is not None:
-        last = _last_of(bind, following, last, lock_retry)
+        last = _run_batch(bind, following, last, lock_retry)
 
 
-def _last_of(
+def _run_batch(
     bind: Connection, statement: TextClause, after: dict[str, Any], lock_retry: LockRetryPolicy
 ) -> dict[str, Any] | None:
+    """Run one batch and return its greatest key, or None if there was no row left."""
     attempts = lock_retry.start()
     while True:
         try:

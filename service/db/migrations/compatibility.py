@@ -1,25 +1,44 @@
-"""The schema revisions that a release serves: one behind its own head to one ahead, told by number."""
+"""Which schemas a release works on, and which releases a schema still serves."""
 
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import Final
 
 from sqlalchemy import text
 from sqlalchemy.exc import ProgrammingError
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-HEAD = 11
-"""The number of this release's newest revision, which a test compares with `alembic/versions`."""
+HEAD: Final = 12
+"""The number of this release's newest revision; a test compares it with `alembic/versions`."""
 
-HEAD_ID = "0011_tune_sessions"
-"""Its id, likewise."""
+HEAD_ID: Final = "0012_add_serves_from"
+"""The id of that revision."""
 
-UNDEFINED_TABLE = "42P01"
+NEEDS: Final = 10
+"""The number of the oldest revision that this release works on.
+
+What needs a newer revision is optional: without it, an operation gets 503 `schema_behind`.
+"""
+
+UNDEFINED_TABLE: Final = "42P01"
+
+HAS_SERVES_FROM: Final = 12
+"""The revision that adds `serves_from`. Releases with an older head serve at most one revision ahead."""
+
+READ_STATE: Final = "SELECT version_num, to_jsonb(v) ->> 'serves_from' FROM alembic_version AS v"
+"""Read revision and `serves_from`; through JSON, because older schemas have no such column."""
+
+HOLD_SERVED: Final = "SELECT pg_advisory_xact_lock_shared(8242558622567392627)"
+"""Taken in a transaction that relies on being served: until it ends, no migration step ends the service."""
+
+END_SERVED: Final = "SELECT pg_advisory_xact_lock(8242558622567392627)"
+"""Taken in the transaction of a migration step: waits for those that rely on being served."""
 
 
 class SchemaStatus(StrEnum):
-    """Where a database's schema stands, seen from a window."""
+    """What a schema is to a release."""
 
-    INSIDE = "inside"
+    SERVED = "served"
     BEHIND = "behind"
     AHEAD = "ahead"
     UNMIGRATED = "unmigrated"
@@ -27,33 +46,62 @@ class SchemaStatus(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class RevisionRange:
-    """The oldest and the newest revision number that a process serves."""
+class SchemaState:
+    """The revision of a database, and the oldest release that it serves; None if it states none."""
 
-    oldest: int
-    newest: int
+    revision: str | None
+    serves_from: str | None = None
 
-    def __contains__(self, number: int) -> bool:
-        return self.oldest <= number <= self.newest
+    @property
+    def number(self) -> int:
+        """The number of the revision, 0 without one.
+
+        Raises:
+            ValueError: the revision has no number.
+        """
+        return number_of(self.revision)
+
+    @property
+    def oldest_head(self) -> int:
+        """The head of the oldest release that is served. Schemas that state none serve one revision back."""
+        return number_of(self.serves_from) if self.serves_from else max(self.number - 1, 0)
 
     def __str__(self) -> str:
-        return f"{self.oldest:04} to {self.newest:04}"
+        if self.revision is None:
+            return "base"
+        return f"{self.revision}, which serves releases from {self.serves_from or 'one revision back'}"
 
-    def classify(self, revision: str | None) -> SchemaStatus:
-        """Tell where a revision stands; None is a database without any."""
-        if revision is None:
+
+@dataclass(frozen=True, slots=True)
+class Release:
+    """The newest revision that a release brings, and the oldest that it works on."""
+
+    head: int
+    needs: int
+
+    def classify(self, schema: SchemaState) -> SchemaStatus:
+        """Return whether a schema serves this release, or why not."""
+        if schema.revision is None:
             return SchemaStatus.UNMIGRATED
         try:
-            number = number_of(revision)
+            number, oldest_head = schema.number, schema.oldest_head
         except ValueError:
             return SchemaStatus.UNKNOWN
-        if number in self:
-            return SchemaStatus.INSIDE
-        return SchemaStatus.BEHIND if number < self.oldest else SchemaStatus.AHEAD
+        if number < self.needs:
+            return SchemaStatus.BEHIND
+        if oldest_head > self.head or (self.head < HAS_SERVES_FROM and number > self.head + 1):
+            return SchemaStatus.AHEAD
+        return SchemaStatus.SERVED
+
+    def is_served_by(self, schema: SchemaState) -> bool:
+        """Return whether a schema serves this release."""
+        return self.classify(schema) is SchemaStatus.SERVED
+
+    def __str__(self) -> str:
+        return f"head {self.head:04}, needs {self.needs:04}"
 
 
-SUPPORTED = RevisionRange(HEAD - 1, HEAD + 1)
-"""What this release serves."""
+THIS_RELEASE: Final = Release(HEAD, NEEDS)
 
 
 def number_of(revision: str | None) -> int:
@@ -65,17 +113,24 @@ def number_of(revision: str | None) -> int:
     return int(revision.partition("_")[0]) if revision else 0
 
 
-async def read_revision(engine: AsyncEngine) -> str | None:
-    """Return the revision a database is at, None before the first; several at once are joined by plus signs.
+def schema_state(rows: list[tuple[str, str | None]]) -> SchemaState:
+    """Return the state that the rows of `READ_STATE` describe; several revisions are joined by plus signs."""
+    if not rows:
+        return SchemaState(None)
+    return SchemaState("+".join(sorted(revision for revision, _ in rows)), rows[0][1])
+
+
+async def read_schema_state(engine: AsyncEngine) -> SchemaState:
+    """Return the state of a database.
 
     Raises:
-        sqlalchemy.exc.SQLAlchemyError, OSError, TimeoutError: the database did not answer.
+        sqlalchemy.exc.SQLAlchemyError, OSError, TimeoutError: the database did not respond.
     """
     try:
         async with engine.connect() as connection:
-            found = await connection.scalars(text("SELECT version_num FROM alembic_version ORDER BY 1"))
-            return "+".join(found) or None
+            rows = (await connection.execute(text(READ_STATE))).all()
     except ProgrammingError as error:
         if getattr(error.orig, "sqlstate", None) != UNDEFINED_TABLE:
             raise
-        return None
+        return SchemaState(None)
+    return schema_state([(revision, serves_from) for revision, serves_from in rows])

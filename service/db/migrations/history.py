@@ -1,7 +1,7 @@
-"""The revisions in the versions directory: a line, numbered from 1."""
+"""The revisions in the versions directory: one line, numbered from 1."""
 
 import os
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
@@ -9,16 +9,17 @@ from typing import Any
 
 from alembic.config import Config
 from alembic.script import Script, ScriptDirectory
+from alembic.script.revision import RevisionMap
 from alembic.util import CommandError
 
-from service.db.migrations.compatibility import number_of
+from service.db.migrations.compatibility import SchemaState, number_of
 
 ROOT = Path(__file__).resolve().parents[3]
 
 
 @dataclass(frozen=True, slots=True)
 class Revision:
-    """What a revision says of itself."""
+    """A revision and the constants of its module."""
 
     id: str
     before: str | None
@@ -26,24 +27,26 @@ class Revision:
     phase: str
     locks: str
     lossless: bool
+    serves_from: str | None
+    """The oldest release that the schema serves from this revision on; None leaves it as it was."""
     module: ModuleType
 
     @property
     def number(self) -> int:
-        """Its place in the line, from 1."""
+        """The position in the line, from 1."""
         return number_of(self.id)
 
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """One revision to apply, or to take back."""
+    """One revision to apply or to roll back."""
 
     revision: Revision
     is_upgrade: bool
 
     @property
     def direction(self) -> str:
-        """`upgrade` or `downgrade`, as the revision's own function is called."""
+        """`upgrade` or `downgrade`: the name of the function to call."""
         return "upgrade" if self.is_upgrade else "downgrade"
 
 
@@ -61,7 +64,7 @@ def alembic_config(*, more_versions: Path | None = None, **attributes: Any) -> C
 
 
 def list_revisions(config: Config | None = None) -> list[Revision]:
-    """Return all revisions, the first one first.
+    """Return all revisions in order.
 
     Raises:
         alembic.util.CommandError: there is more than one head.
@@ -72,10 +75,10 @@ def list_revisions(config: Config | None = None) -> list[Revision]:
 
 
 def steps_between(current: str | None, target: str, config: Config | None = None) -> list[Step]:
-    """Return what leads from a revision to another: an id, the start of one, `head`, `base`, `+1` or `-1`.
+    """Return the steps from a revision to a target: an id, the start of one, `head`, `base`, `+1` or `-1`.
 
     Raises:
-        alembic.util.CommandError: there is no such revision, or this release does not know the current one.
+        alembic.util.CommandError: the target does not exist, or this release does not know the current one.
     """
     line = list_revisions(config)
     ids = [revision.id for revision in line]
@@ -92,8 +95,22 @@ def destination(steps: Sequence[Step]) -> str:
     return last.revision.id if last.is_upgrade else last.revision.before or "base"
 
 
+def revision_map() -> RevisionMap:
+    """Return the released revisions as Alembic keeps them."""
+    return ScriptDirectory.from_config(alembic_config()).revision_map
+
+
+def state_at(revisions: RevisionMap, revision: str | None) -> SchemaState:
+    """Return the state of a schema at a revision: the newest `serves_from` that was declared up to it."""
+    if revision is None or revision == "base":
+        return SchemaState(None)
+    scripts: Iterable[Any] = revisions.iterate_revisions(revision, "base")
+    declared = (getattr(script.module, "serves_from", None) for script in scripts)
+    return SchemaState(revision, next(filter(None, declared), None))
+
+
 def _position(ids: Sequence[str], target: str, here: int) -> int:
-    """How many revisions are applied at a target."""
+    """Return the number of revisions that are applied at a target."""
     if target in {"head", "heads"}:
         return len(ids)
     if target == "base":
@@ -118,5 +135,6 @@ def _revision(script: Script) -> Revision:
         phase=getattr(module, "phase", "unknown"),
         locks=getattr(module, "locks", "unknown"),
         lossless=getattr(module, "lossless", False),
+        serves_from=getattr(module, "serves_from", None),
         module=module,
     )

@@ -14,9 +14,9 @@ from service.db.migrations.lock_retry import LockRetryPolicy
 # "rollcall" in ASCII, as a number of 64 bits.
 LOCK_ID = int.from_bytes(b"rollcall")
 
-_POLL_S = 0.2
+_POLL_INTERVAL_S = 0.2
 
-_OLDEST = """
+_OLDEST_TRANSACTIONS = """
 SELECT pid, application_name AS name, state, round(extract(epoch FROM now() - xact_start)) AS seconds
 FROM pg_stat_activity
 WHERE datname = current_database() AND xact_start < now() AND pid <> pg_backend_pid()
@@ -25,20 +25,20 @@ ORDER BY xact_start LIMIT 3
 
 
 class LockHeld(CommandError):
-    """Another migration ran until the deadline."""
+    """Another migration held the lock until the deadline."""
 
 
 @asynccontextmanager
 async def migration_lock(
     engine: AsyncEngine, lock_retry: LockRetryPolicy, report: Callable[[str], None]
 ) -> AsyncIterator[None]:
-    """Hold the database's migration lock, which ends with this process however it ends.
+    """Hold the database's migration lock while the block runs; PostgreSQL releases it if the process dies.
 
-    The lock is asked for again and again, outside a transaction: who waits inside a statement holds a
-    snapshot, for which CREATE INDEX CONCURRENTLY would wait in turn.
+    The lock is polled outside a transaction: a statement that waits holds a snapshot, and CREATE INDEX
+    CONCURRENTLY waits for every snapshot.
 
     Raises:
-        LockHeld: another has had it until the deadline.
+        LockHeld: another migration held it until the deadline.
     """
     async with engine.connect() as connection:
         connection = await connection.execution_options(isolation_level="AUTOCOMMIT")
@@ -50,21 +50,23 @@ async def migration_lock(
 
 
 async def blocking_sessions(engine: AsyncEngine) -> str:
-    """Return the oldest open transactions of this database, in words."""
+    """Return a description of the oldest open transactions of this database."""
     async with engine.connect() as connection:
-        found = (await connection.execute(text(_OLDEST))).all()
-    words = [f"process {row.pid} ({row.name or 'no name'}, {row.state} for {row.seconds} s)" for row in found]
-    return ", ".join(words) or "others"
+        found = (await connection.execute(text(_OLDEST_TRANSACTIONS))).all()
+    described = (
+        f"process {row.pid} ({row.name or 'no name'}, {row.state} for {row.seconds} s)" for row in found
+    )
+    return ", ".join(described) or "others"
 
 
 async def _acquire(
     connection: AsyncConnection, lock_retry: LockRetryPolicy, report: Callable[[str], None]
 ) -> None:
-    ends_at, reported = monotonic() + lock_retry.deadline.total_seconds(), False
+    ends_at, is_reported = monotonic() + lock_retry.deadline.total_seconds(), False
     while not await connection.scalar(text("SELECT pg_try_advisory_lock(:id)"), {"id": LOCK_ID}):
         if monotonic() > ends_at:
             raise LockHeld("another migration is still running on this database")
-        if not reported:
+        if not is_reported:
             report("another migration is running; waiting for it")
-            reported = True
-        await asyncio.sleep(_POLL_S)
+            is_reported = True
+        await asyncio.sleep(_POLL_INTERVAL_S)

@@ -1,7 +1,7 @@
-"""How long a migration waits for others, and how it steps back so that they need not wait for it."""
+"""Lock timeouts of a migration, and its retries when a lock is not available."""
 
 import random
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import timedelta
 from time import monotonic
 
@@ -14,57 +14,57 @@ _FIRST_PAUSE_S, _LONGEST_PAUSE_S = 0.1, 2.0
 
 
 class StillLocked(CommandError):
-    """Others held what a revision needs until the deadline. Nothing of the revision was applied."""
+    """A lock that a revision needs was held until the deadline. Nothing of the revision was applied."""
 
 
 @dataclass(frozen=True, slots=True)
 class LockRetryPolicy:
-    """`lock_timeout` bounds one wait, in which later readers queue; `deadline` all of them together."""
+    """`lock_timeout` limits one wait, behind which later queries queue; `deadline` limits all attempts."""
 
     lock_timeout: timedelta = timedelta(milliseconds=300)
     deadline: timedelta = timedelta(minutes=5)
 
     @property
     def lock_timeout_ms(self) -> int:
-        """The lock timeout as PostgreSQL takes it."""
+        """The lock timeout in milliseconds, as PostgreSQL takes it."""
         return round(self.lock_timeout / timedelta(milliseconds=1))
 
     @property
     def deadline_ms(self) -> int:
-        """The deadline as PostgreSQL takes it."""
+        """The deadline in milliseconds, as PostgreSQL takes it."""
         return round(self.deadline / timedelta(milliseconds=1))
 
     def start(self) -> "Attempts":
-        """Return attempts that begin now."""
+        """Return a count of attempts whose deadline starts now."""
         return Attempts(ends_at=monotonic() + self.deadline.total_seconds())
 
 
 @dataclass(slots=True)
 class Attempts:
-    """Attempts at one thing, ever further apart, until the deadline."""
+    """Attempts at one change with exponential backoff until the deadline."""
 
     ends_at: float
-    made: int = field(default=0)
+    count: int = 0
 
-    def next_pause_s(self, error: DBAPIError, in_the_way: str = "others") -> float:
-        """Return how long to stay away after a failed attempt.
+    def next_pause_s(self, error: DBAPIError, blockers: str = "others") -> float:
+        """Return the seconds to wait after a failed attempt.
 
         Raises:
             StillLocked: the deadline has passed.
-            sqlalchemy.exc.DBAPIError: the error itself, when it is no matter of waiting.
+            sqlalchemy.exc.DBAPIError: the error itself, if waiting does not help.
         """
         if sqlstate(error) not in {_LOCK_NOT_AVAILABLE, _DEADLOCK, _SERIALIZATION}:
             raise error
         if monotonic() > self.ends_at:
             raise StillLocked(
-                f"{in_the_way} held what this change needs until the deadline: end that, or try again later"
+                f"{blockers} held what this change needs until the deadline: end that, or try again later"
             ) from error
-        self.made += 1
-        pause = min(_FIRST_PAUSE_S * 2.0 ** (self.made - 1), _LONGEST_PAUSE_S)
-        return pause * random.uniform(0.5, 1.5)  # noqa: S311 -- spreads the tries, keeps no secret
+        self.count += 1
+        pause = min(_FIRST_PAUSE_S * 2.0 ** (self.count - 1), _LONGEST_PAUSE_S)
+        return pause * random.uniform(0.5, 1.5)  # noqa: S311 -- jitter, not a secret
 
 
 def sqlstate(error: DBAPIError) -> str | None:
-    """Return PostgreSQL's code of an error; None when it did not come from PostgreSQL."""
+    """Return PostgreSQL's code of an error, or None if PostgreSQL did not raise it."""
     state: str | None = getattr(error.orig, "sqlstate", None)
     return state

@@ -1,4 +1,4 @@
-"""Changes that would lock a table for long, done while it stays in use; and checks before a change."""
+"""Schema changes that do not lock a table for long, and data checks before a change."""
 
 # ruff: noqa: S608 -- tables and columns are named by revisions, never by input
 
@@ -18,12 +18,12 @@ _EXAMPLES = 20
 
 
 class DataCheckFailed(CommandError):
-    """Rows that a revision cannot take along. Nothing was changed."""
+    """Rows exist that a revision cannot keep. Nothing was changed."""
 
 
 @dataclass(frozen=True, slots=True)
 class DataCheck:
-    """What must not be in a table before a revision, and the query that finds it."""
+    """Rows that must not exist before a revision, and the query that finds them."""
 
     table: str
     columns: tuple[str, ...]
@@ -31,7 +31,7 @@ class DataCheck:
     query: str
 
     def find(self, connection: Connection) -> str | None:
-        """Return the rows in the way, in words; None when there are none."""
+        """Return a description of the offending rows, or None if there are none."""
         found = [", ".join(map(str, row)) for row in connection.execute(text(self.query))]
         if not found:
             return None
@@ -40,13 +40,13 @@ class DataCheck:
 
 
 def refuse_duplicates(operations: Operations, table: str, *columns: str) -> None:
-    """Go on only when no two rows share these values.
+    """Check that no two rows share these values.
 
     Raises:
-        DataInTheWay: some do; it names the values and how often each is there.
+        DataCheckFailed: some do; the message has the values and their counts.
     """
     named = ", ".join(columns)
-    _refuse(
+    _check(
         operations,
         DataCheck(
             table,
@@ -61,22 +61,22 @@ def refuse_duplicates(operations: Operations, table: str, *columns: str) -> None
 def refuse_rows(
     operations: Operations, table: str, condition: str, *, shown: Sequence[str] = ("id",)
 ) -> None:
-    """Go on only when no row meets the condition.
+    """Check that no row meets the condition.
 
     Raises:
-        DataInTheWay: some do; it names them by the columns shown.
+        DataCheckFailed: some do; the message has their columns `shown`.
     """
     named = ", ".join(shown)
     query = f"SELECT {named} FROM {table} WHERE {condition} ORDER BY {named} LIMIT {_EXAMPLES}"
-    _refuse(operations, DataCheck(table, tuple(shown), f"has rows where {condition}", query))
+    _check(operations, DataCheck(table, tuple(shown), f"has rows where {condition}", query))
 
 
-def _refuse(operations: Operations, obstacle: DataCheck) -> None:
+def _check(operations: Operations, check: DataCheck) -> None:
     context = operations.get_context()
     if context.as_sql:
-        context.opts.get("obstacles", []).append(obstacle)
+        context.opts.get("data_checks", []).append(check)
         return
-    found = obstacle.find(operations.get_bind())
+    found = check.find(operations.get_bind())
     if found:
         raise DataCheckFailed(found)
 
@@ -84,11 +84,11 @@ def _refuse(operations: Operations, obstacle: DataCheck) -> None:
 def build_index(
     operations: Operations, name: str, table: str, columns: Sequence[Any], **options: Any
 ) -> None:
-    """Create an index while the table stays in use; what an interrupted build left is dropped first.
+    """Create an index concurrently; drop the invalid index of an interrupted build first.
 
-    Locks: the table SHARE UPDATE EXCLUSIVE: readers and writers go on.
+    Locks: the table SHARE UPDATE EXCLUSIVE, which blocks neither readers nor writers.
     """
-    with _patiently(operations):
+    with _with_long_lock_timeout(operations):
         if _is_valid(operations, name):
             return
         operations.execute(f'DROP INDEX CONCURRENTLY IF EXISTS "{name}"')
@@ -96,15 +96,16 @@ def build_index(
 
 
 def remove_index(operations: Operations, name: str) -> None:
-    """Drop an index while its table stays in use."""
-    with _patiently(operations):
+    """Drop an index concurrently."""
+    with _with_long_lock_timeout(operations):
         operations.execute(f'DROP INDEX CONCURRENTLY IF EXISTS "{name}"')
 
 
 def add_check(operations: Operations, name: str, table: str, condition: str) -> None:
-    """Add a CHECK that holds for new rows at once, then look through the old ones in the meantime.
+    """Add a CHECK as NOT VALID, which holds for new rows at once, then validate the existing rows.
 
-    Locks: the table ACCESS EXCLUSIVE, for an instant; then SHARE UPDATE EXCLUSIVE: readers and writers go on.
+    Locks: the table ACCESS EXCLUSIVE for an instant; then SHARE UPDATE EXCLUSIVE, which blocks neither
+    readers nor writers.
     """
     with operations.get_context().autocommit_block():
         operations.execute(
@@ -115,9 +116,9 @@ def add_check(operations: Operations, name: str, table: str, condition: str) -> 
 
 
 def set_not_null(operations: Operations, table: str, column: str) -> None:
-    """Demand a value, proven beforehand by a CHECK, so that nothing is looked through under a lock.
+    """Set NOT NULL after validating a CHECK, so that PostgreSQL need not scan the table under the lock.
 
-    Locks: the table ACCESS EXCLUSIVE, for an instant.
+    Locks: the table ACCESS EXCLUSIVE for an instant.
     """
     proof = f"{column} is there"
     add_check(operations, proof, table, f'"{column}" IS NOT NULL')
@@ -129,9 +130,9 @@ def set_not_null(operations: Operations, table: str, column: str) -> None:
 def update_in_batches(
     operations: Operations, table: str, assignments: str, where: str, *, key: tuple[str, ...] = ("id",)
 ) -> None:
-    """Update the rows that meet a condition, a batch at a time. `updated_at` stays as it is.
+    """Update the rows that meet a condition in batches. `updated_at` does not change.
 
-    The update should make the condition false, so that an interrupted run can simply be run again.
+    The update should make the condition false, so that an interrupted run can be repeated.
 
     Locks: the rows of one batch.
     """
@@ -150,8 +151,8 @@ def _is_valid(operations: Operations, index: str) -> bool:
 
 
 @contextmanager
-def _patiently(operations: Operations) -> Iterator[None]:
-    """Outside a transaction, and waiting for old ones to end: such a wait holds nobody up."""
+def _with_long_lock_timeout(operations: Operations) -> Iterator[None]:
+    """Work outside a transaction and wait long for older ones: nothing queues behind such a wait."""
     context = operations.get_context()
     lock_retry = context.opts.get("lock_retry", LockRetryPolicy())
     with context.autocommit_block():

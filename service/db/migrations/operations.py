@@ -1,4 +1,4 @@
-"""The operations of our own in Alembic's `op`."""
+"""Register our operations in Alembic's `op`."""
 
 from collections.abc import Callable
 from typing import Any
@@ -23,21 +23,21 @@ _ACTIONS: tuple[Callable[..., Any], ...] = (
 
 
 def register() -> None:
-    """Make our operations known to `op`; doing so again changes nothing."""
+    """Register our operations with `op`; a second call changes nothing."""
     for action in _ACTIONS:
         if not hasattr(Operations, action.__name__):
             _register(action)
 
 
-class OwnOperation(MigrateOperation):
-    """One of our actions, with its arguments."""
+class CustomOperation(MigrateOperation):
+    """A call of one of our actions."""
 
     def __init__(self, action: Callable[..., Any], *arguments: Any, **options: Any) -> None:
         self.action, self.arguments, self.options = action, arguments, options
 
 
-@Operations.implementation_for(OwnOperation)
-def _carry_out(operations: Operations, operation: OwnOperation) -> Any:
+@Operations.implementation_for(CustomOperation)
+def _run(operations: Operations, operation: CustomOperation) -> Any:
     return operation.action(operations, *operation.arguments, **operation.options)
 
 
@@ -46,5 +46,5 @@ def _register(action: Callable[..., Any]) -> None:
         return operations.invoke(cls(action, *arguments, **options))
 
     invoke.__name__, invoke.__doc__ = action.__name__, action.__doc__
-    setattr(OwnOperation, action.__name__, classmethod(invoke))
-    Operations.register_operation(action.__name__)(OwnOperation)
+    setattr(CustomOperation, action.__name__, classmethod(invoke))
+    Operations.register_operation(action.__name__)(CustomOperation)

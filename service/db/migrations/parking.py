@@ -1,7 +1,7 @@
-"""Parking: what a revision takes away waits, with its rows, in a schema of its own until it is wanted again.
+"""Parking, a soft drop: tables and columns are kept in a schema of their own until an upgrade restores them.
 
-A table moves as it is, with its indexes and constraints. A column's values are kept in a table by the key of
-their row. Foreign keys stay in force meanwhile: who deletes an account deletes what is parked of it.
+A table is moved with its indexes and constraints. A column's values are copied to a table keyed like their
+row. Foreign keys stay in force: deleting a user also deletes its parked rows.
 """
 
 # ruff: noqa: S608 -- tables and columns are named by revisions, never by input
@@ -22,16 +22,16 @@ FROM pg_proc JOIN pg_namespace ON pg_namespace.oid = pronamespace WHERE nspname 
 
 
 def park_table(operations: Operations, table: str) -> None:
-    """Move a table, with its rows, indexes and constraints, out of sight.
+    """Move a table with its rows, indexes and constraints to the parking schema.
 
-    Locks: the table ACCESS EXCLUSIVE, for an instant.
+    Locks: the table ACCESS EXCLUSIVE for an instant.
     """
     operations.execute(f"CREATE SCHEMA IF NOT EXISTS {SCHEMA}")
     operations.execute(f'ALTER TABLE "{table}" SET SCHEMA {SCHEMA}')
 
 
 def restore_table(operations: Operations, table: str) -> bool:
-    """Bring a parked table back as it was; return whether there was one."""
+    """Restore a parked table; return whether there was one."""
     if not is_parked(operations, table):
         return False
     operations.execute(f'ALTER TABLE {_parked(table)} SET SCHEMA "{_home(operations)}"')
@@ -39,16 +39,16 @@ def restore_table(operations: Operations, table: str) -> bool:
 
 
 def park_columns(operations: Operations, table: str, *columns: str, key: tuple[str, ...] = ("id",)) -> None:
-    """Drop columns whose values are kept by the key of their row, those written meanwhile included.
+    """Drop columns and keep their values, including those written during the copy.
 
-    The values are copied in batches while triggers follow the writers. Only then, in one transaction with
-    what comes after it in the revision, the columns go: put it first, so that an interrupted run changes
-    nothing that anybody sees.
+    The values are copied in batches while triggers copy new writes. The columns are dropped afterwards,
+    in one transaction with the rest of the revision. Call it first in a function, so that an interrupted run
+    drops nothing.
 
     Locks: the table SHARE ROW EXCLUSIVE, then ACCESS EXCLUSIVE, each for an instant.
     """
     for column in columns:
-        _follow_writers(operations, table, column, key)
+        _copy_new_writes(operations, table, column, key)
     for column in columns:
         _copy(operations, table, column, key)
     for column in columns:
@@ -60,33 +60,33 @@ def park_columns(operations: Operations, table: str, *columns: str, key: tuple[s
 def restore_columns(
     operations: Operations, table: str, *columns: Column[Any], key: tuple[str, ...] = ("id",)
 ) -> None:
-    """Add columns, with the values that were parked; rows written since have the default.
+    """Add columns and restore their parked values; rows written since have the default.
 
-    Locks: the table ACCESS EXCLUSIVE, for an instant; then rows, batch by batch.
+    Locks: the table ACCESS EXCLUSIVE for an instant; then rows, batch by batch.
     """
     for column in columns:
         operations.add_column(table, column, if_not_exists=True)
-    returning = [column.name for column in columns if is_parked(operations, _name(table, column.name))]
-    for name in returning:
-        _release(operations, table, name, key)
-    for name in returning:
+    parked = [column.name for column in columns if is_parked(operations, _name(table, column.name))]
+    for name in parked:
+        _restore(operations, table, name, key)
+    for name in parked:
         operations.execute(f"DROP TABLE {_parked(_name(table, name))}")
 
 
 def drop_unfinished(connection: Connection) -> None:
-    """Forget columns whose parking was interrupted: they are still in their place."""
-    for function, classify in connection.execute(text(_UNFINISHED), {"schema": SCHEMA}).all():
+    """Drop the copies of an interrupted parking; the columns themselves were not dropped."""
+    for function, name in connection.execute(text(_UNFINISHED), {"schema": SCHEMA}).all():
         connection.execute(text(f'DROP FUNCTION {SCHEMA}."{function}"() CASCADE'))
-        connection.execute(text(f"DROP TABLE IF EXISTS {_parked(classify)}"))
+        connection.execute(text(f"DROP TABLE IF EXISTS {_parked(name)}"))
 
 
 def drop_all(connection: Connection) -> None:
-    """Remove what is parked, for good."""
+    """Delete everything parked."""
     connection.execute(text(f"DROP SCHEMA IF EXISTS {SCHEMA} CASCADE"))
 
 
 def is_parked(operations: Operations, name: str) -> bool:
-    """Tell whether something is parked under a name; without a database, whether the context says so."""
+    """Return whether something is parked under a name; offline, whether the context lists it."""
     context = operations.get_context()
     if context.as_sql:
         return name in context.opts.get("parked", ())
@@ -95,7 +95,7 @@ def is_parked(operations: Operations, name: str) -> bool:
 
 
 def list_parked(connection: Connection) -> dict[str, int]:
-    """Return the names of what is parked, each with its size in bytes."""
+    """Return the size in bytes of each parked table or column by name."""
     found = connection.execute(
         text(
             "SELECT relname, pg_total_relation_size(pg_class.oid) AS size FROM pg_class"
@@ -129,8 +129,8 @@ def _home(operations: Operations) -> str:
     return str(operations.get_bind().execute(text("SELECT current_schema()")).scalar_one())
 
 
-def _is_worth_keeping(operations: Operations, table: str, column: str) -> str:
-    """The condition on values that the column would not have anyway when it comes back."""
+def _worth_copying(operations: Operations, table: str, column: str) -> str:
+    """Return the condition on values worth copying: without a default, a restored column is NULL anyway."""
     if operations.get_context().as_sql:
         return "true"
     has_default = text(
@@ -140,18 +140,18 @@ def _is_worth_keeping(operations: Operations, table: str, column: str) -> str:
     return "true" if found.scalar_one() else f'"{column}" IS NOT NULL'
 
 
-def _follow_writers(operations: Operations, table: str, column: str, key: tuple[str, ...]) -> None:
-    """Make the place for a column's values, and let a trigger note what is written from now on."""
+def _copy_new_writes(operations: Operations, table: str, column: str, key: tuple[str, ...]) -> None:
+    """Create the table for a column's values, and the trigger that copies new writes to it."""
     if is_parked(operations, _name(table, column)):
         return
-    classify, keys = _parked(_name(table, column)), listed(key)
+    copy, keys = _parked(_name(table, column)), listed(key)
     operations.execute(f"CREATE SCHEMA IF NOT EXISTS {SCHEMA}")
-    operations.execute(f'CREATE TABLE {classify} AS SELECT {keys}, "{column}" FROM "{table}" WITH NO DATA')
+    operations.execute(f'CREATE TABLE {copy} AS SELECT {keys}, "{column}" FROM "{table}" WITH NO DATA')
     operations.execute(
-        f"ALTER TABLE {classify} ADD PRIMARY KEY ({keys}),"
+        f"ALTER TABLE {copy} ADD PRIMARY KEY ({keys}),"
         f' ADD FOREIGN KEY ({keys}) REFERENCES "{table}" ({keys}) ON DELETE CASCADE'
     )
-    operations.execute(_following(table, column, key))
+    operations.execute(_trigger_function(table, column, key))
     operations.execute(
         f'CREATE TRIGGER "{_trigger(column)}" AFTER INSERT OR UPDATE ON "{table}"'
         f" FOR EACH ROW EXECUTE FUNCTION {_function(table, column)}()"
@@ -159,19 +159,19 @@ def _follow_writers(operations: Operations, table: str, column: str, key: tuple[
 
 
 def _copy(operations: Operations, table: str, column: str, key: tuple[str, ...]) -> None:
-    kept = f"SELECT * FROM batch WHERE {_is_worth_keeping(operations, table, column)}"
+    kept = f"SELECT * FROM batch WHERE {_worth_copying(operations, table, column)}"
     work = f"INSERT INTO {_parked(_name(table, column))} {kept} ON CONFLICT DO NOTHING"
     in_batches(operations, f'"{table}"', work, columns=[column], key=key, lock="FOR KEY SHARE")
 
 
-def _release(operations: Operations, table: str, column: str, key: tuple[str, ...]) -> None:
+def _restore(operations: Operations, table: str, column: str, key: tuple[str, ...]) -> None:
     same = " AND ".join(f'home."{name}" = batch."{name}"' for name in key)
     work = f'UPDATE "{table}" AS home SET "{column}" = batch."{column}" FROM batch WHERE {same}'
     in_batches(operations, _parked(_name(table, column)), work, columns=[column], key=key)
 
 
-def _following(table: str, column: str, key: tuple[str, ...]) -> str:
-    # Not "UPDATE OF": a trigger before may set the column too. The writer need not have rights on the schema.
+def _trigger_function(table: str, column: str, key: tuple[str, ...]) -> str:
+    # Not UPDATE OF: a BEFORE trigger may set the column too. SECURITY DEFINER: the writer may lack rights.
     return (
         f"CREATE OR REPLACE FUNCTION {_function(table, column)}() RETURNS trigger"
         " LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog AS $$ BEGIN"

@@ -1,4 +1,4 @@
-"""What a change of the schema would do, told before anything runs."""
+"""Plans: what each step of a schema change would do, without running it."""
 
 import re
 from collections.abc import Iterable
@@ -13,7 +13,8 @@ from sqlalchemy.exc import ProgrammingError
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from service.db.migrations import operations, parking
-from service.db.migrations.history import Step
+from service.db.migrations.compatibility import SchemaState
+from service.db.migrations.history import Step, destination, revision_map, state_at
 from service.db.migrations.online import DataCheck
 from service.db.tables import Base
 
@@ -26,7 +27,7 @@ WHERE nspname IN (current_schema(), :parked) AND relkind = 'r' ORDER BY relname
 
 @dataclass(frozen=True, slots=True)
 class TableSize:
-    """A table's size. `rows` is PostgreSQL's own estimate where there is one, else counted."""
+    """A table's size. `rows` is PostgreSQL's estimate, or counted if there is none."""
 
     name: str
     rows: int
@@ -35,9 +36,10 @@ class TableSize:
 
 @dataclass(frozen=True, slots=True)
 class StepPlan:
-    """What one step would do, to what, and what would stop it now."""
+    """What one step would do, the schema it leads to, the tables it touches, and what would stop it now."""
 
     step: Step
+    schema: SchemaState
     sql: str
     tables: tuple[TableSize, ...]
     obstacles: tuple[str, ...]
@@ -45,45 +47,45 @@ class StepPlan:
 
 @dataclass(frozen=True, slots=True)
 class Script:
-    """A step as SQL, with the checks that come before it."""
+    """A step as SQL, with its data checks."""
 
     sql: str
-    obstacles: tuple[DataCheck, ...]
+    data_checks: tuple[DataCheck, ...]
 
 
 def write_script(step: Step, parked: Iterable[str] = ()) -> Script:
-    """Return a step's SQL, given what is parked. Runs nothing."""
+    """Return a step's SQL, given what is parked."""
     operations.register()
-    buffer, obstacles = StringIO(), list[DataCheck]()
+    buffer, data_checks = StringIO(), list[DataCheck]()
     options: dict[str, Any] = {
         "as_sql": True,
         "output_buffer": buffer,
         "literal_binds": True,
         "target_metadata": Base.metadata,
         "parked": frozenset(parked),
-        "obstacles": obstacles,
+        "data_checks": data_checks,
     }
     context = MigrationContext.configure(dialect_name="postgresql", opts=options)
     with Operations.context(context):
         getattr(step.revision.module, step.direction)()
-    return Script(_condense(buffer.getvalue()), tuple(obstacles))
+    return Script(_condense(buffer.getvalue()), tuple(data_checks))
 
 
 def _condense(sql: str) -> str:
-    """The SQL without empty lines and empty transactions."""
+    """Remove empty lines and empty transactions."""
     lines = re.sub(r"\n{2,}", "\n", sql)
     return re.sub(r"^BEGIN;\nCOMMIT;\n", "", lines, flags=re.MULTILINE).strip()
 
 
 async def make_plan(engine: AsyncEngine, steps: Iterable[Step]) -> list[StepPlan]:
-    """Return what each step would do to a database. Changes nothing and locks nothing."""
+    """Return what each step would do to a database. It changes and locks nothing."""
     async with engine.connect() as connection:
         return await connection.run_sync(_plan, list(steps))
 
 
 def _plan(connection: Connection, steps: list[Step]) -> list[StepPlan]:
     parked, sizes = parking.list_parked(connection), _sizes(connection)
-    # What is parked would be back by the time that a later step looks at it.
+    # An earlier step of the plan would have restored parked tables: find them by name, too.
     connection.execute(text(f"SET LOCAL search_path = public, {parking.SCHEMA}"))
     return [_plan_step(connection, step, parked, sizes) for step in steps]
 
@@ -91,17 +93,17 @@ def _plan(connection: Connection, steps: list[Step]) -> list[StepPlan]:
 def _plan_step(connection: Connection, step: Step, parked: Iterable[str], sizes: list[TableSize]) -> StepPlan:
     script = write_script(step, parked)
     touched = tuple(size for size in sizes if re.search(rf'[\s".]{re.escape(size.name)}["\s;(]', script.sql))
-    found = (_look_for(connection, obstacle) for obstacle in script.obstacles)
-    return StepPlan(step, script.sql, touched, tuple(words for words in found if words))
+    found = (_run_check(connection, check) for check in script.data_checks)
+    schema = state_at(revision_map(), destination([step]))
+    return StepPlan(step, schema, script.sql, touched, tuple(obstacle for obstacle in found if obstacle))
 
 
-def _look_for(connection: Connection, obstacle: DataCheck) -> str | None:
+def _run_check(connection: Connection, check: DataCheck) -> str | None:
     try:
         with connection.begin_nested():
-            return obstacle.find(connection)
+            return check.find(connection)
     except ProgrammingError:
-        # An earlier step of the plan makes the table or the column.
-        return None
+        return None  # an earlier step of the plan creates the table or the column
 
 
 def _sizes(connection: Connection) -> list[TableSize]:

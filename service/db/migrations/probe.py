@@ -1,4 +1,4 @@
-"""What a start on the embedded database has to know before it serves, asked on one plain connection."""
+"""Probe the embedded database at start: does it need a migration or an administrator?"""
 
 from dataclasses import dataclass
 
@@ -6,12 +6,12 @@ import asyncpg
 
 from service.db.migrations.compatibility import HEAD_ID
 
-_WITHIN_S = 5.0
+_TIMEOUT_S = 5.0
 
 
 @dataclass(frozen=True, slots=True)
 class DatabaseState:
-    """What need not be done; where nothing was to be seen, all of it has to."""
+    """What is already in the database; the default is nothing."""
 
     is_at_head: bool = False
     """The schema is at this release's newest revision."""
@@ -19,17 +19,17 @@ class DatabaseState:
 
 
 async def probe(dsn: str) -> DatabaseState:
-    """Look at a database, which may be empty.
+    """Return the state of a database.
 
-    One that does not answer is told by whoever works on it next: here, nothing was to be seen.
+    An unreachable database is reported by the next step that connects; here it counts as empty.
     """
     try:
-        connection = await asyncpg.connect(dsn, timeout=_WITHIN_S, command_timeout=_WITHIN_S)
+        connection = await asyncpg.connect(dsn, timeout=_TIMEOUT_S, command_timeout=_TIMEOUT_S)
         try:
             revisions = await connection.fetch("SELECT version_num FROM alembic_version")
             has_accounts = await connection.fetchval("SELECT EXISTS (SELECT FROM users)")
         finally:
-            await connection.close(timeout=_WITHIN_S)
+            await connection.close(timeout=_TIMEOUT_S)
     except (asyncpg.PostgresError, asyncpg.InterfaceError, OSError, TimeoutError):
         return DatabaseState()
     return DatabaseState([row["version_num"] for row in revisions] == [HEAD_ID], has_accounts)

@@ -1,4 +1,4 @@
-"""Running revisions against a database that is in use."""
+"""Run revisions on a database that is in use."""
 
 import asyncio
 from collections.abc import AsyncIterator, Callable, Iterator
@@ -25,15 +25,15 @@ Report = Callable[[str], None]
 
 _DAY_S = 86_400.0
 
-# Alembic keeps what it is doing in a module: two threads would take each other's steps.
-_ONE_AT_A_TIME = Lock()
+# Alembic keeps the current context in a module: only one thread may run it.
+_ALEMBIC_LOCK = Lock()
 
 
 class SchemaMoved(CommandError):
-    """Another migration took the schema elsewhere while this one waited for it."""
+    """Another migration moved the schema while this one waited."""
 
 
-def _say_nothing(_line: str) -> None:
+def _ignore(_line: str) -> None:
     pass
 
 
@@ -43,60 +43,67 @@ def migrate(
     *,
     upward: bool,
     lock_retry: LockRetryPolicy | None = None,
-    report: Report = _say_nothing,
+    report: Report = _ignore,
     more_versions: Path | None = None,
+    service_name: str = "rollcall",
+    force: bool = False,
 ) -> None:
-    """Bring the database at a libpq DSN to a revision. What goes is parked; what was parked comes back.
+    """Migrate the database at a libpq DSN to a revision. Drops are parked, and restored on the way up.
 
     Raises:
-        DataInTheWay, StillLocked, LockHeld, SchemaMoved: it stays at the last revision that was completed.
-        alembic.util.CommandError: there is no such revision, or it lies the other way.
+        DataCheckFailed, StillLocked, LockHeld, SchemaMoved, LiveProcessUnserved: the schema is at the last
+            completed revision. `force` does not raise the last of these.
+        alembic.util.CommandError: the revision does not exist or is in the other direction.
     """
     config = alembic_config(
-        more_versions=more_versions, dsn=dsn, lock_retry=lock_retry or LockRetryPolicy(), report=report
+        more_versions=more_versions,
+        dsn=dsn,
+        lock_retry=lock_retry or LockRetryPolicy(),
+        report=report,
+        guard=(service_name, force),
     )
-    with _ONE_AT_A_TIME:
+    with _ALEMBIC_LOCK:
         (command.upgrade if upward else command.downgrade)(config, target)
 
 
 async def upgrade(dsn: str, target: str = "head", **options: Any) -> None:
-    """Bring a database up to a revision; as `migrate`, from inside an event loop."""
+    """Run `migrate` upward from inside an event loop."""
     await asyncio.to_thread(partial(migrate, dsn, target, upward=True, **options))
 
 
 async def downgrade(dsn: str, target: str = "-1", **options: Any) -> None:
-    """Bring a database down to a revision, or down one step; as `migrate`, from inside an event loop."""
+    """Run `migrate` downward from inside an event loop."""
     await asyncio.to_thread(partial(migrate, dsn, target, upward=False, **options))
 
 
-async def tidy(dsn: str, lock_retry: LockRetryPolicy, report: Report = _say_nothing) -> None:
-    """Remove what an interrupted rollback prepared. Nothing else changes: its columns are still in place."""
-    await _do(dsn, parking.drop_unfinished, lock_retry, report)
+async def drop_unfinished(dsn: str, lock_retry: LockRetryPolicy, report: Report = _ignore) -> None:
+    """Drop what an interrupted rollback has copied; its columns were not dropped yet."""
+    await _run_locked(dsn, parking.drop_unfinished, lock_retry, report)
 
 
-async def purge(dsn: str, lock_retry: LockRetryPolicy, report: Report = _say_nothing) -> None:
-    """Remove for good what rollbacks parked. The next upgrade makes those tables and columns empty."""
-    await _do(dsn, parking.drop_all, lock_retry, report)
+async def purge(dsn: str, lock_retry: LockRetryPolicy, report: Report = _ignore) -> None:
+    """Delete everything parked. The next upgrade creates those tables and columns empty."""
+    await _run_locked(dsn, parking.drop_all, lock_retry, report)
 
 
-async def _do(
+async def _run_locked(
     dsn: str, work: Callable[[Connection], None], lock_retry: LockRetryPolicy, report: Report
 ) -> None:
-    def do(connection: Connection) -> None:
-        _limit_waits(connection, lock_retry)
+    def run_once(connection: Connection) -> None:
+        _set_timeouts(connection, lock_retry)
         work(connection)
         connection.commit()
 
     engine = migration_engine(dsn)
     try:
         async with migration_lock(engine, lock_retry, report):
-            await _persist(engine, do, lock_retry, report)
+            await _retry_on_lock(engine, run_once, lock_retry, report)
     finally:
         await engine.dispose()
 
 
 def migration_engine(dsn: str) -> AsyncEngine:
-    """Return an engine for changing the schema: without the timeouts of a request, and nothing prepared."""
+    """Return an engine for schema changes: no request timeouts, no prepared statements."""
     return create_engine(
         dsn, pool_size=3, command_timeout=_DAY_S, application_name="rollcall-migrate", pgbouncer=True
     )
@@ -104,7 +111,7 @@ def migration_engine(dsn: str) -> AsyncEngine:
 
 @asynccontextmanager
 async def connection_to(dsn: str) -> AsyncIterator[AsyncConnection]:
-    """Give one connection on which each statement stands by itself."""
+    """Yield a connection in autocommit mode."""
     engine = migration_engine(dsn)
     try:
         async with engine.connect() as connection:
@@ -114,76 +121,84 @@ async def connection_to(dsn: str) -> AsyncIterator[AsyncConnection]:
 
 
 async def run(
-    dsn: str, context: Any, options: dict[str, Any], lock_retry: LockRetryPolicy, report: Report
+    dsn: str,
+    context: Any,
+    options: dict[str, Any],
+    lock_retry: LockRetryPolicy,
+    report: Report,
+    check: Callable[[Connection, list[Any]], None],
 ) -> None:
-    """Do what an `alembic` command asked for. For `alembic/env.py` only, whose context and options it takes.
+    """Run an `alembic` command with the context and options of `alembic/env.py`, its only caller.
 
-    One transaction per revision. A revision that finds its tables locked is taken back and tried again; an
-    interrupted run leaves the last completed revision, and the next run goes on from there.
+    Each revision is one transaction. A revision whose lock times out is rolled back and retried. After an
+    interruption, the next run continues at the last completed revision. `check` may reject the steps.
     """
     options = {**options, "lock_retry": lock_retry}
     engine = migration_engine(dsn)
     try:
         async with engine.connect() as connection:
-            steps = await connection.run_sync(_steps_asked_for, context, options)
+            steps = await connection.run_sync(_resolve_steps, context, options)
+            await connection.run_sync(check, steps)
         if steps:
             async with migration_lock(engine, lock_retry, report):
-                await _persist(engine, partial(_take, context, options, steps, report), lock_retry, report)
+                await _retry_on_lock(
+                    engine, partial(_apply, context, options, steps, report), lock_retry, report
+                )
     finally:
         await engine.dispose()
 
 
-def _steps_asked_for(connection: Connection, context: Any, options: dict[str, Any]) -> list[Any]:
-    """What the command would do now, resolved once: "one down" must not grow when it is tried again."""
-    asked: list[Any] = []
+def _resolve_steps(connection: Connection, context: Any, options: dict[str, Any]) -> list[Any]:
+    """Resolve the steps once: a retry of `-1` must not go down a second step."""
+    steps: list[Any] = []
     context.configure(connection=connection, **options)
     resolve = context.get_context().opts["fn"]
 
     def record(heads: tuple[str, ...], migration_context: Any) -> tuple[()]:
-        asked.extend(resolve(heads, migration_context))
+        steps.extend(resolve(heads, migration_context))
         return ()
 
     context.configure(connection=connection, fn=record, dont_mutate=True, **options)
     with context.begin_transaction():
         context.run_migrations()
-    return asked
+    return steps
 
 
-async def _persist(
-    engine: AsyncEngine, take: Callable[[Connection], None], lock_retry: LockRetryPolicy, report: Report
+async def _retry_on_lock(
+    engine: AsyncEngine, work: Callable[[Connection], None], lock_retry: LockRetryPolicy, report: Report
 ) -> None:
     attempts = lock_retry.start()
     while True:
         try:
             async with engine.connect() as connection:
-                return await connection.run_sync(take)
+                return await connection.run_sync(work)
         except DBAPIError as error:
-            in_the_way = await blocking_sessions(engine)
-            pause_s = attempts.next_pause_s(error, in_the_way)
-        report(f"in use by {in_the_way}; trying again in {pause_s:.1f} s")
+            blockers = await blocking_sessions(engine)
+            pause_s = attempts.next_pause_s(error, blockers)
+        report(f"in use by {blockers}; trying again in {pause_s:.1f} s")
         await asyncio.sleep(pause_s)
 
 
-def _take(
+def _apply(
     context: Any, options: dict[str, Any], steps: list[Any], report: Report, connection: Connection
 ) -> None:
-    """Take the steps that are left, seen from where the database stands now."""
-    _limit_waits(connection, options["lock_retry"])
+    """Apply the steps that remain from the current revision."""
+    _set_timeouts(connection, options["lock_retry"])
     if any(isinstance(step, RevisionStep) and step.is_upgrade for step in steps):
         parking.drop_unfinished(connection)
         connection.commit()
 
-    def left(heads: tuple[str, ...], _context: Any) -> Iterator[Any]:
-        for step in _left(steps, heads):
-            report(f"{'applying' if step.is_upgrade else 'taking back'} {_revision(step)}")
+    def remaining(heads: tuple[str, ...], _context: Any) -> Iterator[Any]:
+        for step in _remaining(steps, heads):
+            report(f"{'applying' if step.is_upgrade else 'rolling back'} {_revision(step)}")
             yield step
 
-    context.configure(connection=connection, fn=left, dont_mutate=False, **options)
+    context.configure(connection=connection, fn=remaining, dont_mutate=False, **options)
     with context.begin_transaction():
         context.run_migrations()
 
 
-def _left(steps: list[Any], heads: tuple[str, ...]) -> list[Any]:
+def _remaining(steps: list[Any], heads: tuple[str, ...]) -> list[Any]:
     if not all(isinstance(step, RevisionStep) for step in steps):
         return steps
     for index, step in enumerate(steps):
@@ -198,10 +213,9 @@ def _revision(step: Any) -> str:
     return str(step.revision.revision) if isinstance(step, RevisionStep) else str(step)
 
 
-def _limit_waits(connection: Connection, lock_retry: LockRetryPolicy) -> None:
+def _set_timeouts(connection: Connection, lock_retry: LockRetryPolicy) -> None:
     connection.execute(text(f"SET lock_timeout = {lock_retry.lock_timeout_ms}"))
-    # A backend whose client was killed must not go on changing things after its lock is gone.
-    # (PostgreSQL before 14 cannot.)
+    # A backend whose client was killed must not go on without the migration lock. (PostgreSQL 14 and newer.)
     connection.execute(
         text(
             "SELECT set_config(name, '1000', false) FROM pg_settings"

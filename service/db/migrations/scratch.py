@@ -1,4 +1,4 @@
-"""Databases for a while: empty ones to check in, copies to rehearse on."""
+"""Temporary databases: empty ones for checks, copies for rehearsals."""
 
 import asyncio
 from asyncio.subprocess import DEVNULL, PIPE
@@ -33,7 +33,7 @@ def dsn_of(dsn: str, database: str) -> str:
 
 @asynccontextmanager
 async def scratch_database(dsn: str, *, is_copy: bool = False) -> AsyncIterator[str]:
-    """Give the DSN of a new database beside the given one, empty or a copy of it, and drop it afterwards.
+    """Yield the DSN of a new database on the same server, empty or a copy, and drop it afterwards.
 
     Raises:
         CannotCopy: the dump or its loading failed.
@@ -51,11 +51,11 @@ async def scratch_database(dsn: str, *, is_copy: bool = False) -> AsyncIterator[
 
 
 async def _clone(dsn: str, name: str) -> bool:
-    """Copy by template, which is quick but needs the database to itself; return whether it could be done."""
+    """Copy by template, which is fast but impossible while the source is in use; return whether it worked."""
     try:
         async with connection_to(dsn) as connection:
             source = await connection.scalar(text("SELECT current_database()"))
-        # From another database: a template may have no connections, ours included.
+        # Connect to another database: a template must have no connections, ours included.
         await _execute(dsn_of(dsn, "template1"), f'CREATE DATABASE {name} TEMPLATE "{source}"')
     except DBAPIError as error:
         if sqlstate(error) != _IN_USE:

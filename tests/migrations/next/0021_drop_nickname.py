@@ -5,10 +5,11 @@
 import sqlalchemy as sa
 from alembic import op
 
-revision = "0020_drop_nickname"
-down_revision = "0019_fill_alias"
+revision = "0021_drop_nickname"
+down_revision = "0020_fill_alias"
 
 phase = "contract"
+serves_from = "0019_add_alias"
 locks = "users: ACCESS EXCLUSIVE for an instant"
 lossless = True
 

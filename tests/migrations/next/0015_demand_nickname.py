@@ -4,10 +4,11 @@
 
 from alembic import op
 
-revision = "0014_demand_nickname"
-down_revision = "0013_fill_nickname"
+revision = "0015_demand_nickname"
+down_revision = "0014_fill_nickname"
 
 phase = "contract"
+serves_from = "0013_add_nickname"
 locks = "users: ACCESS EXCLUSIVE for an instant"
 lossless = True
 
