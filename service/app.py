@@ -42,6 +42,7 @@ from service.domain.ids import new_id
 from service.domain.passwords import PasswordPolicy
 from service.domain.sessions import Lifetime, SessionPolicy
 from service.domain.throttle import ThrottlePolicy
+from service.domain.users import LoginIdCharset
 from service.jobs.periodic import run_and_log, run_periodically
 from service.observability.access_log import AccessLogSink, log_request
 from service.observability.metrics import MetricsSnapshot, RequestTelemetry
@@ -194,6 +195,7 @@ def policies_from(settings: Settings) -> Policies:
     return Policies(
         service_name=settings.service_name,
         registration_is_open=settings.registration == "open",
+        login_ids=LoginIdCharset(settings.login_ids),
         passwords=PasswordPolicy(min_length=settings.passwords.min_length),
         sessions=SessionPolicy(
             user=Lifetime(sessions.idle_ttl, sessions.absolute_ttl),

@@ -168,7 +168,7 @@ async def _reset(service: Service, login_id: str) -> tuple[str, str]:
 
 
 async def _find(service: Service, login_id: str) -> User:
-    canonical = canonical_login_id(login_id)
+    canonical = canonical_login_id(login_id, service.policies.login_ids)
     async with service.uow() as tx:
         user = await tx.users.get_by_login_id(canonical) if canonical is not None else None
     if user is None:

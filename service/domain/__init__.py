@@ -1,1 +1,1 @@
-"""Rules without I/O: entities, errors, normal forms, policies. Standard library only."""
+"""Rules without I/O: entities, errors, normal forms, policies. No library but Unicode tables."""

@@ -1,11 +1,11 @@
 """What may be a password: its one normal form, and the rules a new one has to keep."""
 
 import re
-import unicodedata
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
 from service.domain.errors import FieldError
+from service.domain.unicode import nfc
 
 MAX_LENGTH = 1024
 """Code points. Beyond it, or beyond `MAX_BYTES` of UTF-8, a text is no password and is never hashed."""
@@ -120,7 +120,7 @@ class PasswordPolicy:
 
 
 def _normal(raw: str) -> str:
-    return unicodedata.normalize("NFC", raw.translate(_SPACES))
+    return nfc(raw.translate(_SPACES))
 
 
 def _is_repetition(folded: str, min_length: int) -> bool:

@@ -16,9 +16,9 @@ async def grant_admin(tx: Tx, login_id: str, *, context: AuditContext, policies:
     Raises:
         ValidationFailed: this cannot be a login id.
     """
-    canonical = canonical_login_id(login_id)
+    canonical = canonical_login_id(login_id, policies.login_ids)
     if canonical is None:
-        raise ValidationFailed(FieldError("/login_id", "invalid_value", "This cannot be a login id."))
+        raise ValidationFailed(FieldError("/login_id", "invalid_value", policies.login_ids.rule))
     user = await tx.users.get_by_login_id(canonical)
     if user is None:
         return None

@@ -76,7 +76,7 @@ async def log_in(
     """
     async with hasher.turn(context.network):
         credential, wait = await _find(reads, wanted, context, policies)
-        login = _Login(wanted, _bucket_of(wanted, credential, context), credential, context)
+        login = _Login(wanted, _bucket_of(wanted, credential, context, policies), credential, context)
         if wait is not None and login.bucket.network_limited:
             raise throttled(wait, login.bucket, context)
         refusal = await uow.run(
@@ -161,20 +161,23 @@ async def _find(
     reads: Reads, wanted: LoginRequest, context: AuditContext, policies: Policies
 ) -> tuple[Credential | None, timedelta | None]:
     return await reads.logins.find(
-        canonical_login_id(wanted.login_id) or _NOBODY,
+        canonical_login_id(wanted.login_id, policies.login_ids) or _NOBODY,
         device_digest=digest_of(wanted.device_token or "", DEVICE_PREFIX),
         network=context.network,
         policy=policies.throttle,
     )
 
 
-def _bucket_of(wanted: LoginRequest, credential: Credential | None, context: AuditContext) -> Bucket:
+def _bucket_of(
+    wanted: LoginRequest, credential: Credential | None, context: AuditContext, policies: Policies
+) -> Bucket:
     """Count an attempt on a known device or network of the owner apart from strangers'.
 
     Source: OWASP ASVS 5.0 6.1.1 (strangers do not lock the owner out).
     """
     if credential is None:
-        return bucket_for_unknown_device(canonical_login_id(wanted.login_id) or wanted.login_id, None)
+        canonical = canonical_login_id(wanted.login_id, policies.login_ids)
+        return bucket_for_unknown_device(canonical or wanted.login_id, None)
     user = credential.user
     if credential.device_id is not None:
         return bucket_of_device(credential.device_id, user.id)

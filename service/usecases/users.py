@@ -19,7 +19,17 @@ from service.domain.errors import (
 from service.domain.events import Action, AuditContext
 from service.domain.ids import new_id
 from service.domain.keys import Scope
-from service.domain.users import Role, State, User, UserPatch, canonical_login_id, canonical_name
+from service.domain.users import (
+    NAME_MAX,
+    NAME_RULE,
+    LoginIdCharset,
+    Role,
+    State,
+    User,
+    UserPatch,
+    canonical_login_id,
+    canonical_name,
+)
 from service.security.hashing.hasher import PasswordHasher
 from service.security.hashing.imported_hashes import check_importable
 from service.usecases.passwords import password_faults, to_hash
@@ -28,10 +38,6 @@ from service.usecases.policies import Policies
 Precondition = Callable[[User], bool]
 """Whether the account is still the one that the caller saw."""
 
-_LOGIN_ID_RULE = (
-    "1 to 254 of a-z, 0-9 and ._@+-, starting and ending with a letter or digit; not a reserved word."
-)
-_NAME_RULE = "1 to 200 characters, without control, bidi-override or unassigned ones."
 _NOT_YOURS = "Only administrators and API keys may set this."
 
 
@@ -56,8 +62,9 @@ async def prepare_user(
         ValidationFailed: with every fault at once.
         HashingBusy: too many passwords wait to be hashed.
     """
-    login_id, name = canonical_login_id(wanted.login_id), canonical_name(wanted.name)
-    found = _identity_faults(login_id, name)
+    charset = policies.login_ids
+    login_id, name = canonical_login_id(wanted.login_id, charset), canonical_name(wanted.name)
+    found = _identity_faults(login_id, name, charset)
     found += _privilege_faults(wanted, context.caller)
     if wanted.password is not None:
         terms = (wanted.login_id, wanted.name, policies.service_name)
@@ -91,7 +98,7 @@ async def import_users(tx: Tx, batch: Sequence[NewUser], *, context: AuditContex
     return len(added)
 
 
-def check_change(change: UserPatch, *, caller: Caller) -> UserPatch:
+def check_change(change: UserPatch, *, caller: Caller, charset: LoginIdCharset) -> UserPatch:
     """Bring a change into normal form.
 
     Raises:
@@ -101,10 +108,10 @@ def check_change(change: UserPatch, *, caller: Caller) -> UserPatch:
     is_privileged = caller.is_admin or caller.key is not None
     if not is_privileged and (change.login_id, change.role, change.state) != (None, None, None):
         raise Forbidden(_NOT_YOURS)
-    login_id = canonical_login_id(change.login_id) if change.login_id is not None else None
+    login_id = canonical_login_id(change.login_id, charset) if change.login_id is not None else None
     name = canonical_name(change.name) if change.name is not None else None
     found = _identity_faults(
-        login_id if change.login_id is not None else "", name if change.name is not None else ""
+        login_id if change.login_id is not None else "", name if change.name is not None else "", charset
     )
     if found:
         raise ValidationFailed(*found)
@@ -194,12 +201,12 @@ def _actions_of(before: User, after: User) -> list[Action]:
     return actions
 
 
-def _identity_faults(login_id: str | None, name: str | None) -> list[FieldError]:
+def _identity_faults(login_id: str | None, name: str | None, charset: LoginIdCharset) -> list[FieldError]:
     faults = []
     if login_id is None:
-        faults.append(FieldError("/login_id", "invalid_value", _LOGIN_ID_RULE))
+        faults.append(FieldError("/login_id", "invalid_value", charset.rule))
     if name is None:
-        faults.append(FieldError("/name", "invalid_value", _NAME_RULE))
+        faults.append(FieldError("/name", "invalid_value", f"1 to {NAME_MAX} characters, {NAME_RULE}"))
     return faults
 
 

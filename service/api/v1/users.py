@@ -2,7 +2,6 @@
 
 from datetime import datetime
 from typing import Any
-from unicodedata import normalize
 
 from litestar import Controller, HttpMethod, Request, Response
 from msgspec import UNSET
@@ -30,7 +29,8 @@ from service.domain.errors import (
 )
 from service.domain.keys import Scope
 from service.domain.pages import UserFilter
-from service.domain.users import User, UserPatch, canonical_login_id
+from service.domain.unicode import nfc
+from service.domain.users import LoginIdCharset, User, UserPatch, canonical_login_id
 from service.usecases.users import (
     Registration,
     check_change,
@@ -112,12 +112,17 @@ class UserController(Controller):
     path = "/v1/users"
 
     @endpoint(HttpMethod.GET, "", LIST_USERS)
-    async def list_users(self, request: Request[Any, Any, Any], reads: GivenReads) -> Response[bytes]:
+    async def list_users(
+        self, request: Request[Any, Any, Any], reads: GivenReads, policies: GivenPolicies
+    ) -> Response[bytes]:
         """List accounts."""
         call = call_of(request)
         query, listing = call.query(ListUsersQuery), cursor_scope(call)
         page = await reads.at(call.caller.wal_position).users.list_page(
-            _filter(query), sort=query.sort, after=read_cursor(query.cursor, listing), limit=query.limit
+            _filter(query, policies.login_ids),
+            sort=query.sort,
+            after=read_cursor(query.cursor, listing),
+            limit=query.limit,
         )
         next_cursor = write_cursor(page.next, listing)
         return page_answer(call, UserPage(list(map(UserView.of, page.items)), next_cursor), next_cursor)
@@ -129,7 +134,9 @@ class UserController(Controller):
         """Change an account."""
         call = call_of(request)
         user_id, precondition = call.subject_id(), if_match_check(call.headers)
-        change = check_change(_change(call.body(UpdateUserBody)), caller=call.caller)
+        change = check_change(
+            _change(call.body(UpdateUserBody)), caller=call.caller, charset=policies.login_ids
+        )
         changed = await uow.run(
             lambda tx: update_user(
                 tx, user_id, change, context=call.context, policies=policies, precondition=precondition
@@ -202,10 +209,10 @@ def _change(body: UpdateUserBody) -> UserPatch:
     )
 
 
-def _filter(query: ListUsersQuery) -> UserFilter:
+def _filter(query: ListUsersQuery, charset: LoginIdCharset) -> UserFilter:
     return UserFilter(
-        prefix=normalize("NFC", query.q) if query.q is not None else None,
-        login_id=_exact(query.login_id) if query.login_id is not None else None,
+        prefix=nfc(query.q) if query.q is not None else None,
+        login_id=_exact(query.login_id, charset) if query.login_id is not None else None,
         state=query.state,
         role=query.role,
         created_after=_moment(query.created_after, "?created_after"),
@@ -213,10 +220,10 @@ def _filter(query: ListUsersQuery) -> UserFilter:
     )
 
 
-def _exact(login_id: str) -> str:
-    canonical = canonical_login_id(login_id)
+def _exact(login_id: str, charset: LoginIdCharset) -> str:
+    canonical = canonical_login_id(login_id, charset)
     if canonical is None:
-        raise ValidationFailed(FieldError("?login_id", "invalid_value", "No account can have this."))
+        raise ValidationFailed(FieldError("?login_id", "invalid_value", charset.rule))
     return canonical
 
 
