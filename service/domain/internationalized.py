@@ -7,14 +7,17 @@ from importlib.util import find_spec, module_from_spec
 from typing import Any, Final
 
 import unicodedata2
-from precis_i18n import get_profile
+from precis_i18n.bidi import bidi_rule, has_rtl
+from precis_i18n.context import context_rule_error
+from precis_i18n.derived import CONTEXTJ, CONTEXTO, PVALID, derived_property
 from precis_i18n.unicode import UnicodeData
 
 from service.domain.unicode import category, nfc
 
 _UCD: Final = UnicodeData(unicodedata2)
-# UsernameCaseMapped of the library calls str.lower(), which follows the interpreter: `map_case` comes first.
-_USERNAME: Final = get_profile("UsernameCasePreserved", unicodedata=unicodedata2)
+_POSITIONAL: Final = frozenset("\u00b7\u0375\u05f3\u05f4\u200c\u200d")
+"""Characters whose rule depends on the characters around them. Source: RFC 5892 appendix A.1 to A.6."""
+_MAX_LABEL = 63
 
 
 def _load_idna() -> Any:
@@ -48,7 +51,14 @@ def enforce_username(text: str) -> str:
     """
     if text[0] > "\x7f" and category(text[0])[0] not in "LN":
         raise ValueError("a user name begins with a letter or a digit")
-    return _USERNAME.enforce(text)
+    if has_rtl(text, _UCD) and not bidi_rule(text, _UCD):
+        raise ValueError("the Bidi Rule is broken")
+    # once per distinct character: the library's rules for digits and kana read the whole text each time
+    offsets = {character: offset for offset, character in enumerate(text)}.values()
+    positional = [offset for offset, character in enumerate(text) if character in _POSITIONAL]
+    if not all(_is_allowed(text, offset) for offset in (*offsets, *positional)):
+        raise ValueError("the IdentifierClass disallows a character")
+    return text
 
 
 def to_a_labels(domain: str) -> str:
@@ -60,8 +70,17 @@ def to_a_labels(domain: str) -> str:
         ValueError: a label is invalid.
     Source: RFC 5891 4 and 5.3.
     """
+    if any(len(label) > _MAX_LABEL for label in domain.split(".")):
+        raise ValueError("a label is too long")  # before work that grows with the square of the length
     encoded: bytes = _IDNA.encode(domain, strict=True)
     return encoded.decode("ascii")
+
+
+def _is_allowed(text: str, offset: int) -> bool:
+    found, _reason = derived_property(ord(text[offset]), _UCD)
+    if found in {CONTEXTJ, CONTEXTO}:
+        return not context_rule_error(text, offset, _UCD)
+    return bool(found == PVALID)
 
 
 def _lower_case(character: str) -> str:

@@ -18,7 +18,7 @@ NAME_RULE = (
 RESERVED_LOGIN_IDS = frozenset({"me", "current", "null", "undefined"})
 
 _ASCII_LOWER = str.maketrans("ABCDEFGHIJKLMNOPQRSTUVWXYZ", "abcdefghijklmnopqrstuvwxyz")
-_LOGIN_ID = re.compile(r"""[a-z0-9_+\x80-\U0010ffff][^\x00-\x20",;<>A-Z\x7f]*""")
+_LOGIN_ID = re.compile(r"""[a-z0-9_+\x80-\U0010ffff][^\x00-\x20",;<>\x7f]*""")
 
 _JOINERS = frozenset("\u200c\u200d")
 _BLANKS = frozenset("\u115f\u1160\u2800\u3164\uffa0\U00013441\U00013442\U0001d159")

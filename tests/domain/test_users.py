@@ -4,7 +4,7 @@ import re
 
 import pytest
 import unicodedata2
-from hypothesis import example, given
+from hypothesis import assume, example, given
 from hypothesis import strategies as st
 
 from service.domain.users import (
@@ -154,7 +154,8 @@ def test_canonical_login_id_in_ascii_maps_nothing_but_case_and_domains(text: str
 @example("a" * (LOGIN_ID_MAX + 1))
 def test_canonical_login_id_of_allowed_characters_follows_the_rule(text: str) -> None:
     lowered = text.lower()
-    follows = re.match("[a-z0-9_+]", lowered) and len(text) <= LOGIN_ID_MAX and "xn--" not in lowered
+    assume("xn--" not in lowered)
+    follows = re.match("[a-z0-9_+]", lowered) and len(text) <= LOGIN_ID_MAX
 
     expected = lowered if follows and lowered not in RESERVED_LOGIN_IDS else None
 

@@ -308,14 +308,14 @@ MUTATIONS = (
     Mutation(
         "A password is taken whole",
         _POLICY,
-        'return unicodedata.normalize("NFC", raw.translate(_SPACES))',
-        'return unicodedata.normalize("NFC", raw.translate(_SPACES)[:72])',
+        "return nfc(raw.translate(_SPACES))",
+        "return nfc(raw.translate(_SPACES)[:72])",
         f"{_FLOWS}/test_login.py::test_log_in_with_another_spelling_passes_only_where_the_text_is_the_same",
     ),
     Mutation(
         "A password is the same in every Unicode spelling",
         _POLICY,
-        'return unicodedata.normalize("NFC", raw.translate(_SPACES))',
+        "return nfc(raw.translate(_SPACES))",
         "return raw.translate(_SPACES)",
         f"{_FLOWS}/test_login.py::test_log_in_with_another_spelling_passes_only_where_the_text_is_the_same",
     ),
@@ -447,17 +447,31 @@ MUTATIONS = (
     Mutation(
         "A login id has one form for all its spellings",
         "service/domain/users.py",
-        "    lowered = raw.translate(_ASCII_LOWER)\n",
-        "    lowered = raw\n",
+        "    login_id = raw.translate(_ASCII_LOWER)\n",
+        "    login_id = raw\n",
         f"{_FAULTS}/test_login_races.py::test_create_one_login_id_fifty_times_at_once_makes_one_account",
     ),
     Mutation(
         "No other character is folded into a login id",
         "service/domain/users.py",
-        "    lowered = raw.translate(_ASCII_LOWER)\n",
-        '    lowered = unicodedata.normalize("NFKC", raw).lower().strip()\n',
+        "    login_id = raw.translate(_ASCII_LOWER)\n",
+        '    login_id = __import__("unicodedata").normalize("NFKC", raw).lower().strip()\n',
         f"{_FLOWS}/test_login.py"
         "::test_log_in_with_another_spelling_of_the_login_id_reaches_the_account_only_by_ascii_case",
+    ),
+    Mutation(
+        "A login id beyond ASCII keeps to RFC 8265",
+        "service/domain/users.py",
+        "            local = enforce_username(local)\n",
+        "            pass\n",
+        "tests/domain/test_users.py::test_canonical_login_id_that_precis_disallows_is_none",
+    ),
+    Mutation(
+        "A name has a visible character",
+        "service/domain/users.py",
+        "(?=.*[LNPS])",
+        "",
+        "tests/api/test_login_ids.py::test_create_user_with_an_invisible_or_deceptive_name_names_the_rule",
     ),
     Mutation(
         "An id has one spelling",
