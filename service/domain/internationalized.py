@@ -23,7 +23,8 @@ _MAX_LABEL = 63
 def _load_idna() -> Any:
     """Return a copy of `idna.core` of our own: the library has no parameter for the Unicode tables."""
     spec = find_spec("idna.core")
-    assert spec is not None and spec.loader is not None  # noqa: PT018, S101 - for the type checker
+    if spec is None or spec.loader is None:
+        raise ImportError("idna.core")
     module: Any = module_from_spec(spec)
     spec.loader.exec_module(module)
     module.unicodedata = unicodedata2

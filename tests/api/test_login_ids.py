@@ -16,6 +16,7 @@ PEOPLE = [
     "100%",
     "a_b%c",
     "_ada_",
+    "ada.",
     "ada!",
     "a&b=c/d?e#f",
     "a+b@x.example",
