@@ -21,6 +21,7 @@ from service.domain.errors import DatabaseUnavailable, OutcomeUnknown, Validatio
 from service.domain.passwords import PasswordPolicy
 from service.domain.sessions import Lifetime, SessionPolicy
 from service.domain.throttle import ThrottlePolicy
+from service.domain.users import LoginIdCharset
 from service.embedded.server import EmbeddedPostgres
 from service.observability.logging import configure_logs
 from service.security.hashing.hasher import PasswordHasher
@@ -83,6 +84,7 @@ def policies_from(settings: Settings) -> Policies:
     return Policies(
         service_name=settings.service_name,
         registration_is_open=settings.registration == "open",
+        login_ids=LoginIdCharset(settings.login_ids),
         passwords=PasswordPolicy(min_length=settings.passwords.min_length),
         sessions=SessionPolicy(
             user=Lifetime(sessions.idle_ttl, sessions.absolute_ttl),

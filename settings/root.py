@@ -40,6 +40,11 @@ class Settings(Section, BaseSettings):
         default="closed",
         description="open: anybody may create a user; closed: administrators and API keys only.",
     )
+    login_ids: Annotated[Literal["ascii", "unicode"], LowerCase] = Field(
+        default="ascii",
+        description="unicode: login ids may have letters and digits of any script, as RFC 8265 allows. With "
+        "accounts that have such a login id there is no way back: they could not log in.",
+    )
     service_name: Annotated[
         str,
         Field(pattern=r"^[A-Za-z][A-Za-z0-9._-]{0,62}$"),

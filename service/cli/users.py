@@ -180,7 +180,7 @@ async def _create_reset_token(services: Services, login_id: str) -> tuple[str, s
 
 
 async def _get(services: Services, login_id: str) -> User:
-    canonical = canonical_login_id(login_id)
+    canonical = canonical_login_id(login_id, services.policies.login_ids)
     async with services.database.transaction() as tx:
         user = await UserRepository(tx).get_by_login_id(canonical) if canonical is not None else None
     if user is None:

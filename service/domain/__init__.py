@@ -1,1 +1,1 @@
-"""Entities, errors, canonical forms and policies, without I/O, clock, randomness or HTTP."""
+"""Rules without I/O: entities, errors, normal forms, policies. No library but Unicode tables."""

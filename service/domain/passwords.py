@@ -1,11 +1,11 @@
 """Passwords: their normal form, and the rules for a new one."""
 
 import re
-import unicodedata
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
 from service.domain.errors import FieldError
+from service.domain.unicode import nfc
 
 MAX_LENGTH = 1024
 """Code points. A longer text, or one of more than `MAX_BYTES` in UTF-8, is never hashed."""
@@ -120,7 +120,7 @@ class PasswordPolicy:
 
 
 def _normal(raw: str) -> str:
-    return unicodedata.normalize("NFC", raw.translate(_SPACES))
+    return nfc(raw.translate(_SPACES))
 
 
 def _is_repetition(folded: str, min_length: int) -> bool:

@@ -1,32 +1,63 @@
-"""Users, and the canonical forms of login id and name."""
+"""The user: its entity, and the canonical forms of its login id and name."""
 
 import re
-import unicodedata
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
 from uuid import UUID
 
-LOGIN_ID_PATTERN = r"[a-z0-9](?:[a-z0-9._@+-]*[a-z0-9])?"
+from service.domain.unicode import category, nfc
+
 LOGIN_ID_MAX = 254
 NAME_MAX = 200
+NAME_RULE = (
+    "one of them visible; no control, private-use or format characters, no line separators, joiners between "
+    "letters only, and at most four combining marks in a row."
+)
+"""What follows "1 to N characters, ", in an error."""
 RESERVED_LOGIN_IDS = frozenset({"me", "current", "null", "undefined"})
 
-_LOGIN_ID = re.compile(LOGIN_ID_PATTERN)
 _ASCII_LOWER = str.maketrans("ABCDEFGHIJKLMNOPQRSTUVWXYZ", "abcdefghijklmnopqrstuvwxyz")
-_BIDI_OVERRIDES = frozenset("\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
-_FORBIDDEN_CATEGORIES = frozenset({"Cc", "Cs", "Cn"})
+_LOGIN_ID = re.compile(r"""[a-z0-9_+\x80-\U0010ffff][^\x00-\x20",;<>\x7f]*""")
+
+_JOINERS = frozenset("\u200c\u200d")
+_BLANKS = frozenset("\u115f\u1160\u2800\u3164\uffa0\U00013441\U00013442\U0001d159")
+"""Letters and symbols without ink: fillers of Hangul, and blanks of Braille, hieroglyphs and music."""
+_RESERVED = re.compile(
+    "[\u2065\ufdd0-\ufdef\ufff0-\uffff\U000e0000-\U000e0fff"
+    + "".join(chr(plane | 0xFFFE) + chr(plane | 0xFFFF) for plane in range(0x10000, 0x110000, 0x10000))
+    + "]"
+)
+"""Unassigned for good: noncharacters, and what is kept for format characters."""
+_NAME_CLASSES = re.compile(r"(?=.*[LNPS])(?!.*M(?:J?M){4})(?:[LMNPSZ]|(?<=[LMS])J(?=[LMS]))+")
+
+
+class LoginIdCharset(StrEnum):
+    """Which characters a login id may have."""
+
+    ASCII = "ascii"
+    UNICODE = "unicode"
+
+    @property
+    def rule(self) -> str:
+        """What a login id has to be, as the detail of an error."""
+        letters = "letters and digits of any script (RFC 8265), " if self is LoginIdCharset.UNICODE else ""
+        return (
+            f"1 to {LOGIN_ID_MAX} characters: {letters}printable ASCII without space and "
+            '" , ; < >; the first a letter, a digit, _ or +; no reserved word; after an @, no invalid '
+            "internationalized domain."
+        )
 
 
 class UserRole(StrEnum):
-    """The role of a user; only administrators may access other users."""
+    """What a user may do beyond its own affairs."""
 
     USER = "user"
     ADMIN = "admin"
 
 
 class UserState(StrEnum):
-    """Whether a user may log in and use sessions."""
+    """Whether a user may log in and use its sessions."""
 
     ACTIVE = "active"
     DISABLED = "disabled"
@@ -34,7 +65,7 @@ class UserState(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class User:
-    """A user, without the password hash."""
+    """A user; the password hash is never part of it."""
 
     id: UUID
     login_id: str
@@ -48,13 +79,13 @@ class User:
 
     @property
     def is_active_admin(self) -> bool:
-        """Whether this is one of the active administrators, of which one must remain."""
+        """Whether this account counts towards the administrators that must never run out."""
         return self.role is UserRole.ADMIN and self.state is UserState.ACTIVE
 
 
 @dataclass(frozen=True, slots=True)
 class UserPatch:
-    """A change of a user; None leaves a field unchanged."""
+    """What a change names; None leaves a field as it is."""
 
     name: str | None = None
     login_id: str | None = None
@@ -62,29 +93,66 @@ class UserPatch:
     state: UserState | None = None
 
 
-def canonical_login_id(raw: str) -> str | None:
-    """Return the stored form of a login id, or None if it is not valid.
+def canonical_login_id(raw: str, charset: LoginIdCharset) -> str | None:
+    """Return the one stored form of a login id, or None if it cannot be one.
 
-    Only ASCII letters are lower-cased and nothing is folded, so that no spelling reaches another user.
-    Source: OWASP ASVS 5.0 1.1.1; CVE-2019-19844.
+    ASCII letters are lower-cased, and an internationalized domain after an @ becomes A-labels. `UNICODE` maps
+    width and case of other letters too, as UsernameCaseMapped does; `ASCII` maps nothing else.
+
+    Source: OWASP ASVS 5.0 1.1.1; CVE-2019-19844; RFC 8265 3.3; RFC 5891.
     """
     if len(raw) > LOGIN_ID_MAX:
         return None
-    lowered = raw.translate(_ASCII_LOWER)
-    if lowered in RESERVED_LOGIN_IDS or not _LOGIN_ID.fullmatch(lowered):
+    login_id = raw.translate(_ASCII_LOWER)
+    if not login_id.isascii() or "xn--" in login_id:
+        login_id = _internationalized(login_id, charset)
+    if login_id in RESERVED_LOGIN_IDS or len(login_id) > LOGIN_ID_MAX or not _LOGIN_ID.fullmatch(login_id):
         return None
-    return lowered
+    return login_id
 
 
 def canonical_name(raw: str) -> str | None:
-    """Return the NFC form of a display name of 1 to 200 code points, or None if it is not valid."""
+    """Return the NFC form of a display name of 1 to 200 code points, or None if it cannot be one.
+
+    Unassigned code points pass, so that an emoji newer than the tables does.
+    Source: OWASP ASVS 5.0 1.3.3; UTR #36 2 and 3.
+    """
     if not 1 <= len(raw) <= NAME_MAX * 3:
         return None
-    name = unicodedata.normalize("NFC", raw)
-    if len(name) > NAME_MAX or any(_is_forbidden(character) for character in name):
+    name = nfc(raw)
+    if len(name) > NAME_MAX or not _NAME_CLASSES.fullmatch("".join(map(_class_of, name))):
         return None
     return name
 
 
-def _is_forbidden(character: str) -> bool:
-    return character in _BIDI_OVERRIDES or unicodedata.category(character) in _FORBIDDEN_CATEGORIES
+def _internationalized(login_id: str, charset: LoginIdCharset) -> str:
+    """Return the canonical form of a login id that is not plain ASCII; an invalid one is empty."""
+    # 60 ms to import, and most installations never need it
+    from service.domain.internationalized import enforce_username, map_case, to_a_labels
+
+    is_unicode = charset is LoginIdCharset.UNICODE
+    local, at, domain = (map_case(login_id) if is_unicode else login_id).rpartition("@")
+    if not at:
+        local, domain = domain, local
+    if not (is_unicode or local.isascii()):
+        return ""
+    try:
+        if not local.isascii():
+            local = enforce_username(local)
+        if not domain.isascii() or any(label.startswith("xn--") for label in domain.split(".")):
+            domain = to_a_labels(domain)
+    except ValueError:
+        return ""
+    return local + at + domain
+
+
+def _class_of(character: str) -> str:
+    """Return L, M, N, P or S as in the general category, Z for a blank, J for a joiner, C for all others."""
+    if character in _JOINERS:
+        return "J"
+    if character in _BLANKS:
+        return "Z"
+    found = category(character)
+    if found == "Cn":
+        return "C" if _RESERVED.match(character) else "L"
+    return found[0] if found[0] in "LMNPS" or found == "Zs" else "C"

@@ -9,13 +9,12 @@ from service.db.repositories.keys import ApiKeyRepository, NewApiKey
 from service.domain.errors import FieldError, NotFound, ValidationFailed
 from service.domain.events import Action, AuditContext
 from service.domain.keys import KEY_NAME_MAX, ApiKey, Scope
-from service.domain.users import canonical_name
+from service.domain.users import NAME_RULE, canonical_name
 from service.security.ids import new_id
 from service.security.tokens import API_KEY_PREFIX, Token, new_token
 
 PREFIX_LENGTH = len(API_KEY_PREFIX) + 4
 """Characters of a key that are stored, for its owner to recognise it."""
-_NAME_RULE = f"1 to {KEY_NAME_MAX} characters, without control, bidi-override or unassigned ones."
 
 
 async def create_key(
@@ -34,7 +33,9 @@ async def create_key(
     """
     canonical = canonical_name(name)
     if canonical is None or len(canonical) > KEY_NAME_MAX:
-        raise ValidationFailed(FieldError("/name", "invalid_value", _NAME_RULE))
+        raise ValidationFailed(
+            FieldError("/name", "invalid_value", f"1 to {KEY_NAME_MAX} characters, {NAME_RULE}")
+        )
     if len(set(scopes)) != len(scopes):
         raise ValidationFailed(FieldError("/scopes", "invalid_value", "A scope is named twice."))
     token = new_token(API_KEY_PREFIX)

@@ -123,7 +123,7 @@ async def _find(
     reads: Reads, request: LoginRequest, context: AuditContext, policies: Policies
 ) -> tuple[Credential | None, timedelta | None]:
     return await reads.login.find(
-        canonical_login_id(request.login_id) or _NO_SUCH_LOGIN_ID,
+        canonical_login_id(request.login_id, policies.login_ids) or _NO_SUCH_LOGIN_ID,
         device_digest=digest_of(request.device_token or "", DEVICE_PREFIX),
         network=context.network,
         policy=policies.throttle,
@@ -134,20 +134,23 @@ async def _reserve(
     database: Database, reads: Reads, request: LoginRequest, *, context: AuditContext, policies: Policies
 ) -> _Attempt:
     credential, wait = await _find(reads, request, context, policies)
-    bucket = _bucket_of(request, credential, context)
+    bucket = _bucket_of(request, credential, context, policies)
     if wait is not None and bucket.network_limited:
         raise throttled(wait, bucket, context)
     await database.run(lambda tx: reserve_attempt(tx, bucket, context=context, policies=policies))
     return _Attempt(request, bucket, credential, context)
 
 
-def _bucket_of(request: LoginRequest, credential: Credential | None, context: AuditContext) -> Bucket:
+def _bucket_of(
+    request: LoginRequest, credential: Credential | None, context: AuditContext, policies: Policies
+) -> Bucket:
     """Return the bucket of an attempt: known devices and networks of the user have their own.
 
     Source: OWASP ASVS 5.0 6.1.1 (strangers do not lock the owner out).
     """
     if credential is None:
-        return bucket_for_unknown_device(canonical_login_id(request.login_id) or request.login_id, None)
+        canonical = canonical_login_id(request.login_id, policies.login_ids)
+        return bucket_for_unknown_device(canonical or request.login_id, None)
     user = credential.user
     if credential.device_id is not None:
         return bucket_of_device(credential.device_id, user.id)

@@ -6,6 +6,7 @@ from datetime import timedelta
 from service.domain.passwords import PasswordPolicy
 from service.domain.sessions import Lifetime, SessionPolicy
 from service.domain.throttle import ThrottlePolicy
+from service.domain.users import LoginIdCharset
 
 _SESSIONS = SessionPolicy(
     user=Lifetime(timedelta(days=7), timedelta(days=30)),
@@ -32,6 +33,7 @@ class Policies:
 
     service_name: str = "rollcall"
     registration_is_open: bool = False
+    login_ids: LoginIdCharset = LoginIdCharset.ASCII
     passwords: PasswordPolicy = field(default_factory=PasswordPolicy)
     sessions: SessionPolicy = _SESSIONS
     throttle: ThrottlePolicy = field(default_factory=ThrottlePolicy)

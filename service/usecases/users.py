@@ -20,7 +20,17 @@ from service.domain.errors import (
 )
 from service.domain.events import Action, AuditContext
 from service.domain.keys import Scope
-from service.domain.users import User, UserPatch, UserRole, UserState, canonical_login_id, canonical_name
+from service.domain.users import (
+    NAME_MAX,
+    NAME_RULE,
+    LoginIdCharset,
+    User,
+    UserPatch,
+    UserRole,
+    UserState,
+    canonical_login_id,
+    canonical_name,
+)
 from service.security.hashing.hasher import PasswordHasher
 from service.security.hashing.imported_hashes import check_importable
 from service.security.ids import new_id
@@ -30,10 +40,6 @@ from service.usecases.policies import Policies
 Precondition = Callable[[User], bool]
 """Whether the user is still the version that the caller has seen."""
 
-_LOGIN_ID_RULE = (
-    "1 to 254 of a-z, 0-9 and ._@+-, starting and ending with a letter or digit; not a reserved word."
-)
-_NAME_RULE = "1 to 200 characters, without control, bidi-override or unassigned ones."
 _PRIVILEGED = "Only administrators and API keys may set this."
 
 
@@ -49,14 +55,16 @@ class Registration:
     state: UserState | None = None
 
 
-def validate_login_id(raw: str) -> str | FieldError:
+def validate_login_id(raw: str, charset: LoginIdCharset) -> str | FieldError:
     """Return the canonical form of a login id, or the error."""
-    return canonical_login_id(raw) or FieldError("/login_id", "invalid_value", _LOGIN_ID_RULE)
+    return canonical_login_id(raw, charset) or FieldError("/login_id", "invalid_value", charset.rule)
 
 
 def validate_name(raw: str) -> str | FieldError:
     """Return the canonical form of a name, or the error."""
-    return canonical_name(raw) or FieldError("/name", "invalid_value", _NAME_RULE)
+    return canonical_name(raw) or FieldError(
+        "/name", "invalid_value", f"1 to {NAME_MAX} characters, {NAME_RULE}"
+    )
 
 
 async def prepare_user(
@@ -68,7 +76,7 @@ async def prepare_user(
         ValidationFailed: with every error at once.
         HashingBusy: too many passwords wait to be hashed.
     """
-    login_id, name = validate_login_id(request.login_id), validate_name(request.name)
+    login_id, name = validate_login_id(request.login_id, policies.login_ids), validate_name(request.name)
     errors = [found for found in (login_id, name) if isinstance(found, FieldError)]
     errors += _password_hash_errors(request) + _privilege_errors(request, context.caller)
     if request.password is not None:
@@ -102,7 +110,7 @@ async def import_users(tx: Transaction, batch: Sequence[NewUser], *, context: Au
     return len(added)
 
 
-def check_change(change: UserPatch, *, caller: Caller) -> UserPatch:
+def check_change(change: UserPatch, *, caller: Caller, charset: LoginIdCharset) -> UserPatch:
     """Return a patch with its fields in canonical form.
 
     Raises:
@@ -113,7 +121,7 @@ def check_change(change: UserPatch, *, caller: Caller) -> UserPatch:
     if not is_privileged and (change.login_id, change.role, change.state) != (None, None, None):
         raise Forbidden(_PRIVILEGED)
     name = validate_name(change.name) if change.name is not None else None
-    login_id = validate_login_id(change.login_id) if change.login_id is not None else None
+    login_id = validate_login_id(change.login_id, charset) if change.login_id is not None else None
     if isinstance(login_id, FieldError) or isinstance(name, FieldError):
         raise ValidationFailed(*(found for found in (login_id, name) if isinstance(found, FieldError)))
     return UserPatch(name, login_id, change.role, change.state)
@@ -160,7 +168,7 @@ async def grant_admin(
     Raises:
         ValidationFailed: the login id is invalid.
     """
-    canonical = validate_login_id(login_id)
+    canonical = validate_login_id(login_id, policies.login_ids)
     if isinstance(canonical, FieldError):
         raise ValidationFailed(canonical)
     user = await UserRepository(tx).get_by_login_id(canonical)

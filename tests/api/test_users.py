@@ -121,7 +121,7 @@ async def test_create_user_with_a_taken_login_id_is_refused_in_any_case(api: Api
     "login_id",
     [
         *("ＡＤＡ", "\u212aelvin", "ade\u0301", "a\u200dda", "a\u00adda", "\u202eada", "аda", "İda"),
-        *("straße", "ς", "ﬁda", "", " ada", "ada ", "ada\n", ".ada", "ada.", "a da", "a/da", "a\x00da"),
+        *("straße", "ς", "ﬁda", "", " ada", "ada ", "ada\n", ".ada", "a da", "a\x00da"),
         *("a" * 255, "a" + "\u0301" * 2000, "me", "ME", "current", "null", "undefined"),
     ],
 )  # fmt: skip

@@ -23,10 +23,12 @@ LoginId = Annotated[
     Meta(
         min_length=1,
         max_length=LOGIN_ID_MAX,
-        description="ASCII letters are lower-cased; nothing else is changed. "
-        "Not `me`, `current`, `null` or `undefined`.",
+        description='Printable ASCII without space and `" , ; < >`, the first a letter, a digit, `_` or `+`; '
+        "with `ROLLCALL_LOGIN_IDS=unicode`, letters and digits of any script too (RFC 8265). Kept in lower "
+        "case, and the domain of an address in A-labels (IDNA 2008). Not `me`, `current`, `null` or "
+        "`undefined`.",
         examples=["ada@example.org"],
-        extra_json_schema={"pattern": "^[A-Za-z0-9]([A-Za-z0-9._@+-]*[A-Za-z0-9])?$"},
+        extra_json_schema={"pattern": '^([A-Za-z0-9_+]|[^\\x00-\\x7f])[^\\x00-\\x20",;<>\\x7f]*$'},
     ),
 ]
 Name = Annotated[
@@ -34,7 +36,9 @@ Name = Annotated[
     Meta(
         min_length=1,
         max_length=NAME_MAX,
-        description="Free text in NFC without control, bidi-override or unassigned characters.",
+        description="Free text, kept in NFC: at least one visible character; no control, private-use or "
+        "format characters, no line separators, joiners between letters only, and at most four combining "
+        "marks in a row.",
         examples=["Ada Lovelace"],
     ),
 ]

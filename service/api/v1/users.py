@@ -2,7 +2,6 @@
 
 from datetime import datetime
 from http import HTTPMethod
-from unicodedata import normalize
 
 from msgspec import UNSET
 
@@ -31,7 +30,8 @@ from service.domain.errors import (
 )
 from service.domain.keys import Scope
 from service.domain.pages import UserFilter
-from service.domain.users import UserPatch, canonical_login_id
+from service.domain.unicode import nfc
+from service.domain.users import LoginIdCharset, UserPatch, canonical_login_id
 from service.security.hashing.hasher import PasswordHasher
 from service.usecases import users
 from service.usecases.policies import Policies
@@ -98,11 +98,14 @@ async def create_user(
     errors=(InvalidCursor,),
     query=ListUsersQuery,
 )
-async def list_users(request: OperationRequest, user_reads: UserReads) -> Response:
+async def list_users(request: OperationRequest, user_reads: UserReads, policies: Policies) -> Response:
     """Return a page of users."""
     query = request.query(ListUsersQuery)
     page = await user_reads.list_page(
-        _filter(query), sort=query.sort, after=keyset_of(request, query.cursor), limit=query.limit
+        _filter(query, policies.login_ids),
+        sort=query.sort,
+        after=keyset_of(request, query.cursor),
+        limit=query.limit,
     )
     return page_response(request, UserPage, page, UserView.of)
 
@@ -144,7 +147,9 @@ async def get_user(request: OperationRequest, user_reads: UserReads) -> Response
 async def update_user(request: OperationRequest, database: Database, policies: Policies) -> Response:
     """Apply a merge patch."""
     precondition = if_match_check(request.if_match)
-    patch = users.check_change(_patch(request.body(UpdateUserBody)), caller=request.caller)
+    patch = users.check_change(
+        _patch(request.body(UpdateUserBody)), caller=request.caller, charset=policies.login_ids
+    )
     user = await database.run(
         lambda tx: users.update_user(
             tx,
@@ -201,10 +206,10 @@ def _patch(body: UpdateUserBody) -> UserPatch:
     )
 
 
-def _filter(query: ListUsersQuery) -> UserFilter:
+def _filter(query: ListUsersQuery, charset: LoginIdCharset) -> UserFilter:
     return UserFilter(
-        prefix=normalize("NFC", query.q) if query.q is not None else None,
-        login_id=_canonical_login_id(query.login_id) if query.login_id is not None else None,
+        prefix=nfc(query.q) if query.q is not None else None,
+        login_id=_canonical_login_id(query.login_id, charset) if query.login_id is not None else None,
         state=query.state,
         role=query.role,
         created_after=_utc_or_none(query.created_after, "?created_after"),
@@ -212,10 +217,10 @@ def _filter(query: ListUsersQuery) -> UserFilter:
     )
 
 
-def _canonical_login_id(login_id: str) -> str:
-    canonical = canonical_login_id(login_id)
+def _canonical_login_id(login_id: str, charset: LoginIdCharset) -> str:
+    canonical = canonical_login_id(login_id, charset)
     if canonical is None:
-        raise ValidationFailed(FieldError("?login_id", "invalid_value", "No user can have this login id."))
+        raise ValidationFailed(FieldError("?login_id", "invalid_value", charset.rule))
     return canonical
 
 
