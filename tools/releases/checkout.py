@@ -19,7 +19,6 @@ from service.db.migrations.compatibility import Release
 ROOT: Final = Path(__file__).resolve().parents[2]
 PREVIOUS_RELEASE: Final = ROOT / "previous-release.txt"
 _BUILDS: Final = ROOT / "var" / "releases"
-_FIRST_WITH_SERVES_FROM: Final = "alembic/versions/0012_add_serves_from.py"
 _READ_RELEASE: Final = (
     "import json; from service.db.migrations import compatibility as c;"
     "print(json.dumps([c.HEAD, getattr(c, 'NEEDS', c.HEAD - 1)]))"
@@ -87,10 +86,7 @@ def with_newest_schema(checkout: Checkout, *, is_served: bool) -> Checkout:
 
 
 def _previous_commit() -> str:
-    lines = [line for line in PREVIOUS_RELEASE.read_text().split("\n") if line and not line.startswith("#")]
-    if lines:
-        return lines[0].strip()
-    return _git("log", "--diff-filter=A", "--format=%H", "-1", "--", _FIRST_WITH_SERVES_FROM)
+    return next(line for line in PREVIOUS_RELEASE.read_text().splitlines() if not line.startswith("#"))
 
 
 def _resolve(commit: str) -> str:

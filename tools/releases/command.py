@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from tempfile import mkdtemp
-from typing import Final
+from typing import Any, Final
 
 import click
 
@@ -33,14 +33,13 @@ def releases() -> None:
 @click.option("--rows", default=100_000, type=click.IntRange(0), show_default=True, help="Users to add.")
 @click.option("--requests", default=20_000, type=click.IntRange(1), show_default=True, help="Each way.")
 @click.option("--minutes", default=60.0, show_default=True, help="At most.")
+@click.option("--max-slowdown", default=3.0, show_default=True, help="Of p99, times quiet. 0: no limit.")
 @click.option("--break-rule", is_flag=True, help="Add a contract step that lies: must fail.")
 @click.option("--freeze/--no-freeze", default=True, help="Freeze an old process over a contract step.")
 @click.option("--here", is_flag=True, help="On the server of DATABASE_URL, not on one of its own.")
-def rehearse_releases(
-    previous: str | None, rows: int, requests: int, minutes: float, break_rule: bool, freeze: bool, here: bool
-) -> None:
+def rehearse_releases(previous: str | None, break_rule: bool, freeze: bool, here: bool, **sizes: Any) -> None:
     """Move schema and processes up and down under load; fail if a request fails or data is lost."""
-    options, directory = Options(rows, requests, minutes, freeze), Path(mkdtemp(prefix="rollcall-releases-"))
+    options, directory = Options(**sizes, freezes=freeze), Path(mkdtemp(prefix="rollcall-releases-"))
     with _server(is_configured=here) as dsn:
         is_clean = asyncio.run(_rehearse(dsn, directory, previous, options, is_broken=break_rule))
     if not is_clean:

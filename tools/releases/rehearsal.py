@@ -40,6 +40,8 @@ class Options:
     requests: int
     """At least so many in each direction."""
     minutes: float
+    max_slowdown: float
+    """Of p99, times quiet; 0 stands for no limit."""
     freezes: bool
     """Whether to freeze an old process over a contract step, which takes half a minute."""
 
@@ -122,7 +124,9 @@ async def rehearse(
     rehearsal = Rehearsal(
         options, dsn, schemas, old_fleet, new_fleet, stats, ends_at=monotonic() + options.minutes * 60
     )
-    report = Report(schemas, stats, rehearsal.phases, enough=options.requests)
+    report = Report(
+        schemas, stats, rehearsal.phases, enough=options.requests, max_slowdown=options.max_slowdown
+    )
     try:
         async with balancer(directory, {**old_fleet.ports, **new_fleet.ports}) as port:
             await old_fleet.start()

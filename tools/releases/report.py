@@ -6,7 +6,6 @@ from dataclasses import dataclass, field
 from service.cli.rehearse.load import LoadStats
 from tools.releases.schemas import Schemas
 
-_MAX_SLOWDOWN = 3.0
 _DIRECTIONS = ("up", "down")
 _HEADING = "phase      moves  requests  failed  resets   p50 ms   p99 ms  ÷ quiet"
 
@@ -29,6 +28,7 @@ class Report:
     stats: LoadStats
     phases: list[Phase]
     enough: int
+    max_slowdown: float
     lost: int = 0
     problem: str | None = None
     checks: dict[str, bool] = field(default_factory=dict)
@@ -37,12 +37,18 @@ class Report:
 
     @property
     def is_clean(self) -> bool:
-        """Whether nothing failed, nothing was lost, and there were enough requests in each direction."""
+        """Whether nothing failed, was lost or was too slow, and there were enough requests each way."""
         return (
-            not (self.problem or self.stats.failed or self.lost or self.before != self.after)
+            not (self.problem or self.stats.failed or self.lost or self.before != self.after or self.is_slow)
             and all(self.checks.values())
             and all(len(self._times_s(name)) >= self.enough for name in _DIRECTIONS)
         )
+
+    @property
+    def is_slow(self) -> bool:
+        """Whether p99 of a direction is above `max_slowdown` times quiet; 0 stands for no limit."""
+        slowdown = max(self._slowdown(name) for name in _DIRECTIONS)
+        return 0 < self.max_slowdown < slowdown
 
     def lines(self) -> Iterator[str]:
         """Yield the report."""
@@ -58,8 +64,8 @@ class Report:
         yield from (f"{'yes' if is_met else 'NO':<10} {check}" for check, is_met in self.checks.items())
         if self.problem:
             yield f"stopped    {self.problem}"
-        if any(self._slowdown(name) > _MAX_SLOWDOWN for name in _DIRECTIONS):
-            yield f"slow       p99 above {_MAX_SLOWDOWN:.0f} times quiet: too slow, or a busy machine"
+        if self.is_slow:
+            yield f"slow       p99 above {self.max_slowdown:g} times quiet: too slow, or a busy machine"
         yield f"verdict    {'clean' if self.is_clean else 'NOT CLEAN'}"
 
     def _row(self, name: str) -> str:
