@@ -47,7 +47,7 @@ async def find_replay(request: OperationRequest, database: Database) -> Response
     key = request.idempotency_key
     if key is None:
         return None
-    stored = await database.run(lambda tx: find_response(tx, key))
+    stored = await database.run(lambda tx: find_response(tx, key), caller=request.caller)
     return _replayed(stored) if stored is not None else None
 
 
@@ -78,7 +78,7 @@ async def run_once(
         await store_response(tx, key, answer)
         return response
 
-    return await database.run(run)
+    return await database.run(run, caller=request.caller)
 
 
 def _replayed(stored: StoredAnswer) -> Response:

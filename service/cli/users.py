@@ -135,7 +135,8 @@ def reset_password(login_id: str, is_json: bool) -> None:
 
 async def _grant(services: Services, login_id: str) -> User | None:
     return await services.database.run(
-        lambda tx: grant_admin(tx, login_id, context=_OPERATOR, policies=services.policies)
+        lambda tx: grant_admin(tx, login_id, context=_OPERATOR, policies=services.policies),
+        caller=OPERATOR,
     )
 
 
@@ -143,7 +144,7 @@ async def _create(services: Services, registration: Registration) -> User:
     new = await prepare_user(
         registration, hasher=services.hasher, context=_OPERATOR, policies=services.policies
     )
-    return await services.database.run(lambda tx: create_user(tx, new, context=_OPERATOR))
+    return await services.database.run(lambda tx: create_user(tx, new, context=_OPERATOR), caller=OPERATOR)
 
 
 async def _list(services: Services, user_filter: UserFilter, limit: int) -> tuple[list[User], bool]:
@@ -165,23 +166,23 @@ async def _list(services: Services, user_filter: UserFilter, limit: int) -> tupl
 async def _update(services: Services, login_id: str, patch: UserPatch) -> User:
     user = await _get(services, login_id)
     return await services.database.run(
-        lambda tx: update_user(
-            tx, user.id, patch, context=_OPERATOR, policies=services.policies, precondition=lambda _user: True
-        )
+        lambda tx: update_user(tx, user.id, patch, context=_OPERATOR, precondition=lambda _user: True),
+        caller=OPERATOR,
     )
 
 
 async def _create_reset_token(services: Services, login_id: str) -> tuple[str, str]:
     user = await _get(services, login_id)
     token, expires_at = await services.database.run(
-        lambda tx: create_reset_token(tx, user.id, context=_OPERATOR, policies=services.policies)
+        lambda tx: create_reset_token(tx, user.id, context=_OPERATOR, policies=services.policies),
+        caller=OPERATOR,
     )
     return token.value, timestamp(expires_at)
 
 
 async def _get(services: Services, login_id: str) -> User:
     canonical = canonical_login_id(login_id, services.policies.login_ids)
-    async with services.database.transaction() as tx:
+    async with services.database.transaction(caller=OPERATOR) as tx:
         user = await UserRepository(tx).get_by_login_id(canonical) if canonical is not None else None
     if user is None:
         raise click.ClickException("There is no such user.")

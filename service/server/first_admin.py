@@ -31,7 +31,7 @@ def ensure_first_admin(settings: Settings, dsn: str) -> None:
 
 
 async def _create_first_admin(services: Services, *, password: str) -> bool:
-    async with services.database.transaction() as tx:
+    async with services.database.transaction(caller=OPERATOR) as tx:
         if not await UserRepository(tx).is_empty():
             return False
     context = AuditContext(OPERATOR)
@@ -39,6 +39,6 @@ async def _create_first_admin(services: Services, *, password: str) -> bool:
     new = await prepare_user(
         registration, hasher=services.hasher, context=context, policies=services.policies
     )
-    async with services.database.transaction() as tx:
+    async with services.database.transaction(caller=OPERATOR) as tx:
         await create_user(tx, new, context=context)
     return True

@@ -88,13 +88,19 @@ async def change_own_password(
         raise ValidationFailed(_PASSWORD_KEPT)
     bucket = bucket_of_sessions(user.id)
     async with hasher.acquire(context.network) as permit:
-        old_hash = await database.run(lambda tx: _reserve(tx, bucket, user.id, context, policies))
+        old_hash = await database.run(
+            lambda tx: _reserve(tx, bucket, user.id, context, policies), caller=context.caller
+        )
         async with refund_unverified(database, bucket):
             if not await permit.verify(old_hash, current):
-                await database.run(lambda tx: _reject(tx, bucket, user.id, context, policies))
+                await database.run(
+                    lambda tx: _reject(tx, bucket, user.id, context, policies), caller=context.caller
+                )
                 raise ValidationFailed(_WRONG_PASSWORD)
             new_hash = await permit.hash(normalize_password(new_password))
-        await database.run(lambda tx: _replace(tx, user.id, old_hash, new_hash, context))
+        await database.run(
+            lambda tx: _replace(tx, user.id, old_hash, new_hash, context), caller=context.caller
+        )
 
 
 async def set_password(
@@ -128,7 +134,7 @@ async def set_password(
         await store_new_password(tx, user.id, new_hash, must_change=must_change)
         await EventRepository(tx).add(context, Action.PASSWORD_SET, user.id)
 
-    await database.run(store)
+    await database.run(store, caller=context.caller)
 
 
 async def store_new_password(

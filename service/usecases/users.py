@@ -133,10 +133,11 @@ async def update_user(
     change: UserPatch,
     *,
     context: AuditContext,
-    policies: Policies,
     precondition: Precondition,
 ) -> User:
-    """Apply a checked patch. Disabling ends every session and a new role limits them, in this transaction.
+    """Apply a checked patch. Disabling and a new role end every session, in this transaction.
+
+    The caller's own session outlives a change of its own role: it has been used to make it.
 
     Locks: the active administrators if one might be lost, then the user, then its sessions.
 
@@ -151,8 +152,8 @@ async def update_user(
     changed = await UserRepository(tx).change(user_id, change) if change != UserPatch() else user
     if changed.state is UserState.DISABLED and user.state is UserState.ACTIVE:
         await SessionRepository(tx).end_all(user_id)
-    if changed.role is not user.role:
-        await SessionRepository(tx).shorten(user_id, policies.sessions.lifetime_of(changed.role))
+    elif changed.role is not user.role:
+        await SessionRepository(tx).end_all(user_id, kept_id=context.caller.session_id)
     for action in _actions_of(user, changed):
         await EventRepository(tx).add(context, action, user_id)
     return changed
@@ -175,9 +176,7 @@ async def grant_admin(
     if user is None:
         return None
     change = UserPatch(role=UserRole.ADMIN, state=UserState.ACTIVE)
-    return await update_user(
-        tx, user.id, change, context=context, policies=policies, precondition=lambda _user: True
-    )
+    return await update_user(tx, user.id, change, context=context, precondition=lambda _user: True)
 
 
 async def delete_user(

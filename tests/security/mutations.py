@@ -91,8 +91,8 @@ MUTATIONS = (
     Mutation(
         "What was not verified is given back",
         _THROTTLE,
-        "        await database.run(lambda tx: ThrottleRepository(tx).refund(bucket.digest))\n",
-        "",
+        "ThrottleRepository(tx).refund(bucket.digest)",
+        "ThrottleRepository(tx).refund(b'')",
         f"{_FAULTS}/test_processes.py"
         "::test_log_in_without_memory_for_a_hash_gets_503_and_other_requests_succeed",
     ),
@@ -161,11 +161,38 @@ MUTATIONS = (
         f"{_FLOWS}/test_sessions.py::test_login_beyond_fifty_sessions_ends_the_longest_unused",
     ),
     Mutation(
-        "A new role holds old sessions to its life",
+        "A new role ends old sessions",
         "service/usecases/users.py",
-        "    if changed.role is not user.role:\n",
-        "    if False:\n",
-        f"{_FLOWS}/test_sessions.py::test_grant_admin_shortens_existing_sessions",
+        "    elif changed.role is not user.role:\n",
+        "    elif False:\n",
+        f"{_FLOWS}/test_sessions.py::test_change_role_ends_the_sessions_of_the_user",
+    ),
+    Mutation(
+        "A body that was held back is authenticated when it is there",
+        "service/api/pipeline.py",
+        "        body = await _read_body(operation, fields, receive)\n"
+        "        caller = await self._authenticate(fields, operation)\n",
+        "        caller = await self._authenticate(fields, operation)\n"
+        "        body = await _read_body(operation, fields, receive)\n",
+        f"{_FLOWS}/test_revocation_races.py"
+        "::test_key_revoked_while_the_body_is_held_gets_401_and_changes_nothing",
+    ),
+    Mutation(
+        "What was revoked before a transaction changes nothing in it",
+        "service/db/core/transaction.py",
+        '        if status == "SELECT 0":\n',
+        '        if status == "SELECT never":\n',
+        f"{_FLOWS}/test_revocation_races.py"
+        "::test_session_revoked_before_the_transaction_gets_401_and_changes_nothing"
+        f" {_FLOWS}/test_revocation_races.py"
+        "::test_key_revoked_before_the_transaction_gets_401_and_changes_nothing",
+    ),
+    Mutation(
+        "A session that has expired opens no transaction",
+        "service/db/repositories/authority.py",
+        "        is_live(),\n",
+        "",
+        f"{_FLOWS}/test_revocation_races.py::test_session_expired_before_the_transaction_gets_401",
     ),
     Mutation(
         "Disabling ends sessions for good",

@@ -83,5 +83,7 @@ async def list_keys(request: OperationRequest, api_keys: ApiKeyReads) -> Respons
 )
 async def revoke_key(request: OperationRequest, database: Database) -> Response:
     """Revoke an API key."""
-    await database.run(lambda tx: keys.revoke_key(tx, request.subject_id, context=request.context))
+    await database.run(
+        lambda tx: keys.revoke_key(tx, request.subject_id, context=request.context), caller=request.caller
+    )
     return no_content()

@@ -72,7 +72,8 @@ async def create_reset_token(request: OperationRequest, database: Database, poli
     token, expires_at = await database.run(
         lambda tx: recovery.create_reset_token(
             tx, request.subject_id, context=request.context, policies=policies
-        )
+        ),
+        caller=request.caller,
     )
     return created(ResetTokenView(token.value, timestamp(expires_at)))
 

@@ -156,9 +156,9 @@ async def update_user(request: OperationRequest, database: Database, policies: P
             request.subject_id,
             patch,
             context=request.context,
-            policies=policies,
             precondition=precondition,
-        )
+        ),
+        caller=request.caller,
     )
     return with_etag(UserView.of(user))
 
@@ -181,7 +181,8 @@ async def delete_user(request: OperationRequest, database: Database, policies: P
     await database.run(
         lambda tx: users.delete_user(
             tx, request.subject_id, context=request.context, policies=policies, precondition=precondition
-        )
+        ),
+        caller=request.caller,
     )
     return no_content()
 
