@@ -133,7 +133,7 @@ async def _parse(request: OperationRequest, body: bytes | None, receive: Receive
     if operation.body is not None and body is not None:
         request.body_value = _decode_body(body, fields, operation.body, operation.body_types)
         if operation.is_idempotent_by_key:
-            request.idempotency_key = idempotency_key_of(request, body)
+            request.idempotency_key = idempotency_key_of(request)
     elif method != "GET":
         await reject_body(fields, receive)
 

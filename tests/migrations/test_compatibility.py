@@ -62,7 +62,7 @@ def test_classify_release_without_serves_from_keeps_its_window(revision: str, st
 
 def test_this_release_has_the_declared_head_and_needs() -> None:
     assert Release(HEAD, NEEDS) == THIS_RELEASE
-    assert str(THIS_RELEASE) == "head 0012, needs 0010"
+    assert str(THIS_RELEASE) == "head 0013, needs 0013"
 
 
 def test_number_of_no_revision_is_zero() -> None:
@@ -133,7 +133,7 @@ async def test_heartbeat_of_an_unserved_process_writes_nothing_and_revokes_its_l
 
 
 async def test_heartbeat_below_serves_from_writes_nothing(database: str) -> None:
-    await execute(database, "UPDATE alembic_version SET serves_from = '0013_next'")
+    await execute(database, "UPDATE alembic_version SET serves_from = '0014_next'")
     engine, here, lease = migration_engine(database), Instance.here(uuid4(), "0.1.0"), WriteLease()
     await instances.record_heartbeat(engine, here, lease)
     assert (lease.is_valid(), await instances.list_live(engine)) == (False, [])

@@ -10,7 +10,7 @@ from service.db.migrations.running import downgrade, upgrade
 from tests.migrations.rows import execute, fetch, fill, picture
 
 NEXT = Path(__file__).parent / "next"
-IDS = [revision.id for revision in list_revisions(alembic_config(more_versions=NEXT))[12:]]
+IDS = [revision.id for revision in list_revisions(alembic_config(more_versions=NEXT))[13:]]
 
 
 @pytest.fixture
@@ -28,7 +28,7 @@ async def test_next_revisions_up_down_and_up_keep_every_value(filled: str) -> No
         "INSERT INTO notes SELECT gen_random_uuid(), id, 'kept' FROM users",
     )
     changed = await picture(filled)
-    for revision in reversed(["0012_add_serves_from", *IDS[:-1]]):
+    for revision in reversed(["0013_add_owners", *IDS[:-1]]):
         await downgrade(filled, revision, more_versions=NEXT)
     assert _without_updated_at(await picture(filled)) == _without_updated_at(at_head)
     for revision in IDS:
@@ -38,23 +38,23 @@ async def test_next_revisions_up_down_and_up_keep_every_value(filled: str) -> No
 
 async def test_backfill_leaves_updated_at_alone(filled: str) -> None:
     before = await fetch(filled, "SELECT max(updated_at) FROM users")
-    await upgrade(filled, "0014_fill_nickname", more_versions=NEXT)
+    await upgrade(filled, "0015_fill_nickname", more_versions=NEXT)
     assert await fetch(filled, "SELECT count(*) FROM users WHERE nickname = name") == 12
     assert await fetch(filled, "SELECT max(updated_at) FROM users") == before
 
 
 async def test_demand_a_value_with_rows_without_it_names_them_and_changes_nothing(filled: str) -> None:
-    await upgrade(filled, "0014_fill_nickname", more_versions=NEXT)
+    await upgrade(filled, "0015_fill_nickname", more_versions=NEXT)
     await execute(filled, "UPDATE users SET nickname = NULL WHERE login_id = 'user3'")
     with pytest.raises(DataCheckFailed, match=r"users has rows where nickname IS NULL: 00000000-.*3$"):
-        await upgrade(filled, "0015_demand_nickname", more_versions=NEXT)
-    assert await fetch(filled, "SELECT version_num FROM alembic_version") == "0014_fill_nickname"
+        await upgrade(filled, "0016_demand_nickname", more_versions=NEXT)
+    assert await fetch(filled, "SELECT version_num FROM alembic_version") == "0015_fill_nickname"
     await execute(filled, "UPDATE users SET nickname = 'Three' WHERE login_id = 'user3'")
-    await upgrade(filled, "0015_demand_nickname", more_versions=NEXT)
+    await upgrade(filled, "0016_demand_nickname", more_versions=NEXT)
 
 
 async def test_write_of_either_name_during_a_rename_reaches_both(filled: str) -> None:
-    await upgrade(filled, "0020_fill_alias", more_versions=NEXT)
+    await upgrade(filled, "0021_fill_alias", more_versions=NEXT)
     await execute(
         filled,
         "UPDATE users SET nickname = 'by the old' WHERE login_id = 'user1';"

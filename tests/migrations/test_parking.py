@@ -11,7 +11,7 @@ REVISION = """
 from alembic import op
 import sqlalchemy as sa
 
-revision, down_revision = "0013_add_note", "0012_add_serves_from"
+revision, down_revision = "0014_add_note", "0013_add_owners"
 
 
 def upgrade():
@@ -27,7 +27,7 @@ def downgrade():
 @pytest.fixture
 async def pairs(database: str, tmp_path: Path) -> tuple[str, Path]:
     """A table with a key of two columns and a row count just over two batches."""
-    (tmp_path / "0013_add_note.py").write_text(REVISION)
+    (tmp_path / "0014_add_note.py").write_text(REVISION)
     await execute(
         database,
         "CREATE TABLE pairs (a int, b text, PRIMARY KEY (a, b));"

@@ -84,7 +84,7 @@ def _draft(dsn: str, folder: Path) -> tuple[Config, str]:
 
 def test_draft_from_a_schema_in_step_is_empty(database: str, tmp_path: Path) -> None:
     _, draft = _draft(database, tmp_path)
-    assert 'revision = "0013_try_it_out"' in draft
+    assert 'revision = "0014_try_it_out"' in draft
     assert len(re.findall(r"def (?:up|down)grade\(\) -> None:\n(?:    #.*\n)*    pass\n", draft)) == 2
 
 

@@ -161,6 +161,27 @@ MUTATIONS = (
         f"{_FLOWS}/test_sessions.py::test_login_beyond_fifty_sessions_ends_the_longest_unused",
     ),
     Mutation(
+        "No fast digest of a password is stored",
+        "service/api/idempotency.py",
+        " if name not in _SECRET_FIELDS",
+        "",
+        "tests/api/test_idempotency.py::test_digest_of_a_request_is_the_same_for_any_password",
+    ),
+    Mutation(
+        "A stored response is deleted with the user in it",
+        "service/api/idempotency.py",
+        'response.body or b"", user_id)',
+        'response.body or b"", None)',
+        "tests/api/test_idempotency.py::test_delete_user_takes_the_stored_answer_along",
+    ),
+    Mutation(
+        "Anonymous callers of one network have idempotency keys of their own",
+        "service/api/idempotency.py",
+        """f"anonymous {fields['login_id']}\"""",
+        "request.context.network",
+        "tests/api/test_idempotency.py::test_idempotency_key_of_anonymous_callers_belongs_to_the_login_id",
+    ),
+    Mutation(
         "A new role ends old sessions",
         "service/usecases/users.py",
         "    elif changed.role is not user.role:\n",

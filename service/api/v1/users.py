@@ -6,7 +6,7 @@ from http import HTTPMethod
 from msgspec import UNSET
 
 from service.api.http.response import Response
-from service.api.idempotency import find_replay, run_once
+from service.api.idempotency import Outcome, find_replay, run_once
 from service.api.operations import JSON, MERGE_PATCH, Operation, ResponseSpec
 from service.api.pagination import keyset_of, page_response
 from service.api.preconditions import if_match_check
@@ -71,11 +71,11 @@ async def create_user(
     registration = _registration(request.body(CreateUserBody))
     new = await users.prepare_user(registration, hasher=hasher, context=context, policies=policies)
 
-    async def create(tx: Transaction) -> tuple[Response, Response]:
+    async def create(tx: Transaction) -> Outcome:
         user = await users.create_user(tx, new, context=context)
         location = (b"location", b"/v1/users/%b" % str(user.id).encode())
         response = with_etag(UserView.of(user), status=201, headers=(location,))
-        return response, response
+        return Outcome(response, response, user.id)
 
     return await run_once(request, database, create)
 

@@ -5,11 +5,11 @@
 import sqlalchemy as sa
 from alembic import op
 
-revision = "0021_drop_nickname"
-down_revision = "0020_fill_alias"
+revision = "0022_drop_nickname"
+down_revision = "0021_fill_alias"
 
 phase = "contract"
-serves_from = "0019_add_alias"
+serves_from = "0020_add_alias"
 locks = "users: ACCESS EXCLUSIVE for an instant"
 lossless = True
 

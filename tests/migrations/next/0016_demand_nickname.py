@@ -4,11 +4,11 @@
 
 from alembic import op
 
-revision = "0015_demand_nickname"
-down_revision = "0014_fill_nickname"
+revision = "0016_demand_nickname"
+down_revision = "0015_fill_nickname"
 
 phase = "contract"
-serves_from = "0013_add_nickname"
+serves_from = "0014_add_nickname"
 locks = "users: ACCESS EXCLUSIVE for an instant"
 lossless = True
 
