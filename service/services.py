@@ -104,6 +104,7 @@ def policies_from(settings: Settings) -> Policies:
             network_per_hour=throttle.network_per_hour,
         ),
         reset_ttl=settings.tokens.reset_ttl,
+        temporary_password_ttl=settings.passwords.temporary_ttl,
         retention=Retention(
             idempotency_ttl=retention.idempotency_ttl,
             events_ttl=retention.events_ttl,

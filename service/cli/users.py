@@ -67,14 +67,24 @@ def admin(login_id: str, name: str | None) -> None:
 @click.option("--name", help="Display name. Default: the login id.")
 @click.option("--role", type=_ROLES, default=UserRole.USER.value, show_default=True)
 @click.option("--no-password", is_flag=True, help="The user cannot log in before a password reset.")
+@click.option(
+    "--must-change/--no-must-change",
+    default=True,
+    show_default=True,
+    help="The password must be changed within a day, before anything else.",
+)
 @json_option
-def create(login_id: str, name: str | None, role: str, no_password: bool, is_json: bool) -> None:
+def create(
+    login_id: str, name: str | None, role: str, no_password: bool, must_change: bool, is_json: bool
+) -> None:
     """Create a user.
 
     The password is prompted for on a terminal and read from standard input otherwise.
     """
     password = None if no_password else _read_password()
-    registration = Registration(login_id, name or login_id, password=password, role=UserRole(role))
+    registration = Registration(
+        login_id, name or login_id, password=password, role=UserRole(role), must_change=must_change
+    )
     user = run_command(lambda services: _create(services, registration))
     _print_user(user, f"The user {user.login_id} was created.", is_json)
 

@@ -132,6 +132,7 @@ async def _find(
         device_digest=digest_of(request.device_token or "", DEVICE_PREFIX),
         network=context.network,
         policy=policies.throttle,
+        temporary_ttl=policies.temporary_password_ttl,
     )
 
 

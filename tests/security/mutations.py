@@ -280,6 +280,20 @@ MUTATIONS = (
         f"{_FLOWS}/test_passwords.py::test_session_with_forced_change_can_only_change_password_or_log_out",
     ),
     Mutation(
+        "A password that an administrator chooses for a new account has to be changed",
+        "service/usecases/passwords.py",
+        "return caller.is_admin if wanted is None else wanted",
+        "return bool(wanted)",
+        f"{_FLOWS}/test_passwords.py::test_create_user_with_a_password_forces_its_change_by_caller_and_wish",
+    ),
+    Mutation(
+        "A password set by another ends after a day",
+        _USERS_SQL,
+        "case((~is_expired, UserRow.password_hash))",
+        "case((is_expired.is_not(None), UserRow.password_hash))",
+        f"{_FLOWS}/test_passwords.py::test_password_set_by_another_is_refused_a_day_later",
+    ),
+    Mutation(
         "A password set by another cannot be kept",
         _PASSWORDS,
         "        raise ValidationFailed(_PASSWORD_KEPT)\n",

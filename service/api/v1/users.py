@@ -53,7 +53,7 @@ _LINKS = {
     HTTPMethod.POST,
     "/v1/users",
     summary="Create a user",
-    description="`password_hash`, `role` and `state` are for administrators and API keys only.",
+    description="`password_hash`, `role`, `state`, `must_change`: administrators and API keys only.",
     tag="users",
     access=Access(admin=True, scope=Scope.USERS_WRITE),
     responses={201: ResponseSpec("The new user.", UserView, ("Location", "ETag"), links=_LINKS)},
@@ -195,6 +195,7 @@ def _registration(body: CreateUserBody) -> users.Registration:
         password_hash=None if body.password_hash is UNSET else body.password_hash,
         role=None if body.role is UNSET else body.role,
         state=None if body.state is UNSET else body.state,
+        must_change=None if body.must_change is UNSET else body.must_change,
     )
 
 
