@@ -228,8 +228,14 @@ async def hold_first_transaction(
     assert await fingerprint(scene.api.service.engine) == after
 
 
-@pytest.mark.parametrize("way", WAYS)
-@pytest.mark.parametrize("step", [*BY_ADMIN, *WITHOUT_BODY], ids=lambda step: f"{step[1]} {step[2]}")
+@pytest.mark.parametrize(
+    ("step", "way"),
+    [
+        *((step, "disable") for step in (*BY_ADMIN, *WITHOUT_BODY)),
+        *((BY_ADMIN[0], way) for way in WAYS if way != "disable"),
+    ],
+    ids=lambda part: part if isinstance(part, str) else f"{part[1]} {part[2]}",
+)
 async def test_session_revoked_before_the_transaction_gets_401_and_changes_nothing(
     api: Api, monkeypatch: pytest.MonkeyPatch, step: Step, way: str
 ) -> None:

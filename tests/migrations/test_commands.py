@@ -114,7 +114,7 @@ def test_migrate_schema_of_a_later_release_is_rejected(command: Command, databas
 
 def test_status_lists_what_is_parked_pending_and_live(command: Command, filled: str, live: Instance) -> None:
     command("rollback", "--to", "0009", "--force")
-    command("migrate")
+    command("migrate", "--force")
     found = json.loads(command("status", "--json").stdout)
     assert (found["status"], found["pending"], found["parked"]) == ("served", [], [])
     assert found["instances"][0]["pid"] == live.pid
