@@ -15,7 +15,7 @@ from service.db.core.statements import Statement
 from service.db.core.transaction import Transaction
 from service.db.repositories.authority import guard_of
 from service.domain.callers import ANONYMOUS, OPERATOR, Caller, CallerKind
-from service.domain.errors import InvalidToken
+from service.domain.errors import InvalidToken, NotFound
 from service.domain.keys import Scope
 from service.security.tokens import API_KEY_PREFIX, SESSION_PREFIX, digest_of
 from tests.support.api import Api
@@ -99,6 +99,19 @@ async def test_guard_of_a_session_that_ended_raises_and_the_connection_stays_usa
         with pytest.raises(InvalidToken):
             await guarded.run(run_one, caller=gone)
         assert await guarded.run(run_one, caller=live) is not None
+
+
+async def test_transaction_that_ends_before_its_first_statement_leaves_the_check_to_be_prepared(
+    api: Api, guarded: Database
+) -> None:
+    caller = await caller_of(api, (await api.account()).token)
+
+    async def fail(_tx: Transaction) -> None:
+        raise NotFound
+
+    with pytest.raises(NotFound):
+        await guarded.run(fail, caller=caller)
+    assert await guarded.run(run_one, caller=caller) is not None
 
 
 async def test_guard_that_fails_replaces_the_connection(api: Api, shared_database: str) -> None:

@@ -4,6 +4,7 @@ import asyncio
 import random
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
+from functools import partial
 from typing import Final
 
 import structlog
@@ -93,7 +94,7 @@ class Database:
             OutcomeUnknown: COMMIT was sent and no response came.
         """
         connection = await self._connect()
-        tx = Transaction(driver_of(connection), self._opening(connection, caller), self._lease)
+        tx = Transaction(driver_of(connection), partial(self._opening, connection, caller), self._lease)
         try:
             yield tx
             tx.require_no_failure()

@@ -1,5 +1,6 @@
 """One open transaction."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -31,10 +32,12 @@ class Lease(Protocol):
 class Transaction:
     """Runs statements inside one transaction, which `service.db.core.database` opens and commits.
 
-    `opening` is BEGIN, or BEGIN with a check (`Guard.opening`).
+    `opening` returns BEGIN, or BEGIN with a check (`Guard.opening`). It is called when that is sent.
     """
 
-    def __init__(self, driver: Driver, opening: str = "BEGIN;", lease: Lease | None = None) -> None:
+    def __init__(
+        self, driver: Driver, opening: Callable[[], str] = lambda: "BEGIN;", lease: Lease | None = None
+    ) -> None:
         self._driver = driver
         self._opening = opening
         self._lease = lease
@@ -98,7 +101,7 @@ class Transaction:
         """
         self.has_begun = True
         try:
-            status = await self._driver.execute(self._opening)
+            status = await self._driver.execute(self._opening())
         except BaseException as error:  # whether the check is prepared is unknown
             self.failure = Failure(must_discard=True, must_invalidate_pool=must_invalidate_pool(error))
             raise
