@@ -16,6 +16,7 @@ from service.db.core.replica import Replica
 from service.db.migrations.compatibility import THIS_RELEASE, SchemaStatus, read_schema_state
 from service.db.readiness import Readiness
 from service.db.reads import Reads
+from service.db.repositories.authority import guard_of
 from service.db.write_lease import WriteLease
 from service.domain.errors import DatabaseUnavailable, OutcomeUnknown, ValidationFailed
 from service.domain.passwords import PasswordPolicy
@@ -53,11 +54,11 @@ class Services:
         self.policies = policies_from(settings)
         self.engine = _create_engine(settings, dsn, pool_size=pool_size, name=name)
         self.lease = WriteLease()
-        self.database = Database(self.engine, lease=self.lease, on_audit=on_audit)
+        self.database = Database(self.engine, guard_of, lease=self.lease, on_audit=on_audit)
         self.background_engine = _create_engine(
             settings, dsn, pool_size=BACKGROUND_CONNECTIONS, name=f"{name}-background"
         )
-        self.background_database = Database(self.background_engine, lease=self.lease)
+        self.background_database = Database(self.background_engine, guard_of, lease=self.lease)
         self.read_pool = ReadPool(self.engine, size=settings.database.read_pool_size)
         self.replica = _create_replica(settings, self.read_pool)
         self.reads = Reads(self.read_pool, self.replica)
@@ -103,6 +104,7 @@ def policies_from(settings: Settings) -> Policies:
             network_per_hour=throttle.network_per_hour,
         ),
         reset_ttl=settings.tokens.reset_ttl,
+        temporary_password_ttl=settings.passwords.temporary_ttl,
         retention=Retention(
             idempotency_ttl=retention.idempotency_ttl,
             events_ttl=retention.events_ttl,

@@ -1,7 +1,8 @@
-"""The way of every request: route, authenticate, authorize, parse, inject, serve, respond.
+"""The way of every request: route, read, authenticate, authorize, parse, inject, serve, respond.
 
-The order decides which error a request with several gets: 404 and 405 before 406, then 401 and 403, a
-subject that the caller may not see (404), preconditions, query, body.
+The order decides which error a request with several gets: 404 and 405 before 406, then 401 without a token,
+a body that is too long (413), 401 and 403, a subject that the caller may not see (404), preconditions, query,
+body.
 """
 
 from typing import cast
@@ -25,7 +26,7 @@ from service.api.operations import FORM, JSON, Operation
 from service.api.preconditions import reject_if_match
 from service.api.requests import OperationRequest
 from service.domain.callers import ANONYMOUS, Caller
-from service.domain.errors import NotFound
+from service.domain.errors import NotFound, Unauthenticated
 from service.domain.ids import parse_id
 
 _CONDITIONAL = frozenset({"PUT", "PATCH", "DELETE"})
@@ -56,6 +57,8 @@ class OperationPipeline:
         operation, fields = route.operation, state["fields"]
         state["route"] = operation.path
         _require_acceptable(fields, operation)
+        _require_token(fields, operation)
+        body = await _read_body(operation, fields, receive)
         caller = await self._authenticate(fields, operation)
         state["caller_id"] = caller.id
         operation.access.authorize(caller)
@@ -66,10 +69,11 @@ class OperationPipeline:
             fields,
             _authorize_subject(operation, resource.placeholder, segment, caller),
         )
-        await _parse(request, receive)
+        await _parse(request, body, receive)
         return await route.serve(request)
 
     async def _authenticate(self, fields: HeaderMap, operation: Operation) -> Caller:
+        """Return the caller, once the body is there: the client decides how long that takes."""
         if operation.access.public and not operation.access.optional:
             return ANONYMOUS
         authorization = fields.get(b"authorization")
@@ -106,7 +110,19 @@ def _authorize_subject(
     return subject_id
 
 
-async def _parse(request: OperationRequest, receive: Receive) -> None:
+def _require_token(fields: HeaderMap, operation: Operation) -> None:
+    """Reject a request that needs a token and has none, before its body is read."""
+    if not operation.access.public and b"authorization" not in fields:
+        raise Unauthenticated
+
+
+async def _read_body(operation: Operation, fields: HeaderMap, receive: Receive) -> bytes | None:
+    if operation.body is None:
+        return None
+    return await read_body(fields, receive, limit_bytes=operation.body_limit_bytes)
+
+
+async def _parse(request: OperationRequest, body: bytes | None, receive: Receive) -> None:
     operation, method, fields = request.operation, request.scope["method"], request.fields
     if method in _CONDITIONAL and not operation.is_conditional_write:
         reject_if_match(request.if_match)
@@ -114,11 +130,10 @@ async def _parse(request: OperationRequest, receive: Receive) -> None:
         request.query_value = read_query(request.scope["query_string"], operation.query)
     else:
         reject_query(request.scope["query_string"])
-    if operation.body is not None:
-        body = await read_body(fields, receive, limit_bytes=operation.body_limit_bytes)
+    if operation.body is not None and body is not None:
         request.body_value = _decode_body(body, fields, operation.body, operation.body_types)
         if operation.is_idempotent_by_key:
-            request.idempotency_key = idempotency_key_of(request, body)
+            request.idempotency_key = idempotency_key_of(request)
     elif method != "GET":
         await reject_body(fields, receive)
 

@@ -143,7 +143,9 @@ async def _read(services: Services, line: bytes, result: ImportResult) -> NewUse
 
 async def _add(services: Services, batch: list[NewUser], result: ImportResult) -> None:
     if batch:
-        added = await services.database.run(lambda tx: import_users(tx, batch, context=_OPERATOR))
+        added = await services.database.run(
+            lambda tx: import_users(tx, batch, context=_OPERATOR), caller=OPERATOR
+        )
         result.added += added
         result.present += len(batch) - added
 

@@ -5,6 +5,7 @@ from collections.abc import Awaitable, Callable
 from service.db.core.database import Database
 from service.db.core.transaction import Transaction
 from service.db.repositories.cleanup import Cleanup
+from service.domain.callers import OPERATOR
 from service.usecases.policies import Retention
 
 Purge = Callable[[Transaction], Awaitable[int]]
@@ -29,7 +30,7 @@ async def purge_expired(database: Database, retention: Retention) -> int:
 async def _purge_in_batches(database: Database, purge: Purge, batch: int) -> int:
     removed = 0
     while True:
-        count = await database.run(purge)
+        count = await database.run(purge, caller=OPERATOR)
         removed += count
         if count < batch:
             return removed

@@ -16,6 +16,7 @@ from service.db.repositories.events import EventRepository
 from service.db.repositories.login import Credential, LoginRepository
 from service.db.repositories.sessions import NewSession
 from service.db.repositories.users import UserRepository
+from service.domain.callers import ANONYMOUS
 from service.domain.errors import InvalidCredentials, LoginThrottled
 from service.domain.events import Action, AuditContext
 from service.domain.passwords import normalize_for_login
@@ -87,14 +88,18 @@ async def log_in(
                 is_right = await permit.verify(attempt.password_hash, password)
             if password is None or not is_right:
                 break
-            result = await database.run(partial(_open_session, attempt=attempt, policies=policies))
+            result = await database.run(
+                partial(_open_session, attempt=attempt, policies=policies), caller=ANONYMOUS
+            )
             if isinstance(result, LoginThrottled):
                 raise result
             if result is not None:
                 await _rehash(database, attempt, password, hasher=hasher, permit=permit)
                 return result
             attempt = replace(attempt, credential=(await _find(reads, request, context, policies))[0])
-        error = await database.run(partial(_record_failure, attempt=attempt, policies=policies))
+        error = await database.run(
+            partial(_record_failure, attempt=attempt, policies=policies), caller=ANONYMOUS
+        )
         raise error or InvalidCredentials
 
 
@@ -127,6 +132,7 @@ async def _find(
         device_digest=digest_of(request.device_token or "", DEVICE_PREFIX),
         network=context.network,
         policy=policies.throttle,
+        temporary_ttl=policies.temporary_password_ttl,
     )
 
 
@@ -137,7 +143,9 @@ async def _reserve(
     bucket = _bucket_of(request, credential, context, policies)
     if wait is not None and bucket.network_limited:
         raise throttled(wait, bucket, context)
-    await database.run(lambda tx: reserve_attempt(tx, bucket, context=context, policies=policies))
+    await database.run(
+        lambda tx: reserve_attempt(tx, bucket, context=context, policies=policies), caller=ANONYMOUS
+    )
     return _Attempt(request, bucket, credential, context)
 
 
@@ -226,7 +234,8 @@ async def _rehash(
     try:
         new_hash = await permit.hash(password)
         await database.run(
-            lambda tx: UserRepository(tx).rehash(user_id, verified_hash=old_hash, new_hash=new_hash)
+            lambda tx: UserRepository(tx).rehash(user_id, verified_hash=old_hash, new_hash=new_hash),
+            caller=ANONYMOUS,
         )
     except Exception as error:  # noqa: BLE001 - the login has succeeded
         _log.warning("rehash_failed", user_id=str(user_id), **describe(error))

@@ -11,6 +11,7 @@ from service.db.repositories.reset_tokens import ResetTokenRepository
 from service.db.repositories.sessions import SessionRepository
 from service.db.repositories.throttle import ThrottleRepository
 from service.db.repositories.users import UserRepository
+from service.domain.callers import Caller
 from service.domain.errors import FieldError, NotFound, PreconditionFailed, ValidationFailed
 from service.domain.events import Action, AuditContext
 from service.domain.passwords import normalize_for_login, normalize_password
@@ -48,6 +49,15 @@ def require_valid_password(new_password: str, user: User, policies: Policies) ->
     context = (user.login_id, user.name, policies.service_name)
     if errors := password_errors(new_password, "/new_password", context, policies):
         raise ValidationFailed(*errors)
+
+
+def must_change_password(wanted: bool | None, caller: Caller) -> bool:
+    """Return whether a password that the caller sets for another has to be changed before anything else.
+
+    If it is not said: one that an administrator has chosen. An API key relays its owner's choice.
+    Source: OWASP ASVS 5.0 6.4.1.
+    """
+    return caller.is_admin if wanted is None else wanted
 
 
 async def hash_new_password(password: str, *, hasher: PasswordHasher, context: AuditContext) -> str:
@@ -88,13 +98,20 @@ async def change_own_password(
         raise ValidationFailed(_PASSWORD_KEPT)
     bucket = bucket_of_sessions(user.id)
     async with hasher.acquire(context.network) as permit:
-        old_hash = await database.run(lambda tx: _reserve(tx, bucket, user.id, context, policies))
+        old_hash = await database.run(
+            lambda tx: _reserve(tx, bucket, user.id, context, policies), caller=context.caller
+        )
         async with refund_unverified(database, bucket):
             if not await permit.verify(old_hash, current):
-                await database.run(lambda tx: _reject(tx, bucket, user.id, context, policies))
+                await database.run(
+                    lambda tx: _reject(tx, bucket, user.id, context, policies), caller=context.caller
+                )
                 raise ValidationFailed(_WRONG_PASSWORD)
             new_hash = await permit.hash(normalize_password(new_password))
-        await database.run(lambda tx: _replace(tx, user.id, old_hash, new_hash, context))
+        await database.run(
+            lambda tx: _replace(tx, user.id, old_hash, new_hash, context=context, policies=policies),
+            caller=context.caller,
+        )
 
 
 async def set_password(
@@ -128,7 +145,7 @@ async def set_password(
         await store_new_password(tx, user.id, new_hash, must_change=must_change)
         await EventRepository(tx).add(context, Action.PASSWORD_SET, user.id)
 
-    await database.run(store)
+    await database.run(store, caller=context.caller)
 
 
 async def store_new_password(
@@ -146,7 +163,9 @@ async def _reserve(
     tx: Transaction, bucket: Bucket, user_id: UUID, context: AuditContext, policies: Policies
 ) -> str | None:
     """Count the attempt and return the current hash."""
-    found = await UserRepository(tx).get_hash_for_update(user_id)
+    found = await UserRepository(tx).get_hash_for_update(
+        user_id, temporary_ttl=policies.temporary_password_ttl
+    )
     await reserve_attempt(tx, bucket, context=context, policies=policies)
     return found[1] if found is not None else None
 
@@ -159,10 +178,18 @@ async def _reject(
 
 
 async def _replace(
-    tx: Transaction, user_id: UUID, old_hash: str | None, new_hash: str, context: AuditContext
+    tx: Transaction,
+    user_id: UUID,
+    old_hash: str | None,
+    new_hash: str,
+    *,
+    context: AuditContext,
+    policies: Policies,
 ) -> None:
     """Change the password unless it is no longer the one that was verified."""
-    found = await UserRepository(tx).get_hash_for_update(user_id)
+    found = await UserRepository(tx).get_hash_for_update(
+        user_id, temporary_ttl=policies.temporary_password_ttl
+    )
     if found is None or found[1] != old_hash:
         raise ValidationFailed(_WRONG_PASSWORD)
     await UserRepository(tx).set_password(user_id, new_hash, must_change=False)

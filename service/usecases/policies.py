@@ -38,4 +38,6 @@ class Policies:
     sessions: SessionPolicy = _SESSIONS
     throttle: ThrottlePolicy = field(default_factory=ThrottlePolicy)
     reset_ttl: timedelta = timedelta(hours=1)
+    temporary_password_ttl: timedelta = timedelta(hours=24)
+    """How long a password that has to be changed can be used."""
     retention: Retention = field(default_factory=Retention)

@@ -59,7 +59,7 @@ async def redeem_reset_token(
     digest = digest_of(token, RESET_PREFIX)
     if digest is None:
         raise InvalidToken
-    user = await database.run(lambda tx: _owner_of(tx, digest))
+    user = await database.run(lambda tx: _owner_of(tx, digest), caller=context.caller)
     require_valid_password(new_password, user, policies)
     new_hash = await hash_new_password(new_password, hasher=hasher, context=context)
 
@@ -70,7 +70,7 @@ async def redeem_reset_token(
         await store_new_password(tx, user.id, new_hash)
         await EventRepository(tx).add(context, Action.PASSWORD_RESET, user.id)
 
-    await database.run(redeem)
+    await database.run(redeem, caller=context.caller)
 
 
 async def _owner_of(tx: Transaction, digest: bytes) -> User:

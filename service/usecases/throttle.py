@@ -13,6 +13,7 @@ import structlog
 from service.db.core.database import Database
 from service.db.core.transaction import Transaction
 from service.db.repositories.throttle import ThrottleRepository
+from service.domain.callers import OPERATOR
 from service.domain.errors import HashingBusy, LoginThrottled
 from service.domain.events import AuditContext
 from service.usecases.policies import Policies
@@ -104,7 +105,7 @@ async def refund_unverified(database: Database, bucket: Bucket) -> AsyncIterator
     try:
         yield
     except HashingBusy:
-        await database.run(lambda tx: ThrottleRepository(tx).refund(bucket.digest))
+        await database.run(lambda tx: ThrottleRepository(tx).refund(bucket.digest), caller=OPERATOR)
         raise
 
 

@@ -34,7 +34,7 @@ from service.domain.users import (
 from service.security.hashing.hasher import PasswordHasher
 from service.security.hashing.imported_hashes import check_importable
 from service.security.ids import new_id
-from service.usecases.passwords import hash_new_password, password_errors
+from service.usecases.passwords import hash_new_password, must_change_password, password_errors
 from service.usecases.policies import Policies
 
 Precondition = Callable[[User], bool]
@@ -53,6 +53,7 @@ class Registration:
     password_hash: str | None = None
     role: UserRole | None = None
     state: UserState | None = None
+    must_change: bool | None = None
 
 
 def validate_login_id(raw: str, charset: LoginIdCharset) -> str | FieldError:
@@ -88,7 +89,9 @@ async def prepare_user(
     if request.password is not None:
         password_hash = await hash_new_password(request.password, hasher=hasher, context=context)
     role, state = request.role or UserRole.USER, request.state or UserState.ACTIVE
-    return NewUser(new_id(), login_id, name, password_hash, role, state)
+    is_chosen_here = request.password is not None or request.must_change is not None
+    must_change = is_chosen_here and must_change_password(request.must_change, context.caller)
+    return NewUser(new_id(), login_id, name, password_hash, role, state, must_change)
 
 
 async def create_user(tx: Transaction, new: NewUser, *, context: AuditContext) -> User:
@@ -133,10 +136,11 @@ async def update_user(
     change: UserPatch,
     *,
     context: AuditContext,
-    policies: Policies,
     precondition: Precondition,
 ) -> User:
-    """Apply a checked patch. Disabling ends every session and a new role limits them, in this transaction.
+    """Apply a checked patch. Disabling and a new role end every session, in this transaction.
+
+    The caller's own session outlives a change of its own role: it has been used to make it.
 
     Locks: the active administrators if one might be lost, then the user, then its sessions.
 
@@ -151,8 +155,8 @@ async def update_user(
     changed = await UserRepository(tx).change(user_id, change) if change != UserPatch() else user
     if changed.state is UserState.DISABLED and user.state is UserState.ACTIVE:
         await SessionRepository(tx).end_all(user_id)
-    if changed.role is not user.role:
-        await SessionRepository(tx).shorten(user_id, policies.sessions.lifetime_of(changed.role))
+    elif changed.role is not user.role:
+        await SessionRepository(tx).end_all(user_id, kept_id=context.caller.session_id)
     for action in _actions_of(user, changed):
         await EventRepository(tx).add(context, action, user_id)
     return changed
@@ -175,9 +179,7 @@ async def grant_admin(
     if user is None:
         return None
     change = UserPatch(role=UserRole.ADMIN, state=UserState.ACTIVE)
-    return await update_user(
-        tx, user.id, change, context=context, policies=policies, precondition=lambda _user: True
-    )
+    return await update_user(tx, user.id, change, context=context, precondition=lambda _user: True)
 
 
 async def delete_user(
@@ -252,6 +254,6 @@ def _privilege_errors(request: Registration, caller: Caller) -> list[FieldError]
         return []
     return [
         FieldError(f"/{field}", "not_settable", _PRIVILEGED)
-        for field in ("password_hash", "role", "state")
+        for field in ("password_hash", "role", "state", "must_change")
         if getattr(request, field) is not None
     ]

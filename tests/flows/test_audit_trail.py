@@ -121,12 +121,12 @@ async def test_failure_to_insert_the_event_rolls_back_the_change(api: Api, servi
 async def test_rollback_leaves_no_event_and_no_log_record(api: Api, service: Services) -> None:
     ada = await api.account("ada")
     with structlog.testing.capture_logs() as records, suppress(RuntimeError):
-        async with service.database.transaction() as tx:
+        async with service.database.transaction(caller=OPERATOR) as tx:
             await grant_admin(tx, "ada", context=AuditContext(OPERATOR), policies=service.policies)
             raise RuntimeError
     assert await fetch_values(service.engine, "SELECT count(*) FROM events") == [(0,)]
     assert not records
-    async with service.database.transaction() as tx:
+    async with service.database.transaction(caller=OPERATOR) as tx:
         await grant_admin(tx, "ADA", context=AuditContext(OPERATOR), policies=service.policies)
     kinds = await fetch_values(service.engine, "SELECT actor_kind, action, subject_id FROM events")
     assert kinds == [("operator", "user.role_changed", ada.id)]

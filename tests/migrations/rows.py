@@ -65,6 +65,13 @@ _ROWS = {
         UPDATE sessions SET last_used_at = now() + interval '1 minute' WHERE ip = '192.0.2.1'
     """,
     12: "SELECT 1",  # no table of ours
+    13: """
+        UPDATE users SET password_changed_at = created_at WHERE login_id LIKE '%1';
+        UPDATE sessions SET device_id = devices.id FROM devices
+        WHERE devices.user_id = sessions.user_id AND ip = '192.0.2.2';
+        UPDATE api_keys SET created_by = '00000000-0000-7000-8000-000000000003';
+        UPDATE idempotency_keys SET user_id = '00000000-0000-7000-8000-000000000001'
+    """,
 }
 
 
@@ -77,7 +84,7 @@ async def connected(dsn: str) -> AsyncIterator[asyncpg.Connection]:
         await connection.close()
 
 
-async def fill(dsn: str, *, first: int = 1, last: int = 12, count: int = 12) -> None:
+async def fill(dsn: str, *, first: int = 1, last: int = 13, count: int = 12) -> None:
     """Insert the rows that belong to the revisions from first to last."""
     async with connected(dsn) as connection:
         for number in range(first, last + 1):

@@ -43,7 +43,7 @@ async def plan_of(dsn: str, current: str | None, target: str) -> list[StepPlan]:
 
 async def test_plan_of_an_empty_database_tells_every_step(empty_database: str) -> None:
     plans = await plan_of(empty_database, None, "head")
-    assert [plan.step.revision.number for plan in plans] == list(range(1, 13))
+    assert [plan.step.revision.number for plan in plans] == list(range(1, 14))
     assert "CREATE TABLE users" in plans[0].sql
     assert not any(plan.obstacles or plan.tables for plan in plans)
 

@@ -97,9 +97,9 @@ async def test_scrape_does_not_count_rolled_back_audit_events(fresh: Api) -> Non
         await record(tx)
         raise NotFound
 
-    await fresh.service.database.run(record)
+    await fresh.service.database.run(record, caller=OPERATOR)
     with pytest.raises(NotFound):
-        await fresh.service.database.run(record_and_fail)
+        await fresh.service.database.run(record_and_fail, caller=OPERATOR)
 
     assert _only((await _samples(fresh))["rollcall_events_total"])["key.created"] == 1
 

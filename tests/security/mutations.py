@@ -91,8 +91,8 @@ MUTATIONS = (
     Mutation(
         "What was not verified is given back",
         _THROTTLE,
-        "        await database.run(lambda tx: ThrottleRepository(tx).refund(bucket.digest))\n",
-        "",
+        "ThrottleRepository(tx).refund(bucket.digest)",
+        "ThrottleRepository(tx).refund(b'')",
         f"{_FAULTS}/test_processes.py"
         "::test_log_in_without_memory_for_a_hash_gets_503_and_other_requests_succeed",
     ),
@@ -161,11 +161,59 @@ MUTATIONS = (
         f"{_FLOWS}/test_sessions.py::test_login_beyond_fifty_sessions_ends_the_longest_unused",
     ),
     Mutation(
-        "A new role holds old sessions to its life",
+        "No fast digest of a password is stored",
+        "service/api/idempotency.py",
+        " if name not in _SECRET_FIELDS",
+        "",
+        "tests/api/test_idempotency.py::test_digest_of_a_request_is_the_same_for_any_password",
+    ),
+    Mutation(
+        "A stored response is deleted with the user in it",
+        "service/api/idempotency.py",
+        'response.body or b"", user_id)',
+        'response.body or b"", None)',
+        "tests/api/test_idempotency.py::test_delete_user_takes_the_stored_answer_along",
+    ),
+    Mutation(
+        "Anonymous callers of one network have idempotency keys of their own",
+        "service/api/idempotency.py",
+        """f"anonymous {fields['login_id']}\"""",
+        "request.context.network",
+        "tests/api/test_idempotency.py::test_idempotency_key_of_anonymous_callers_belongs_to_the_login_id",
+    ),
+    Mutation(
+        "A new role ends old sessions",
         "service/usecases/users.py",
-        "    if changed.role is not user.role:\n",
-        "    if False:\n",
-        f"{_FLOWS}/test_sessions.py::test_grant_admin_shortens_existing_sessions",
+        "    elif changed.role is not user.role:\n",
+        "    elif False:\n",
+        f"{_FLOWS}/test_sessions.py::test_change_role_ends_the_sessions_of_the_user",
+    ),
+    Mutation(
+        "A body that was held back is authenticated when it is there",
+        "service/api/pipeline.py",
+        "        body = await _read_body(operation, fields, receive)\n"
+        "        caller = await self._authenticate(fields, operation)\n",
+        "        caller = await self._authenticate(fields, operation)\n"
+        "        body = await _read_body(operation, fields, receive)\n",
+        f"{_FLOWS}/test_revocation_races.py"
+        "::test_key_revoked_while_the_body_is_held_gets_401_and_changes_nothing",
+    ),
+    Mutation(
+        "What was revoked before a transaction changes nothing in it",
+        "service/db/core/transaction.py",
+        '        if status == "SELECT 0":\n',
+        '        if status == "SELECT never":\n',
+        f"{_FLOWS}/test_revocation_races.py"
+        "::test_session_revoked_before_the_transaction_gets_401_and_changes_nothing"
+        f" {_FLOWS}/test_revocation_races.py"
+        "::test_key_revoked_before_the_transaction_gets_401_and_changes_nothing",
+    ),
+    Mutation(
+        "A session that has expired opens no transaction",
+        "service/db/repositories/authority.py",
+        "        is_live(),\n",
+        "",
+        f"{_FLOWS}/test_revocation_races.py::test_session_expired_before_the_transaction_gets_401",
     ),
     Mutation(
         "Disabling ends sessions for good",
@@ -230,6 +278,20 @@ MUTATIONS = (
         "        if caller.must_change_password and not self.allowed_during_forced_change:\n",
         "        if False:\n",
         f"{_FLOWS}/test_passwords.py::test_session_with_forced_change_can_only_change_password_or_log_out",
+    ),
+    Mutation(
+        "A password that an administrator chooses for a new account has to be changed",
+        "service/usecases/passwords.py",
+        "return caller.is_admin if wanted is None else wanted",
+        "return bool(wanted)",
+        f"{_FLOWS}/test_passwords.py::test_create_user_with_a_password_forces_its_change_by_caller_and_wish",
+    ),
+    Mutation(
+        "A password set by another ends after a day",
+        _USERS_SQL,
+        "case((~is_expired, UserRow.password_hash))",
+        "case((is_expired.is_not(None), UserRow.password_hash))",
+        f"{_FLOWS}/test_passwords.py::test_password_set_by_another_is_refused_a_day_later",
     ),
     Mutation(
         "A password set by another cannot be kept",

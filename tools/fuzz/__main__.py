@@ -76,8 +76,8 @@ def tokens_for(service: ServiceProcess, role: str, directory: Path, number: int)
     login_id = root
     if role == "user":
         login_id = f"user{number}"
-        body = {"login_id": login_id, "name": "Somebody", "password": PASSWORD}
-        service.request("POST", "/v1/users", admin, body).raise_for_status()
+        new = {"login_id": login_id, "name": "Somebody", "password": PASSWORD, "must_change": False}
+        service.request("POST", "/v1/users", admin, new).raise_for_status()
     return [log_in(service, login_id) for _ in range(SESSIONS)]
 
 

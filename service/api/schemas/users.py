@@ -62,6 +62,15 @@ PasswordHash = Annotated[
 ]
 
 
+MustChange = Annotated[
+    bool,
+    Meta(
+        description="Whether the password set for another user has to be changed within a day, before "
+        "anything else. Default: true for administrators, false for API keys (their owner has chosen it)."
+    ),
+]
+
+
 class CreateUserBody(Input, frozen=True):
     """A new user. Send a password, a hash of one from another system, or neither."""
 
@@ -71,6 +80,7 @@ class CreateUserBody(Input, frozen=True):
     password_hash: PasswordHash | UnsetType = UNSET
     role: UserRole | UnsetType = UNSET
     state: UserState | UnsetType = UNSET
+    must_change: MustChange | UnsetType = UNSET
 
 
 class UpdateUserBody(Input, frozen=True):
@@ -92,13 +102,7 @@ class ChangePasswordBody(Input, frozen=True):
         ]
         | UnsetType
     ) = UNSET
-    must_change: (
-        Annotated[
-            bool,
-            Meta(description="For another user: whether the password has to be changed first. Default true."),
-        ]
-        | UnsetType
-    ) = UNSET
+    must_change: MustChange | UnsetType = UNSET
 
 
 class ListUsersQuery(Input, frozen=True):

@@ -5,7 +5,7 @@ from http import HTTPMethod
 from msgspec import UNSET
 
 from service.api.http.response import Response
-from service.api.idempotency import run_once
+from service.api.idempotency import Outcome, run_once
 from service.api.operations import Operation, ResponseSpec
 from service.api.pagination import keyset_of, page_response
 from service.api.requests import OperationRequest
@@ -43,12 +43,13 @@ async def create_key(request: OperationRequest, database: Database) -> Response:
     body, context = request.body(CreateKeyBody), request.context
     expires_at = None if body.expires_at is UNSET else in_utc(body.expires_at, "/expires_at")
 
-    async def create(tx: Transaction) -> tuple[Response, Response]:
+    async def create(tx: Transaction) -> Outcome:
         token, key = await keys.create_key(
             tx, name=body.name, scopes=tuple(body.scopes), expires_at=expires_at, context=context
         )
         view = ApiKeyView.of(key)
-        return created(CreatedKeyView(token.value, view)), created(CreatedKeyView(None, view))
+        stored = created(CreatedKeyView(None, view))
+        return Outcome(created(CreatedKeyView(token.value, view)), stored, context.caller.user_id)
 
     return await run_once(request, database, create)
 
@@ -83,5 +84,7 @@ async def list_keys(request: OperationRequest, api_keys: ApiKeyReads) -> Respons
 )
 async def revoke_key(request: OperationRequest, database: Database) -> Response:
     """Revoke an API key."""
-    await database.run(lambda tx: keys.revoke_key(tx, request.subject_id, context=request.context))
+    await database.run(
+        lambda tx: keys.revoke_key(tx, request.subject_id, context=request.context), caller=request.caller
+    )
     return no_content()

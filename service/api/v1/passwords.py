@@ -37,7 +37,7 @@ from service.usecases.policies import Policies
     "/v1/users/{user_id}/password",
     summary="Change a password",
     description="One's own with `current_password`: all other sessions end. Another's without it: all its "
-    "sessions end, and unless `must_change` is false its owner has to change it first.",
+    "sessions end. With `must_change` its owner has to change it within a day, before anything else.",
     tag="passwords",
     access=Access(owner=True, admin=True, scope=Scope.USERS_WRITE, allowed_during_forced_change=True),
     responses={204: ResponseSpec("The password is changed.")},
@@ -72,7 +72,8 @@ async def create_reset_token(request: OperationRequest, database: Database, poli
     token, expires_at = await database.run(
         lambda tx: recovery.create_reset_token(
             tx, request.subject_id, context=request.context, policies=policies
-        )
+        ),
+        caller=request.caller,
     )
     return created(ResetTokenView(token.value, timestamp(expires_at)))
 
@@ -134,7 +135,9 @@ async def _set_other(
         database,
         user,
         body.new_password,
-        must_change=body.must_change is not False,
+        must_change=passwords.must_change_password(
+            None if body.must_change is UNSET else body.must_change, request.caller
+        ),
         hasher=hasher,
         context=request.context,
         policies=policies,

@@ -48,7 +48,9 @@ async def log_out(request: OperationRequest, database: Database) -> Response:
     """End the session of the token."""
     require_if_match(request.if_match, CurrentSessionView.of(request.session))
     session = request.session.session
-    await database.run(lambda tx: sessions.log_out(tx, session, context=request.context))
+    await database.run(
+        lambda tx: sessions.log_out(tx, session, context=request.context), caller=request.caller
+    )
     return no_content()
 
 
@@ -90,7 +92,8 @@ async def end_sessions(request: OperationRequest, database: Database) -> Respons
     keeps_current = request.query(EndSessionsQuery).keep == "current"
     kept_id = request.caller.session_id if keeps_current else None
     await database.run(
-        lambda tx: sessions.end_sessions(tx, request.subject_id, kept_id=kept_id, context=request.context)
+        lambda tx: sessions.end_sessions(tx, request.subject_id, kept_id=kept_id, context=request.context),
+        caller=request.caller,
     )
     return no_content()
 
@@ -107,5 +110,8 @@ async def end_sessions(request: OperationRequest, database: Database) -> Respons
 )
 async def end_session(request: OperationRequest, database: Database) -> Response:
     """End one session."""
-    await database.run(lambda tx: sessions.end_session(tx, request.subject_id, context=request.context))
+    await database.run(
+        lambda tx: sessions.end_session(tx, request.subject_id, context=request.context),
+        caller=request.caller,
+    )
     return no_content()

@@ -6,7 +6,7 @@ from http import HTTPMethod
 from msgspec import UNSET
 
 from service.api.http.response import Response
-from service.api.idempotency import find_replay, run_once
+from service.api.idempotency import Outcome, find_replay, run_once
 from service.api.operations import JSON, MERGE_PATCH, Operation, ResponseSpec
 from service.api.pagination import keyset_of, page_response
 from service.api.preconditions import if_match_check
@@ -53,7 +53,7 @@ _LINKS = {
     HTTPMethod.POST,
     "/v1/users",
     summary="Create a user",
-    description="`password_hash`, `role` and `state` are for administrators and API keys only.",
+    description="`password_hash`, `role`, `state`, `must_change`: administrators and API keys only.",
     tag="users",
     access=Access(admin=True, scope=Scope.USERS_WRITE),
     responses={201: ResponseSpec("The new user.", UserView, ("Location", "ETag"), links=_LINKS)},
@@ -71,11 +71,11 @@ async def create_user(
     registration = _registration(request.body(CreateUserBody))
     new = await users.prepare_user(registration, hasher=hasher, context=context, policies=policies)
 
-    async def create(tx: Transaction) -> tuple[Response, Response]:
+    async def create(tx: Transaction) -> Outcome:
         user = await users.create_user(tx, new, context=context)
         location = (b"location", b"/v1/users/%b" % str(user.id).encode())
         response = with_etag(UserView.of(user), status=201, headers=(location,))
-        return response, response
+        return Outcome(response, response, user.id)
 
     return await run_once(request, database, create)
 
@@ -156,9 +156,9 @@ async def update_user(request: OperationRequest, database: Database, policies: P
             request.subject_id,
             patch,
             context=request.context,
-            policies=policies,
             precondition=precondition,
-        )
+        ),
+        caller=request.caller,
     )
     return with_etag(UserView.of(user))
 
@@ -181,7 +181,8 @@ async def delete_user(request: OperationRequest, database: Database, policies: P
     await database.run(
         lambda tx: users.delete_user(
             tx, request.subject_id, context=request.context, policies=policies, precondition=precondition
-        )
+        ),
+        caller=request.caller,
     )
     return no_content()
 
@@ -194,6 +195,7 @@ def _registration(body: CreateUserBody) -> users.Registration:
         password_hash=None if body.password_hash is UNSET else body.password_hash,
         role=None if body.role is UNSET else body.role,
         state=None if body.state is UNSET else body.state,
+        must_change=None if body.must_change is UNSET else body.must_change,
     )
 
 

@@ -20,6 +20,7 @@ from service.observability.stats import PoolStats
 _URL = "postgresql+asyncpg://"
 _PORT = 5432
 _INVALIDATOR = "rollcall_pool_invalidator"
+_POOLER = "rollcall_pooler"
 _CLOSE_TIMEOUT_S = 0.25
 _MIN_CONNECT_TIMEOUT_S = 1.0
 
@@ -118,6 +119,11 @@ def invalidate_pool(engine: AsyncEngine) -> None:
     invalidator.is_due = True
 
 
+def is_behind_pooler(engine: AsyncEngine) -> bool:
+    """Return whether a transaction pooler stands in front, so that nothing stays on a connection."""
+    return bool(engine.get_execution_options().get(_POOLER))
+
+
 def _split(dsn: str) -> tuple[str, dict[str, str]]:
     """Return the DSN as asyncpg reads it, and the parameters that override our arguments."""
     address, _, query = dsn.partition("?")
@@ -176,7 +182,7 @@ def _pooled(connect: Callable[[], Awaitable[Driver]], pgbouncer: bool, **pool: f
     invalidator = _PoolInvalidator()
     engine = create_async_engine(
         _URL, creator=creator, max_overflow=0, pool_use_lifo=True, hide_parameters=True,
-        execution_options={_INVALIDATOR: invalidator}, **pool,
+        execution_options={_INVALIDATOR: invalidator, _POOLER: pgbouncer}, **pool,
     )  # fmt: skip
     event.listen(engine.sync_engine, "checkout", invalidator.check)
     event.listen(engine.sync_engine, "handle_error", _invalidate_after_timeout)

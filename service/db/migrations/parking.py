@@ -47,10 +47,26 @@ def park_columns(operations: Operations, table: str, *columns: str, key: tuple[s
 
     Locks: the table SHARE ROW EXCLUSIVE, then ACCESS EXCLUSIVE, each for an instant.
     """
+    keep_columns(operations, table, *columns, key=key)
+    drop_kept_columns(operations, table, *columns)
+
+
+def keep_columns(operations: Operations, table: str, *columns: str, key: tuple[str, ...] = ("id",)) -> None:
+    """Do the first half of `park_columns`, without dropping; a revision of several tables does it for all.
+
+    Locks: the table SHARE ROW EXCLUSIVE, for an instant.
+    """
     for column in columns:
         _copy_new_writes(operations, table, column, key)
     for column in columns:
         _copy(operations, table, column, key)
+
+
+def drop_kept_columns(operations: Operations, table: str, *columns: str) -> None:
+    """Do the second half of `park_columns`.
+
+    Locks: the table ACCESS EXCLUSIVE, for an instant.
+    """
     for column in columns:
         operations.execute(f'DROP TRIGGER "{_trigger(column)}" ON "{table}"')
         operations.execute(f"DROP FUNCTION {_function(table, column)}()")

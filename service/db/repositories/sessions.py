@@ -123,18 +123,6 @@ _END = Statement(delete(SessionRow).where(SessionRow.id == bindparam("session_id
 _of_user = delete(SessionRow).where(SessionRow.user_id == bindparam("of_user"))
 _END_ALL = Statement(_of_user)
 _END_OTHERS = Statement(_of_user.where(SessionRow.id != bindparam("kept_id")))
-_SHORTEN = Statement(
-    update(SessionRow)
-    .where(SessionRow.user_id == bindparam("of_user"))
-    .values(
-        expires_at=func.least(
-            SessionRow.expires_at, SessionRow.created_at + bindparam("absolute_ttl", type_=Interval)
-        ),
-        idle_expires_at=func.least(
-            SessionRow.idle_expires_at, SessionRow.last_used_at + bindparam("idle_ttl", type_=Interval)
-        ),
-    )
-)
 _IDLE_TTL = case(
     (UserRow.role == literal_column("'admin'"), bindparam("admin_idle_ttl", type_=Interval)),
     else_=bindparam("user_idle_ttl", type_=Interval),
@@ -203,12 +191,6 @@ class SessionRepository(SessionReads, Repository):
         if kept_id is None:
             return await self._tx.execute(_END_ALL, of_user=user_id)
         return await self._tx.execute(_END_OTHERS, of_user=user_id, kept_id=kept_id)
-
-    async def shorten(self, user_id: UUID, lifetime: Lifetime) -> None:
-        """Limit the sessions of a user to a lifetime, as if they had been created under it."""
-        await self._tx.execute(
-            _SHORTEN, of_user=user_id, absolute_ttl=lifetime.absolute_ttl, idle_ttl=lifetime.idle_ttl
-        )
 
     async def touch(
         self,

@@ -2,17 +2,21 @@
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
+from datetime import timedelta
 from functools import cache
 from typing import Any
 from uuid import UUID
 
 from sqlalchemy import (
     ARRAY,
+    Boolean,
     ColumnElement,
     Integer,
+    Interval,
     Select,
     Text,
     bindparam,
+    case,
     collate,
     delete,
     func,
@@ -71,11 +75,21 @@ class NewUser:
     must_change: bool = False
 
 
+def usable_hash() -> ColumnElement[str | None]:
+    """Return the password hash, or null once a password that must be changed has not been for too long.
+
+    Source: OWASP ASVS 5.0 6.4.1.
+    """
+    set_at = func.coalesce(UserRow.password_changed_at, UserRow.updated_at)
+    is_expired = UserRow.must_change & (set_at <= func.now() - bindparam("temporary_ttl", type_=Interval))
+    return case((~is_expired, UserRow.password_hash)).label("password_hash")
+
+
 _ANY = Statement(select(UserRow.id).limit(1))
 _by_id = select(*USER).where(UserRow.id == bindparam("id"))
 _GET = Statement(_by_id)
 _GET_FOR_UPDATE = Statement(_by_id.with_for_update(key_share=True))
-_GET_HASH_FOR_UPDATE = Statement(_by_id.add_columns(UserRow.password_hash).with_for_update(key_share=True))
+_GET_HASH_FOR_UPDATE = Statement(_by_id.add_columns(usable_hash()).with_for_update(key_share=True))
 _GET_BY_LOGIN_ID = Statement(select(*USER).where(UserRow.login_id == bindparam("login_id")))
 _LIST_CREDENTIALS = Statement(
     select(*_USER_WITH_HASH)
@@ -90,7 +104,8 @@ _LOCK_ACTIVE_ADMINS = Statement(
     .with_for_update(key_share=True)
 )
 _NEW = ("id", "login_id", "name", "password_hash", "role", "state", "must_change")
-_ADD = Statement(insert(UserRow).returning(*USER), *_NEW)
+_password_changed_at = case((bindparam("has_password", type_=Boolean), func.now()))
+_ADD = Statement(insert(UserRow).values(password_changed_at=_password_changed_at).returning(*USER), *_NEW)
 _ADD_MANY = Statement(
     pg_insert(UserRow)
     .from_select(
@@ -104,7 +119,11 @@ _DELETE = Statement(delete(UserRow).where(UserRow.id == bindparam("user_id")))
 _SET_PASSWORD = Statement(
     update(UserRow)
     .where(UserRow.id == bindparam("user_id"))
-    .values(password_hash=bindparam("new_hash"), must_change=bindparam("new_must_change"))
+    .values(
+        password_hash=bindparam("new_hash"),
+        must_change=bindparam("new_must_change"),
+        password_changed_at=func.now(),
+    )
 )
 _REHASH = Statement(
     update(UserRow)
@@ -196,6 +215,7 @@ class UserRepository(UserReads, Repository):
             LoginIdTaken: another user has the login id (raised when the transaction ends).
         """
         params = asdict(user) | {"role": user.role.value, "state": user.state.value}
+        params["has_password"] = user.password_hash is not None
         return USER.decode(require_row(await self._tx.fetch_one(_ADD, **params)))
 
     async def add_many(self, users: Sequence[NewUser]) -> list[UUID]:
@@ -210,12 +230,15 @@ class UserRepository(UserReads, Repository):
         """
         return USER.decode_optional(await self._tx.fetch_one(_GET_FOR_UPDATE, id=user_id))
 
-    async def get_hash_for_update(self, user_id: UUID) -> tuple[User, str | None] | None:
-        """Return a user with the password hash.
+    async def get_hash_for_update(
+        self, user_id: UUID, *, temporary_ttl: timedelta
+    ) -> tuple[User, str | None] | None:
+        """Return a user with the usable password hash.
 
         Locks: the user, until the transaction ends.
         """
-        return _USER_WITH_HASH.decode_optional(await self._tx.fetch_one(_GET_HASH_FOR_UPDATE, id=user_id))
+        row = await self._tx.fetch_one(_GET_HASH_FOR_UPDATE, id=user_id, temporary_ttl=temporary_ttl)
+        return _USER_WITH_HASH.decode_optional(row)
 
     async def lock_active_admins(self) -> set[UUID]:
         """Return the ids of all active administrators.

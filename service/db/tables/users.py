@@ -31,3 +31,4 @@ class UserRow(Base):
     state: Mapped[str] = mapped_column(server_default="active")
     must_change: Mapped[bool] = mapped_column(server_default=text("false"))
     last_login_at: Mapped[datetime | None]
+    password_changed_at: Mapped[datetime | None]

@@ -69,7 +69,7 @@ class Rollcall:
         number = next(self._numbers)
         login_id = login_id or f"{role}{number}"
         body = {"login_id": login_id, "name": name or f"{role.title()} {number}", "password": password}
-        self._call("POST", "/v1/users", {**body, "role": role})
+        self._call("POST", "/v1/users", {**body, "role": role, "must_change": False})
         return self.log_in(login_id, password)
 
     def admin(
