@@ -116,7 +116,10 @@ def breaking_changes(base: Node, head: Node) -> list[str]:
 
 
 def _values(path: str, node: Node) -> set[str]:
-    return {f"{path} = {json.dumps(value)}" for value in node.get("enum", node.get("x-extensible-enum", ()))}
+    return {
+        f"{path} = {json.dumps(value)}"
+        for value in [*node.get("enum", ()), *node.get("x-extensible-enum", ())]
+    }
 
 
 def _types(path: str, node: Node) -> set[str]:

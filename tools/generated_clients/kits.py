@@ -127,11 +127,11 @@ def _hey_api(workspace: Workspace) -> Command:
 
 
 def _node_program(workspace: Workspace, name: str, generate: Callable[[], None]) -> Command:
-    workspace.add_program("typescript/package.json", "typescript/step.ts", f"typescript/{name}.ts")
+    files = ("package.json", "tsconfig.json", "step.ts", f"{name}.ts")
+    workspace.add_program(*(f"typescript/{file}" for file in files))
     workspace.run("npm", "install", "--no-audit", "--no-fund", "--loglevel=error")
     generate()
-    strict = ("--strict", "--skipLibCheck", "--target", "es2022", "--module", "nodenext", "--outDir", "out")
-    workspace.run("npx", "tsc", *strict, f"{name}.ts")
+    workspace.run("npx", "tsc")
     return ["node", workspace.directory / f"out/{name}.js"]
 
 

@@ -7,7 +7,8 @@ document does not list, and sessions end after 2038. Clients have to bear all of
 import json
 from collections.abc import Iterator
 from contextlib import contextmanager
-from http.client import HTTPConnection, HTTPMessage
+from email.message import Message
+from http.client import HTTPConnection
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from threading import Thread
 from typing import Any, Final
@@ -68,7 +69,7 @@ class _Proxy(BaseHTTPRequestHandler):
 
     do_GET = do_POST = do_PUT = do_PATCH = do_DELETE = _forward  # noqa: N815 - names of http.server
 
-    def _answer(self, status: int, headers: HTTPMessage, content: bytes) -> None:
+    def _answer(self, status: int, headers: Message, content: bytes) -> None:
         if content and "json" in headers.get("Content-Type", ""):
             content = json.dumps(newer(json.loads(content))).encode()
         self.send_response_only(status)
@@ -83,5 +84,5 @@ class _Proxy(BaseHTTPRequestHandler):
         """Log nothing."""
 
 
-def _end_to_end(headers: HTTPMessage) -> dict[str, str]:
+def _end_to_end(headers: Message) -> dict[str, str]:
     return {name: value for name, value in headers.items() if name.lower() not in _HOP_BY_HOP}

@@ -16,6 +16,7 @@ from service.db.repositories.users import UserReads
 from service.domain.callers import Access
 from service.domain.errors import InvalidCursor, NotFound
 from service.domain.keys import Scope
+from service.domain.sessions import Session
 from service.usecases import sessions
 
 
@@ -131,8 +132,11 @@ async def get_session(request: OperationRequest, user_sessions: SessionReads) ->
 )
 async def end_session(request: OperationRequest, database: Database) -> Response:
     """End one session."""
-    current_id = request.caller.session_id
-    precondition = if_match_check(request.if_match, lambda session: SessionView.of(session, current_id))
+
+    def view_of(session: Session) -> SessionView:
+        return SessionView.of(session, request.caller.session_id)
+
+    precondition = if_match_check(request.if_match, view_of)
     await database.run(
         lambda tx: sessions.end_session(
             tx, request.subject_id, context=request.context, precondition=precondition
