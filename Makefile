@@ -15,7 +15,7 @@ VERSION = $(shell sed -n 's/^__version__ = "\(.*\)"/\1/p' service/__init__.py)
 
 .PHONY: help install run test coverage check api-diff where format documents migrate rollback revision status plan rehearse \
 	purge-parked admin key image up down doctor fuzz chaos storm prove-failover prove-previous prove-docs prove-search prove-timing \
-	prove-defences bench native-argon2 lock clean
+	prove-defences prove-generated bench native-argon2 lock clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -126,6 +126,9 @@ prove-timing: $(VENV)/.test ## prove that the duration of a rejected login revea
 prove-defences: $(VENV)/.test ## break each defence once, and see a test fail; run each race a hundred times
 	@ROUNDS=100 $(BIN)/python -m pytest tests/faults/test_login_races.py -q
 	@$(BIN)/python -m pytest tests/security/test_mutations.py -m slow -q
+
+prove-generated: $(VENV)/.test ## generate clients in seven languages, compile and use them: ONLY=go
+	@$(BIN)/python -m tools.generated_clients $(if $(ONLY),--only $(ONLY))
 
 doctor: $(VENV)/.runtime ## examine settings, database, schema and machine, and tell what to mend
 	@$(SERVICE) doctor

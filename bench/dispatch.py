@@ -22,7 +22,7 @@ from service.api.v1 import health
 ROUNDS, REQUESTS = 200, 200
 LIMIT = timedelta(seconds=9).total_seconds()
 
-pipeline = OperationPipeline(RouteTable([health.live], {}), authenticator=None)  # type: ignore[arg-type]
+pipeline = OperationPipeline(RouteTable([health.check_live], {}), authenticator=None)  # type: ignore[arg-type]
 timer = CoarseTimer()
 
 

@@ -20,7 +20,7 @@ from service.api.operations import Endpoint, Operation
 from service.api.pipeline import OperationPipeline
 from service.api.providers import make_providers
 from service.api.v1 import ENDPOINTS, users
-from service.api.v1.metrics import metrics
+from service.api.v1.metrics import get_metrics
 from service.db.core.engine import pool_stats
 from service.jobs.schedule import background_work
 from service.observability.metrics import RequestTelemetry
@@ -128,5 +128,5 @@ def _endpoints(settings: Settings) -> list[Endpoint]:
     if settings.http.docs:
         endpoints += DOCS_ENDPOINTS
     if settings.metrics.enabled and settings.metrics.port is None:
-        endpoints.append(metrics)
+        endpoints.append(get_metrics)
     return endpoints

@@ -90,7 +90,10 @@ async def _list(services: Services) -> list[ApiKey]:
 
 
 async def _revoke(services: Services, key_id: UUID) -> None:
-    await services.database.run(lambda tx: revoke_key(tx, key_id, context=_OPERATOR), caller=OPERATOR)
+    await services.database.run(
+        lambda tx: revoke_key(tx, key_id, context=_OPERATOR, precondition=lambda _key: True),
+        caller=OPERATOR,
+    )
 
 
 def _row(key: ApiKey) -> tuple[str, ...]:

@@ -1,12 +1,13 @@
 """Creating and revoking API keys."""
 
+from collections.abc import Callable
 from datetime import datetime
 from uuid import UUID
 
 from service.db.core.transaction import Transaction
 from service.db.repositories.events import EventRepository
 from service.db.repositories.keys import ApiKeyRepository, NewApiKey
-from service.domain.errors import FieldError, NotFound, ValidationFailed
+from service.domain.errors import FieldError, NotFound, PreconditionFailed, ValidationFailed
 from service.domain.events import Action, AuditContext
 from service.domain.keys import KEY_NAME_MAX, ApiKey, Scope
 from service.domain.users import NAME_RULE, canonical_name
@@ -48,12 +49,18 @@ async def create_key(
     return token, key
 
 
-async def revoke_key(tx: Transaction, key_id: UUID, *, context: AuditContext) -> None:
+async def revoke_key(
+    tx: Transaction, key_id: UUID, *, context: AuditContext, precondition: Callable[[ApiKey], bool]
+) -> None:
     """Revoke an API key.
 
     Raises:
         NotFound: there is no such key.
+        PreconditionFailed: it is not the version that the caller expects.
     """
-    if not await ApiKeyRepository(tx).revoke(key_id):
+    key = await ApiKeyRepository(tx).revoke(key_id)
+    if key is None:
         raise NotFound
+    if not precondition(key):
+        raise PreconditionFailed
     await EventRepository(tx).add(context, Action.KEY_REVOKED, key_id)

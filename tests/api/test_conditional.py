@@ -48,6 +48,27 @@ async def test_read_with_if_none_match_answers_304_only_for_the_current_tag(
         assert answer.headers["ETag"] == tag
 
 
+async def readable(api: Api) -> tuple[Api, dict[str, str]]:
+    """Return an administrator, and the path of one resource of each kind."""
+    admin = api.by(await api.admin())
+    made = await admin.post("/v1/keys", {"name": "k", "scopes": ["users:read"]})
+    bob = await api.account("bob")
+    return admin, {"key": made.headers["Location"], "session": f"/v1/sessions/{bob.session_id}"}
+
+
+@pytest.mark.parametrize("kind", ["key", "session"])
+async def test_read_or_delete_one_by_id_minds_its_tag(api: Api, kind: str) -> None:
+    admin, paths = await readable(api)
+    tag = await tag_of(admin, paths[kind])
+
+    assert (await admin.get(paths[kind], headers={"If-None-Match": tag})).status_code == 304
+    assert (await admin.get(paths[kind], headers={"If-None-Match": STALE})).status_code == 200
+    stale = await admin.delete(paths[kind], headers={"If-Match": STALE})
+    assert error_of(stale) == (412, "precondition_failed")
+    assert (await admin.delete(paths[kind], headers={"If-Match": tag})).status_code == 204
+    assert error_of(await admin.get(paths[kind])) == (404, "not_found")
+
+
 async def test_read_with_head_and_if_none_match_answers_304_too(api: Api) -> None:
     ada = api.by(await api.account("ada"))
     tag = await tag_of(ada, "/v1/users/me")

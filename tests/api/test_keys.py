@@ -29,6 +29,28 @@ async def test_create_key_shows_it_once_and_it_works_at_once(api: Api) -> None:
     assert key[8:] not in str(await fetch_values(api.service.engine, "SELECT k::text FROM api_keys k"))
 
 
+async def test_create_key_names_its_address_in_the_replayed_response_too(api: Api) -> None:
+    admin = api.by(await api.admin())
+
+    answers = [await admin.post("/v1/keys", NEW, headers={"Idempotency-Key": "k"}) for _ in range(2)]
+    shown = answers[0].json()["api_key"]
+
+    assert [answer.headers["Location"] for answer in answers] == [f"/v1/keys/{shown['id']}"] * 2
+    assert answers[1].headers["Idempotent-Replayed"] == "true"
+    read = await admin.get(answers[1].headers["Location"])
+    assert (read.status_code, read.json()) == (200, shown)
+
+
+async def test_get_key_that_has_expired_shows_it_and_unknown_ones_are_404(api: Api) -> None:
+    admin = api.by(await api.admin())
+    path = (await admin.post("/v1/keys", NEW)).headers["Location"]
+    await execute(api.service.engine, "UPDATE api_keys SET expires_at = now() - interval '1 s'")
+
+    assert (await admin.get(path)).json()["name"] == "gateway"
+    for other in ("0198c5a4-7d1e-7c3b-9f60-2b1f3a5c7d9e", path.rpartition("/")[2].upper(), "me", "gateway"):
+        assert error_of(await admin.get(f"/v1/keys/{other}")) == (404, "not_found")
+
+
 @pytest.mark.parametrize(
     ("change", "pointer"),
     [

@@ -138,6 +138,36 @@ async def test_end_session_of_another_is_the_same_404_as_of_nobody(api: Api) -> 
     assert error_of(await api.by(bob).get("/v1/users/me")) == (401, "invalid_token")
 
 
+async def test_get_session_by_the_address_of_the_login_shows_it(api: Api) -> None:
+    await api.account("ada")
+    opened = await api.log_in("ada")
+    body = opened.json()
+
+    read = await api.by(body["token"]).get(opened.headers["Location"])
+
+    assert opened.headers["Location"] == f"/v1/sessions/{body['session']['id']}"
+    assert (read.status_code, read.json()) == (200, body["session"])
+    assert "rcs_" not in read.text
+
+
+async def test_get_session_of_another_is_the_same_404_as_of_nobody(api: Api) -> None:
+    ada, bob = await api.account("ada"), await api.account("bob")
+    as_admin = api.by(await api.admin())
+
+    other = await api.by(bob).get(f"/v1/sessions/{ada.session_id}")
+    nobody = await api.by(bob).get(f"/v1/sessions/{NOBODY}")
+
+    assert error_of(other) == (404, "not_found")
+    assert {**other.json(), "instance": ""} == {**nobody.json(), "instance": ""}
+    assert (await as_admin.get(f"/v1/sessions/{ada.session_id}")).json()["current"] is False
+    await execute(
+        api.service.engine,
+        "UPDATE sessions SET idle_expires_at = now() - interval '1 s' WHERE id = :id",
+        id=ada.session_id,
+    )
+    assert error_of(await as_admin.get(f"/v1/sessions/{ada.session_id}")) == (404, "not_found")
+
+
 async def test_end_sessions_ends_all_or_all_others(api: Api) -> None:
     ada = await api.account("ada")
     others = [(await api.log_in("ada")).json()["token"] for _ in range(2)]

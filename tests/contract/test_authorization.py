@@ -43,14 +43,24 @@ EXPECTED: dict[str, dict[str, Any]] = {
     "log_out": {"self": OK, "other": OK, "admin": OK, "scope": None},
     "list_sessions": {"self": OK, "other": HIDDEN, "admin": OK, "scope": None},
     "end_sessions": {"self": OK, "other": HIDDEN, "admin": OK, "scope": Scope.USERS_WRITE},
+    "get_session": {"self": OK, "other": HIDDEN, "admin": OK, "scope": None},
     "end_session": {"self": OK, "other": HIDDEN, "admin": OK, "scope": None},
     "introspect": {**ADMIN_ONLY, "admin": FORBIDDEN, "scope": Scope.SESSIONS_INTROSPECT},
     "create_key": ADMIN_ONLY,
     "list_keys": ADMIN_ONLY,
+    "get_key": ADMIN_ONLY,
     "revoke_key": ADMIN_ONLY,
     "list_events": ADMIN_ONLY,
 }
-PUBLIC = {"log_in", "redeem_reset_token", "live", "ready", "metrics", "schema", "docs"}
+PUBLIC = {
+    "log_in",
+    "redeem_reset_token",
+    "check_live",
+    "check_ready",
+    "get_metrics",
+    "get_openapi",
+    "get_docs",
+}
 
 
 @dataclass

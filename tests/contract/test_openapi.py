@@ -36,17 +36,19 @@ CALLERS = {
     "log_out": [SESSION],
     "list_sessions": [SESSION],
     "end_sessions": [SESSION, {"api_key": ["users:write"]}],
+    "get_session": [SESSION],
     "end_session": [SESSION],
     "introspect": [{"api_key": ["sessions:introspect"]}],
     "create_key": [SESSION],
     "list_keys": [SESSION],
+    "get_key": [SESSION],
     "revoke_key": [SESSION],
     "list_events": [SESSION],
-    "live": ANYBODY,
-    "ready": ANYBODY,
-    "metrics": ANYBODY,
-    "schema": ANYBODY,
-    "docs": ANYBODY,
+    "check_live": ANYBODY,
+    "check_ready": ANYBODY,
+    "get_metrics": ANYBODY,
+    "get_openapi": ANYBODY,
+    "get_docs": ANYBODY,
 }
 UNDOCUMENTED_CODES = {
     "method_not_allowed",  # belongs to what is no operation
@@ -107,10 +109,11 @@ def test_examples_of_an_operation_are_what_their_schemas_say(operation: str) -> 
             assert list(validator_of(content["schema"]).iter_errors(example)) == []
 
 
-def test_schemas_are_valid_and_inputs_are_closed() -> None:
+def test_schemas_are_valid_and_inputs_alone_are_closed() -> None:
     for name, schema in DOCUMENT["components"]["schemas"].items():
         Draft202012Validator.check_schema(schema)
-        assert schema.get("additionalProperties", None) is (False if name.endswith("Body") else None), name
+        if schema["type"] == "object":
+            assert schema["additionalProperties"] is not name.endswith("Body"), name
 
 
 def test_parameters_are_described_and_typed() -> None:

@@ -35,12 +35,14 @@ ALLOWED = {
     ("POST", "/v1/sessions"): ANYBODY,
     ("GET", "/v1/sessions/current"): {"owner", "stranger", "admin"},
     ("DELETE", "/v1/sessions/current"): {"owner", "stranger", "admin"},
+    ("GET", "/v1/sessions/{session_id}"): {"owner", "admin"},
     ("DELETE", "/v1/sessions/{session_id}"): {"owner", "admin"},
     ("GET", "/v1/users/{user_id}/sessions"): {"owner", "admin"},
     ("DELETE", "/v1/users/{user_id}/sessions"): {"owner", "admin", WRITE},
     ("POST", "/v1/introspect"): {INTROSPECT},
     ("POST", "/v1/keys"): {"admin"},
     ("GET", "/v1/keys"): {"admin"},
+    ("GET", "/v1/keys/{key_id}"): {"admin"},
     ("DELETE", "/v1/keys/{key_id}"): {"admin"},
     ("GET", "/v1/events"): {"admin"},
 }
@@ -91,8 +93,9 @@ async def test_call_operation_is_granted_exactly_as_in_the_contract(api: Api, me
     allowed = ALLOWED[method, path]
     owner = await api.account("owner")
     tokens = await tokens_of(api, owner)
+    key_id = (await fetch_values(api.service.engine, "SELECT id FROM api_keys ORDER BY created_at"))[0][0]
     for caller in sorted(CALLERS, key=lambda caller: caller in allowed):
-        filled = path.format(user_id=owner.id, session_id=owner.session_id, key_id=owner.id)
+        filled = path.format(user_id=owner.id, session_id=owner.session_id, key_id=key_id)
         answer = await api.by(tokens[caller]).request(method, filled, json=BODIES.get(method))
         is_gone = method == "DELETE" and answer.status_code in {401, 404}
         if caller in allowed:

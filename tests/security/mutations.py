@@ -471,6 +471,20 @@ MUTATIONS = (
         f"{_FLOWS}/test_sessions.py::test_end_session_of_another_user_gets_404_and_changes_nothing",
     ),
     Mutation(
+        "Users read their own sessions only",
+        _SESSIONS,
+        "if session is None or not _may_access(caller, session):",
+        "if session is None:",
+        "tests/api/test_sessions.py::test_get_session_of_another_is_the_same_404_as_of_nobody",
+    ),
+    Mutation(
+        "One request reads at most a hundred users by id",
+        "service/api/schemas/users.py",
+        "max_length=PAGE_MAX,",
+        "max_length=None,",
+        "tests/api/test_query_params.py::test_list_by_ids_misspelt_too_many_or_with_a_filter_is_refused",
+    ),
+    Mutation(
         "What is not granted is denied",
         _CALLERS,
         "            raise Forbidden\n",

@@ -1,6 +1,6 @@
 """Errors as RFC 9457 problem documents; the only module that knows their statuses."""
 
-from typing import Final
+from typing import Annotated, Final
 
 import msgspec
 
@@ -41,7 +41,7 @@ class Problem(msgspec.Struct, frozen=True):
 
     type: str
     title: str
-    status: int
+    status: Annotated[int, msgspec.Meta(extra_json_schema={"format": "int32"})]
     detail: str
     instance: str
     code: str

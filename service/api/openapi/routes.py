@@ -14,29 +14,31 @@ OpenApiJson = NewType("OpenApiJson", bytes)
 
 
 @Operation(
-    "schema",
+    "get_openapi",
     HTTPMethod.GET,
     "/openapi.json",
     summary="Get this document",
-    tag="docs",
+    description="OpenAPI 3.1; clients can be generated from it.",
+    tag="operations",
     access=Access(public=True),
     responses={200: ResponseSpec("The OpenAPI document.", is_free_form=True)},
 )
-async def schema(document: OpenApiJson) -> Response:
+async def get_openapi(document: OpenApiJson) -> Response:
     """Return the OpenAPI document."""
     return Response(200, document)
 
 
 @Operation(
-    "docs",
+    "get_docs",
     HTTPMethod.GET,
     "/docs",
     summary="Get this document as a page",
-    tag="docs",
+    description="Works offline: the page loads nothing from another host.",
+    tag="operations",
     access=Access(public=True),
     responses={200: ResponseSpec("The page.", media_type="text/html")},
 )
-async def docs() -> Response:
+async def get_docs() -> Response:
     """Return the documentation page."""
     policy = ((b"content-security-policy", DOCS_POLICY.encode()),)
     return Response(200, docs_page(), policy, b"text/html; charset=utf-8")
@@ -51,7 +53,7 @@ def _asset(path: str, media_type: str, read: Callable[[], bytes]) -> Endpoint:
         HTTPMethod.GET,
         path,
         summary="Get a file of the page",
-        tag="docs",
+        tag="operations",
         access=Access(public=True),
         responses={200: ResponseSpec("The file.", media_type=media_type.partition(";")[0])},
         is_documented=False,
@@ -59,4 +61,4 @@ def _asset(path: str, media_type: str, read: Callable[[], bytes]) -> Endpoint:
     return operation(asset)
 
 
-DOCS_ENDPOINTS: Final = (schema, docs, *(_asset(path, *asset) for path, asset in ASSETS.items()))
+DOCS_ENDPOINTS: Final = (get_openapi, get_docs, *(_asset(path, *asset) for path, asset in ASSETS.items()))

@@ -4,8 +4,10 @@ from typing import Annotated, Self
 
 from msgspec import UNSET, Meta, Struct, UnsetType
 
-from service.api.schemas.common import Input
+from service.api.schemas.common import EpochSeconds, Input
 from service.usecases.introspection import ActiveToken
+
+_EXP = "Seconds since 1970; absent for a key that does not expire."
 
 
 class IntrospectBody(Input, frozen=True):
@@ -33,17 +35,8 @@ class IntrospectionView(Struct, frozen=True, kw_only=True):
         Annotated[str, Meta(description="The login id, or the API key's name.", examples=["ada@example.org"])]
         | UnsetType
     ) = UNSET
-    iat: Annotated[int, Meta(description="Seconds since 1970.", examples=[1795000000])] | UnsetType = UNSET
-    exp: (
-        Annotated[
-            int,
-            Meta(
-                description="Seconds since 1970; absent for a key that does not expire.",
-                examples=[1795600000],
-            ),
-        ]
-        | UnsetType
-    ) = UNSET
+    iat: EpochSeconds | UnsetType = UNSET
+    exp: Annotated[EpochSeconds, Meta(description=_EXP)] | UnsetType = UNSET
     token_type: Annotated[str, Meta(examples=["Bearer"])] | UnsetType = UNSET
     scope: (
         Annotated[str, Meta(description="The user's role, or the API key's scopes.", examples=["user"])]

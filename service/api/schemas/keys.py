@@ -4,7 +4,16 @@ from typing import Annotated, Self
 
 from msgspec import UNSET, Meta, UnsetType
 
-from service.api.schemas.common import Id, Input, InputTime, Output, Timestamp, timestamp, timestamp_or_none
+from service.api.schemas.common import (
+    Id,
+    Input,
+    InputTime,
+    Output,
+    Timestamp,
+    extensible,
+    timestamp,
+    timestamp_or_none,
+)
 from service.domain.keys import KEY_NAME_MAX, ApiKey, Scope
 
 
@@ -29,7 +38,7 @@ class ApiKeyView(Output, frozen=True):
 
     id: Id
     name: str
-    scopes: list[Scope]
+    scopes: list[Annotated[str, extensible(Scope)]]
     created_at: Timestamp
     last_used_at: Timestamp | None
     expires_at: Timestamp | None

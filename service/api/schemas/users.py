@@ -7,6 +7,7 @@ from msgspec import UNSET, Meta, UnsetType
 from service.api.schemas.common import (
     Cursor,
     Id,
+    IdText,
     Input,
     InputTime,
     Limit,
@@ -15,7 +16,7 @@ from service.api.schemas.common import (
     timestamp,
     timestamp_or_none,
 )
-from service.domain.pages import PAGE_DEFAULT, UserSort
+from service.domain.pages import PAGE_DEFAULT, PAGE_MAX, UserSort
 from service.domain.users import LOGIN_ID_MAX, NAME_MAX, User, UserRole, UserState
 
 LoginId = Annotated[
@@ -106,8 +107,20 @@ class ChangePasswordBody(Input, frozen=True):
 
 
 class ListUsersQuery(Input, frozen=True):
-    """Filter and sort of a list of users."""
+    """Filter and sort of a list of users, or the ids of some."""
 
+    id: (
+        Annotated[
+            list[IdText],
+            Meta(
+                min_length=1,
+                max_length=PAGE_MAX,
+                description="May be repeated: exactly the users with these ids, in this order, on one page. "
+                "Unknown ids are left out. Excludes `cursor`, `sort` and every filter.",
+            ),
+        ]
+        | None
+    ) = None
     limit: Limit = PAGE_DEFAULT
     cursor: Cursor | None = None
     q: (

@@ -18,6 +18,7 @@ from service.domain.errors import InvalidCursor
     HTTPMethod.GET,
     "/v1/events",
     summary="List the audit trail",
+    description="Who did what to whom, as ids only; newest first.",
     tag="events",
     access=Access(admin=True),
     responses={200: ResponseSpec("A page of events, newest first.", EventPage, ("Link",))},

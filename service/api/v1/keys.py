@@ -1,4 +1,4 @@
-"""API keys: create, list and revoke."""
+"""API keys: create, list, read and revoke."""
 
 from http import HTTPMethod
 
@@ -8,8 +8,9 @@ from service.api.http.response import Response
 from service.api.idempotency import Outcome, run_once
 from service.api.operations import Operation, ResponseSpec
 from service.api.pagination import keyset_of, page_response
+from service.api.preconditions import if_match_check
 from service.api.requests import OperationRequest
-from service.api.responses import created, no_content
+from service.api.responses import conditional_get, created, no_content
 from service.api.schemas.common import PageQuery, in_utc
 from service.api.schemas.keys import ApiKeyPage, ApiKeyView, CreatedKeyView, CreateKeyBody
 from service.db.core.database import Database
@@ -18,6 +19,8 @@ from service.db.repositories.keys import ApiKeyReads
 from service.domain.callers import Access
 from service.domain.errors import InvalidCursor, NotFound
 from service.usecases import keys
+
+_BY_ID = {"key_id": "$response.body#/api_key/id"}
 
 
 @Operation(
@@ -32,7 +35,8 @@ from service.usecases import keys
         201: ResponseSpec(
             "The new key, shown this once.",
             CreatedKeyView,
-            links={"revoke_key": {"key_id": "$response.body#/api_key/id"}},
+            ("Location",),
+            links={"get_key": _BY_ID, "revoke_key": _BY_ID},
         )
     },
     body=CreateKeyBody,
@@ -47,9 +51,9 @@ async def create_key(request: OperationRequest, database: Database) -> Response:
         token, key = await keys.create_key(
             tx, name=body.name, scopes=tuple(body.scopes), expires_at=expires_at, context=context
         )
-        view = ApiKeyView.of(key)
-        stored = created(CreatedKeyView(None, view))
-        return Outcome(created(CreatedKeyView(token.value, view)), stored, context.caller.user_id)
+        view, location = ApiKeyView.of(key), f"/v1/keys/{key.id}"
+        stored = created(CreatedKeyView(None, view), location)
+        return Outcome(created(CreatedKeyView(token.value, view), location), stored, context.caller.user_id)
 
     return await run_once(request, database, create)
 
@@ -59,6 +63,7 @@ async def create_key(request: OperationRequest, database: Database) -> Response:
     HTTPMethod.GET,
     "/v1/keys",
     summary="List the API keys",
+    description="Oldest first, without the keys themselves.",
     tag="keys",
     access=Access(admin=True),
     responses={200: ResponseSpec("A page of API keys, oldest first.", ApiKeyPage, ("Link",))},
@@ -73,18 +78,44 @@ async def list_keys(request: OperationRequest, api_keys: ApiKeyReads) -> Respons
 
 
 @Operation(
+    "get_key",
+    HTTPMethod.GET,
+    "/v1/keys/{key_id}",
+    summary="Get an API key",
+    description="Without the key itself, which is shown only when it is created.",
+    tag="keys",
+    access=Access(admin=True),
+    responses={200: ResponseSpec("The API key.", ApiKeyView, ("ETag",))},
+    errors=(NotFound,),
+    is_conditional_read=True,
+)
+async def get_key(request: OperationRequest, api_keys: ApiKeyReads) -> Response:
+    """Return one API key, or 304 if the client has this version."""
+    key = await api_keys.get(request.subject_id)
+    if key is None:
+        raise NotFound
+    return conditional_get(request, ApiKeyView.of(key))
+
+
+@Operation(
     "revoke_key",
     HTTPMethod.DELETE,
     "/v1/keys/{key_id}",
     summary="Revoke an API key",
+    description="The next request with the key is rejected.",
     tag="keys",
     access=Access(admin=True),
     responses={204: ResponseSpec("The key is revoked.")},
     errors=(NotFound,),
+    is_conditional_write=True,
 )
 async def revoke_key(request: OperationRequest, database: Database) -> Response:
     """Revoke an API key."""
+    precondition = if_match_check(request.if_match, ApiKeyView.of)
     await database.run(
-        lambda tx: keys.revoke_key(tx, request.subject_id, context=request.context), caller=request.caller
+        lambda tx: keys.revoke_key(
+            tx, request.subject_id, context=request.context, precondition=precondition
+        ),
+        caller=request.caller,
     )
     return no_content()

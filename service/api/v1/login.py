@@ -33,7 +33,9 @@ from service.usecases.policies import Policies
         201: ResponseSpec(
             "The new session with its tokens, shown this once.",
             LoggedInView,
+            ("Location",),
             links={
+                "get_session": {"session_id": "$response.body#/session/id"},
                 "end_session": {"session_id": "$response.body#/session/id"},
                 "get_user": {"user_id": "$response.body#/user/id"},
                 "list_sessions": {"user_id": "$response.body#/user/id"},
@@ -59,4 +61,5 @@ async def log_in(
         policies=policies,
     )
     session = SessionView.of(opened.session, opened.session.id)
-    return created(LoggedInView(opened.token, session, UserView.of(opened.user), opened.device_token))
+    view = LoggedInView(opened.token, session, UserView.of(opened.user), opened.device_token)
+    return created(view, f"/v1/sessions/{session.id}")

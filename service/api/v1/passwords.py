@@ -127,7 +127,7 @@ async def _set_other(
     body = request.body(ChangePasswordBody)
     if body.current_password is not UNSET:
         raise _field_error("/current_password", "not_settable", "This is for one's own password only.")
-    precondition = if_match_check(request.if_match)
+    precondition = if_match_check(request.if_match, UserView.of)
     user = await reads.users.get(request.subject_id)
     if user is None:
         raise NotFound

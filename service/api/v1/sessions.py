@@ -5,7 +5,7 @@ from http import HTTPMethod
 from service.api.http.response import Response
 from service.api.operations import Operation, ResponseSpec
 from service.api.pagination import keyset_of, page_response
-from service.api.preconditions import require_if_match
+from service.api.preconditions import if_match_check, require_if_match
 from service.api.requests import OperationRequest
 from service.api.responses import conditional_get, no_content
 from service.api.schemas.common import PageQuery
@@ -16,6 +16,7 @@ from service.db.repositories.users import UserReads
 from service.domain.callers import Access
 from service.domain.errors import InvalidCursor, NotFound
 from service.domain.keys import Scope
+from service.domain.sessions import Session
 from service.usecases import sessions
 
 
@@ -24,6 +25,7 @@ from service.usecases import sessions
     HTTPMethod.GET,
     "/v1/sessions/current",
     summary="Get the current session",
+    description="The session of the token, and its user.",
     tag="sessions",
     access=Access(owner=True),
     responses={200: ResponseSpec("The session and its user.", CurrentSessionView, ("ETag",))},
@@ -39,6 +41,7 @@ async def get_current_session(request: OperationRequest) -> Response:
     HTTPMethod.DELETE,
     "/v1/sessions/current",
     summary="Log out",
+    description="Ends the session of the token; the next request with it is rejected.",
     tag="sessions",
     access=Access(owner=True, allowed_during_forced_change=True),
     responses={204: ResponseSpec("The session has ended.")},
@@ -59,6 +62,7 @@ async def log_out(request: OperationRequest, database: Database) -> Response:
     HTTPMethod.GET,
     "/v1/users/{user_id}/sessions",
     summary="List the sessions of a user",
+    description="Only live ones, oldest first, without their tokens.",
     tag="sessions",
     access=Access(owner=True, admin=True),
     responses={200: ResponseSpec("A page of sessions, oldest first.", SessionPage, ("Link",))},
@@ -81,6 +85,7 @@ async def list_sessions(request: OperationRequest, users: UserReads, user_sessio
     HTTPMethod.DELETE,
     "/v1/users/{user_id}/sessions",
     summary="End the sessions of a user",
+    description="All of them, or with `keep=current` all but the session of the token.",
     tag="sessions",
     access=Access(owner=True, admin=True, scope=Scope.USERS_WRITE),
     responses={204: ResponseSpec("The sessions have ended.")},
@@ -99,19 +104,46 @@ async def end_sessions(request: OperationRequest, database: Database) -> Respons
 
 
 @Operation(
+    "get_session",
+    HTTPMethod.GET,
+    "/v1/sessions/{session_id}",
+    summary="Get a session",
+    description="One's own or, for administrators, anybody's, as long as it is live.",
+    tag="sessions",
+    access=Access(owner=True, admin=True),
+    responses={200: ResponseSpec("The session.", SessionView, ("ETag",))},
+    errors=(NotFound,),
+    is_conditional_read=True,
+)
+async def get_session(request: OperationRequest, user_sessions: SessionReads) -> Response:
+    """Return one session, or 304 if the client has this version."""
+    session = await sessions.get_session(user_sessions, request.subject_id, caller=request.caller)
+    return conditional_get(request, SessionView.of(session, request.caller.session_id))
+
+
+@Operation(
     "end_session",
     HTTPMethod.DELETE,
     "/v1/sessions/{session_id}",
     summary="End a session",
+    description="One's own or, for administrators, anybody's.",
     tag="sessions",
     access=Access(owner=True, admin=True),
     responses={204: ResponseSpec("The session has ended.")},
     errors=(NotFound,),
+    is_conditional_write=True,
 )
 async def end_session(request: OperationRequest, database: Database) -> Response:
     """End one session."""
+
+    def view_of(session: Session) -> SessionView:
+        return SessionView.of(session, request.caller.session_id)
+
+    precondition = if_match_check(request.if_match, view_of)
     await database.run(
-        lambda tx: sessions.end_session(tx, request.subject_id, context=request.context),
+        lambda tx: sessions.end_session(
+            tx, request.subject_id, context=request.context, precondition=precondition
+        ),
         caller=request.caller,
     )
     return no_content()

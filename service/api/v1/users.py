@@ -2,6 +2,7 @@
 
 from datetime import datetime
 from http import HTTPMethod
+from uuid import UUID
 
 from msgspec import UNSET
 
@@ -12,7 +13,7 @@ from service.api.pagination import keyset_of, page_response
 from service.api.preconditions import if_match_check
 from service.api.requests import OperationRequest
 from service.api.responses import conditional_get, no_content, with_etag
-from service.api.schemas.common import in_utc
+from service.api.schemas.common import EARLIEST, in_utc
 from service.api.schemas.users import CreateUserBody, ListUsersQuery, UpdateUserBody, UserPage, UserView
 from service.db.core.database import Database
 from service.db.core.transaction import Transaction
@@ -28,8 +29,9 @@ from service.domain.errors import (
     ReauthenticationRequired,
     ValidationFailed,
 )
+from service.domain.ids import parse_id
 from service.domain.keys import Scope
-from service.domain.pages import UserFilter
+from service.domain.pages import Page, UserFilter
 from service.domain.unicode import nfc
 from service.domain.users import LoginIdCharset, UserPatch, canonical_login_id
 from service.security.hashing.hasher import PasswordHasher
@@ -85,6 +87,7 @@ async def create_user(
     HTTPMethod.GET,
     "/v1/users",
     summary="List users",
+    description="A page of those that match the filter, or those with up to 100 ids: `?id=…&id=…`.",
     tag="users",
     access=Access(admin=True, scope=Scope.USERS_READ),
     responses={
@@ -101,6 +104,9 @@ async def create_user(
 async def list_users(request: OperationRequest, user_reads: UserReads, policies: Policies) -> Response:
     """Return a page of users."""
     query = request.query(ListUsersQuery)
+    if query.id is not None:
+        found = await user_reads.get_many(_requested_ids(query, query.id))
+        return page_response(request, UserPage, Page(found, None), UserView.of)
     page = await user_reads.list_page(
         _filter(query, policies.login_ids),
         sort=query.sort,
@@ -115,6 +121,7 @@ async def list_users(request: OperationRequest, user_reads: UserReads, policies:
     HTTPMethod.GET,
     "/v1/users/{user_id}",
     summary="Get a user",
+    description="One's own or, for administrators and API keys, anybody's.",
     tag="users",
     access=Access(owner=True, admin=True, scope=Scope.USERS_READ),
     responses={200: ResponseSpec("The user.", UserView, ("ETag",))},
@@ -146,7 +153,7 @@ async def get_user(request: OperationRequest, user_reads: UserReads) -> Response
 )
 async def update_user(request: OperationRequest, database: Database, policies: Policies) -> Response:
     """Apply a merge patch."""
-    precondition = if_match_check(request.if_match)
+    precondition = if_match_check(request.if_match, UserView.of)
     patch = users.check_change(
         _patch(request.body(UpdateUserBody)), caller=request.caller, charset=policies.login_ids
     )
@@ -177,7 +184,7 @@ async def update_user(request: OperationRequest, database: Database, policies: P
 )
 async def delete_user(request: OperationRequest, database: Database, policies: Policies) -> Response:
     """Delete a user and everything that belongs to it."""
-    precondition = if_match_check(request.if_match)
+    precondition = if_match_check(request.if_match, UserView.of)
     await database.run(
         lambda tx: users.delete_user(
             tx, request.subject_id, context=request.context, policies=policies, precondition=precondition
@@ -208,13 +215,28 @@ def _patch(body: UpdateUserBody) -> UserPatch:
     )
 
 
+def _requested_ids(query: ListUsersQuery, texts: list[str]) -> list[UUID]:
+    """Return the ids of a batch read.
+
+    Raises:
+        ValidationFailed: an id is misspelt, or comes with a cursor, a sort or a filter.
+    """
+    if query != ListUsersQuery(id=texts, limit=query.limit):
+        raise ValidationFailed(FieldError("?id", "conflicting_fields", "Ids exclude every filter and sort."))
+    ids = [parse_id(text) for text in texts]
+    if None in ids:
+        raise ValidationFailed(FieldError("?id", "invalid_value", "An id is a UUID in lower case."))
+    return [user_id for user_id in ids if user_id is not None]
+
+
 def _filter(query: ListUsersQuery, charset: LoginIdCharset) -> UserFilter:
+    created_after = query.created_after if query.created_after != EARLIEST else None  # Go's zero time
     return UserFilter(
         prefix=nfc(query.q) if query.q is not None else None,
         login_id=_canonical_login_id(query.login_id, charset) if query.login_id is not None else None,
         state=query.state,
         role=query.role,
-        created_after=_utc_or_none(query.created_after, "?created_after"),
+        created_after=_utc_or_none(created_after, "?created_after"),
         created_before=_utc_or_none(query.created_before, "?created_before"),
     )
 

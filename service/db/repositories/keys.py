@@ -65,7 +65,8 @@ _ADD = Statement(
     insert(ApiKeyRow).returning(*API_KEY),
     "id", "name", "scopes", "prefix", "token_digest", "expires_at",
 )  # fmt: skip
-_REVOKE = Statement(delete(ApiKeyRow).where(ApiKeyRow.id == bindparam("key_id")))
+_GET = Statement(select(*API_KEY).where(ApiKeyRow.id == bindparam("id")))
+_REVOKE = Statement(delete(ApiKeyRow).where(ApiKeyRow.id == bindparam("key_id")).returning(*API_KEY))
 _TOUCH = Statement(
     update(ApiKeyRow)
     .where(
@@ -91,6 +92,10 @@ def _by_digests(columns: Columns[ApiKey]) -> Statement:
 
 class ApiKeyReads(ReadRepository):
     """Reads of API keys."""
+
+    async def get(self, key_id: UUID) -> ApiKey | None:
+        """Return a key, whether or not it has expired."""
+        return API_KEY.decode_optional(await self._executor.fetch_one(_GET, id=key_id))
 
     async def list_page(self, *, after: Keyset | None, limit: int) -> Page[ApiKey]:
         """List the keys, oldest first."""
@@ -118,9 +123,9 @@ class ApiKeyRepository(ApiKeyReads, Repository):
         params = asdict(key) | {"scopes": [scope.value for scope in key.scopes]}
         return API_KEY.decode(require_row(await self._tx.fetch_one(_ADD, **params)))
 
-    async def revoke(self, key_id: UUID) -> bool:
-        """Delete a key; return False if there is none."""
-        return await self._tx.execute(_REVOKE, key_id=key_id) == 1
+    async def revoke(self, key_id: UUID) -> ApiKey | None:
+        """Delete a key and return it; None if there is none."""
+        return API_KEY.decode_optional(await self._tx.fetch_one(_REVOKE, key_id=key_id))
 
     async def touch(self, key_ids: Iterable[UUID], *, interval: timedelta) -> int:
         """Record the use of keys, each at most once per interval; return the number recorded."""

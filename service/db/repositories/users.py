@@ -1,6 +1,6 @@
 """Users."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
 from datetime import timedelta
 from functools import cache
@@ -15,6 +15,8 @@ from sqlalchemy import (
     Interval,
     Select,
     Text,
+    Uuid,
+    any_,
     bindparam,
     case,
     collate,
@@ -88,6 +90,7 @@ def usable_hash() -> ColumnElement[str | None]:
 _ANY = Statement(select(UserRow.id).limit(1))
 _by_id = select(*USER).where(UserRow.id == bindparam("id"))
 _GET = Statement(_by_id)
+_GET_MANY = Statement(select(*USER).where(UserRow.id == any_(bindparam("ids", type_=ARRAY(Uuid)))))
 _GET_FOR_UPDATE = Statement(_by_id.with_for_update(key_share=True))
 _GET_HASH_FOR_UPDATE = Statement(_by_id.add_columns(usable_hash()).with_for_update(key_share=True))
 _GET_BY_LOGIN_ID = Statement(select(*USER).where(UserRow.login_id == bindparam("login_id")))
@@ -182,6 +185,13 @@ class UserReads(ReadRepository):
     async def get(self, user_id: UUID) -> User | None:
         """Return a user."""
         return USER.decode_optional(await self._executor.fetch_one(_GET, id=user_id))
+
+    async def get_many(self, user_ids: Iterable[UUID]) -> list[User]:
+        """Return the users with these ids in their order, each once; unknown ids are left out."""
+        ids = list(dict.fromkeys(user_ids))
+        users = map(USER.decode, await self._executor.fetch_all(_GET_MANY, ids=ids))
+        by_id = {user.id: user for user in users}
+        return [by_id[user_id] for user_id in ids if user_id in by_id]
 
     async def get_by_login_id(self, login_id: str) -> User | None:
         """Return the user with a canonical login id."""
