@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+from importlib.util import find_spec
 from io import StringIO
 
 import click
@@ -10,7 +11,6 @@ from alembic.util import CommandError
 
 from service.cli import schema_report
 from service.cli.console import print_result, print_status
-from service.cli.rehearse.command import rehearse
 from service.cli.target import MigrationTarget, configured_target
 from service.db.migrations import running
 from service.db.migrations.compatibility import HEAD, read_schema_state
@@ -29,7 +29,10 @@ def database() -> None:
     """Show and change the schema."""
 
 
-database.add_command(rehearse)
+if find_spec("service.cli.rehearse") is not None:  # the image leaves it out
+    from service.cli.rehearse.command import rehearse
+
+    database.add_command(rehearse)
 
 
 @database.command()
@@ -40,6 +43,7 @@ def migrate(target: str, force: bool) -> None:
     with configured_target() as migration:
         asyncio.run(running.drop_unfinished(migration.dsn, migration.lock_retry, print_status))
         _move(migration, target, upward=True, force=force)
+        _grant_rights(migration)
 
 
 @database.command()
@@ -145,6 +149,13 @@ def _move(migration: MigrationTarget, target: str, *, upward: bool, force: bool)
             force=force,
         )
     print_result(f"The schema is at {end}.")
+
+
+def _grant_rights(migration: MigrationTarget) -> None:
+    """Give the role that serves its rights, if the settings name it."""
+    if role := migration.settings.migrations.serving_role:
+        asyncio.run(running.grant_rights(migration.dsn, role, migration.lock_retry, print_status))
+        print_status(f"{role} has the rights that serving needs.")
 
 
 def _steps(current: str | None, target: str) -> list[Step]:
