@@ -216,6 +216,15 @@ def test_build_requirements_pin_what_the_sources_of_argon2_need() -> None:
     assert all(block.count("--hash=sha256:") for block in re.split(r"\n(?=[a-z-]+==)", pinned))
 
 
+def test_audit_looks_at_everything_that_is_pinned() -> None:
+    """Source: OWASP ASVS 5.0 15.1.1, 15.1.2."""
+    workflow = (ROOT / ".github/workflows/audit.yml").read_text()
+    assert "schedule:" in workflow
+    assert re.search(r"pip-audit==\S+ .*-r requirements/runtime.txt -r requirements/build.txt", workflow)
+    assert re.search(r"cyclonedx-bom==\S+ cyclonedx-py environment", workflow)
+    assert len(re.findall(r"\| \d+ days", (ROOT / "SECURITY.md").read_text())) >= 4
+
+
 def _containerfile() -> str:
     return (ROOT / "Containerfile").read_text()
 
