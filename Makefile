@@ -98,6 +98,7 @@ image: ## build the container image; ENGINE=podman, IMAGE=rollcall:dev
 	@$(ENGINE) build --build-arg REVISION=$$(git rev-parse HEAD) --build-arg VERSION=$(VERSION) -t $(IMAGE) -f Containerfile .
 
 up: ## start PostgreSQL, migrate and serve in containers; PROFILES="monitoring pgbouncer"
+	@deploy/compose/make-secrets
 	@$(ENGINE) compose $(foreach profile,$(PROFILES),--profile $(profile)) up --build --detach
 
 down: ## stop these containers; the data stay
@@ -146,8 +147,9 @@ native-argon2: $(VENV)/.runtime ## build argon2 for this machine: twice the hash
 	@$(BIN)/python tools/native_argon2.py $(if $(UNDO),--undo)
 
 lock: $(VENV)/.lint ## resolve the dependencies anew and pin them with hashes
-	@for part in "runtime:" "test:--group test -c requirements/runtime.txt" "lint:--group test --group lint -c requirements/test.txt"; do \
-		$(BIN)/uv pip compile pyproject.toml $${part#*:} -o requirements/$${part%%:*}.txt --universal --python-version 3.11 \
+	@for part in "runtime:pyproject.toml" "build:--group build -c requirements/runtime.txt" \
+		"test:pyproject.toml --group test -c requirements/runtime.txt" "lint:pyproject.toml --group test --group lint -c requirements/test.txt"; do \
+		$(BIN)/uv pip compile $${part#*:} -o requirements/$${part%%:*}.txt --universal --python-version 3.11 \
 			--generate-hashes --no-emit-index-url --no-emit-find-links --no-header --quiet --upgrade || exit 1; done
 
 clean: ## remove the environment and caches; the embedded database stays

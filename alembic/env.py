@@ -56,6 +56,8 @@ def run_configured(settings: Settings) -> None:
     dsn = settings.migrations_dsn
     if dsn is not None:
         run_on(dsn, lock_retry, print_line, guard)
+        if role := settings.migrations.serving_role:
+            asyncio.run(running.grant_rights(dsn, role, lock_retry, print_line))
         return
     with EmbeddedPostgres(settings.database.embedded_dir) as postgres:
         run_on(postgres.dsn, lock_retry, print_line, guard)

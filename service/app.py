@@ -125,8 +125,8 @@ def _endpoints(settings: Settings) -> list[Endpoint]:
         public = replace(operation.access, public=True, optional=True)
         endpoints.remove(users.create_user)
         endpoints.append(Endpoint(replace(operation, access=public), function))
-    if settings.http.docs:
+    if settings.http.serves_docs:
         endpoints += DOCS_ENDPOINTS
-    if settings.metrics.enabled and settings.metrics.port is None:
+    if settings.serves_metrics_beside_api:
         endpoints.append(get_metrics)
     return endpoints

@@ -77,6 +77,13 @@ class Settings(Section, BaseSettings):
             return self.migrations_dsn is None
         return self.migrations.on_start
 
+    @property
+    def serves_metrics_beside_api(self) -> bool:
+        """Whether `/metrics` is on the port of the API. Source: OWASP ASVS 5.0 13.4.5."""
+        if self.metrics.port is not None:
+            return False
+        return self.http.is_loopback if self.metrics.enabled is None else self.metrics.enabled
+
     def conflicts(self) -> Iterator[str]:
         """Yield a sentence for each conflict between sections."""
         yield from self._profile_conflicts()

@@ -36,6 +36,7 @@ def migrate(target: str, force: bool) -> None:
     with configured_target() as migration:
         asyncio.run(running.drop_unfinished(migration.dsn, migration.lock_retry, print_status))
         _move(migration, target, upward=True, force=force)
+        _grant_rights(migration)
 
 
 @database.command()
@@ -141,6 +142,13 @@ def _move(migration: MigrationTarget, target: str, *, upward: bool, force: bool)
             force=force,
         )
     print_result(f"The schema is at {end}.")
+
+
+def _grant_rights(migration: MigrationTarget) -> None:
+    """Give the role that serves its rights, if the settings name it."""
+    if role := migration.settings.migrations.serving_role:
+        asyncio.run(running.grant_rights(migration.dsn, role, migration.lock_retry, print_status))
+        print_status(f"{role} has the rights that serving needs.")
 
 
 def _steps(current: str | None, target: str) -> list[Step]:

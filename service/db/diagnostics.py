@@ -13,6 +13,7 @@ from sqlalchemy import Connection, text
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from service.db.core.error_classes import sqlstate_of
+from service.db.migrations import grants
 from service.db.migrations.autogenerate import COMPARISON
 from service.db.migrations.compatibility import SchemaState, read_schema_state
 from service.db.tables import Base
@@ -41,8 +42,7 @@ _INVALID_INDEXES = text("""
 """)
 _RIGHTS = text("""
     SELECT c.relname,
-           NOT (has_table_privilege(c.oid, 'SELECT') AND has_table_privilege(c.oid, 'INSERT')
-                AND has_table_privilege(c.oid, 'UPDATE') AND has_table_privilege(c.oid, 'DELETE')),
+           ARRAY(SELECT p FROM unnest(CAST(:privileges AS text[])) p WHERE has_table_privilege(c.oid, p)),
            EXISTS (SELECT FROM aclexplode(c.relacl) WHERE grantee = 0)
       FROM pg_class c WHERE c.oid = ANY (SELECT to_regclass(name) FROM unnest(CAST(:names AS text[])) name)
 """)
@@ -66,7 +66,9 @@ class Facts:
     schema: SchemaState
     invalid_indexes: tuple[str, ...]
     denied_tables: tuple[str, ...]
-    """Our tables that the role may not read and write."""
+    """Our tables on which the role lacks rights that serving needs."""
+    may_change_events: bool
+    """Whether the role may change or delete what the audit trail has."""
     public_tables: tuple[str, ...]
     """Our tables that every role may use."""
 
@@ -79,12 +81,17 @@ async def inspect(engine: AsyncEngine) -> Facts:
     schema = await read_schema_state(engine)
     async with engine.connect() as connection:
         facts = (await connection.execute(_FACTS)).one()._asdict()
-        rights = (await connection.execute(_RIGHTS, {"names": list(Base.metadata.tables)})).all()
+        names = {"names": list(Base.metadata.tables), "privileges": list(grants.READ_AND_WRITE)}
+        rights = (await connection.execute(_RIGHTS, names)).all()
+        held = {name: frozenset(privileges) for name, privileges, _ in rights}
         return Facts(
             **facts,
             schema=schema,
             invalid_indexes=tuple(await connection.scalars(_INVALID_INDEXES)),
-            denied_tables=tuple(sorted(name for name, is_denied, _ in rights if is_denied)),
+            denied_tables=tuple(
+                sorted(name for name in held if not held[name].issuperset(grants.rights_on(name)))
+            ),
+            may_change_events=not held.get("events", frozenset()).isdisjoint({"UPDATE", "DELETE"}),
             public_tables=tuple(sorted(name for name, _, is_public in rights if is_public)),
         )
 

@@ -45,10 +45,12 @@ def _migrate(settings: Settings, dsn: str) -> None:
     """Upgrade the schema to this release's head, and log each step."""
     # These import Alembic, which a start seldom needs (ADR 14).
     from service.db.migrations.lock_retry import LockRetryPolicy
-    from service.db.migrations.running import migrate
+    from service.db.migrations.running import grant_rights, migrate
 
     lock_retry = LockRetryPolicy(settings.migrations.lock_timeout, settings.migrations.deadline)
     migrate(dsn, "head", upward=True, lock_retry=lock_retry, report=_log_step)
+    if role := settings.migrations.serving_role:
+        asyncio.run(grant_rights(dsn, role, lock_retry, _log_step))
 
 
 def _log_step(step: str) -> None:

@@ -46,7 +46,7 @@ async def redeem_reset_token(
     context: AuditContext,
     policies: Policies,
 ) -> None:
-    """Set a password with a reset token, once; end all sessions. Source: OWASP ASVS 5.0 6.5.1, 6.5.5.
+    """Set a password with a reset token, once; end all sessions. Source: OWASP ASVS 5.0 6.5.1.
 
     The token is looked up first, so that a bad one costs no hashing, and used up last, so that an invalid
     password does not cost the token.

@@ -34,7 +34,8 @@ async def test_respond_adds_security_headers_once(edge: EdgeMiddleware) -> None:
     assert response.one(b"cache-control") == b"no-store"
     assert response.one(b"x-content-type-options") == b"nosniff"
     assert response.one(b"referrer-policy") == b"no-referrer"
-    assert response.one(b"content-security-policy") == b"default-src 'none'; frame-ancestors 'none'"
+    policy = b"default-src 'none'; object-src 'none'; base-uri 'none'; frame-ancestors 'none'"
+    assert response.one(b"content-security-policy") == policy
     assert UUID(response.one(b"x-request-id").decode())
     assert not response.all(b"vary")
 

@@ -10,6 +10,7 @@ import pytest_asyncio
 from settings import Settings
 from settings.http import HttpSettings
 from settings.metrics import MetricsSettings
+from settings.passwords import PasswordSettings
 from tests.support.api import Api, RunningService, error_of, serving
 from tests.support.settings import settings_for_tests
 
@@ -129,6 +130,19 @@ async def test_reference_when_switched_off_is_404(serve: Any, api: Api, path: st
     answer = await serve(settings_for_tests(http=HttpSettings(docs=False)), path)
 
     assert error_of(answer) == (404, "not_found")
+
+
+@pytest.mark.parametrize("path", ["/docs", "/openapi.json", "/metrics"])
+async def test_reference_and_metrics_on_a_network_are_404_unless_asked_for(serve: Any, path: str) -> None:
+    """Source: OWASP ASVS 5.0 13.4.5."""
+    public = {"profile": "production", "passwords": PasswordSettings()}
+    unset = settings_for_tests(**public, http=HttpSettings(host="0.0.0.0"))
+    asked = settings_for_tests(
+        **public, http=HttpSettings(host="0.0.0.0", docs=True), metrics=MetricsSettings(enabled=True)
+    )
+
+    assert error_of(await serve(unset, path)) == (404, "not_found")
+    assert (await serve(asked, path)).status_code == 200
 
 
 async def test_metrics_when_switched_off_are_404(serve: Any, api: Api) -> None:

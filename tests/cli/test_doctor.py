@@ -15,6 +15,7 @@ from service.db.diagnostics import Facts
 from service.db.migrations.compatibility import SchemaState
 from service.db.migrations.history import list_revisions
 from settings.http import HttpSettings
+from settings.metrics import MetricsSettings
 from settings.passwords import PasswordSettings
 from tests.cli.conftest import Command
 from tests.support.api import serving
@@ -36,6 +37,7 @@ HEALTHY = Facts(
     schema=SchemaState(list_revisions()[-1].id),
     invalid_indexes=(),
     denied_tables=(),
+    may_change_events=False,
     public_tables=(),
 )
 CONFIGURED = settings_for_tests(database={"url": "postgresql://rollcall_app@db/rollcall"})
@@ -47,6 +49,7 @@ CONFIGURED = settings_for_tests(database={"url": "postgresql://rollcall_app@db/r
         ({"version": 16}, "version", Level.WARNING),
         ({"is_superuser": True}, "privileges", Level.WARNING),
         ({"may_create": True}, "privileges", Level.WARNING),
+        ({"may_change_events": True}, "privileges", Level.WARNING),
         ({"denied_tables": ("users",)}, "privileges", Level.PROBLEM),
         ({"public_tables": ("users",)}, "privileges", Level.PROBLEM),
         ({"is_standby": True}, "role", Level.PROBLEM),
@@ -72,11 +75,19 @@ def test_check_facts_with_one_defect_finds_it_alone_with_a_remedy(
     assert finding.cure
 
 
-def test_check_settings_open_to_the_network_warns_of_proxies_and_metrics() -> None:
+@pytest.mark.parametrize(
+    ("enabled", "checks"), [(None, ["proxies"]), (False, ["proxies"]), (True, ["proxies", "metrics"])]
+)
+def test_check_settings_open_to_the_network_warns_of_proxies_and_of_metrics_beside_the_api(
+    enabled: bool | None, checks: list[str]
+) -> None:
     exposed = settings_for_tests(
-        profile="production", passwords=PasswordSettings(), http=HttpSettings(host="0.0.0.0")
+        profile="production",
+        passwords=PasswordSettings(),
+        http=HttpSettings(host="0.0.0.0"),
+        metrics=MetricsSettings(enabled=enabled),
     )
-    assert [finding.check for finding in not_ok(check_settings(exposed))] == ["proxies", "metrics"]
+    assert [finding.check for finding in not_ok(check_settings(exposed))] == checks
 
 
 def test_check_machine_with_too_little_memory_is_a_problem() -> None:

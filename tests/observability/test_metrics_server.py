@@ -28,6 +28,15 @@ def test_metrics_server_serves_until_the_end_of_the_block() -> None:
         httpx.get(url)
 
 
+def test_metrics_server_that_is_switched_off_does_not_listen() -> None:
+    settings = settings_for_tests(metrics=MetricsSettings(enabled=False, port=free_port()))
+    with (
+        metrics_server(settings, CollectorRegistry()),
+        pytest.raises(httpx.ConnectError),
+    ):
+        httpx.get(f"http://127.0.0.1:{settings.metrics.port}/metrics")
+
+
 def test_metrics_server_on_a_taken_port_raises_a_sentence() -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         settings = settings_for_tests(metrics=MetricsSettings(port=taken.getsockname()[1]))

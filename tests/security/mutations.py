@@ -21,6 +21,7 @@ _THROTTLE_SQL, _SESSIONS_SQL = "service/db/repositories/throttle.py", "service/d
 _POLICY, _CALLERS = "service/domain/passwords.py", "service/domain/callers.py"
 _USERS_SQL, _LOGINS_SQL = "service/db/repositories/users.py", "service/db/repositories/login.py"
 _PASSWORDS = "service/usecases/passwords.py"
+_GRANTS = "tests/migrations/test_grants.py"
 
 MUTATIONS = (
     Mutation(
@@ -555,6 +556,34 @@ MUTATIONS = (
         "(?=.*[LNPS])",
         "",
         "tests/api/test_login_ids.py::test_create_user_with_an_invisible_or_deceptive_name_names_the_rule",
+    ),
+    Mutation(
+        "The role that serves cannot change or delete events",
+        "service/db/migrations/grants.py",
+        '"events": ("SELECT", "INSERT")}',
+        '"events": READ_AND_WRITE}',
+        f"{_GRANTS}::test_change_schema_or_trail_with_the_granted_rights_is_refused",
+    ),
+    Mutation(
+        "The role that serves deletes no event that is younger than 30 days",
+        "service/db/migrations/grants.py",
+        "    IF age < interval '30 days' THEN\n",
+        "    IF false THEN\n",
+        f"{_GRANTS}::test_change_schema_or_trail_with_the_granted_rights_is_refused",
+    ),
+    Mutation(
+        "The documentation is not on a network unless it is asked for",
+        "settings/http.py",
+        "return self.is_loopback if self.docs is None else self.docs",
+        "return self.docs is not False",
+        "tests/api/test_methods.py::test_reference_and_metrics_on_a_network_are_404_unless_asked_for",
+    ),
+    Mutation(
+        "Metrics are not on the port of the API on a network unless they are asked for",
+        "settings/root.py",
+        "return self.http.is_loopback if self.metrics.enabled is None else self.metrics.enabled",
+        "return self.metrics.enabled is not False",
+        "tests/api/test_methods.py::test_reference_and_metrics_on_a_network_are_404_unless_asked_for",
     ),
     Mutation(
         "An id has one spelling",

@@ -21,7 +21,10 @@ SECURITY_HEADERS: Final = (
 CLOSE: Final = ((b"connection", b"close"),)
 
 _POLICY: Final = b"content-security-policy"
-_DEFAULT_POLICY: Final = (_POLICY, b"default-src 'none'; frame-ancestors 'none'")
+_DEFAULT_POLICY: Final = (
+    _POLICY,
+    b"default-src 'none'; object-src 'none'; base-uri 'none'; frame-ancestors 'none'",
+)
 _REPLACED: Final = frozenset({b"x-request-id", b"server", *(name for name, _ in SECURITY_HEADERS)})
 _UNDRAINABLE_DIGITS: Final = len(b"1000000")
 

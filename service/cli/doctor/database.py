@@ -15,6 +15,9 @@ from settings import Settings
 _MAX_CLOCK_DIFFERENCE: Final = timedelta(seconds=5)
 _TESTED_VERSION: Final = 18
 _REPLICA_URL: Final = "ROLLCALL_DATABASE__REPLICA_URL"
+_GRANT: Final = (
+    "As the owner, run: ROLLCALL_MIGRATIONS__SERVING_ROLE={role} python -m service database migrate"
+)
 _CURES: Final = {
     SchemaStatus.BEHIND: "Run: python -m service database migrate",
     SchemaStatus.UNMIGRATED: "Run: python -m service database migrate",
@@ -111,7 +114,7 @@ def _check_connections(facts: Facts, settings: Settings) -> Finding:
 
 def _check_privileges(facts: Facts, settings: Settings) -> Iterator[Finding]:
     if facts.denied_tables:
-        cure = f"GRANT SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA public TO {facts.role};"
+        cure = _GRANT.format(role=facts.role)
         yield problem("privileges", f"Denied: {', '.join(facts.denied_tables)}", cure)
     if settings.database.dsn is None:
         return
@@ -123,6 +126,9 @@ def _check_privileges(facts: Facts, settings: Settings) -> Iterator[Finding]:
     elif facts.may_create:
         cure = "Serve with a role that only reads and writes; migrate with the owner (docs/operations.md)."
         yield warning("privileges", f"{facts.role} may change the schema.", cure)
+    elif facts.may_change_events:
+        cure = _GRANT.format(role=facts.role)
+        yield warning("privileges", f"{facts.role} may change and delete events.", cure)
 
 
 def _check_schema(facts: Facts) -> Iterator[Finding]:

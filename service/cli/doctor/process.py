@@ -29,7 +29,7 @@ def check_settings(settings: Settings) -> Iterator[Finding]:
             "No proxy is trusted: behind one, all clients count as one network in the throttle.",
             "Set ROLLCALL_HTTP__TRUSTED_PROXIES if there is a proxy.",
         )
-    if not http.is_loopback and settings.metrics.enabled and settings.metrics.port is None:
+    if not http.is_loopback and settings.serves_metrics_beside_api:
         yield warning("metrics", "/metrics is as public as the API.", "Set ROLLCALL_METRICS__PORT.")
     dotenv = Path(".env")
     if dotenv.is_file() and dotenv.stat().st_mode & (stat.S_IRGRP | stat.S_IROTH):

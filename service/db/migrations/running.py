@@ -16,7 +16,7 @@ from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from service.db.core.engine import create_engine
-from service.db.migrations import parking
+from service.db.migrations import grants, parking
 from service.db.migrations.history import alembic_config
 from service.db.migrations.lock import blocking_sessions, migration_lock
 from service.db.migrations.lock_retry import LockRetryPolicy
@@ -79,6 +79,11 @@ async def downgrade(dsn: str, target: str = "-1", **options: Any) -> None:
 async def drop_unfinished(dsn: str, lock_retry: LockRetryPolicy, report: Report = _ignore) -> None:
     """Drop what an interrupted rollback has copied; its columns were not dropped yet."""
     await _run_locked(dsn, parking.drop_unfinished, lock_retry, report)
+
+
+async def grant_rights(dsn: str, role: str, lock_retry: LockRetryPolicy, report: Report = _ignore) -> None:
+    """Give the role that serves its rights in the present schema, and no others."""
+    await _run_locked(dsn, partial(grants.grant, role=role), lock_retry, report)
 
 
 async def purge(dsn: str, lock_retry: LockRetryPolicy, report: Report = _ignore) -> None:
