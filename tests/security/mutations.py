@@ -362,8 +362,8 @@ MUTATIONS = (
     Mutation(
         "Changing the password needs the current one",
         _PASSWORDS,
-        "if not await permit.verify(old_hash, current):",
-        "if await permit.verify(old_hash, current) is None:",
+        "if not await permit.verify(old_hash, *current):",
+        "if await permit.verify(old_hash, *current) is None:",
         f"{_FLOWS}/test_passwords.py::test_change_password_with_wrong_current_password_changes_nothing",
     ),
     Mutation(
