@@ -31,4 +31,4 @@ def upgrade() -> None:
 
 
 def downgrade() -> None:
-    op.park_table("idempotency_keys")
+    op.park_table("idempotency_keys", expired="created_at < now() - interval '30 days'")

@@ -235,12 +235,13 @@ class UserRepository(UserReads, Repository):
             **{name: [getattr(each.user, name) for each in imported] for name in _NEW},
             **{name: [getattr(each, name) for each in imported] for name in ("created_at", "last_login_at")},
         }
-        return dict(await self._tx.fetch_all(_ADD_MANY, **params))
+        return {row[0]: row[1] for row in await self._tx.fetch_all(_ADD_MANY, **params)}
 
     async def find_owners(self, users: Sequence[NewUser]) -> dict[UUID, str]:
         """Return the login ids of the users who have an id or a login id of these, by their ids."""
         ids, login_ids = [user.id for user in users], [user.login_id for user in users]
-        return dict(await self._tx.fetch_all(_FIND_OWNERS, ids=ids, login_ids=login_ids))
+        rows = await self._tx.fetch_all(_FIND_OWNERS, ids=ids, login_ids=login_ids)
+        return {row[0]: row[1] for row in rows}
 
     async def get_for_update(self, user_id: UUID) -> User | None:
         """Return a user and lock it.
