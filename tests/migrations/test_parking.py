@@ -168,6 +168,20 @@ async def test_purge_of_what_is_parked_takes_its_guards_along(parked: str) -> No
     assert await fetch(parked, "SELECT count(*) FROM pg_trigger WHERE tgname LIKE 'revoke %'") == 0
 
 
+async def test_delete_of_a_user_erases_the_parked_responses_that_name_it(database: str) -> None:
+    await fill(database)
+    await execute(
+        database,
+        "INSERT INTO idempotency_keys (digest, request_digest, status, headers, body)"
+        f""" VALUES ('b', 'q', 201, '{{}}', '{{"id": "{USER_3}"}}'),"""
+        f""" ('h', 'q', 204, '{{"location": "/v1/users/{USER_3}"}}', '')""",
+    )
+    await downgrade(database, "0003_add_roles_and_states")
+    await execute(database, f"DELETE FROM users WHERE id = '{USER_3}'")
+    found = await fetch(database, "SELECT array_agg(body) FROM rollcall_parked.idempotency_keys")
+    assert found == [b"\x00\xff"]
+
+
 class RunningTransaction:
     """Runs statements on a connection of any role, as an older release may."""
 

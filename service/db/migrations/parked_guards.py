@@ -13,14 +13,16 @@ _HARMLESS = "ARRAY['name', 'login_id', 'created_at', 'updated_at', 'last_login_a
 """The columns of users whose change ends no credentials; that of a column unknown here does."""
 
 
-def names(table: str) -> tuple[str, str]:
-    """Return the names of the functions that guard a table."""
-    return f"revoke {table}", f"expire {table}"
+def names(table: str) -> tuple[str, ...]:
+    """Return the names that the guards of a table can have."""
+    return f"revoke {table}", f"erase {table}", f"expire {table}"
 
 
-def creation(schema: str, table: str, credentials_of: str | None, expired: str | None) -> Iterator[str]:
+def creation(
+    schema: str, table: str, credentials_of: str | None, mentions: str | None, expired: str | None
+) -> Iterator[str]:
     """Yield the statements that guard a parked table; see `parking.park_table`."""
-    revoke, expire = (f'{schema}."{name}"' for name in names(table))
+    revoke, erase, expire = (f'{schema}."{name}"' for name in names(table))
     parked = f'{schema}."{table}"'
     if credentials_of is not None:
         yield _function(
@@ -32,6 +34,12 @@ def creation(schema: str, table: str, credentials_of: str | None, expired: str |
         yield (
             f'CREATE TRIGGER "revoke {table}" AFTER UPDATE ON users FOR EACH ROW EXECUTE FUNCTION {revoke}()'
         )
+    if mentions is not None:
+        yield _function(
+            f"{erase}() RETURNS trigger",
+            f"DELETE FROM {parked} WHERE position(OLD.id::text IN {mentions}) > 0; RETURN NULL;",
+        )
+        yield f'CREATE TRIGGER "erase {table}" AFTER DELETE ON users FOR EACH ROW EXECUTE FUNCTION {erase}()'
     if expired is not None:
         yield f"GRANT USAGE ON SCHEMA {schema} TO PUBLIC"  # to call it; the tables keep their own rights
         batch = f"SELECT ctid FROM {parked} WHERE {expired} LIMIT {_EXPIRED_BATCH}"

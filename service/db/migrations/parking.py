@@ -25,25 +25,31 @@ WHERE nspname = :schema AND proname LIKE 'keep %'
 
 
 def park_table(
-    operations: Operations, table: str, *, credentials_of: str | None = None, expired: str | None = None
+    operations: Operations,
+    table: str,
+    *,
+    credentials_of: str | None = None,
+    mentions: str | None = None,
+    expired: str | None = None,
 ) -> None:
     """Move a table with its rows, indexes and constraints to the parking schema.
 
-    While it is parked, a change of a user deletes the credentials whose column `credentials_of` has its id,
-    and the service's purge deletes the rows that fulfil the SQL condition `expired`.
+    While it is parked, a change of a user deletes the credentials whose column `credentials_of` has its id;
+    the deletion of one deletes the rows whose text `mentions`, an SQL expression, has its id; and the
+    service's purge deletes the rows for which the SQL condition `expired` is true.
 
-    Locks: the table ACCESS EXCLUSIVE for an instant; with `credentials_of` also users SHARE ROW EXCLUSIVE.
+    Locks: the table ACCESS EXCLUSIVE for an instant; users SHARE ROW EXCLUSIVE for a guard of its changes.
     """
     operations.execute(f"CREATE SCHEMA IF NOT EXISTS {SCHEMA}")
     operations.execute(f'ALTER TABLE "{table}" SET SCHEMA {SCHEMA}')
-    for statement in parked_guards.creation(SCHEMA, table, credentials_of, expired):
+    for statement in parked_guards.creation(SCHEMA, table, credentials_of, mentions, expired):
         operations.execute(statement)
 
 
 def restore_table(operations: Operations, table: str) -> bool:
     """Restore a parked table; return whether there was one.
 
-    Locks: the table ACCESS EXCLUSIVE for an instant, and users too if the table has credentials.
+    Locks: the table ACCESS EXCLUSIVE for an instant, and users too if its changes are guarded.
     """
     if not is_parked(operations, table):
         return False
