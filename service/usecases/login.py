@@ -19,7 +19,7 @@ from service.db.repositories.users import UserRepository
 from service.domain.callers import ANONYMOUS
 from service.domain.errors import InvalidCredentials, LoginThrottled
 from service.domain.events import Action, AuditContext
-from service.domain.passwords import normalize_for_login
+from service.domain.passwords import TypedPassword
 from service.domain.sessions import Session
 from service.domain.users import User, UserState, canonical_login_id
 from service.security.hashing.hasher import HashingPermit, PasswordHasher
@@ -82,11 +82,11 @@ async def log_in(
     """
     async with hasher.acquire(context.network) as permit:
         attempt = await _reserve(database, reads, request, context=context, policies=policies)
-        password = normalize_for_login(request.password)
+        typed = TypedPassword.of(request.password)
         for _ in range(2):  # a concurrent login may have replaced the hash
             async with refund_unverified(database, attempt.bucket):
-                is_right = await permit.verify(attempt.password_hash, password)
-            if password is None or not is_right:
+                is_right = await permit.verify(attempt.password_hash, *typed)
+            if typed.password is None or not is_right:
                 break
             result = await database.run(
                 partial(_open_session, attempt=attempt, policies=policies), caller=ANONYMOUS
@@ -94,7 +94,7 @@ async def log_in(
             if isinstance(result, LoginThrottled):
                 raise result
             if result is not None:
-                await _rehash(database, attempt, password, hasher=hasher, permit=permit)
+                await _rehash(database, attempt, typed.password, hasher=hasher, permit=permit)
                 return result
             attempt = replace(attempt, credential=(await _find(reads, request, context, policies))[0])
         error = await database.run(

@@ -14,7 +14,7 @@ from service.db.repositories.users import UserRepository
 from service.domain.callers import Caller
 from service.domain.errors import FieldError, NotFound, PreconditionFailed, ValidationFailed
 from service.domain.events import Action, AuditContext
-from service.domain.passwords import normalize_for_login, normalize_password
+from service.domain.passwords import TypedPassword, normalize_password
 from service.domain.users import User
 from service.security.blocklist import is_common
 from service.security.hashing.hasher import PasswordHasher
@@ -93,8 +93,8 @@ async def change_own_password(
         HashingBusy: too many passwords wait to be hashed.
     """
     require_valid_password(new_password, user, policies)
-    current = normalize_for_login(current_password)
-    if user.must_change and current == normalize_password(new_password):
+    current = TypedPassword.of(current_password)
+    if user.must_change and current.password == normalize_password(new_password):
         raise ValidationFailed(_PASSWORD_KEPT)
     bucket = bucket_of_sessions(user.id)
     async with hasher.acquire(context.network) as permit:
@@ -102,7 +102,7 @@ async def change_own_password(
             lambda tx: _reserve(tx, bucket, user.id, context, policies), caller=context.caller
         )
         async with refund_unverified(database, bucket):
-            if not await permit.verify(old_hash, current):
+            if not await permit.verify(old_hash, *current):
                 await database.run(
                     lambda tx: _reject(tx, bucket, user.id, context, policies), caller=context.caller
                 )

@@ -1,6 +1,6 @@
 """Creating, updating and deleting users."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from uuid import UUID
 
@@ -103,14 +103,6 @@ async def create_user(tx: Transaction, new: NewUser, *, context: AuditContext) -
     user = await UserRepository(tx).add(new)
     await EventRepository(tx).add(context, Action.USER_CREATED, user.id)
     return user
-
-
-async def import_users(tx: Transaction, batch: Sequence[NewUser], *, context: AuditContext) -> int:
-    """Insert the prepared users whose id and login id are free; return their number."""
-    added = await UserRepository(tx).add_many(batch)
-    if added:
-        await EventRepository(tx).add_many(context, Action.USER_CREATED, added)
-    return len(added)
 
 
 def check_change(change: UserPatch, *, caller: Caller, charset: LoginIdCharset) -> UserPatch:

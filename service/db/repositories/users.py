@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta
 from functools import cache
 from typing import Any
 from uuid import UUID
@@ -20,6 +20,7 @@ from sqlalchemy import (
     bindparam,
     case,
     collate,
+    column,
     delete,
     func,
     insert,
@@ -87,6 +88,15 @@ def usable_hash() -> ColumnElement[str | None]:
     return case((~is_expired, UserRow.password_hash)).label("password_hash")
 
 
+@dataclass(frozen=True, slots=True)
+class ImportedUser:
+    """A user of another system, with its timestamps there; without `created_at` it begins here."""
+
+    user: NewUser
+    created_at: datetime | None = None
+    last_login_at: datetime | None = None
+
+
 _ANY = Statement(select(UserRow.id).limit(1))
 _by_id = select(*USER).where(UserRow.id == bindparam("id"))
 _GET = Statement(_by_id)
@@ -109,14 +119,32 @@ _LOCK_ACTIVE_ADMINS = Statement(
 _NEW = ("id", "login_id", "name", "password_hash", "role", "state", "must_change")
 _password_changed_at = case((bindparam("has_password", type_=Boolean), func.now()))
 _ADD = Statement(insert(UserRow).values(password_changed_at=_password_changed_at).returning(*USER), *_NEW)
+_IMPORTED = (*_NEW, "created_at", "last_login_at")
+_lines = (
+    func.unnest(*(bindparam(name, type_=ARRAY(UserRow.__table__.c[name].type)) for name in _IMPORTED))
+    .table_valued(*(column(name, UserRow.__table__.c[name].type) for name in _IMPORTED), name="lines")
+    .render_derived()
+)
 _ADD_MANY = Statement(
     pg_insert(UserRow)
     .from_select(
-        _NEW,
-        select(*(func.unnest(bindparam(name, type_=ARRAY(UserRow.__table__.c[name].type))) for name in _NEW)),
+        _IMPORTED,
+        select(
+            *(_lines.c[name] for name in _NEW),
+            func.coalesce(_lines.c.created_at, func.now()),
+            _lines.c.last_login_at,
+        ),
     )
     .on_conflict_do_nothing()
-    .returning(UserRow.id)
+    .returning(UserRow.id, UserRow.login_id)
+)
+_FIND_OWNERS = Statement(
+    select(UserRow.id, UserRow.login_id).where(
+        or_(
+            UserRow.id == any_(bindparam("ids", type_=ARRAY(Uuid))),
+            UserRow.login_id == any_(bindparam("login_ids", type_=ARRAY(Text))),
+        )
+    )
 )
 _DELETE = Statement(delete(UserRow).where(UserRow.id == bindparam("user_id")))
 _SET_PASSWORD = Statement(
@@ -228,10 +256,19 @@ class UserRepository(UserReads, Repository):
         params["has_password"] = user.password_hash is not None
         return USER.decode(require_row(await self._tx.fetch_one(_ADD, **params)))
 
-    async def add_many(self, users: Sequence[NewUser]) -> list[UUID]:
-        """Insert the users whose id and login id are free; return their ids."""
-        params: dict[str, list[Any]] = {name: [getattr(user, name) for user in users] for name in _NEW}
-        return [row[0] for row in await self._tx.fetch_all(_ADD_MANY, **params)]
+    async def add_many(self, imported: Sequence[ImportedUser]) -> dict[UUID, str]:
+        """Insert the users whose id and login id are free; return their login ids by their ids."""
+        params: dict[str, list[Any]] = {
+            **{name: [getattr(each.user, name) for each in imported] for name in _NEW},
+            **{name: [getattr(each, name) for each in imported] for name in ("created_at", "last_login_at")},
+        }
+        return {row[0]: row[1] for row in await self._tx.fetch_all(_ADD_MANY, **params)}
+
+    async def find_owners(self, users: Sequence[NewUser]) -> dict[UUID, str]:
+        """Return the login ids of the users who have an id or a login id of these, by their ids."""
+        ids, login_ids = [user.id for user in users], [user.login_id for user in users]
+        rows = await self._tx.fetch_all(_FIND_OWNERS, ids=ids, login_ids=login_ids)
+        return {row[0]: row[1] for row in rows}
 
     async def get_for_update(self, user_id: UUID) -> User | None:
         """Return a user and lock it.
