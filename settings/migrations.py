@@ -5,13 +5,13 @@ from datetime import timedelta
 from pydantic import Field
 
 from settings.section import Section
-from settings.values import Dsn, Duration
+from settings.values import Duration, WritableDsn
 
 
 class MigrationSettings(Section):
     """Schema migrations: role, retries for locks, and whether they run at start."""
 
-    database_url: Dsn | None = Field(
+    database_url: WritableDsn | None = Field(
         default=None,
         description="URL for the role that owns the schema, without a pooler. Unset: `DATABASE_URL`.",
     )
