@@ -4,6 +4,7 @@ An import can be repeated, also after an interruption: users that exist are not 
 """
 
 import os
+from codecs import BOM_UTF8
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -18,6 +19,7 @@ from rich.progress import Progress
 
 from service.api.schemas.common import timestamp, timestamp_or_none
 from service.cli.console import print_status
+from service.cli.files import PrivateFile
 from service.cli.output import json_option, show_json
 from service.db.repositories.users import NewUser
 from service.domain.callers import OPERATOR
@@ -25,7 +27,7 @@ from service.domain.errors import ValidationFailed
 from service.domain.events import AuditContext
 from service.domain.users import User, UserRole, UserState
 from service.services import Services, run_command
-from service.usecases.users import Registration, import_users, prepare_user
+from service.usecases.users import Registration, import_users, prepare_user, record_export
 
 _BATCH = 1000
 _PROGRESS_INTERVAL = 100_000
@@ -90,8 +92,9 @@ def import_command(file: BinaryIO, is_json: bool) -> None:
 
 @click.command("export")
 @click.option(
-    "-o", "--output", type=click.File("wb"), default="-", help="Output file. Default: standard output."
-)
+    "-o", "--output", type=PrivateFile(), default="-",
+    help="Output file, which its owner alone may read. Default: standard output.",
+)  # fmt: skip
 @click.option("--with-hashes", is_flag=True, help="Include password hashes: protect the file like a backup.")
 def export_command(output: BinaryIO, with_hashes: bool) -> None:
     """Export every user, one JSON object a line, as `users import` reads them."""
@@ -107,6 +110,7 @@ async def import_lines(services: Services, file: BinaryIO) -> ImportResult:
         for line in file:
             result.lines += 1
             advance(len(line))
+            line = line.removeprefix(BOM_UTF8) if result.lines == 1 else line
             new = await _read(services, line, result) if line.strip() else None
             if new is not None:
                 batch.append(new)
@@ -149,7 +153,8 @@ async def _add(services: Services, batch: list[NewUser], result: ImportResult) -
 
 
 async def export_lines(services: Services, output: BinaryIO, with_hashes: bool) -> int:
-    """Export every user; return their number."""
+    """Export every user; return their number. The audit trail has it before anything is written."""
+    await services.database.run(lambda tx: record_export(tx, context=_OPERATOR))
     count, after_id = 0, UUID(int=0)
     while page := await services.reads.users.list_credentials(after_id=after_id, limit=_BATCH):
         for user, password_hash in page:

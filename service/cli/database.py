@@ -38,6 +38,7 @@ database.add_command(rehearse)
 def migrate(target: str, force: bool) -> None:
     """Migrate the schema up; restore what a rollback parked."""
     with configured_target() as migration:
+        asyncio.run(migration.with_connection(running.require_suitable))
         asyncio.run(running.drop_unfinished(migration.dsn, migration.lock_retry, print_status))
         _move(migration, target, upward=True, force=force)
 
