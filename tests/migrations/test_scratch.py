@@ -61,9 +61,9 @@ async def test_copy_of_a_database_in_use_shows_no_password_in_the_arguments_of_a
     watcher = threading.Thread(target=watch_arguments, args=(seen, is_done))
     watcher.start()
     try:
-        async with connected(database):
-            async with scratch_database(f"{database}&password={CANARY}", is_copy=True):
-                pass
+        source = f"{database}&password={CANARY}"
+        async with connected(database), scratch_database(source, is_copy=True):
+            pass
     finally:
         is_done.set()
         watcher.join()
