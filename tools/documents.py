@@ -18,12 +18,16 @@ ROOT = Path(__file__).resolve().parents[1]
 @click.option("--check", is_flag=True, help="Write nothing; fail when a document is not current.")
 def documents(check: bool) -> None:
     """Write docs/openapi.json and docs/problems.md."""
-    stale = [path for path, text in _documents().items() if not path.exists() or path.read_text() != text]
+    stale = [
+        path
+        for path, text in _documents().items()
+        if not path.exists() or path.read_text(encoding="utf-8") != text
+    ]
     names = ", ".join(str(path.relative_to(ROOT)) for path in stale)
     if check and stale:
         raise click.ClickException(f"Not current: {names}. Run: make documents")
     for path in stale:
-        path.write_text(_documents()[path])
+        path.write_text(_documents()[path], encoding="utf-8")
     print_status(f"Written: {names}." if stale else "All documents are current.")
 
 
