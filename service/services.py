@@ -8,9 +8,9 @@ from typing import Self, TypeVar
 import click
 from sqlalchemy.ext.asyncio import AsyncEngine
 
+from service.db.core.connect_errors import DATABASE_ERRORS, URL, explain
 from service.db.core.database import Database, ignore_action
 from service.db.core.engine import create_engine
-from service.db.core.error_classes import translate
 from service.db.core.read_pool import ReadPool
 from service.db.core.replica import Replica
 from service.db.migrations.compatibility import THIS_RELEASE, SchemaStatus, read_schema_state
@@ -29,6 +29,8 @@ from service.security.hashing.hasher import PasswordHasher
 from service.usecases.last_used import LastUsedTracker
 from service.usecases.policies import Policies, Retention
 from settings import Settings, get_settings
+from settings.dsn import mask_dsn
+from settings.libpq import discard_libpq_variables
 
 ResultT = TypeVar("ResultT")
 
@@ -183,10 +185,31 @@ def run_with_services(
     """
 
     async def run() -> ResultT:
-        async with Services(settings, dsn).closing() as services, _explaining_errors(services):
-            return await work(services)
+        with explaining_database_errors(settings.database.dsn):
+            async with Services(settings, dsn).closing() as services, _explaining_errors(services):
+                return await work(services)
 
     return asyncio.run(run())
+
+
+@contextmanager
+def explaining_database_errors(dsn: str | None, url: str = URL) -> Iterator[None]:
+    """Word failures of the database at `dsn`, which the variable `url` holds.
+
+    Raises: click.ClickException with one sentence and the masked URL.
+    """
+    try:
+        yield
+    except DATABASE_ERRORS as error:
+        if (reason := explain(error, url)) is None:
+            raise
+        raise click.ClickException(_unusable(dsn, reason)) from error
+
+
+def _unusable(dsn: str | None, reason: str) -> str:
+    ignored = discard_libpq_variables() if dsn else ()
+    hint = f" Variables of libpq have no effect: {', '.join(ignored)}." if ignored else ""
+    return f"The database cannot be used: {mask_dsn(dsn) if dsn else 'embedded'}. {reason}{hint}"
 
 
 @asynccontextmanager
@@ -196,7 +219,7 @@ async def _explaining_errors(services: Services) -> AsyncIterator[None]:
     except ValidationFailed as error:
         raise click.ClickException(" ".join(fault.detail for fault in error.errors)) from None
     except DatabaseUnavailable as error:
-        raise click.ClickException(await _explain_unavailable(services)) from error
+        raise click.ClickException(await _explain_unavailable(services, error)) from error
     except OutcomeUnknown:
         task = asyncio.current_task()
         if task is not None and task.cancelling():  # Ctrl-C during COMMIT
@@ -204,15 +227,15 @@ async def _explaining_errors(services: Services) -> AsyncIterator[None]:
         raise
 
 
-async def _explain_unavailable(services: Services) -> str:
+async def _explain_unavailable(services: Services, error: DatabaseUnavailable) -> str:
+    """Return what is wrong now, or else what was wrong with the statement that failed."""
     try:
         status = THIS_RELEASE.classify(await read_schema_state(services.background_engine))
-    except Exception as error:
-        if translate(error) is None:
-            raise
-        status = SchemaStatus.SERVED
+        reason = explain(error)
+    except DATABASE_ERRORS as current:
+        status, reason = SchemaStatus.SERVED, explain(current)
     if status in (SchemaStatus.BEHIND, SchemaStatus.UNMIGRATED):
         return "The schema is missing or old: run `database migrate` first."
     if status is SchemaStatus.AHEAD:
         return "The schema no longer serves this release: use a newer one."
-    return f"The database does not answer: {services.settings.database.masked_dsn}."
+    return _unusable(services.settings.database.dsn, reason or "Its log says why.")

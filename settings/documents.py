@@ -19,12 +19,31 @@ Every setting is a variable. The first of these places that has it is used:
 2. the file `.env` in the working directory, read literally (`$` is not expanded),
 3. the secrets directory, one file per variable: `ROLLCALL_SECRETS_DIR`, or `/run/secrets` if it exists.
 
+Each setting that holds a secret can also be read from a file that a variable of its name and `_FILE` names:
+`DATABASE_URL_FILE=/run/secrets/url`. The end of the line and a byte order mark are removed. Both at once, or
+the file of a setting that is no secret, is an error.
+
 An empty value counts as unset. Names are not case-sensitive. If variables are wrong or misspelt, the service
 does not start and lists all of them, without their values.
 
 Durations are written `7d`, `12h`, `30m`, `10s`, `300ms`, `1h30m`, in ISO 8601 (`PT10S`) or in seconds. Lists
-are comma-separated or JSON. In a database URL, write `@ : / # %` in a user or password as `%40 %3A %2F %23
-%25`; parameters that only libpq knows, such as `channel_binding` or `connect_timeout`, are left out.
+are comma-separated or JSON.
+
+In a database URL, write `@ : / # %` in a user or password as `%40 %3A %2F %23 %25`. Parameters mean what they
+mean to libpq:
+
+- `sslrootcert=system` takes the certificate authorities of the machine and implies `sslmode=verify-full`; on
+  a socket, TLS parameters have no effect.
+- `connect_timeout`, `application_name`, `options` and server settings such as `statement_timeout` override
+  ours.
+- Several hosts imply `target_session_attrs=read-write`, except for the read replica.
+- `keepalives*` and `tcp_user_timeout` have no effect: the time limits below end every wait.
+- What the driver cannot keep, such as `require_auth` or `channel_binding=require`, is an error that says what
+  to set instead.
+
+The URL alone says which database it is. Of libpq's variables in the shell only `PGPASSWORD` and `PGPASSFILE`
+count, for a URL without password; `PGHOST`, `PGSSLMODE` and the others have no effect, and `doctor`, the log
+and every failed connection say so.
 """
 _ENV_HEAD = """\
 # Copy to .env and uncomment what you change. Every line shows the default.

@@ -6,7 +6,7 @@ from typing import Annotated
 from pydantic import Field
 
 from settings.section import Section
-from settings.values import Constraint, Dsn, Duration
+from settings.values import Constraint, Duration, WritableDsn
 
 Role = Annotated[
     str,
@@ -18,7 +18,7 @@ Role = Annotated[
 class MigrationSettings(Section):
     """Schema migrations: role, retries for locks, and whether they run at start."""
 
-    database_url: Dsn | None = Field(
+    database_url: WritableDsn | None = Field(
         default=None,
         description="URL for the role that owns the schema, without a pooler. Unset: `DATABASE_URL`.",
     )

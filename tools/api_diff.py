@@ -141,8 +141,12 @@ def document_at(commit: str) -> Node:
 @click.option("--base", required=True, help="The commit whose clients must go on working.")
 def api_diff(base: str) -> None:
     """Fail if a client of the API at another commit would break."""
-    accepted = {line.rstrip() for line in ACCEPTED.read_text().splitlines() if not line.startswith("#")}
-    found = breaking_changes(document_at(base), json.loads((ROOT / DOCUMENT).read_text()))
+    accepted = {
+        line.rstrip()
+        for line in ACCEPTED.read_text(encoding="utf-8").splitlines()
+        if not line.startswith("#")
+    }
+    found = breaking_changes(document_at(base), json.loads((ROOT / DOCUMENT).read_text(encoding="utf-8")))
     breaking = [change for change in found if change.rstrip() not in accepted]
     for change in breaking:
         click.echo(change)

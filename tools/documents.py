@@ -19,13 +19,15 @@ ROOT = Path(__file__).resolve().parents[1]
 def documents(check: bool) -> None:
     """Write docs/openapi.json and docs/problems.md."""
     stale = [
-        path for path, text in generated_documents().items() if not path.exists() or path.read_text() != text
+        path
+        for path, text in generated_documents().items()
+        if not path.exists() or path.read_text(encoding="utf-8") != text
     ]
     names = ", ".join(str(path.relative_to(ROOT)) for path in stale)
     if check and stale:
         raise click.ClickException(f"Not current: {names}. Run: make documents")
     for path in stale:
-        path.write_text(generated_documents()[path])
+        path.write_text(generated_documents()[path], encoding="utf-8")
     print_status(f"Written: {names}." if stale else "All documents are current.")
 
 

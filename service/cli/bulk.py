@@ -7,7 +7,6 @@ import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
-from pathlib import Path
 from typing import BinaryIO
 from uuid import UUID
 
@@ -18,8 +17,9 @@ from rich.console import Console
 from rich.progress import Progress
 
 from service.cli.console import print_status
+from service.cli.files import PrivateFile
 from service.cli.import_lines import UserLine, login_id_in, numbered_lines, parse_line, time_of
-from service.cli.import_report import ImportResult, open_report
+from service.cli.import_report import ImportResult
 from service.cli.output import json_option, show_json
 from service.db.repositories.users import ImportedUser
 from service.domain.callers import OPERATOR
@@ -28,7 +28,7 @@ from service.domain.events import AuditContext
 from service.domain.users import User
 from service.services import Services, run_command
 from service.usecases.imports import ImportLine, import_batch
-from service.usecases.users import Registration, prepare_user
+from service.usecases.users import Registration, prepare_user, record_export
 
 _BATCH = 1000
 _PROGRESS_INTERVAL = 100_000
@@ -39,12 +39,11 @@ _OPERATOR = AuditContext(OPERATOR)
 @click.argument("file", type=click.File("rb"))
 @click.option(
     "--report",
-    "report_path",
-    type=click.Path(path_type=Path, dir_okay=False),
+    type=PrivateFile(),
     help="Write each error to this file as a line of JSON: line, login_id, field, code, message.",
 )
 @json_option
-def import_command(file: BinaryIO, report_path: Path | None, is_json: bool) -> None:
+def import_command(file: BinaryIO, report: BinaryIO | None, is_json: bool) -> None:
     """Import users from FILE, or from standard input for -.
 
     A line is {"login_id"} and optionally "name" (default: the login id), "password_hash" (argon2, bcrypt,
@@ -54,9 +53,8 @@ def import_command(file: BinaryIO, report_path: Path | None, is_json: bool) -> N
 
     Exit status: 0 if every user was added or existed, 1 if a line was rejected.
     """
-    with open_report(report_path) as report:
-        result = ImportResult(report)
-        run_command(lambda services: import_lines(services, file, result))
+    result = ImportResult(report)
+    run_command(lambda services: import_lines(services, file, result))
     if is_json:
         show_json({"added": result.added, "present": result.present, "rejected": result.rejected})
     else:
@@ -67,8 +65,9 @@ def import_command(file: BinaryIO, report_path: Path | None, is_json: bool) -> N
 
 @click.command("export")
 @click.option(
-    "-o", "--output", type=click.File("wb"), default="-", help="Output file. Default: standard output."
-)
+    "-o", "--output", type=PrivateFile(), default="-",
+    help="Output file, which its owner alone may read. Default: standard output.",
+)  # fmt: skip
 @click.option("--with-hashes", is_flag=True, help="Include password hashes: protect the file like a backup.")
 def export_command(output: BinaryIO, with_hashes: bool) -> None:
     """Export every user, one JSON object a line, as `users import` reads them."""
@@ -142,7 +141,8 @@ async def _import(services: Services, batch: list[ImportLine], result: ImportRes
 
 
 async def export_lines(services: Services, output: BinaryIO, with_hashes: bool) -> int:
-    """Export every user; return their number."""
+    """Export every user; return their number. The audit trail has it before anything is written."""
+    await services.database.run(lambda tx: record_export(tx, context=_OPERATOR), caller=OPERATOR)
     count, after_id = 0, UUID(int=0)
     while page := await services.reads.users.list_credentials(after_id=after_id, limit=_BATCH):
         for user, password_hash in page:

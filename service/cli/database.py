@@ -34,6 +34,7 @@ def database() -> None:
 def migrate(target: str, force: bool) -> None:
     """Migrate the schema up; restore what a rollback parked."""
     with configured_target() as migration:
+        asyncio.run(migration.with_connection(running.require_suitable))
         asyncio.run(running.drop_unfinished(migration.dsn, migration.lock_retry, print_status))
         _move(migration, target, upward=True, force=force)
         _grant_rights(migration)

@@ -1,13 +1,9 @@
 """What an import reports: counts, the first errors on the terminal, and all of them in a file."""
 
-import os
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterable
 from dataclasses import dataclass
-from pathlib import Path
 from typing import BinaryIO
 
-import click
 import msgspec
 from msgspec import UNSET, UnsetType
 
@@ -63,22 +59,3 @@ class ImportResult:
 
     def __str__(self) -> str:
         return f"{self.added} added, {self.present} existed, {self.rejected} rejected"
-
-
-@contextmanager
-def open_report(path: Path | None) -> Iterator[BinaryIO | None]:
-    """Open a report that only its owner may read, since it names login ids; yield None without a path.
-
-    Raises:
-        click.ClickException: the file cannot be written.
-    """
-    if path is None:
-        yield None
-        return
-    try:
-        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-        os.fchmod(descriptor, 0o600)
-    except OSError as error:
-        raise click.ClickException(f"The report cannot be written: {error.strerror}.") from None
-    with os.fdopen(descriptor, "wb") as report:
-        yield report

@@ -217,4 +217,7 @@ def _read_password() -> str:
             "Password", hide_input=True, confirmation_prompt="Repeat the password", err=True
         )
         return password
-    return sys.stdin.readline().rstrip("\r\n")
+    try:
+        return sys.stdin.buffer.readline().decode("utf-8-sig").rstrip("\r\n")
+    except UnicodeDecodeError:
+        raise click.ClickException("The password on standard input is not UTF-8.") from None

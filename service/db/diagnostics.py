@@ -1,21 +1,18 @@
 """Facts about a database and its schema, for `doctor`."""
 
-import asyncio
-import ssl
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-import asyncpg
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 from sqlalchemy import Connection, text
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
-from service.db.core.error_classes import sqlstate_of
 from service.db.migrations import grants
 from service.db.migrations.autogenerate import COMPARISON
 from service.db.migrations.compatibility import SchemaState, read_schema_state
+from service.db.migrations.scratch import SCRATCH_PREFIX
 from service.db.tables import Base
 
 _FACTS = text("""
@@ -40,6 +37,7 @@ _INVALID_INDEXES = text("""
       JOIN pg_namespace n ON n.oid = c.relnamespace
      WHERE NOT i.indisvalid AND n.nspname = current_schema() ORDER BY 1
 """)
+_SCRATCH = text("SELECT datname FROM pg_database WHERE starts_with(datname, :prefix) ORDER BY 1")
 _RIGHTS = text("""
     SELECT c.relname,
            ARRAY(SELECT p FROM unnest(CAST(:privileges AS text[])) p WHERE has_table_privilege(c.oid, p)),
@@ -71,12 +69,14 @@ class Facts:
     """Whether the role may change or delete what the audit trail has."""
     public_tables: tuple[str, ...]
     """Our tables that every role may use."""
+    scratch_databases: tuple[str, ...]
+    """Databases that a rehearsal or a check made, and may have left behind."""
 
 
 async def inspect(engine: AsyncEngine) -> Facts:
     """Return facts about a database.
 
-    Raises: any error of the driver; `explain_error` explains it.
+    Raises: any error of the driver; `connect_errors.explain` words it.
     """
     schema = await read_schema_state(engine)
     async with engine.connect() as connection:
@@ -93,13 +93,14 @@ async def inspect(engine: AsyncEngine) -> Facts:
             ),
             may_change_events=not held.get("events", frozenset()).isdisjoint({"UPDATE", "DELETE"}),
             public_tables=tuple(sorted(name for name, _, is_public in rights if is_public)),
+            scratch_databases=tuple(await connection.scalars(_SCRATCH, {"prefix": SCRATCH_PREFIX})),
         )
 
 
 async def system_identifier(engine: AsyncEngine) -> int:
     """Return the identifier that a database cluster shares only with its standbys.
 
-    Raises: any error of the driver; `explain_error` explains it.
+    Raises: any error of the driver; `connect_errors.explain` words it.
     """
     async with engine.connect() as connection:
         system: int = (await connection.execute(_SYSTEM)).scalar_one()
@@ -127,28 +128,3 @@ def _describe(difference: Any) -> str:
     kind, *about = difference
     names = (getattr(each, "name", each if isinstance(each, str) else None) for each in about)
     return f"{kind} {' '.join(name for name in names if name)}"
-
-
-def explain_error(error: BaseException) -> str | None:
-    """Return why a connection failed and what to do, or None for other errors."""
-    state = sqlstate_of(error) or ""
-    if state in _REASONS:
-        return _REASONS[state]
-    if isinstance(error, ssl.SSLError):
-        return "The server's certificate was not accepted: check sslmode and sslrootcert."
-    if isinstance(error, (TimeoutError, asyncio.TimeoutError)):
-        return "No answer in time: check host, port and what lies between."
-    if isinstance(error, ConnectionRefusedError):
-        return "Nothing listens there: start PostgreSQL, or check host and port."
-    if isinstance(error, asyncpg.PostgresConnectionError):
-        return "The connection was lost: see the server's log."
-    return "The host cannot be reached: check its name." if isinstance(error, OSError) else None
-
-
-_REASONS = {
-    "28P01": "The password is wrong: check DATABASE_URL.",
-    "28000": "The server does not let this role in: check pg_hba.conf and DATABASE_URL.",
-    "3D000": "There is no such database: create it, or check DATABASE_URL.",
-    "53300": "The server has no connection left: raise max_connections, or lower the pool size.",
-    "57P03": "The server is starting or stopping: try again.",
-}

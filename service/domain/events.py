@@ -17,6 +17,7 @@ class Action(StrEnum):
     USER_DISABLED = "user.disabled"
     USER_ROLE_CHANGED = "user.role_changed"
     USER_DELETED = "user.deleted"
+    USERS_EXPORTED = "users.exported"
     LOGIN_SUCCEEDED = "login.succeeded"
     LOGIN_FAILED = "login.failed"
     SESSION_ENDED = "session.ended"

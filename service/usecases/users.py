@@ -105,6 +105,11 @@ async def create_user(tx: Transaction, new: NewUser, *, context: AuditContext) -
     return user
 
 
+async def record_export(tx: Transaction, *, context: AuditContext) -> None:
+    """Record that all users are being exported. Source: OWASP ASVS 5.0 16.3.3."""
+    await EventRepository(tx).add(context, Action.USERS_EXPORTED, None)
+
+
 def check_change(change: UserPatch, *, caller: Caller, charset: LoginIdCharset) -> UserPatch:
     """Return a patch with its fields in canonical form.
 

@@ -36,7 +36,7 @@ def command(monkeypatch: pytest.MonkeyPatch) -> Command:
     for module in _LOGGING:
         monkeypatch.setattr(f"{module}.configure_logs", lambda *_, **__: None)
 
-    async def run(*arguments: str, stdin: str = "", **variables: str) -> CommandResult:
+    async def run(*arguments: str, stdin: str | bytes = "", **variables: str) -> CommandResult:
         for name, value in environment(**variables).items():
             monkeypatch.setenv(name, value)
         monkeypatch.setattr(sys, "argv", ["service", *arguments])
@@ -61,8 +61,9 @@ def _run_main() -> CommandResult:
     return CommandResult(code or 0, _text_of(out), _text_of(err))
 
 
-def _stream(text: str = "") -> io.TextIOWrapper:
-    return io.TextIOWrapper(io.BytesIO(text.encode()), encoding="utf-8", write_through=True)
+def _stream(text: str | bytes = "") -> io.TextIOWrapper:
+    raw = text.encode() if isinstance(text, str) else text
+    return io.TextIOWrapper(io.BytesIO(raw), encoding="utf-8", write_through=True)
 
 
 def _text_of(stream: io.TextIOWrapper) -> str:

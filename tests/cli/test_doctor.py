@@ -39,14 +39,18 @@ HEALTHY = Facts(
     denied_tables=(),
     may_change_events=False,
     public_tables=(),
+    scratch_databases=(),
 )
-CONFIGURED = settings_for_tests(database={"url": "postgresql://rollcall_app@db/rollcall"})
+URL = "postgresql://rollcall_app@db/rollcall"
+CONFIGURED = settings_for_tests(database={"url": f"{URL}?sslmode=verify-full"})
 
 
 @pytest.mark.parametrize(
     ("change", "check", "level"),
     [
         ({"version": 16}, "version", Level.WARNING),
+        ({"version": 13}, "version", Level.PROBLEM),
+        ({"scratch_databases": ("rollcall_scratch_1",)}, "leftovers", Level.WARNING),
         ({"is_superuser": True}, "privileges", Level.WARNING),
         ({"may_create": True}, "privileges", Level.WARNING),
         ({"may_change_events": True}, "privileges", Level.WARNING),
@@ -73,6 +77,15 @@ def test_check_facts_with_one_defect_finds_it_alone_with_a_remedy(
     (finding,) = not_ok(check_facts(replace(healthy, **change), CONFIGURED))
     assert (finding.check, finding.level) == (check, level)
     assert finding.cure
+
+
+@pytest.mark.parametrize("query", ["", "?sslmode=prefer", "?sslmode=require", "?sslmode=verify-ca"])
+def test_check_facts_of_a_connection_that_verifies_less_than_everything_warns(query: str) -> None:
+    settings = settings_for_tests(database={"url": URL + query})
+    (finding,) = not_ok(check_facts(replace(HEALTHY, clock=datetime.now(UTC)), settings))
+    assert (finding.check, finding.level) == ("encryption", Level.WARNING)
+    assert "sslmode=verify-full" in finding.cure
+    assert not_ok(check_facts(replace(HEALTHY, clock=datetime.now(UTC), is_local=True), settings)) == []
 
 
 @pytest.mark.parametrize(
@@ -127,7 +140,7 @@ async def test_check_database_with_an_invalid_index_names_it(database: str) -> N
 
 @pytest.mark.parametrize(
     ("place", "word"),
-    [("localhost:1", "Nothing listens"), ("host.invalid:5432", "cannot be reached")],
+    [("localhost:1", "Nothing listens"), ("host.invalid:5432", "not known here")],
 )
 async def test_doctor_on_an_unreachable_database_prints_the_reason_and_not_the_password(
     command: Command, place: str, word: str

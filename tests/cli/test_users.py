@@ -61,7 +61,10 @@ async def test_list_on_a_database_without_schema_advises_to_migrate(
 async def test_list_on_an_unreachable_database_prints_its_url_without_the_password(command: Command) -> None:
     done = await command("users", "list", DATABASE_URL="postgresql://ada:hunter22@127.0.0.1:1/accounts")
     assert done.returncode == 1
-    assert done.stderr == "The database does not answer: postgresql://ada:***@127.0.0.1:1/accounts.\n"
+    assert done.stderr == (
+        "The database cannot be used: postgresql://ada:***@127.0.0.1:1/accounts. "
+        "Nothing listens there: start PostgreSQL, or check host and port in DATABASE_URL.\n"
+    )
 
 
 async def test_import_with_imported_hashes_lets_the_users_log_in(api: Api) -> None:

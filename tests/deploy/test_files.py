@@ -161,6 +161,13 @@ def test_compose_runs_the_service_confined_and_after_the_migration() -> None:
     }
 
 
+def test_check_of_a_container_obeys_no_proxy() -> None:
+    check = _compose()["services"]["service"]["healthcheck"]["test"]
+    assert check == ["CMD", "python", "-m", "service.healthcheck", "ready"]
+    image = re.findall(r"^ +CMD (\[.+\])$", (ROOT / "Containerfile").read_text(), re.MULTILINE)
+    assert [json.loads(each) for each in image] == [["python", "-m", "service.healthcheck", "live"]]
+
+
 def test_stop_by_compose_leaves_time_to_drain() -> None:
     service = _compose()["services"]["service"]
     environment = service["environment"]

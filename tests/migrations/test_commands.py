@@ -162,4 +162,7 @@ def test_command_without_a_database_fails_with_one_sentence(
     get_settings.cache_clear()
     done = command("status")
     assert done.exit_code == 1
-    assert done.stderr == "Error: The database does not answer: postgresql://u:***@127.0.0.1:1/db.\n"
+    assert done.stderr == (
+        "Error: The database cannot be used: postgresql://u:***@127.0.0.1:1/db. "
+        "Nothing listens there: start PostgreSQL, or check host and port in DATABASE_URL.\n"
+    )

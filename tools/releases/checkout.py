@@ -83,16 +83,18 @@ def with_newest_schema(checkout: Checkout, *, is_served: bool) -> Checkout:
     shutil.rmtree(path, ignore_errors=True)
     shutil.copytree(checkout.path, path, ignore=shutil.ignore_patterns(".venv", "var"))
     for revision in (ROOT / "alembic" / "versions").glob("*.py"):
-        lines = revision.read_text().splitlines(keepends=True)
+        lines = revision.read_text(encoding="utf-8").splitlines(keepends=True)
         kept = [line for line in lines if is_served or not line.startswith("serves_from = ")]
-        (path / "alembic" / "versions" / revision.name).write_text("".join(kept))
+        (path / "alembic" / "versions" / revision.name).write_text("".join(kept), encoding="utf-8")
     for name in _OPERATIONS:
         shutil.copy(ROOT / name, path / name)
     return Checkout(path, checkout.python, checkout.release)
 
 
 def _previous_commit() -> str:
-    return next(line for line in PREVIOUS_RELEASE.read_text().splitlines() if not line.startswith("#"))
+    return next(
+        line for line in PREVIOUS_RELEASE.read_text(encoding="utf-8").splitlines() if not line.startswith("#")
+    )
 
 
 def _resolve(commit: str) -> str:

@@ -6,7 +6,7 @@ from contextlib import asynccontextmanager
 from functools import partial
 from pathlib import Path
 from threading import Lock
-from typing import Any
+from typing import Any, TypeAlias
 
 from alembic import command
 from alembic.runtime.migration import RevisionStep
@@ -16,6 +16,7 @@ from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from service.db.core.engine import create_engine
+from service.db.core.server import unmet_need
 from service.db.migrations import grants, parking
 from service.db.migrations.history import alembic_config
 from service.db.migrations.lock import blocking_sessions, migration_lock
@@ -27,6 +28,14 @@ _DAY_S = 86_400.0
 
 # Alembic keeps the current context in a module: only one thread may run it.
 _ALEMBIC_LOCK = Lock()
+
+
+MigrationFailed: TypeAlias = CommandError
+"""What `migrate` raises with a sentence for the operator."""
+
+
+class UnsuitableServer(CommandError):
+    """The server or the database cannot hold the schema."""
 
 
 class SchemaMoved(CommandError):
@@ -51,8 +60,8 @@ def migrate(
     """Migrate the database at a libpq DSN to a revision. Drops are parked, and restored on the way up.
 
     Raises:
-        DataCheckFailed, StillLocked, LockHeld, SchemaMoved, LiveProcessUnserved: the schema is at the last
-            completed revision. `force` does not raise the last of these.
+        DataCheckFailed, StillLocked, LockHeld, SchemaMoved, LiveProcessUnserved, UnsuitableServer: the
+            schema is at the last completed revision. `force` does not raise the last but one.
         alembic.util.CommandError: the revision does not exist or is in the other direction.
     """
     config = alembic_config(
@@ -114,6 +123,16 @@ def migration_engine(dsn: str) -> AsyncEngine:
     )
 
 
+async def require_suitable(connection: AsyncConnection) -> None:
+    """Check that the server and the database can hold the schema.
+
+    Raises:
+        UnsuitableServer: they cannot; the message says what to do.
+    """
+    if unmet := await unmet_need(connection):
+        raise UnsuitableServer(unmet)
+
+
 @asynccontextmanager
 async def connection_to(dsn: str) -> AsyncIterator[AsyncConnection]:
     """Yield a connection in autocommit mode."""
@@ -144,6 +163,8 @@ async def run(
         async with engine.connect() as connection:
             steps = await connection.run_sync(_resolve_steps, context, options)
             await connection.run_sync(check, steps)
+            if any(isinstance(step, RevisionStep) and step.is_upgrade for step in steps):
+                await require_suitable(connection)
         if steps:
             async with migration_lock(engine, lock_retry, report):
                 await _retry_on_lock(

@@ -124,6 +124,6 @@ def _is_ready(url: str) -> bool:
 
 
 def _with_log_tail(message: str, log: Path) -> str:
-    lines = log.read_text(errors="replace").splitlines()
+    lines = log.read_text(encoding="utf-8", errors="replace").splitlines()
     tail = "".join(f"\n  {line}" for line in lines[-_LOG_TAIL_LINES:])
     return f"{message}: {lines[-1] if lines else 'its log is empty'}\nFrom {log}:{tail}"
