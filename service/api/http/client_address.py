@@ -44,14 +44,14 @@ def resolve_client_ip(scope: HTTPScope, trusted: Networks = ()) -> str | None:
     peer = scope["client"]
     host = peer[0] if peer else ""
     client = _canonical(host)
-    if not trusted or (host and not _is_within(host, trusted)):
+    if not trusted or (host and not is_trusted(host, trusted)):
         return client
     for hop in _hops_from_the_right(scope):
         address = _address_of_hop(hop)
         if address is None:
             return _canonical(host)
         client = address
-        if not _is_within(address, trusted):
+        if not is_trusted(address, trusted):
             break
     return client
 
@@ -85,7 +85,8 @@ def _canonical(text: str) -> str | None:
 
 
 @lru_cache(4096)
-def _is_within(text: str, networks: Networks) -> bool:
+def is_trusted(text: str, networks: Networks) -> bool:
+    """Return whether an address is in one of the networks."""
     address = _parse(text)
     return address is not None and any(address in network for network in networks)
 

@@ -11,9 +11,10 @@ import msgspec
 from service import __version__
 from service.api.http.errors import (
     BodyTooLarge,
+    HeaderTooLarge,
     MalformedJson,
     MalformedRequest,
-    NotAcceptable,
+    TooManyConnections,
     UnsupportedMediaType,
 )
 from service.api.http.problems import MEDIA_TYPE, Problem, problem_of, status_of
@@ -57,7 +58,7 @@ _HEADERS: Mapping[str, dict[str, Any]] = {
         "required": True,
     },
     "X-Request-Id": {
-        "description": "The request's id; an incoming one is kept if it is a UUID in canonical form.",
+        "description": "The request's id, under which the log has more.",
         "schema": {"type": "string", "format": "uuid"},
         "required": True,
     },
@@ -161,8 +162,9 @@ def errors_of(operation: Operation) -> list[type[RollcallError]]:
     method = operation.method
     found: list[type[RollcallError]] = [
         MalformedRequest,
-        NotAcceptable,
+        HeaderTooLarge,
         InternalError,
+        TooManyConnections,
         DatabaseUnavailable,
         SchemaBehind,
     ]
