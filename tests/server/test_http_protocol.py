@@ -80,7 +80,7 @@ async def test_pipeline_requests_queues_few_and_reads_no_more(server: EdgeServer
     assert protocol.flow.read_paused
     server.app.may_respond.set()
     answered = b""
-    while answered.count(b"HTTP/1.1 200") < 400:
+    while answered.count(b"HTTP/1.1 200") < 400 and not reader.at_eof():
         answered += await asyncio.wait_for(reader.read(65536), 10)
     writer.close()
     assert len(server.app.scopes) == 400
@@ -96,11 +96,12 @@ async def test_pipeline_requests_while_bodies_are_read_keeps_reading_paused(serv
     await server.until(lambda: bool(server.protocols) and bool(server.protocols[0].pipeline))
     server.app.may_respond.set()
     answered = b""
-    while answered.count(b"HTTP/1.1 200") < 200:
+    while answered.count(b"HTTP/1.1 200") < 200 and not reader.at_eof():
         answered += await asyncio.wait_for(reader.read(65536), 10)
         queued += [len(protocol.pipeline) for protocol in server.protocols]
     writer.close()
 
+    assert statuses(answered) == [200] * 200
     assert max(queued) <= MAX_QUEUED_REQUESTS
 
 

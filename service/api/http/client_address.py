@@ -44,16 +44,21 @@ def resolve_client_ip(scope: HTTPScope, trusted: Networks = ()) -> str | None:
     peer = scope["client"]
     host = peer[0] if peer else ""
     client = _canonical(host)
-    if not trusted or (host and not is_trusted(host, trusted)):
+    if not trusted or (host and not _is_within(host, trusted)):
         return client
     for hop in _hops_from_the_right(scope):
         address = _address_of_hop(hop)
         if address is None:
             return _canonical(host)
         client = address
-        if not is_trusted(address, trusted):
+        if not _is_within(address, trusted):
             break
     return client
+
+
+def is_trusted(address: str, trusted: Networks) -> bool:
+    """Return whether an address is that of a trusted proxy."""
+    return _is_within(address, trusted)
 
 
 @lru_cache(4096)
@@ -85,8 +90,7 @@ def _canonical(text: str) -> str | None:
 
 
 @lru_cache(4096)
-def is_trusted(text: str, networks: Networks) -> bool:
-    """Return whether an address is in one of the networks."""
+def _is_within(text: str, networks: Networks) -> bool:
     address = _parse(text)
     return address is not None and any(address in network for network in networks)
 
