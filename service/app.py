@@ -15,7 +15,7 @@ from service.api.authentication import Authenticator
 from service.api.dispatch import RouteTable
 from service.api.http.edge import EdgeMiddleware
 from service.api.openapi.document import document
-from service.api.openapi.routes import DOCS_ENDPOINTS, OpenApiJson
+from service.api.openapi.routes import DOCS_ENDPOINTS, OpenApiJson, index
 from service.api.operations import Endpoint, Operation
 from service.api.pipeline import OperationPipeline
 from service.api.providers import make_providers
@@ -125,8 +125,7 @@ def _endpoints(settings: Settings) -> list[Endpoint]:
         public = replace(operation.access, public=True, optional=True)
         endpoints.remove(users.create_user)
         endpoints.append(Endpoint(replace(operation, access=public), function))
-    if settings.http.serves_docs:
-        endpoints += DOCS_ENDPOINTS
+    endpoints += DOCS_ENDPOINTS if settings.http.serves_docs else (index,)
     if settings.serves_metrics_beside_api:
         endpoints.append(get_metrics)
     return endpoints

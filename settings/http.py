@@ -29,6 +29,18 @@ class HttpSettings(Section):
     cors_origins: Origins = Field(
         default=(), description="Origins whose pages may call the API from a browser."
     )
+    connections: int = Field(
+        default=4096,
+        ge=16,
+        le=1_000_000,
+        description="Open connections of a worker process; at most what its limit of open files leaves.",
+    )
+    connections_per_network: int = Field(
+        default=512,
+        ge=1,
+        le=1_000_000,
+        description="Of these, those of one client network. Trusted proxies are not limited.",
+    )
     docs: bool | None = Field(
         default=None,
         description="Serve the API documentation at `/docs` and `/openapi.json`. Unset: on loopback only.",

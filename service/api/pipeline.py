@@ -1,8 +1,9 @@
 """The way of every request: route, read, authenticate, authorize, parse, inject, serve, respond.
 
-The order decides which error a request with several gets: 404 and 405 before 406, then 401 without a token,
-a body that is too long (413), 401 and 403, a subject that the caller may not see (404), preconditions, query,
-body.
+The order decides which error a request with several gets: 404 and 405, then 401 without a token, a body that
+is too long (413), 401 and 403, a subject that the caller may not see (404), preconditions, query, body.
+
+`Accept` is never a reason to refuse. Source: RFC 9110 12.4.1.
 """
 
 from typing import cast
@@ -14,7 +15,7 @@ from litestar.types import HTTPScope, Receive, Scope, Send
 from service.api.authentication import Authenticator
 from service.api.dispatch import ME, USER_ID, Resource, RouteTable
 from service.api.http.body import read_body, reject_body
-from service.api.http.errors import MethodNotAllowed, NotAcceptable
+from service.api.http.errors import MethodNotAllowed
 from service.api.http.forms import decode_form
 from service.api.http.headers import HeaderMap
 from service.api.http.problems import error_response, problem_response
@@ -22,7 +23,7 @@ from service.api.http.query_params import read_query, reject_query
 from service.api.http.response import Response
 from service.api.http.strict_json import decode, require_media_type
 from service.api.idempotency import idempotency_key_of
-from service.api.operations import FORM, JSON, Operation
+from service.api.operations import FORM, Operation
 from service.api.preconditions import reject_if_match
 from service.api.requests import OperationRequest
 from service.domain.callers import ANONYMOUS, Caller
@@ -56,7 +57,6 @@ class OperationPipeline:
             return _respond_without_route(resource, scope)
         operation, fields = route.operation, state["fields"]
         state["route"] = operation.path
-        _require_acceptable(fields, operation)
         _require_token(fields, operation)
         body = await _read_body(operation, fields, receive)
         caller = await self._authenticate(fields, operation)
@@ -84,11 +84,10 @@ class OperationPipeline:
 
 def _respond_without_route(resource: Resource, scope: HTTPScope) -> Response:
     """Answer OPTIONS; reject every other method. Source: RFC 9110 9.3.7, 15.5.6."""
-    allow = ((b"allow", resource.allow),)
     if scope["method"] == "OPTIONS":
         scope["state"]["route"] = resource.path
-        return Response(204, headers=allow)
-    return problem_response(MethodNotAllowed(), scope["state"]["request_id"], allow)
+        return Response(204, headers=resource.headers)
+    return problem_response(MethodNotAllowed(), scope["state"]["request_id"], resource.headers)
 
 
 def _authorize_subject(
@@ -141,21 +140,5 @@ async def _parse(request: OperationRequest, body: bytes | None, receive: Receive
 def _decode_body(
     body: bytes, fields: HeaderMap, type_: type[msgspec.Struct], media_types: tuple[str, ...]
 ) -> msgspec.Struct:
-    media_type = require_media_type(
-        fields.get(b"content-type"),
-        also=tuple(name.encode() for name in media_types if name != JSON),
-        content_encoding=fields.get(b"content-encoding"),
-    )
-    return decode_form(body, type_) if media_type == FORM.encode() else decode(body, type_)
-
-
-def _require_acceptable(fields: HeaderMap, operation: Operation) -> None:
-    """Reject a client that accepts no media type of the operation. Source: RFC 9110 12.5.1."""
-    accept = fields.get(b"accept", b"*/*").decode("latin-1")
-    if not accept or "*/*" in accept:
-        return
-    own = {response.media_type for response in operation.responses.values()}
-    ranges = [part.split(";")[0].strip().lower() for part in accept.split(",")]
-    acceptable = own | {f"{media_type.split('/')[0]}/*" for media_type in own}
-    if not acceptable.intersection(ranges):
-        raise NotAcceptable
+    media_type = require_media_type(fields.get(b"content-type"), media_types, fields.get(b"content-encoding"))
+    return decode_form(body, type_) if media_type == FORM else decode(body, type_)

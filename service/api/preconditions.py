@@ -26,10 +26,12 @@ def entity_tag(body: bytes) -> str:
 def is_current(if_none_match: str | None, etag: str) -> bool:
     """Return whether the client has this version already. Weak tags match, too.
 
-    Raises:
-        MalformedRequest: the header cannot be read.
+    A header that cannot be read names no version of ours: the client gets the whole representation.
     """
-    return if_none_match is not None and _etag_matches(if_none_match, etag, is_weak_allowed=True)
+    try:
+        return if_none_match is not None and _etag_matches(if_none_match, etag, is_weak_allowed=True)
+    except MalformedRequest:
+        return False
 
 
 def if_match_check(

@@ -2,6 +2,7 @@
 
 from datetime import datetime
 
+import httpx
 import pytest
 
 from service.domain.keys import Scope
@@ -44,11 +45,14 @@ async def test_log_in_stores_no_token(api: Api) -> None:
             assert not any(body[name][4:] in str(row) for name in ("token", "device_token"))
 
 
+def without_id(answer: httpx.Response, text: str) -> str:
+    return text.replace(answer.headers["X-Request-Id"], "")
+
+
 async def test_log_in_fails_in_one_way_whatever_the_reason(api: Api) -> None:
     await api.account("ada")
     await api.account("off", state=UserState.DISABLED)
     await api.account("bare", password=None)
-    request_id = "01890a5d-ac96-774b-bcce-b302099a8057"
     attempts = {
         "ada": OTHER_PASSWORD,
         "nobody": PASSWORD,
@@ -60,16 +64,13 @@ async def test_log_in_fails_in_one_way_whatever_the_reason(api: Api) -> None:
     }
 
     answers = [
-        await api.post(
-            "/v1/sessions",
-            {"login_id": login_id, "password": password},
-            headers={"X-Request-Id": request_id},
-        )
+        await api.post("/v1/sessions", {"login_id": login_id, "password": password})
         for login_id, password in attempts.items()
     ]
 
-    assert {(answer.status_code, answer.content) for answer in answers} == {(401, answers[0].content)}
-    assert len({str(answer.headers.raw) for answer in answers}) == 1
+    assert {answer.status_code for answer in answers} == {401}
+    assert len({without_id(answer, answer.text) for answer in answers}) == 1
+    assert len({without_id(answer, str(answer.headers.raw)) for answer in answers}) == 1
     assert error_of(answers[0]) == (401, "invalid_credentials")
     assert (await api.log_in("ada")).status_code == 201
 

@@ -38,7 +38,7 @@ from service.observability.stats import HashingStats, MetricsSnapshot
 
 snapshot = MetricsSnapshot(HashingStats(2, 0, float(sys.argv[1]), 0, 3, 1), (), 7)
 telemetry = RequestTelemetry(lambda: snapshot)
-telemetry.observe(RequestRecord("POST", "/v1/sessions", 201, 0.01, "id", None, None))
+telemetry.observe(RequestRecord("POST", "/v1/sessions", 201, 0.01, "id", "unknown", None))
 telemetry.refresh()
 print("ready", flush=True)
 if sys.stdin.readline() == "scrape\\n":

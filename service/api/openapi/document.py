@@ -11,9 +11,10 @@ import msgspec
 from service import __version__
 from service.api.http.errors import (
     BodyTooLarge,
+    HeaderTooLarge,
     MalformedJson,
     MalformedRequest,
-    NotAcceptable,
+    TooManyConnections,
     UnsupportedMediaType,
 )
 from service.api.openapi.component_schemas import SchemaNode, Schemas, component_schemas
@@ -104,8 +105,9 @@ def errors_of(operation: Operation) -> list[type[RollcallError]]:
     method = operation.method
     found: list[type[RollcallError]] = [
         MalformedRequest,
-        NotAcceptable,
+        HeaderTooLarge,
         InternalError,
+        TooManyConnections,
         DatabaseUnavailable,
         SchemaBehind,
     ]

@@ -1,12 +1,16 @@
-"""The endpoints of the OpenAPI document and of the page that shows it."""
+"""The endpoints of the OpenAPI document, of the page that shows it, and of the root that leads there."""
 
 from collections.abc import Callable
 from http import HTTPMethod
 from typing import Final, NewType
 
+import msgspec
+
 from service.api.http.response import Response
 from service.api.openapi.docs_page import ASSETS, DOCS_POLICY, docs_page
 from service.api.operations import Endpoint, Operation, ResponseSpec
+from service.api.requests import OperationRequest
+from service.api.responses import ok
 from service.domain.callers import Access
 
 OpenApiJson = NewType("OpenApiJson", bytes)
@@ -61,4 +65,48 @@ def _asset(path: str, media_type: str, read: Callable[[], bytes]) -> Endpoint:
     return operation(asset)
 
 
-DOCS_ENDPOINTS: Final = (get_openapi, get_docs, *(_asset(path, *asset) for path, asset in ASSETS.items()))
+class IndexView(msgspec.Struct, frozen=True):
+    """What there is."""
+
+    name: str = "Rollcall"
+    health: str = "/health/ready"
+    openapi: str | msgspec.UnsetType = msgspec.UNSET
+    docs: str | msgspec.UnsetType = msgspec.UNSET
+
+
+_VARY: Final = (b"vary", b"accept")
+_INDEX: Final = Operation(
+    "index",
+    HTTPMethod.GET,
+    "/",
+    summary="Find the documentation",
+    tag="docs",
+    access=Access(public=True),
+    responses={200: ResponseSpec("The index.", IndexView)},
+    is_documented=False,
+)
+
+
+@_INDEX
+async def index() -> Response:
+    """Return the index of a service without documentation."""
+    return ok(IndexView())
+
+
+@_INDEX
+async def index_with_docs(request: OperationRequest) -> Response:
+    """Redirect to the documentation, or return the index to a client that asks for JSON."""
+    response = ok(IndexView(openapi=get_openapi.operation.path, docs=get_docs.operation.path), (_VARY,))
+    accept = request.fields.get(b"accept", b"")
+    if b"json" in accept and b"html" not in accept:
+        return response
+    location = (b"location", get_docs.operation.path.encode())
+    return msgspec.structs.replace(response, status=308, headers=(_VARY, location))
+
+
+DOCS_ENDPOINTS: Final = (
+    index_with_docs,
+    get_openapi,
+    get_docs,
+    *(_asset(path, *asset) for path, asset in ASSETS.items()),
+)

@@ -11,10 +11,13 @@ _EXP = "Seconds since 1970; absent for a key that does not expire."
 
 
 class IntrospectBody(Input, frozen=True):
-    """The token. `token_type_hint` is accepted and ignored. Source: RFC 7662 2.1."""
+    """The token: any text, as what cannot be one is inactive. `token_type_hint` is ignored.
 
-    token: Annotated[str, Meta(max_length=4096, examples=["rcs_aV9tq0Jc3m8vX1Yz5bK7dQ2eR4fT6gU8hI0jL1kM3nO"])]
-    token_type_hint: Annotated[str, Meta(max_length=100)] | UnsetType = UNSET
+    Source: RFC 7662 2.1, 2.2.
+    """
+
+    token: Annotated[str, Meta(examples=["rcs_aV9tq0Jc3m8vX1Yz5bK7dQ2eR4fT6gU8hI0jL1kM3nO"])]
+    token_type_hint: str | UnsetType = UNSET
 
 
 class IntrospectionView(Struct, frozen=True, kw_only=True):
