@@ -12,8 +12,8 @@ from typing import Any
 import httpx
 import pytest
 import pytest_asyncio
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
-from service.db.core.database import Database
 from service.domain.keys import Scope
 from service.domain.users import UserRole
 from service.services import Services
@@ -197,15 +197,18 @@ class Hold:
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch, service: Services) -> None:
         self.held, self.released = asyncio.Event(), asyncio.Event()
-        original = Database._connect
+        original = AsyncEngine.connect
 
-        async def connect(database: Database) -> Any:
-            if database is service.database and not self.held.is_set():
-                self.held.set()
-                await self.released.wait()
-            return await original(database)
+        async def connect_later(engine: AsyncEngine) -> AsyncConnection:
+            self.held.set()
+            await self.released.wait()
+            return await original(engine)
 
-        monkeypatch.setattr(Database, "_connect", connect)
+        def connect(engine: AsyncEngine) -> Any:
+            is_first = engine is service.engine and not self.held.is_set()
+            return connect_later(engine) if is_first else original(engine)
+
+        monkeypatch.setattr(AsyncEngine, "connect", connect)
 
 
 async def hold_first_transaction(
