@@ -106,13 +106,20 @@ def breaking_changes(base: Node, head: Node) -> list[str]:
     What is new itself may demand anything.
     """
     old, new = Contract(base), Contract(head)
-    gone = {f"removed: {promise}" for promise in old.promises - new.promises}
+    removed = old.promises - new.promises
+    gone = {f"removed: {promise}" for promise in removed if not _is_below_another(promise, removed)}
     stricter = {
         f"demanded: {demand}"
         for (subject, demand), strictness in new.demands.items()
         if subject in old.promises and strictness > old.demands.get((subject, demand), -math.inf)
     }
     return sorted(gone | stricter)
+
+
+def _is_below_another(promise: str, removed: set[str]) -> bool:
+    """Return whether a promise belongs to one that is removed as a whole."""
+    words = promise.split(" ")
+    return any(" ".join(words[:length]) in removed for length in range(2, len(words)))
 
 
 def _values(path: str, node: Node) -> set[str]:
