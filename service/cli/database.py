@@ -10,7 +10,6 @@ from alembic.util import CommandError
 
 from service.cli import schema_report
 from service.cli.console import print_result, print_status
-from service.cli.rehearse.command import rehearse
 from service.cli.target import MigrationTarget, configured_target
 from service.db.migrations import running
 from service.db.migrations.compatibility import HEAD, read_schema_state
@@ -27,9 +26,6 @@ from service.db.migrations.scratch import scratch_database
 @click.group()
 def database() -> None:
     """Show and change the schema."""
-
-
-database.add_command(rehearse)
 
 
 @database.command()
