@@ -18,6 +18,7 @@ OPERATIONS = (ROOT / "docs/operations.md").read_text()
 DOCUMENTS = (
     "docs/operations.md",
     "docs/architecture.md",
+    "docs/clients.md",
     "docs/decisions/README.md",
     "docs/releasing.md",
     "CONTRIBUTING.md",
