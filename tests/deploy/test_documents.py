@@ -21,6 +21,7 @@ DOCUMENTS = (
     "docs/asvs.md",
     "SECURITY.md",
     "docs/architecture.md",
+    "docs/clients.md",
     "docs/decisions/README.md",
     "docs/releasing.md",
     "CONTRIBUTING.md",

@@ -92,11 +92,11 @@ def _prove_one(kit: ClientKit, urls: tuple[str, str], credentials: dict[str, str
     for number, url in enumerate(urls if command else ()):
         new = f"{kit.slug}-{number}"
         done = run_program(command, ROLLCALL_URL=url, ROLLCALL_NEW=new, **credentials)
-        result.used.append(_verdict(done.stdout.splitlines(), done.stderr))
+        result.used.append(verdict(done.stdout.splitlines(), done.stderr))
     return result
 
 
-def _verdict(lines: list[str], errors: str) -> str:
+def verdict(lines: list[str], errors: str) -> str:
     """Return `ok` if every step succeeded, else what failed."""
     told = dict(line.split(": ", 1) for line in lines if ": " in line)
     failed = [f"{step}: {told.get(step, 'not reached')}" for step in STEPS if told.get(step) != _OK]
