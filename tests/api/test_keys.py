@@ -12,7 +12,8 @@ NEW = {"name": "gateway", "scopes": ["users:read"]}
 
 
 async def test_create_key_shows_it_once_and_it_works_at_once(api: Api) -> None:
-    admin = api.by(await api.admin())
+    root = await api.admin()
+    admin = api.by(root)
 
     created = await admin.post("/v1/keys", NEW)
     key, shown = created.json()["key"], created.json()["api_key"]
@@ -21,7 +22,7 @@ async def test_create_key_shows_it_once_and_it_works_at_once(api: Api) -> None:
     assert key.startswith(shown["prefix"])
     assert shown["prefix"] == key[:8]
     assert shown["scopes"] == ["users:read"]
-    assert (shown["last_used_at"], shown["expires_at"]) == (None, None)
+    assert (shown["last_used_at"], shown["created_by"]) == (None, str(root.id))
     assert (await api.by(key).get("/v1/users")).status_code == 200
     listed = await admin.get("/v1/keys")
     assert [item["id"] for item in listed.json()["items"]] == [shown["id"]]

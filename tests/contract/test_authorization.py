@@ -48,7 +48,7 @@ EXPECTED: dict[str, dict[str, Any]] = {
     "create_key": ADMIN_ONLY,
     "list_keys": ADMIN_ONLY,
     "revoke_key": ADMIN_ONLY,
-    "list_events": ADMIN_ONLY,
+    "list_events": {**ADMIN_ONLY, "scope": Scope.EVENTS_READ},
 }
 PUBLIC = {"log_in", "redeem_reset_token", "live", "ready", "metrics", "schema", "docs"}
 

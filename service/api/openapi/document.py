@@ -3,7 +3,7 @@
 Source: OpenAPI Specification 3.1.1.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 import msgspec
@@ -20,6 +20,7 @@ from service.api.http.problems import MEDIA_TYPE, Problem, problem_of, status_of
 from service.api.openapi.examples import example_of
 from service.api.operations import JSON, Operation, ResponseSpec
 from service.api.schemas.common import ID_PATTERN
+from service.domain.callers import Access
 from service.domain.errors import (
     DatabaseUnavailable,
     Forbidden,
@@ -29,12 +30,14 @@ from service.domain.errors import (
     OutcomeUnknown,
     PasswordChangeRequired,
     PreconditionFailed,
+    ReauthenticationRequired,
     RequestInProgress,
     RollcallError,
     SchemaBehind,
     Unauthenticated,
     ValidationFailed,
 )
+from service.domain.keys import Scope
 
 _SAMPLE_ID = "0198c5a4-7d1e-7c3b-9f60-2b1f3a5c7d9e"
 _COMPONENTS = "#/components/schemas/{name}"
@@ -149,7 +152,8 @@ def document(operations: Iterable[Operation]) -> dict[str, Any]:
                     "type": "http",
                     "scheme": "bearer",
                     "description": "An API key, `rck_…`, with the scopes it was created with: "
-                    "`users:read`, `users:write`, `sessions:introspect`.",
+                    + ", ".join(f"`{scope}`" for scope in Scope)
+                    + ".",
                 },
             },
         },
@@ -166,11 +170,7 @@ def errors_of(operation: Operation) -> list[type[RollcallError]]:
         DatabaseUnavailable,
         SchemaBehind,
     ]
-    access = operation.access
-    if not access.public or access.optional:
-        found += [Unauthenticated, InvalidToken, Forbidden]
-        if (access.owner or access.admin) and not access.allowed_during_forced_change:
-            found.append(PasswordChangeRequired)
+    found += _errors_of_access(operation.access)
     if operation.body is not None:
         found += [MalformedJson, BodyTooLarge, UnsupportedMediaType, ValidationFailed]
     if operation.query is not None:
@@ -182,6 +182,16 @@ def errors_of(operation: Operation) -> list[type[RollcallError]]:
     if method != "GET":
         found.append(OutcomeUnknown)
     return list(dict.fromkeys([*operation.errors, *found]))
+
+
+def _errors_of_access(access: Access) -> Iterator[type[RollcallError]]:
+    if access.public and not access.optional:
+        return
+    yield from (Unauthenticated, InvalidToken, Forbidden)
+    if (access.owner or access.admin) and not access.allowed_during_forced_change:
+        yield PasswordChangeRequired
+    if access.fresh or access.fresh_for_others:
+        yield ReauthenticationRequired
 
 
 def _operation(operation: Operation, schemas: Schemas) -> dict[str, Any]:

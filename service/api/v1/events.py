@@ -11,6 +11,7 @@ from service.api.schemas.events import EventPage, EventView
 from service.db.repositories.events import EventReads
 from service.domain.callers import Access
 from service.domain.errors import InvalidCursor
+from service.domain.keys import Scope
 
 
 @Operation(
@@ -19,7 +20,7 @@ from service.domain.errors import InvalidCursor
     "/v1/events",
     summary="List the audit trail",
     tag="events",
-    access=Access(admin=True),
+    access=Access(admin=True, scope=Scope.EVENTS_READ),
     responses={200: ResponseSpec("A page of events, newest first.", EventPage, ("Link",))},
     errors=(InvalidCursor,),
     query=PageQuery,

@@ -18,6 +18,7 @@ from service.db.repositories.keys import ApiKeyReads
 from service.domain.callers import Access
 from service.domain.errors import InvalidCursor, NotFound
 from service.usecases import keys
+from service.usecases.policies import Policies
 
 
 @Operation(
@@ -25,9 +26,10 @@ from service.usecases import keys
     HTTPMethod.POST,
     "/v1/keys",
     summary="Create an API key",
-    description="The key is shown once: a repetition under the same `Idempotency-Key` has `key: null`.",
+    description="The key is shown once: a repetition under the same `Idempotency-Key` has `key: null`. It is "
+    "revoked when the administrator who created it is deleted, disabled or demoted. Needs a recent login.",
     tag="keys",
-    access=Access(admin=True),
+    access=Access(admin=True, fresh=True),
     responses={
         201: ResponseSpec(
             "The new key, shown this once.",
@@ -38,14 +40,19 @@ from service.usecases import keys
     body=CreateKeyBody,
     is_idempotent_by_key=True,
 )
-async def create_key(request: OperationRequest, database: Database) -> Response:
+async def create_key(request: OperationRequest, database: Database, policies: Policies) -> Response:
     """Create an API key, once per idempotency key. The stored response lacks the key itself."""
     body, context = request.body(CreateKeyBody), request.context
     expires_at = None if body.expires_at is UNSET else in_utc(body.expires_at, "/expires_at")
 
     async def create(tx: Transaction) -> Outcome:
         token, key = await keys.create_key(
-            tx, name=body.name, scopes=tuple(body.scopes), expires_at=expires_at, context=context
+            tx,
+            name=body.name,
+            scopes=tuple(body.scopes),
+            expires_at=expires_at,
+            context=context,
+            policies=policies,
         )
         view = ApiKeyView.of(key)
         stored = created(CreatedKeyView(None, view))
@@ -77,8 +84,9 @@ async def list_keys(request: OperationRequest, api_keys: ApiKeyReads) -> Respons
     HTTPMethod.DELETE,
     "/v1/keys/{key_id}",
     summary="Revoke an API key",
+    description="Needs a recent login.",
     tag="keys",
-    access=Access(admin=True),
+    access=Access(admin=True, fresh=True),
     responses={204: ResponseSpec("The key is revoked.")},
     errors=(NotFound,),
 )

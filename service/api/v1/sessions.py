@@ -14,9 +14,10 @@ from service.db.core.database import Database
 from service.db.repositories.sessions import SessionReads
 from service.db.repositories.users import UserReads
 from service.domain.callers import Access
-from service.domain.errors import InvalidCursor, NotFound
+from service.domain.errors import InvalidCursor, NotFound, ReauthenticationRequired
 from service.domain.keys import Scope
 from service.usecases import sessions
+from service.usecases.policies import Policies
 
 
 @Operation(
@@ -81,8 +82,10 @@ async def list_sessions(request: OperationRequest, users: UserReads, user_sessio
     HTTPMethod.DELETE,
     "/v1/users/{user_id}/sessions",
     summary="End the sessions of a user",
+    description="For another user, a session needs a recent login; for an administrator, a key needs "
+    "`admins:write` too.",
     tag="sessions",
-    access=Access(owner=True, admin=True, scope=Scope.USERS_WRITE),
+    access=Access(owner=True, admin=True, scope=Scope.USERS_WRITE, fresh_for_others=True),
     responses={204: ResponseSpec("The sessions have ended.")},
     errors=(NotFound,),
     query=EndSessionsQuery,
@@ -103,15 +106,16 @@ async def end_sessions(request: OperationRequest, database: Database) -> Respons
     HTTPMethod.DELETE,
     "/v1/sessions/{session_id}",
     summary="End a session",
+    description="Another user's needs a recent login.",
     tag="sessions",
     access=Access(owner=True, admin=True),
     responses={204: ResponseSpec("The session has ended.")},
-    errors=(NotFound,),
+    errors=(NotFound, ReauthenticationRequired),
 )
-async def end_session(request: OperationRequest, database: Database) -> Response:
+async def end_session(request: OperationRequest, database: Database, policies: Policies) -> Response:
     """End one session."""
     await database.run(
-        lambda tx: sessions.end_session(tx, request.subject_id, context=request.context),
+        lambda tx: sessions.end_session(tx, request.subject_id, context=request.context, policies=policies),
         caller=request.caller,
     )
     return no_content()
