@@ -21,7 +21,8 @@ from service.db.repositories.idempotency import StoredAnswer
 from service.usecases.idempotency import IdempotencyKey, find_response, lock_key, store_response
 
 _KEY: Final = re.compile(r"[\x21-\x7e]{1,255}")
-_SECRET_FIELDS: Final = frozenset({"password", "password_hash"})
+SECRET_FIELDS: Final = frozenset({"password", "password_hash"})
+"""Fields of bodies that no digest is made of."""
 _encode: Final = msgspec.json.Encoder(order="sorted").encode
 
 
@@ -52,7 +53,7 @@ def idempotency_key_of(request: OperationRequest) -> IdempotencyKey | None:
         raise MalformedRequest("An Idempotency-Key has 1 to 255 visible ASCII characters.")
     fields = msgspec.to_builtins(request.body_value)
     caller = request.caller.id or f"anonymous {fields['login_id']}"
-    public = {name: value for name, value in fields.items() if name not in _SECRET_FIELDS}
+    public = {name: value for name, value in fields.items() if name not in SECRET_FIELDS}
     content = request.operation.id.encode() + b"\0" + _encode(public)
     return IdempotencyKey(
         sha256(f"{caller}\0{request.operation.id}\0{key}".encode()).digest(),

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from service.api.idempotency import _SECRET_FIELDS
+from service.api.idempotency import SECRET_FIELDS
 from service.domain.keys import Scope
 from tests.support.api import OTHER_PASSWORD, PASSWORD, Api, RunningService, error_of, serving
 from tests.support.databases import execute, fetch_values
@@ -169,8 +169,8 @@ def test_bodies_of_idempotent_operations_have_no_secret_that_is_digested(running
         for name in operation.body.__struct_fields__
     }
 
-    assert {name for name in fields if re.search("pass|secret|token|hash", name)} == _SECRET_FIELDS
-    assert set(fields) >= _SECRET_FIELDS
+    assert {name for name in fields if re.search("pass|secret|token|hash", name)} == SECRET_FIELDS
+    assert set(fields) >= SECRET_FIELDS
 
 
 async def test_delete_user_takes_the_stored_answer_along(api: Api) -> None:

@@ -6,6 +6,7 @@ The client decides how long the body takes, and hashing, locks and the pool may 
 import asyncio
 import json
 from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,6 +15,8 @@ import pytest
 import pytest_asyncio
 
 from service.db.core.database import Database
+from service.db.core.transaction import Transaction
+from service.domain.callers import Caller
 from service.domain.keys import Scope
 from service.domain.users import UserRole
 from service.services import Services
@@ -197,15 +200,17 @@ class Hold:
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch, service: Services) -> None:
         self.held, self.released = asyncio.Event(), asyncio.Event()
-        original = Database._connect
+        original = Database.transaction
 
-        async def connect(database: Database) -> Any:
+        @asynccontextmanager
+        async def transaction(database: Database, *, caller: Caller) -> AsyncIterator[Transaction]:
             if database is service.database and not self.held.is_set():
                 self.held.set()
                 await self.released.wait()
-            return await original(database)
+            async with original(database, caller=caller) as tx:
+                yield tx
 
-        monkeypatch.setattr(Database, "_connect", connect)
+        monkeypatch.setattr(Database, "transaction", transaction)
 
 
 async def hold_first_transaction(

@@ -172,3 +172,11 @@ async def test_change_own_role_with_an_old_login_gets_403(api: Api) -> None:
     ada = await api.account("ada", role=UserRole.ADMIN)
     await age(api, ada, "10 minutes")
     assert error_of(await api.by(ada).patch("/v1/users/me", {"role": "user"})) == TOO_OLD
+
+
+async def test_change_own_role_keeps_the_session_that_did_it(api: Api) -> None:
+    await api.admin()
+    ada = await api.account("ada", role=UserRole.ADMIN)
+    other = (await api.log_in("ada")).json()["token"]
+    assert (await api.by(ada).patch("/v1/users/me", {"role": "user"})).status_code == 200
+    assert (await status(api, ada.token), await status(api, other)) == (200, 401)

@@ -163,7 +163,7 @@ MUTATIONS = (
     Mutation(
         "No fast digest of a password is stored",
         "service/api/idempotency.py",
-        " if name not in _SECRET_FIELDS",
+        " if name not in SECRET_FIELDS",
         "",
         "tests/api/test_idempotency.py::test_digest_of_a_request_is_the_same_for_any_password",
     ),
