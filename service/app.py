@@ -78,7 +78,9 @@ def create_app(settings: Settings, *, dsn: str | None = None) -> Application:
         openapi_json=cache(lambda: OpenApiJson(msgspec.json.encode(document(operations)))),
     )
     authenticator = Authenticator(services.reads, services.last_used)
-    pipeline = OperationPipeline(RouteTable(endpoints, providers), authenticator)
+    pipeline = OperationPipeline(
+        RouteTable(endpoints, providers), authenticator, step_up_ttl=services.policies.sessions.step_up_ttl
+    )
     framework = Litestar(
         lifespan=[lambda _app: _running(services, telemetry)], openapi_config=None, logging_config=None
     )

@@ -22,7 +22,7 @@ from service.usecases.idempotency import IdempotencyKey, find_response, lock_key
 
 _KEY: Final = re.compile(r"[\x21-\x7e]{1,255}")
 SECRET_FIELDS: Final = frozenset({"password", "password_hash"})
-"""Fields of a body that are in no digest."""
+"""Fields of bodies that no digest is made of."""
 _encode: Final = msgspec.json.Encoder(order="sorted").encode
 
 

@@ -1,11 +1,13 @@
 """The way of every request: route, read, authenticate, authorize, parse, inject, serve, respond.
 
 The order decides which error a request with several gets: 404 and 405, then 401 without a token, a body that
-is too long (413), 401 and 403, a subject that the caller may not see (404), preconditions, query, body.
+is too long (413), 401 and 403, a subject that the caller may not see (404), a login that is too old (403),
+preconditions, query, body.
 
 `Accept` is never a reason to refuse. Source: RFC 9110 12.4.1.
 """
 
+from datetime import timedelta
 from typing import cast
 from uuid import UUID
 
@@ -36,9 +38,10 @@ _CONDITIONAL = frozenset({"PUT", "PATCH", "DELETE"})
 class OperationPipeline:
     """The application inside the edge: serves every operation as it is declared."""
 
-    def __init__(self, routes: RouteTable, authenticator: Authenticator) -> None:
+    def __init__(self, routes: RouteTable, authenticator: Authenticator, *, step_up_ttl: timedelta) -> None:
         self._routes = routes
         self._authenticator = authenticator
+        self._step_up_ttl = step_up_ttl
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Respond to one HTTP request, with a problem document for every error."""
@@ -62,13 +65,9 @@ class OperationPipeline:
         caller = await self._authenticate(fields, operation)
         state["caller_id"] = caller.id
         operation.access.authorize(caller)
-        request = OperationRequest(
-            operation,
-            caller,
-            scope,
-            fields,
-            _authorize_subject(operation, resource.placeholder, segment, caller),
-        )
+        subject_id = _authorize_subject(operation, resource.placeholder, segment, caller)
+        operation.access.require_recent_login(caller, subject_id, self._step_up_ttl)
+        request = OperationRequest(operation, caller, scope, fields, subject_id)
         await _parse(request, body, receive)
         return await route.serve(request)
 

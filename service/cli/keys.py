@@ -72,7 +72,14 @@ async def _create(
     services: Services, name: str, scopes: tuple[Scope, ...], expires_at: datetime | None
 ) -> tuple[str, ApiKey]:
     token, key = await services.database.run(
-        lambda tx: create_key(tx, name=name, scopes=scopes, expires_at=expires_at, context=_OPERATOR),
+        lambda tx: create_key(
+            tx,
+            name=name,
+            scopes=scopes,
+            expires_at=expires_at,
+            context=_OPERATOR,
+            policies=services.policies,
+        ),
         caller=OPERATOR,
     )
     return token.value, key

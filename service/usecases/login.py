@@ -14,7 +14,7 @@ from service.db.reads import Reads
 from service.db.repositories.devices import Device
 from service.db.repositories.events import EventRepository
 from service.db.repositories.login import Credential, LoginRepository
-from service.db.repositories.sessions import NewSession
+from service.db.repositories.sessions import NewSession, SessionRepository
 from service.db.repositories.users import UserRepository
 from service.domain.callers import ANONYMOUS
 from service.domain.errors import InvalidCredentials, LoginThrottled
@@ -49,6 +49,8 @@ class LoginRequest:
     login_id: str
     password: str
     device_token: str | None = None
+    replaced_digest: bytes | None = None
+    """The digest of the session token that came with the request; that session ends if it is the user's."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -197,14 +199,25 @@ async def _insert_session(
     token, session_id, context = new_token(SESSION_PREFIX), new_id(), attempt.context
     lifetime = policies.sessions.lifetime_of(user.role)
     device_token, device = _device_of(attempt.request, credential, context)
+    await _end_replaced(tx, user, attempt)
     session = await LoginRepository(tx).begin_session(
-        NewSession(session_id, user.id, token.digest, lifetime, context.user_agent, context.ip),
+        NewSession(session_id, user.id, token.digest, lifetime, context.user_agent, context.ip, device.id),
         device,
         kept_count=policies.sessions.per_user,
         bucket=attempt.bucket.digest,
         event=EventRepository(tx).record(context, Action.LOGIN_SUCCEEDED, user.id, session_id=session_id),
     )
     return LoggedIn(token.value, session, user, device_token)
+
+
+async def _end_replaced(tx: Transaction, user: User, attempt: _Attempt) -> None:
+    """End the session from which the user logs in again. Source: OWASP ASVS 5.0 7.2.4."""
+    digest = attempt.request.replaced_digest
+    if digest is None:
+        return
+    ended_id = await SessionRepository(tx).end_by_token(digest, user_id=user.id)
+    if ended_id is not None:
+        await EventRepository(tx).add(attempt.context, Action.SESSION_ENDED, user.id, session_id=ended_id)
 
 
 def _device_of(request: LoginRequest, credential: Credential, context: AuditContext) -> tuple[str, Device]:

@@ -15,13 +15,14 @@ from service.domain.callers import Caller
 from service.domain.errors import FieldError, NotFound, PreconditionFailed, ValidationFailed
 from service.domain.events import Action, AuditContext
 from service.domain.passwords import TypedPassword, normalize_password
+from service.domain.sessions import AuthenticatedSession
 from service.domain.users import User
 from service.security.blocklist import is_common
 from service.security.hashing.hasher import PasswordHasher
 from service.usecases.policies import Policies
 from service.usecases.throttle import (
     Bucket,
-    bucket_of_sessions,
+    bucket_of_session,
     count_failure,
     refund_unverified,
     reserve_attempt,
@@ -72,7 +73,7 @@ async def hash_new_password(password: str, *, hasher: PasswordHasher, context: A
 
 async def change_own_password(
     database: Database,
-    user: User,
+    session: AuthenticatedSession,
     current_password: str,
     new_password: str,
     *,
@@ -80,23 +81,25 @@ async def change_own_password(
     context: AuditContext,
     policies: Policies,
 ) -> None:
-    """Change the caller's password and end the user's other sessions. Source: OWASP ASVS 5.0 7.4.3.
+    """Change the caller's password, end the user's other sessions and forget their devices.
 
-    A wrong current password counts in the login throttle, in the bucket of the user's sessions, so that
-    strangers cannot block the change. Source: OWASP ASVS 5.0 6.2.3. A password that an administrator has set
-    cannot be kept.
-    Source: OWASP ASVS 5.0 6.4.1.
+    Source: OWASP ASVS 5.0 7.4.3, 6.5.6.
+
+    A wrong current password counts in the login throttle, in a bucket of the caller's session, so that no
+    unknown device and no thief of another session can block the change. Source: OWASP ASVS 5.0 6.2.3. A
+    password that an administrator has set cannot be kept. Source: OWASP ASVS 5.0 6.4.1.
 
     Raises:
         ValidationFailed: the current password is wrong, or the new one breaks a rule.
         LoginThrottled: too many wrong passwords before.
         HashingBusy: too many passwords wait to be hashed.
     """
+    user = session.user
     require_valid_password(new_password, user, policies)
     current = TypedPassword.of(current_password)
     if user.must_change and current.password == normalize_password(new_password):
         raise ValidationFailed(_PASSWORD_KEPT)
-    bucket = bucket_of_sessions(user.id)
+    bucket = bucket_of_session(session.session.id, user.id)
     async with hasher.acquire(context.network) as permit:
         old_hash = await database.run(
             lambda tx: _reserve(tx, bucket, user.id, context, policies), caller=context.caller
@@ -128,11 +131,13 @@ async def set_password(
     """Set another user's password and end the user's sessions. Source: OWASP ASVS 5.0 6.4.1, 6.4.6.
 
     Raises:
+        Forbidden: it is an administrator, and the key lacks `admins:write`.
         ValidationFailed: the new password breaks a rule.
         NotFound: the user was deleted.
         PreconditionFailed: the user has changed.
         HashingBusy: too many passwords wait to be hashed.
     """
+    context.caller.require_authority_over(user.role)
     require_valid_password(new_password, user, policies)
     new_hash = await hash_new_password(new_password, hasher=hasher, context=context)
 
@@ -140,6 +145,7 @@ async def set_password(
         current = await UserRepository(tx).get_for_update(user.id)
         if current is None:
             raise NotFound
+        context.caller.require_authority_over(current.role)
         if not precondition(current):
             raise PreconditionFailed
         await store_new_password(tx, user.id, new_hash, must_change=must_change)
@@ -194,6 +200,7 @@ async def _replace(
         raise ValidationFailed(_WRONG_PASSWORD)
     await UserRepository(tx).set_password(user_id, new_hash, must_change=False)
     await SessionRepository(tx).end_all(user_id, kept_id=context.caller.session_id)
+    await DeviceRepository(tx).forget_all(user_id, but_of_session=context.caller.session_id)
     await ResetTokenRepository(tx).drop(user_id)
     await ThrottleRepository(tx).clear_user(user_id)
     await EventRepository(tx).add(context, Action.PASSWORD_CHANGED, user_id)

@@ -26,9 +26,12 @@ async def create_reset_token(
 
     Raises:
         NotFound: there is no such user.
+        Forbidden: it is an administrator, and the key lacks `admins:write`.
     """
-    if await UserRepository(tx).get_for_update(user_id) is None:
+    user = await UserRepository(tx).get_for_update(user_id)
+    if user is None:
         raise NotFound
+    context.caller.require_authority_over(user.role)
     token = new_token(RESET_PREFIX)
     expires_at = await ResetTokenRepository(tx).put(
         user_id, token_digest=token.digest, ttl=policies.reset_ttl

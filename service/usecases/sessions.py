@@ -11,6 +11,7 @@ from service.domain.callers import Caller
 from service.domain.errors import NotFound, PreconditionFailed
 from service.domain.events import Action, AuditContext
 from service.domain.sessions import Session
+from service.usecases.policies import Policies
 
 
 async def log_out(tx: Transaction, session: Session, *, context: AuditContext) -> None:
@@ -32,16 +33,24 @@ async def get_session(sessions: SessionReads, session_id: UUID, *, caller: Calle
 
 
 async def end_session(
-    tx: Transaction, session_id: UUID, *, context: AuditContext, precondition: Callable[[Session], bool]
+    tx: Transaction,
+    session_id: UUID,
+    *,
+    context: AuditContext,
+    policies: Policies,
+    precondition: Callable[[Session], bool],
 ) -> None:
     """End one session: the caller's own or, for an administrator, any.
 
     Raises:
         NotFound: there is none, or it belongs to another user.
+        ReauthenticationRequired: it belongs to another user, and the caller's login is too old.
         PreconditionFailed: it is not the version that the caller expects.
     """
     sessions = SessionRepository(tx)
     session = await get_session(sessions, session_id, caller=context.caller)
+    if session.user_id != context.caller.user_id:
+        context.caller.require_recent_login(policies.sessions.step_up_ttl)
     if not precondition(session):
         raise PreconditionFailed
     if not await sessions.end(session_id):
@@ -58,9 +67,12 @@ async def end_sessions(
 
     Raises:
         NotFound: there is no such user.
+        Forbidden: it is an administrator, and the key lacks `admins:write`.
     """
-    if await UserRepository(tx).get_for_update(user_id) is None:
+    user = await UserRepository(tx).get_for_update(user_id)
+    if user is None:
         raise NotFound
+    context.caller.require_authority_over(user.role)
     await SessionRepository(tx).end_all(user_id, kept_id=kept_id)
     await EventRepository(tx).add(context, Action.SESSIONS_ENDED, user_id)
 

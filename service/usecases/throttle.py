@@ -52,9 +52,9 @@ def bucket_of_device(device_id: UUID, user_id: UUID) -> Bucket:
     return Bucket(_digest("device", str(device_id)), user_id)
 
 
-def bucket_of_sessions(user_id: UUID) -> Bucket:
-    """Return the bucket of the user's live sessions."""
-    return Bucket(_digest("session", str(user_id)), user_id)
+def bucket_of_session(session_id: UUID, user_id: UUID) -> Bucket:
+    """Return the bucket of one session; a session costs a password, which bounds their number."""
+    return Bucket(_digest("session", str(session_id)), user_id)
 
 
 async def reserve_attempt(

@@ -15,7 +15,6 @@ from service.domain.errors import (
     LastAdmin,
     NotFound,
     PreconditionFailed,
-    ReauthenticationRequired,
     ValidationFailed,
 )
 from service.domain.events import Action, AuditContext
@@ -34,6 +33,7 @@ from service.domain.users import (
 from service.security.hashing.hasher import PasswordHasher
 from service.security.hashing.imported_hashes import check_importable
 from service.security.ids import new_id
+from service.usecases.keys import revoke_keys_of
 from service.usecases.passwords import hash_new_password, must_change_password, password_errors
 from service.usecases.policies import Policies
 
@@ -75,6 +75,8 @@ async def prepare_user(
 
     Raises:
         ValidationFailed: with every error at once.
+        Forbidden: it is an administrator, and the key lacks `admins:write`.
+        ReauthenticationRequired: it is an administrator, and the caller's login is too old.
         HashingBusy: too many passwords wait to be hashed.
     """
     login_id, name = validate_login_id(request.login_id, policies.login_ids), validate_name(request.name)
@@ -85,6 +87,9 @@ async def prepare_user(
         errors += password_errors(request.password, "/password", terms, policies)
     if errors or isinstance(login_id, FieldError) or isinstance(name, FieldError):
         raise ValidationFailed(*errors)
+    if request.role is UserRole.ADMIN:
+        context.caller.require_authority_over(UserRole.ADMIN)
+        context.caller.require_recent_login(policies.sessions.step_up_ttl)
     password_hash = request.password_hash
     if request.password is not None:
         password_hash = await hash_new_password(request.password, hasher=hasher, context=context)
@@ -110,18 +115,21 @@ async def record_export(tx: Transaction, *, context: AuditContext) -> None:
     await EventRepository(tx).add(context, Action.USERS_EXPORTED, None)
 
 
-def check_change(change: UserPatch, *, caller: Caller, charset: LoginIdCharset) -> UserPatch:
+def check_change(change: UserPatch, *, caller: Caller, policies: Policies) -> UserPatch:
     """Return a patch with its fields in canonical form.
 
     Raises:
         Forbidden: it names a field that a plain user may not change. Source: OWASP ASVS 5.0 8.2.3.
+        ReauthenticationRequired: it names login id or role, and the caller's login is too old.
         ValidationFailed: with every error at once.
     """
     is_privileged = caller.is_admin or caller.key is not None
     if not is_privileged and (change.login_id, change.role, change.state) != (None, None, None):
         raise Forbidden(_PRIVILEGED)
+    if (change.login_id, change.role) != (None, None):
+        caller.require_recent_login(policies.sessions.step_up_ttl)
     name = validate_name(change.name) if change.name is not None else None
-    login_id = validate_login_id(change.login_id, charset) if change.login_id is not None else None
+    login_id = validate_login_id(change.login_id, policies.login_ids) if change.login_id is not None else None
     if isinstance(login_id, FieldError) or isinstance(name, FieldError):
         raise ValidationFailed(*(found for found in (login_id, name) if isinstance(found, FieldError)))
     return UserPatch(name, login_id, change.role, change.state)
@@ -139,21 +147,29 @@ async def update_user(
 
     The caller's own session outlives a change of its own role: it has been used to make it.
 
-    Locks: the active administrators if one might be lost, then the user, then its sessions.
+    The API keys that an administrator has created are revoked with the administrator's rights.
+
+    Locks: the active administrators if one might be lost, then the user, then its sessions, then its keys.
 
     Raises:
         NotFound: there is no such user.
+        Forbidden: it is or becomes an administrator, and the key lacks `admins:write`.
         PreconditionFailed: the user has changed.
         LastAdmin: no active administrator would remain.
         LoginIdTaken: another user has the new login id.
     """
     loses_admin = change.role is UserRole.USER or change.state is UserState.DISABLED
-    user = await _lock_for_change(tx, user_id, precondition=precondition, loses_admin=loses_admin)
+    context.caller.require_authority_over(change.role or UserRole.USER)
+    user = await _lock_for_change(
+        tx, user_id, caller=context.caller, precondition=precondition, loses_admin=loses_admin
+    )
     changed = await UserRepository(tx).change(user_id, change) if change != UserPatch() else user
     if changed.state is UserState.DISABLED and user.state is UserState.ACTIVE:
         await SessionRepository(tx).end_all(user_id)
     elif changed.role is not user.role:
         await SessionRepository(tx).end_all(user_id, kept_id=context.caller.session_id)
+    if user.is_active_admin and not changed.is_active_admin:
+        await revoke_keys_of(tx, user_id, context=context)
     for action in _actions_of(user, changed):
         await EventRepository(tx).add(context, action, user_id)
     return changed
@@ -180,28 +196,26 @@ async def grant_admin(
 
 
 async def delete_user(
-    tx: Transaction, user_id: UUID, *, context: AuditContext, policies: Policies, precondition: Precondition
+    tx: Transaction, user_id: UUID, *, context: AuditContext, precondition: Precondition
 ) -> None:
-    """Delete a user and everything that belongs to it.
+    """Delete a user and everything that belongs to it, including the API keys that it created.
 
     Locks: the active administrators if one might be lost, then the user.
 
     Raises:
-        ReauthenticationRequired: the caller deletes itself, and the login is too old.
         NotFound: there is no such user.
+        Forbidden: it is an administrator, and the key lacks `admins:write`.
         PreconditionFailed: the user has changed.
         LastAdmin: no active administrator would remain.
     """
-    caller = context.caller
-    if caller.user_id == user_id and not caller.logged_in_within(policies.sessions.step_up_ttl):
-        raise ReauthenticationRequired
-    await _lock_for_change(tx, user_id, precondition=precondition, loses_admin=True)
+    await _lock_for_change(tx, user_id, caller=context.caller, precondition=precondition, loses_admin=True)
+    await revoke_keys_of(tx, user_id, context=context)
     await UserRepository(tx).delete(user_id)
     await EventRepository(tx).add(context, Action.USER_DELETED, user_id)
 
 
 async def _lock_for_change(
-    tx: Transaction, user_id: UUID, *, precondition: Precondition, loses_admin: bool
+    tx: Transaction, user_id: UUID, *, caller: Caller, precondition: Precondition, loses_admin: bool
 ) -> User:
     """Lock the user, and before it all active administrators if it is one of them and may cease to be.
 
@@ -215,6 +229,7 @@ async def _lock_for_change(
     user = await users.get_for_update(user_id)
     if user is None:
         raise NotFound
+    caller.require_authority_over(user.role)
     if not precondition(user):
         raise PreconditionFailed
     if loses_admin and user.is_active_admin and admins <= {user_id}:

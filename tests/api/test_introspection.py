@@ -55,6 +55,7 @@ async def test_introspect_a_key_tells_its_scopes(api: Api) -> None:
     assert told["active"] is True
     assert told["scope"] == "users:read users:write"
     assert told["client_id"] == told["sub"]
+    assert "username" not in told
     assert "exp" not in told
 
 

@@ -50,7 +50,7 @@ EXPECTED: dict[str, dict[str, Any]] = {
     "list_keys": ADMIN_ONLY,
     "get_key": ADMIN_ONLY,
     "revoke_key": ADMIN_ONLY,
-    "list_events": ADMIN_ONLY,
+    "list_events": {**ADMIN_ONLY, "scope": Scope.EVENTS_READ},
 }
 PUBLIC = {
     "log_in",

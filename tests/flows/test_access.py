@@ -1,6 +1,7 @@
 """Who may call what: the contract's own table against every route there is. Deny by default."""
 
 import asyncio
+from datetime import timedelta
 from http import HTTPMethod
 
 import pytest
@@ -21,7 +22,8 @@ from tests.support.databases import fetch_values
 from tests.support.settings import settings_for_tests
 
 READ, WRITE, INTROSPECT = Scope.USERS_READ.value, Scope.USERS_WRITE.value, Scope.SESSIONS_INTROSPECT.value
-CALLERS = ("nobody", "owner", "stranger", "admin", READ, WRITE, INTROSPECT)
+WRITE_ADMINS, EVENTS = Scope.ADMINS_WRITE.value, Scope.EVENTS_READ.value
+CALLERS = ("nobody", "owner", "stranger", "admin", READ, WRITE, WRITE_ADMINS, INTROSPECT, EVENTS)
 ANYBODY = frozenset(CALLERS)
 ALLOWED = {
     ("POST", "/v1/users"): {"admin", WRITE},
@@ -44,7 +46,7 @@ ALLOWED = {
     ("GET", "/v1/keys"): {"admin"},
     ("GET", "/v1/keys/{key_id}"): {"admin"},
     ("DELETE", "/v1/keys/{key_id}"): {"admin"},
-    ("GET", "/v1/events"): {"admin"},
+    ("GET", "/v1/events"): {"admin", EVENTS},
 }
 BODIES = {"PATCH": {"name": "Same"}, "PUT": {"current_password": "", "new_password": ""}}
 
@@ -62,7 +64,8 @@ async def forgotten() -> Response:
 async def test_call_operation_that_grants_nothing_is_rejected_for_everybody(api: Api) -> None:
     """Source: OWASP ASVS 5.0 8.2.1."""
     authenticator = Authenticator(api.service.reads, api.service.last_used)
-    edge = EdgeMiddleware(OperationPipeline(RouteTable([forgotten], {}), authenticator))
+    routes, ttl = RouteTable([forgotten], {}), timedelta(minutes=10)
+    edge = EdgeMiddleware(OperationPipeline(routes, authenticator, step_up_ttl=ttl))
     tokens = (None, (await api.admin()).token, await api.key(*Scope))
     responses = [
         await ask(

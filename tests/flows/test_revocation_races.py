@@ -6,14 +6,17 @@ The client decides how long the body takes, and hashing, locks and the pool may 
 import asyncio
 import json
 from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Any
 
 import httpx
 import pytest
 import pytest_asyncio
-from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
+from service.db.core.database import Database
+from service.db.core.transaction import Transaction
+from service.domain.callers import Caller
 from service.domain.keys import Scope
 from service.domain.users import UserRole
 from service.services import Services
@@ -197,18 +200,17 @@ class Hold:
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch, service: Services) -> None:
         self.held, self.released = asyncio.Event(), asyncio.Event()
-        original = AsyncEngine.connect
+        original = Database.transaction
 
-        async def connect_later(engine: AsyncEngine) -> AsyncConnection:
-            self.held.set()
-            await self.released.wait()
-            return await original(engine)
+        @asynccontextmanager
+        async def transaction(database: Database, *, caller: Caller) -> AsyncIterator[Transaction]:
+            if database is service.database and not self.held.is_set():
+                self.held.set()
+                await self.released.wait()
+            async with original(database, caller=caller) as tx:
+                yield tx
 
-        def connect(engine: AsyncEngine) -> Any:
-            is_first = engine is service.engine and not self.held.is_set()
-            return connect_later(engine) if is_first else original(engine)
-
-        monkeypatch.setattr(AsyncEngine, "connect", connect)
+        monkeypatch.setattr(Database, "transaction", transaction)
 
 
 async def hold_first_transaction(

@@ -20,7 +20,7 @@ _THROTTLE, _RECOVERY = "service/usecases/throttle.py", "service/usecases/recover
 _THROTTLE_SQL, _SESSIONS_SQL = "service/db/repositories/throttle.py", "service/db/repositories/sessions.py"
 _POLICY, _CALLERS = "service/domain/passwords.py", "service/domain/callers.py"
 _USERS_SQL, _LOGINS_SQL = "service/db/repositories/users.py", "service/db/repositories/login.py"
-_PASSWORDS = "service/usecases/passwords.py"
+_PASSWORDS, _KEYS = "service/usecases/passwords.py", "service/usecases/keys.py"
 _GRANTS = "tests/migrations/test_grants.py"
 
 MUTATIONS = (
@@ -224,11 +224,82 @@ MUTATIONS = (
         f"{_FLOWS}/test_sessions.py::test_enable_user_does_not_restore_its_sessions",
     ),
     Mutation(
-        "Deleting oneself needs a recent log-in",
+        "A powerful operation needs a recent login",
+        _CALLERS,
+        "if self.authenticated_session is not None and self.authenticated_session.age > ttl:",
+        "if False:",
+        f"{_FLOWS}/test_step_up.py::test_powerful_operation_with_a_login_ten_minutes_old_gets_403"
+        f" {_FLOWS}/test_sessions.py::test_delete_own_user_needs_a_login_within_ten_minutes",
+    ),
+    Mutation(
+        "A login with a session of the same user ends that session",
+        _LOGIN,
+        "    await _end_replaced(tx, user, attempt)\n",
+        "",
+        f"{_FLOWS}/test_step_up.py::test_log_in_with_a_session_of_the_same_user_ends_that_session",
+    ),
+    Mutation(
+        "Changing one's own password forgets the other devices",
+        _PASSWORDS,
+        "    await DeviceRepository(tx).forget_all(user_id, but_of_session=context.caller.session_id)\n",
+        "",
+        f"{_FLOWS}/test_step_up.py::test_change_own_password_forgets_all_devices_except_that_of_the_session",
+    ),
+    Mutation(
+        "A thief of one session cannot block the password change in another",
+        _THROTTLE,
+        '_digest("session", str(session_id))',
+        '_digest("session", str(user_id))',
+        f"{_FLOWS}/test_step_up.py::test_wrong_passwords_in_one_session_do_not_block_the_change_in_another",
+    ),
+    Mutation(
+        "A key changes an administrator only with the scope for it",
+        _CALLERS,
+        "if UserRole.ADMIN in roles and self.key is not None and not self.has_scope(Scope.ADMINS_WRITE):",
+        "if False:",
+        f"{_FLOWS}/test_keys.py::test_key_changes_an_administrator_only_with_the_scope_for_it",
+    ),
+    Mutation(
+        "A key is revoked with the administrator who created it",
         "service/usecases/users.py",
-        "        raise ReauthenticationRequired\n",
-        "        pass\n",
-        f"{_FLOWS}/test_sessions.py::test_delete_own_user_needs_a_login_within_ten_minutes",
+        "    if user.is_active_admin and not changed.is_active_admin:\n",
+        "    if False:\n",
+        f"{_FLOWS}/test_keys.py::test_key_is_revoked_with_the_administrator_who_created_it",
+    ),
+    Mutation(
+        "A former administrator creates no key",
+        _KEYS,
+        "    if user is None or not user.is_active_admin:\n",
+        "    if user is None:\n",
+        f"{_FLOWS}/test_keys.py::test_create_key_after_losing_the_role_in_a_concurrent_transaction_gets_401",
+    ),
+    Mutation(
+        "A key expires",
+        _KEYS,
+        "    if max_ttl is not None and key.expires_at > key.created_at + max_ttl:\n",
+        "    if False:\n",
+        f"{_FLOWS}/test_keys.py::test_create_key_with_an_expiry_beyond_two_years_gets_422",
+    ),
+    Mutation(
+        "A key that may not read gets no user in response to a write",
+        "service/api/v1/users.py",
+        "    if request.caller.key is not None and not request.caller.has_scope(Scope.USERS_READ):\n",
+        "    if False:\n",
+        f"{_FLOWS}/test_keys.py::test_update_user_by_key_without_read_scope_gets_204_without_the_user",
+    ),
+    Mutation(
+        "The name of a key is not taken for a login id",
+        "service/usecases/introspection.py",
+        "return ActiveToken(key.id, None, ",
+        "return ActiveToken(key.id, key.name, ",
+        f"{_FLOWS}/test_keys.py::test_introspect_key_returns_client_id_and_no_username",
+    ),
+    Mutation(
+        "An administrator who cannot log in does not replace the last one",
+        _USERS_SQL,
+        " if row.can_log_in}",
+        "}",
+        "tests/api/test_users.py::test_last_admin_with_a_password_of_its_own_cannot_be_lost",
     ),
     Mutation(
         "A log-in counts only while the password is the one that was verified",
@@ -453,8 +524,8 @@ MUTATIONS = (
     Mutation(
         "A token counts only after Bearer",
         "service/api/authentication.py",
-        '        if scheme.lower() != "bearer":\n',
-        "        if False:\n",
+        ' if scheme.lower() == "bearer" else None',
+        "",
         f"{_FLOWS}/test_access.py::test_authenticate_by_other_headers_gets_401",
     ),
     Mutation(

@@ -164,7 +164,8 @@ class Api:
         token = new_token(API_KEY_PREFIX)
         async with self.service.database.transaction(caller=OPERATOR) as tx:
             await ApiKeyRepository(tx).add(
-                NewApiKey(new_id(), "test", scopes, token.value[:8], token.digest, None)
+                NewApiKey(new_id(), "test", scopes, token.value[:8], token.digest, None),
+                default_ttl=None,
             )
         return token.value
 

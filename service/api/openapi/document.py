@@ -3,7 +3,7 @@
 Source: OpenAPI Specification 3.1.1.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 import msgspec
@@ -21,6 +21,7 @@ from service.api.openapi.component_schemas import SchemaNode, Schemas, component
 from service.api.openapi.parameters import CONDITIONAL_WRITES, parameters_of
 from service.api.openapi.responses import HEADERS, content_of, responses_of
 from service.api.operations import Operation
+from service.domain.callers import Access
 from service.domain.errors import (
     DatabaseUnavailable,
     Forbidden,
@@ -30,12 +31,14 @@ from service.domain.errors import (
     OutcomeUnknown,
     PasswordChangeRequired,
     PreconditionFailed,
+    ReauthenticationRequired,
     RequestInProgress,
     RollcallError,
     SchemaBehind,
     Unauthenticated,
     ValidationFailed,
 )
+from service.domain.keys import Scope
 
 _TAGS: Mapping[str, str] = {
     "users": "Users. In a path, `me` stands for the caller's own id.",
@@ -93,7 +96,8 @@ def document(operations: Iterable[Operation]) -> dict[str, Any]:
                     "type": "http",
                     "scheme": "bearer",
                     "description": "An API key, `rck_…`, with the scopes it was created with: "
-                    "`users:read`, `users:write`, `sessions:introspect`.",
+                    + ", ".join(f"`{scope}`" for scope in Scope)
+                    + ".",
                 },
             },
         },
@@ -111,11 +115,7 @@ def errors_of(operation: Operation) -> list[type[RollcallError]]:
         DatabaseUnavailable,
         SchemaBehind,
     ]
-    access = operation.access
-    if not access.public or access.optional:
-        found += [Unauthenticated, InvalidToken, Forbidden]
-        if (access.owner or access.admin) and not access.allowed_during_forced_change:
-            found.append(PasswordChangeRequired)
+    found += _errors_of_access(operation.access)
     if operation.body is not None:
         found += [MalformedJson, BodyTooLarge, UnsupportedMediaType, ValidationFailed]
     if operation.query is not None:
@@ -127,6 +127,16 @@ def errors_of(operation: Operation) -> list[type[RollcallError]]:
     if method != "GET":
         found.append(OutcomeUnknown)
     return list(dict.fromkeys([*operation.errors, *found]))
+
+
+def _errors_of_access(access: Access) -> Iterator[type[RollcallError]]:
+    if access.public and not access.optional:
+        return
+    yield from (Unauthenticated, InvalidToken, Forbidden)
+    if (access.owner or access.admin) and not access.allowed_during_forced_change:
+        yield PasswordChangeRequired
+    if access.fresh or access.fresh_for_others:
+        yield ReauthenticationRequired
 
 
 def _operation(operation: Operation, schemas: Schemas) -> SchemaNode:

@@ -35,7 +35,7 @@ class IntrospectionView(Struct, frozen=True, kw_only=True):
         | UnsetType
     ) = UNSET
     username: (
-        Annotated[str, Meta(description="The login id, or the API key's name.", examples=["ada@example.org"])]
+        Annotated[str, Meta(description="The login id; absent for an API key.", examples=["ada@example.org"])]
         | UnsetType
     ) = UNSET
     iat: EpochSeconds | UnsetType = UNSET
@@ -55,7 +55,7 @@ class IntrospectionView(Struct, frozen=True, kw_only=True):
         return cls(
             active=True,
             sub=str(token.subject_id),
-            username=token.username,
+            username=token.username if token.username is not None else UNSET,
             iat=int(token.issued_at.timestamp()),
             exp=int(token.expires_at.timestamp()) if token.expires_at is not None else UNSET,
             token_type="Bearer",

@@ -30,7 +30,9 @@ class CreateKeyBody(Input, frozen=True):
             examples=[["users:read"]],
         ),
     ]
-    expires_at: InputTime | UnsetType = UNSET
+    expires_at: (
+        Annotated[InputTime, Meta(description="Default, and at most: two years ahead.")] | UnsetType
+    ) = UNSET
 
 
 class ApiKeyView(Output, frozen=True):
@@ -43,6 +45,9 @@ class ApiKeyView(Output, frozen=True):
     last_used_at: Timestamp | None
     expires_at: Timestamp | None
     prefix: Annotated[str, Meta(examples=["rck_AbC1"])]
+    created_by: (
+        Annotated[Id, Meta(description="The administrator who created it; null for the command line.")] | None
+    )
 
     @classmethod
     def of(cls, key: ApiKey) -> Self:
@@ -55,6 +60,7 @@ class ApiKeyView(Output, frozen=True):
             timestamp_or_none(key.last_used_at),
             timestamp_or_none(key.expires_at),
             key.prefix,
+            key.created_by,
         )
 
 

@@ -19,6 +19,7 @@ from service.db.repositories.keys import ApiKeyReads
 from service.domain.callers import Access
 from service.domain.errors import InvalidCursor, NotFound
 from service.usecases import keys
+from service.usecases.policies import Policies
 
 _BY_ID = {"key_id": "$response.body#/api_key/id"}
 
@@ -28,9 +29,10 @@ _BY_ID = {"key_id": "$response.body#/api_key/id"}
     HTTPMethod.POST,
     "/v1/keys",
     summary="Create an API key",
-    description="The key is shown once: a repetition under the same `Idempotency-Key` has `key: null`.",
+    description="The key is shown once: a repetition under the same `Idempotency-Key` has `key: null`. It is "
+    "revoked when the administrator who created it is deleted, disabled or demoted. Needs a recent login.",
     tag="keys",
-    access=Access(admin=True),
+    access=Access(admin=True, fresh=True),
     responses={
         201: ResponseSpec(
             "The new key, shown this once.",
@@ -42,14 +44,19 @@ _BY_ID = {"key_id": "$response.body#/api_key/id"}
     body=CreateKeyBody,
     is_idempotent_by_key=True,
 )
-async def create_key(request: OperationRequest, database: Database) -> Response:
+async def create_key(request: OperationRequest, database: Database, policies: Policies) -> Response:
     """Create an API key, once per idempotency key. The stored response lacks the key itself."""
     body, context = request.body(CreateKeyBody), request.context
     expires_at = None if body.expires_at is UNSET else in_utc(body.expires_at, "/expires_at")
 
     async def create(tx: Transaction) -> Outcome:
         token, key = await keys.create_key(
-            tx, name=body.name, scopes=tuple(body.scopes), expires_at=expires_at, context=context
+            tx,
+            name=body.name,
+            scopes=tuple(body.scopes),
+            expires_at=expires_at,
+            context=context,
+            policies=policies,
         )
         view, location = ApiKeyView.of(key), f"/v1/keys/{key.id}"
         stored = created(CreatedKeyView(None, view), location)
@@ -102,9 +109,9 @@ async def get_key(request: OperationRequest, api_keys: ApiKeyReads) -> Response:
     HTTPMethod.DELETE,
     "/v1/keys/{key_id}",
     summary="Revoke an API key",
-    description="The next request with the key is rejected.",
+    description="The next request with the key is rejected. Needs a recent login.",
     tag="keys",
-    access=Access(admin=True),
+    access=Access(admin=True, fresh=True),
     responses={204: ResponseSpec("The key is revoked.")},
     errors=(NotFound,),
     is_conditional_write=True,

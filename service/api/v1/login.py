@@ -4,6 +4,7 @@ from http import HTTPMethod
 
 from msgspec import UNSET
 
+from service.api.authentication import bearer_token
 from service.api.http.response import Response
 from service.api.operations import LOGIN_BODY_LIMIT_BYTES, Operation, ResponseSpec
 from service.api.requests import OperationRequest
@@ -16,6 +17,7 @@ from service.db.reads import Reads
 from service.domain.callers import Access
 from service.domain.errors import HashingBusy, InvalidCredentials, LoginThrottled
 from service.security.hashing.hasher import PasswordHasher
+from service.security.tokens import SESSION_PREFIX, digest_of
 from service.usecases import login
 from service.usecases.login import LoginRequest
 from service.usecases.policies import Policies
@@ -26,7 +28,8 @@ from service.usecases.policies import Policies
     HTTPMethod.POST,
     "/v1/sessions",
     summary="Log in",
-    description="Every failure is the same 401, in the same time.",
+    description="Every failure is the same 401, in the same time. With a session token of the same user in "
+    "`Authorization`, that session ends; any other token is ignored.",
     tag="sessions",
     access=Access(public=True),
     responses={
@@ -55,7 +58,7 @@ async def log_in(
     opened = await login.log_in(
         database,
         reads,
-        LoginRequest(body.login_id, body.password, device_token),
+        LoginRequest(body.login_id, body.password, device_token, _replaced_digest(request)),
         hasher=hasher,
         context=request.context,
         policies=policies,
@@ -63,3 +66,8 @@ async def log_in(
     session = SessionView.of(opened.session, opened.session.id)
     view = LoggedInView(opened.token, session, UserView.of(opened.user), opened.device_token)
     return created(view, f"/v1/sessions/{session.id}")
+
+
+def _replaced_digest(request: OperationRequest) -> bytes | None:
+    token = bearer_token(request.header(b"authorization") or "")
+    return digest_of(token, SESSION_PREFIX) if token is not None else None

@@ -14,10 +14,11 @@ from service.db.core.database import Database
 from service.db.repositories.sessions import SessionReads
 from service.db.repositories.users import UserReads
 from service.domain.callers import Access
-from service.domain.errors import InvalidCursor, NotFound
+from service.domain.errors import InvalidCursor, NotFound, ReauthenticationRequired
 from service.domain.keys import Scope
 from service.domain.sessions import Session
 from service.usecases import sessions
+from service.usecases.policies import Policies
 
 
 @Operation(
@@ -85,9 +86,10 @@ async def list_sessions(request: OperationRequest, users: UserReads, user_sessio
     HTTPMethod.DELETE,
     "/v1/users/{user_id}/sessions",
     summary="End the sessions of a user",
-    description="All of them, or with `keep=current` all but the session of the token.",
+    description="All of them, or with `keep=current` all but the session of the token. For another user, a "
+    "session needs a recent login; for an administrator, a key needs `admins:write` too.",
     tag="sessions",
-    access=Access(owner=True, admin=True, scope=Scope.USERS_WRITE),
+    access=Access(owner=True, admin=True, scope=Scope.USERS_WRITE, fresh_for_others=True),
     responses={204: ResponseSpec("The sessions have ended.")},
     errors=(NotFound,),
     query=EndSessionsQuery,
@@ -126,14 +128,14 @@ async def get_session(request: OperationRequest, user_sessions: SessionReads) ->
     HTTPMethod.DELETE,
     "/v1/sessions/{session_id}",
     summary="End a session",
-    description="One's own or, for administrators, anybody's.",
+    description="One's own or, for administrators, anybody's: another user's needs a recent login.",
     tag="sessions",
     access=Access(owner=True, admin=True),
     responses={204: ResponseSpec("The session has ended.")},
-    errors=(NotFound,),
+    errors=(NotFound, ReauthenticationRequired),
     is_conditional_write=True,
 )
-async def end_session(request: OperationRequest, database: Database) -> Response:
+async def end_session(request: OperationRequest, database: Database, policies: Policies) -> Response:
     """End one session."""
 
     def view_of(session: Session) -> SessionView:
@@ -142,7 +144,7 @@ async def end_session(request: OperationRequest, database: Database) -> Response
     precondition = if_match_check(request.if_match, view_of)
     await database.run(
         lambda tx: sessions.end_session(
-            tx, request.subject_id, context=request.context, precondition=precondition
+            tx, request.subject_id, context=request.context, policies=policies, precondition=precondition
         ),
         caller=request.caller,
     )

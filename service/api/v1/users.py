@@ -55,11 +55,12 @@ _LINKS = {
     HTTPMethod.POST,
     "/v1/users",
     summary="Create a user",
-    description="`password_hash`, `role`, `state`, `must_change`: administrators and API keys only.",
+    description="`password_hash`, `role`, `state`, `must_change`: administrators and API keys only. To "
+    "create an administrator, a session needs a recent login, and a key `admins:write` too.",
     tag="users",
     access=Access(admin=True, scope=Scope.USERS_WRITE),
     responses={201: ResponseSpec("The new user.", UserView, ("Location", "ETag"), links=_LINKS)},
-    errors=(LoginIdTaken, HashingBusy),
+    errors=(LoginIdTaken, HashingBusy, ReauthenticationRequired),
     body=CreateUserBody,
     is_idempotent_by_key=True,
 )
@@ -142,21 +143,23 @@ async def get_user(request: OperationRequest, user_reads: UserReads) -> Response
     "/v1/users/{user_id}",
     summary="Update a user",
     description="A merge patch. One's own name; everything else by administrators and API keys. Disabling "
-    "ends every session of the user.",
+    "and another role end every session of the user. Role and login id need a recent login. To change an "
+    "administrator, or to make one, a key needs `admins:write` too.",
     tag="users",
     access=Access(owner=True, admin=True, scope=Scope.USERS_WRITE),
-    responses={200: ResponseSpec("The updated user.", UserView, ("ETag",))},
-    errors=(NotFound, LoginIdTaken, LastAdmin),
+    responses={
+        200: ResponseSpec("The updated user.", UserView, ("ETag",)),
+        204: ResponseSpec("The user is updated. For a key without `users:read`."),
+    },
+    errors=(NotFound, LoginIdTaken, LastAdmin, ReauthenticationRequired),
     body=UpdateUserBody,
     body_types=(MERGE_PATCH, JSON),
     is_conditional_write=True,
 )
 async def update_user(request: OperationRequest, database: Database, policies: Policies) -> Response:
-    """Apply a merge patch."""
+    """Apply a merge patch; a key that may not read does not get the user."""
     precondition = if_match_check(request.if_match, UserView.of)
-    patch = users.check_change(
-        _patch(request.body(UpdateUserBody)), caller=request.caller, charset=policies.login_ids
-    )
+    patch = users.check_change(_patch(request.body(UpdateUserBody)), caller=request.caller, policies=policies)
     user = await database.run(
         lambda tx: users.update_user(
             tx,
@@ -167,6 +170,8 @@ async def update_user(request: OperationRequest, database: Database, policies: P
         ),
         caller=request.caller,
     )
+    if request.caller.key is not None and not request.caller.has_scope(Scope.USERS_READ):
+        return no_content()
     return with_etag(UserView.of(user))
 
 
@@ -175,19 +180,20 @@ async def update_user(request: OperationRequest, database: Database, policies: P
     HTTPMethod.DELETE,
     "/v1/users/{user_id}",
     summary="Delete a user",
-    description="The user and everything that belongs to it is gone. One's own needs a recent login.",
+    description="The user and everything that belongs to it is gone, including API keys that it created. "
+    "Needs a recent login. To delete an administrator, a key needs `admins:write` too.",
     tag="users",
-    access=Access(owner=True, admin=True, scope=Scope.USERS_WRITE),
+    access=Access(owner=True, admin=True, scope=Scope.USERS_WRITE, fresh=True),
     responses={204: ResponseSpec("The user is gone.")},
-    errors=(NotFound, LastAdmin, ReauthenticationRequired),
+    errors=(NotFound, LastAdmin),
     is_conditional_write=True,
 )
-async def delete_user(request: OperationRequest, database: Database, policies: Policies) -> Response:
+async def delete_user(request: OperationRequest, database: Database) -> Response:
     """Delete a user and everything that belongs to it."""
     precondition = if_match_check(request.if_match, UserView.of)
     await database.run(
         lambda tx: users.delete_user(
-            tx, request.subject_id, context=request.context, policies=policies, precondition=precondition
+            tx, request.subject_id, context=request.context, precondition=precondition
         ),
         caller=request.caller,
     )

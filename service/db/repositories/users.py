@@ -110,8 +110,9 @@ _LIST_CREDENTIALS = Statement(
     .order_by(UserRow.id)
     .limit(bindparam("row_limit"))
 )
+_can_log_in = (UserRow.password_hash.is_not(None) & ~UserRow.must_change).label("can_log_in")
 _LOCK_ACTIVE_ADMINS = Statement(
-    select(UserRow.id)
+    select(UserRow.id, _can_log_in)
     .where(UserRow.role == literal_column("'admin'"), UserRow.state == literal_column("'active'"))
     .order_by(UserRow.id)
     .with_for_update(key_share=True)
@@ -288,11 +289,11 @@ class UserRepository(UserReads, Repository):
         return _USER_WITH_HASH.decode_optional(row)
 
     async def lock_active_admins(self) -> set[UUID]:
-        """Return the ids of all active administrators.
+        """Return the ids of the active administrators that can log in with a password of their own.
 
-        Locks: these users, in the order of their ids.
+        Locks: all active administrators, in the order of their ids.
         """
-        return {row[0] for row in await self._tx.fetch_all(_LOCK_ACTIVE_ADMINS)}
+        return {row.id for row in await self._tx.fetch_all(_LOCK_ACTIVE_ADMINS) if row.can_log_in}
 
     async def change(self, user_id: UUID, change: UserPatch) -> User:
         """Update the fields that a patch names; the user has to be locked.

@@ -8,7 +8,7 @@ from rollcall_testkit.errors import ApiError
 from rollcall_testkit.http import Response, send
 
 PASSWORD = "mauve otter sings at dawn"
-SCOPES = ("users:read", "users:write", "sessions:introspect")
+SCOPES = ("users:read", "users:write", "admins:write", "sessions:introspect", "events:read")
 
 
 class Caller:
