@@ -18,16 +18,19 @@ ROOT = Path(__file__).resolve().parents[1]
 @click.option("--check", is_flag=True, help="Write nothing; fail when a document is not current.")
 def documents(check: bool) -> None:
     """Write docs/openapi.json and docs/problems.md."""
-    stale = [path for path, text in _documents().items() if not path.exists() or path.read_text() != text]
+    stale = [
+        path for path, text in generated_documents().items() if not path.exists() or path.read_text() != text
+    ]
     names = ", ".join(str(path.relative_to(ROOT)) for path in stale)
     if check and stale:
         raise click.ClickException(f"Not current: {names}. Run: make documents")
     for path in stale:
-        path.write_text(_documents()[path])
+        path.write_text(generated_documents()[path])
     print_status(f"Written: {names}." if stale else "All documents are current.")
 
 
-def _documents() -> dict[Path, str]:
+def generated_documents() -> dict[Path, str]:
+    """Return what each generated document has to contain."""
     app = create_app(Settings(), dsn="postgresql://nobody@localhost/nothing")
     openapi = msgspec.json.format(msgspec.json.encode(document(app.operations)), indent=2).decode()
     return {

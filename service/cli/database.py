@@ -2,7 +2,6 @@
 
 import asyncio
 import json
-from importlib.util import find_spec
 from io import StringIO
 
 import click
@@ -27,12 +26,6 @@ from service.db.migrations.scratch import scratch_database
 @click.group()
 def database() -> None:
     """Show and change the schema."""
-
-
-if find_spec("service.cli.rehearse") is not None:  # the image leaves it out
-    from service.cli.rehearse.command import rehearse
-
-    database.add_command(rehearse)
 
 
 @database.command()

@@ -10,7 +10,7 @@ from jsonschema import Draft202012Validator, FormatChecker
 
 from service.api.openapi.problems_page import all_errors
 from service.domain.keys import Scope
-from tools.documents import _documents
+from tools.documents import generated_documents
 
 ROOT = Path(__file__).resolve().parents[2]
 DOCUMENT: dict[str, Any] = json.loads((ROOT / "docs/openapi.json").read_text())
@@ -55,7 +55,7 @@ UNDOCUMENTED_CODES = {
 
 
 def test_documents_in_the_repository_are_current() -> None:
-    for path, text in _documents().items():
+    for path, text in generated_documents().items():
         assert path.read_text() == text, f"{path.name} is not current; run: make documents"
 
 

@@ -6,7 +6,7 @@ import httpx
 import pytest
 
 from service.domain.keys import Scope
-from service.security.blocklist import _common_passwords
+from service.security.blocklist import common_passwords
 from service.services import Services
 from tests.support.api import OTHER_PASSWORD, PASSWORD, Account, Api
 from tests.support.databases import execute, fetch_values
@@ -87,7 +87,7 @@ async def test_set_oversized_password_is_not_hashed(api: Api, service: Services)
 
 
 def test_blocklist_has_three_thousand_long_enough_passwords() -> None:
-    assert sum(len(password) >= 15 for password in _common_passwords()) >= 3000
+    assert sum(len(password) >= 15 for password in common_passwords()) >= 3000
 
 
 async def test_change_password_ends_other_sessions_and_the_reset_token(api: Api) -> None:

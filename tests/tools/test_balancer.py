@@ -7,7 +7,7 @@ from contextlib import asynccontextmanager, suppress
 import pytest
 
 from harness.service_process import free_port
-from service.cli.rehearse.client import Client
+from tools.rehearsal.client import Client
 from tools.releases.balancer import CHECK_INTERVAL_S, round_robin
 
 

@@ -11,6 +11,8 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
 ALLOWED = Path(__file__).with_suffix(".txt")
+PUBLIC = frozenset({"_replace", "_asdict", "_fields"})
+"""What a named tuple calls its public methods."""
 
 
 def private_uses(source: str) -> Iterator[str]:
@@ -27,7 +29,9 @@ def private_uses(source: str) -> Iterator[str]:
                 found = [_last_name(target) for target in targets[:2]]
             case _:
                 continue
-        yield from (name for name in found if name.startswith("_") and not name.endswith("__"))
+        yield from (
+            name for name in found if name.startswith("_") and not name.endswith("__") and name not in PUBLIC
+        )
 
 
 def _last_name(target: ast.expr) -> str:

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Final
 
 from harness.service_process import free_port
-from service.cli.rehearse.client import Client
+from tools.rehearsal.client import Client
 from tools.releases.checkout import Checkout
 
 PROCESSES: Final = 2

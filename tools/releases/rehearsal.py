@@ -14,12 +14,12 @@ from sqlalchemy import text
 from sqlalchemy.exc import DBAPIError
 
 from service.cli.console import print_status
-from service.cli.rehearse.environment import checksum, fill, make_key
-from service.cli.rehearse.load import LoadStats, read_back, run_client
 from service.db.instances import LIVE_FOR
 from service.db.migrations.compatibility import HAS_SERVES_FROM
 from service.db.migrations.running import connection_to, downgrade, upgrade
 from service.db.release_guard import LiveProcessUnserved
+from tools.rehearsal.environment import checksum, fill, make_key
+from tools.rehearsal.load import LoadStats, read_back, run_client
 from tools.releases.balancer import balancer
 from tools.releases.checkout import Checkout
 from tools.releases.processes import Fleet, status_of

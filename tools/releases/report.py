@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
-from service.cli.rehearse.load import LoadStats
+from tools.rehearsal.load import LoadStats
 from tools.releases.schemas import Schemas
 
 _DIRECTIONS = ("up", "down")

@@ -3,30 +3,23 @@
 # ruff: noqa: S608 -- all of it is made of constants
 
 import asyncio
-import os
-import socket
-import sys
-from asyncio.subprocess import Process
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from datetime import timedelta
-from typing import IO
+from pathlib import Path
 
 from sqlalchemy import text
 
-from service.cli.rehearse.client import Client
-from service.cli.rehearse.load import LOGIN_PREFIX
-from service.db.migrations.history import ROOT
+from harness.service_process import ServiceProcess, environment
 from service.db.migrations.running import connection_to
 from service.security.ids import new_id
 from service.security.tokens import API_KEY_PREFIX, new_token
+from tools.rehearsal.load import LOGIN_PREFIX
 
 _CHUNK_ROWS = 50_000
 
 _PAUSE_FACTOR = 2
 """Locks are released for twice as long as they are held."""
-
-_START_TIMEOUT_S, _STOP_TIMEOUT_S = 30.0, 40.0
 
 # A row that no request touches, so that no request waits for its lock.
 _HELD = LOGIN_PREFIX + "held"
@@ -90,66 +83,18 @@ async def checksum(dsn: str) -> dict[str, str]:
 
 
 @asynccontextmanager
-async def serving(dsn: str, log: IO[bytes], count: int) -> AsyncIterator[list[int]]:
+async def serving(dsn: str, directory: Path, count: int) -> AsyncIterator[list[int]]:
     """Run `count` service processes on free ports of loopback, and yield the ports."""
-    ports = _free_ports(count)
-    processes = [await _start(dsn, port, log) for port in ports]
+    variables = environment(DATABASE_URL=dsn, ROLLCALL_MIGRATIONS__ON_START="false")
+    processes = [ServiceProcess(directory, variables) for _ in range(count)]
     try:
-        async with asyncio.timeout(_START_TIMEOUT_S):
-            for port in ports:
-                await _wait_until_ready(port)
-        yield ports
+        for process in processes:
+            process.start()
+        for process in processes:
+            await asyncio.to_thread(process.wait_until, "/health/ready", 200)
+        yield [process.port for process in processes]
     finally:
-        await asyncio.gather(*(_stop(process) for process in processes))
-
-
-async def _start(dsn: str, port: int, log: IO[bytes]) -> Process:
-    kept = {name: value for name, value in os.environ.items() if not name.upper().startswith("ROLLCALL_")}
-    settings = {
-        "DATABASE_URL": dsn,
-        "ROLLCALL_MIGRATIONS__DATABASE_URL": dsn,
-        "ROLLCALL_MIGRATIONS__ON_START": "false",
-        "ROLLCALL_PROFILE": "test",
-        "ROLLCALL_PASSWORDS__MEMORY_KIB": "64",
-        "ROLLCALL_PASSWORDS__ITERATIONS": "1",
-        "ROLLCALL_HTTP__HOST": "127.0.0.1",
-        "ROLLCALL_HTTP__PORT": str(port),
-        "ROLLCALL_HTTP__WORKERS": "1",
-    }
-    command = [sys.executable, "-m", "service", "serve"]
-    return await asyncio.create_subprocess_exec(
-        *command, cwd=ROOT, env=kept | settings, stdout=log, stderr=log
-    )
-
-
-async def _wait_until_ready(port: int) -> None:
-    while True:
-        try:
-            async with Client(port) as client:
-                if (await client.request("GET", "/health/ready")).status == 200:
-                    return
-        except OSError:
-            pass  # not listening yet
-        await asyncio.sleep(0.1)
-
-
-async def _stop(process: Process) -> None:
-    if process.returncode is None:
-        process.terminate()
-    try:
-        async with asyncio.timeout(_STOP_TIMEOUT_S):
-            await process.wait()
-    except TimeoutError:
-        process.kill()
-        await process.wait()
-
-
-def _free_ports(count: int) -> list[int]:
-    sockets = [socket.create_server(("127.0.0.1", 0)) for _ in range(count)]
-    ports: list[int] = [each.getsockname()[1] for each in sockets]
-    for each in sockets:
-        each.close()
-    return ports
+        await asyncio.gather(*(asyncio.to_thread(process.close) for process in processes))
 
 
 async def hold_locks(dsn: str, stop: asyncio.Event, hold: timedelta) -> None:

@@ -9,7 +9,7 @@ from secrets import token_hex
 from time import monotonic
 from typing import Any
 
-from service.cli.rehearse.client import Client
+from tools.rehearsal.client import Client
 
 LOGIN_PREFIX = "rehearsal-"
 

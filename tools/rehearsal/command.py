@@ -1,6 +1,7 @@
-"""`database rehearse`."""
+"""Rehearse the revisions of one release: down and up under load."""
 
 import asyncio
+import shutil
 from collections.abc import Awaitable, Callable, Iterator
 from dataclasses import dataclass, field
 from datetime import timedelta
@@ -13,12 +14,12 @@ from alembic.util import CommandError
 from sqlalchemy.exc import DBAPIError
 
 from service.cli.console import print_result, print_status
-from service.cli.rehearse.environment import checksum, fill, hold_locks, make_key, serving
-from service.cli.rehearse.load import LoadStats, read_back, run_client
 from service.cli.target import MigrationTarget, configured_target
 from service.db.migrations.history import alembic_config, list_revisions
 from service.db.migrations.running import downgrade, upgrade
 from service.db.migrations.scratch import scratch_database
+from tools.rehearsal.environment import checksum, fill, hold_locks, make_key, serving
+from tools.rehearsal.load import LoadStats, read_back, run_client
 
 _PROCESSES, _CLIENTS = 2, 8
 
@@ -70,24 +71,22 @@ async def _rehearse(migration: MigrationTarget, options: _Options) -> bool:
         await upgrade(dsn)
         print_status(f"adding {options.rows} users")
         await fill(dsn, options.rows)
-        log = Path(mkdtemp(prefix="rollcall-rehearsal-")) / "service.log"
-        is_clean = await _run(migration, options, dsn, log)
+        directory = Path(mkdtemp(prefix="rollcall-rehearsal-"))
+        is_clean = await _run(migration, options, dsn, directory)
     if is_clean:
-        log.unlink()
-        log.parent.rmdir()
+        shutil.rmtree(directory)
     else:
-        print_status(f"the log of the service is in {log}")
+        print_status(f"the logs of the service are in {directory}")
     return is_clean
 
 
-async def _run(migration: MigrationTarget, options: _Options, dsn: str, log: Path) -> bool:
+async def _run(migration: MigrationTarget, options: _Options, dsn: str, directory: Path) -> bool:
     before, key = await checksum(dsn), await make_key(dsn)
-    with log.open("wb") as writing:
-        async with serving(dsn, writing, _PROCESSES) as ports:
-            progress = _Progress(ends_at=monotonic() + options.minutes * 60)
-            stats = LoadStats(lambda: progress.is_changing)
-            await _under_load(migration, options, dsn, key, ports, progress, stats)
-            lost = await read_back(ports[0], key, stats.acknowledged)
+    async with serving(dsn, directory, _PROCESSES) as ports:
+        progress = _Progress(ends_at=monotonic() + options.minutes * 60)
+        stats = LoadStats(lambda: progress.is_changing)
+        await _under_load(migration, options, dsn, key, ports, progress, stats)
+        lost = await read_back(ports[0], key, stats.acknowledged)
     after = await checksum(dsn)
     is_clean = not (stats.failed or lost or before != after or progress.cycles < options.cycles)
     for line in _report(options, progress, stats, lost, before, after):

@@ -7,12 +7,12 @@ from contextlib import asynccontextmanager, suppress
 import pytest
 from click.testing import CliRunner
 
-from service.cli.database import database as group
-from service.cli.rehearse.client import Client
-from service.cli.rehearse.environment import checksum, fill
-from service.cli.rehearse.load import Failed, LoadStats, read_back
 from settings import get_settings
 from tests.migrations.rows import execute
+from tools.rehearsal.client import Client
+from tools.rehearsal.command import rehearse
+from tools.rehearsal.environment import checksum, fill
+from tools.rehearsal.load import Failed, LoadStats, read_back
 
 OK = b"HTTP/1.1 200 OK\r\nContent-Length: 16\r\n\r\n" + b'{"name": "Kept"}'
 BROKEN = b'HTTP/1.1 500 Oh\r\nContent-Length: 14\r\nConnection: close\r\n\r\n{"code": "no"}'
@@ -47,7 +47,7 @@ def never() -> bool:
     [(BROKEN, {"GET /v1/users/me: 500 no": 1}, 0), (GONE, {"GET /v1/users/me: 404 ": 1}, 0), (b"", {}, 1)],
     ids=["500", "404", "reset"],
 )
-async def test_ask_with_another_answer_than_expected_counts_a_failure(
+async def test_request_with_an_unexpected_response_counts_a_failure(
     response: bytes, unexpected: dict[str, int], resets: int
 ) -> None:
     stats = LoadStats(never)
@@ -57,7 +57,7 @@ async def test_ask_with_another_answer_than_expected_counts_a_failure(
     assert (stats.unexpected, stats.resets, stats.requests, stats.failed) == (unexpected, resets, 1, 1)
 
 
-async def test_ask_with_the_expected_answer_counts_no_failure() -> None:
+async def test_request_with_the_expected_response_counts_no_failure() -> None:
     stats = LoadStats(never)
     async with fake_server(OK) as port, Client(port) as client:
         for _ in range(2):
@@ -105,5 +105,5 @@ async def test_checksum_shows_a_lost_or_changed_row(database: str, loss: str) ->
 def test_rehearse_of_this_release_is_clean(database: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("DATABASE_URL", database)
     get_settings.cache_clear()
-    done = CliRunner().invoke(group, ["rehearse", "--rows", "100", "--cycles", "2", "--requests", "200"])
+    done = CliRunner().invoke(rehearse, ["--rows", "100", "--cycles", "2", "--requests", "200"])
     assert (done.exit_code, done.stdout.splitlines()[-1]) == (0, "verdict    clean"), done.output
