@@ -27,6 +27,9 @@ _FACTS = text("""
            coalesce(inet_server_addr() << '127.0.0.0/8' OR inet_server_addr() = '::1', true) AS is_local,
            current_setting('fsync') = 'on' AND current_setting('full_page_writes') = 'on'
                AND current_setting('synchronous_commit') <> 'off' AS is_durable,
+           coalesce(has_table_privilege(to_regclass('events'), 'DELETE'), true) OR coalesce(
+               has_function_privilege(to_regprocedure('purge_events(interval, integer)'), 'EXECUTE'), false
+           ) AS may_purge_events,
            current_setting('max_connections')::int - current_setting('superuser_reserved_connections')::int
                AS connection_limit
       FROM pg_database WHERE datname = current_database()
@@ -60,6 +63,8 @@ class Facts:
     is_encrypted: bool
     is_local: bool
     is_durable: bool
+    may_purge_events: bool
+    """Whether the role may delete old events, by the function of their owner or by itself."""
     connection_limit: int
     schema: SchemaState
     invalid_indexes: tuple[str, ...]

@@ -172,6 +172,8 @@ async def test_purge_events_by_a_role_that_may_not_deletes_nothing_and_fails_not
     async with serving(settings_for_tests(), granted.dsn) as running:
         service = running.service
         assert await purge_expired(service.background_database, service.policies.retention) == 0
+        findings = await check_database(service)
+    assert [each.level for each in findings if each.check == "privileges"] == [Level.PROBLEM]
 
 
 async def test_purge_function_ignores_temporary_objects_of_its_caller(granted: Role) -> None:

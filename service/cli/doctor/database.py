@@ -138,6 +138,9 @@ def _check_privileges(facts: Facts, settings: Settings) -> Iterator[Finding]:
     if facts.denied_tables:
         cure = _GRANT.format(role=facts.role)
         yield problem("privileges", f"Denied: {', '.join(facts.denied_tables)}", cure)
+    if not facts.may_purge_events:
+        cure = _GRANT.format(role=facts.role)
+        yield problem("privileges", f"{facts.role} cannot delete old events, so they stay for ever.", cure)
     if settings.database.dsn is None:
         return
     if facts.public_tables:
