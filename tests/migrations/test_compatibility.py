@@ -52,7 +52,7 @@ def test_classify_compares_revision_with_needs_and_serves_from_with_head(
         ("0009_create_events", SchemaStatus.BEHIND),
         ("0010_create_instances", SchemaStatus.SERVED),
         ("0012_add_serves_from", SchemaStatus.SERVED),
-        ("0013_next", SchemaStatus.AHEAD),
+        ("0901_next", SchemaStatus.AHEAD),
     ],
 )
 def test_classify_release_without_serves_from_keeps_its_window(revision: str, status: SchemaStatus) -> None:
@@ -133,7 +133,7 @@ async def test_heartbeat_of_an_unserved_process_writes_nothing_and_revokes_its_l
 
 
 async def test_heartbeat_below_serves_from_writes_nothing(database: str) -> None:
-    await execute(database, "UPDATE alembic_version SET serves_from = '0013_next'")
+    await execute(database, "UPDATE alembic_version SET serves_from = '0901_next'")
     engine, here, lease = migration_engine(database), Instance.here(uuid4(), "0.1.0"), WriteLease()
     await instances.record_heartbeat(engine, here, lease)
     assert (lease.is_valid(), await instances.list_live(engine)) == (False, [])

@@ -8,6 +8,7 @@ import pytest
 
 from service.db.core.statements import Statement
 from service.db.core.transaction import Transaction
+from service.db.migrations.compatibility import HEAD_ID
 from service.db.migrations.lock_retry import LockRetryPolicy
 from service.db.migrations.running import downgrade, purge, upgrade
 from service.db.repositories.cleanup import Cleanup
@@ -17,7 +18,7 @@ REVISION = """
 from alembic import op
 import sqlalchemy as sa
 
-revision, down_revision = "0013_add_note", "0012_add_serves_from"
+revision, down_revision = "0901_add_note", "HEAD_ID"
 
 
 def upgrade():
@@ -33,7 +34,7 @@ def downgrade():
 @pytest.fixture
 async def pairs(database: str, tmp_path: Path) -> tuple[str, Path]:
     """A table with a key of two columns and a row count just over two batches."""
-    (tmp_path / "0013_add_note.py").write_text(REVISION)
+    (tmp_path / "0901_add_note.py").write_text(REVISION.replace("HEAD_ID", HEAD_ID))
     await execute(
         database,
         "CREATE TABLE pairs (a int, b text, PRIMARY KEY (a, b));"

@@ -42,9 +42,9 @@ async def test_each_revision_up_and_down_writes_serves_from(database: str) -> No
     for revision in REVISIONS[REVISIONS.index(_revision(HEAD_ID)) + 1 :]:
         await upgrade(database, revision.id, more_versions=NEXT)
         expected[revision.id] = await fetch(database, SERVES_FROM)
-    assert expected["0014_fill_nickname"] == "0011_tune_sessions"
-    assert expected["0015_demand_nickname"] == expected["0020_fill_alias"] == "0013_add_nickname"
-    assert expected["0021_drop_nickname"] == "0019_add_alias"
+    assert expected["0902_fill_nickname"] == "0011_tune_sessions"
+    assert expected["0903_demand_nickname"] == expected["0908_fill_alias"] == "0901_add_nickname"
+    assert expected["0909_drop_nickname"] == "0907_add_alias"
     for revision_id, serves_from in reversed(expected.items()):
         await downgrade(database, revision_id, more_versions=NEXT)
         assert await fetch(database, SERVES_FROM) == serves_from
@@ -54,9 +54,9 @@ async def test_plain_alembic_writes_serves_from(database: str) -> None:
     config = alembic_config(
         more_versions=NEXT, dsn=database, lock_retry=LockRetryPolicy(), report=lambda _line: None
     )
-    await asyncio.to_thread(command.upgrade, config, "0015")
-    assert await fetch(database, SERVES_FROM) == "0013_add_nickname"
-    await asyncio.to_thread(command.downgrade, config, "0014")
+    await asyncio.to_thread(command.upgrade, config, "0903")
+    assert await fetch(database, SERVES_FROM) == "0901_add_nickname"
+    await asyncio.to_thread(command.downgrade, config, "0902")
     assert await fetch(database, SERVES_FROM) == "0011_tune_sessions"
 
 
@@ -76,51 +76,51 @@ def test_sql_script_writes_serves_from() -> None:
 
 
 async def test_contract_step_with_a_live_old_process_is_rejected_by_name(database: str) -> None:
-    await upgrade(database, "0014", more_versions=NEXT)
+    await upgrade(database, "0902", more_versions=NEXT)
     old = await _beat(database, Release(head=12, needs=10))
     with pytest.raises(
         LiveProcessUnserved, match=rf"{old.host} process {old.pid} \(release 1.2.3, head 0012"
     ):
-        await upgrade(database, "0015", more_versions=NEXT)
-    assert await fetch(database, AT) == "0014_fill_nickname"
+        await upgrade(database, "0903", more_versions=NEXT)
+    assert await fetch(database, AT) == "0902_fill_nickname"
     await execute(database, "UPDATE instances SET seen_at = now() - interval '31 seconds'")
-    await upgrade(database, "0015", more_versions=NEXT)
+    await upgrade(database, "0903", more_versions=NEXT)
 
 
 async def test_contract_step_with_live_new_processes_is_applied(database: str) -> None:
-    await upgrade(database, "0014", more_versions=NEXT)
+    await upgrade(database, "0902", more_versions=NEXT)
     await _beat(database, Release(head=14, needs=13))
-    await upgrade(database, "0015", more_versions=NEXT)
-    assert await fetch(database, AT) == "0015_demand_nickname"
+    await upgrade(database, "0903", more_versions=NEXT)
+    assert await fetch(database, AT) == "0903_demand_nickname"
 
 
 async def test_contract_step_with_force_is_applied(database: str) -> None:
     await _beat(database, Release(head=12, needs=10))
-    await upgrade(database, "0015", more_versions=NEXT, force=True)
-    assert await fetch(database, SERVES_FROM) == "0013_add_nickname"
+    await upgrade(database, "0903", more_versions=NEXT, force=True)
+    assert await fetch(database, SERVES_FROM) == "0901_add_nickname"
 
 
 async def test_rollback_below_the_needs_of_a_live_process_is_rejected(database: str) -> None:
-    await upgrade(database, "0013", more_versions=NEXT)
-    await _beat(database, Release(head=13, needs=13))
-    with pytest.raises(LiveProcessUnserved, match="needs 0013"):
+    await upgrade(database, "0901", more_versions=NEXT)
+    await _beat(database, Release(head=901, needs=901))
+    with pytest.raises(LiveProcessUnserved, match="needs 0901"):
         await downgrade(database, more_versions=NEXT)
-    assert await fetch(database, AT) == "0013_add_nickname"
+    assert await fetch(database, AT) == "0901_add_nickname"
 
 
 async def test_two_revisions_ahead_of_a_process_from_before_serves_from_is_rejected(database: str) -> None:
     await _beat(database, Release(head=11, needs=10))
     with pytest.raises(LiveProcessUnserved, match="head 0011"):
-        await upgrade(database, "0013", more_versions=NEXT)
+        await upgrade(database, "0901", more_versions=NEXT)
 
 
 async def test_process_that_starts_during_a_contract_step_stops_it(database: str) -> None:
     """The check before the steps sees nobody; the one in the step's transaction waits for the heartbeat."""
-    await upgrade(database, "0014", more_versions=NEXT)
+    await upgrade(database, "0902", more_versions=NEXT)
     async with connected(database) as starting:
         await starting.execute(f"BEGIN; {HOLD_SERVED}")
         step = asyncio.create_task(
-            upgrade(database, "0015", more_versions=NEXT, lock_retry=LockRetryPolicy())
+            upgrade(database, "0903", more_versions=NEXT, lock_retry=LockRetryPolicy())
         )
         async with connected(database) as watching:
             while not await watching.fetchval("SELECT count(*) > 0 FROM pg_locks WHERE NOT granted"):
@@ -131,7 +131,7 @@ async def test_process_that_starts_during_a_contract_step_stops_it(database: str
         )
     with pytest.raises(LiveProcessUnserved, match="here process 1"):
         await step
-    assert await fetch(database, AT) == "0014_fill_nickname"
+    assert await fetch(database, AT) == "0902_fill_nickname"
 
 
 async def test_heartbeat_during_a_step_waits_and_sees_the_new_schema(database: str) -> None:
@@ -139,7 +139,7 @@ async def test_heartbeat_during_a_step_waits_and_sees_the_new_schema(database: s
     async with connected(database) as step:
         await step.execute(f"BEGIN; {END_SERVED}")
         beat = asyncio.create_task(record_heartbeat(engine, Instance.here(uuid4(), "1.2.3"), lease))
-        await step.execute("UPDATE alembic_version SET serves_from = '0013_next'; COMMIT")
+        await step.execute("UPDATE alembic_version SET serves_from = '0901_next'; COMMIT")
         await beat
     assert not lease.is_valid()
     assert await fetch(database, "SELECT count(*) FROM instances") == 0

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from service.db.migrations.compatibility import HEAD_ID
 from service.db.migrations.lock import LOCK_ID, LockHeld
 from service.db.migrations.lock_retry import LockRetryPolicy, StillLocked
 from service.db.migrations.online import DataCheckFailed
@@ -68,7 +69,7 @@ async def test_upgrade_of_a_table_in_use_waits_until_it_is_free(database: str) -
         waiting = asyncio.create_task(
             upgrade(
                 database,
-                "0013_add_nickname",
+                "0901_add_nickname",
                 more_versions=NEXT,
                 report=_resume(resumed := asyncio.Event(), "in use"),
             )
@@ -77,7 +78,7 @@ async def test_upgrade_of_a_table_in_use_waits_until_it_is_free(database: str) -
         # Between two attempts nobody queues behind the migration.
         await other.execute("COMMIT")
     await waiting
-    assert await fetch(database, REVISION) == "0013_add_nickname"
+    assert await fetch(database, REVISION) == "0901_add_nickname"
 
 
 async def test_upgrade_of_a_table_in_use_for_too_long_stops_and_changes_nothing(database: str) -> None:
@@ -86,19 +87,19 @@ async def test_upgrade_of_a_table_in_use_for_too_long_stops_and_changes_nothing(
         pid = other.get_server_pid()
         await other.execute("BEGIN; LOCK TABLE users IN ACCESS SHARE MODE")
         with pytest.raises(StillLocked, match=rf"process {pid} \(no name, idle in transaction for \d s\)"):
-            await upgrade(database, "0013_add_nickname", more_versions=NEXT, lock_retry=HASTY)
+            await upgrade(database, "0901_add_nickname", more_versions=NEXT, lock_retry=HASTY)
     assert dump(database) == before
 
 
 async def test_rollback_past_a_locked_row_goes_on_when_the_row_is_free(database: str) -> None:
     await fill(database)
-    await upgrade(database, "0014_fill_nickname", more_versions=NEXT)
+    await upgrade(database, "0902_fill_nickname", more_versions=NEXT)
     async with connected(database) as other:
         await other.execute("BEGIN; SELECT FROM users WHERE login_id = 'user4' FOR UPDATE")
         waiting = asyncio.create_task(
             downgrade(
                 database,
-                "0012_add_serves_from",
+                HEAD_ID,
                 more_versions=NEXT,
                 lock_retry=LockRetryPolicy(timedelta(seconds=5)),
             )

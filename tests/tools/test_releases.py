@@ -29,16 +29,16 @@ def test_schemas_of_a_release_without_serves_from_end_one_ahead(tmp_path: Path) 
 
 def test_schemas_of_a_release_with_serves_from_end_before_the_contract_step(tmp_path: Path) -> None:
     schemas = choose_schemas(Release(HEAD, needs=10), THIS_RELEASE, tmp_path, is_broken=False)
-    assert (schemas.bottom, schemas.top, schemas.contract) == (HEAD_ID, "0014_fill_nickname", "0015_contract")
+    assert (schemas.bottom, schemas.top, schemas.contract) == (HEAD_ID, "0902_fill_nickname", "0903_contract")
     assert (
-        'serves_from = "0014_fill_nickname"' in (schemas.contract_versions / "0015_contract.py").read_text()
+        'serves_from = "0902_fill_nickname"' in (schemas.contract_versions / "0903_contract.py").read_text()
     )
 
 
 def test_schemas_with_a_broken_rule_end_with_the_lie(tmp_path: Path) -> None:
     schemas = choose_schemas(Release(HEAD, needs=10), THIS_RELEASE, tmp_path, is_broken=True)
-    assert schemas.top == "0015_lie"
-    assert f'serves_from = "{HEAD_ID}"' in (schemas.more_versions / "0015_lie.py").read_text()
+    assert schemas.top == "0903_lie"
+    assert f'serves_from = "{HEAD_ID}"' in (schemas.more_versions / "0903_lie.py").read_text()
 
 
 def test_schemas_of_releases_that_no_revision_serves_are_an_error(tmp_path: Path) -> None:

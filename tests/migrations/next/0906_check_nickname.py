@@ -4,8 +4,8 @@
 
 from alembic import op
 
-revision = "0018_check_nickname"
-down_revision = "0017_create_notes"
+revision = "0906_check_nickname"
+down_revision = "0905_create_notes"
 
 phase = "expand"
 locks = "users: ACCESS EXCLUSIVE for an instant; then SHARE UPDATE EXCLUSIVE"

@@ -5,8 +5,8 @@
 import sqlalchemy as sa
 from alembic import op
 
-revision = "0016_index_nickname"
-down_revision = "0015_demand_nickname"
+revision = "0904_index_nickname"
+down_revision = "0903_demand_nickname"
 
 phase = "expand"
 locks = "users: SHARE UPDATE EXCLUSIVE"

@@ -5,11 +5,11 @@
 import sqlalchemy as sa
 from alembic import op
 
-revision = "0021_drop_nickname"
-down_revision = "0020_fill_alias"
+revision = "0909_drop_nickname"
+down_revision = "0908_fill_alias"
 
 phase = "contract"
-serves_from = "0019_add_alias"
+serves_from = "0907_add_alias"
 locks = "users: ACCESS EXCLUSIVE for an instant"
 lossless = True
 

@@ -1,11 +1,11 @@
 # mypy: disable-error-code="attr-defined"
 # env.py adds operations of our own to op.
-"""Fill the column, batch by batch."""
+"""Rename by expanding: fill the new name."""
 
 from alembic import op
 
-revision = "0014_fill_nickname"
-down_revision = "0013_add_nickname"
+revision = "0908_fill_alias"
+down_revision = "0907_add_alias"
 
 phase = "data"
 locks = "rows of users, batch by batch"
@@ -13,7 +13,7 @@ lossless = True
 
 
 def upgrade() -> None:
-    op.update_in_batches("users", "nickname = home.name", "home.nickname IS NULL")
+    op.update_in_batches("users", "alias = home.nickname", "home.alias IS DISTINCT FROM home.nickname")
 
 
 def downgrade() -> None:

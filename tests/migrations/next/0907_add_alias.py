@@ -5,8 +5,8 @@
 import sqlalchemy as sa
 from alembic import op
 
-revision = "0019_add_alias"
-down_revision = "0018_check_nickname"
+revision = "0907_add_alias"
+down_revision = "0906_check_nickname"
 
 phase = "expand"
 locks = "users: ACCESS EXCLUSIVE for an instant"

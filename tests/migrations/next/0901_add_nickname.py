@@ -5,7 +5,7 @@
 import sqlalchemy as sa
 from alembic import op
 
-revision = "0013_add_nickname"
+revision = "0901_add_nickname"
 down_revision = "0012_add_serves_from"
 
 phase = "expand"

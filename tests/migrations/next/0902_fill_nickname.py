@@ -1,11 +1,11 @@
 # mypy: disable-error-code="attr-defined"
 # env.py adds operations of our own to op.
-"""Rename by expanding: fill the new name."""
+"""Fill the column, batch by batch."""
 
 from alembic import op
 
-revision = "0020_fill_alias"
-down_revision = "0019_add_alias"
+revision = "0902_fill_nickname"
+down_revision = "0901_add_nickname"
 
 phase = "data"
 locks = "rows of users, batch by batch"
@@ -13,7 +13,7 @@ lossless = True
 
 
 def upgrade() -> None:
-    op.update_in_batches("users", "alias = home.nickname", "home.alias IS DISTINCT FROM home.nickname")
+    op.update_in_batches("users", "nickname = home.name", "home.nickname IS NULL")
 
 
 def downgrade() -> None:

@@ -5,8 +5,8 @@
 import sqlalchemy as sa
 from alembic import op
 
-revision = "0017_create_notes"
-down_revision = "0016_index_nickname"
+revision = "0905_create_notes"
+down_revision = "0904_index_nickname"
 
 phase = "expand"
 locks = "users: SHARE ROW EXCLUSIVE for an instant"

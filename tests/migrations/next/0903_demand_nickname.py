@@ -4,11 +4,11 @@
 
 from alembic import op
 
-revision = "0015_demand_nickname"
-down_revision = "0014_fill_nickname"
+revision = "0903_demand_nickname"
+down_revision = "0902_fill_nickname"
 
 phase = "contract"
-serves_from = "0013_add_nickname"
+serves_from = "0901_add_nickname"
 locks = "users: ACCESS EXCLUSIVE for an instant"
 lossless = True
 
