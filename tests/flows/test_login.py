@@ -76,11 +76,9 @@ async def test_login_without_usable_hash_verifies_with_current_parameters(
     computed: list[bytes] = []
     verify = HashingScheme.verify
 
-    def record_verify(
-        self: HashingScheme, password_hash: str | None, password: str | None, *other_forms: str | None
-    ) -> bool:
+    def record_verify(self: HashingScheme, password_hash: str | None, password: str | None) -> bool:
         verified.append((password_hash, password))
-        return verify(self, password_hash, password, *other_forms)
+        return verify(self, password_hash, password)
 
     def record_parameters(encoded: bytes, password: bytes, kind: Type) -> bool:
         computed.append(encoded.rsplit(b"$", 2)[0])

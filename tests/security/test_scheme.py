@@ -174,20 +174,20 @@ def test_verify_cheaper_hash_first_measures_the_baseline(scheme: HashingScheme, 
 
 @pytest.mark.parametrize("hashed", ["normal", "typed", "nfkc"])
 @pytest.mark.parametrize("make_hash", [bcrypt_hash, old_hash])
-def test_verify_imported_hash_matches_any_form(
+def test_verify_forms_imported_hash_matches_any_form(
     scheme: HashingScheme, make_hash: Callable[[str], str], hashed: str
 ) -> None:
-    assert scheme.verify(make_hash(hashed), "normal", "typed", "nfkc")
-    assert not scheme.verify(make_hash("another"), "normal", "typed", "nfkc")
+    assert scheme.verify_forms(make_hash(hashed), "normal", "typed", "nfkc")
+    assert not scheme.verify_forms(make_hash("another"), "normal", "typed", "nfkc")
 
 
-def test_verify_own_hash_does_not_match_the_compatible_form(scheme: HashingScheme) -> None:
-    assert scheme.verify(scheme.hash("typed"), "normal", "typed", "nfkc")
-    assert not scheme.verify(scheme.hash("nfkc"), "normal", "typed", "nfkc")
+def test_verify_forms_own_hash_does_not_match_the_compatible_form(scheme: HashingScheme) -> None:
+    assert scheme.verify_forms(scheme.hash("typed"), "normal", "typed", "nfkc")
+    assert not scheme.verify_forms(scheme.hash("nfkc"), "normal", "typed", "nfkc")
 
 
 @pytest.mark.parametrize("forms", [("a",), ("a", "b"), ("a", None, "c"), ("a", "b", "c")])
-def test_verify_without_match_does_the_same_work_for_every_hash(
+def test_verify_forms_without_match_does_the_same_work_for_every_hash(
     scheme: HashingScheme, work: Work, monkeypatch: pytest.MonkeyPatch, forms: tuple[str, ...]
 ) -> None:
     """The work depends on the number of forms, which the client chooses, and on nothing else."""
@@ -197,25 +197,25 @@ def test_verify_without_match_does_the_same_work_for_every_hash(
     stored = {"own": scheme.hash("x"), "imported": old_hash("x"), "none": None, "unsupported": "secret"}
     for kind, password_hash in stored.items():
         started_at = work.now
-        assert not scheme.verify(password_hash, *forms)
+        assert not scheme.verify_forms(password_hash, *forms)
         seconds[kind] = work.now - started_at
     assert seconds == dict.fromkeys(stored, 64.0 * sum(form is not None for form in forms))
 
 
-def test_verify_stops_at_the_form_that_matches(scheme: HashingScheme, work: Work) -> None:
+def test_verify_forms_stops_at_the_form_that_matches(scheme: HashingScheme, work: Work) -> None:
     own = scheme.hash("a")
-    assert scheme.verify(own, "a", "b", "c")
+    assert scheme.verify_forms(own, "a", "b", "c")
     assert work.computed_kib == [64]
 
 
-def test_verify_without_memory_for_another_form_returns_false(
+def test_verify_forms_without_memory_for_another_form_returns_false(
     scheme: HashingScheme, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """An error would refund an attempt that was verified in part."""
     exhaust_memory(monkeypatch, after=1)
-    assert not scheme.verify(bcrypt_hash(), "a", "b")
+    assert not scheme.verify_forms(bcrypt_hash(), "a", "b")
     exhaust_memory(monkeypatch, after=1)
-    assert not scheme.verify(None, "a", "b")
+    assert not scheme.verify_forms(None, "a", "b")
 
 
 def test_verify_hashes_of_large_memory_runs_one_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:

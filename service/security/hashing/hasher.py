@@ -46,14 +46,14 @@ class HashingPermit:
         as_typed: str | None = None,
         nfkc: str | None = None,
     ) -> bool:
-        """Return whether a password matches a stored hash; see `HashingScheme.verify`.
+        """Return whether a password matches a stored hash; see `HashingScheme.verify_forms`.
 
         All forms are one job of one thread, and the flow is charged for the work of all.
 
         Raises:
             HashingBusy: no thread became free in time, or memory is short. Nothing was verified.
         """
-        return await self._run(partial(self._scheme.verify, password_hash, password, as_typed, nfkc))
+        return await self._run(partial(self._scheme.verify_forms, password_hash, password, as_typed, nfkc))
 
     async def _run(self, work: Callable[[], T]) -> T:
         work_seconds = 0.0

@@ -41,36 +41,15 @@ class HashingScheme:
         except HashingError as error:  # the parameters are valid: memory or a thread is missing
             raise MemoryError from error
 
-    def verify(
-        self,
-        password_hash: str | None,
-        password: str | None,
-        as_typed: str | None = None,
-        nfkc: str | None = None,
-    ) -> bool:
+    def verify(self, password_hash: str | None, password: str | None) -> bool:
         """Return whether a password matches a stored hash; every failure takes the same work.
 
-        None stands for a missing hash or an impossible password. Other forms of the password are tried if it
-        does not match: `nfkc` against imported hashes only, `as_typed` against any, since a text that is not
-        in normal form cannot match a hash of one that is. A failure costs as many verifications as there are
-        forms, whatever the hash is.
+        None stands for a missing hash or an impossible password. A cheaper hash that does not match is padded
+        to the work of the present parameters. An unsupported hash counts as missing and is logged.
 
         Raises:
             MemoryError: nothing was verified.
         Source: OWASP ASVS 5.0 6.3.8; CVE-2016-2513, CVE-2024-39329 (cheap or missing hashes told apart).
-        """
-        if self._verify_form(password_hash, password):
-            return True
-        is_imported = password_hash is not None and self.needs_rehash(password_hash)
-        others = ((password_hash, as_typed), (password_hash if is_imported else None, nfkc))
-        with suppress(MemoryError):  # one form was verified: an error would refund the attempt
-            return any(self._verify_form(stored, form) for stored, form in others if form is not None)
-        return False
-
-    def _verify_form(self, password_hash: str | None, password: str | None) -> bool:
-        """Verify one form. A failure costs one verification with the present parameters, or more.
-
-        A cheaper hash that does not match is padded. An unsupported hash counts as missing and is logged.
         """
         if password_hash is None or password is None or (stored := _read(password_hash)) is None:
             self._verify_dummy()
@@ -82,6 +61,31 @@ class HashingScheme:
             with suppress(MemoryError):  # verified all the same: an error would refund the attempt
                 self._pad_to_baseline(seconds)
         return matches
+
+    def verify_forms(
+        self,
+        password_hash: str | None,
+        password: str | None,
+        as_typed: str | None = None,
+        nfkc: str | None = None,
+    ) -> bool:
+        """Return whether a password matches a stored hash in one of its forms; see `TypedPassword`.
+
+        `nfkc` is tried against imported hashes only, `as_typed` against any: a text that is not in normal
+        form cannot match a hash of one that is. A failure costs one verification for each form, whatever the
+        hash is.
+
+        Raises:
+            MemoryError: nothing was verified.
+        Source: OWASP ASVS 5.0 6.3.8.
+        """
+        if self.verify(password_hash, password):
+            return True
+        is_imported = password_hash is not None and self.needs_rehash(password_hash)
+        others = ((password_hash, as_typed), (password_hash if is_imported else None, nfkc))
+        with suppress(MemoryError):  # one form was verified: an error would refund the attempt
+            return any(self.verify(stored, form) for stored, form in others if form is not None)
+        return False
 
     def needs_rehash(self, password_hash: str) -> bool:
         """Return whether a hash is of another format or of other parameters than `hash` uses.
