@@ -51,13 +51,13 @@ class Databases:
     async def migrated(self) -> AsyncIterator[str]:
         """Yield the DSN of a new migrated database."""
         template = await self._template()
-        async with self._database(f"TEMPLATE {template} STRATEGY file_copy") as dsn:
+        async with self.created(f"TEMPLATE {template} STRATEGY file_copy") as dsn:
             yield dsn
 
     @asynccontextmanager
     async def empty(self) -> AsyncIterator[str]:
         """Yield the DSN of a new database without tables."""
-        async with self._database("") as dsn:
+        async with self.created("") as dsn:
             yield dsn
 
     async def clone(self, dsn: str) -> str:
@@ -72,7 +72,8 @@ class Databases:
             await self._drop(name)
 
     @asynccontextmanager
-    async def _database(self, options: str) -> AsyncIterator[str]:
+    async def created(self, options: str) -> AsyncIterator[str]:
+        """Yield the DSN of a new database, created with these options of CREATE DATABASE."""
         name = self._name()
         await self._run(f"CREATE DATABASE {name} {options}")
         try:
