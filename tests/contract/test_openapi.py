@@ -41,7 +41,7 @@ CALLERS = {
     "create_key": [SESSION],
     "list_keys": [SESSION],
     "revoke_key": [SESSION],
-    "list_events": [SESSION],
+    "list_events": [SESSION, {"api_key": ["events:read"]}],
     "live": ANYBODY,
     "ready": ANYBODY,
     "metrics": ANYBODY,
