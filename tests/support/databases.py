@@ -138,9 +138,10 @@ async def execute(engine: AsyncEngine, statement: str, **values: object) -> None
 
 
 async def fingerprint(engine: AsyncEngine) -> list[tuple[object, ...]]:
-    """Return digests of accounts and of everything that belongs to them."""
+    """Return digests of accounts and of what belongs to them, but for uses, which a task records later."""
     tables = ("users", "sessions", "devices", "api_keys", "reset_tokens", "idempotency_keys")
-    digests = (f"(SELECT md5(string_agg(t::text, ',' ORDER BY t::text)) FROM {name} t)" for name in tables)
+    row = "(to_jsonb(t) - 'last_used_at' - 'idle_expires_at')::text"
+    digests = (f"(SELECT md5(string_agg({row}, ',' ORDER BY {row})) FROM {name} t)" for name in tables)
     return await fetch_values(engine, f"SELECT {', '.join(digests)}")
 
 
