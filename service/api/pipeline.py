@@ -25,7 +25,7 @@ from service.api.http.query_params import read_query, reject_query
 from service.api.http.response import Response
 from service.api.http.strict_json import decode, media_type_of, require_media_type
 from service.api.idempotency import idempotency_key_of
-from service.api.operations import FORM, Operation
+from service.api.operations import FORM, JSON, Operation
 from service.api.preconditions import reject_if_match
 from service.api.requests import OperationRequest
 from service.domain.callers import ANONYMOUS, Caller
@@ -153,5 +153,6 @@ async def _parse(request: OperationRequest, body: bytes | None, receive: Receive
 def _decode_body(
     body: bytes, fields: HeaderMap, type_: type[msgspec.Struct], media_types: tuple[str, ...]
 ) -> msgspec.Struct:
-    media_type = require_media_type(fields.get(b"content-type"), media_types, fields.get(b"content-encoding"))
+    accepted = media_types if JSON in media_types else (*media_types, JSON)
+    media_type = require_media_type(fields.get(b"content-type"), accepted, fields.get(b"content-encoding"))
     return decode_form(body, type_) if media_type == FORM else decode(body, type_)

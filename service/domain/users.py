@@ -111,6 +111,19 @@ def canonical_login_id(raw: str, charset: LoginIdCharset) -> str | None:
     return login_id
 
 
+def fold_prefix(raw: str) -> str:
+    """Return the beginning of a login id in the form in which all of them are stored.
+
+    The database must not do it: what its `lower()` makes of a letter depends on its locale.
+    """
+    folded = raw.translate(_ASCII_LOWER)
+    if folded.isascii():
+        return folded
+    from service.domain.internationalized import map_case  # 60 ms to import
+
+    return map_case(folded)
+
+
 def canonical_name(raw: str) -> str | None:
     """Return the NFC form of a display name of 1 to 200 code points, or None if it cannot be one.
 

@@ -15,7 +15,7 @@ from harness.service_process import environment
 from service.cli import main
 from settings import get_settings
 
-_LOGGING = ("service.services", "service.cli.users", "service.cli.doctor.command")
+LOGGING = ("service.services", "service.cli.users", "service.cli.doctor.command")
 
 
 @dataclass(frozen=True)
@@ -33,7 +33,7 @@ Command = Callable[..., Awaitable[CommandResult]]
 @pytest.fixture
 def command(monkeypatch: pytest.MonkeyPatch) -> Command:
     """Run `python -m service …` with these variables, and return its result."""
-    for module in _LOGGING:
+    for module in LOGGING:
         monkeypatch.setattr(f"{module}.configure_logs", lambda *_, **__: None)
 
     async def run(*arguments: str, stdin: str | bytes = "", **variables: str) -> CommandResult:

@@ -154,8 +154,15 @@ async def test_every_command_succeeds_with_one_variable_of_a_shell(
 def test_serve_on_the_embedded_database_in_a_hostile_shell_is_ready(tmp_path: Path) -> None:
     directory = tmp_path / "a dir with ünïcode"
     directory.mkdir()
-    shell = {"LC_ALL": "C", "HOME": "/nowhere", "TMPDIR": "/nowhere", **LIBPQ, **PROXY}
-    with service_process(directory, ready=True, **shell) as service:
+    shell: dict[str, Any] = {
+        "LC_ALL": "C",
+        "HOME": "/nowhere",
+        "TMPDIR": "/nowhere",
+        "PYTHONWARNINGS": "error",
+        **LIBPQ,
+        **PROXY,
+    }
+    with service_process(directory, **shell) as service:
         assert service.get("/health/ready").status_code == 200
         assert service.stop() == 0
 

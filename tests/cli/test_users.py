@@ -2,6 +2,7 @@
 
 import io
 import json
+from pathlib import Path
 
 import bcrypt
 
@@ -131,6 +132,32 @@ async def test_import_of_an_export_restores_the_same_user(api: Api) -> None:
     assert (await import_lines(service, out)).added == 1
     after = "SELECT id, login_id, name, password_hash, must_change FROM users WHERE login_id = 'ada'"
     assert await fetch_values(service.engine, after) == before
+
+
+async def test_export_to_a_file_makes_it_private_and_is_recorded(
+    api: Api, command: Command, shared_database: str, tmp_path: Path
+) -> None:
+    await api.account("ada")
+    file = tmp_path / "users.jsonl"
+    file.write_text("longer than what comes, " * 100)
+    file.chmod(0o644)
+    done = await command("users", "export", "--with-hashes", "-o", str(file), DATABASE_URL=shared_database)
+    assert (done.returncode, done.stderr) == (0, "1 users.\n")
+    assert json.loads(file.read_bytes())["password_hash"].startswith("$argon2id$")
+    assert file.stat().st_mode & 0o777 == 0o600
+    events = await fetch_values(api.service.engine, "SELECT action, actor_kind FROM events")
+    assert events == [("users.exported", "operator")]
+
+
+async def test_export_to_a_directory_that_is_missing_names_it(command: Command, tmp_path: Path) -> None:
+    done = await command("users", "export", "-o", str(tmp_path / "no/users"))
+    assert done.returncode == 2
+    assert "No such file or directory" in done.stderr
+
+
+async def test_import_of_a_file_with_a_byte_order_mark_reads_its_first_line(service: Services) -> None:
+    result = await import_lines(service, io.BytesIO(b'\xef\xbb\xbf{"login_id":"ada","name":"Ada"}\n'))
+    assert (result.added, result.rejected) == (1, 0)
 
 
 async def test_export_without_option_contains_no_hashes(api: Api) -> None:

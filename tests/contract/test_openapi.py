@@ -47,7 +47,7 @@ CALLERS = {
     "list_keys": [SESSION],
     "get_key": [SESSION],
     "revoke_key": [SESSION],
-    "list_events": [SESSION],
+    "list_events": [SESSION, {"api_key": ["events:read"]}],
     "check_live": ANYBODY,
     "check_ready": ANYBODY,
     "get_metrics": ANYBODY,

@@ -750,6 +750,71 @@ MUTATIONS = (
         "tests/api/test_introspection.py::test_introspect_with_an_odd_form_is_read_strictly",
     ),
     Mutation(
+        "No password is in the arguments of a process",
+        "service/db/migrations/scratch.py",
+        'await _run(source, "pg_dump", "--no-owner",',
+        'await _run(source, "pg_dump", "--dbname", source, "--no-owner",',
+        "tests/migrations/test_scratch.py"
+        "::test_copy_of_a_database_in_use_shows_no_password_in_the_arguments_of_a_process",
+    ),
+    Mutation(
+        "A copy for a rehearsal has no credential that works",
+        "service/db/migrations/scratch.py",
+        "            await remove_credentials(dsn_of(dsn, name))\n",
+        "            pass\n",
+        "tests/migrations/test_scratch.py"
+        "::test_copy_of_a_database_has_every_row_but_no_credential_and_goes_away",
+    ),
+    Mutation(
+        "An exported file is private",
+        "service/cli/files.py",
+        "                os.fchmod(file.fileno(), 0o600)\n",
+        "",
+        "tests/cli/test_users.py::test_export_to_a_file_makes_it_private_and_is_recorded",
+    ),
+    Mutation(
+        "An export is in the audit trail",
+        "service/cli/bulk.py",
+        "    await services.database.run(lambda tx: record_export(tx, context=_OPERATOR), caller=OPERATOR)\n",
+        "",
+        "tests/cli/test_users.py::test_export_to_a_file_makes_it_private_and_is_recorded",
+    ),
+    Mutation(
+        "A standby is not ready",
+        "service/db/core/server.py",
+        "    if facts.is_standby:\n",
+        "    if facts.is_standby and facts.version < 0:\n",
+        "tests/faults/test_read_replica.py::test_ready_on_a_standby_alone_gets_503_and_names_the_reason",
+    ),
+    Mutation(
+        "Several hosts are asked for the one that accepts writes",
+        "settings/dsn.py",
+        """    if "," not in unquote(hosts) or""",
+        """    if hosts or""",
+        "tests/settings/test_dsn.py::test_imply_writable_asks_several_hosts_for_the_one_that_accepts_writes",
+    ),
+    Mutation(
+        "The authorities of the machine verify the host name, too",
+        "settings/dsn.py",
+        """    if parameters.setdefault("sslmode", "verify-full") != "verify-full":""",
+        """    if parameters.setdefault("sslmode", "verify-full") == "disable":""",
+        "tests/settings/test_dsn.py::test_normalise_dsn_for_anything_else_raises_without_quoting_it",
+    ),
+    Mutation(
+        "libpq's variables do not redirect the service",
+        "settings/libpq.py",
+        "        del os.environ[name]\n",
+        "        os.environ[name] = os.environ[name]\n",
+        "tests/settings/test_libpq.py::test_discard_libpq_variables_removes_them_and_remembers_their_names",
+    ),
+    Mutation(
+        "A failed connection tells no password",
+        "service/db/core/connect_errors.py",
+        "        return _BY_SQLSTATE[state]\n",
+        '        return f"{_BY_SQLSTATE[state]} {error}"\n',
+        "tests/db/test_connect_errors.py::test_connect_rejected_by_the_server_is_explained",
+    ),
+    Mutation(
         "An id has one spelling",
         "service/domain/ids.py",
         "    if len(text) != _CANONICAL_LENGTH or not _CANONICAL_CHARACTERS.issuperset(text):\n"
@@ -803,13 +868,6 @@ MUTATIONS = (
         "    if first != line.number:\n",
         "    if False:\n",
         "tests/cli/test_bulk.py::test_import_of_a_login_id_twice_in_a_file_names_both_lines",
-    ),
-    Mutation(
-        "A report of an import is for its owner only",
-        "service/cli/import_report.py",
-        "        os.fchmod(descriptor, 0o600)\n",
-        "",
-        "tests/cli/test_bulk.py::test_import_of_a_thousand_bad_lines_among_five_thousand_reports_each",
     ),
     Mutation(
         "What is revoked while it is parked stays revoked",

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any, Final, Self
-from urllib.parse import parse_qsl, unquote, urlencode, urlsplit
+from urllib.parse import parse_qsl, quote, unquote, urlencode, urlsplit
 
 import asyncpg
 
@@ -92,7 +92,7 @@ class Target:
         hosts = tuple(_hosts_in(address, parameters))
         if _is_socket(hosts) or tls.get("sslrootcert") == _SYSTEM:
             parameters = {name: value for name, value in parameters.items() if name not in tls}
-        dsn = f"{address}?{urlencode(parameters)}" if parameters else address
+        dsn = f"{address}?{urlencode(parameters, quote_via=quote)}" if parameters else address
         return cls(dsn, hosts, given, tls, timeout if timeout > 0 else None)
 
     @property

@@ -39,7 +39,7 @@ from service.db.repositories.base import ReadRepository, Repository, require_row
 from service.db.repositories.listings import Listing, keyset_page
 from service.db.tables import UserRow
 from service.domain.pages import Keyset, Page, UserFilter, UserSort
-from service.domain.users import User, UserPatch, UserRole, UserState
+from service.domain.users import User, UserPatch, UserRole, UserState, fold_prefix
 
 _ROLES = {role.value: role for role in UserRole}
 _STATES = {state.value: state for state in UserState}
@@ -172,14 +172,18 @@ def _change(names: tuple[str, ...]) -> Statement:
     return Statement(changed, *names)
 
 
-def _has_prefix(column: ColumnElement[str] | InstrumentedAttribute[str]) -> ColumnElement[bool]:
+def _has_prefix(
+    column: ColumnElement[str] | InstrumentedAttribute[str], low: ColumnElement[str]
+) -> ColumnElement[bool]:
     """Compare with a range, which an index serves for any parameter; LIKE would need a constant."""
-    low = func.lower(bindparam("prefix", type_=Text))
     return column.between(low, low.op("||")(func.chr(literal(_LAST_CODE_POINT, Integer))))
 
 
 _CONDITIONS: dict[str, ColumnElement[bool]] = {
-    "prefix": or_(_has_prefix(UserRow.login_id), _has_prefix(collate(func.lower(UserRow.name), "C"))),
+    "prefix": or_(
+        _has_prefix(UserRow.login_id, bindparam("login_prefix", type_=Text)),
+        _has_prefix(collate(func.lower(UserRow.name), "C"), func.lower(bindparam("prefix", type_=Text))),
+    ),
     "login_id": UserRow.login_id == bindparam("login_id"),
     "created_after": UserRow.created_at > bindparam("created_after"),
     "created_before": UserRow.created_at < bindparam("created_before"),
@@ -241,6 +245,8 @@ class UserReads(ReadRepository):
         """List the users that match a filter."""
         params = {name: value for name in _CONDITIONS if (value := getattr(wanted, name)) is not None}
         listing = _listing(tuple(params), wanted.state, wanted.role, sort)
+        if wanted.prefix is not None:
+            params["login_prefix"] = fold_prefix(wanted.prefix)
         return await keyset_page(self._executor, listing, after=after, limit=limit, **params)
 
 

@@ -20,6 +20,11 @@ from rollcall_testkit.template_cluster import ROOT_LOGIN_ID, ROOT_PASSWORD, clon
 _START_TIMEOUT_S = 60.0
 _POLL_INTERVAL_S = 0.01
 _LOG_TAIL_LINES = 20
+RENEW_SESSIONS = """
+UPDATE public.sessions SET created_at = now(), last_used_at = now(),
+expires_at = expires_at + (now() - created_at), idle_expires_at = idle_expires_at + (now() - created_at)
+"""
+"""Each test starts right after the login of `root`, however long the run takes."""
 _WATCHDOG = Path(__file__).with_name("watchdog.py")
 
 
@@ -69,7 +74,7 @@ def _seeded(url: str, postgres: Path, log: Path) -> Iterator[RollcallServer]:
     directory = (postgres / "socket").readlink()
     parameters = {"user": "rollcall", "database": "rollcall", "session_replication_role": "replica"}
     with closing(Postgres(directory, **parameters)) as connection:
-        yield RollcallServer(url, root, key, log, Snapshot(connection))
+        yield RollcallServer(url, root, key, log, Snapshot(connection, then=RENEW_SESSIONS))
 
 
 @contextmanager
