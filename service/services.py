@@ -105,6 +105,8 @@ def policies_from(settings: Settings) -> Policies:
             network_per_minute=throttle.network_per_minute,
             network_per_hour=throttle.network_per_hour,
         ),
+        issuer=settings.public_url,
+        introspection_max_age=settings.introspection.max_age,
         key_ttl=settings.tokens.key_ttl,
         reset_ttl=settings.tokens.reset_ttl,
         temporary_password_ttl=settings.passwords.temporary_ttl,

@@ -38,7 +38,11 @@ CALLERS = {
     "end_sessions": [SESSION, {"api_key": ["users:write"]}],
     "get_session": [SESSION],
     "end_session": [SESSION],
-    "introspect": [{"api_key": ["sessions:introspect"]}],
+    "introspect": [{"api_key": ["sessions:introspect"]}, {"client": ["sessions:introspect"]}],
+    "revoke": [{}, {"api_key": []}, {"client": []}],
+    "forward_auth": [SESSION, {"api_key": []}],
+    "get_server_metadata": ANYBODY,
+    "get_openid_configuration": ANYBODY,
     "create_key": [SESSION],
     "list_keys": [SESSION],
     "get_key": [SESSION],
@@ -165,5 +169,9 @@ def test_links_lead_to_operations_and_their_parameters() -> None:
 def test_security_schemes_tell_every_scope() -> None:
     schemes = DOCUMENT["components"]["securitySchemes"]
 
-    assert all(scheme["scheme"] == "bearer" for scheme in schemes.values())
+    assert {name: scheme["scheme"] for name, scheme in schemes.items()} == {
+        "session": "bearer",
+        "api_key": "bearer",
+        "client": "basic",
+    }
     assert all(f"`{scope}`" in schemes["api_key"]["description"] for scope in Scope)
