@@ -76,6 +76,7 @@ def create_app(settings: Settings, *, dsn: str | None = None) -> Application:
         last_used=services.last_used,
         telemetry=telemetry,
         readiness=services.readiness,
+        issuer=services.access_tokens,
         openapi_json=cache(lambda: OpenApiJson(msgspec.json.encode(document(operations)))),
     )
     authenticator = Authenticator(services.reads, services.last_used)

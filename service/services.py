@@ -21,13 +21,17 @@ from service.db.write_lease import WriteLease
 from service.domain.errors import DatabaseUnavailable, OutcomeUnknown, ValidationFailed
 from service.domain.passwords import PasswordPolicy
 from service.domain.sessions import Lifetime, SessionPolicy
+from service.domain.signing import AccessTokenPolicy, SignatureAlgorithm
 from service.domain.throttle import ThrottlePolicy
 from service.domain.users import LoginIdCharset
 from service.embedded.server import EmbeddedPostgres
 from service.observability.logging import configure_logs
+from service.security.encryption import SecretCipher
 from service.security.hashing.hasher import PasswordHasher
+from service.usecases.access_tokens import AccessTokenIssuer
 from service.usecases.last_used import LastUsedTracker
 from service.usecases.policies import Policies, Retention
+from service.usecases.signing_keys import SigningKeyRing
 from settings import Settings, get_settings
 from settings.dsn import mask_dsn
 from settings.libpq import discard_libpq_variables
@@ -65,8 +69,22 @@ class Services:
         self.replica = _create_replica(settings, self.read_pool)
         self.reads = Reads(self.read_pool, self.replica)
         self.hasher = create_hasher(settings)
+        self.cipher = SecretCipher(settings.secrets.keys) if settings.secrets.keys else None
+        self.signing_keys = self._create_ring()
+        self.access_tokens = AccessTokenIssuer(self.policies.access_tokens, self.signing_keys)
         self.last_used = LastUsedTracker(self.policies.sessions)
         self.readiness = Readiness(self.background_engine)
+
+    def _create_ring(self) -> SigningKeyRing | None:
+        """Return the signing keys, if access tokens are issued."""
+        if self.cipher is None or self.policies.access_tokens is None:
+            return None
+        return SigningKeyRing(
+            self.reads.signing_keys,
+            self.background_database,
+            self.cipher,
+            self.policies.access_tokens.algorithm,
+        )
 
     @asynccontextmanager
     async def closing(self) -> AsyncIterator[Self]:
@@ -105,6 +123,7 @@ def policies_from(settings: Settings) -> Policies:
             network_per_minute=throttle.network_per_minute,
             network_per_hour=throttle.network_per_hour,
         ),
+        access_tokens=_access_token_policy(settings),
         issuer=settings.public_url,
         introspection_max_age=settings.introspection.max_age,
         key_ttl=settings.tokens.key_ttl,
@@ -117,6 +136,25 @@ def policies_from(settings: Settings) -> Policies:
             batch=retention.purge_batch,
         ),
     )
+
+
+def _access_token_policy(settings: Settings) -> AccessTokenPolicy | None:
+    """Return which access tokens are issued: none unless issuer, audiences and encryption are configured."""
+    tokens = settings.tokens
+    if settings.public_url is None or not tokens.audiences or not settings.secrets.keys:
+        return None
+    return AccessTokenPolicy(
+        issuer=settings.public_url,
+        client_id=settings.service_name,
+        audiences=frozenset(tokens.audiences),
+        ttl=tokens.access_ttl,
+        algorithm=signature_algorithm(settings),
+    )
+
+
+def signature_algorithm(settings: Settings) -> SignatureAlgorithm:
+    """Return the algorithm of new signing keys."""
+    return {"eddsa": SignatureAlgorithm.EDDSA, "es256": SignatureAlgorithm.ES256}[settings.tokens.algorithm]
 
 
 def create_hasher(settings: Settings) -> PasswordHasher:

@@ -9,7 +9,7 @@ from ipaddress import IPv4Network, IPv6Network
 from pathlib import Path
 from typing import Annotated
 
-from pydantic import AfterValidator, BeforeValidator, SecretStr
+from pydantic import AfterValidator, BeforeValidator, Field, SecretStr
 
 from settings.dsn import imply_writable, mask_dsn, normalise_dsn
 
@@ -186,6 +186,11 @@ Origins = Annotated[
     tuple[Annotated[str, AfterValidator(canonical_origin)], ...],
     BeforeValidator(split_list),
     Constraint("exact origins such as https://app.example.com, comma-separated or a JSON list (no *)"),
+]
+Audiences = Annotated[
+    tuple[Annotated[str, Field(pattern=r"^[!-~]{1,255}$")], ...],
+    BeforeValidator(split_list),
+    Constraint("names or addresses of services without spaces, comma-separated or a JSON list"),
 ]
 PublicUrl = Annotated[
     str,

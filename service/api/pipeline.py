@@ -17,6 +17,7 @@ from litestar.types import HTTPScope, Receive, Scope, Send
 from service.api.authentication import Authenticator
 from service.api.dispatch import ME, USER_ID, Resource, RouteTable
 from service.api.http.body import read_body, reject_body
+from service.api.http.cycle import CACHEABLE_FOR
 from service.api.http.errors import InvalidClient, MethodNotAllowed
 from service.api.http.forms import decode_form, form_field
 from service.api.http.headers import HeaderMap
@@ -69,7 +70,10 @@ class OperationPipeline:
         operation.access.require_recent_login(caller, subject_id, self._step_up_ttl)
         request = OperationRequest(operation, caller, scope, fields, subject_id)
         await _parse(request, body, receive)
-        return await route.serve(request)
+        response = await route.serve(request)
+        if operation.cacheable_for is not None and response.status == 200:
+            state[CACHEABLE_FOR] = operation.cacheable_for
+        return response
 
     async def _authenticate(self, fields: HeaderMap, body: bytes | None, operation: Operation) -> Caller:
         """Return the caller, once the body is there: the client decides how long that takes."""

@@ -15,6 +15,7 @@ from service.db.repositories.sessions import SessionReads
 from service.db.repositories.users import UserReads
 from service.observability.metrics import RequestTelemetry
 from service.security.hashing.hasher import PasswordHasher
+from service.usecases.access_tokens import AccessTokenIssuer
 from service.usecases.last_used import LastUsedTracker
 from service.usecases.policies import Policies
 
@@ -28,6 +29,7 @@ def make_providers(
     last_used: LastUsedTracker,
     telemetry: RequestTelemetry,
     readiness: Readiness,
+    issuer: AccessTokenIssuer,
     openapi_json: Callable[[], OpenApiJson],
 ) -> Providers:
     """Return a provider for every type of parameter.
@@ -45,6 +47,7 @@ def make_providers(
         SessionReads: lambda request: recent(request).sessions,
         ApiKeyReads: lambda request: recent(request).keys,
         EventReads: lambda request: recent(request).events,
+        AccessTokenIssuer: _constant(issuer),
         Database: _constant(database),
         Reads: _constant(reads),
         PasswordHasher: _constant(hasher),

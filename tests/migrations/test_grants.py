@@ -23,6 +23,7 @@ from service.db.migrations.running import grant_rights
 from service.db.tables import Base
 from service.usecases.cleanup import purge_expired
 from settings import get_settings
+from tests.api.test_access_tokens import issue, settings_with_tokens
 from tests.flows.test_audit_trail import run_every_action
 from tests.migrations.rows import connected, execute, fetch
 from tests.support.api import Api, RunningService, serving
@@ -100,11 +101,12 @@ async def recorded(running: RunningService) -> AsyncIterator[tuple[Recorder, Api
 
 
 async def test_serve_with_the_granted_rights_answers_every_operation(granted: Role) -> None:
-    async with serving(settings_for_tests(), granted.dsn) as running, recorded(running) as (recorder, api):
+    async with serving(settings_with_tokens(), granted.dsn) as running, recorded(running) as (recorder, api):
         await run_every_action(api, lambda _: api, running.service)
         root = api.by((await api.log_in("root")).json()["token"])
         await root.post("/v1/users", {"login_id": "eve", "name": "E"}, headers={"Idempotency-Key": "a" * 22})
         await root.post("/v1/introspect", {"token": "rcs_unknown"})
+        assert await issue(root)
         for path in ("/v1/users", "/v1/users/me", "/v1/keys", "/v1/events", "/v1/sessions/current"):
             assert (await root.get(path)).status_code == 200
         *_, session = (await root.get("/v1/users/me/sessions")).json()["items"]

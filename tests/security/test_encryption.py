@@ -98,10 +98,10 @@ def test_parse_keys_reads_both_alphabets_with_and_without_padding(encode: Callab
     ["", ",", "x", "A" * 42, b64encode(bytes(16)).decode(), f"{b64encode(OLD).decode()},", "é" * 43],
 )
 def test_parse_keys_of_anything_else_is_refused_without_a_word(text: str) -> None:
-    with pytest.raises(ValueError, match="^$"):
+    with pytest.raises(ValueError, match=r"^$"):
         parse_keys(text)
 
 
 def test_parse_keys_of_a_repeated_key_is_refused() -> None:
-    with pytest.raises(ValueError, match="^$"):
+    with pytest.raises(ValueError, match=r"^$"):
         parse_keys(",".join([b64encode(OLD).decode(), urlsafe_b64encode(OLD).decode()]))

@@ -1,0 +1,76 @@
+"""Access tokens: signed statements about a session, which other services verify by themselves."""
+
+from dataclasses import dataclass
+from typing import Any
+
+from service.domain.errors import NotFound, UnknownAudience
+from service.domain.sessions import AuthenticatedSession
+from service.domain.signing import AccessTokenPolicy, SigningKey
+from service.security.ids import new_id
+from service.usecases.signing_keys import SigningKeyRing
+
+
+@dataclass(frozen=True, slots=True)
+class AccessToken:
+    """A signed token, and its lifetime in whole seconds."""
+
+    token: str
+    expires_in: int
+
+
+class AccessTokenIssuer:
+    """Issues access tokens for sessions, if the settings enable them."""
+
+    def __init__(self, policy: AccessTokenPolicy | None, ring: SigningKeyRing | None) -> None:
+        self._policy = policy
+        self._ring = ring
+
+    async def published_keys(self) -> list[SigningKey]:
+        """List the keys that verify tokens.
+
+        Raises:
+            NotFound: access tokens are not enabled.
+            DatabaseUnavailable: the keys cannot be read.
+        """
+        if self._ring is None:
+            raise NotFound
+        return await self._ring.list_published()
+
+    async def issue(self, authenticated: AuthenticatedSession, audience: str) -> AccessToken:
+        """Return a token for one audience, which ends with its session at the latest.
+
+        A session that ends early, by logout say, leaves its tokens valid for the rest of their lifetime.
+
+        Raises:
+            NotFound: access tokens are not enabled.
+            UnknownAudience: no such audience is configured.
+            DatabaseUnavailable: the signing keys cannot be read.
+        """
+        if self._policy is None or self._ring is None:
+            raise NotFound
+        if audience not in self._policy.audiences:
+            raise UnknownAudience
+        claims = claims_of(authenticated, audience, self._policy)
+        signer = await self._ring.signer_at(authenticated.session.created_at + authenticated.age)
+        return AccessToken(signer.sign(claims), claims["exp"] - claims["iat"])
+
+
+def claims_of(
+    authenticated: AuthenticatedSession, audience: str, policy: AccessTokenPolicy
+) -> dict[str, Any]:
+    """Return the claims of a token, by the database's clock. Source: RFC 9068 2.2, OpenID Connect Core 2."""
+    session, user = authenticated.session, authenticated.user
+    now = session.created_at + authenticated.age
+    expires_at = min(now + policy.ttl, session.expires_at, session.idle_expires_at)
+    return {
+        "iss": policy.issuer,
+        "aud": audience,
+        "sub": str(user.id),
+        "client_id": policy.client_id,
+        "sid": str(session.id),
+        "role": user.role.value,
+        "auth_time": int(session.created_at.timestamp()),
+        "iat": int(now.timestamp()),
+        "exp": int(expires_at.timestamp()),
+        "jti": str(new_id()),
+    }
