@@ -188,9 +188,9 @@ Origins = Annotated[
     Constraint("exact origins such as https://app.example.com, comma-separated or a JSON list (no *)"),
 ]
 Audiences = Annotated[
-    tuple[Annotated[str, Field(pattern=r"^[!-~]{1,255}$")], ...],
+    tuple[Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._~:/?&=%+@-]{0,254}$")], ...],
     BeforeValidator(split_list),
-    Constraint("names or addresses of services without spaces, comma-separated or a JSON list"),
+    Constraint("addresses or names of services, without spaces or <>, comma-separated or a JSON list"),
 ]
 PublicUrl = Annotated[
     str,

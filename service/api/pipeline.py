@@ -15,6 +15,7 @@ import msgspec
 from litestar.types import HTTPScope, Receive, Scope, Send
 
 from service.api.authentication import Authenticator
+from service.api.cookies import BY_COOKIE, CookieSessions, with_cookie_cleared
 from service.api.dispatch import ME, USER_ID, Resource, RouteTable
 from service.api.http.body import read_body, reject_body
 from service.api.http.cycle import CACHEABLE_FOR
@@ -30,7 +31,7 @@ from service.api.operations import FORM, JSON, Operation
 from service.api.preconditions import reject_if_match
 from service.api.requests import OperationRequest
 from service.domain.callers import ANONYMOUS, Caller
-from service.domain.errors import NotFound, Unauthenticated
+from service.domain.errors import InvalidToken, NotFound, Unauthenticated
 from service.domain.ids import parse_id
 
 _CONDITIONAL = frozenset({"PUT", "PATCH", "DELETE"})
@@ -39,9 +40,17 @@ _CONDITIONAL = frozenset({"PUT", "PATCH", "DELETE"})
 class OperationPipeline:
     """The application inside the edge: serves every operation as it is declared."""
 
-    def __init__(self, routes: RouteTable, authenticator: Authenticator, *, step_up_ttl: timedelta) -> None:
+    def __init__(
+        self,
+        routes: RouteTable,
+        authenticator: Authenticator,
+        *,
+        step_up_ttl: timedelta,
+        cookies: CookieSessions | None = None,
+    ) -> None:
         self._routes = routes
         self._authenticator = authenticator
+        self._cookies = cookies or CookieSessions(is_enabled=False)
         self._step_up_ttl = step_up_ttl
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -51,6 +60,8 @@ class OperationPipeline:
             response = await self._respond(http, receive)
         except Exception as error:  # noqa: BLE001 - every exception is answered, the unexpected ones logged
             response = error_response(error, http["state"]["request_id"])
+            if isinstance(error, InvalidToken) and BY_COOKIE in http["state"]:
+                response = with_cookie_cleared(response)
         await response.send(send)
 
     async def _respond(self, scope: HTTPScope, receive: Receive) -> Response:
@@ -61,6 +72,9 @@ class OperationPipeline:
             return _respond_without_route(resource, scope)
         operation, fields = route.operation, state["fields"]
         state["route"] = operation.path
+        if (authorization := self._cookies.authorization_in(fields, scope["method"])) is not None:
+            fields[b"authorization"] = authorization
+            state[BY_COOKIE] = True
         _require_token(fields, operation)
         body = await _read_body(operation, fields, receive)
         caller = await self._authenticate(fields, body, operation)

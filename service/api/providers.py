@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from typing import Any
 
+from service.api.cookies import CookieSessions
 from service.api.dispatch import Provider, Providers
 from service.api.openapi.routes import OpenApiJson
 from service.api.requests import OperationRequest
@@ -30,6 +31,7 @@ def make_providers(
     telemetry: RequestTelemetry,
     readiness: Readiness,
     issuer: AccessTokenIssuer,
+    cookies: CookieSessions,
     openapi_json: Callable[[], OpenApiJson],
 ) -> Providers:
     """Return a provider for every type of parameter.
@@ -48,6 +50,7 @@ def make_providers(
         ApiKeyReads: lambda request: recent(request).keys,
         EventReads: lambda request: recent(request).events,
         AccessTokenIssuer: _constant(issuer),
+        CookieSessions: _constant(cookies),
         Database: _constant(database),
         Reads: _constant(reads),
         PasswordHasher: _constant(hasher),

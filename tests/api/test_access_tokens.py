@@ -12,6 +12,7 @@ import pytest
 import pytest_asyncio
 from joserfc import jws
 from joserfc.jwk import KeySet
+from pydantic import SecretStr
 
 from service.db.migrations.running import downgrade, upgrade
 from settings.secrets import SecretsSettings
@@ -30,7 +31,7 @@ FIVE_MINUTES = 300
 def settings_with_tokens(key: str = KEY, **tokens: Any) -> Any:
     chosen = {"audiences": f"{AUDIENCE},billing", **tokens}
     return settings_for_tests(
-        public_url=ISSUER, secrets=SecretsSettings(key=key), tokens=TokenSettings(**chosen)
+        public_url=ISSUER, secrets=SecretsSettings(key=SecretStr(key)), tokens=TokenSettings(**chosen)
     )
 
 
@@ -158,7 +159,7 @@ async def test_tokens_without_one_of_their_settings_do_not_exist(
     chosen: dict[str, Any] = {
         "public_url": ISSUER,
         "tokens": TokenSettings(audiences=AUDIENCE),  # type: ignore[arg-type]
-        "secrets": SecretsSettings(key=KEY),  # type: ignore[arg-type]
+        "secrets": SecretsSettings(key=SecretStr(KEY)),
     }
     del chosen[{"audiences": "tokens"}.get(missing, missing)]
     async with serving(settings_for_tests(**chosen), shared_database) as running, running.client() as client:

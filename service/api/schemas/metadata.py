@@ -19,7 +19,7 @@ class ServerMetadataView(Output, frozen=True, kw_only=True):
     introspection_endpoint_auth_methods_supported: tuple[str, ...]
     revocation_endpoint: Url
     revocation_endpoint_auth_methods_supported: tuple[str, ...]
-    jwks_uri: Url | UnsetType
+    jwks_uri: Url | UnsetType = UNSET
     response_types_supported: tuple[str, ...]
     grant_types_supported: tuple[str, ...]
 

@@ -98,7 +98,10 @@ class SigningKeyRepository(SigningKeyReads, Repository):
     async def get_newest(self) -> tuple[SigningKey, timedelta] | None:
         """Return the newest key and its age; None without any."""
         row = await self._tx.fetch_one(_GET_NEWEST)
-        return (*_NEWEST.decode(row),) if row is not None else None  # type: ignore[return-value]
+        if row is None:
+            return None
+        key, age = _NEWEST.decode(row)
+        return key, age
 
     async def add(self, key: NewSigningKey, *, delay: timedelta) -> SigningKey:
         """Insert a key that signs after `delay`."""
