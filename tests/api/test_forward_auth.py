@@ -161,7 +161,10 @@ async def test_ask_without_a_valid_token_gets_the_challenge(api: Api) -> None:
 async def test_ask_with_a_header_beyond_the_limits_is_refused(api: Api) -> None:
     ada = await api.account("ada")
 
-    assert error_of(await api.by(ada).get(PATH, headers={"X-Long": "x" * 20_000})) == (431, "header_too_large")
+    assert error_of(await api.by(ada).get(PATH, headers={"X-Long": "x" * 20_000})) == (
+        431,
+        "header_too_large",
+    )
 
 
 @pytest.mark.parametrize(
