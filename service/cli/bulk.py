@@ -54,7 +54,7 @@ def import_command(file: BinaryIO, report_path: Path | None, is_json: bool) -> N
 
     Exit status: 0 if every user was added or existed, 1 if a line was rejected.
     """
-    with open_report(report_path) as report:
+    with open_report(report_path, file) as report:
         result = ImportResult(report)
         run_command(lambda services: import_lines(services, file, result))
     if is_json:

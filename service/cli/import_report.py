@@ -66,19 +66,29 @@ class ImportResult:
 
 
 @contextmanager
-def open_report(path: Path | None) -> Iterator[BinaryIO | None]:
+def open_report(path: Path | None, imported: BinaryIO) -> Iterator[BinaryIO | None]:
     """Open a report that only its owner may read, since it names login ids; yield None without a path.
 
     Raises:
-        click.ClickException: the file cannot be written.
+        click.ClickException: the file cannot be written, or is the one that is imported.
     """
     if path is None:
         yield None
         return
     try:
-        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-        os.fchmod(descriptor, 0o600)
+        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT, 0o600)
     except OSError as error:
         raise click.ClickException(f"The report cannot be written: {error.strerror}.") from None
     with os.fdopen(descriptor, "wb") as report:
+        if _is_same_file(report, imported):
+            raise click.ClickException("The report would overwrite the file that is imported.")
+        os.fchmod(descriptor, 0o600)
+        report.truncate()
         yield report
+
+
+def _is_same_file(report: BinaryIO, imported: BinaryIO) -> bool:
+    try:
+        return os.path.sameopenfile(report.fileno(), imported.fileno())
+    except OSError:  # standard input that is no file
+        return False
