@@ -870,6 +870,13 @@ MUTATIONS = (
         "tests/cli/test_bulk.py::test_import_of_a_login_id_twice_in_a_file_names_both_lines",
     ),
     Mutation(
+        "A report of an import is for its owner only",
+        "service/cli/import_report.py",
+        "        os.fchmod(descriptor, 0o600)\n",
+        "",
+        "tests/cli/test_bulk.py::test_import_of_a_thousand_bad_lines_among_five_thousand_reports_each",
+    ),
+    Mutation(
         "What is revoked while it is parked stays revoked",
         "service/db/migrations/parked_guards.py",
         "f' THEN DELETE FROM {parked} WHERE \"{credentials_of}\" = NEW.id; END IF; RETURN NULL;',",
