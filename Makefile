@@ -25,8 +25,8 @@ given = $(if $(findstring command,$(origin $(1))),$(value $(1)))
 $(foreach name,$(ARGUMENTS),$(eval export ARG_$(name) := $$(call given,$(name)))$(eval unexport $(name)))
 
 .PHONY: help install run test coverage check api-diff where format documents migrate rollback revision status plan rehearse \
-	purge-parked admin key image up down doctor fuzz chaos storm prove-failover prove-previous prove-docs prove-search prove-timing \
-	prove-defences prove-generated prove-clients bench native-argon2 lock clean
+	purge-parked admin key image up down doctor fuzz chaos storm prove-failover prove-environments prove-previous prove-docs \
+	prove-search prove-timing prove-defences prove-generated prove-clients bench native-argon2 lock clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -125,6 +125,9 @@ storm: chaos
 
 prove-failover: $(VENV)/.test ## kill a primary under load and go on with its standby; serve through PgBouncer, which has to be installed
 	@$(BIN)/python -m pytest -m slow -s tests/faults
+
+prove-environments: $(VENV)/.test ## run the commands with each variable, locale and umask of a shell, one by one
+	@$(BIN)/python -m pytest -m slow tests/cli/test_environments.py
 
 prove-docs: $(VENV)/.test ## open the documentation page in a headless Chromium
 	@$(BIN)/python -m pytest -m slow tests/api/test_docs_page.py

@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from functools import partial
 from typing import Any, Final, TypeAlias, cast
+from urllib.parse import unquote
 
 import httptools
 from uvicorn._types import ASGI3Application, HTTPScope
@@ -16,7 +17,7 @@ from service.api.http.cycle import BODY_ERROR
 from service.api.http.errors import HeaderTooLarge, MalformedRequest, TooManyConnections
 from service.domain.errors import RollcallError
 from service.server.connections import ConnectionLimiter
-from service.server.request_heads import NO_FIELDS, SECOND_SPACE, check_target_form, without_upgrade
+from service.server.request_heads import NO_FIELDS, SECOND_SPACE, origin_form, without_upgrade
 
 MAX_SILENT_BYTES: Final = 24 * 1024
 """What a client may send before a header, or a part of a body, comes of it."""
@@ -24,7 +25,7 @@ MAX_QUEUED_REQUESTS: Final = 16
 LINGER_S: Final = 1.0
 """How long a client that was refused may take to read the response."""
 
-Respond: TypeAlias = Callable[[RollcallError, Any, Any, Any], Awaitable[None]]
+Respond: TypeAlias = Callable[[Exception, Any, Any, Any], Awaitable[None]]
 """An ASGI application that answers with a given error."""
 
 
@@ -117,9 +118,9 @@ class HttpProtocol(HttpToolsProtocol):
                     self._line_end = data[-2:]
             if self._silent_bytes > MAX_SILENT_BYTES:
                 raise HeaderTooLarge
-        except httptools.HttpParserError as error:
+        except httptools.HttpParserError as error:  # its context is what a callback raised
             cause = error.__context__
-            self._refuse(cause if isinstance(cause, RollcallError) else MalformedRequest())
+            self._refuse(cause if isinstance(cause, Exception) else MalformedRequest())
         except RollcallError as error:
             self._refuse(error)
 
@@ -128,11 +129,14 @@ class HttpProtocol(HttpToolsProtocol):
         try:
             self.parser.feed_data(data)
         except httptools.HttpParserUpgrade as stop:
-            version = self.parser.get_http_version().encode()
-            head = without_upgrade(self.parser.get_method(), self.url, version, self.headers)
-            self.parser = httptools.HttpRequestParser(self)
-            self.parser.set_dangerous_leniencies(lenient_data_after_close=True)  # as uvicorn does
-            self._feed(head + data[stop.args[0] :])
+            head_bytes = stop.args[0]
+        else:
+            return
+        version = self.parser.get_http_version().encode()
+        head = without_upgrade(self.parser.get_method(), self.url, version, self.headers)
+        self.parser = httptools.HttpRequestParser(self)
+        self.parser.set_dangerous_leniencies(lenient_data_after_close=True)  # as uvicorn does
+        self._feed(head + data[head_bytes:])
 
     def _feed_by_line(self, data: bytes) -> None:
         """Feed the parser up to each second space, as it skips those between method and target.
@@ -155,20 +159,36 @@ class HttpProtocol(HttpToolsProtocol):
 
         Raises:
             TooManyConnections: too many requests are queued.
-            MalformedRequest: the target has another form than a path; the method is CONNECT.
+            MalformedRequest: the target names no path of this host; the method is CONNECT.
         """
-        if self.parser.should_upgrade():
-            if self.parser.get_method() == b"CONNECT":
+        parser, scope, target = self.parser, self.scope, self.url
+        if parser.should_upgrade():
+            if parser.get_method() == b"CONNECT":
                 raise MalformedRequest
             return
         if len(self.pipeline) >= MAX_QUEUED_REQUESTS:
             raise TooManyConnections("Too many requests wait on this connection.")
-        if not self.url.startswith(b"/") or b"#" in self.url:
-            check_target_form(self.url, self.headers)
-        self.scope["headers"] = tuple(self.headers)
+        if not target.startswith(b"/") or b"#" in target or not target.isascii():
+            target = origin_form(target, self.headers)
+        scope["raw_path"], _, scope["query_string"] = target.partition(b"?")
+        path = scope["raw_path"].decode("ascii")
+        scope["path"] = unquote(path) if "%" in path else path
+        scope["method"] = parser.get_method().decode("ascii")
+        if (version := parser.get_http_version()) != "1.1":
+            scope["http_version"] = version
+        scope["headers"] = tuple(self.headers)
         self.headers = NO_FIELDS  # what follows are trailers
         self._silent_bytes = 0
-        super().on_headers_complete()
+        previous = self.cycle
+        self.cycle = self._new_cycle(scope, keep_alive=version != "1.0" and parser.should_keep_alive())
+        self._start_or_queue(previous, self.app)
+
+    def _start_or_queue(self, previous: RequestResponseCycle | None, app: ASGI3Application) -> None:
+        if previous is None or previous.response_complete:
+            self._start_asgi_task(self.cycle, app)
+        else:
+            self.flow.pause_reading()
+            self.pipeline.appendleft((self.cycle, app))
 
     def on_body(self, body: bytes) -> None:
         """Take a part of the body."""
@@ -183,7 +203,7 @@ class HttpProtocol(HttpToolsProtocol):
         self.cycle.more_body = False
         self.cycle.message_event.set()
 
-    def _refuse(self, error: RollcallError) -> None:
+    def _refuse(self, error: Exception) -> None:
         """Answer with an error after the responses that are due, and read no more."""
         if self._is_refused:
             return
@@ -191,15 +211,13 @@ class HttpProtocol(HttpToolsProtocol):
         if self.cycle is not None and self.cycle.more_body:
             self._break_body(self.cycle, error)
             return
-        is_waiting = not self.is_idle
-        app = cast(ASGI3Application, partial(self._respond, error))
-        self.cycle = self._cycle_without_request()
-        if is_waiting:
-            self.pipeline.appendleft((self.cycle, app))
-        else:
-            self._start_asgi_task(self.cycle, app)
+        previous = self.cycle
+        self.cycle = self._new_cycle(self._scope_without_request(), keep_alive=False)
+        self.cycle.transport = _lingering(self.transport, self.loop)
+        self.cycle.more_body = False
+        self._start_or_queue(previous, cast(ASGI3Application, partial(self._respond, error)))
 
-    def _break_body(self, cycle: RequestResponseCycle, error: RollcallError) -> None:
+    def _break_body(self, cycle: RequestResponseCycle, error: Exception) -> None:
         """Give the application the error in place of the rest of the body, unless it has responded."""
         cycle.keep_alive, cycle.transport = False, _lingering(self.transport, self.loop)
         if cycle.response_complete:
@@ -207,37 +225,25 @@ class HttpProtocol(HttpToolsProtocol):
         cycle.scope["state"][BODY_ERROR] = error
         cycle.message_event.set()
 
-    def _cycle_without_request(self) -> RequestResponseCycle:
-        scope: HTTPScope = {
-            "type": "http",
-            "asgi": {"version": self.asgi_version, "spec_version": "2.3"},
-            "http_version": "1.1",
-            "method": "",
-            "scheme": self.scheme or "http",
-            "path": "",
-            "raw_path": b"",
-            "query_string": b"",
-            "root_path": "",
-            "headers": (),
-            "client": self.client,
-            "server": self.server,
-            "state": self.app_state.copy(),
-        }
-        cycle = RequestResponseCycle(
+    def _scope_without_request(self) -> HTTPScope:
+        self.on_message_begin()
+        nothing = {"method": "", "path": "", "raw_path": b"", "query_string": b"", "headers": ()}
+        return cast(HTTPScope, {**self.scope, **nothing})
+
+    def _new_cycle(self, scope: HTTPScope, *, keep_alive: bool) -> RequestResponseCycle:
+        return RequestResponseCycle(
             scope=scope,
-            transport=_lingering(self.transport, self.loop),
+            transport=self.transport,
             flow=self.flow,
             logger=self.logger,
             access_logger=self.access_logger,
             access_log=self.access_log,
             default_headers=self.server_state.default_headers,
             message_event=asyncio.Event(),
-            expect_100_continue=False,
-            keep_alive=False,
+            expect_100_continue=self.expect_100_continue,
+            keep_alive=keep_alive,
             on_response=self.on_response_complete,
         )
-        cycle.more_body = False
-        return cycle
 
 
 class _ReadGate(FlowControl):

@@ -9,7 +9,7 @@ from service.api.http.errors import MalformedRequest
 SECOND_SPACE: Final = re.compile(rb"(?<=[A-Z] ) ")
 """A second space after what may be a method."""
 
-_ABSOLUTE: Final = re.compile(rb"https?://([^/?#]+)/[^#]*", re.IGNORECASE)
+_ABSOLUTE: Final = re.compile(rb"https?://([!-~]+?)(/[!-~]*)", re.IGNORECASE)
 _OFFERS: Final = frozenset({b"upgrade", b"http2-settings"})
 
 Fields = Sequence[tuple[bytes, bytes]]
@@ -26,19 +26,20 @@ NO_FIELDS: Final = _NoFields()
 """Where trailers go: they must not become header fields. Source: RFC 9110 6.5.1."""
 
 
-def check_target_form(target: bytes, fields: Fields) -> None:
-    """Require that a target which is not just a path is the absolute form for this host.
+def origin_form(target: bytes, fields: Fields) -> bytes:
+    """Return path and query of a target in absolute form for this host.
 
     Raises:
-        MalformedRequest: it has a fragment, or names another authority than `Host`, or has another form.
+        MalformedRequest: it has another form, a fragment, or bytes beyond ASCII, or names another authority
+            than `Host`.
 
     Source: RFC 9112 3.2.1, 3.2.2.
     """
-    if target.startswith(b"/") and b"#" not in target:
-        return
     absolute = _ABSOLUTE.fullmatch(target)
-    if absolute is None or [absolute[1].lower()] != [v.lower() for n, v in fields if n == b"host"]:
+    hosts = [value.lower() for name, value in fields if name == b"host"]
+    if absolute is None or b"#" in target or hosts != [absolute[1].lower()]:
         raise MalformedRequest
+    return absolute[2]
 
 
 def without_upgrade(method: bytes, target: bytes, version: bytes, fields: Fields) -> bytes:

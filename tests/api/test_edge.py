@@ -4,6 +4,7 @@ from typing import Any
 from uuid import UUID
 
 import pytest
+from structlog.testing import capture_logs
 
 from service.api.http.edge import EdgeMiddleware
 from service.api.http.errors import HeaderTooLarge
@@ -95,6 +96,18 @@ async def test_respond_to_error_sends_its_problem_and_closes_the_connection(
     assert response.one(b"cache-control") == b"no-store"
     assert [(record.status, record.network) for record in records] == [(431, "198.51.100.7/32")]
     assert inner.scopes == []
+
+
+async def test_respond_to_an_unexpected_error_returns_500_and_logs_no_message(edge: EdgeMiddleware) -> None:
+    async def refuse(scope: Any, receive: Any, send: Any) -> None:
+        await edge.respond_to_error(KeyError("hunter2"), scope, receive, send)
+
+    with capture_logs() as logs:
+        response = await ask(refuse)
+
+    assert response.problem["code"] == "internal_error"
+    assert [entry["error"] for entry in logs] == ["builtins.KeyError"]
+    assert "hunter2" not in repr(logs) + repr(response)
 
 
 async def test_send_head_serves_get_without_the_body(edge: EdgeMiddleware, inner: Inner) -> None:

@@ -103,6 +103,8 @@ async def test_send_too_large_a_header_is_refused_and_nothing_follows(
         (b"http://rollcall.test", 400),
         (b"http://rollcall.test/v1/users#x", 400),
         (b"/v1/users#x", 400),
+        (b"/v1/users\xff", 400),
+        (b"http://rollcall.test/v1/users\xff", 400),
         (b"/v1/users?q=#x", 400),
         (b" /v1/users", 400),
         (b"  /v1/users", 400),

@@ -680,7 +680,7 @@ MUTATIONS = (
     Mutation(
         "Trailers do not become header fields",
         "service/server/http_protocol.py",
-        '        self.scope["headers"] = tuple(self.headers)\n'
+        '        scope["headers"] = tuple(self.headers)\n'
         "        self.headers = NO_FIELDS  # what follows are trailers\n",
         "",
         "tests/server/test_http_protocol.py::test_send_trailers_drops_them",
@@ -688,15 +688,15 @@ MUTATIONS = (
     Mutation(
         "The body of a declined upgrade is a body",
         "service/server/http_protocol.py",
-        "            self._feed(head + data[stop.args[0] :])\n",
-        "            self._feed(head)\n",
+        "        self._feed(head + data[head_bytes:])\n",
+        "        self._feed(head)\n",
         "tests/server/test_upgrade_offers.py::test_hide_a_request_in_the_body_of_an_offer_is_not_answered",
     ),
     Mutation(
         "Parser errors are answered after the responses that are due",
         "service/server/http_protocol.py",
-        "        if is_waiting:\n",
-        "        if False:\n",
+        "        if previous is None or previous.response_complete:\n",
+        "        if True:\n",
         "tests/server/test_http_protocol.py::test_send_a_malformed_request_behind_another_answers_in_order",
     ),
     Mutation(
@@ -709,7 +709,7 @@ MUTATIONS = (
     Mutation(
         "A target has one form",
         "service/server/http_protocol.py",
-        '        if not self.url.startswith(b"/") or b"#" in self.url:\n',
+        '        if not target.startswith(b"/") or b"#" in target or not target.isascii():\n',
         "        if False:\n",
         "tests/api/test_framing.py::test_send_another_form_of_target_is_refused_unless_it_names_this_host",
     ),
@@ -926,6 +926,13 @@ MUTATIONS = (
         "    if first != line.number:\n",
         "    if False:\n",
         "tests/cli/test_bulk.py::test_import_of_a_login_id_twice_in_a_file_names_both_lines",
+    ),
+    Mutation(
+        "A report of an import is for its owner only",
+        "service/cli/import_report.py",
+        "        os.fchmod(descriptor, 0o600)\n",
+        "",
+        "tests/cli/test_bulk.py::test_import_of_a_thousand_bad_lines_among_five_thousand_reports_each",
     ),
     Mutation(
         "What is revoked while it is parked stays revoked",

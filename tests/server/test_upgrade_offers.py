@@ -1,9 +1,11 @@
 """Offers to upgrade are declined, and the request is served with its body."""
 
+import asyncio
 from collections.abc import AsyncIterator
 
 import pytest
 
+from service.server.http_protocol import MAX_QUEUED_REQUESTS
 from tests.support.echo_server import (
     CHUNKED,
     CLOSE,
@@ -71,6 +73,17 @@ async def test_hide_a_request_in_the_body_of_an_offer_is_not_answered(
     assert echoes(answer) == [["POST", "/b", hidden.decode()], ["GET", "/last", ""]]
 
 
+async def test_send_requests_split_anywhere_gets_the_same_answers(server: EdgeServer) -> None:
+    chunked = CHUNKED + b"\r\n2\r\nhe\r\n3;x=y\r\nllo\r\n0\r\nX-A: b\r\n\r\n"
+    sent = GET + OFFERS["TLS"] + b"\r\n" + POST + OFFERS["h2c"] + chunked + LAST
+    answers = [["GET", "/a", ""], ["POST", "/b", "hello"], ["GET", "/last", ""]]
+
+    for start in range(1, len(sent), 50):
+        cuts = range(start, min(start + 50, len(sent)))
+        got = await asyncio.gather(*(exchange(server, sent[:cut], sent[cut:]) for cut in cuts))
+        assert [echoes(answer) for answer in got] == [answers] * len(cuts)
+
+
 async def test_offer_upgrades_in_pipelined_requests_serves_all_in_order(server: EdgeServer) -> None:
     body = b"Content-Length: 1\r\n\r\n"
     requests = [POST + offer + body + b"%d" % number for number, offer in enumerate(OFFERS.values())]
@@ -83,6 +96,17 @@ async def test_offer_upgrades_in_pipelined_requests_serves_all_in_order(server: 
         ["POST", "/b", "2"],
         ["GET", "/a", ""],
     ]
+
+
+async def test_offer_upgrades_in_too_many_pipelined_requests_answers_some_and_closes(
+    server: EdgeServer,
+) -> None:
+    server.app.may_respond.clear()
+    exchanging = asyncio.create_task(exchange(server, (GET + OFFERS["TLS"] + b"\r\n") * 50))
+    await server.until(lambda: len(server.app.scopes) == 1)
+    server.app.may_respond.set()
+
+    assert statuses(await exchanging) == [200] * (1 + MAX_QUEUED_REQUESTS) + [503]
 
 
 @pytest.mark.parametrize("target", [b"here:443", b"/a", b"http://here/a"])

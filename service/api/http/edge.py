@@ -99,13 +99,13 @@ class EdgeMiddleware:
             await send({"type": "websocket.close", "code": 1008, "reason": ""})
 
     async def respond_to_error(
-        self, error: RollcallError, scope: HTTPScope, receive: Receive, send: Send
+        self, error: Exception, scope: HTTPScope, receive: Receive, send: Send
     ) -> None:
         """Respond with an error that the server met before there was a request; the connection ends."""
         await self._serve(scope, receive, send, error)
 
     async def _serve(
-        self, scope: HTTPScope, receive: Receive, send: Send, error: RollcallError | None = None
+        self, scope: HTTPScope, receive: Receive, send: Send, error: Exception | None = None
     ) -> None:
         started_at = perf_counter()
         state = scope.setdefault("state", {})
@@ -153,7 +153,7 @@ class EdgeMiddleware:
         if is_forwarded:
             await self._run(cycle, fields)
             return
-        is_allowed = self._allow_origin(cycle, fields.get(b"origin"))
+        is_allowed = b"origin" in fields and self._allow_origin(cycle, fields[b"origin"])
         try:
             check_target(scope)
         except RollcallError as error:
@@ -231,9 +231,9 @@ async def _respond_timeout(cycle: RequestResponseCycle) -> None:
     await problem_response(error, state["request_id"], headers).send(cycle.send)
 
 
-async def _end_connection(cycle: RequestResponseCycle, error: RollcallError) -> None:
+async def _end_connection(cycle: RequestResponseCycle, error: Exception) -> None:
     """Respond with an error after which none may follow: where the next request begins is ambiguous."""
-    await problem_response(error, cycle.scope["state"]["request_id"], CLOSE).send(cycle.send)
+    await error_response(error, cycle.scope["state"]["request_id"], CLOSE).send(cycle.send)
 
 
 def _single(scope: HTTPScope, name: bytes) -> bytes | None:

@@ -121,9 +121,9 @@ def problem_response(error: RollcallError, request_id: str, headers: HeaderField
     )
 
 
-def error_response(exception: Exception, request_id: str) -> Response:
+def error_response(exception: Exception, request_id: str, headers: HeaderFields = ()) -> Response:
     """Return the response for any exception, and log it if it is unexpected."""
     error = to_error(exception)
     if isinstance(error, InternalError):
         log_failure(exception, request_id=request_id)
-    return problem_response(error, request_id)
+    return problem_response(error, request_id, headers)
