@@ -50,10 +50,6 @@ def prove_clients(only: tuple[str, ...]) -> None:
     with TemporaryDirectory() as directory:
         results = list(_prove(chosen, Path(directory), console))
     console.print(_table(results))
-    for result in results:
-        for told in [*result.cells, result.failed, result.unavailable]:
-            if told not in (_OK, ""):
-                console.print(f"{result.client.name}: {told}", markup=False, highlight=False)
     if not all(result.is_ok for result in results):
         raise click.exceptions.Exit(1)
 
@@ -64,7 +60,10 @@ def _prove(clients: Sequence[Client], directory: Path, console: Console) -> Iter
         target = Target(service.url, accounts.key)
         for client in clients:
             console.print(f"{client.name} …")
-            yield _prove_one(client, target, accounts)
+            result = _prove_one(client, target, accounts)
+            for told in {*result.cells, result.failed, result.unavailable} - {""}:
+                console.print(f"  {told}", markup=False, highlight=False)
+            yield result
 
 
 def _prove_one(client: Client, target: Target, accounts: Accounts) -> Result:
