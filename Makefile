@@ -25,8 +25,8 @@ given = $(if $(findstring command,$(origin $(1))),$(value $(1)))
 $(foreach name,$(ARGUMENTS),$(eval export ARG_$(name) := $$(call given,$(name)))$(eval unexport $(name)))
 
 .PHONY: help install run test coverage check api-diff where format documents migrate rollback revision status plan rehearse \
-	purge-parked admin key image up down doctor fuzz chaos storm prove-failover prove-previous prove-docs prove-search prove-timing \
-	prove-defences prove-generated bench native-argon2 lock clean
+	purge-parked admin key image up down doctor fuzz chaos storm prove-failover prove-environments prove-previous prove-docs \
+	prove-search prove-timing prove-defences prove-generated prove-clients bench native-argon2 lock clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -59,7 +59,6 @@ check: $(VENV)/.lint ## format, lint, types, layers, migrations and documents in
 	@$(BIN)/mypy
 	@PYTHONPATH=testkit/src $(BIN)/lint-imports --no-cache
 	@$(SERVICE) database check
-	@$(BIN)/python -m settings docs --check
 	@$(BIN)/python -m tools.documents --check
 
 api-diff: $(VENV)/.runtime ## fail if the API breaks a client of another commit: BASE=origin/main
@@ -72,7 +71,6 @@ format: $(VENV)/.lint ## format the code
 	@$(BIN)/ruff format --quiet . && $(BIN)/ruff check --quiet --fix .
 
 documents: $(VENV)/.runtime ## write the generated documents: settings, problems, OpenAPI
-	@$(BIN)/python -m settings docs
 	@$(BIN)/python -m tools.documents
 
 migrate: $(VENV)/.runtime ## bring the schema to head, or up to a revision: TO=0007
@@ -126,6 +124,9 @@ storm: chaos
 prove-failover: $(VENV)/.test ## kill a primary under load and go on with its standby; serve through PgBouncer, which has to be installed
 	@$(BIN)/python -m pytest -m slow -s tests/faults
 
+prove-environments: $(VENV)/.test ## run the commands with each variable, locale and umask of a shell, one by one
+	@$(BIN)/python -m pytest -m slow tests/cli/test_environments.py
+
 prove-docs: $(VENV)/.test ## open the documentation page in a headless Chromium
 	@$(BIN)/python -m pytest -m slow tests/api/test_docs_page.py
 
@@ -141,6 +142,9 @@ prove-defences: $(VENV)/.test ## break each defence once, and see a test fail; r
 
 prove-generated: $(VENV)/.test ## generate clients in seven languages, compile and use them: ONLY=go
 	@$(BIN)/python -m tools.generated_clients $(if $(ONLY),--only $(ONLY))
+
+prove-clients: $(VENV)/.test ## point stock OAuth clients and gateways at the service, as docs/integrations.md says: ONLY=nginx
+	@$(BIN)/python -m tools.prove_clients $${ARG_ONLY:+--only "$$ARG_ONLY"}
 
 doctor: $(VENV)/.runtime ## examine settings, database, schema and machine, and tell what to mend
 	@$(SERVICE) doctor

@@ -139,7 +139,7 @@ async def _prepare(app: Application, samples: int) -> _Attempts:
             **{kind: (login_ids, passwords[kind]) for kind, login_ids in names.items()},
             "unknown": ([f"nobody-{place}" for place in accounts], WRONG),
             "impossible login id": ([f"?{place}" for place in accounts], WRONG),
-            "impossible password": ([f"nobody-else-{place}" for place in accounts], "\x07" * 20),
+            "impossible password": ([f"nobody-else-{place}" for place in accounts], "\x00" * 20),
         },
     )
 

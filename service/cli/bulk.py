@@ -7,6 +7,7 @@ import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
+from pathlib import Path
 from typing import BinaryIO
 from uuid import UUID
 
@@ -19,7 +20,7 @@ from rich.progress import Progress
 from service.cli.console import print_status
 from service.cli.files import PrivateFile
 from service.cli.import_lines import UserLine, login_id_in, numbered_lines, parse_line, time_of
-from service.cli.import_report import ImportResult
+from service.cli.import_report import ImportResult, open_report
 from service.cli.output import json_option, show_json
 from service.db.repositories.users import ImportedUser
 from service.domain.callers import OPERATOR
@@ -39,11 +40,12 @@ _OPERATOR = AuditContext(OPERATOR)
 @click.argument("file", type=click.File("rb"))
 @click.option(
     "--report",
-    type=PrivateFile(),
+    "report_path",
+    type=click.Path(path_type=Path, dir_okay=False),
     help="Write each error to this file as a line of JSON: line, login_id, field, code, message.",
 )
 @json_option
-def import_command(file: BinaryIO, report: BinaryIO | None, is_json: bool) -> None:
+def import_command(file: BinaryIO, report_path: Path | None, is_json: bool) -> None:
     """Import users from FILE, or from standard input for -.
 
     A line is {"login_id"} and optionally "name" (default: the login id), "password_hash" (argon2, bcrypt,
@@ -53,8 +55,9 @@ def import_command(file: BinaryIO, report: BinaryIO | None, is_json: bool) -> No
 
     Exit status: 0 if every user was added or existed, 1 if a line was rejected.
     """
-    result = ImportResult(report)
-    run_command(lambda services: import_lines(services, file, result))
+    with open_report(report_path, file) as report:
+        result = ImportResult(report)
+        run_command(lambda services: import_lines(services, file, result))
     if is_json:
         show_json({"added": result.added, "present": result.present, "rejected": result.rejected})
     else:

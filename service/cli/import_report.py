@@ -1,9 +1,13 @@
 """What an import reports: counts, the first errors on the terminal, and all of them in a file."""
 
-from collections.abc import Iterable
+import os
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from typing import BinaryIO
 
+import click
 import msgspec
 from msgspec import UNSET, UnsetType
 
@@ -59,3 +63,32 @@ class ImportResult:
 
     def __str__(self) -> str:
         return f"{self.added} added, {self.present} existed, {self.rejected} rejected"
+
+
+@contextmanager
+def open_report(path: Path | None, imported: BinaryIO) -> Iterator[BinaryIO | None]:
+    """Open a report that only its owner may read, since it names login ids; yield None without a path.
+
+    Raises:
+        click.ClickException: the file cannot be written, or is the one that is imported.
+    """
+    if path is None:
+        yield None
+        return
+    try:
+        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT, 0o600)
+    except OSError as error:
+        raise click.ClickException(f"The report cannot be written: {error.strerror}.") from None
+    with os.fdopen(descriptor, "wb") as report:
+        if _is_same_file(report, imported):
+            raise click.ClickException("The report would overwrite the file that is imported.")
+        os.fchmod(descriptor, 0o600)
+        report.truncate()
+        yield report
+
+
+def _is_same_file(report: BinaryIO, imported: BinaryIO) -> bool:
+    try:
+        return os.path.sameopenfile(report.fileno(), imported.fileno())
+    except OSError:  # standard input that is no file
+        return False

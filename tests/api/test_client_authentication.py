@@ -38,7 +38,7 @@ async def ask(
     return await api.request("POST", path, content=urlencode(fields), headers=sent)
 
 
-# What each client sends, as it was seen on the wire: header, further fields of the form, further header fields.
+# What each client sends, as seen on the wire: header, further fields of the form, further header fields.
 CLIENTS: dict[str, tuple[str | None, dict[str, str], dict[str, str]]] = {
     "Spring Security": ("basic {key_id}", {}, {"Accept": "application/json"}),
     "Quarkus, Vert.x": ("basic {key_id}", {"token_type_hint": "access_token"}, {}),

@@ -46,17 +46,22 @@ async def test_get_metadata_without_a_public_url_is_not_found(api: Api, path: st
     assert error_of(await api.get(path)) == (404, "not_found")
 
 
+async def now(api: Api) -> int:
+    """Return the time of the database."""
+    ((seconds,),) = await fetch_values(api.service.engine, "SELECT extract(epoch FROM now())::bigint::text")
+    return int(str(seconds))
+
+
 async def test_introspect_with_a_maximum_age_caps_the_expiry_by_the_clock_of_the_database(
     public: Api,
 ) -> None:
     ada, key = await public.account("ada"), await public.key(Scope.SESSIONS_INTROSPECT)
     gateway = public.by(key)
-    now = "SELECT extract(epoch FROM now())::bigint"
-    ((earliest,),) = await fetch_values(public.service.engine, now)
+    earliest = await now(public)
 
     told = [(await gateway.post("/v1/introspect", {"token": token})).json() for token in (ada.token, key)]
 
-    ((latest,),) = await fetch_values(public.service.engine, now)
+    latest = await now(public)
     for answer in told:
         assert earliest - 1 <= answer["exp"] - 300 <= latest
         assert answer["iss"] == ISSUER

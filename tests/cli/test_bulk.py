@@ -259,6 +259,15 @@ async def test_import_with_a_report_that_cannot_be_written_imports_nothing(
         stdin='{"login_id":"ada"}\n',
         DATABASE_URL=shared_database,
     )
-    assert done.returncode == 2
-    assert done.stderr.endswith(f"'{tmp_path}/no/report': No such file or directory\n")
+    assert (done.returncode, done.stderr) == (1, "The report cannot be written: No such file or directory.\n")
     assert await fetch_values(service.engine, "SELECT count(*) FROM users") == [(0,)]
+
+
+async def test_import_does_not_overwrite_its_own_file_by_the_report(
+    command: Command, service: Services, shared_database: str, tmp_path: Path
+) -> None:
+    path = tmp_path / "users.ndjson"
+    path.write_text("no json\n")
+    done = await command("users", "import", str(path), "--report", str(path), DATABASE_URL=shared_database)
+    assert (done.returncode, done.stderr) == (1, "The report would overwrite the file that is imported.\n")
+    assert path.read_text() == "no json\n"

@@ -6,7 +6,7 @@ from pathlib import Path
 import asyncpg
 import pytest
 
-from service.db.core.connect_errors import DATABASE_ERRORS, explain
+from service.db.core.connect_errors import DATABASE_ERRORS, CannotConnect, explain
 from service.db.core.engine import create_engine
 from tests.support.fake_postgres import CERTIFICATE, fake_postgres
 
@@ -37,6 +37,11 @@ async def reason_of(dsn: str, connect_timeout: float = 3.0) -> str:
         ("08P01", REFUSED_BY_POOLER.format("statement_timeout"), "ROLLCALL_DATABASE__PGBOUNCER=true"),
         ("08P01", REFUSED_BY_POOLER.format("search_path"), "does not take the parameter search_path"),
         ("08P01", f"bad packet {SECRET}", "ROLLCALL_DATABASE__PGBOUNCER=true"),
+        ("08P01", f"no such user: {SECRET}", "does not know this role"),
+        ("08P01", f"no such database: {SECRET}", "no such database"),
+        ("08P01", "server login failed: FATAL x", "cannot log in"),
+        ("08P01", "no more connections allowed (max_client_conn)", "no connection left"),
+        ("08P01", "query_wait_timeout", "No answer in time"),
         ("0A000", "", "too old"),
         ("22023", REFUSED_VALUE, "does not take the parameter TimeZone"),
         ("25006", "", "accepts no writes"),
@@ -138,6 +143,12 @@ def test_explain_an_error_of_something_else_returns_none(error: Exception) -> No
 )
 def test_explain_an_error_of_the_driver_or_the_system_names_the_remedy(error: Exception, words: str) -> None:
     assert words in (explain(error) or "")
+
+
+def test_explain_a_user_without_name_asks_for_the_role() -> None:
+    error = CannotConnect("KeyError")
+    error.__cause__ = KeyError("getpwuid(): uid not found: 10001")
+    assert explain(error) == "The user of this process has no name: write the role into DATABASE_URL."
 
 
 def test_explain_names_the_variable_to_correct() -> None:

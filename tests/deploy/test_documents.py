@@ -57,6 +57,14 @@ def test_list_findings_names_tests_that_exist() -> None:
         assert f"def {test}" in (ROOT / "tests" / file).read_text()
 
 
+def test_list_what_clients_send_names_tests_that_exist() -> None:
+    rows = [line for line in (ROOT / "docs/compatibility.md").read_text().splitlines() if "::" in line]
+    assert len(rows) > 40
+    for row in rows:
+        for file, test in re.findall(r"`([a-z_/]+\.py)::(\w+)`", row):
+            assert f"def {test}(" in (ROOT / "tests" / file).read_text(), row
+
+
 def test_name_code_in_the_architecture_names_files_that_exist() -> None:
     text = (ROOT / "docs/architecture.md").read_text()
     named = re.findall(

@@ -30,7 +30,7 @@ async def test_delete_an_account_many_times_concurrently_succeeds_once(api: Api)
 
 
 async def test_disable_an_account_during_its_logins_leaves_no_session(api: Api) -> None:
-    key = api.by(await api.key(Scope.USERS_WRITE))
+    key = api.by(await api.key(Scope.USERS_READ, Scope.USERS_WRITE))
     for number in range(ROUNDS):
         ada = await api.account(f"ada{number}")
 

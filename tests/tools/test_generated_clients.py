@@ -1,13 +1,16 @@
 """The proof of generated clients: what it makes of a response and of a program's output."""
 
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from threading import Thread
 
+import httpx
 import pytest
 
 from service.domain.events import Action
 from tools.generated_clients.command import STEPS, Result, verdict
 from tools.generated_clients.kits import KITS, ClientKit
-from tools.generated_clients.newer_service import NEW_ACTION, newer
+from tools.generated_clients.newer_service import AFTER_2038, NEW_ACTION, newer, newer_service
 from tools.generated_clients.workspace import StepFailed, Unavailable, Workspace
 
 ALL_OK = [f"{step}: ok" for step in STEPS]
@@ -57,3 +60,28 @@ def test_list_clients_covers_every_language_under_one_name_each() -> None:
     assert {kit.language for kit in KITS} == {"Go", "Java", "Kotlin", "Python", "TypeScript", "Rust", "C#"}
     assert len(set(slugs)) == len(slugs)
     assert ClientKit("C#", "x y", lambda _workspace: []).slug == "c---x-y"
+
+
+class _Echo(BaseHTTPRequestHandler):
+    def do_POST(self) -> None:
+        body = self.rfile.read(int(self.headers["Content-Length"]))
+        self.send_response(200)
+        self.send_header("Content-Type", "application/json")
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, *_arguments: object) -> None:
+        pass
+
+
+@pytest.mark.parametrize("body", [b'{"exp": 1}', [b'{"exp"', b": 1}"]], ids=["length", "chunked"])
+def test_send_a_body_through_the_newer_service_forwards_all_of_it(body: bytes | list[bytes]) -> None:
+    with ThreadingHTTPServer(("127.0.0.1", 0), _Echo) as upstream:
+        serving = Thread(target=upstream.serve_forever, kwargs={"poll_interval": 0.02})
+        serving.start()
+        with newer_service(f"http://127.0.0.1:{upstream.server_port}") as url:
+            answer = httpx.post(url, content=iter(body) if isinstance(body, list) else body)
+        upstream.shutdown()
+        serving.join()
+
+    assert answer.json()["exp"] == AFTER_2038

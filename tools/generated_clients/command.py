@@ -71,8 +71,9 @@ def _prove(kits: Sequence[ClientKit], directory: Path, console: Console) -> Iter
         newer_url = stack.enter_context(newer_service(service.url))
         credentials = _credentials(service)
         for kit in kits:
-            console.print(f"{kit.name} …")
-            yield _prove_one(kit, (service.url, newer_url), credentials)
+            result = _prove_one(kit, (service.url, newer_url), credentials)
+            console.print(f"{kit.name} … {'ok' if result.is_ok else 'fails'}")
+            yield result
 
 
 def _prove_one(kit: ClientKit, urls: tuple[str, str], credentials: dict[str, str]) -> Result:

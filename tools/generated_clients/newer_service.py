@@ -58,7 +58,7 @@ class _Proxy(BaseHTTPRequestHandler):
     disable_nagle_algorithm = True
 
     def _forward(self) -> None:
-        body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
+        body = self._read_body()
         connection = HTTPConnection("127.0.0.1", self.upstream_port, timeout=_TIMEOUT_S)
         try:
             connection.request(self.command, self.path, body or None, _end_to_end(self.headers))
@@ -68,6 +68,17 @@ class _Proxy(BaseHTTPRequestHandler):
             connection.close()
 
     do_GET = do_POST = do_PUT = do_PATCH = do_DELETE = _forward  # noqa: N815 - names of http.server
+
+    def _read_body(self) -> bytes:
+        """Read a body with a length or in chunks (RFC 9112 7.1); Java's clients send both."""
+        if self.headers.get("Transfer-Encoding", "").lower() != "chunked":
+            return self.rfile.read(int(self.headers.get("Content-Length") or 0))
+        body = b""
+        while size := int(self.rfile.readline().partition(b";")[0], 16):
+            body += self.rfile.read(size)
+            self.rfile.readline()
+        self.rfile.readline()
+        return body
 
     def _answer(self, status: int, headers: Message, content: bytes) -> None:
         if content and "json" in headers.get("Content-Type", ""):

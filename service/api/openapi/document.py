@@ -89,15 +89,11 @@ def document(operations: Iterable[Operation]) -> dict[str, Any]:
             "schemas": schemas,
             "headers": dict(HEADERS),
             "securitySchemes": {
-                "session": {
+                "bearer": {
                     "type": "http",
                     "scheme": "bearer",
-                    "description": "A session token, `rcs_…`, from `log_in`.",
-                },
-                "api_key": {
-                    "type": "http",
-                    "scheme": "bearer",
-                    "description": "An API key, `rck_…`, with the scopes it was created with: "
+                    "description": "A session token, `rcs_…`, from `log_in` (`session`), or an API key, "
+                    "`rck_…`, with the scopes it was created with: "
                     + ", ".join(f"`{scope}`" for scope in Scope)
                     + ".",
                 },
@@ -174,15 +170,19 @@ def _request_body(body: type[msgspec.Struct], media_types: Iterable[str], schema
 
 
 def _security(operation: Operation) -> list[dict[str, list[str]]]:
+    """Return the alternatives: no token, a session, or an API key with a scope.
+
+    All are one scheme: of two bearer schemes some generators send both, as two `Authorization` headers.
+    """
     access = operation.access
     found: list[dict[str, list[str]]] = []
     if access.public:
         found.append({})
     if access.owner or access.admin:
-        found.append({"session": []})
+        found.append({"bearer": ["session"]})
     scopes = [access.scope.value] if access.scope is not None else []
     if scopes or access.any_key or operation.authenticates_client:
-        found.append({"api_key": scopes})
+        found.append({"bearer": scopes})
     if operation.authenticates_client:
         found.append({"client": scopes})
     return found

@@ -25,7 +25,8 @@ _POOLED_SETTINGS: Final = frozenset({
     "idle_in_transaction_session_timeout", "jit", "lock_timeout", "statement_timeout",
 })  # fmt: skip
 
-_POOLER: Final = "A pooler in transaction mode is in between: set ROLLCALL_DATABASE__PGBOUNCER=true."
+_SET_PGBOUNCER: Final = "set ROLLCALL_DATABASE__PGBOUNCER=true."
+_POOLER: Final = f"A pooler in transaction mode is in between: {_SET_PGBOUNCER}"
 _ENCODING: Final = "The database's encoding cannot hold every text: create it again with ENCODING 'UTF8'."
 _LOST: Final = "The server closed the connection: its log, or that of a pooler, says why."
 _NO_WRITES: Final = "The server accepts no writes: point {url} at the primary."
@@ -51,6 +52,14 @@ _BY_SQLSTATE: Final = {
     "57P02": _TRANSIENT,
     "57P03": _TRANSIENT,
 }  # fmt: skip
+_BY_PHRASE: Final = (
+    ("no such user", "The pooler does not know this role: check {url}, and the pooler's list of users."),
+    ("login fail", "The pooler cannot log in to the server: check the role in {url}, and the pooler's log."),
+    ("no such database", _BY_SQLSTATE["3D000"]),
+    ("no more connections", _NO_ROOM),
+    ("timeout", _NO_ANSWER),
+)
+"""What PgBouncer's messages with SQLSTATE 08P01 mean."""
 _NAMES_A_PARAMETER: Final = frozenset({"08P01", "22023", "42501", "42602", "42704", "55P02"})
 
 
@@ -84,7 +93,11 @@ def explain(error: BaseException, url: str = URL) -> str | None:
     for link in chain_of(error):
         if (sentence := _sentence_of(link)) is not None:
             return sentence.replace("{url}", url)
-    return f"The driver gave up: check the parameters of {url}." if isinstance(error, CannotConnect) else None
+    if not isinstance(error, CannotConnect):
+        return None
+    if isinstance(error.__cause__, KeyError):  # of getpwuid()
+        return f"The user of this process has no name: write the role into {url}."
+    return f"The driver gave up: check the parameters of {url}."
 
 
 def _sentence_of(error: BaseException) -> str | None:
@@ -99,7 +112,7 @@ def _of_server(error: BaseException) -> str | None:
     state: str = getattr(error, "sqlstate", None) or ""
     parameter = _parameter_in(error) if state in _NAMES_A_PARAMETER else None
     if state == "08P01":
-        return _of_pooler(parameter)
+        return _of_pooler(str(error), parameter)
     if parameter is not None:
         return f"The server does not take the parameter {parameter}: correct it in {{url}}, or leave it out."
     if state in _BY_SQLSTATE:
@@ -111,8 +124,14 @@ def _of_server(error: BaseException) -> str | None:
     return f"The database refused (SQLSTATE {state})." if state else None
 
 
-def _of_pooler(parameter: str | None) -> str:
-    if parameter is None or parameter in _POOLED_SETTINGS:
+def _of_pooler(message: str, parameter: str | None) -> str:
+    """Word a violation of the protocol, which is how PgBouncer says nearly everything."""
+    if parameter is None:
+        for phrase, sentence in _BY_PHRASE:
+            if phrase in message:
+                return sentence
+        return f"The server does not follow the protocol. If it is a pooler: {_SET_PGBOUNCER}"
+    if parameter in _POOLED_SETTINGS:
         return _POOLER
     return (
         f"The pooler does not take the parameter {parameter}: leave it out of {{url}}, or add it to the "
