@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
-from typing import Self, TypeVar
+from typing import TYPE_CHECKING, Optional, Self, TypeVar
 
 import click
 from sqlalchemy.ext.asyncio import AsyncEngine
@@ -26,15 +26,17 @@ from service.domain.throttle import ThrottlePolicy
 from service.domain.users import LoginIdCharset
 from service.embedded.server import EmbeddedPostgres
 from service.observability.logging import configure_logs
-from service.security.encryption import SecretCipher
 from service.security.hashing.hasher import PasswordHasher
 from service.usecases.access_tokens import AccessTokenIssuer
 from service.usecases.last_used import LastUsedTracker
 from service.usecases.policies import Policies, Retention
-from service.usecases.signing_keys import SigningKeyRing
 from settings import Settings, get_settings
 from settings.dsn import mask_dsn
 from settings.libpq import discard_libpq_variables
+
+if TYPE_CHECKING:  # imports cryptography, and PyJWT: a third of a second that few starts need (ADR 14)
+    from service.security.encryption import SecretCipher
+    from service.usecases.signing_keys import SigningKeyRing
 
 ResultT = TypeVar("ResultT")
 
@@ -69,16 +71,18 @@ class Services:
         self.replica = _create_replica(settings, self.read_pool)
         self.reads = Reads(self.read_pool, self.replica)
         self.hasher = create_hasher(settings)
-        self.cipher = SecretCipher(settings.secrets.keys) if settings.secrets.keys else None
+        self.cipher = create_cipher(settings)
         self.signing_keys = self._create_ring()
         self.access_tokens = AccessTokenIssuer(self.policies.access_tokens, self.signing_keys)
         self.last_used = LastUsedTracker(self.policies.sessions)
         self.readiness = Readiness(self.background_engine)
 
-    def _create_ring(self) -> SigningKeyRing | None:
+    def _create_ring(self) -> Optional["SigningKeyRing"]:
         """Return the signing keys, if access tokens are issued."""
         if self.cipher is None or self.policies.access_tokens is None:
             return None
+        from service.usecases.signing_keys import SigningKeyRing
+
         return SigningKeyRing(
             self.reads.signing_keys,
             self.background_database,
@@ -155,6 +159,15 @@ def _access_token_policy(settings: Settings) -> AccessTokenPolicy | None:
 def signature_algorithm(settings: Settings) -> SignatureAlgorithm:
     """Return the algorithm of new signing keys."""
     return {"eddsa": SignatureAlgorithm.EDDSA, "es256": SignatureAlgorithm.ES256}[settings.tokens.algorithm]
+
+
+def create_cipher(settings: Settings) -> Optional["SecretCipher"]:
+    """Return the encryption of stored secrets, if it has a key."""
+    if not settings.secrets.keys:
+        return None
+    from service.security.encryption import SecretCipher
+
+    return SecretCipher(settings.secrets.keys)
 
 
 def create_hasher(settings: Settings) -> PasswordHasher:

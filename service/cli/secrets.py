@@ -3,11 +3,10 @@
 import click
 
 from service.cli.console import print_result
+from service.cli.encryption import require_cipher
 from service.cli.output import json_option, show_json
 from service.services import Services, run_command
 from service.usecases.secrets import Reencrypted, rotate_secrets
-
-NO_KEY = "ROLLCALL_SECRETS__KEY is not set: nothing is encrypted without it."
 
 
 @click.group()
@@ -33,6 +32,4 @@ def rotate(is_json: bool) -> None:
 
 
 async def _rotate(services: Services) -> list[Reencrypted]:
-    if services.cipher is None:
-        raise click.ClickException(NO_KEY)
-    return await rotate_secrets(services.database, services.cipher)
+    return await rotate_secrets(services.database, require_cipher(services))

@@ -7,8 +7,8 @@ import click
 
 from service.api.schemas.common import timestamp
 from service.cli.console import print_result
+from service.cli.encryption import require_cipher
 from service.cli.output import json_option, show_json, show_table
-from service.cli.secrets import NO_KEY
 from service.domain.callers import OPERATOR
 from service.domain.signing import SigningKey
 from service.services import Services, run_command, signature_algorithm
@@ -42,13 +42,10 @@ def rotate_command(compromised: bool, is_json: bool) -> None:
 
 
 async def _rotate(services: Services, *, is_compromised: bool) -> SigningKey:
-    if services.cipher is None:
-        raise click.ClickException(NO_KEY)
+    cipher = require_cipher(services)
     work = replace_all if is_compromised else rotate
     algorithm = signature_algorithm(services.settings)
-    return await services.database.run(
-        partial(work, cipher=services.cipher, algorithm=algorithm), caller=OPERATOR
-    )
+    return await services.database.run(partial(work, cipher=cipher, algorithm=algorithm), caller=OPERATOR)
 
 
 def _show(keys: list[SigningKey], *, is_json: bool) -> None:

@@ -1,13 +1,15 @@
 """Access tokens: signed statements about a session, which other services verify by themselves."""
 
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any, Optional
 
 from service.domain.errors import NotFound, UnknownAudience
 from service.domain.sessions import AuthenticatedSession
 from service.domain.signing import AccessTokenPolicy, SigningKey
 from service.security.ids import new_id
-from service.usecases.signing_keys import SigningKeyRing
+
+if TYPE_CHECKING:  # imports cryptography and PyJWT, a third of a second that few starts need (ADR 14)
+    from service.usecases.signing_keys import SigningKeyRing
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,9 +23,9 @@ class AccessToken:
 class AccessTokenIssuer:
     """Issues access tokens for sessions, if the settings enable them."""
 
-    def __init__(self, policy: AccessTokenPolicy | None, ring: SigningKeyRing | None) -> None:
-        self._policy = policy
-        self._ring = ring
+    def __init__(self, policy: AccessTokenPolicy | None, ring: Optional["SigningKeyRing"]) -> None:
+        self.policy = policy
+        self.ring = ring
 
     async def published_keys(self) -> list[SigningKey]:
         """List the keys that verify tokens.
@@ -32,9 +34,9 @@ class AccessTokenIssuer:
             NotFound: access tokens are not enabled.
             DatabaseUnavailable: the keys cannot be read.
         """
-        if self._ring is None:
+        if self.ring is None:
             raise NotFound
-        return await self._ring.list_published()
+        return await self.ring.list_published()
 
     async def issue(self, authenticated: AuthenticatedSession, audience: str) -> AccessToken:
         """Return a token for one audience, which ends with its session at the latest.
@@ -46,12 +48,12 @@ class AccessTokenIssuer:
             UnknownAudience: no such audience is configured.
             DatabaseUnavailable: the signing keys cannot be read.
         """
-        if self._policy is None or self._ring is None:
+        if self.policy is None or self.ring is None:
             raise NotFound
-        if audience not in self._policy.audiences:
+        if audience not in self.policy.audiences:
             raise UnknownAudience
-        claims = claims_of(authenticated, audience, self._policy)
-        signer = await self._ring.signer_at(authenticated.session.created_at + authenticated.age)
+        claims = claims_of(authenticated, audience, self.policy)
+        signer = await self.ring.signer_at(authenticated.session.created_at + authenticated.age)
         return AccessToken(signer.sign(claims), claims["exp"] - claims["iat"])
 
 

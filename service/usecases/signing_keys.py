@@ -131,7 +131,12 @@ class SigningKeyRing:
     async def rotate_if_due(self) -> None:
         """Rotate the keys if it is time; one of the processes that try does it."""
         work = partial(rotate_if_due, cipher=self._cipher, algorithm=self._algorithm)
-        await self._database.run(work, caller=OPERATOR)
+        if await self._database.run(work, caller=OPERATOR) is not None:
+            self.invalidate()
+
+    def invalidate(self) -> None:
+        """Read the keys again before the next signature."""
+        self._sealed = []
 
     def _is_current(self, now: datetime) -> bool:
         return bool(self._sealed) and now < self._sealed[0].now + REFRESH_INTERVAL

@@ -102,9 +102,9 @@ def _issues_tokens(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
     policy = AccessTokenPolicy(
         "https://accounts.example.org", "rollcall", frozenset({AUDIENCE}), timedelta(minutes=5), es256
     )
-    monkeypatch.setattr(issuer, "_policy", policy)
+    monkeypatch.setattr(issuer, "policy", policy)
     monkeypatch.setattr(
-        issuer, "_ring", SigningKeyRing(service.reads.signing_keys, service.database, cipher, es256)
+        issuer, "ring", SigningKeyRing(service.reads.signing_keys, service.database, cipher, es256)
     )
 
 

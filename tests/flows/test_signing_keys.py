@@ -45,7 +45,7 @@ def ring_of(api: Api) -> SigningKeyRing:
 async def age_keys(api: Api, age: str) -> None:
     """Let time pass for the keys, and for what the process keeps of them."""
     await execute(api.service.engine, AGE_ALL.replace(":age", f"'{age}'"))
-    ring_of(api)._sealed = []
+    ring_of(api).invalidate()
 
 
 class CachingVerifier(jwt.PyJWKClient):
@@ -137,7 +137,7 @@ async def test_rotation_by_several_processes_at_once_adds_one_key(issuing: Api) 
 
 async def test_first_tokens_of_several_at_once_come_from_one_key(issuing: Api) -> None:
     await execute(issuing.service.engine, "DELETE FROM signing_keys")
-    ring_of(issuing)._sealed = []
+    ring_of(issuing).invalidate()
     ada = issuing.by(await issuing.account("ada"))
     tokens = await asyncio.gather(*(issue(ada) for _ in range(5)))
     assert len({key_id(token) for token in tokens}) == 1

@@ -990,7 +990,7 @@ MUTATIONS = (
     Mutation(
         "Access tokens are for configured audiences only",
         _ACCESS_TOKENS,
-        "if audience not in self._policy.audiences:",
+        "if audience not in self.policy.audiences:",
         "if False:",
         f"{_TOKEN_TESTS}::test_issue_token_for_an_unknown_audience_is_rejected",
     ),
