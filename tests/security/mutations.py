@@ -326,9 +326,16 @@ MUTATIONS = (
     Mutation(
         "A password made of the login id is refused",
         _POLICY,
-        "        if _is_derived(folded, context):\n",
+        "        if _is_derived(folded, context, self.min_length):\n",
         "        if False:\n",
         f"{_FLOWS}/test_passwords.py::test_set_invalid_password_names_the_rule_and_does_not_echo_it",
+    ),
+    Mutation(
+        "A password cut from a repeated login id is refused",
+        _POLICY,
+        "(_alphanumeric, (min_length + 1) // 2),",
+        "(_alphanumeric, 1),",
+        "tests/domain/test_passwords.py::test_violations_of_password_made_of_context_blocks_it",
     ),
     Mutation(
         "Cheap argon2 parameters do not start",
