@@ -1,6 +1,6 @@
 """Setting and changing passwords."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from uuid import UUID
 
 from service.db.core.database import Database
@@ -31,6 +31,8 @@ _PASSWORD_KEPT = FieldError(
     "/new_password", "password_blocked", "Choose another password than the one you were given."
 )
 
+Admit = Callable[[], Awaitable[None]]
+
 
 def password_errors(
     password: str, pointer: str, context: Sequence[str], policies: Policies
@@ -50,13 +52,21 @@ def require_valid_password(new_password: str, user: User, policies: Policies) ->
         raise ValidationFailed(*errors)
 
 
-async def hash_new_password(password: str, *, hasher: PasswordHasher, context: AuditContext) -> str:
-    """Hash a valid password.
+async def hash_new_password(
+    password: str,
+    *,
+    hasher: PasswordHasher,
+    context: AuditContext,
+    admit: Admit | None = None,
+) -> str:
+    """Hash a valid password. `admit` is called once there is a permit, and raises if nothing is to be done.
 
     Raises:
         HashingBusy: too many passwords wait to be hashed.
     """
-    async with hasher.acquire(context.network) as permit:
+    async with hasher.acquire(*context.flow) as permit:
+        if admit is not None:
+            await admit()
         return await permit.hash(normalize_password(password))
 
 
@@ -87,7 +97,7 @@ async def change_own_password(
     if user.must_change and current == normalize_password(new_password):
         raise ValidationFailed(_PASSWORD_KEPT)
     bucket = bucket_of_sessions(user.id)
-    async with hasher.acquire(context.network) as permit:
+    async with hasher.acquire(*context.flow) as permit:
         old_hash = await database.run(lambda tx: _reserve(tx, bucket, user.id, context, policies))
         async with refund_unverified(database, bucket):
             if not await permit.verify(old_hash, current):

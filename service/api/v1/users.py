@@ -26,6 +26,7 @@ from service.domain.errors import (
     LoginIdTaken,
     NotFound,
     ReauthenticationRequired,
+    RegistrationThrottled,
     ValidationFailed,
 )
 from service.domain.keys import Scope
@@ -35,6 +36,7 @@ from service.domain.users import LoginIdCharset, UserPatch, canonical_login_id
 from service.security.hashing.hasher import PasswordHasher
 from service.usecases import users
 from service.usecases.policies import Policies
+from service.usecases.registration import prepare_own_user
 
 _BY_ID = {"user_id": "$response.body#/id"}
 _LINKS = {
@@ -53,11 +55,12 @@ _LINKS = {
     HTTPMethod.POST,
     "/v1/users",
     summary="Create a user",
-    description="`password_hash`, `role` and `state` are for administrators and API keys only.",
+    description="`password_hash`, `role` and `state` are for administrators and API keys only. Where "
+    "registration is open, everybody else needs a `password`.",
     tag="users",
     access=Access(admin=True, scope=Scope.USERS_WRITE),
     responses={201: ResponseSpec("The new user.", UserView, ("Location", "ETag"), links=_LINKS)},
-    errors=(LoginIdTaken, HashingBusy),
+    errors=(LoginIdTaken, RegistrationThrottled, HashingBusy),
     body=CreateUserBody,
     is_idempotent_by_key=True,
 )
@@ -69,7 +72,12 @@ async def create_user(
         return replay
     context = request.context
     registration = _registration(request.body(CreateUserBody))
-    new = await users.prepare_user(registration, hasher=hasher, context=context, policies=policies)
+    if users.creates_for_others(request.caller):
+        new = await users.prepare_user(registration, hasher=hasher, context=context, policies=policies)
+    else:
+        new = await prepare_own_user(
+            database, registration, hasher=hasher, context=context, policies=policies
+        )
 
     async def create(tx: Transaction) -> tuple[Response, Response]:
         user = await users.create_user(tx, new, context=context)

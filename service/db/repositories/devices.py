@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from uuid import UUID
 
-from sqlalchemy import bindparam, delete
+from sqlalchemy import bindparam, delete, insert
 
 from service.db.core.statements import Statement
 from service.db.repositories.base import Repository
@@ -19,11 +19,18 @@ class Device:
     token_digest: bytes | None = None
 
 
+_ADD = Statement(insert(DeviceRow), "id", "user_id", "token_digest", "network")
 _FORGET_ALL = Statement(delete(DeviceRow).where(DeviceRow.user_id == bindparam("of_user")))
 
 
 class DeviceRepository(Repository):
     """Known devices inside a transaction. A login adds and touches them (`LoginRepository.begin_session`)."""
+
+    async def add(self, user_id: UUID, device: Device) -> None:
+        """Insert a new device."""
+        await self._tx.execute(
+            _ADD, id=device.id, user_id=user_id, token_digest=device.token_digest, network=device.network
+        )
 
     async def forget_all(self, user_id: UUID) -> None:
         """Delete the devices of a user."""
