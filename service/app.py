@@ -72,6 +72,7 @@ def create_app(settings: Settings, *, dsn: str | None = None) -> Application:
         database=services.database,
         reads=services.reads,
         hasher=services.hasher,
+        login=services.login,
         policies=services.policies,
         telemetry=telemetry,
         readiness=services.readiness,

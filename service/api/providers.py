@@ -15,6 +15,7 @@ from service.db.repositories.sessions import SessionReads
 from service.db.repositories.users import UserReads
 from service.observability.metrics import RequestTelemetry
 from service.security.hashing.hasher import PasswordHasher
+from service.usecases.login import LoginParts
 from service.usecases.policies import Policies
 
 
@@ -23,6 +24,7 @@ def make_providers(
     database: Database,
     reads: Reads,
     hasher: PasswordHasher,
+    login: LoginParts,
     policies: Policies,
     telemetry: RequestTelemetry,
     readiness: Readiness,
@@ -46,6 +48,7 @@ def make_providers(
         Database: _constant(database),
         Reads: _constant(reads),
         PasswordHasher: _constant(hasher),
+        LoginParts: _constant(login),
         Policies: _constant(policies),
         RequestTelemetry: _constant(telemetry),
         Readiness: _constant(readiness),
