@@ -59,7 +59,6 @@ check: $(VENV)/.lint ## format, lint, types, layers, migrations and documents in
 	@$(BIN)/mypy
 	@PYTHONPATH=testkit/src $(BIN)/lint-imports --no-cache
 	@$(SERVICE) database check
-	@$(BIN)/python -m settings docs --check
 	@$(BIN)/python -m tools.documents --check
 
 api-diff: $(VENV)/.runtime ## fail if the API breaks a client of another commit: BASE=origin/main
@@ -72,7 +71,6 @@ format: $(VENV)/.lint ## format the code
 	@$(BIN)/ruff format --quiet . && $(BIN)/ruff check --quiet --fix .
 
 documents: $(VENV)/.runtime ## write the generated documents: settings, problems, OpenAPI
-	@$(BIN)/python -m settings docs
 	@$(BIN)/python -m tools.documents
 
 migrate: $(VENV)/.runtime ## bring the schema to head, or up to a revision: TO=0007

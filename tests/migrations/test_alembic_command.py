@@ -54,7 +54,7 @@ def alembic(
         ("ensure_version", ""),
         ("stamp head", ""),
         ("stamp 0011_tune_sessions", "0011_tune_sessions"),
-        ("downgrade -1", "rolling back 0012"),
+        ("downgrade -1", f"rolling back {HEAD_ID}"),
         ("upgrade head", ""),
         ("upgrade head --sql", "CREATE TABLE users"),
         ("upgrade 0003:0005 --sql", "CREATE TABLE api_keys"),

@@ -108,7 +108,10 @@ async def test_serve_with_the_granted_rights_answers_every_operation(granted: Ro
         for path in ("/v1/users", "/v1/users/me", "/v1/keys", "/v1/events", "/v1/sessions/current"):
             assert (await root.get(path)).status_code == 200
         *_, session = (await root.get("/v1/users/me/sessions")).json()["items"]
-        await root.delete(f"/v1/users/me/sessions/{session['id']}")
+        key = await root.post("/v1/keys", {"name": "k", "scopes": ["users:read"]})
+        for path in (f"/v1/sessions/{session['id']}", key.headers["Location"]):
+            assert (await root.get(path)).status_code == 200
+        await root.delete(f"/v1/sessions/{session['id']}")
         assert recorder.called >= {
             operation.id for operation in running.app.operations if operation.path.startswith("/v1/")
         }

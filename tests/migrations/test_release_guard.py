@@ -89,7 +89,7 @@ async def test_contract_step_with_a_live_old_process_is_rejected_by_name(databas
 
 async def test_contract_step_with_live_new_processes_is_applied(database: str) -> None:
     await upgrade(database, "0902", more_versions=NEXT)
-    await _beat(database, Release(head=15, needs=14))
+    await _beat(database, Release(head=902, needs=901))
     await upgrade(database, "0903", more_versions=NEXT)
     assert await fetch(database, AT) == "0903_demand_nickname"
 
