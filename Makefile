@@ -26,7 +26,7 @@ $(foreach name,$(ARGUMENTS),$(eval export ARG_$(name) := $$(call given,$(name)))
 
 .PHONY: help install run test coverage check api-diff where format documents migrate rollback revision status plan rehearse \
 	purge-parked admin key image up down doctor fuzz chaos storm prove-failover prove-environments prove-previous prove-docs \
-	prove-search prove-timing prove-defences prove-generated bench native-argon2 lock clean
+	prove-search prove-timing prove-defences prove-generated prove-clients bench native-argon2 lock clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -142,6 +142,9 @@ prove-defences: $(VENV)/.test ## break each defence once, and see a test fail; r
 
 prove-generated: $(VENV)/.test ## generate clients in seven languages, compile and use them: ONLY=go
 	@$(BIN)/python -m tools.generated_clients $(if $(ONLY),--only $(ONLY))
+
+prove-clients: $(VENV)/.test ## point stock OAuth clients and gateways at the service, as docs/integrations.md says: ONLY=nginx
+	@$(BIN)/python -m tools.prove_clients $${ARG_ONLY:+--only "$$ARG_ONLY"}
 
 doctor: $(VENV)/.runtime ## examine settings, database, schema and machine, and tell what to mend
 	@$(SERVICE) doctor

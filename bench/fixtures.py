@@ -4,6 +4,7 @@ import asyncio
 import json
 import subprocess
 import sys
+from base64 import b64encode
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from hashlib import sha256
@@ -167,7 +168,10 @@ def reads(path: str, count: int = 1000) -> list[bytes]:
     return [get(path, session_token(number)) for number in range(step, ACCOUNTS + 1, step)]
 
 
-def introspections(count: int = 1000) -> list[bytes]:
+BASIC = "Basic " + b64encode(f"bench:{KEY}".encode()).decode()
+
+
+def introspections(count: int = 1000, authorization: str = f"Bearer {KEY}") -> list[bytes]:
     """Return introspections of as many different tokens by a service's key."""
     step = ACCOUNTS // count
     return [
@@ -176,6 +180,7 @@ def introspections(count: int = 1000) -> list[bytes]:
             "/v1/introspect",
             f"token={session_token(number)}".encode(),
             "application/x-www-form-urlencoded",
+            authorization,
         )
         for number in range(step, ACCOUNTS + 1, step)
     ]
@@ -214,12 +219,12 @@ def rotated(requests: list[bytes], offset: int) -> list[bytes]:
 
 
 def _json(method: str, path: str, body: dict[str, Any], token: str = KEY) -> bytes:
-    return _request(method, path, json.dumps(body).encode(), "application/json", token)
+    return _request(method, path, json.dumps(body).encode(), "application/json", f"Bearer {token}")
 
 
-def _request(method: str, path: str, body: bytes, media_type: str, token: str = KEY) -> bytes:
+def _request(method: str, path: str, body: bytes, media_type: str, authorization: str) -> bytes:
     head = (
-        f"{method} {path} HTTP/1.1\r\nHost: 127.0.0.1\r\nAuthorization: Bearer {token}\r\n"
+        f"{method} {path} HTTP/1.1\r\nHost: 127.0.0.1\r\nAuthorization: {authorization}\r\n"
         f"Content-Type: {media_type}\r\nContent-Length: {len(body)}\r\n\r\n"
     )
     return head.encode() + body

@@ -22,7 +22,8 @@ def measure(dsn: str, plan: Plan) -> list[Comparison]:
         for path in PATHS:
             for connections in CONNECTIONS:
                 comparisons += _compare(running, path, connections, plan)
-        return comparisons + _introspection(running, plan)
+        comparisons += _introspection(running, plan)
+        return comparisons + _other_services(running["rollcall"], plan)
 
 
 def _compare(running: dict[str, servers.Server], path: str, connections: int, plan: Plan) -> list[Comparison]:
@@ -55,6 +56,32 @@ def _introspection(running: dict[str, servers.Server], plan: Plan) -> list[Compa
             say(f"  introspection, round {number} of {plan.rounds}: " + _summary(seen))
             rate.add(seen["rollcall"].rate, seen["baseline"].rate)
     return [rate]
+
+
+def _other_services(server: servers.Server, plan: Plan) -> list[Comparison]:
+    """Compare what gateways and OAuth clients ask with the plain requests that do the same work."""
+    pairs = (
+        (
+            Comparison("GET /v1/forward-auth, 32 connections", f"GET {PATHS[1]}", "/s", 1.0),
+            fixtures.reads("/v1/forward-auth"),
+            fixtures.reads(PATHS[1]),
+        ),
+        (
+            Comparison("POST /v1/introspect by Basic, 32 connections", "the same by Bearer", "/s", 0.95),
+            fixtures.introspections(authorization=fixtures.BASIC),
+            fixtures.introspections(),
+        ),
+    )
+    for number in range(plan.rounds + 1):
+        for comparison, ours, plain in pairs:
+            seen = {
+                "this": _load(server, ours, 32, plan),
+                "plain": _load(server, plain, 32, plan),
+            }
+            if number:
+                say(f"  {comparison.name}, round {number} of {plan.rounds}: " + _summary(seen))
+                comparison.add(seen["this"].rate, seen["plain"].rate)
+    return [comparison for comparison, *_ in pairs]
 
 
 def _load(server: servers.Server, requests: list[bytes], connections: int, plan: Plan) -> load.LoadResult:

@@ -71,8 +71,8 @@ def run_command(*arguments: str, stdin: str = "", **variables: str) -> subproces
 class ServiceProcess:
     """A server process on a free port of loopback, by default `python -m service serve`.
 
-    Its output is appended to `log`. With `own_session` Ctrl-C does not reach it, and `kill` reaches its
-    workers.
+    Its output is appended to `log`. `{url}` in a variable stands for its address. With `own_session` Ctrl-C
+    does not reach it, and `kill` reaches its workers.
     """
 
     process: subprocess.Popen[bytes]
@@ -93,7 +93,7 @@ class ServiceProcess:
         self._command = command
         self._own_session = own_session
         self._environment = {
-            **environment,
+            **{name: value.replace("{url}", self.url) for name, value in environment.items()},
             "PORT": str(self.port),
             "ROLLCALL_HTTP__PORT": str(self.port),
         }

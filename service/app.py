@@ -74,6 +74,7 @@ def create_app(settings: Settings, *, dsn: str | None = None) -> Application:
         hasher=services.hasher,
         login=services.login,
         policies=services.policies,
+        last_used=services.last_used,
         telemetry=telemetry,
         readiness=services.readiness,
         openapi_json=cache(lambda: OpenApiJson(msgspec.json.encode(document(operations)))),
@@ -90,6 +91,7 @@ def create_app(settings: Settings, *, dsn: str | None = None) -> Application:
         observe=telemetry.observe,
         trusted_proxies=settings.http.trusted_proxies,
         cors_origins=settings.http.cors_origins,
+        forwarded_paths=[operation.path for operation in operations if operation.is_forwarded],
         request_timeout=settings.http.request_timeout,
         body_timeout=settings.http.body_timeout,
     )

@@ -115,6 +115,8 @@ def policies_from(settings: Settings) -> Policies:
             memory_ttl=throttle.memory_ttl,
             registrations_per_hour=throttle.registrations_per_hour,
         ),
+        issuer=settings.public_url,
+        introspection_max_age=settings.introspection.max_age,
         key_ttl=settings.tokens.key_ttl,
         reset_ttl=settings.tokens.reset_ttl,
         temporary_password_ttl=settings.passwords.temporary_ttl,

@@ -9,6 +9,7 @@ from typing_extensions import override
 
 from settings.database import DatabaseSettings
 from settings.http import HttpSettings
+from settings.introspection import IntrospectionSettings
 from settings.log import LogSettings
 from settings.metrics import MetricsSettings
 from settings.migrations import MigrationSettings
@@ -19,7 +20,7 @@ from settings.sessions import SessionSettings
 from settings.sources import read_variables
 from settings.throttle import ThrottleSettings
 from settings.tokens import TokenSettings
-from settings.values import Constraint, LowerCase
+from settings.values import Constraint, LowerCase, PublicUrl
 from settings.variables import setting_variables, tree_of
 
 
@@ -53,12 +54,18 @@ class Settings(Section, BaseSettings):
         default="rollcall",
         description="Name on database connections and in traces; not allowed in passwords.",
     )
+    public_url: PublicUrl | None = Field(
+        default=None,
+        description="Address under which clients reach the service. It is the issuer (`iss`) in "
+        "introspection and metadata; unset, there is no metadata.",
+    )
     database: DatabaseSettings = Field(default_factory=DatabaseSettings)
     http: HttpSettings = Field(default_factory=HttpSettings)
     passwords: PasswordSettings = Field(default_factory=PasswordSettings)
     sessions: SessionSettings = Field(default_factory=SessionSettings)
     throttle: ThrottleSettings = Field(default_factory=ThrottleSettings)
     tokens: TokenSettings = Field(default_factory=TokenSettings)
+    introspection: IntrospectionSettings = Field(default_factory=IntrospectionSettings)
     retention: RetentionSettings = Field(default_factory=RetentionSettings)
     log: LogSettings = Field(default_factory=LogSettings)
     metrics: MetricsSettings = Field(default_factory=MetricsSettings)

@@ -35,6 +35,7 @@ _UNITS = {
 _ORIGIN = re.compile(
     r"([a-z][a-z0-9+.-]*)://([a-z0-9](?:[a-z0-9.-]*[a-z0-9])?|\[[0-9a-f:.]+\])(?::([0-9]{1,5}))?"
 )
+_LOOPBACK = re.compile(r"http://(?:localhost|127(?:\.[0-9]{1,3}){3}|\[::1\])(?::[0-9]+)?")
 _DEFAULT_PORTS = {"http": "80", "https": "443"}
 
 
@@ -121,6 +122,18 @@ def canonical_origin(raw: str) -> str:
     return f"{scheme}://{host}:{int(port)}"
 
 
+def canonical_public_url(raw: str) -> str:
+    """Return the address of the service: an origin, with TLS unless it is loopback.
+
+    Raises: ValueError for anything else.
+    Source: RFC 8414 2 (an issuer is an https URL without query and fragment).
+    """
+    origin = canonical_origin(raw.removesuffix("/"))
+    if not origin.startswith("https://") and _LOOPBACK.fullmatch(origin) is None:
+        raise ValueError
+    return origin
+
+
 def _lower(raw: object) -> object:
     return raw.lower() if isinstance(raw, str) else raw
 
@@ -151,6 +164,11 @@ Origins = Annotated[
     tuple[Annotated[str, AfterValidator(canonical_origin)], ...],
     BeforeValidator(split_list),
     Constraint("exact origins such as https://app.example.com, comma-separated or a JSON list (no *)"),
+]
+PublicUrl = Annotated[
+    str,
+    AfterValidator(canonical_public_url),
+    Constraint("an address such as https://accounts.example.org, without a path; http on loopback only"),
 ]
 Directory = Annotated[
     Path, AfterValidator(_from_root), Constraint("a directory, relative to the checkout or absolute")

@@ -9,7 +9,7 @@ class Backend(BaseHTTPRequestHandler):
 
     def do_GET(self) -> None:
         """Return the caller, and the token if one leaked through."""
-        names = ("X-User-Id", "X-User-Name", "X-Scope", "Authorization")
+        names = ("X-User-Id", "X-User-Login", "X-Scope", "Authorization")
         body = json.dumps({name: self.headers.get(name) for name in names}).encode()
         self.send_response(200)
         self.send_header("Content-Type", "application/json")

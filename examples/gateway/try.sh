@@ -2,16 +2,14 @@
 # Tries the gateway for real: starts the backend and nginx in front of a Rollcall that runs on port 8000, and asks
 # with a good token, an ended one, none, and forged headers.
 #
-#   ROLLCALL_KEY=rck_… LOGIN=… PASSWORD=… sh try.sh
+#   LOGIN=… PASSWORD=… sh try.sh
 set -eu
 cd "$(dirname "$0")"
-: "${ROLLCALL_KEY:?an API key with the scope sessions:introspect}" "${LOGIN:?a login id}" "${PASSWORD:?its password}"
-export ROLLCALL_KEY
+: "${LOGIN:?a login id}" "${PASSWORD:?its password}"
 rollcall=http://127.0.0.1:8000 gateway=http://127.0.0.1:8080
 
 place=$(mktemp -d)
-cp nginx.conf introspection.js "$place" && mkdir "$place/temp"
-[ -d /usr/lib/nginx/modules ] && ln -s /usr/lib/nginx/modules "$place/modules"
+cp nginx.conf "$place" && mkdir "$place/temp"
 python3 backend.py & backend=$!
 nginx -p "$place" -c nginx.conf -g 'daemon off;' & nginx=$!
 trap 'kill $backend $nginx; wait; rm -rf "$place"' EXIT
@@ -31,7 +29,7 @@ check 'a token that never was' 401 "$(status -H 'Authorization: Bearer rcs_nonse
 check 'a good token' 200 "$(status -H "Authorization: Bearer $token")"
 who=$(curl --silent -H "Authorization: Bearer $token" -H 'X-User-Id: forged' -H 'X-Scope: admin' $gateway/)
 echo "      the backend was told: $who"
-check 'the caller' "$LOGIN" "$(echo "$who" | python3 -c 'import json, sys; print(json.load(sys.stdin)["X-User-Name"])')"
+check 'the caller' "$LOGIN" "$(echo "$who" | python3 -c 'import json, sys; print(json.load(sys.stdin)["X-User-Login"])')"
 check 'forged headers' False "$(echo "$who" | python3 -c 'import json, sys; print(json.load(sys.stdin)["X-User-Id"] == "forged")')"
 check 'the token at the backend' None "$(echo "$who" | python3 -c 'import json, sys; print(json.load(sys.stdin)["Authorization"])')"
 curl --silent --fail --request DELETE -H "Authorization: Bearer $token" $rollcall/v1/sessions/current

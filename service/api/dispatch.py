@@ -13,6 +13,8 @@ Provider: TypeAlias = Callable[[OperationRequest], object]
 Providers: TypeAlias = Mapping[object, Provider]
 """Type of a parameter → what makes the argument for a request."""
 
+ANY_METHOD: Final = "*"
+"""Stands for every method in the table of a path that gateways forward requests to."""
 USER_ID: Final = "user_id"
 ME: Final = "me"
 """In a path, `me` in place of `{user_id}` stands for the caller's own id."""
@@ -35,6 +37,10 @@ class Resource(NamedTuple):
     placeholder: str | None
     routes: dict[str, Route]
 
+    def route_for(self, method: str) -> Route | None:
+        """Return the route that serves a method, or None."""
+        return self.routes.get(method) or self.routes.get(ANY_METHOD)
+
     @property
     def headers(self) -> HeaderFields:
         """The header that names what the path takes: HEAD wherever GET, OPTIONS everywhere.
@@ -54,23 +60,31 @@ class RouteTable:
     def __init__(self, endpoints: Iterable[Endpoint], providers: Providers) -> None:
         self._exact: dict[str, Resource] = {}
         self._templates: dict[tuple[str, ...], Resource] = {}
+        self._forwarded: dict[str, Resource] = {}
         for operation, function in endpoints:
             resource = self._resource(operation.path)
-            if operation.method in resource.routes:
+            method = ANY_METHOD if operation.is_forwarded else operation.method.value
+            if method in resource.routes:
                 raise ValueError(f"two operations serve {operation.method} {operation.path}")
-            resource.routes[operation.method.value] = Route(operation, bind(function, providers))
+            resource.routes[method] = Route(operation, bind(function, providers))
+            if operation.is_forwarded:
+                self._forwarded[f"{operation.path}/"] = resource
         self._placeholders = {template.index("{}") for template in self._templates}
 
     def find(self, path: str) -> tuple[Resource, str]:
         """Return the resource of a decoded path, and the text in place of its placeholder.
 
-        An exact path wins over one with a placeholder; one with `me` is exact.
+        An exact path wins over one with a placeholder; one with `me` is exact. Everything below the path of a
+        forwarded operation belongs to it.
 
         Raises:
             NotFound: no operation has such a path.
         """
         if (resource := self._exact.get(path)) is not None:
             return resource, ME
+        for prefix, resource in self._forwarded.items():
+            if path.startswith(prefix):
+                return resource, ME
         segments = path.split("/")
         for i in self._placeholders:
             template = (*segments[:i], "{}", *segments[i + 1 :])

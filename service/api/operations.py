@@ -62,6 +62,13 @@ class Operation:
     is_conditional_write: bool = False
     """Whether the function checks `If-Match`; without it, no entity tag can match."""
     is_idempotent_by_key: bool = False
+    authenticates_client: bool = False
+    """Whether OAuth clients authenticate, by Bearer, Basic or `client_secret` in the form."""
+    is_forwarded: bool = False
+    """Whether gateways forward requests of their visitors: any method, at the path and everything below it.
+
+    Query, body and conditional header fields are the visitor's, and are not checked.
+    """
     is_documented: bool = True
 
     def __call__(self, function: EndpointFunction) -> "Endpoint":

@@ -17,13 +17,13 @@ from litestar.types import HTTPScope, Receive, Scope, Send
 from service.api.authentication import Authenticator
 from service.api.dispatch import ME, USER_ID, Resource, RouteTable
 from service.api.http.body import read_body, reject_body
-from service.api.http.errors import MethodNotAllowed
-from service.api.http.forms import decode_form
+from service.api.http.errors import InvalidClient, MethodNotAllowed
+from service.api.http.forms import decode_form, form_field
 from service.api.http.headers import HeaderMap
 from service.api.http.problems import error_response, problem_response
 from service.api.http.query_params import read_query, reject_query
 from service.api.http.response import Response
-from service.api.http.strict_json import decode, require_media_type
+from service.api.http.strict_json import decode, media_type_of, require_media_type
 from service.api.idempotency import idempotency_key_of
 from service.api.operations import FORM, JSON, Operation
 from service.api.preconditions import reject_if_match
@@ -55,14 +55,14 @@ class OperationPipeline:
     async def _respond(self, scope: HTTPScope, receive: Receive) -> Response:
         state = scope["state"]
         resource, segment = self._routes.find(scope["path"])
-        route = resource.routes.get(scope["method"])
+        route = resource.route_for(scope["method"])
         if route is None:
             return _respond_without_route(resource, scope)
         operation, fields = route.operation, state["fields"]
         state["route"] = operation.path
         _require_token(fields, operation)
         body = await _read_body(operation, fields, receive)
-        caller = await self._authenticate(fields, operation)
+        caller = await self._authenticate(fields, body, operation)
         state["caller_id"] = caller.id
         operation.access.authorize(caller)
         subject_id = _authorize_subject(operation, resource.placeholder, segment, caller)
@@ -71,14 +71,19 @@ class OperationPipeline:
         await _parse(request, body, receive)
         return await route.serve(request)
 
-    async def _authenticate(self, fields: HeaderMap, operation: Operation) -> Caller:
+    async def _authenticate(self, fields: HeaderMap, body: bytes | None, operation: Operation) -> Caller:
         """Return the caller, once the body is there: the client decides how long that takes."""
         if operation.access.public and not operation.access.optional:
             return ANONYMOUS
-        authorization = fields.get(b"authorization")
-        return await self._authenticator.authenticate(
-            authorization.decode("latin-1") if authorization is not None else None
-        )
+        header = fields.get(b"authorization")
+        authorization = header.decode("latin-1") if header is not None else None
+        if not operation.authenticates_client:
+            return await self._authenticator.authenticate(authorization)
+        secret = _client_secret_in(body, fields) if authorization is None else None
+        caller = await self._authenticator.authenticate_client(authorization, secret)
+        if caller is ANONYMOUS and not operation.access.public:
+            raise InvalidClient
+        return caller
 
 
 def _respond_without_route(resource: Resource, scope: HTTPScope) -> Response:
@@ -110,8 +115,15 @@ def _authorize_subject(
 
 def _require_token(fields: HeaderMap, operation: Operation) -> None:
     """Reject a request that needs a token and has none, before its body is read."""
-    if not operation.access.public and b"authorization" not in fields:
+    needs_header = not (operation.access.public or operation.authenticates_client)
+    if needs_header and b"authorization" not in fields:
         raise Unauthenticated
+
+
+def _client_secret_in(body: bytes | None, fields: HeaderMap) -> str | None:
+    if not body or media_type_of(fields.get(b"content-type")) != FORM:
+        return None
+    return form_field(body, "client_secret")
 
 
 async def _read_body(operation: Operation, fields: HeaderMap, receive: Receive) -> bytes | None:
@@ -122,6 +134,8 @@ async def _read_body(operation: Operation, fields: HeaderMap, receive: Receive) 
 
 async def _parse(request: OperationRequest, body: bytes | None, receive: Receive) -> None:
     operation, method, fields = request.operation, request.scope["method"], request.fields
+    if operation.is_forwarded:
+        return
     if method in _CONDITIONAL and not operation.is_conditional_write:
         reject_if_match(request.if_match)
     if operation.query is not None:

@@ -15,7 +15,11 @@ from service.db.repositories.sessions import SessionReads
 from service.db.repositories.users import UserReads
 from service.observability.metrics import RequestTelemetry
 from service.security.hashing.hasher import PasswordHasher
+<<<<<<< HEAD
 from service.usecases.login import LoginParts
+=======
+from service.usecases.last_used import LastUsedTracker
+>>>>>>> plug
 from service.usecases.policies import Policies
 
 
@@ -26,6 +30,7 @@ def make_providers(
     hasher: PasswordHasher,
     login: LoginParts,
     policies: Policies,
+    last_used: LastUsedTracker,
     telemetry: RequestTelemetry,
     readiness: Readiness,
     openapi_json: Callable[[], OpenApiJson],
@@ -50,6 +55,7 @@ def make_providers(
         PasswordHasher: _constant(hasher),
         LoginParts: _constant(login),
         Policies: _constant(policies),
+        LastUsedTracker: _constant(last_used),
         RequestTelemetry: _constant(telemetry),
         Readiness: _constant(readiness),
         OpenApiJson: lambda _request: openapi_json(),

@@ -7,11 +7,17 @@ from service.api.preconditions import encode, entity_tag, is_current
 from service.api.requests import OperationRequest
 
 _NO_CONTENT = Response(204)
+_LENGTH_0 = (b"content-length", b"0")
 
 
 def ok(view: msgspec.Struct, headers: HeaderFields = ()) -> Response:
     """Return 200 with a view."""
     return Response(200, encode(view), headers)
+
+
+def ok_without_body(headers: HeaderFields = ()) -> Response:
+    """Return 200 without a body."""
+    return Response(200, headers=(*headers, _LENGTH_0))
 
 
 def created(view: msgspec.Struct, location: str | None = None) -> Response:

@@ -39,6 +39,7 @@ def create(name: str, scopes: str, days: int | None, is_json: bool) -> None:
         show_json({"key": token, "api_key": ApiKeyView.of(key)})
         return
     print_result(token)
+    print_status(f"The id of the key, for tools that ask for a client id or a user name: {key.id}")
     print_status("This key is shown once. Only its digest is kept.")
 
 

@@ -105,8 +105,9 @@ class Access:
     """The callers that may use an operation; everything else is denied. Source: OWASP ASVS 5.0 8.2.1.
 
     `owner` grants access to the user that the operation concerns, `admin` to every administrator, `scope` to
-    API keys that carry it. `public` needs no token and ignores one; with `optional`, a token counts. `fresh`
-    needs a recent login of a session, `fresh_for_others` only if it concerns another user.
+    API keys that carry it, `any_key` to all of them. `public` needs no token and ignores one; with
+    `optional`, a token counts. `fresh` needs a recent login of a session, `fresh_for_others` only if it
+    concerns another user.
     """
 
     public: bool = False
@@ -114,6 +115,7 @@ class Access:
     owner: bool = False
     admin: bool = False
     scope: Scope | None = None
+    any_key: bool = False
     allowed_during_forced_change: bool = False
     fresh: bool = False
     fresh_for_others: bool = False
@@ -159,4 +161,6 @@ class Access:
             caller.require_recent_login(ttl)
 
     def _grants(self, caller: Caller, *, is_owner: bool) -> bool:
-        return (self.owner and is_owner) or (self.admin and caller.is_admin) or caller.has_scope(self.scope)
+        if caller.key is not None:
+            return self.any_key or caller.has_scope(self.scope)
+        return (self.owner and is_owner) or (self.admin and caller.is_admin)

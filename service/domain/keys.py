@@ -1,7 +1,7 @@
 """API keys: credentials of other services, with scopes."""
 
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from enum import StrEnum
 from uuid import UUID
 
@@ -34,5 +34,7 @@ class ApiKey:
     prefix: str
     created_by: UUID | None = None
     """The administrator who created it; None for the command line."""
+    age: timedelta | None = None
+    """Time since the creation, by the database's clock, at the look-up by token."""
     wal_position: WalPosition | None = None
     """The position of the primary at the look-up by token, if a replica is used."""

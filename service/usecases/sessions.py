@@ -20,6 +20,12 @@ async def log_out(tx: Transaction, session: Session, *, context: AuditContext) -
         await EventRepository(tx).add(context, Action.SESSION_ENDED, session.user_id, session_id=session.id)
 
 
+async def revoke_token(tx: Transaction, token_digest: bytes, *, context: AuditContext) -> None:
+    """End the session of a token, if there is one: who has the token may end it. Source: RFC 7009 2.2."""
+    if (session := await SessionRepository(tx).revoke_token(token_digest)) is not None:
+        await EventRepository(tx).add(context, Action.SESSION_ENDED, session.user_id, session_id=session.id)
+
+
 async def get_session(sessions: SessionReads, session_id: UUID, *, caller: Caller) -> Session:
     """Return one live session: the caller's own or, for an administrator, any.
 

@@ -9,7 +9,7 @@ import pytest
 from service.domain.keys import Scope
 from service.domain.users import UserState
 from tests.support.api import Api, error_of, faults_of
-from tests.support.databases import execute
+from tests.support.databases import execute, fetch_values
 
 FORM = "application/x-www-form-urlencoded"
 
@@ -37,7 +37,11 @@ async def test_introspect_a_session_tells_whose_it_is_in_form_and_json(api: Api)
     assert told == {
         "active": True,
         "sub": str(ada.id),
+        "sid": str(ada.session_id),
         "username": "ada",
+        "name": "Ada",
+        "role": "user",
+        "auth_time": int(datetime.fromisoformat(session["created_at"]).timestamp()),
         "iat": int(datetime.fromisoformat(session["created_at"]).timestamp()),
         "exp": int(ends.timestamp()),
         "token_type": "Bearer",
@@ -126,4 +130,30 @@ async def test_introspect_without_the_scope_is_refused(api: Api) -> None:
 
     for caller in callers:
         assert error_of(await ask(api.by(caller), ada.token)) == (403, "forbidden")
-    assert error_of(await ask(api, ada.token)) == (401, "unauthenticated")
+    assert error_of(await ask(api, ada.token)) == (401, "invalid_client")
+
+
+async def test_introspect_is_a_use_of_the_session_and_of_the_key(api: Api) -> None:
+    """A user whose requests reach other services alone is not idle."""
+    ada, gateway, other = await api.account("ada"), await introspector(api), await api.key(Scope.USERS_READ)
+    engine, tracker = api.service.engine, api.service.last_used
+    await execute(engine, "UPDATE sessions SET last_used_at = now() - interval '2 hours'")
+
+    await ask(gateway, ada.token)
+    await ask(gateway, other)
+    await tracker.flush(api.service.database)
+
+    fresh = "SELECT now() - last_used_at < interval '1 minute' FROM {}"
+    assert await fetch_values(engine, fresh.format("sessions")) == [(True,)]
+    assert await fetch_values(engine, fresh.format("api_keys")) == [(True,)] * 2
+
+
+async def test_introspect_what_is_not_active_is_no_use_of_it(api: Api) -> None:
+    due, gateway = await api.account("due", must_change=True), await introspector(api)
+    await execute(api.service.engine, "UPDATE sessions SET last_used_at = now() - interval '2 hours'")
+
+    await ask(gateway, due.token)
+    await api.service.last_used.flush(api.service.database)
+
+    used = "SELECT now() - last_used_at < interval '1 minute' FROM sessions"
+    assert await fetch_values(api.service.engine, used) == [(False,)]

@@ -22,6 +22,8 @@ def allowed_on(running: RunningService) -> dict[str, set[str]]:
     """Return the methods of each path."""
     allowed: dict[str, set[str]] = {}
     for operation in running.app.operations:
+        if operation.is_forwarded:  # serves every method
+            continue
         allowed.setdefault(operation.path, set()).add(operation.method.value)
     return {path: methods | ({"HEAD"} if "GET" in methods else set()) for path, methods in allowed.items()}
 

@@ -19,6 +19,8 @@ async def test_create_a_key_works_until_it_is_revoked(
     assert key not in listed
     (found,) = map(json.loads, listed.splitlines())
     assert (found["name"], found["scopes"], found["prefix"]) == ("gateway", ["users:read"], key[:8])
+    assert found["id"] in made.stderr
+    assert made.stdout == f"{key}\n"
 
     assert (await command("keys", "revoke", found["id"], DATABASE_URL=shared_database)).returncode == 0
     assert (await api.by(key).get("/v1/users")).status_code == 401

@@ -51,8 +51,9 @@ def test_describe_document_names_a_contact_and_describes_every_operation() -> No
 
 
 def test_name_operations_by_verb_and_noun() -> None:
-    verbs = r"(get|list|create|update|delete|end|revoke|change|redeem|check)_\w+|log_in|log_out|introspect"
-    assert [id_ for id_ in OPERATIONS if not re.fullmatch(verbs, id_)] == []
+    verbs = r"(get|list|create|update|delete|end|revoke|change|redeem|check)_\w+"
+    named = r"log_in|log_out|introspect|revoke|forward_auth"
+    assert [id_ for id_ in OPERATIONS if not re.fullmatch(f"{verbs}|{named}", id_)] == []
     assert len({operation["tags"][0] for operation in OPERATIONS.values()}) == 7
 
 
@@ -109,8 +110,9 @@ def test_type_nullable_values_needs_no_union() -> None:
     assert sum(node.get("type") == ["string", "null"] for node in nodes) > 10
 
 
-def test_document_introspection_as_a_form_alone() -> None:
-    assert list(OPERATIONS["introspect"]["requestBody"]["content"]) == ["application/x-www-form-urlencoded"]
+@pytest.mark.parametrize("operation", ["introspect", "revoke"])
+def test_document_what_oauth_clients_send_as_a_form_alone(operation: str) -> None:
+    assert list(OPERATIONS[operation]["requestBody"]["content"]) == ["application/x-www-form-urlencoded"]
 
 
 def test_describe_anything_leaves_no_indentation() -> None:

@@ -38,7 +38,11 @@ CALLERS = {
     "end_sessions": [SESSION, {"bearer": ["users:write"]}],
     "get_session": [SESSION],
     "end_session": [SESSION],
-    "introspect": [{"bearer": ["sessions:introspect"]}],
+    "introspect": [{"bearer": ["sessions:introspect"]}, {"client": ["sessions:introspect"]}],
+    "revoke": [{}, {"bearer": []}, {"client": []}],
+    "forward_auth": [SESSION, {"bearer": []}],
+    "get_server_metadata": ANYBODY,
+    "get_openid_configuration": ANYBODY,
     "create_key": [SESSION],
     "list_keys": [SESSION],
     "get_key": [SESSION],
@@ -165,6 +169,8 @@ def test_security_is_one_bearer_scheme_that_tells_every_scope() -> None:
     """Of two bearer schemes the Rust generator sends both, which is two Authorization headers."""
     schemes = DOCUMENT["components"]["securitySchemes"]
 
-    assert list(schemes) == ["bearer"]
-    assert schemes["bearer"]["scheme"] == "bearer"
+    assert {name: scheme["scheme"] for name, scheme in schemes.items()} == {
+        "bearer": "bearer",
+        "client": "basic",
+    }
     assert all(f"`{scope}`" in schemes["bearer"]["description"] for scope in ("session", *Scope))

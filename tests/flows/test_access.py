@@ -42,6 +42,8 @@ ALLOWED = {
     ("GET", "/v1/users/{user_id}/sessions"): {"owner", "admin"},
     ("DELETE", "/v1/users/{user_id}/sessions"): {"owner", "admin", WRITE},
     ("POST", "/v1/introspect"): {INTROSPECT},
+    ("POST", "/v1/revoke"): ANYBODY,
+    ("GET", "/v1/forward-auth"): ANYBODY - {"nobody"},
     ("POST", "/v1/keys"): {"admin"},
     ("GET", "/v1/keys"): {"admin"},
     ("GET", "/v1/keys/{key_id}"): {"admin"},
@@ -105,7 +107,8 @@ async def test_call_operation_is_granted_exactly_as_in_the_contract(api: Api, me
             assert is_gone or answer.status_code not in {401, 403, 404}, caller
         elif caller == "nobody":
             assert answer.status_code == 401
-            assert answer.headers["WWW-Authenticate"] == "Bearer"
+            challenge = 'Basic realm="rollcall", Bearer' if path == "/v1/introspect" else "Bearer"
+            assert answer.headers["WWW-Authenticate"] == challenge
         else:
             is_anothers = caller == "stranger" and "owner" in allowed
             assert answer.status_code == (404 if is_anothers else 403), caller

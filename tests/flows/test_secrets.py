@@ -87,6 +87,12 @@ async def call_every_operation(call: RecordingClient, database: asyncpg.Connecti
     key = call("POST", "/v1/keys", root, scopes, **{"Idempotency-Key": "two"}).json()["key"]
     assert call("POST", "/v1/keys", root, scopes, **{"Idempotency-Key": "two"}).json()["key"] is None
     call("POST", "/v1/introspect", key, {"token": root})
+    for secret in (key, f"{key}x"):
+        basic = "Basic " + b64encode(f"gateway:{secret}".encode()).decode()
+        call("POST", "/v1/introspect", json={"token": root}, Authorization=basic)
+    call("POST", "/v1/revoke", json={"token": key})
+    call("GET", f"/v1/forward-auth/page?access_token={token}", token)
+    assert call("POST", "/v1/revoke", json={"token": token}).status_code == 200
     call("GET", f"/v1/users?q={quote(FIRST)}&access_token={root}", key)
     call("GET", f"/v1/users/{root}", root)
     call("GET", f"/{quote(FORGED)}", root, **{"User-Agent": "forged \x1b[2J line"})

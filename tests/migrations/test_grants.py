@@ -105,6 +105,9 @@ async def test_serve_with_the_granted_rights_answers_every_operation(granted: Ro
         root = api.by((await api.log_in("root")).json()["token"])
         await root.post("/v1/users", {"login_id": "eve", "name": "E"}, headers={"Idempotency-Key": "a" * 22})
         await root.post("/v1/introspect", {"token": "rcs_unknown"})
+        await root.post("/v1/revoke", {"token": "rcs_" + "A" * 43})
+        await root.get("/v1/forward-auth")
+        await root.get("/v1/keys/01890000-0000-7000-8000-000000000000")
         for path in ("/v1/users", "/v1/users/me", "/v1/keys", "/v1/events", "/v1/sessions/current"):
             assert (await root.get(path)).status_code == 200
         *_, session = (await root.get("/v1/users/me/sessions")).json()["items"]

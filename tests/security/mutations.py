@@ -305,8 +305,8 @@ MUTATIONS = (
         "A body that was held back is authenticated when it is there",
         "service/api/pipeline.py",
         "        body = await _read_body(operation, fields, receive)\n"
-        "        caller = await self._authenticate(fields, operation)\n",
-        "        caller = await self._authenticate(fields, operation)\n"
+        "        caller = await self._authenticate(fields, body, operation)\n",
+        "        caller = await self._authenticate(fields, None, operation)\n"
         "        body = await _read_body(operation, fields, receive)\n",
         f"{_FLOWS}/test_revocation_races.py"
         "::test_key_revoked_while_the_body_is_held_gets_401_and_changes_nothing",
@@ -401,9 +401,9 @@ MUTATIONS = (
     ),
     Mutation(
         "The name of a key is not taken for a login id",
-        "service/usecases/introspection.py",
-        "return ActiveToken(key.id, None, ",
-        "return ActiveToken(key.id, key.name, ",
+        "service/api/schemas/introspection.py",
+        "username=user.login_id if user is not None else UNSET,",
+        "username=user.login_id if user is not None else str(token.subject_id),",
         f"{_FLOWS}/test_keys.py::test_introspect_key_returns_client_id_and_no_username",
     ),
     Mutation(
@@ -657,8 +657,8 @@ MUTATIONS = (
     Mutation(
         "A bad token is told from none by the challenge",
         "service/api/http/problems.py",
-        'challenge = b\'Bearer error="invalid_token"\' if isinstance(error, InvalidToken) else b"Bearer"',
-        'challenge = b"Bearer"',
+        'return b\'Bearer error="invalid_token"\' if isinstance(error, InvalidToken) else b"Bearer"',
+        'return b"Bearer"',
         f"{_FLOWS}/test_access.py::test_authenticate_with_bad_token_names_the_error_in_the_challenge",
     ),
     Mutation(
@@ -874,6 +874,64 @@ MUTATIONS = (
         'body.decode("utf-8", "replace")',
         'body.decode("utf-8")',
         "tests/api/test_introspection.py::test_introspect_with_an_odd_form_is_read_strictly",
+    ),
+    Mutation(
+        "A login id cannot become a header field of a gateway",
+        "service/api/v1/forward_auth.py",
+        "login = quote(user.login_id, safe=_VISIBLE).encode()",
+        "login = user.login_id.encode()",
+        "tests/api/test_forward_auth.py::test_ask_for_any_login_id_and_name_sends_visible_ascii_that_decodes_to_it",
+    ),
+    Mutation(
+        "A role that a gateway demands is demanded",
+        "service/api/v1/forward_auth.py",
+        "if not (roles <= _roles_of(caller) and scopes <= set(_scope_of(caller).split())):",
+        "if not roles <= _roles_of(caller):",
+        "tests/api/test_forward_auth.py::test_require_role_or_scope_lets_only_their_holders_in",
+    ),
+    Mutation(
+        "Two tokens of a gateway's visitor count as none",
+        "service/api/http/headers.py",
+        '        del fields[b"authorization"]\n',
+        '        fields[b"authorization"] += b""\n',
+        "tests/api/test_forward_auth.py::test_ask_with_two_tokens_counts_as_none",
+    ),
+    Mutation(
+        "A visitor's path below forward auth leads nowhere else",
+        "service/api/dispatch.py",
+        "            if path.startswith(prefix):\n",
+        "            if path.startswith(prefix) and '/..' not in path:\n",
+        "tests/api/test_forward_auth.py::test_ask_with_what_a_visitor_sends_is_answered_by_the_token_alone",
+    ),
+    Mutation(
+        "A service with a wrong secret is nobody, not anonymous",
+        "service/api/authentication.py",
+        "            raise InvalidClient from None\n",
+        "            return ANONYMOUS\n",
+        "tests/api/test_revocation.py::test_revoke_with_invalid_credentials_is_refused_and_ends_nothing",
+    ),
+    Mutation(
+        "The secret in the header wins over the one in the form",
+        "service/api/pipeline.py",
+        "        secret = _client_secret_in(body, fields) if authorization is None else None\n",
+        "        secret = _client_secret_in(body, fields)\n"
+        "        authorization = None if secret else authorization\n",
+        "tests/api/test_client_authentication.py"
+        "::test_introspect_without_valid_credentials_is_refused_as_oauth_clients_read_it",
+    ),
+    Mutation(
+        "A session in use behind a gateway is not idle",
+        "service/usecases/introspection.py",
+        "        last_used.record_session(found.session.id, found.idle_for)\n",
+        "",
+        "tests/api/test_introspection.py::test_introspect_is_a_use_of_the_session_and_of_the_key",
+    ),
+    Mutation(
+        "An API key is not revoked by whoever has it",
+        "service/api/v1/introspection.py",
+        "        raise UnsupportedTokenType\n",
+        "        return ok_without_body()\n",
+        "tests/api/test_revocation.py::test_revoke_an_api_key_is_not_supported",
     ),
     Mutation(
         "No password is in the arguments of a process",

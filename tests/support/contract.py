@@ -23,6 +23,8 @@ _HEADERS_ALWAYS = {
 _DOCUMENTED_HEADERS = frozenset(
     {"etag", "idempotent-replayed", "link", "location", "retry-after", "www-authenticate"}
 )
+_FORWARDED = "/v1/forward-auth"
+"""Serves any method, here and below."""
 _UNROUTED = {400, 404, 405}
 
 
@@ -54,6 +56,9 @@ class Contract:
 
     def _operation_of(self, request: httpx.Request) -> dict[str, Any] | None:
         path = request.url.raw_path.decode().partition("?")[0]
+        if f"{path}/".startswith(f"{_FORWARDED}/"):
+            forwarded: dict[str, Any] = self.document["paths"][_FORWARDED]["get"]
+            return forwarded
         method = {"HEAD": "get"}.get(request.method, request.method.lower())
         item = next((item for pattern, item in self._templates if pattern.fullmatch(path)), {})
         operation: dict[str, Any] | None = item.get(method)

@@ -1,14 +1,11 @@
 """Which clients are generated, and how each is built."""
 
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Final, TypeAlias
+from typing import Final
 
-from tools.generated_clients.workspace import DOCUMENT, Workspace
-
-Command: TypeAlias = Sequence[str | Path]
+from tools.generated_clients.workspace import DOCUMENT, Command, Workspace
 
 _OAPI_CODEGEN: Final = "github.com/oapi-codegen/oapi-codegen/v2/cmd/oapi-codegen@v2.8.2"
 _OAPI_RUNTIME: Final = "github.com/oapi-codegen/runtime@v1.9.0"

@@ -9,7 +9,7 @@ import subprocess
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Final
+from typing import Final, TypeAlias
 
 from harness.service_process import ROOT
 
@@ -18,6 +18,8 @@ WORK: Final = ROOT / "var/generated-clients"
 OPENAPI_GENERATOR: Final = "7.25.0"
 _PROGRAMS: Final = Path(__file__).parent / "programs"
 _TIMEOUT_S: Final = 1200
+
+Command: TypeAlias = Sequence[str | Path]
 _LOG_TAIL_CHARS: Final = 1500
 
 
@@ -35,14 +37,15 @@ class Workspace:
 
     directory: Path
     log: list[str] = field(default_factory=list)
+    programs: Path = _PROGRAMS
 
     @classmethod
-    def empty(cls, name: str) -> "Workspace":
+    def empty(cls, name: str, work: Path = WORK, programs: Path = _PROGRAMS) -> "Workspace":
         """Return the workspace of a name, emptied of what an earlier run left."""
-        directory = WORK / name
+        directory = work / name
         shutil.rmtree(directory, ignore_errors=True)
         directory.mkdir(parents=True)
-        return cls(directory)
+        return cls(directory, programs=programs)
 
     def run(self, *command: str | Path, **variables: str) -> None:
         """Run a command in the directory. Raises: Unavailable, StepFailed."""
@@ -63,11 +66,11 @@ class Workspace:
             raise StepFailed(done.stdout.strip()[-_LOG_TAIL_CHARS:])
 
     def add_program(self, *names: str, to: str = ".") -> None:
-        """Copy files of `programs` into the directory."""
+        """Copy programs into the directory."""
         target = self.directory / to
         target.mkdir(parents=True, exist_ok=True)
         for name in names:
-            shutil.copy(_PROGRAMS / name, target)
+            shutil.copy(self.programs / name, target)
 
     def generate(self, generator: str, *arguments: str, to: str = ".") -> None:
         """Generate a client with openapi-generator."""

@@ -12,6 +12,31 @@ class TransportError(RollcallError):
     status: ClassVar[int]
 
 
+class OAuthError(TransportError):
+    """Base of the errors that OAuth clients read in the member `error`. Source: RFC 6749 5.2."""
+
+
+class InvalidClient(OAuthError):
+    """A service did not authenticate with a valid API key. Source: RFC 6749 5.2, RFC 7662 2.3."""
+
+    code, status = "invalid_client", 401
+    kind = ErrorKind.UNAUTHENTICATED
+    title = "The client is not authenticated"
+    detail = (
+        "Send a valid API key: as bearer token, as the password of Basic, or as client_secret in the form."
+    )
+    remedy = "Send a valid API key."
+
+
+class UnsupportedTokenType(OAuthError):
+    """API keys are revoked by administrators, not at this endpoint. Source: RFC 7009 2.2.1."""
+
+    code, status = "unsupported_token_type", 400
+    title = "Tokens of this type are not revoked here"
+    detail = "An API key is revoked by an administrator: DELETE /v1/keys/{key_id}."
+    remedy = "Revoke the API key by its id."
+
+
 class MalformedJson(TransportError):
     """The body is not valid JSON."""
 

@@ -1,5 +1,6 @@
 """HTML forms as request bodies. Source: RFC 6749 3.2, RFC 7662 2.1."""
 
+from collections.abc import Container
 from typing import TypeVar
 from urllib.parse import parse_qsl
 
@@ -18,15 +19,29 @@ def decode_form(body: bytes, type_: type[StructT]) -> StructT:
     choose the token, and must not be able to make the request of the gateway fail.
 
     Raises:
-        MalformedRequest: the form repeats a field.
+        MalformedRequest: the form repeats a field of the Struct.
         ValidationFailed: it breaks a rule of the Struct.
     """
-    pairs = parse_qsl(body.decode("utf-8", "replace"), keep_blank_values=True)
-    values = dict(pairs)
-    if len(values) != len(pairs):
-        raise MalformedRequest("A form field is repeated.")
-    known = {name: value for name, value in values.items() if name in type_.__struct_fields__}
+    known = _values(body, type_.__struct_fields__)
     try:
         return msgspec.convert(known, type_)
     except msgspec.ValidationError:
         return decode(msgspec.json.encode(known), type_)  # raises with the field that is wrong
+
+
+def form_field(body: bytes, name: str) -> str | None:
+    """Return one field of a form, or None if it is absent or empty.
+
+    Raises:
+        MalformedRequest: the form repeats it.
+    """
+    return _values(body, (name,)).get(name) or None
+
+
+def _values(body: bytes, names: Container[str]) -> dict[str, str]:
+    pairs = parse_qsl(body.decode("utf-8", "replace"), keep_blank_values=True)
+    known = [pair for pair in pairs if pair[0] in names]
+    values = dict(known)
+    if len(values) != len(known):
+        raise MalformedRequest("A form field is repeated.")
+    return values

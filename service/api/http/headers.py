@@ -30,6 +30,8 @@ _SINGLETON_FIELDS: Final = frozenset(
         b"transfer-encoding",
     }
 )
+_FORWARDED_SINGLETONS: Final = frozenset({b"content-length", b"host", b"transfer-encoding"})
+"""What must be single in the request of a gateway's visitor; the rest is ignored there."""
 _LISTS: Final = frozenset({b"if-match", b"if-none-match"})
 """Fields that we read as lists, which may come in several lines. Source: RFC 9110 5.3."""
 _HOST: Final = re.compile(rb"(?:[A-Za-z0-9._-]{1,253}|\[[0-9A-Fa-f:.]{2,45}\])(?::[0-9]{0,5})?")
@@ -39,8 +41,11 @@ HeaderMap = dict[bytes, bytes]
 """Header fields by lower-cased name; of fields that may be repeated and are no lists here, the last."""
 
 
-def check_headers(scope: HTTPScope) -> HeaderMap:
+def check_headers(scope: HTTPScope, *, is_forwarded: bool = False) -> HeaderMap:
     """Return the header fields of a well-framed request.
+
+    A gateway forwards fields of its visitor as they are: then only those of framing are checked, and a
+    repeated `Authorization` counts as none.
 
     Raises:
         MalformedRequest: there is not exactly one valid `Host`; a field that must be single is repeated; the
@@ -58,7 +63,7 @@ def check_headers(scope: HTTPScope) -> HeaderMap:
     ):
         raise HeaderTooLarge
     if len(fields) != len(headers):
-        _check_repeated(headers, fields)
+        _check_repeated(headers, fields, is_forwarded=is_forwarded)
     host = fields.get(b"host")
     if not (_is_host(host) if host is not None else scope["http_version"] == "1.0"):
         raise MalformedRequest
@@ -89,11 +94,16 @@ def check_target(scope: HTTPScope) -> None:
         raise NotFound
 
 
-def _check_repeated(headers: tuple[tuple[bytes, bytes], ...], fields: HeaderMap) -> None:
+def _check_repeated(
+    headers: tuple[tuple[bytes, bytes], ...], fields: HeaderMap, *, is_forwarded: bool
+) -> None:
     """Reject repeated singletons, and join the lines of lists."""
-    names = [name for name, _ in headers if name in _SINGLETON_FIELDS]
+    singletons = _FORWARDED_SINGLETONS if is_forwarded else _SINGLETON_FIELDS
+    names = [name for name, _ in headers if name in singletons]
     if len(set(names)) != len(names):
         raise MalformedRequest
+    if is_forwarded and sum(name == b"authorization" for name, _ in headers) > 1:
+        del fields[b"authorization"]
     for name in _LISTS & fields.keys():
         fields[name] = b", ".join(value for field, value in headers if field == name)
 

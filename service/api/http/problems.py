@@ -4,7 +4,13 @@ from typing import Annotated, Final
 
 import msgspec
 
-from service.api.http.errors import MalformedRequest, TransportError, UnsupportedMediaType
+from service.api.http.errors import (
+    InvalidClient,
+    MalformedRequest,
+    OAuthError,
+    TransportError,
+    UnsupportedMediaType,
+)
 from service.api.http.response import HeaderFields, Response
 from service.domain.errors import (
     ErrorKind,
@@ -37,7 +43,7 @@ class Problem(msgspec.Struct, frozen=True):
     """Why a request failed. Source: RFC 9457.
 
     `code` is stable: programs decide by it. `instance` holds the request id, under which the log has more.
-    Only `validation_failed` has `errors`.
+    Only `validation_failed` has `errors`. `error` repeats the code where OAuth clients look for it.
     """
 
     type: str
@@ -47,6 +53,7 @@ class Problem(msgspec.Struct, frozen=True):
     instance: str
     code: str
     errors: tuple[FieldError, ...] | msgspec.UnsetType = msgspec.UNSET
+    error: str | msgspec.UnsetType = msgspec.UNSET
 
 
 def status_of(error: RollcallError | type[RollcallError]) -> int:
@@ -65,6 +72,7 @@ def problem_of(error: RollcallError, request_id: str) -> Problem:
         instance=f"urn:uuid:{request_id}",
         code=error.code,
         errors=error.errors if isinstance(error, ValidationFailed) else msgspec.UNSET,
+        error=error.code if isinstance(error, OAuthError) else msgspec.UNSET,
     )
 
 
@@ -76,19 +84,24 @@ def problem_body(error: RollcallError, request_id: str) -> bytes:
 def problem_headers(error: RollcallError) -> HeaderFields:
     """Return the header fields of an error besides its content type.
 
-    Source: RFC 6750 3 (an error code only if a token was sent); RFC 9110 10.2.3, 12.5.1, 15.5.2;
-    RFC 5789 2.2.
+    Source: RFC 6750 3 (an error code only if a token was sent); RFC 6749 5.2; RFC 9110 10.2.3, 12.5.1,
+    15.5.2; RFC 5789 2.2.
     """
     headers: HeaderFields = ()
     if error.kind is ErrorKind.UNAUTHENTICATED:
-        challenge = b'Bearer error="invalid_token"' if isinstance(error, InvalidToken) else b"Bearer"
-        headers += ((b"www-authenticate", challenge),)
+        headers += ((b"www-authenticate", _challenge(error)),)
     if isinstance(error, UnsupportedMediaType):
         name = b"accept-patch" if _MERGE_PATCH in error.accepted else b"accept"
         headers += ((name, ", ".join(error.accepted).encode()),)
     if error.retry_after is not None:
         headers += ((b"retry-after", b"%d" % error.retry_after),)
     return headers
+
+
+def _challenge(error: RollcallError) -> bytes:
+    if isinstance(error, InvalidClient):
+        return b'Basic realm="rollcall", Bearer'
+    return b'Bearer error="invalid_token"' if isinstance(error, InvalidToken) else b"Bearer"
 
 
 def to_error(exception: Exception) -> RollcallError:

@@ -54,6 +54,11 @@ def require_media_type(
     return media_type
 
 
+def media_type_of(content_type: bytes | None) -> str:
+    """Return the media type of a body in lower case, without parameters; empty without the header."""
+    return (content_type or b"").lower().partition(b";")[0].strip().decode("latin-1")
+
+
 def check_json(body: bytes) -> None:
     """Require that a body is one JSON document with one meaning.
 

@@ -12,6 +12,7 @@ from service import __version__
 from service.api.http.errors import (
     BodyTooLarge,
     HeaderTooLarge,
+    InvalidClient,
     MalformedJson,
     MalformedRequest,
     TooManyConnections,
@@ -44,7 +45,7 @@ _TAGS: Mapping[str, str] = {
     "users": "Users. In a path, `me` stands for the caller's own id.",
     "passwords": "Changing, setting and resetting passwords.",
     "sessions": "Logging in and out, and the sessions between.",
-    "introspection": "What a token stands for, for other services (RFC 7662).",
+    "introspection": "What a token stands for, and its revocation, for other services (RFC 7662, RFC 7009).",
     "keys": "API keys of other services.",
     "events": "The audit trail.",
     "operations": "For operators: health, metrics and this document.",
@@ -95,6 +96,12 @@ def document(operations: Iterable[Operation]) -> dict[str, Any]:
                     + ", ".join(f"`{scope}`" for scope in Scope)
                     + ".",
                 },
+                "client": {
+                    "type": "http",
+                    "scheme": "basic",
+                    "description": "For OAuth clients: the API key's id, or any other user name, and the API "
+                    "key as the password.",
+                },
             },
         },
     }
@@ -111,7 +118,8 @@ def errors_of(operation: Operation) -> list[type[RollcallError]]:
         DatabaseUnavailable,
         SchemaBehind,
     ]
-    found += _errors_of_access(operation.access)
+    found += _errors_of_client(operation) if operation.authenticates_client else ()
+    found += _errors_of_access(operation.access) if not operation.authenticates_client else ()
     if operation.body is not None:
         found += [MalformedJson, BodyTooLarge, UnsupportedMediaType, ValidationFailed]
     if operation.query is not None:
@@ -123,6 +131,12 @@ def errors_of(operation: Operation) -> list[type[RollcallError]]:
     if method != "GET":
         found.append(OutcomeUnknown)
     return list(dict.fromkeys([*operation.errors, *found]))
+
+
+def _errors_of_client(operation: Operation) -> Iterator[type[RollcallError]]:
+    yield InvalidClient
+    if not operation.access.public:
+        yield Forbidden
 
 
 def _errors_of_access(access: Access) -> Iterator[type[RollcallError]]:
@@ -165,6 +179,9 @@ def _security(operation: Operation) -> list[dict[str, list[str]]]:
         found.append({})
     if access.owner or access.admin:
         found.append({"bearer": ["session"]})
-    if access.scope is not None:
-        found.append({"bearer": [access.scope.value]})
+    scopes = [access.scope.value] if access.scope is not None else []
+    if scopes or access.any_key or operation.authenticates_client:
+        found.append({"bearer": scopes})
+    if operation.authenticates_client:
+        found.append({"client": scopes})
     return found

@@ -24,9 +24,20 @@ HEADERS: Final[Mapping[str, SchemaNode]] = {
         "schema": {"type": "integer", "minimum": 1},
     },
     "WWW-Authenticate": {
-        "description": "The challenge, RFC 6750.",
+        "description": "The challenge, RFC 6750 or RFC 7617.",
         "schema": {"type": "string"},
         "required": True,
+    },
+    **{
+        name: {"description": about, "schema": {"type": "string"}, "required": True}
+        for name, about in (
+            ("X-User-Id", "The id of the user or API key."),
+            ("X-User-Login", "The user's login id, percent-encoded; empty for an API key."),
+            ("X-User-Name", "The user's name, percent-encoded; empty for an API key."),
+            ("X-User-Role", "The user's role; empty for an API key."),
+            ("X-Scope", "The user's role, or the API key's scopes."),
+            ("Remote-User", "The same as `X-User-Login`."),
+        )
     },
     "X-Request-Id": {
         "description": "The request's id; an incoming one is kept if it is a UUID in canonical form.",

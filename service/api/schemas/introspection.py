@@ -1,4 +1,4 @@
-"""Schemas of introspection. Source: RFC 7662."""
+"""Schemas of introspection and revocation. Source: RFC 7662, RFC 7009."""
 
 from typing import Annotated, Self
 
@@ -7,23 +7,51 @@ from msgspec import UNSET, Meta, Struct, UnsetType
 from service.api.schemas.common import EpochSeconds, Input
 from service.usecases.introspection import ActiveToken
 
-_EXP = "Seconds since 1970; absent for a key that does not expire."
+_EXP = "Seconds since 1970; absent for a key that does not expire. `ROLLCALL_INTROSPECTION__MAX_AGE` caps it."
+_CLIENT_ID = "Any text: the secret alone identifies the key."
+_CLIENT_SECRET = "The API key, unless the header `Authorization` has it, which wins."
+_TOKEN_EXAMPLE = "rcs_aV9tq0Jc3m8vX1Yz5bK7dQ2eR4fT6gU8hI0jL1kM3nO"
 
 
-class IntrospectBody(Input, frozen=True):
+class ClientBody(Input, frozen=True, kw_only=True):
+    """What OAuth clients send besides the token. Source: RFC 6749 2.3.1."""
+
+    token_type_hint: str | UnsetType = UNSET
+    client_id: Annotated[str, Meta(description=_CLIENT_ID)] | UnsetType = UNSET
+    client_secret: Annotated[str, Meta(description=_CLIENT_SECRET)] | UnsetType = UNSET
+
+
+class IntrospectBody(ClientBody, frozen=True, kw_only=True):
     """The token: any text, as what cannot be one is inactive. `token_type_hint` is ignored.
 
     Source: RFC 7662 2.1, 2.2.
     """
 
-    token: Annotated[str, Meta(examples=["rcs_aV9tq0Jc3m8vX1Yz5bK7dQ2eR4fT6gU8hI0jL1kM3nO"])]
-    token_type_hint: str | UnsetType = UNSET
+    token: Annotated[str, Meta(examples=[_TOKEN_EXAMPLE])]
+
+
+class RevokeBody(ClientBody, frozen=True, kw_only=True):
+    """The token: any text, as what cannot be one is revoked already. `token_type_hint` is ignored.
+
+    Source: RFC 7009 2.1, 2.2.
+    """
+
+    token: Annotated[str, Meta(examples=[_TOKEN_EXAMPLE])]
 
 
 class IntrospectionView(Struct, frozen=True, kw_only=True):
     """What a token stands for; only `{"active": false}` for a token that should not be accepted."""
 
     active: bool
+    iss: (
+        Annotated[
+            str,
+            Meta(
+                description="`ROLLCALL_PUBLIC_URL`, if it is set.", examples=["https://accounts.example.org"]
+            ),
+        ]
+        | UnsetType
+    ) = UNSET
     sub: (
         Annotated[
             str,
@@ -34,8 +62,21 @@ class IntrospectionView(Struct, frozen=True, kw_only=True):
         ]
         | UnsetType
     ) = UNSET
+    sid: Annotated[str, Meta(description="The session's id; absent for an API key.")] | UnsetType = UNSET
     username: (
         Annotated[str, Meta(description="The login id; absent for an API key.", examples=["ada@example.org"])]
+        | UnsetType
+    ) = UNSET
+    name: (
+        Annotated[str, Meta(description="The user's name; absent for an API key.", examples=["Ada Lovelace"])]
+        | UnsetType
+    ) = UNSET
+    role: (
+        Annotated[str, Meta(description="The user's role; absent for an API key.", examples=["user"])]
+        | UnsetType
+    ) = UNSET
+    auth_time: (
+        Annotated[EpochSeconds, Meta(description="When the user logged in; absent for an API key.")]
         | UnsetType
     ) = UNSET
     iat: EpochSeconds | UnsetType = UNSET
@@ -52,11 +93,17 @@ class IntrospectionView(Struct, frozen=True, kw_only=True):
         """Return the view of a token; None stands for every inactive one."""
         if token is None:
             return cls(active=False)
+        user, issued_at = token.user, int(token.issued_at.timestamp())
         return cls(
             active=True,
+            iss=token.issuer if token.issuer is not None else UNSET,
             sub=str(token.subject_id),
-            username=token.username if token.username is not None else UNSET,
-            iat=int(token.issued_at.timestamp()),
+            sid=str(token.session_id) if token.session_id is not None else UNSET,
+            username=user.login_id if user is not None else UNSET,
+            name=user.name if user is not None else UNSET,
+            role=user.role.value if user is not None else UNSET,
+            auth_time=issued_at if user is not None else UNSET,
+            iat=issued_at,
             exp=int(token.expires_at.timestamp()) if token.expires_at is not None else UNSET,
             token_type="Bearer",
             scope=token.scope,

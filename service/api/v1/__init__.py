@@ -3,7 +3,18 @@
 from typing import Final
 
 from service.api.operations import Endpoint
-from service.api.v1 import events, health, introspection, keys, login, passwords, sessions, users
+from service.api.v1 import (
+    events,
+    forward_auth,
+    health,
+    introspection,
+    keys,
+    login,
+    metadata,
+    passwords,
+    sessions,
+    users,
+)
 
 ENDPOINTS: Final[tuple[Endpoint, ...]] = (
     users.create_user,
@@ -22,6 +33,10 @@ ENDPOINTS: Final[tuple[Endpoint, ...]] = (
     sessions.get_session,
     sessions.end_session,
     introspection.introspect,
+    introspection.revoke,
+    forward_auth.forward_auth,
+    metadata.get_server_metadata,
+    metadata.get_openid_configuration,
     keys.create_key,
     keys.list_keys,
     keys.get_key,

@@ -18,8 +18,10 @@ from sqlalchemy import (
     insert,
     or_,
     select,
+    type_coerce,
     update,
 )
+from sqlalchemy.dialects.postgresql import INTERVAL
 
 from service.db.core.batch_loader import BatchLoader
 from service.db.core.columns import Columns
@@ -49,6 +51,7 @@ API_KEY = Columns(
     ApiKeyRow.prefix,
     ApiKeyRow.created_by,
 )
+_FOUND_KEY = API_KEY.extended(type_coerce(func.now() - ApiKeyRow.created_at, INTERVAL).label("age"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,7 +120,7 @@ class ApiKeyTokenReads(ApiKeyReads):
 
     def __init__(self, executor: Executor, *, with_wal_position: bool) -> None:
         super().__init__(executor)
-        columns = API_KEY.extended(WAL_POSITION) if with_wal_position else API_KEY
+        columns = _FOUND_KEY.extended(WAL_POSITION) if with_wal_position else _FOUND_KEY
         self._by_digest: BatchLoader[bytes, ApiKey] = BatchLoader(executor, _by_digests(columns), columns)
 
     async def find_live(self, token_digest: bytes) -> ApiKey | None:

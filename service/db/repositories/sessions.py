@@ -127,6 +127,9 @@ _END_BY_TOKEN = Statement(
     .where(SessionRow.token_digest == bindparam("digest"), SessionRow.user_id == bindparam("of_user"))
     .returning(SessionRow.id)
 )
+_REVOKE_TOKEN = Statement(
+    delete(SessionRow).where(SessionRow.token_digest == bindparam("digest")).returning(*SESSION)
+)
 _of_user = delete(SessionRow).where(SessionRow.user_id == bindparam("of_user"))
 _END_ALL = Statement(_of_user)
 _END_OTHERS = Statement(_of_user.where(SessionRow.id != bindparam("kept_id")))
@@ -199,6 +202,10 @@ class SessionRepository(SessionReads, Repository):
         """Delete the session of a token if it is one of the user's; return its id."""
         row = await self._tx.fetch_one(_END_BY_TOKEN, digest=token_digest, of_user=user_id)
         return row[0] if row is not None else None
+
+    async def revoke_token(self, token_digest: bytes) -> Session | None:
+        """Delete the session of a token and return it; None if there is none."""
+        return SESSION.decode_optional(await self._tx.fetch_one(_REVOKE_TOKEN, digest=token_digest))
 
     async def end_all(self, user_id: UUID, *, kept_id: UUID | None = None) -> int:
         """Delete the sessions of a user, except the one to keep; return their number."""

@@ -60,7 +60,8 @@ def serving(
     with _reserved_port() as port:
         url = f"http://127.0.0.1:{port}"
         address = {"ROLLCALL_HTTP__HOST": "127.0.0.1", "ROLLCALL_HTTP__PORT": str(port)}
-        with _process(checkout, {**settings, **address}, postgres, log) as process:
+        chosen = {"ROLLCALL_PUBLIC_URL": url, **settings, **address}
+        with _process(checkout, chosen, postgres, log) as process:
             _wait_until_ready(url, process, log)
             with _seeded(url, postgres, log) as server:
                 yield server

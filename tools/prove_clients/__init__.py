@@ -1,0 +1,1 @@
+"""Runs stock clients and gateways of other projects against the service; `python -m tools.prove_clients`."""
