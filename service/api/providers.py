@@ -15,11 +15,8 @@ from service.db.repositories.sessions import SessionReads
 from service.db.repositories.users import UserReads
 from service.observability.metrics import RequestTelemetry
 from service.security.hashing.hasher import PasswordHasher
-<<<<<<< HEAD
-from service.usecases.login import LoginParts
-=======
 from service.usecases.last_used import LastUsedTracker
->>>>>>> plug
+from service.usecases.login import LoginParts
 from service.usecases.policies import Policies
 
 
