@@ -46,6 +46,7 @@ _TAGS: Mapping[str, str] = {
     "passwords": "Changing, setting and resetting passwords.",
     "sessions": "Logging in and out, and the sessions between.",
     "introspection": "What a token stands for, and its revocation, for other services (RFC 7662, RFC 7009).",
+    "tokens": "Access tokens that other services verify by themselves (RFC 9068), and their keys.",
     "keys": "API keys of other services.",
     "events": "The audit trail.",
     "operations": "For operators: health, metrics and this document.",
