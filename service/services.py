@@ -28,7 +28,9 @@ from service.embedded.server import EmbeddedPostgres
 from service.observability.logging import configure_logs
 from service.security.hashing.hasher import PasswordHasher
 from service.usecases.access_tokens import AccessTokenIssuer
+from service.usecases.attempt_turns import AttemptTurns
 from service.usecases.last_used import LastUsedTracker
+from service.usecases.login import LoginParts
 from service.usecases.policies import Policies, Retention
 from settings import Settings, get_settings
 from settings.dsn import mask_dsn
@@ -75,7 +77,13 @@ class Services:
         self.signing_keys = self._create_ring()
         self.access_tokens = AccessTokenIssuer(self.policies.access_tokens, self.signing_keys)
         self.last_used = LastUsedTracker(self.policies.sessions)
+        self.login = self._create_login()
         self.readiness = Readiness(self.background_engine)
+
+    def _create_login(self) -> LoginParts:
+        limiter = self.hasher.limiter
+        turns = AttemptTurns(timeout=limiter.queue_timeout, max_waiting=limiter.max_queue)
+        return LoginParts(self.database, self.reads, self.hasher, turns, self.last_used, self.policies)
 
     def _create_ring(self) -> Optional["SigningKeyRing"]:
         """Return the signing keys, if access tokens are issued."""
@@ -126,6 +134,8 @@ def policies_from(settings: Settings) -> Policies:
             failures_in_a_row=throttle.failures_in_a_row,
             network_per_minute=throttle.network_per_minute,
             network_per_hour=throttle.network_per_hour,
+            memory_ttl=throttle.memory_ttl,
+            registrations_per_hour=throttle.registrations_per_hour,
         ),
         access_tokens=_access_token_policy(settings),
         issuer=settings.public_url,

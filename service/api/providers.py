@@ -18,6 +18,7 @@ from service.observability.metrics import RequestTelemetry
 from service.security.hashing.hasher import PasswordHasher
 from service.usecases.access_tokens import AccessTokenIssuer
 from service.usecases.last_used import LastUsedTracker
+from service.usecases.login import LoginParts
 from service.usecases.policies import Policies
 
 
@@ -26,6 +27,7 @@ def make_providers(
     database: Database,
     reads: Reads,
     hasher: PasswordHasher,
+    login: LoginParts,
     policies: Policies,
     last_used: LastUsedTracker,
     telemetry: RequestTelemetry,
@@ -54,6 +56,7 @@ def make_providers(
         Database: _constant(database),
         Reads: _constant(reads),
         PasswordHasher: _constant(hasher),
+        LoginParts: _constant(login),
         Policies: _constant(policies),
         LastUsedTracker: _constant(last_used),
         RequestTelemetry: _constant(telemetry),

@@ -176,6 +176,15 @@ class LoginThrottled(RollcallError):
     retry_after = 1
 
 
+class RegistrationThrottled(RollcallError):
+    """Too many registrations from a network; this one was not looked at. Source: OWASP ASVS 5.0 2.4.1."""
+
+    code, kind = "registration_throttled", ErrorKind.THROTTLED
+    title = "Too many registrations"
+    detail = "There were too many registrations from this network. Nothing was done."
+    retry_after = 1
+
+
 class InternalError(RollcallError):
     """An unexpected error; the log has its cause under the request id."""
 

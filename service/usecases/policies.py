@@ -13,7 +13,7 @@ _SESSIONS = SessionPolicy(
     user=Lifetime(timedelta(days=7), timedelta(days=30)),
     admin=Lifetime(timedelta(minutes=30), timedelta(hours=12)),
     step_up_ttl=timedelta(minutes=10),
-    per_user=50,
+    per_user=200,
     touch_interval=timedelta(minutes=1),
 )
 

@@ -58,7 +58,6 @@ CALLERS = {
 }
 UNDOCUMENTED_CODES = {
     "method_not_allowed",  # belongs to what is no operation
-    "rate_limited",  # kept for a limit in front of the service
 }
 
 

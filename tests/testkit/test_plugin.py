@@ -27,6 +27,8 @@ def make_a_mess(rollcall):
     ada, key = rollcall.user("ada"), rollcall.key("users:read")
     assert rollcall.request("GET", "/v1/users/ada-is-no-id", by=key).status == 404
     assert rollcall.request("GET", "/v1/users/me", by=ada).json()["id"] == ada.id
+    discovered = rollcall.request("GET", "/.well-known/openid-configuration").json()
+    assert discovered["issuer"] == rollcall.url
     rollcall.log_out(rollcall.root)  # what every test finds is whole again for the next
     assert rollcall.request("GET", "/v1/users/me", by=rollcall.root).status == 401
 

@@ -13,8 +13,6 @@ from service.api.responses import created
 from service.api.schemas.login import LoggedInView, LogInBody
 from service.api.schemas.sessions import SessionView
 from service.api.schemas.users import UserView
-from service.db.core.database import Database
-from service.db.reads import Reads
 from service.domain.callers import Access
 from service.domain.errors import (
     FieldError,
@@ -24,11 +22,9 @@ from service.domain.errors import (
     LoginThrottled,
     ValidationFailed,
 )
-from service.security.hashing.hasher import PasswordHasher
 from service.security.tokens import SESSION_PREFIX, digest_of
 from service.usecases import login
-from service.usecases.login import LoggedIn, LoginRequest
-from service.usecases.policies import Policies
+from service.usecases.login import LoggedIn, LoginParts, LoginRequest
 
 
 @Operation(
@@ -58,26 +54,16 @@ from service.usecases.policies import Policies
     body=LogInBody,
     body_limit_bytes=LOGIN_BODY_LIMIT_BYTES,
 )
-async def log_in(
-    request: OperationRequest,
-    database: Database,
-    reads: Reads,
-    hasher: PasswordHasher,
-    policies: Policies,
-    cookies: CookieSessions,
-) -> Response:
+async def log_in(request: OperationRequest, parts: LoginParts, cookies: CookieSessions) -> Response:
     """Open a session for a login id and a password."""
     body = request.body(LogInBody)
     if body.cookie:
         _require_cookies(request, cookies)
     device_token = None if body.device_token is UNSET else body.device_token
     opened = await login.log_in(
-        database,
-        reads,
+        parts,
         LoginRequest(body.login_id, body.password, device_token, _replaced_digest(request)),
-        hasher=hasher,
         context=request.context,
-        policies=policies,
     )
     session = SessionView.of(opened.session, opened.session.id)
     view = LoggedInView(
