@@ -158,6 +158,15 @@ class ValidationFailed(RollcallError):
         self.errors = errors
 
 
+class UnknownAudience(RollcallError):
+    """No service of this name is configured to get access tokens."""
+
+    code, kind = "unknown_audience", ErrorKind.INVALID
+    title = "There is no such audience"
+    detail = "Access tokens are issued for configured audiences only."
+    remedy = "Ask for an audience that the operator has configured."
+
+
 class LoginThrottled(RollcallError):
     """Too many failed logins; this one was neither verified nor counted. Source: NIST SP 800-63B-4 3.2.2."""
 

@@ -30,6 +30,7 @@ class Action(StrEnum):
     RESET_TOKEN_CREATED = "reset_token.created"
     KEY_CREATED = "key.created"
     KEY_REVOKED = "key.revoked"
+    SIGNING_KEY_ROTATED = "signing_key.rotated"
 
 
 @dataclass(frozen=True, slots=True)

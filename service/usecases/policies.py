@@ -5,6 +5,7 @@ from datetime import timedelta
 
 from service.domain.passwords import PasswordPolicy
 from service.domain.sessions import Lifetime, SessionPolicy
+from service.domain.signing import AccessTokenPolicy
 from service.domain.throttle import ThrottlePolicy
 from service.domain.users import LoginIdCharset
 
@@ -37,6 +38,8 @@ class Policies:
     passwords: PasswordPolicy = field(default_factory=PasswordPolicy)
     sessions: SessionPolicy = _SESSIONS
     throttle: ThrottlePolicy = field(default_factory=ThrottlePolicy)
+    access_tokens: AccessTokenPolicy | None = None
+    """Which access tokens are issued; None: none."""
     issuer: str | None = None
     """The address of the service, which names it to other services."""
     introspection_max_age: timedelta | None = None

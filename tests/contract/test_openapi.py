@@ -43,6 +43,8 @@ CALLERS = {
     "forward_auth": [SESSION, {"bearer": []}],
     "get_server_metadata": ANYBODY,
     "get_openid_configuration": ANYBODY,
+    "issue_token": [SESSION],
+    "get_jwks": ANYBODY,
     "create_key": [SESSION],
     "list_keys": [SESSION],
     "get_key": [SESSION],

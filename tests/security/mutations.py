@@ -22,6 +22,10 @@ _POLICY, _CALLERS = "service/domain/passwords.py", "service/domain/callers.py"
 _USERS_SQL, _LOGINS_SQL = "service/db/repositories/users.py", "service/db/repositories/login.py"
 _PASSWORDS, _KEYS = "service/usecases/passwords.py", "service/usecases/keys.py"
 _GRANTS = "tests/migrations/test_grants.py"
+_ENCRYPTION, _SIGNING_KEYS = "service/security/encryption.py", "service/usecases/signing_keys.py"
+_ACCESS_TOKENS, _COOKIES = "service/usecases/access_tokens.py", "service/api/cookies.py"
+_KEY_TESTS, _TOKEN_TESTS = "tests/flows/test_signing_keys.py", "tests/api/test_access_tokens.py"
+_COOKIE_TESTS = "tests/api/test_cookies.py"
 
 MUTATIONS = (
     Mutation(
@@ -1080,5 +1084,152 @@ MUTATIONS = (
         'f"DELETE FROM {parked} WHERE ctid = ANY (ARRAY({batch}));"',
         '"NULL;"',
         "tests/migrations/test_parking.py::test_purge_deletes_expired_rows_of_parked_tables",
+    ),
+    Mutation(
+        "A stored secret is of use in its own row and column only",
+        _ENCRYPTION,
+        'return self.purpose.encode("ascii") + b"\\0" + self.row_id.bytes',
+        'return b""',
+        "tests/security/test_encryption.py::test_decrypt_a_ciphertext_that_was_moved_is_refused",
+    ),
+    Mutation(
+        "Private keys are encrypted in the database",
+        _SIGNING_KEYS,
+        "sealed = cipher.encrypt(private_key, PRIVATE_KEYS.place_of(key_id))",
+        "sealed = private_key",
+        f"{_TOKEN_TESTS}::test_private_keys_are_encrypted_in_the_database",
+    ),
+    Mutation(
+        "Keys of encryption are not shown with the settings",
+        "settings/values.py",
+        'return "***"',
+        "return value.get_secret_value()",
+        "tests/settings/test_secrets.py::test_secrets_key_is_never_shown",
+    ),
+    Mutation(
+        "An access token does not outlast the end of its session",
+        _ACCESS_TOKENS,
+        "expires_at = min(now + policy.ttl, session.expires_at, session.idle_expires_at)",
+        "expires_at = now + policy.ttl",
+        f"{_TOKEN_TESTS}::test_issue_token_just_before_its_session_ends_ends_with_it",
+    ),
+    Mutation(
+        "Access tokens are for configured audiences only",
+        _ACCESS_TOKENS,
+        "if audience not in self.policy.audiences:",
+        "if False:",
+        f"{_TOKEN_TESTS}::test_issue_token_for_an_unknown_audience_is_rejected",
+    ),
+    Mutation(
+        "Another kind of token is not taken for an access token",
+        "service/security/signing.py",
+        '{"typ": ACCESS_TOKEN_TYPE, "kid": key_id}',
+        '{"kid": key_id}',
+        "tests/security/test_signing.py::test_sign_with_a_new_key_is_verified_by_its_public_half_alone",
+    ),
+    Mutation(
+        "One process at a time rotates the signing keys",
+        "service/db/repositories/signing_keys.py",
+        "await self._tx.fetch_one(_LOCK)",
+        "return",
+        f"{_KEY_TESTS}::test_rotation_by_several_processes_at_once_adds_one_key",
+    ),
+    Mutation(
+        "A signing key is published before it signs",
+        _SIGNING_KEYS,
+        "delay=PUBLISHED_BEFORE if newest else timedelta(0)",
+        "delay=timedelta(0)",
+        f"{_KEY_TESTS}::test_change_of_the_algorithm_rotates_the_key",
+    ),
+    Mutation(
+        "A signing key stays published until its last token has ended",
+        _SIGNING_KEYS,
+        "await keys.retire(delay=delay + PUBLISHED_AFTER)",
+        "await keys.retire(delay=delay)",
+        f"{_KEY_TESTS}::test_rotation_is_not_noticed_by_a_verifier_that_keeps_the_keys",
+    ),
+    Mutation(
+        "Scripts cannot read the session cookie",
+        _COOKIES,
+        'b"; Path=/; Secure; HttpOnly; SameSite=Lax"',
+        'b"; Path=/; Secure; SameSite=Lax"',
+        f"{_COOKIE_TESTS}::test_login_with_a_cookie_sets_it_and_returns_no_token",
+    ),
+    Mutation(
+        "With a cookie, the token is in no body",
+        "service/api/v1/login.py",
+        "token=UNSET if body.cookie else opened.token",
+        "token=opened.token",
+        f"{_COOKIE_TESTS}::test_login_with_a_cookie_sets_it_and_returns_no_token",
+    ),
+    Mutation(
+        "A page of another site changes nothing with the cookie",
+        _COOKIES,
+        "if method not in _SAFE_METHODS:",
+        "if False:",
+        f"{_COOKIE_TESTS}::test_change_with_the_cookie_by_another_site_is_rejected",
+    ),
+    Mutation(
+        "A page of another host of the same site changes nothing either",
+        _COOKIES,
+        'fields.get(b"sec-fetch-site") == b"same-origin"',
+        'fields.get(b"sec-fetch-site") in (b"same-origin", b"same-site")',
+        f"{_COOKIE_TESTS}::test_change_with_the_cookie_by_another_site_is_rejected",
+    ),
+    Mutation(
+        "The origin of a page is compared as a whole",
+        _COOKIES,
+        "if origin is None or not (origin in self._origins or origin == self._own(fields)):",
+        "if origin is None:",
+        f"{_COOKIE_TESTS}::test_change_with_the_cookie_by_another_site_is_rejected",
+    ),
+    Mutation(
+        "A page of another site logs nobody in",
+        "service/api/v1/login.py",
+        "cookies.require_allowed_page(request.fields)",
+        "return",
+        f"{_COOKIE_TESTS}::test_login_with_a_cookie_by_another_site_is_rejected",
+    ),
+    Mutation(
+        "Cookie and token are not both accepted",
+        _COOKIES,
+        'if b"authorization" in fields:',
+        "if False:",
+        f"{_COOKIE_TESTS}::test_send_cookie_and_token_is_rejected",
+    ),
+    Mutation(
+        "Of two session cookies none counts",
+        _COOKIES,
+        "return values[0] if len(values) == 1 and values[0] else None",
+        "return values[0] if values else None",
+        f"{_COOKIE_TESTS}::test_send_the_cookie_twice_counts_as_none",
+    ),
+    Mutation(
+        "The cookie is ignored unless it is enabled",
+        _COOKIES,
+        '_token_in(fields.get(b"cookie")) if self.is_enabled else None',
+        '_token_in(fields.get(b"cookie"))',
+        f"{_COOKIE_TESTS}::test_cookie_of_a_service_without_cookies_is_ignored",
+    ),
+    Mutation(
+        "Logging out clears the cookie",
+        "service/api/v1/sessions.py",
+        'return with_cookie_cleared(no_content()) if BY_COOKIE in request.scope["state"] else no_content()',
+        "return no_content()",
+        f"{_COOKIE_TESTS}::test_logout_with_the_cookie_ends_the_session_and_clears_it",
+    ),
+    Mutation(
+        "The end of a session clears the cookie",
+        "service/api/pipeline.py",
+        'if isinstance(error, InvalidToken) and BY_COOKIE in http["state"]:',
+        "if False:",
+        f"{_COOKIE_TESTS}::test_read_after_the_session_has_ended_clears_the_cookie",
+    ),
+    Mutation(
+        "Pages of other origins get credentials only where cookies are enabled",
+        "service/api/http/edge.py",
+        "(_EXPOSED, _CREDENTIALS) if allows_cookies else (_EXPOSED,)",
+        "(_EXPOSED, _CREDENTIALS)",
+        "tests/api/test_cors.py::test_send_configured_origin_allows_it",
     ),
 )
