@@ -8,6 +8,7 @@ from django.conf import settings
 url, key, token = (os.environ[name] for name in ("ROLLCALL_URL", "ROLLCALL_KEY", "TOKEN"))
 settings.configure(
     SECRET_KEY="x" * 50,
+    ALLOWED_HOSTS=["testserver"],
     DATABASES={"default": {"ENGINE": "django.db.backends.sqlite3", "NAME": ":memory:"}},
     INSTALLED_APPS=["django.contrib.auth", "django.contrib.contenttypes", "oauth2_provider"],
     USE_TZ=True,
