@@ -137,7 +137,7 @@ prove-timing: $(VENV)/.test ## prove that the duration of a rejected login revea
 	@$(BIN)/python -m tools.timing_proof $${ARG_SAMPLES:+--samples "$$ARG_SAMPLES"}
 
 prove-defences: $(VENV)/.test ## break each defence once, and see a test fail; run each race a hundred times
-	@ROUNDS=100 $(BIN)/python -m pytest tests/faults/test_login_races.py -q
+	@ROUNDS=100 $(BIN)/python -m pytest tests/faults/test_login_races.py tests/faults/test_concurrent_logins.py -q
 	@$(BIN)/python -m pytest tests/security/test_mutations.py -m slow -q
 
 prove-generated: $(VENV)/.test ## generate clients in seven languages, compile and use them: ONLY=go

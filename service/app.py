@@ -1,7 +1,7 @@
 """The application: where the parts of the process, the operations and the framework meet."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass, replace
 from functools import cache
@@ -12,6 +12,7 @@ from litestar.enums import ScopeType
 from litestar.types import Receive, Scope, Send
 
 from service.api.authentication import Authenticator
+from service.api.cookies import CookieSessions
 from service.api.dispatch import RouteTable
 from service.api.http.edge import EdgeMiddleware
 from service.api.openapi.document import document
@@ -68,33 +69,54 @@ def create_app(settings: Settings, *, dsn: str | None = None) -> Application:
     services = Services(settings, dsn or settings.database.dsn or "", on_audit=telemetry.count)
     endpoints = _endpoints(settings)
     operations = tuple(endpoint.operation for endpoint in endpoints)
+    cookies = CookieSessions(
+        is_enabled=settings.http.cookies,
+        origins=settings.http.cors_origins,
+        own_origin=settings.public_url,
+    )
     providers = make_providers(
         database=services.database,
         reads=services.reads,
         hasher=services.hasher,
+        login=services.login,
         policies=services.policies,
         last_used=services.last_used,
         telemetry=telemetry,
         readiness=services.readiness,
+        issuer=services.access_tokens,
+        cookies=cookies,
         openapi_json=cache(lambda: OpenApiJson(msgspec.json.encode(document(operations)))),
     )
     authenticator = Authenticator(services.reads, services.last_used)
     pipeline = OperationPipeline(
-        RouteTable(endpoints, providers), authenticator, step_up_ttl=services.policies.sessions.step_up_ttl
+        RouteTable(endpoints, providers),
+        authenticator,
+        step_up_ttl=services.policies.sessions.step_up_ttl,
+        cookies=cookies,
     )
     framework = Litestar(
         lifespan=[lambda _app: _running(services, telemetry)], openapi_config=None, logging_config=None
     )
-    edge = EdgeMiddleware(
+    edge = _create_edge(settings, pipeline, telemetry, operations)
+    return Application(services, telemetry, operations, framework, edge)
+
+
+def _create_edge(
+    settings: Settings,
+    pipeline: OperationPipeline,
+    telemetry: RequestTelemetry,
+    operations: Iterable[Operation],
+) -> EdgeMiddleware:
+    return EdgeMiddleware(
         pipeline,
         observe=telemetry.observe,
         trusted_proxies=settings.http.trusted_proxies,
         cors_origins=settings.http.cors_origins,
+        allows_cookies=settings.http.cookies,
         forwarded_paths=[operation.path for operation in operations if operation.is_forwarded],
         request_timeout=settings.http.request_timeout,
         body_timeout=settings.http.body_timeout,
     )
-    return Application(services, telemetry, operations, framework, edge)
 
 
 def metrics_snapshot(services: Services) -> MetricsSnapshot:

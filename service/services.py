@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
-from typing import Self, TypeVar
+from typing import TYPE_CHECKING, Optional, Self, TypeVar
 
 import click
 from sqlalchemy.ext.asyncio import AsyncEngine
@@ -21,16 +21,24 @@ from service.db.write_lease import WriteLease
 from service.domain.errors import DatabaseUnavailable, OutcomeUnknown, ValidationFailed
 from service.domain.passwords import PasswordPolicy
 from service.domain.sessions import Lifetime, SessionPolicy
+from service.domain.signing import AccessTokenPolicy, SignatureAlgorithm
 from service.domain.throttle import ThrottlePolicy
 from service.domain.users import LoginIdCharset
 from service.embedded.server import EmbeddedPostgres
 from service.observability.logging import configure_logs
 from service.security.hashing.hasher import PasswordHasher
+from service.usecases.access_tokens import AccessTokenIssuer
+from service.usecases.attempt_turns import AttemptTurns
 from service.usecases.last_used import LastUsedTracker
+from service.usecases.login import LoginParts
 from service.usecases.policies import Policies, Retention
 from settings import Settings, get_settings
 from settings.dsn import mask_dsn
 from settings.libpq import discard_libpq_variables
+
+if TYPE_CHECKING:  # imports cryptography, and PyJWT: a third of a second that few starts need (ADR 14)
+    from service.security.encryption import SecretCipher
+    from service.usecases.signing_keys import SigningKeyRing
 
 ResultT = TypeVar("ResultT")
 
@@ -65,8 +73,30 @@ class Services:
         self.replica = _create_replica(settings, self.read_pool)
         self.reads = Reads(self.read_pool, self.replica)
         self.hasher = create_hasher(settings)
+        self.cipher = create_cipher(settings)
+        self.signing_keys = self._create_ring()
+        self.access_tokens = AccessTokenIssuer(self.policies.access_tokens, self.signing_keys)
         self.last_used = LastUsedTracker(self.policies.sessions)
+        self.login = self._create_login()
         self.readiness = Readiness(self.background_engine)
+
+    def _create_login(self) -> LoginParts:
+        limiter = self.hasher.limiter
+        turns = AttemptTurns(timeout=limiter.queue_timeout, max_waiting=limiter.max_queue)
+        return LoginParts(self.database, self.reads, self.hasher, turns, self.last_used, self.policies)
+
+    def _create_ring(self) -> Optional["SigningKeyRing"]:
+        """Return the signing keys, if access tokens are issued."""
+        if self.cipher is None or self.policies.access_tokens is None:
+            return None
+        from service.usecases.signing_keys import SigningKeyRing
+
+        return SigningKeyRing(
+            self.reads.signing_keys,
+            self.background_database,
+            self.cipher,
+            self.policies.access_tokens.algorithm,
+        )
 
     @asynccontextmanager
     async def closing(self) -> AsyncIterator[Self]:
@@ -104,7 +134,10 @@ def policies_from(settings: Settings) -> Policies:
             failures_in_a_row=throttle.failures_in_a_row,
             network_per_minute=throttle.network_per_minute,
             network_per_hour=throttle.network_per_hour,
+            memory_ttl=throttle.memory_ttl,
+            registrations_per_hour=throttle.registrations_per_hour,
         ),
+        access_tokens=_access_token_policy(settings),
         issuer=settings.public_url,
         introspection_max_age=settings.introspection.max_age,
         key_ttl=settings.tokens.key_ttl,
@@ -117,6 +150,34 @@ def policies_from(settings: Settings) -> Policies:
             batch=retention.purge_batch,
         ),
     )
+
+
+def _access_token_policy(settings: Settings) -> AccessTokenPolicy | None:
+    """Return which access tokens are issued: none unless issuer, audiences and encryption are configured."""
+    tokens = settings.tokens
+    if settings.public_url is None or not tokens.audiences or not settings.secrets.keys:
+        return None
+    return AccessTokenPolicy(
+        issuer=settings.public_url,
+        client_id=settings.service_name,
+        audiences=frozenset(tokens.audiences),
+        ttl=tokens.access_ttl,
+        algorithm=signature_algorithm(settings),
+    )
+
+
+def signature_algorithm(settings: Settings) -> SignatureAlgorithm:
+    """Return the algorithm of new signing keys."""
+    return {"eddsa": SignatureAlgorithm.EDDSA, "es256": SignatureAlgorithm.ES256}[settings.tokens.algorithm]
+
+
+def create_cipher(settings: Settings) -> Optional["SecretCipher"]:
+    """Return the encryption of stored secrets, if it has a key."""
+    if not settings.secrets.keys:
+        return None
+    from service.security.encryption import SecretCipher
+
+    return SecretCipher(settings.secrets.keys)
 
 
 def create_hasher(settings: Settings) -> PasswordHasher:

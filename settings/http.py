@@ -29,6 +29,11 @@ class HttpSettings(Section):
     cors_origins: Origins = Field(
         default=(), description="Origins whose pages may call the API from a browser."
     )
+    cookies: bool = Field(
+        default=False,
+        description="Let browsers keep the session in a cookie: `POST /v1/sessions` with `cookie: true`. "
+        "Pages of `ROLLCALL_HTTP__CORS_ORIGINS` may use it too.",
+    )
     connections: int = Field(
         default=4096,
         ge=16,

@@ -15,6 +15,7 @@ from settings.metrics import MetricsSettings
 from settings.migrations import MigrationSettings
 from settings.passwords import OWASP_MINIMUMS, PasswordSettings
 from settings.retention import RetentionSettings
+from settings.secrets import SecretsSettings
 from settings.section import Section
 from settings.sessions import SessionSettings
 from settings.sources import read_variables
@@ -66,6 +67,7 @@ class Settings(Section, BaseSettings):
     throttle: ThrottleSettings = Field(default_factory=ThrottleSettings)
     tokens: TokenSettings = Field(default_factory=TokenSettings)
     introspection: IntrospectionSettings = Field(default_factory=IntrospectionSettings)
+    secrets: SecretsSettings = Field(default_factory=SecretsSettings)
     retention: RetentionSettings = Field(default_factory=RetentionSettings)
     log: LogSettings = Field(default_factory=LogSettings)
     metrics: MetricsSettings = Field(default_factory=MetricsSettings)

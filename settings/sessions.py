@@ -62,10 +62,11 @@ class SessionSettings(Section):
         description="Maximum age of a login for operations that require a recent one.",
     )
     per_user: int = Field(
-        default=50,
+        default=200,
         ge=1,
         le=1000,
-        description="Maximum number of sessions per user; another login ends the oldest.",
+        description="Maximum number of sessions per user. Another login ends one that was never used after "
+        "its login, or else the longest unused.",
     )
     touch_interval: Duration = Field(
         default_factory=_default_touch_interval,

@@ -10,7 +10,10 @@ from settings.values import Duration
 
 
 class ThrottleSettings(Section):
-    """Limits on failed logins, per user and per network.
+    """Limits on failed logins, per user and per network, and on registrations.
+
+    A network is an IPv4 address or an IPv6 /64. Around it, an IPv6 /56 may have 4 times as many failures or
+    registrations, an IPv6 /48 and an IPv4 /24 16 times as many.
 
     Source: NIST SP 800-63B-4 3.2.2 (at most 100 failures in a row); OWASP ASVS 5.0 6.3.1.
     """
@@ -49,7 +52,10 @@ class ThrottleSettings(Section):
         default=timedelta(days=30),
         ge=timedelta(days=1),
         le=timedelta(days=365),
-        description="Time for which failures count after the last one.",
+        description="Time in which `FAILURES_IN_A_ROW` failures are forgotten, one after the other.",
+    )
+    registrations_per_hour: int = Field(
+        default=20, ge=1, le=100000, description="New users per network and hour with open registration."
     )
 
     def conflicts(self) -> Iterator[str]:

@@ -2,17 +2,20 @@
 
 import json
 import re
+from base64 import b64decode
 from dataclasses import dataclass
 from datetime import timedelta
 from ipaddress import IPv4Network, IPv6Network
 from pathlib import Path
 from typing import Annotated
 
-from pydantic import AfterValidator, BeforeValidator, SecretStr
+from pydantic import AfterValidator, BeforeValidator, Field, SecretStr
 
 from settings.dsn import imply_writable, mask_dsn, normalise_dsn
 
 ROOT = Path(__file__).resolve().parent.parent
+KEY_BYTES = 32
+"""Length of a key of AES-256."""
 
 _NOT_A_DURATION = "must be a time such as 300ms, 10s, 30m or 7d"
 _NUMBER = r"[0-9]{1,12}(?:\.[0-9]{1,6})?"
@@ -36,6 +39,7 @@ _ORIGIN = re.compile(
     r"([a-z][a-z0-9+.-]*)://([a-z0-9](?:[a-z0-9.-]*[a-z0-9])?|\[[0-9a-f:.]+\])(?::([0-9]{1,5}))?"
 )
 _LOOPBACK = re.compile(r"http://(?:localhost|127(?:\.[0-9]{1,3}){3}|\[::1\])(?::[0-9]+)?")
+_FROM_BASE64URL = str.maketrans("-_", "+/")
 _DEFAULT_PORTS = {"http": "80", "https": "443"}
 
 
@@ -134,6 +138,24 @@ def canonical_public_url(raw: str) -> str:
     return origin
 
 
+def parse_keys(raw: str) -> tuple[bytes, ...]:
+    """Return the keys of a comma-separated list, each 32 bytes in base64 or base64url.
+
+    Raises: ValueError without a reason if one is anything else or repeated, so that none is quoted.
+    """
+    keys = tuple(_decode_base64(entry.strip()) for entry in raw.split(","))
+    if any(len(key) != KEY_BYTES for key in keys) or len(set(keys)) != len(keys):
+        raise ValueError
+    return keys
+
+
+def _decode_base64(text: str) -> bytes:
+    try:
+        return b64decode(text.translate(_FROM_BASE64URL) + "=" * (-len(text) % 4), validate=True)
+    except ValueError:
+        raise ValueError from None
+
+
 def _lower(raw: object) -> object:
     return raw.lower() if isinstance(raw, str) else raw
 
@@ -165,6 +187,11 @@ Origins = Annotated[
     BeforeValidator(split_list),
     Constraint("exact origins such as https://app.example.com, comma-separated or a JSON list (no *)"),
 ]
+Audiences = Annotated[
+    tuple[Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._~:/?&=%+@-]{0,254}$")], ...],
+    BeforeValidator(split_list),
+    Constraint("addresses or names of services, without spaces or <>, comma-separated or a JSON list"),
+]
 PublicUrl = Annotated[
     str,
     AfterValidator(canonical_public_url),
@@ -190,8 +217,10 @@ def format_value(value: object) -> str:
             return str(value).lower()
         case timedelta():
             return format_duration(value)
-        case SecretStr():
+        case SecretStr() if "://" in value.get_secret_value():
             return mask_dsn(value.get_secret_value())
+        case SecretStr():
+            return "***"
         case tuple():
             return ",".join(str(entry) for entry in value)
         case Path() if value.is_relative_to(ROOT):

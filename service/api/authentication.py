@@ -87,7 +87,7 @@ class Authenticator:
         found = await self._reads.sessions.find_open(digest)
         if found is None:
             raise InvalidToken
-        self._last_used.record_session(found.session.id, found.idle_for)
+        self._last_used.record_session(found)
         return Caller(CallerKind.USER, authenticated_session=found)
 
     async def _key_by_token(self, digest: bytes) -> Caller:

@@ -5,6 +5,7 @@ One declaration serves the router, the pipeline that enforces it, and the OpenAP
 
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import KW_ONLY, dataclass, field
+from datetime import timedelta
 from http import HTTPMethod
 from typing import NamedTuple, TypeAlias
 
@@ -69,6 +70,8 @@ class Operation:
 
     Query, body and conditional header fields are the visitor's, and are not checked.
     """
+    cacheable_for: timedelta | None = None
+    """How long anybody may keep a successful response; without it, nobody may."""
     is_documented: bool = True
 
     def __call__(self, function: EndpointFunction) -> "Endpoint":

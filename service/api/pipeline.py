@@ -15,8 +15,10 @@ import msgspec
 from litestar.types import HTTPScope, Receive, Scope, Send
 
 from service.api.authentication import Authenticator
+from service.api.cookies import BY_COOKIE, CookieSessions, with_cookie_cleared
 from service.api.dispatch import ME, USER_ID, Resource, RouteTable
 from service.api.http.body import read_body, reject_body
+from service.api.http.cycle import CACHEABLE_FOR
 from service.api.http.errors import InvalidClient, MethodNotAllowed
 from service.api.http.forms import decode_form, form_field
 from service.api.http.headers import HeaderMap
@@ -29,7 +31,7 @@ from service.api.operations import FORM, JSON, Operation
 from service.api.preconditions import reject_if_match
 from service.api.requests import OperationRequest
 from service.domain.callers import ANONYMOUS, Caller
-from service.domain.errors import NotFound, Unauthenticated
+from service.domain.errors import InvalidToken, NotFound, Unauthenticated
 from service.domain.ids import parse_id
 
 _CONDITIONAL = frozenset({"PUT", "PATCH", "DELETE"})
@@ -38,9 +40,17 @@ _CONDITIONAL = frozenset({"PUT", "PATCH", "DELETE"})
 class OperationPipeline:
     """The application inside the edge: serves every operation as it is declared."""
 
-    def __init__(self, routes: RouteTable, authenticator: Authenticator, *, step_up_ttl: timedelta) -> None:
+    def __init__(
+        self,
+        routes: RouteTable,
+        authenticator: Authenticator,
+        *,
+        step_up_ttl: timedelta,
+        cookies: CookieSessions | None = None,
+    ) -> None:
         self._routes = routes
         self._authenticator = authenticator
+        self._cookies = cookies or CookieSessions(is_enabled=False)
         self._step_up_ttl = step_up_ttl
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -50,6 +60,8 @@ class OperationPipeline:
             response = await self._respond(http, receive)
         except Exception as error:  # noqa: BLE001 - every exception is answered, the unexpected ones logged
             response = error_response(error, http["state"]["request_id"])
+            if isinstance(error, InvalidToken) and BY_COOKIE in http["state"]:
+                response = with_cookie_cleared(response)
         await response.send(send)
 
     async def _respond(self, scope: HTTPScope, receive: Receive) -> Response:
@@ -60,6 +72,9 @@ class OperationPipeline:
             return _respond_without_route(resource, scope)
         operation, fields = route.operation, state["fields"]
         state["route"] = operation.path
+        if (authorization := self._cookies.authorization_in(fields, scope["method"])) is not None:
+            fields[b"authorization"] = authorization
+            state[BY_COOKIE] = True
         _require_token(fields, operation)
         body = await _read_body(operation, fields, receive)
         caller = await self._authenticate(fields, body, operation)
@@ -69,7 +84,10 @@ class OperationPipeline:
         operation.access.require_recent_login(caller, subject_id, self._step_up_ttl)
         request = OperationRequest(operation, caller, scope, fields, subject_id)
         await _parse(request, body, receive)
-        return await route.serve(request)
+        response = await route.serve(request)
+        if operation.cacheable_for is not None and response.status == 200:
+            state[CACHEABLE_FOR] = operation.cacheable_for
+        return response
 
     async def _authenticate(self, fields: HeaderMap, body: bytes | None, operation: Operation) -> Caller:
         """Return the caller, once the body is there: the client decides how long that takes."""

@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from typing import Any
 
+from service.api.cookies import CookieSessions
 from service.api.dispatch import Provider, Providers
 from service.api.openapi.routes import OpenApiJson
 from service.api.requests import OperationRequest
@@ -15,7 +16,9 @@ from service.db.repositories.sessions import SessionReads
 from service.db.repositories.users import UserReads
 from service.observability.metrics import RequestTelemetry
 from service.security.hashing.hasher import PasswordHasher
+from service.usecases.access_tokens import AccessTokenIssuer
 from service.usecases.last_used import LastUsedTracker
+from service.usecases.login import LoginParts
 from service.usecases.policies import Policies
 
 
@@ -24,10 +27,13 @@ def make_providers(
     database: Database,
     reads: Reads,
     hasher: PasswordHasher,
+    login: LoginParts,
     policies: Policies,
     last_used: LastUsedTracker,
     telemetry: RequestTelemetry,
     readiness: Readiness,
+    issuer: AccessTokenIssuer,
+    cookies: CookieSessions,
     openapi_json: Callable[[], OpenApiJson],
 ) -> Providers:
     """Return a provider for every type of parameter.
@@ -45,9 +51,12 @@ def make_providers(
         SessionReads: lambda request: recent(request).sessions,
         ApiKeyReads: lambda request: recent(request).keys,
         EventReads: lambda request: recent(request).events,
+        AccessTokenIssuer: _constant(issuer),
+        CookieSessions: _constant(cookies),
         Database: _constant(database),
         Reads: _constant(reads),
         PasswordHasher: _constant(hasher),
+        LoginParts: _constant(login),
         Policies: _constant(policies),
         LastUsedTracker: _constant(last_used),
         RequestTelemetry: _constant(telemetry),

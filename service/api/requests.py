@@ -7,7 +7,7 @@ from uuid import UUID
 import msgspec
 from litestar.types import HTTPScope
 
-from service.api.http.client_address import rate_limit_prefix
+from service.api.http.client_address import rate_limit_networks
 from service.api.http.headers import HeaderMap
 from service.api.operations import Operation
 from service.domain.callers import Caller
@@ -77,7 +77,7 @@ class OperationRequest:
         return AuditContext(
             self.caller,
             ip=ip,
-            network=rate_limit_prefix(ip),
+            networks=rate_limit_networks(ip),
             request_id=self.scope["state"]["request_id"],
             user_agent=_sanitize_user_agent(self.header(b"user-agent")),
         )

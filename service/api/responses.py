@@ -20,9 +20,10 @@ def ok_without_body(headers: HeaderFields = ()) -> Response:
     return Response(200, headers=(*headers, _LENGTH_0))
 
 
-def created(view: msgspec.Struct, location: str | None = None) -> Response:
+def created(view: msgspec.Struct, location: str | None = None, headers: HeaderFields = ()) -> Response:
     """Return 201 with a view, and the address of the new resource if it has one."""
-    return Response(201, encode(view), ((b"location", location.encode()),) if location else ())
+    address = ((b"location", location.encode()),) if location else ()
+    return Response(201, encode(view), (*address, *headers))
 
 
 def no_content() -> Response:

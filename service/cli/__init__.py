@@ -15,7 +15,7 @@ from service.domain.errors import RollcallError
 from service.embedded.binaries import EmbeddedUnavailable
 from settings import SettingsError
 
-_COMMANDS = ("serve", "database", "users", "keys", "doctor", "config")
+_COMMANDS = ("serve", "database", "users", "keys", "signing-keys", "secrets", "doctor", "config")
 _COMPLETE = "_ROLLCALL_COMPLETE"
 
 
@@ -56,6 +56,20 @@ def _import_command(name: str) -> click.Command | None:
             from service.cli.config import config
 
             return config
+    return _import_secrets_command(name)
+
+
+def _import_secrets_command(name: str) -> click.Command | None:
+    """Import a command for secrets: they import cryptography."""
+    match name:
+        case "signing-keys":
+            from service.cli.signing_keys import signing_keys
+
+            return signing_keys
+        case "secrets":
+            from service.cli.secrets import secrets
+
+            return secrets
     return None
 
 

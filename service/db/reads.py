@@ -7,6 +7,7 @@ from service.db.repositories.events import EventReads
 from service.db.repositories.keys import ApiKeyReads, ApiKeyTokenReads
 from service.db.repositories.login import LoginReads
 from service.db.repositories.sessions import SessionReads, SessionTokenReads
+from service.db.repositories.signing_keys import SigningKeyReads
 from service.db.repositories.users import UserReads
 from service.domain.wal_position import WalPosition
 
@@ -33,6 +34,7 @@ class Reads(ReplicaReads):
     def __init__(self, read_pool: ReadPool, replica: Replica | None = None) -> None:
         super().__init__(read_pool)
         self.login = LoginReads(read_pool)
+        self.signing_keys = SigningKeyReads(read_pool)
         self.sessions = SessionTokenReads(read_pool, with_wal_position=replica is not None)
         self.keys = ApiKeyTokenReads(read_pool, with_wal_position=replica is not None)
         self._replica = replica

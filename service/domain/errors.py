@@ -158,12 +158,30 @@ class ValidationFailed(RollcallError):
         self.errors = errors
 
 
+class UnknownAudience(RollcallError):
+    """No service of this name is configured to get access tokens."""
+
+    code, kind = "unknown_audience", ErrorKind.INVALID
+    title = "There is no such audience"
+    detail = "Access tokens are issued for configured audiences only."
+    remedy = "Ask for an audience that the operator has configured."
+
+
 class LoginThrottled(RollcallError):
     """Too many failed logins; this one was neither verified nor counted. Source: NIST SP 800-63B-4 3.2.2."""
 
     code, kind = "login_throttled", ErrorKind.THROTTLED
     title = "Too many failed log-ins"
     detail = "This attempt was neither verified nor counted."
+    retry_after = 1
+
+
+class RegistrationThrottled(RollcallError):
+    """Too many registrations from a network; this one was not looked at. Source: OWASP ASVS 5.0 2.4.1."""
+
+    code, kind = "registration_throttled", ErrorKind.THROTTLED
+    title = "Too many registrations"
+    detail = "There were too many registrations from this network. Nothing was done."
     retry_after = 1
 
 

@@ -6,6 +6,7 @@ from enum import StrEnum
 from uuid import UUID
 
 from service.domain.callers import Caller, CallerKind
+from service.domain.networks import LOCAL, Networks
 
 
 class Action(StrEnum):
@@ -29,6 +30,7 @@ class Action(StrEnum):
     RESET_TOKEN_CREATED = "reset_token.created"
     KEY_CREATED = "key.created"
     KEY_REVOKED = "key.revoked"
+    SIGNING_KEY_ROTATED = "signing_key.rotated"
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,10 +49,20 @@ class Event:
 
 @dataclass(frozen=True, slots=True)
 class AuditContext:
-    """The origin of a change: the caller, its address and network, and the request."""
+    """The origin of a change: the caller, its address and networks, and the request."""
 
     caller: Caller
     ip: str | None = None
-    network: str = "local"
+    networks: Networks = LOCAL
     request_id: str | None = None
     user_agent: str | None = None
+
+    @property
+    def network(self) -> str:
+        """The narrowest network of the caller."""
+        return self.networks[0].name
+
+    @property
+    def flow(self) -> tuple[str, str]:
+        """The widest and the narrowest network: where the caller belongs in the hashing queue."""
+        return self.networks[-1].name, self.networks[0].name

@@ -17,6 +17,7 @@ _NEVER_HASHED = re.compile("[\x00\ud800-\udfff]")  # bcrypt ends at a NUL; surro
 _SPACES = dict.fromkeys((0xA0, 0x1680, *range(0x2000, 0x200B), 0x202F, 0x205F, 0x3000), " ")
 
 _MIN_PIECE_LENGTH = 3
+_WORD_BORDERS = re.compile(r"[\W_]+")
 _MAX_PATTERN_LENGTH = 48
 _SEPARATORS = re.compile(r"[ ._-]")
 _KEYBOARD_ROWS = (
@@ -135,7 +136,7 @@ class PasswordPolicy:
         if is_common(normal):
             return "The password is on the list of common passwords."
         folded = normal.casefold()
-        if _is_derived(folded, context):
+        if _is_derived(folded, context, self.min_length):
             return "The password is made of the login id, the name or the name of the service."
         if len(normal) > _MAX_PATTERN_LENGTH or not normal.isascii():
             # The patterns that attackers try first are short and ASCII; the bound also limits the search.
@@ -158,19 +159,45 @@ def _is_repetition(folded: str, min_length: int) -> bool:
     return any(folded[period:] == folded[: length - period] for period in periods)
 
 
-def _is_derived(folded: str, context: Sequence[str]) -> bool:
-    """Return whether a text consists of words of the context, also backwards, digits and signs aside."""
-    wholes = {_alphanumeric(text) for text in context}
-    if _alphanumeric(folded) in wholes - {""}:
-        return True
-    parts = {_letters(part) for text in context for part in re.split(r"[\W_]+", text)}
-    terms = {term for term in parts | {_letters(whole) for whole in wholes} if len(term) >= _MIN_PIECE_LENGTH}
-    terms |= {term[::-1] for term in terms}
+def _is_derived(folded: str, context: Sequence[str], min_length: int) -> bool:
+    """Return whether too little is left of a text without the words of the context, forwards or backwards.
 
-    def term_matches(text: str, start: int) -> Iterable[int]:
-        return (start + len(term) for term in terms if text.startswith(term, start))
+    Too little: no letter, or less than half a password in letters and digits.
+    """
+    reductions: tuple[tuple[Callable[[str], str], int], ...] = (
+        (_letters, 1),
+        (_alphanumeric, (min_length + 1) // 2),
+    )
+    for reduce, enough in reductions:
+        text = reduce(folded)
+        if _uncovered(text, _words_of(context, reduce)) < min(enough, len(text)):
+            return True
+    return any(_is_cut_from_repeated(folded, word) for word in _words_of(context, str.casefold))
 
-    return _is_concatenation(_letters(folded), term_matches)
+
+def _words_of(context: Sequence[str], reduce: Callable[[str], str]) -> set[str]:
+    """Return the texts of a context and their parts, each also backwards."""
+    parts = [part for text in context for part in (text, *_WORD_BORDERS.split(text))]
+    words = {reduce(part) for part in parts} - {""}
+    return words | {word[::-1] for word in words}
+
+
+def _uncovered(text: str, words: set[str]) -> int:
+    """Return the number of characters outside words of three characters and parts of four of longer words."""
+    size = _MIN_PIECE_LENGTH + 1
+    pieces = {word for word in words if len(word) == _MIN_PIECE_LENGTH}
+    pieces |= {word[start : start + size] for word in words for start in range(len(word) - size + 1)}
+    left, covered_to = 0, 0
+    for start in range(len(text)):
+        for length in (_MIN_PIECE_LENGTH, size):
+            if text[start : start + length] in pieces:
+                covered_to = start + length
+        left += start >= covered_to
+    return left
+
+
+def _is_cut_from_repeated(text: str, word: str) -> bool:
+    return text in word * (len(text) // len(word) + 2)
 
 
 def _alphanumeric(text: str) -> str:

@@ -19,6 +19,13 @@ class ThrottlePolicy:
     failures_in_a_row: int = 100
     network_per_minute: int = 20
     network_per_hour: int = 200
+    memory_ttl: timedelta = timedelta(days=30)
+    registrations_per_hour: int = 20
+
+    @property
+    def forgiven_after(self) -> timedelta:
+        """The time after which one failure is forgotten, if there was none since."""
+        return self.memory_ttl / self.failures_in_a_row
 
     def backoff_after(self, failures: int) -> timedelta:
         """Return the wait before the next attempt after that many failures in a row."""

@@ -14,6 +14,7 @@ from service.services import Services
 from service.usecases.cleanup import purge_expired
 
 LAST_USED_INTERVAL = timedelta(seconds=5)
+ROTATION_CHECK_INTERVAL = timedelta(minutes=10)
 METRICS_INTERVAL = timedelta(seconds=5)
 
 
@@ -46,6 +47,9 @@ async def background_work(
         services.settings.retention.purge_interval,
         lambda: purge_expired(services.background_database, services.policies.retention),
     )
+    if services.signing_keys is not None:
+        rotate = services.signing_keys.rotate_if_due
+        at_start.append(PeriodicTask("signing_keys", ROTATION_CHECK_INTERVAL, rotate))
     for task in at_start:
         await run_and_log(task.name, task.work)
     try:

@@ -42,7 +42,7 @@ async def introspect(
         found = await reads.sessions.find_open(digest)
         if found is None or found.user.must_change:
             return None
-        last_used.record_session(found.session.id, found.idle_for)
+        last_used.record_session(found)
         return _of_session(found, policies)
     if (digest := digest_of(token, API_KEY_PREFIX)) is not None:
         key = await reads.keys.find_live(digest)

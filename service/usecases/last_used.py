@@ -1,6 +1,9 @@
 """Recording when sessions and keys were last used, in the background and in batches."""
 
+from collections import defaultdict
+from collections.abc import Set as AbstractSet
 from datetime import timedelta
+from typing import Final
 from uuid import UUID
 
 from service.db.core.database import Database
@@ -8,7 +11,11 @@ from service.db.core.transaction import Transaction
 from service.db.repositories.keys import ApiKeyRepository
 from service.db.repositories.sessions import SessionRepository
 from service.domain.callers import OPERATOR
-from service.domain.sessions import SessionPolicy
+from service.domain.sessions import AuthenticatedSession, SessionPolicy
+
+FIRST_USE_AFTER: Final = timedelta(seconds=2)
+"""A session that is used later than this after its login is in use, and not one of a script that logs in for
+each request. Recorded at once, because the sessions that were never used end first."""
 
 
 class LastUsedTracker:
@@ -16,13 +23,22 @@ class LastUsedTracker:
 
     def __init__(self, policy: SessionPolicy) -> None:
         self._policy = policy
-        self._sessions: set[UUID] = set()
+        self._sessions: defaultdict[UUID, set[UUID]] = defaultdict(set)
+        """The used sessions, by user."""
+        self._writing: dict[UUID, set[UUID]] = {}
         self._keys: set[UUID] = set()
 
-    def record_session(self, session_id: UUID, idle_for: timedelta) -> None:
-        """Record the use of a session, at most once per `touch_interval`."""
-        if idle_for >= self._policy.touch_interval:
-            self._sessions.add(session_id)
+    def record_session(self, found: AuthenticatedSession) -> None:
+        """Record the use of a session, its first one and then at most one per `touch_interval`."""
+        session, interval = found.session, self._policy.touch_interval
+        if session.last_used_at == session.created_at:
+            interval = min(interval, FIRST_USE_AFTER)
+        if found.idle_for >= interval:
+            self._sessions[session.user_id].add(session.id)
+
+    def recorded_sessions_of(self, user_id: UUID) -> AbstractSet[UUID]:
+        """Return the used sessions of a user that are not written yet."""
+        return self._sessions.get(user_id, set()) | self._writing.get(user_id, set())
 
     def record_key(self, key_id: UUID) -> None:
         """Record the use of an API key."""
@@ -33,16 +49,21 @@ class LastUsedTracker:
 
         Locks: the sessions, then the keys.
         """
-        sessions, self._sessions = self._sessions, set()
+        sessions, self._sessions = self._sessions, defaultdict(set)
         keys, self._keys = self._keys, set()
         if not sessions and not keys:
             return
+        self._writing = sessions
         try:
-            await database.run(lambda tx: self._write(tx, sessions, keys), caller=OPERATOR)
+            used_ids = set().union(*sessions.values())
+            await database.run(lambda tx: self._write(tx, used_ids, keys), caller=OPERATOR)
         except Exception:
-            self._sessions |= sessions
+            for user_id, used in sessions.items():
+                self._sessions[user_id] |= used
             self._keys |= keys
             raise
+        finally:
+            self._writing = {}
 
     async def _write(self, tx: Transaction, sessions: set[UUID], keys: set[UUID]) -> None:
         policy = self._policy

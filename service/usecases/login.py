@@ -1,5 +1,7 @@
 """Logging in."""
 
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 from datetime import timedelta
 from functools import partial
@@ -25,16 +27,19 @@ from service.domain.users import User, UserState, canonical_login_id
 from service.security.hashing.hasher import HashingPermit, PasswordHasher
 from service.security.ids import new_id
 from service.security.tokens import DEVICE_PREFIX, SESSION_PREFIX, digest_of, new_token
+from service.usecases.attempt_turns import AttemptTurns
+from service.usecases.last_used import LastUsedTracker
 from service.usecases.policies import Policies
 from service.usecases.throttle import (
     Bucket,
+    bucket_for_impossible_login_id,
     bucket_for_unknown_device,
     bucket_of_device,
     bucket_of_network,
     count_failure,
     refund_unverified,
-    reserve_attempt,
     throttled,
+    try_reserve,
 )
 
 _NO_SUCH_LOGIN_ID = ""
@@ -63,15 +68,19 @@ class LoggedIn:
     device_token: str
 
 
-async def log_in(
-    database: Database,
-    reads: Reads,
-    request: LoginRequest,
-    *,
-    hasher: PasswordHasher,
-    context: AuditContext,
-    policies: Policies,
-) -> LoggedIn:
+@dataclass(frozen=True, slots=True)
+class LoginParts:
+    """The parts of the process that logins use."""
+
+    database: Database
+    reads: Reads
+    hasher: PasswordHasher
+    turns: AttemptTurns
+    last_used: LastUsedTracker
+    policies: Policies
+
+
+async def log_in(parts: LoginParts, request: LoginRequest, *, context: AuditContext) -> LoggedIn:
     """Open a session, or fail in the same way for every reason. Source: OWASP ASVS 5.0 6.3.8.
 
     A first transaction counts the attempt, the password is verified outside any transaction, and a second one
@@ -82,8 +91,8 @@ async def log_in(
         LoginThrottled: too many failures before; the result of the verification is withheld.
         HashingBusy: too many passwords wait to be hashed; nothing was counted.
     """
-    async with hasher.acquire(context.network) as permit:
-        attempt = await _reserve(database, reads, request, context=context, policies=policies)
+    database = parts.database
+    async with _admitted(parts, request, context) as (permit, attempt):
         typed = TypedPassword.of(request.password)
         for _ in range(2):  # a concurrent login may have replaced the hash
             async with refund_unverified(database, attempt.bucket):
@@ -91,23 +100,47 @@ async def log_in(
             if typed.password is None or not is_right:
                 break
             result = await database.run(
-                partial(_open_session, attempt=attempt, policies=policies), caller=ANONYMOUS
+                partial(_open_session, attempt=attempt, parts=parts), caller=ANONYMOUS
             )
             if isinstance(result, LoginThrottled):
                 raise result
             if result is not None:
-                await _rehash(database, attempt, typed.password, hasher=hasher, permit=permit)
+                await _rehash(database, attempt, typed.password, hasher=parts.hasher, permit=permit)
                 return result
-            attempt = replace(attempt, credential=(await _find(reads, request, context, policies))[0])
+            attempt = replace(attempt, credential=(await _find(parts, request, context))[0])
         error = await database.run(
-            partial(_record_failure, attempt=attempt, policies=policies), caller=ANONYMOUS
+            partial(_record_failure, attempt=attempt, policies=parts.policies), caller=ANONYMOUS
         )
         raise error or InvalidCredentials
 
 
+@asynccontextmanager
+async def _admitted(
+    parts: LoginParts, request: LoginRequest, context: AuditContext
+) -> AsyncIterator[tuple[HashingPermit, "_Attempt"]]:
+    """Hold a permit for a reserved attempt; wait for attempts in progress if they leave no room.
+
+    Nobody waits for them with a permit, or logins of one account would keep others from hashing.
+    """
+    async with parts.hasher.acquire(*context.flow) as permit:
+        attempt = await _attempt_of(parts, request, context)
+        bucket = attempt.bucket.digest
+        if not parts.turns.has_waiters(bucket) and await _is_reserved(parts, attempt):
+            yield permit, attempt
+            return
+    async with parts.turns.wait(bucket) as turn:
+        while True:
+            async with parts.hasher.acquire(*context.flow) as permit:
+                if await _is_reserved(parts, attempt):
+                    turn.end()
+                    yield permit, attempt
+                    return
+            await turn.pause()
+
+
 @dataclass(frozen=True, slots=True)
 class _Attempt:
-    """A reserved attempt and the credential that it is verified against."""
+    """An attempt and the credential that it is verified against."""
 
     request: LoginRequest
     bucket: Bucket
@@ -127,28 +160,43 @@ class _Attempt:
 
 
 async def _find(
-    reads: Reads, request: LoginRequest, context: AuditContext, policies: Policies
+    parts: LoginParts, request: LoginRequest, context: AuditContext
 ) -> tuple[Credential | None, timedelta | None]:
-    return await reads.login.find(
+    policies = parts.policies
+    return await parts.reads.login.find(
         canonical_login_id(request.login_id, policies.login_ids) or _NO_SUCH_LOGIN_ID,
         device_digest=digest_of(request.device_token or "", DEVICE_PREFIX),
-        network=context.network,
+        networks=context.networks,
         policy=policies.throttle,
         temporary_ttl=policies.temporary_password_ttl,
     )
 
 
-async def _reserve(
-    database: Database, reads: Reads, request: LoginRequest, *, context: AuditContext, policies: Policies
-) -> _Attempt:
-    credential, wait = await _find(reads, request, context, policies)
-    bucket = _bucket_of(request, credential, context, policies)
+async def _attempt_of(parts: LoginParts, request: LoginRequest, context: AuditContext) -> _Attempt:
+    """Return the attempt that a request makes, which is not reserved yet.
+
+    Raises:
+        LoginThrottled: a network of the client is at its limit.
+    """
+    credential, wait = await _find(parts, request, context)
+    bucket = _bucket_of(request, credential, context, parts.policies)
     if wait is not None and bucket.network_limited:
         raise throttled(wait, bucket, context)
-    await database.run(
-        lambda tx: reserve_attempt(tx, bucket, context=context, policies=policies), caller=ANONYMOUS
-    )
     return _Attempt(request, bucket, credential, context)
+
+
+async def _is_reserved(parts: LoginParts, attempt: _Attempt) -> bool:
+    """Reserve the attempt, or return False if attempts that are being verified leave no room for it.
+
+    Raises:
+        LoginThrottled: failures leave no room.
+    """
+    refusal = await parts.database.run(
+        lambda tx: try_reserve(tx, attempt.bucket, policies=parts.policies), caller=ANONYMOUS
+    )
+    if refusal is None or refusal.has_attempts:
+        return refusal is None
+    raise throttled(refusal.wait, attempt.bucket, attempt.context)
 
 
 def _bucket_of(
@@ -160,7 +208,9 @@ def _bucket_of(
     """
     if credential is None:
         canonical = canonical_login_id(request.login_id, policies.login_ids)
-        return bucket_for_unknown_device(canonical or request.login_id, None)
+        if canonical is None:
+            return bucket_for_impossible_login_id(context.network)
+        return bucket_for_unknown_device(canonical, None)
     user = credential.user
     if credential.device_id is not None:
         return bucket_of_device(credential.device_id, user.id)
@@ -170,19 +220,20 @@ def _bucket_of(
 
 
 async def _open_session(
-    tx: Transaction, *, attempt: _Attempt, policies: Policies
+    tx: Transaction, *, attempt: _Attempt, parts: LoginParts
 ) -> LoggedIn | LoginThrottled | None:
     """Open the session; return None if the user is no longer what was read.
 
     Locks: the user, then its sessions.
     """
     credential, bucket, context = attempt.credential, attempt.bucket, attempt.context
+    policies = parts.policies
     if credential is None or credential.password_hash is None:
         return None
     user = await LoginRepository(tx).record(
         credential.user.id,
         verified_hash=credential.password_hash,
-        network=context.network if bucket.network_limited else None,
+        networks=context.networks if bucket.network_limited else (),
         policy=policies.throttle,
     )
     if user is None:
@@ -190,21 +241,24 @@ async def _open_session(
     if isinstance(user, timedelta):
         error = await _record_failure(tx, attempt=attempt, policies=policies)
         return error or throttled(user, bucket, context)
-    return await _insert_session(tx, user, credential, attempt=attempt, policies=policies)
+    return await _insert_session(tx, user, credential, attempt=attempt, parts=parts)
 
 
 async def _insert_session(
-    tx: Transaction, user: User, credential: Credential, *, attempt: _Attempt, policies: Policies
+    tx: Transaction, user: User, credential: Credential, *, attempt: _Attempt, parts: LoginParts
 ) -> LoggedIn:
     token, session_id, context = new_token(SESSION_PREFIX), new_id(), attempt.context
-    lifetime = policies.sessions.lifetime_of(user.role)
+    policy = parts.policies.sessions
+    lifetime = policy.lifetime_of(user.role)
     device_token, device = _device_of(attempt.request, credential, context)
     await _end_replaced(tx, user, attempt)
     session = await LoginRepository(tx).begin_session(
         NewSession(session_id, user.id, token.digest, lifetime, context.user_agent, context.ip, device.id),
         device,
-        kept_count=policies.sessions.per_user,
+        kept_count=policy.per_user,
+        used_ids=parts.last_used.recorded_sessions_of(user.id),
         bucket=attempt.bucket.digest,
+        clears_bucket=not attempt.bucket.is_unrecognised,
         event=EventRepository(tx).record(context, Action.LOGIN_SUCCEEDED, user.id, session_id=session_id),
     )
     return LoggedIn(token.value, session, user, device_token)

@@ -1,6 +1,6 @@
 """Setting and changing passwords."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from uuid import UUID
 
 from service.db.core.database import Database
@@ -33,6 +33,8 @@ _PASSWORD_KEPT = FieldError(
     "/new_password", "password_blocked", "Choose another password than the one you were given."
 )
 
+Admit = Callable[[], Awaitable[None]]
+
 
 def password_errors(
     password: str, pointer: str, context: Sequence[str], policies: Policies
@@ -61,13 +63,21 @@ def must_change_password(wanted: bool | None, caller: Caller) -> bool:
     return caller.is_admin if wanted is None else wanted
 
 
-async def hash_new_password(password: str, *, hasher: PasswordHasher, context: AuditContext) -> str:
-    """Hash a valid password.
+async def hash_new_password(
+    password: str,
+    *,
+    hasher: PasswordHasher,
+    context: AuditContext,
+    admit: Admit | None = None,
+) -> str:
+    """Hash a valid password. `admit` is called once there is a permit, and raises if nothing is to be done.
 
     Raises:
         HashingBusy: too many passwords wait to be hashed.
     """
-    async with hasher.acquire(context.network) as permit:
+    async with hasher.acquire(*context.flow) as permit:
+        if admit is not None:
+            await admit()
         return await permit.hash(normalize_password(password))
 
 
@@ -100,7 +110,7 @@ async def change_own_password(
     if user.must_change and current.password == normalize_password(new_password):
         raise ValidationFailed(_PASSWORD_KEPT)
     bucket = bucket_of_session(session.session.id, user.id)
-    async with hasher.acquire(context.network) as permit:
+    async with hasher.acquire(*context.flow) as permit:
         old_hash = await database.run(
             lambda tx: _reserve(tx, bucket, user.id, context, policies), caller=context.caller
         )

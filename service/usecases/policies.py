@@ -5,6 +5,7 @@ from datetime import timedelta
 
 from service.domain.passwords import PasswordPolicy
 from service.domain.sessions import Lifetime, SessionPolicy
+from service.domain.signing import AccessTokenPolicy
 from service.domain.throttle import ThrottlePolicy
 from service.domain.users import LoginIdCharset
 
@@ -12,7 +13,7 @@ _SESSIONS = SessionPolicy(
     user=Lifetime(timedelta(days=7), timedelta(days=30)),
     admin=Lifetime(timedelta(minutes=30), timedelta(hours=12)),
     step_up_ttl=timedelta(minutes=10),
-    per_user=50,
+    per_user=200,
     touch_interval=timedelta(minutes=1),
 )
 
@@ -37,6 +38,8 @@ class Policies:
     passwords: PasswordPolicy = field(default_factory=PasswordPolicy)
     sessions: SessionPolicy = _SESSIONS
     throttle: ThrottlePolicy = field(default_factory=ThrottlePolicy)
+    access_tokens: AccessTokenPolicy | None = None
+    """Which access tokens are issued; None: none."""
     issuer: str | None = None
     """The address of the service, which names it to other services."""
     introspection_max_age: timedelta | None = None

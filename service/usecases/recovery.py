@@ -5,6 +5,7 @@ from uuid import UUID
 
 from service.db.core.database import Database
 from service.db.core.transaction import Transaction
+from service.db.repositories.devices import Device, DeviceRepository
 from service.db.repositories.events import EventRepository
 from service.db.repositories.reset_tokens import ResetTokenRepository
 from service.db.repositories.users import UserRepository
@@ -12,7 +13,8 @@ from service.domain.errors import InvalidToken, NotFound
 from service.domain.events import Action, AuditContext
 from service.domain.users import User
 from service.security.hashing.hasher import PasswordHasher
-from service.security.tokens import RESET_PREFIX, Token, digest_of, new_token
+from service.security.ids import new_id
+from service.security.tokens import DEVICE_PREFIX, RESET_PREFIX, Token, digest_of, new_token
 from service.usecases.passwords import hash_new_password, require_valid_password, store_new_password
 from service.usecases.policies import Policies
 
@@ -52,7 +54,8 @@ async def redeem_reset_token(
     """Set a password with a reset token, once; end all sessions. Source: OWASP ASVS 5.0 6.5.1.
 
     The token is looked up first, so that a bad one costs no hashing, and used up last, so that an invalid
-    password does not cost the token.
+    password does not cost the token. The caller's network becomes one that the user has logged in from: the
+    failures of strangers, which a new password does not clear, do not keep the owner out there.
 
     Raises:
         InvalidToken: unknown, expired or used.
@@ -71,6 +74,8 @@ async def redeem_reset_token(
         if owner is None or await ResetTokenRepository(tx).take(digest) != user.id:
             raise InvalidToken
         await store_new_password(tx, user.id, new_hash)
+        nobody = new_token(DEVICE_PREFIX)
+        await DeviceRepository(tx).add(user.id, Device(new_id(), context.network, nobody.digest))
         await EventRepository(tx).add(context, Action.PASSWORD_RESET, user.id)
 
     await database.run(redeem, caller=context.caller)

@@ -12,7 +12,8 @@ import structlog
 
 from service.db.core.database import Database
 from service.db.core.transaction import Transaction
-from service.db.repositories.throttle import ThrottleRepository
+from service.db.repositories.network_counts import NetworkCountRepository
+from service.db.repositories.throttle import Refusal, ThrottleRepository
 from service.domain.callers import OPERATOR
 from service.domain.errors import HashingBusy, LoginThrottled
 from service.domain.events import AuditContext
@@ -26,9 +27,9 @@ class Bucket:
     """A count of failures and the limits that apply to it.
 
     The table stores the digest, so it contains no login id. `is_unrecognised`: the hourly limit for
-    unrecognised devices applies. `network_limited`: the limit of the client's network applies; it does not to
-    the owner's devices and sessions, or a client of the same network could lock the owner out.
-    Source: OWASP ASVS 5.0 6.1.1.
+    unrecognised devices applies, and the table does not store the user. `network_limited`: the limits of the
+    client's networks apply; they do not to the owner's devices and sessions, or a client of the same network
+    could lock the owner out. Source: OWASP ASVS 5.0 6.1.1.
     """
 
     digest: bytes
@@ -38,8 +39,17 @@ class Bucket:
 
 
 def bucket_for_unknown_device(login_id: str, user_id: UUID | None) -> Bucket:
-    """Return the bucket of all unrecognised devices that use a login id, whether or not it has a user."""
+    """Return the bucket of all unrecognised devices that use a login id, whether or not it has a user.
+
+    Nothing that happens to a user clears it, or the throttle would tell which login ids have one.
+    Source: OWASP ASVS 5.0 6.3.8.
+    """
     return Bucket(_digest("stranger", login_id), user_id, is_unrecognised=True, network_limited=True)
+
+
+def bucket_for_impossible_login_id(network: str) -> Bucket:
+    """Return the bucket of everything that cannot be a login id, such as a password typed into its field."""
+    return Bucket(_digest("impossible", network), None, is_unrecognised=True, network_limited=True)
 
 
 def bucket_of_network(network: str, user_id: UUID) -> Bucket:
@@ -57,45 +67,50 @@ def bucket_of_session(session_id: UUID, user_id: UUID) -> Bucket:
     return Bucket(_digest("session", str(session_id)), user_id)
 
 
-async def reserve_attempt(
-    tx: Transaction, bucket: Bucket, *, context: AuditContext, policies: Policies
-) -> None:
-    """Count an attempt as failed before it is verified.
+async def try_reserve(tx: Transaction, bucket: Bucket, *, policies: Policies) -> Refusal | None:
+    """Count an attempt as failed before it is verified, or return why it is not allowed.
 
     The count is committed before the password is checked, so N concurrent guesses cost N, and a crash forgets
     none.
     Source: NIST SP 800-63B-4 3.2.2; CVE-2023-47111, CVE-2026-35597.
 
     Locks: the user against deletion, then the bucket.
+    """
+    return await ThrottleRepository(tx).reserve(
+        bucket.digest,
+        user_id=None if bucket.is_unrecognised else bucket.user_id,
+        is_unrecognised=bucket.is_unrecognised,
+        policy=policies.throttle,
+    )
+
+
+async def reserve_attempt(
+    tx: Transaction, bucket: Bucket, *, context: AuditContext, policies: Policies
+) -> None:
+    """Count an attempt as failed before it is verified; see `try_reserve`.
 
     Raises:
         LoginThrottled: too many failures before; the attempt is not counted.
     """
-    wait = await ThrottleRepository(tx).reserve(
-        bucket.digest,
-        user_id=bucket.user_id,
-        is_unrecognised=bucket.is_unrecognised,
-        policy=policies.throttle,
-    )
-    if wait is not None:
-        raise throttled(wait, bucket, context)
+    refusal = await try_reserve(tx, bucket, policies=policies)
+    if refusal is not None:
+        raise throttled(refusal.wait, bucket, context)
 
 
 async def count_failure(
     tx: Transaction, bucket: Bucket, *, context: AuditContext, policies: Policies
 ) -> LoginThrottled | None:
-    """Count a verified attempt as a failure of its network; its bucket counted it before.
+    """Count a verified attempt as a failure of its networks; its bucket counted it before.
 
-    Return the error if other attempts have used up the network's limit since the reservation. The result of
+    Return the error if other attempts have used up a network's limit since the reservation. The result of
     the verification is then withheld, so that concurrent guesses reveal no more than sequential ones.
 
-    Locks: the network's count.
+    Locks: the bucket, then the networks' counts.
     """
-    throttle = ThrottleRepository(tx)
-    is_within = await throttle.count_network(context.network, policies.throttle)
+    is_within = await ThrottleRepository(tx).count_failure(bucket.digest, context.networks, policies.throttle)
     if is_within or not bucket.network_limited:
         return None
-    wait = await throttle.network_wait(context.network, policies.throttle)
+    wait = await NetworkCountRepository(tx).failure_wait(context.networks, policies.throttle)
     return throttled(wait, bucket, context) if wait is not None else None
 
 

@@ -34,7 +34,7 @@ from service.security.hashing.hasher import PasswordHasher
 from service.security.hashing.imported_hashes import check_importable
 from service.security.ids import new_id
 from service.usecases.keys import revoke_keys_of
-from service.usecases.passwords import hash_new_password, must_change_password, password_errors
+from service.usecases.passwords import Admit, hash_new_password, must_change_password, password_errors
 from service.usecases.policies import Policies
 
 Precondition = Callable[[User], bool]
@@ -68,10 +68,22 @@ def validate_name(raw: str) -> str | FieldError:
     )
 
 
+def creates_for_others(caller: Caller) -> bool:
+    """Return whether the caller has authority to create users; anyone else registers itself."""
+    return caller.is_admin or caller.has_scope(Scope.USERS_WRITE) or caller.kind is CallerKind.OPERATOR
+
+
 async def prepare_user(
-    request: Registration, *, hasher: PasswordHasher, context: AuditContext, policies: Policies
+    request: Registration,
+    *,
+    hasher: PasswordHasher,
+    context: AuditContext,
+    policies: Policies,
+    admit: Admit | None = None,
 ) -> NewUser:
     """Check a registration against every rule, and hash its password.
+
+    With `admit`, which is called as `hash_new_password` says, there has to be a password.
 
     Raises:
         ValidationFailed: with every error at once.
@@ -82,6 +94,8 @@ async def prepare_user(
     login_id, name = validate_login_id(request.login_id, policies.login_ids), validate_name(request.name)
     errors = [found for found in (login_id, name) if isinstance(found, FieldError)]
     errors += _password_hash_errors(request) + _privilege_errors(request, context.caller)
+    if admit is not None and request.password is None and request.password_hash is None:
+        errors.append(FieldError("/password", "missing_field", "This field is required."))
     if request.password is not None:
         terms = (request.login_id, request.name, policies.service_name)
         errors += password_errors(request.password, "/password", terms, policies)
@@ -92,7 +106,7 @@ async def prepare_user(
         context.caller.require_recent_login(policies.sessions.step_up_ttl)
     password_hash = request.password_hash
     if request.password is not None:
-        password_hash = await hash_new_password(request.password, hasher=hasher, context=context)
+        password_hash = await hash_new_password(request.password, hasher=hasher, context=context, admit=admit)
     role, state = request.role or UserRole.USER, request.state or UserState.ACTIVE
     is_chosen_here = request.password is not None or request.must_change is not None
     must_change = is_chosen_here and must_change_password(request.must_change, context.caller)
@@ -261,8 +275,7 @@ def _password_hash_errors(request: Registration) -> list[FieldError]:
 
 
 def _privilege_errors(request: Registration, caller: Caller) -> list[FieldError]:
-    is_trusted = caller.is_admin or caller.has_scope(Scope.USERS_WRITE)
-    if is_trusted or caller.kind is CallerKind.OPERATOR:
+    if creates_for_others(caller):
         return []
     return [
         FieldError(f"/{field}", "not_settable", _PRIVILEGED)

@@ -1,10 +1,17 @@
 """A client's address comes from where it cannot be forged."""
 
+from ipaddress import ip_address
 from typing import Any
 
 import pytest
 
-from service.api.http.client_address import UNKNOWN, networks_of, rate_limit_prefix, resolve_client_ip
+from service.api.http.client_address import (
+    UNKNOWN,
+    networks_of,
+    rate_limit_networks,
+    rate_limit_prefix,
+    resolve_client_ip,
+)
 
 PROXIES = networks_of(["10.0.0.0/8", "2001:db8:ffff::/48", " 192.0.2.1 "])
 
@@ -87,6 +94,42 @@ def test_client_behind_a_socket_file_is_believed_only_with_proxies() -> None:
 )
 def test_network_of_an_address_gives_what_throttles_count_by(address: str | None, network: str) -> None:
     assert rate_limit_prefix(address) == network
+
+
+@pytest.mark.parametrize(
+    ("address", "networks"),
+    [
+        (
+            "2001:db8:1:2ff::1",
+            [("2001:db8:1:2ff::/64", 1), ("2001:db8:1:200::/56", 4), ("2001:db8:1::/48", 16)],
+        ),
+        ("198.51.100.7", [("198.51.100.7/32", 1), ("198.51.100.0/24", 16)]),
+        ("::ffff:198.51.100.7", [("198.51.100.7/32", 1), ("198.51.100.0/24", 16)]),
+        (None, [(UNKNOWN, 1)]),
+    ],
+)
+def test_networks_of_an_address_are_on_up_to_three_levels(
+    address: str | None, networks: list[tuple[str, int]]
+) -> None:
+    assert list(rate_limit_networks(address)) == networks
+
+
+@pytest.mark.parametrize(
+    ("address", "network"),
+    [
+        ("64:ff9b::198.51.100.7", "198.51.100.7/32"),
+        ("64:ff9b::c633:6407", "198.51.100.7/32"),
+        ("64:ff9b:1::198.51.100.7", "198.51.100.7/32"),
+        ("64:ff9b:1:fffe::198.51.100.7", "198.51.100.7/32"),
+        ("64:ff9b:1:c633:7:6400::", "64:ff9b:1:c633::/64"),  # a prefix of 48 bits, RFC 6052 2.2
+        ("64:ff9b:2::198.51.100.7", "64:ff9b:2::/64"),
+        ("64:ff9b:0:1::198.51.100.7", "64:ff9b:0:1::/64"),
+    ],
+)
+def test_network_of_an_address_of_nat64_is_that_of_the_ipv4_address(address: str, network: str) -> None:
+    """Source: RFC 6052 2.1; RFC 8215: all IPv4 clients were one network."""
+    assert rate_limit_prefix(address) == network
+    assert resolve_client_ip(scope_of(address)) == str(ip_address(address))
 
 
 @pytest.mark.parametrize("text", ["", "10.0.0.1/8", "proxy.internal", "10.0.0.0/33"])

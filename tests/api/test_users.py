@@ -368,9 +368,14 @@ async def test_open_registration_lets_only_the_trusted_set_more(open_api: Api) -
     person = {"login_id": "grace", "name": "Grace"}
 
     for field, value in {"role": "admin", "state": "active", "password_hash": password_hash}.items():
+        password = {} if field == "password_hash" else {"password": PASSWORD}
         for caller in untrusted:
-            refused = await open_api.by(caller).post("/v1/users", {**person, field: value})
+            refused = await open_api.by(caller).post("/v1/users", {**person, **password, field: value})
             assert faults_of(refused) == [(f"/{field}", "not_settable")]
+    for caller in untrusted:
+        assert faults_of(await open_api.by(caller).post("/v1/users", person)) == [
+            ("/password", "missing_field")
+        ]
     for number, by in enumerate(trusted):
         more = {**person, "login_id": f"grace{number}", "role": "admin", "password_hash": password_hash}
         assert (await open_api.by(by).post("/v1/users", more)).status_code == 201

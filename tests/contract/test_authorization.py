@@ -3,6 +3,7 @@
 import json
 from collections.abc import Iterator
 from dataclasses import dataclass
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 from uuid import UUID
@@ -11,6 +12,9 @@ import httpx
 import pytest
 
 from service.domain.keys import Scope
+from service.domain.signing import AccessTokenPolicy, SignatureAlgorithm
+from service.security.encryption import SecretCipher
+from service.usecases.signing_keys import SigningKeyRing
 from tests.support.api import OTHER_PASSWORD, PASSWORD, Api, error_of
 from tests.support.databases import execute, fingerprint
 
@@ -63,6 +67,7 @@ EXPECTED: dict[str, dict[str, Any]] = {
         "garbage": NO_CLIENT,
         "expired": NO_CLIENT,
     },
+    "issue_token": {"self": OK, "other": OK, "admin": OK, "scope": None},
     "forward_auth": {"self": OK, "other": OK, "admin": OK, "any key": OK},
     "create_key": ADMIN_ONLY,
     "list_keys": ADMIN_ONLY,
@@ -75,6 +80,7 @@ FORWARDED = "forward_auth"
 PUBLIC = {
     "get_server_metadata",
     "get_openid_configuration",
+    "get_jwks",
     "log_in",
     "redeem_reset_token",
     "check_live",
@@ -83,6 +89,23 @@ PUBLIC = {
     "get_openapi",
     "get_docs",
 }
+
+
+AUDIENCE = "https://orders.example.org"
+
+
+@pytest.fixture(autouse=True)
+def _issues_tokens(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let the shared service issue access tokens, which is off by default."""
+    service, issuer = api.service, api.service.access_tokens
+    cipher, es256 = SecretCipher([bytes(32)]), SignatureAlgorithm.ES256
+    policy = AccessTokenPolicy(
+        "https://accounts.example.org", "rollcall", frozenset({AUDIENCE}), timedelta(minutes=5), es256
+    )
+    monkeypatch.setattr(issuer, "policy", policy)
+    monkeypatch.setattr(
+        issuer, "ring", SigningKeyRing(service.reads.signing_keys, service.database, cipher, es256)
+    )
 
 
 @dataclass
@@ -128,6 +151,7 @@ def body_for(operation: str, caller: str) -> Any:
         "create_key": {"name": "new", "scopes": ["users:read"]},
         "introspect": {"token": "rcs_x"},
         "revoke": {"token": "rcs_x"},
+        "issue_token": {"audience": AUDIENCE},
         "log_in": {"login_id": "ada", "password": PASSWORD},
         "redeem_reset_token": {"token": "rcr_x", "new_password": OTHER_PASSWORD},
     }.get(operation)

@@ -43,6 +43,8 @@ CALLERS = {
     "forward_auth": [SESSION, {"bearer": []}],
     "get_server_metadata": ANYBODY,
     "get_openid_configuration": ANYBODY,
+    "issue_token": [SESSION],
+    "get_jwks": ANYBODY,
     "create_key": [SESSION],
     "list_keys": [SESSION],
     "get_key": [SESSION],
@@ -56,7 +58,6 @@ CALLERS = {
 }
 UNDOCUMENTED_CODES = {
     "method_not_allowed",  # belongs to what is no operation
-    "rate_limited",  # kept for a limit in front of the service
 }
 
 

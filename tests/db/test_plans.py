@@ -29,19 +29,18 @@ TIMES = 8
 """The first five executions get custom plans; a generic plan may be kept from the sixth on."""
 
 
-@pytest.mark.parametrize("comes_from_a_known_device", [False, True])
-async def test_repeated_login_uses_generic_plans(
-    api: Api, service: Services, *, comes_from_a_known_device: bool
-) -> None:
+@pytest.mark.parametrize("origin", ["known device", "known network", "unknown device"])
+async def test_repeated_login_uses_generic_plans(api: Api, service: Services, origin: str) -> None:
     await api.account()
     for statement in (OTHERS, SESSIONS, DEVICES):
         await execute(service.engine, statement)
-    known = {}
-    if comes_from_a_known_device:
-        known = {"device_token": (await api.log_in("ada")).json()["device_token"]}
+    device = (await api.log_in("ada")).json()["device_token"]
+    known = {"device_token": device} if origin == "known device" else {}
     await execute(service.engine, "ANALYZE users, sessions, devices")
     await service.engine.dispose()  # plans on the old connections are of other tests
     for _ in range(TIMES):
+        if origin == "unknown device":
+            await execute(service.engine, "DELETE FROM devices WHERE network = '127.0.0.1/32'")
         assert (await api.log_in("ada", **known)).status_code == 201
     plans = await fetch_values(service.engine, PLANS, times=TIMES)
     assert len(plans) >= 3

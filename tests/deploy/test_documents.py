@@ -108,7 +108,7 @@ def test_log_calls_begin_with_the_literal_name_of_an_event() -> None:
 
 def test_log_an_event_with_a_dot_is_of_the_audit_trail() -> None:
     events = {event for source in SOURCES for event in _EVENT.findall(source) if "." in event}
-    assert events <= {*Action, "login.throttled"}
+    assert events <= {*Action, "login.throttled", "registration.throttled"}
 
 
 def test_expose_a_metric_has_a_row_in_the_operations_document() -> None:

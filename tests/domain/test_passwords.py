@@ -1,6 +1,9 @@
 import unicodedata
+from collections.abc import Callable
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from service.domain.passwords import PasswordPolicy, TypedPassword, normalize_for_login, normalize_password
 
@@ -154,6 +157,12 @@ def test_violations_of_common_password_compare_the_normal_form() -> None:
         "llacllor-12345678",
         "Rollcall!!!!!!!!!",
         "anna1schmidt2anna3",
+        "annaschmidtanna",
+        "schmidtrollcalls",
+        "Anna.Schmidt@ex",
+        "xe@tdimhcs.annagro",
+        "schmidtschm-2026",
+        "my anna.schmidt",
     ],
 )
 def test_violations_of_password_made_of_context_blocks_it(password: str) -> None:
@@ -161,10 +170,60 @@ def test_violations_of_password_made_of_context_blocks_it(password: str) -> None
 
 
 @pytest.mark.parametrize(
-    "password", ["anna keeps seven green ladders", "rollcall is not my password", "schmidtlandia annexed"]
+    "password",
+    [
+        "anna keeps seven green ladders",
+        "rollcall is not my password",
+        "schmidtlandia annexed",
+        "anna.schmidt@example.org sleeps late",
+        "Kx9#vQ2m anna W4r!",
+    ],
 )
 def test_violations_of_passphrase_that_mentions_the_context_are_none(password: str) -> None:
     assert codes(password) == []
+
+
+def is_blocked(password: str, *context: str, min_length: int = 15) -> bool:
+    violations = PasswordPolicy(min_length).violations(
+        password, pointer="/p", context=context, is_common=lambda _: False
+    )
+    return "password_blocked" in {violation.code for violation in violations}
+
+
+LOGIN_IDS = st.text("abcdefghijklmnopqrstuvwxyz0123456789._@+-'äßø吉", min_size=1, max_size=40)
+
+
+@given(LOGIN_IDS, st.sampled_from([8, 15, 24]), st.booleans(), st.sampled_from([str, str.upper, str.title]))
+def test_violations_of_login_id_repeated_and_cut_block_it(
+    login_id: str, min_length: int, is_reversed: bool, spelled: Callable[[str], str]
+) -> None:
+    password = (login_id * min_length)[:min_length]
+    password = spelled(password[::-1] if is_reversed else password)
+    assert is_blocked(password, login_id, "Ada", "rollcall", min_length=min_length)
+
+
+@given(LOGIN_IDS, st.integers(1, 1024))
+def test_violations_of_login_id_repeated_to_any_length_block_it(login_id: str, length: int) -> None:
+    password = (login_id * length)[: max(length, 15)]
+    assert is_blocked(password, login_id) or len(password) == len(login_id)
+
+
+@given(LOGIN_IDS, st.sampled_from(["{}", "{} {}", "{}{}"]))
+def test_violations_of_passphrase_around_a_login_id_are_none(login_id: str, mentions: str) -> None:
+    mentioned = mentions.replace("{}", login_id)
+    assert not is_blocked(f"zinc {mentioned} jugs hum quickly", "xy" if login_id in "zinc" else login_id)
+
+
+@given(st.text(min_size=15, max_size=1024))
+def test_violations_without_context_block_nothing_as_derived(password: str) -> None:
+    details = {
+        violation.detail
+        for context in ((), ("", "x"))
+        for violation in PasswordPolicy().violations(
+            password, pointer="/p", context=context, is_common=lambda _: False
+        )
+    }
+    assert not any("made of" in detail for detail in details) or set(password.casefold()) == {"x"}
 
 
 def test_violations_of_password_made_of_login_id_digits_blocks_it() -> None:

@@ -143,6 +143,21 @@ async def test_login_during_flood_from_another_network_succeeds(blocked: Blocked
     assert sorted([(await task).status_code for task in flood]) == [401] * 6 + [503]
 
 
+async def test_login_during_flood_from_many_networks_of_one_provider_succeeds(
+    blocked: BlockedHasher,
+) -> None:
+    """None of them has more than one waiting."""
+    flood = [blocked.send_login(f"2001:db8:0:{turn}::1", f"name-{turn}") for turn in range(7)]
+    await blocked.wait_until(queued=6)
+    other = blocked.send_login("198.51.100.1", "other")
+    done, _ = await asyncio.wait({*flood, other}, timeout=30, return_when=asyncio.FIRST_COMPLETED)
+    assert {task.result().status_code for task in done} == {503}
+    assert other not in done
+    blocked.unblock.set()
+    assert (await other).status_code == 401
+    assert sorted([(await task).status_code for task in flood]) == [401] * 6 + [503]
+
+
 async def test_disconnect_while_hashing_keeps_the_thread_and_while_queued_leaves_the_queue(
     blocked: BlockedHasher,
 ) -> None:

@@ -92,6 +92,44 @@ async def test_login_after_two_hundred_network_failures_in_an_hour_has_to_wait(
     assert await guess(api, "somebody") == [401]
 
 
+@pytest.mark.parametrize(
+    ("around", "limit", "inside", "outside"),
+    [
+        ("2001:db8:1:200::/56", 80, "2001:db8:1:2{:x}::1", "2001:db8:1:300::1"),
+        ("2001:db8:1::/48", 320, "2001:db8:1:{:x}00::1", "2001:db8:2::1"),
+        ("203.0.113.0/24", 320, "203.0.113.{}", "203.0.114.1"),
+    ],
+)
+async def test_login_after_too_many_failures_of_the_networks_around_has_to_wait(
+    api: Api, service: Services, at: At, around: str, limit: int, inside: str, outside: str
+) -> None:
+    """A provider hands out a /56 or a /48: 256 or 65 536 networks, each with limits of its own."""
+    assert await guess(at(inside.format(16)), "first") == [401]
+    for column, most, least_s, most_s in (("minute", limit, 0, 60), ("hour", 10 * limit, 3500, 3600)):
+        await execute(
+            service.engine,
+            f"UPDATE network_buckets SET {column}_failures = :count WHERE network = :around",
+            count=most - 1,
+            around=around,
+        )
+        assert await guess(at(inside.format(17)), f"last-{column}") == [401]
+        assert least_s < assert_throttled(await at(inside.format(18)).log_in("ada", WRONG)) <= most_s
+        assert await guess(at(outside), f"elsewhere-{column}") == [401]
+        await age(service, "1 minute")
+
+
+async def test_concurrent_logins_from_many_networks_stop_at_the_limit_of_the_one_around(
+    api: Api, service: Services, at: At
+) -> None:
+    await guess(at("2001:db8:1::1"), "first")
+    await execute(
+        service.engine, "UPDATE network_buckets SET minute_failures = 316 WHERE network LIKE '%/48'"
+    )
+    clients = [at(f"2001:db8:1:{number:x}00::1") for number in range(1, 31)]
+    answers = await asyncio.gather(*(guess(client, f"n-{turn}") for turn, client in enumerate(clients)))
+    assert sorted(status for (status,) in answers) == [401] * 4 + [429] * 26
+
+
 async def test_failures_from_the_same_network_do_not_lock_out_a_known_device(
     api: Api, service: Services, at: At
 ) -> None:

@@ -7,6 +7,7 @@ import pytest
 
 from service.domain.keys import Scope
 from service.security.blocklist import common_passwords
+from service.security.tokens import DEVICE_PREFIX, digest_of
 from service.services import Services
 from tests.support.api import OTHER_PASSWORD, PASSWORD, Account, Api
 from tests.support.databases import execute, fetch_values
@@ -188,7 +189,9 @@ async def test_redeem_reset_token_works_once_and_ends_all_sessions(api: Api, ser
     assert (await status(api, ada), await status(api, known["token"])) == (401, 401)
     again = await redeem(api, token, THIRD_PASSWORD)
     assert (again.status_code, again.json()["code"]) == (401, "invalid_token")
-    assert await fetch_values(service.engine, "SELECT count(*) FROM devices") == [(0,)]
+    left = await fetch_values(service.engine, "SELECT network, token_digest FROM devices")
+    assert [network for network, _ in left] == ["127.0.0.1/32"], "where the token was redeemed"
+    assert digest_of(known["device_token"], DEVICE_PREFIX) not in {digest for _, digest in left}
     assert (await api.log_in("ada", OTHER_PASSWORD)).status_code == 201
 
 

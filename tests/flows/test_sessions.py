@@ -175,21 +175,74 @@ async def test_change_role_ends_the_sessions_of_the_user(api: Api, role: UserRol
     assert (await status(api, ada), await status(api, second)) == (401, 401)
 
 
-async def test_login_beyond_fifty_sessions_ends_the_longest_unused(api: Api, service: Services) -> None:
-    ada = await api.account("ada")
-    await age_last_use(service, ada.session_id, "1 hour")
+async def add_sessions(service: Services, ada: Account, count: int) -> None:
+    """Insert sessions that were never used, as the newest."""
     await execute(
         service.engine,
         "INSERT INTO sessions (id, user_id, token_digest, expires_at, idle_expires_at)"
-        " SELECT gen_random_uuid(), :user_id, sha256(n::text::bytea), now() + interval '1 day',"
-        " now() + interval '1 day' FROM generate_series(1, 48) n",
+        " SELECT ('ffffffff-0000-7000-8000-' || lpad(to_hex(n), 12, '0'))::uuid, :user_id,"
+        " sha256(n::text::bytea), now() + interval '1 day',"
+        " now() + interval '1 day' FROM generate_series(1, CAST(:count AS int)) n",
         user_id=ada.id,
+        count=count,
     )
-    first = (await api.log_in("ada")).json()["token"]
-    assert (await status(api, ada), await status(api, first)) == (200, 200)
-    second = (await api.log_in("ada")).json()["token"]
+
+
+async def test_login_beyond_two_hundred_sessions_ends_the_longest_unused(api: Api, service: Services) -> None:
+    ada, others = await api.account("ada"), [await api.log_in("ada") for _ in range(2)]
+    await age_session(service, ada.session_id, "1 day")
+    await age_last_use(service, ada.session_id, "1 hour")
+    await add_sessions(service, ada, 197)
+    await execute(
+        service.engine,
+        "UPDATE sessions SET created_at = created_at - interval '1 minute' WHERE id != :id",
+        id=ada.session_id,
+    )
+    first, second = (answer.json()["token"] for answer in others)
+    assert (await api.log_in("ada")).status_code == 201
     assert [await status(api, token) for token in (ada, first, second)] == [401, 200, 200]
-    assert await fetch_values(service.engine, "SELECT count(*) FROM sessions") == [(50,)]
+    assert await fetch_values(service.engine, "SELECT count(*) FROM sessions") == [(200,)]
+
+
+async def test_login_beyond_two_hundred_sessions_ends_one_that_was_never_used_first(
+    api: Api, service: Services
+) -> None:
+    """A script that logs in for each request does not end the sessions of people."""
+    ada, unused = await api.account("ada"), (await api.log_in("ada")).json()
+    await age_session(service, ada.session_id, "1 day")
+    await age_last_use(service, ada.session_id, "1 hour")
+    await add_sessions(service, ada, 198)
+    assert (await api.log_in("ada")).status_code == 201
+    assert (await status(api, ada), await status(api, unused["token"])) == (200, 401)
+    for _ in range(5):
+        assert (await api.log_in("ada")).status_code == 201
+    assert await status(api, ada) == 200
+    assert await fetch_values(service.engine, "SELECT count(*) FROM sessions") == [(200,)]
+
+
+async def test_login_beyond_two_hundred_sessions_keeps_one_whose_use_is_not_written_yet(
+    api: Api, service: Services
+) -> None:
+    ada, unused = await api.account("ada"), (await api.log_in("ada")).json()
+    await age_session(service, ada.session_id, "3 seconds")
+    await age_last_use(service, ada.session_id, "3 seconds")
+    assert await status(api, ada) == 200
+    await add_sessions(service, ada, 198)
+    assert (await api.log_in("ada")).status_code == 201
+    assert (await status(api, ada), await status(api, unused["token"])) == (200, 401)
+
+
+@pytest.mark.parametrize(("age", "is_written"), [("1 second", False), ("3 seconds", True)])
+async def test_first_use_of_a_session_is_written_two_seconds_after_the_login_or_later(
+    api: Api, service: Services, age: str, is_written: bool
+) -> None:
+    ada = await api.account("ada")
+    await age_session(service, ada.session_id, age)
+    await age_last_use(service, ada.session_id, age)
+    assert await status(api, ada) == 200
+    await service.last_used.flush(service.database)
+    used = await fetch_values(service.engine, "SELECT last_used_at > created_at FROM sessions")
+    assert used == [(is_written,)]
 
 
 async def test_end_session_of_another_user_gets_404_and_changes_nothing(api: Api) -> None:
@@ -322,7 +375,8 @@ async def test_purge_expired_deletes_what_has_expired_and_nothing_else(database:
             service.engine,
             "INSERT INTO login_buckets (digest, user_id, updated_at) VALUES"
             " ('unknown, long ago', NULL, now() - interval '31 days'),"
-            " ('unknown', NULL, now() - interval '29 days'), ('known', :id, now() - interval '1 year')",
+            " ('unknown', NULL, now() - interval '29 days'), ('known', :id, now() - interval '29 days'),"
+            " ('known, long ago', :id, now() - interval '31 days')",
             id=kept.id,
         )
         await execute(
@@ -330,7 +384,7 @@ async def test_purge_expired_deletes_what_has_expired_and_nothing_else(database:
             "INSERT INTO network_buckets (network, hour_started_at) VALUES"
             " ('192.0.2.1/32', now() - interval '25 hours'), ('192.0.2.2/32', now() - interval '23 hours')",
         )
-        assert await purge_expired(service.background_database, service.policies.retention) == 9
+        assert await purge_expired(service.background_database, service.policies.retention) == 10
         remembered = await fetch_values(service.engine, "SELECT encode(digest, 'escape') FROM login_buckets")
         assert sorted(remembered) == [("known",), ("unknown",)]
         assert await fetch_values(service.engine, "SELECT user_id FROM sessions") == [(kept.id,)]

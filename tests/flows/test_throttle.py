@@ -1,14 +1,17 @@
 """The login throttle by user and device. Rows are aged instead of waiting."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
+from typing import Any
 
 import pytest
 import pytest_asyncio
 from sqlalchemy import text
 
+from service.db.core.transaction import Transaction
 from service.domain.throttle import ThrottlePolicy
 from service.services import Services
+from service.usecases.cleanup import purge_expired
 from tests.flows.conftest import At
 from tests.flows.throttling import (
     ABROAD,
@@ -98,15 +101,118 @@ async def test_login_after_a_hundred_failures_in_a_row_stays_blocked_for_unknown
     await guess(at(ABROAD))
     await execute(service.engine, "UPDATE login_buckets SET failures = 99")
     assert await guess(at(ABROAD)) == [401]
-    await age(service, "10 years")
+    await age(service, "7 hours")
     assert_throttled(await at(ABROAD).log_in("ada"))
     assert (await at(ABROAD).log_in("ada", device_token=device)).status_code == 201
     assert_throttled(await at("192.0.2.1").log_in("ada"))
     admin = api.by(await api.admin())
     reset = (await admin.post(f"/v1/users/{ada.id}/reset-tokens")).json()["token"]
-    redeemed = await api.post("/v1/reset-tokens/redeem", {"token": reset, "new_password": OTHER_PASSWORD})
-    assert redeemed.status_code == 204
+    body = {"token": reset, "new_password": OTHER_PASSWORD}
+    assert (await at("192.0.2.1").post("/v1/reset-tokens/redeem", body)).status_code == 204
     assert (await at("192.0.2.1").log_in("ada", OTHER_PASSWORD)).status_code == 201
+    assert_throttled(await at("192.0.2.2").log_in("ada", OTHER_PASSWORD))
+
+
+async def test_login_after_a_hundred_failures_in_a_row_is_allowed_again_one_failure_after_the_other(
+    api: Api, service: Services, at: At
+) -> None:
+    """A hundred failures are forgotten in thirty days."""
+    await api.account("ada")
+    await guess(api)
+    await execute(service.engine, "UPDATE login_buckets SET failures = 100")
+    await age(service, "7 hours 11 minutes")
+    assert 0 < assert_throttled(await at(HOME).log_in("ada")) <= 60
+    await age(service, "1 minute")
+    assert await guess(at(ABROAD)) == [401]
+    await expire_backoff(service)
+    assert 25_800 < assert_throttled(await at(HOME).log_in("ada")) <= 25_920
+    assert await bucket_counts(service) == [(100,)]
+
+
+async def throttle_rows(service: Services) -> list[tuple[object, ...]]:
+    return await fetch_values(
+        service.engine, "SELECT user_id, failures, hour_failures, blocked_until > now() FROM login_buckets"
+    )
+
+
+@pytest.mark.parametrize(
+    "event", ["log in", "change password", "set password", "reset password", "disable", "delete"]
+)
+async def test_failures_for_a_login_id_are_kept_as_for_an_unknown_one_whatever_happens_to_its_user(
+    api: Api, service: Services, at: At, event: str
+) -> None:
+    """What is forgotten tells that there is a user."""
+    ada, root = await api.account("ada"), api.by(await api.admin())
+    assert await guess(at(ABROAD), count=4) == [401] * 4
+    assert await throttle_rows(service) == [(None, 4, 4, None)]
+    path, new = f"/v1/users/{ada.id}", {"new_password": OTHER_PASSWORD}
+    token = (await root.post(f"{path}/reset-tokens")).json()["token"]
+    done = {
+        "log in": lambda: at(HOME).log_in("ada"),
+        "change password": lambda: api.by(ada).put(f"{path}/password", {**new, "current_password": PASSWORD}),
+        "set password": lambda: root.put(f"{path}/password", new),
+        "reset password": lambda: at(HOME).post("/v1/reset-tokens/redeem", {**new, "token": token}),
+        "disable": lambda: root.patch(path, {"state": "disabled"}),
+        "delete": lambda: root.delete(path),
+    }
+    assert (await done[event]()).status_code in {200, 201, 204}
+    assert await throttle_rows(service) == [(None, 4, 4, None)]
+
+
+async def test_failures_are_forgotten_after_thirty_days_alike_with_and_without_user(
+    api: Api, service: Services, at: At
+) -> None:
+    await api.account("ada")
+    seen: dict[str, list[int]] = {"ada": [], "nobody": []}
+    for login_id, statuses in seen.items():
+        await guess(at(ABROAD), login_id)
+        await execute(service.engine, "UPDATE login_buckets SET failures = 100")
+        statuses += await guess(at(ABROAD), login_id)
+    await age(service, "31 days")
+    await purge_expired(service.background_database, service.policies.retention)
+    assert await bucket_counts(service) == []
+    for login_id, statuses in seen.items():
+        statuses += await guess(at(ABROAD), login_id)
+    assert seen["ada"] == seen["nobody"] == [429, 401]
+
+
+async def test_login_id_that_cannot_be_one_is_counted_by_network_alone(
+    api: Api, service: Services, at: At
+) -> None:
+    """No digest of it is kept: people type their password into the field."""
+    assert await guess(at(HOME), PASSWORD, count=3) + await guess(at(HOME), "other words", count=3) == (
+        [401] * 5 + [429]
+    )
+    ((first,),) = await fetch_values(service.engine, "SELECT digest FROM login_buckets")
+    assert await guess(at(ABROAD), PASSWORD) == [401]
+    await execute(service.engine, "DELETE FROM login_buckets WHERE digest = :first", first=first)
+    assert await guess(at(HOME), "yet another thing") == [401]
+    again = await fetch_values(service.engine, "SELECT digest FROM login_buckets WHERE digest = :d", d=first)
+    assert again == [(first,)]
+
+
+async def test_login_costs_three_statements_in_transactions(
+    api: Api, service: Services, at: At, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each one is a round trip: the attempt; the user; session, bucket, device and event."""
+    await api.account("ada")
+    statements = 0
+    ran = {name: getattr(Transaction, name) for name in ("fetch_one", "fetch_all", "execute")}
+
+    def counting(name: str) -> Callable[..., Awaitable[Any]]:
+        async def run(self: Transaction, *args: Any, **params: Any) -> Any:
+            nonlocal statements
+            statements += 1
+            return await ran[name](self, *args, **params)
+
+        return run
+
+    for name in ran:
+        monkeypatch.setattr(Transaction, name, counting(name))
+    for password, status in ((PASSWORD, 201), (WRONG, 401)):
+        statements = 0
+        assert (await at("2001:db8::1").log_in("ada", password)).status_code == status
+        assert statements == 3
 
 
 async def test_concurrent_logins_verify_no_more_guesses_than_sequential_ones(
@@ -201,7 +307,9 @@ async def test_login_clears_only_its_own_bucket(api: Api, service: Services, at:
     in_network = "SELECT minute_failures FROM network_buckets WHERE network = :network"
     assert await fetch_values(service.engine, in_network, network=f"{ABROAD}/32") == [(7,)]
     assert (await at("192.0.2.1").log_in("ada")).status_code == 201
-    assert await bucket_counts(service) == []
+    assert await bucket_counts(service) == [(4,)], (
+        "a success from an unknown device is no failure, and no more"
+    )
 
 
 async def test_change_password_after_repeated_failures_has_to_wait(

@@ -37,7 +37,8 @@ async def age(service: Services, by: str) -> None:
     await execute(
         service.engine,
         "UPDATE login_buckets SET blocked_until = blocked_until - CAST(CAST(:span AS text) AS interval),"
-        " hour_started_at = hour_started_at - CAST(CAST(:span AS text) AS interval)",
+        " hour_started_at = hour_started_at - CAST(CAST(:span AS text) AS interval),"
+        " updated_at = updated_at - CAST(CAST(:span AS text) AS interval)",
         span=by,
     )
     await execute(

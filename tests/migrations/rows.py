@@ -72,6 +72,11 @@ _ROWS = {
         UPDATE api_keys SET created_by = '00000000-0000-7000-8000-000000000003';
         UPDATE idempotency_keys SET user_id = '00000000-0000-7000-8000-000000000001'
     """,
+    14: """
+        INSERT INTO signing_keys (id, algorithm, public_jwk, private_key, signs_from, ends_at)
+        VALUES (gen_random_uuid(), 'ES256', '{{"kty": "EC"}}', '\\x0100ff', now(), now() + interval '1 day'),
+               (gen_random_uuid(), 'EdDSA', '{{"kty": "OKP"}}', '\\x0100fe', now() + interval '1 hour', NULL)
+    """,
 }
 
 
@@ -84,7 +89,7 @@ async def connected(dsn: str) -> AsyncIterator[asyncpg.Connection]:
         await connection.close()
 
 
-async def fill(dsn: str, *, first: int = 1, last: int = 13, count: int = 12) -> None:
+async def fill(dsn: str, *, first: int = 1, last: int = 14, count: int = 12) -> None:
     """Insert the rows that belong to the revisions from first to last."""
     async with connected(dsn) as connection:
         for number in range(first, last + 1):

@@ -56,7 +56,7 @@ def test_migrate_at_head_has_nothing_to_do(command: Command) -> None:
 
 def test_rollback_and_migrate_move_one_step_and_back(command: Command) -> None:
     down = command("rollback")
-    assert (down.exit_code, down.stdout) == (0, "The schema is at 0012_add_serves_from.\n")
+    assert (down.exit_code, down.stdout) == (0, "The schema is at 0013_add_owners.\n")
     assert down.stderr == f"rolling back {HEAD_ID}\n"
     up = command("migrate")
     assert (up.exit_code, up.stdout) == (0, f"The schema is at {HEAD_ID}.\n")
@@ -86,7 +86,7 @@ def test_rollback_past_a_live_process_is_rejected_by_name_unless_forced(
 ) -> None:
     rejected = command("rollback", "--to", "12")
     assert rejected.exit_code == 1
-    assert f"{live.host} process {live.pid} (release 0.1.0, head 0013, needs 0013)" in rejected.stderr
+    assert f"{live.host} process {live.pid} (release 0.1.0, head 0014, needs 0013)" in rejected.stderr
     assert f"schema     {HEAD_ID}" in command("status").stdout
     assert command("rollback", "--to", "12", "--force").exit_code == 0
 
@@ -151,7 +151,7 @@ def test_check_of_this_release_is_in_step(command: Command) -> None:
     done = command("check")
     assert (done.exit_code, done.stdout) == (
         0,
-        "In step: 13 revisions in one line make the declared schema.\n",
+        "In step: 14 revisions in one line make the declared schema.\n",
     )
 
 

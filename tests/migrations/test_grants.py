@@ -23,6 +23,7 @@ from service.db.migrations.running import grant_rights
 from service.db.tables import Base
 from service.usecases.cleanup import purge_expired
 from settings import get_settings
+from tests.api.test_access_tokens import issue, settings_with_tokens
 from tests.flows.test_audit_trail import run_every_action
 from tests.migrations.rows import connected, execute, fetch
 from tests.support.api import Api, RunningService, serving
@@ -100,11 +101,12 @@ async def recorded(running: RunningService) -> AsyncIterator[tuple[Recorder, Api
 
 
 async def test_serve_with_the_granted_rights_answers_every_operation(granted: Role) -> None:
-    async with serving(settings_for_tests(), granted.dsn) as running, recorded(running) as (recorder, api):
+    async with serving(settings_with_tokens(), granted.dsn) as running, recorded(running) as (recorder, api):
         await run_every_action(api, lambda _: api, running.service)
         root = api.by((await api.log_in("root")).json()["token"])
         await root.post("/v1/users", {"login_id": "eve", "name": "E"}, headers={"Idempotency-Key": "a" * 22})
         await root.post("/v1/introspect", {"token": "rcs_unknown"})
+        assert await issue(root)
         await root.post("/v1/revoke", {"token": "rcs_" + "A" * 43})
         await root.get("/v1/forward-auth")
         await root.get("/v1/keys/01890000-0000-7000-8000-000000000000")

@@ -22,6 +22,10 @@ _POLICY, _CALLERS = "service/domain/passwords.py", "service/domain/callers.py"
 _USERS_SQL, _LOGINS_SQL = "service/db/repositories/users.py", "service/db/repositories/login.py"
 _PASSWORDS, _KEYS = "service/usecases/passwords.py", "service/usecases/keys.py"
 _GRANTS = "tests/migrations/test_grants.py"
+_ENCRYPTION, _SIGNING_KEYS = "service/security/encryption.py", "service/usecases/signing_keys.py"
+_ACCESS_TOKENS, _COOKIES = "service/usecases/access_tokens.py", "service/api/cookies.py"
+_KEY_TESTS, _TOKEN_TESTS = "tests/flows/test_signing_keys.py", "tests/api/test_access_tokens.py"
+_COOKIE_TESTS = "tests/api/test_cookies.py"
 
 MUTATIONS = (
     Mutation(
@@ -56,8 +60,8 @@ MUTATIONS = (
     Mutation(
         "A right guess beyond the limit of a network tells nothing either",
         _LOGIN,
-        "network=context.network if bucket.network_limited else None",
-        "network=None",
+        "networks=context.networks if bucket.network_limited else ()",
+        "networks=()",
         f"{_FLOWS}/test_network_throttle.py::test_login_at_network_limit_does_not_reveal_a_right_password",
     ),
     Mutation(
@@ -76,18 +80,77 @@ MUTATIONS = (
     ),
     Mutation(
         "A success clears its own bucket only",
-        _LOGINS_SQL,
-        'where(LoginBucketRow.digest == bindparam("bucket_digest"))',
-        'where(LoginBucketRow.digest != b"", bindparam("bucket_digest") != b"")',
+        _THROTTLE_SQL,
+        "return delete(_Bucket).where(_of_bucket)",
+        'return delete(_Bucket).where(_of_bucket | (_Bucket.digest != b""))',
         f"{_FLOWS}/test_throttle.py::test_login_clears_only_its_own_bucket",
     ),
     Mutation(
         "At most a hundred failures in a row",
         _THROTTLE_SQL,
-        '_Bucket.failures >= bindparam("failures_in_a_row", type_=Integer)',
-        '_Bucket.failures >= 1000 * bindparam("failures_in_a_row", type_=Integer)',
+        "_in_a_row_is_full = _failures >= _most",
+        "_in_a_row_is_full = _failures >= 1000 * _most",
         f"{_FLOWS}/test_throttle.py"
         "::test_login_after_a_hundred_failures_in_a_row_stays_blocked_for_unknown_devices",
+    ),
+    Mutation(
+        "A closed account opens again in time",
+        _THROTTLE_SQL,
+        "_failures = func.greatest(_Bucket.failures - _forgiven, 0, type_=Integer)",
+        "_failures = func.greatest(_Bucket.failures, 0 * _forgiven, type_=Integer)",
+        f"{_FLOWS}/test_throttle.py"
+        "::test_login_after_a_hundred_failures_in_a_row_is_allowed_again_one_failure_after_the_other",
+    ),
+    Mutation(
+        "What happens to a user clears no failures of strangers",
+        _THROTTLE,
+        "user_id=None if bucket.is_unrecognised else bucket.user_id",
+        "user_id=bucket.user_id",
+        f"{_FLOWS}/test_throttle.py"
+        "::test_failures_for_a_login_id_are_kept_as_for_an_unknown_one_whatever_happens_to_its_user",
+    ),
+    Mutation(
+        "A success of a stranger clears no failures",
+        _LOGIN,
+        "clears_bucket=not attempt.bucket.is_unrecognised",
+        "clears_bucket=True",
+        f"{_FLOWS}/test_throttle.py"
+        "::test_failures_for_a_login_id_are_kept_as_for_an_unknown_one_whatever_happens_to_its_user",
+    ),
+    Mutation(
+        "Counts of accounts are purged like those of names",
+        "service/db/repositories/cleanup.py",
+        "(LoginBucketRow.user_id.is_(None), LoginBucketRow.user_id.is_not(None))",
+        "(LoginBucketRow.user_id.is_(None), LoginBucketRow.user_id.is_(None))",
+        f"{_FLOWS}/test_sessions.py::test_purge_expired_deletes_what_has_expired_and_nothing_else",
+    ),
+    Mutation(
+        "A password typed into the wrong field leaves no digest",
+        _LOGIN,
+        "return bucket_for_impossible_login_id(context.network)",
+        "return bucket_for_unknown_device(request.login_id, None)",
+        f"{_FLOWS}/test_throttle.py::test_login_id_that_cannot_be_one_is_counted_by_network_alone",
+    ),
+    Mutation(
+        "A right password is not refused for attempts in progress",
+        _LOGIN,
+        "if refusal is None or refusal.has_attempts:",
+        "if refusal is None:",
+        f"{_FAULTS}/test_concurrent_logins.py::test_log_in_concurrently_with_the_right_password_always_succeeds",
+    ),
+    Mutation(
+        "A success leaves no failure behind",
+        _THROTTLE_SQL,
+        "            failures=func.greatest(_Bucket.failures - 1, 0),\n",
+        "            failures=func.greatest(_Bucket.failures, 0),\n",
+        f"{_FAULTS}/test_concurrent_logins.py::test_log_in_concurrently_with_the_right_password_always_succeeds",
+    ),
+    Mutation(
+        "Who waits for attempts in progress holds no permit",
+        _LOGIN,
+        "    async with parts.turns.wait(bucket) as turn:\n",
+        "    async with parts.hasher.acquire(*context.flow), parts.turns.wait(bucket) as turn:\n",
+        f"{_FAULTS}/test_concurrent_logins.py::test_log_in_while_others_wait_for_attempts_in_progress_succeeds",
     ),
     Mutation(
         "What was not verified is given back",
@@ -114,9 +177,46 @@ MUTATIONS = (
     Mutation(
         "An IPv6 client counts by its /64",
         "service/api/http/client_address.py",
-        "32 if parsed.version == 4 else 64",
-        "32 if parsed.version == 4 else 128",
+        "6: ((64, 1), ",
+        "6: ((128, 1), ",
         f"{_FLOWS}/test_network_throttle.py::test_login_after_twenty_network_failures_in_a_minute_has_to_wait",
+    ),
+    Mutation(
+        "A provider's network counts as a whole",
+        _THROTTLE_SQL,
+        "in_minute <= allowed[name][0] and in_hour <= allowed[name][1]",
+        "True or (in_minute, in_hour, allowed, name)",
+        f"{_FLOWS}/test_network_throttle.py"
+        "::test_concurrent_logins_from_many_networks_stop_at_the_limit_of_the_one_around",
+    ),
+    Mutation(
+        "IPv4 clients behind NAT64 are not one network",
+        "service/api/http/client_address.py",
+        "_translated(parsed) or parsed",
+        "parsed or _translated(parsed)",
+        "tests/api/test_client_address.py::test_network_of_an_address_of_nat64_is_that_of_the_ipv4_address",
+    ),
+    Mutation(
+        "Open registration needs a password",
+        "service/usecases/users.py",
+        "if admit is not None and request.password is None",
+        "if False and request.password is None",
+        f"{_FLOWS}/test_registration.py::test_register_without_a_password_gets_422_and_is_not_counted",
+    ),
+    Mutation(
+        "A network registers so many users an hour",
+        "service/usecases/registration.py",
+        "if wait is not None:",
+        "if False:",
+        f"{_FLOWS}/test_registration.py"
+        "::test_register_twenty_times_in_an_hour_gets_429_before_the_login_id_is_looked_for",
+    ),
+    Mutation(
+        "Registrations at once are counted like those in a row",
+        "service/db/repositories/network_counts.py",
+        "is_within = all(count <= per_hour[network] for _, network, count in rows)",
+        "is_within = all(per_hour[network] for _, network, _ in rows)",
+        f"{_FLOWS}/test_registration.py::test_register_concurrently_stops_at_the_limit",
     ),
     Mutation(
         "Imported hashes are bounded in cost",
@@ -149,17 +249,33 @@ MUTATIONS = (
     Mutation(
         "A use noted late does not revive a session",
         _SESSIONS_SQL,
-        '        SessionRow.last_used_at < func.now() - bindparam("touch_interval", type_=Interval),\n'
+        '(SessionRow.last_used_at < func.now() - bindparam("touch_interval", type_=Interval)),\n'
         "        is_live(),\n",
-        '        SessionRow.last_used_at < func.now() - bindparam("touch_interval", type_=Interval),\n',
+        '(SessionRow.last_used_at < func.now() - bindparam("touch_interval", type_=Interval)),\n',
         f"{_FLOWS}/test_sessions.py::test_touch_of_expired_session_does_not_revive_it",
     ),
     Mutation(
-        "At most fifty sessions an account",
+        "At most two hundred sessions an account",
         _LOGIN,
-        "kept_count=policies.sessions.per_user",
+        "kept_count=policy.per_user",
         "kept_count=1000",
-        f"{_FLOWS}/test_sessions.py::test_login_beyond_fifty_sessions_ends_the_longest_unused",
+        f"{_FLOWS}/test_sessions.py::test_login_beyond_two_hundred_sessions_ends_the_longest_unused",
+    ),
+    Mutation(
+        "A session in use outlives those that never were",
+        _LOGINS_SQL,
+        "used_at.desc().nulls_last()",
+        "used_at.desc().nulls_first()",
+        f"{_FLOWS}/test_sessions.py"
+        "::test_login_beyond_two_hundred_sessions_ends_one_that_was_never_used_first",
+    ),
+    Mutation(
+        "A session in use is known before its use is written",
+        _LOGIN,
+        "used_ids=parts.last_used.recorded_sessions_of(user.id)",
+        "used_ids=()",
+        f"{_FLOWS}/test_sessions.py"
+        "::test_login_beyond_two_hundred_sessions_keeps_one_whose_use_is_not_written_yet",
     ),
     Mutation(
         "No fast digest of a password is stored",
@@ -411,9 +527,16 @@ MUTATIONS = (
     Mutation(
         "A flood from one network leaves room for others",
         "service/security/hashing/limiter.py",
-        "if self._queue.is_over_share(flow):",
-        "if True:",
+        "displaced = self._queue.displace(flow)",
+        "displaced = self._queue.displace(flow) if False else None",
         f"{_FLOWS}/test_admission.py::test_login_during_flood_from_another_network_succeeds",
+    ),
+    Mutation(
+        "A flood from a provider's network leaves room for others",
+        "service/domain/events.py",
+        "return self.networks[-1].name, self.networks[0].name",
+        "return self.networks[0].name, self.networks[0].name",
+        f"{_FLOWS}/test_admission.py::test_login_during_flood_from_many_networks_of_one_provider_succeeds",
     ),
     Mutation(
         "The work around hashes is let in a few at a time",
@@ -460,9 +583,16 @@ MUTATIONS = (
     Mutation(
         "A password made of the login id is refused",
         _POLICY,
-        "        if _is_derived(folded, context):\n",
+        "        if _is_derived(folded, context, self.min_length):\n",
         "        if False:\n",
         f"{_FLOWS}/test_passwords.py::test_set_invalid_password_names_the_rule_and_does_not_echo_it",
+    ),
+    Mutation(
+        "A password cut from a repeated login id is refused",
+        _POLICY,
+        "(_alphanumeric, (min_length + 1) // 2),",
+        "(_alphanumeric, 1),",
+        "tests/domain/test_passwords.py::test_violations_of_password_made_of_context_blocks_it",
     ),
     Mutation(
         "Cheap argon2 parameters do not start",
@@ -954,5 +1084,152 @@ MUTATIONS = (
         'f"DELETE FROM {parked} WHERE ctid = ANY (ARRAY({batch}));"',
         '"NULL;"',
         "tests/migrations/test_parking.py::test_purge_deletes_expired_rows_of_parked_tables",
+    ),
+    Mutation(
+        "A stored secret is of use in its own row and column only",
+        _ENCRYPTION,
+        'return self.purpose.encode("ascii") + b"\\0" + self.row_id.bytes',
+        'return b""',
+        "tests/security/test_encryption.py::test_decrypt_a_ciphertext_that_was_moved_is_refused",
+    ),
+    Mutation(
+        "Private keys are encrypted in the database",
+        _SIGNING_KEYS,
+        "sealed = cipher.encrypt(private_key, PRIVATE_KEYS.place_of(key_id))",
+        "sealed = private_key",
+        f"{_TOKEN_TESTS}::test_private_keys_are_encrypted_in_the_database",
+    ),
+    Mutation(
+        "Keys of encryption are not shown with the settings",
+        "settings/values.py",
+        'return "***"',
+        "return value.get_secret_value()",
+        "tests/settings/test_secrets.py::test_secrets_key_is_never_shown",
+    ),
+    Mutation(
+        "An access token does not outlast the end of its session",
+        _ACCESS_TOKENS,
+        "expires_at = min(now + policy.ttl, session.expires_at, session.idle_expires_at)",
+        "expires_at = now + policy.ttl",
+        f"{_TOKEN_TESTS}::test_issue_token_just_before_its_session_ends_ends_with_it",
+    ),
+    Mutation(
+        "Access tokens are for configured audiences only",
+        _ACCESS_TOKENS,
+        "if audience not in self.policy.audiences:",
+        "if False:",
+        f"{_TOKEN_TESTS}::test_issue_token_for_an_unknown_audience_is_rejected",
+    ),
+    Mutation(
+        "Another kind of token is not taken for an access token",
+        "service/security/signing.py",
+        '{"typ": ACCESS_TOKEN_TYPE, "kid": key_id}',
+        '{"kid": key_id}',
+        "tests/security/test_signing.py::test_sign_with_a_new_key_is_verified_by_its_public_half_alone",
+    ),
+    Mutation(
+        "One process at a time rotates the signing keys",
+        "service/db/repositories/signing_keys.py",
+        "await self._tx.fetch_one(_LOCK)",
+        "return",
+        f"{_KEY_TESTS}::test_rotation_by_several_processes_at_once_adds_one_key",
+    ),
+    Mutation(
+        "A signing key is published before it signs",
+        _SIGNING_KEYS,
+        "delay=PUBLISHED_BEFORE if newest else timedelta(0)",
+        "delay=timedelta(0)",
+        f"{_KEY_TESTS}::test_change_of_the_algorithm_rotates_the_key",
+    ),
+    Mutation(
+        "A signing key stays published until its last token has ended",
+        _SIGNING_KEYS,
+        "await keys.retire(delay=delay + PUBLISHED_AFTER)",
+        "await keys.retire(delay=delay)",
+        f"{_KEY_TESTS}::test_rotation_is_not_noticed_by_a_verifier_that_keeps_the_keys",
+    ),
+    Mutation(
+        "Scripts cannot read the session cookie",
+        _COOKIES,
+        'b"; Path=/; Secure; HttpOnly; SameSite=Lax"',
+        'b"; Path=/; Secure; SameSite=Lax"',
+        f"{_COOKIE_TESTS}::test_login_with_a_cookie_sets_it_and_returns_no_token",
+    ),
+    Mutation(
+        "With a cookie, the token is in no body",
+        "service/api/v1/login.py",
+        "token=UNSET if body.cookie else opened.token",
+        "token=opened.token",
+        f"{_COOKIE_TESTS}::test_login_with_a_cookie_sets_it_and_returns_no_token",
+    ),
+    Mutation(
+        "A page of another site changes nothing with the cookie",
+        _COOKIES,
+        "if method not in _SAFE_METHODS:",
+        "if False:",
+        f"{_COOKIE_TESTS}::test_change_with_the_cookie_by_another_site_is_rejected",
+    ),
+    Mutation(
+        "A page of another host of the same site changes nothing either",
+        _COOKIES,
+        'fields.get(b"sec-fetch-site") == b"same-origin"',
+        'fields.get(b"sec-fetch-site") in (b"same-origin", b"same-site")',
+        f"{_COOKIE_TESTS}::test_change_with_the_cookie_by_another_site_is_rejected",
+    ),
+    Mutation(
+        "The origin of a page is compared as a whole",
+        _COOKIES,
+        "if origin is None or not (origin in self._origins or origin == self._own(fields)):",
+        "if origin is None:",
+        f"{_COOKIE_TESTS}::test_change_with_the_cookie_by_another_site_is_rejected",
+    ),
+    Mutation(
+        "A page of another site logs nobody in",
+        "service/api/v1/login.py",
+        "cookies.require_allowed_page(request.fields)",
+        "return",
+        f"{_COOKIE_TESTS}::test_login_with_a_cookie_by_another_site_is_rejected",
+    ),
+    Mutation(
+        "Cookie and token are not both accepted",
+        _COOKIES,
+        'if b"authorization" in fields:',
+        "if False:",
+        f"{_COOKIE_TESTS}::test_send_cookie_and_token_is_rejected",
+    ),
+    Mutation(
+        "Of two session cookies none counts",
+        _COOKIES,
+        "return values[0] if len(values) == 1 and values[0] else None",
+        "return values[0] if values else None",
+        f"{_COOKIE_TESTS}::test_send_the_cookie_twice_counts_as_none",
+    ),
+    Mutation(
+        "The cookie is ignored unless it is enabled",
+        _COOKIES,
+        '_token_in(fields.get(b"cookie")) if self.is_enabled else None',
+        '_token_in(fields.get(b"cookie"))',
+        f"{_COOKIE_TESTS}::test_cookie_of_a_service_without_cookies_is_ignored",
+    ),
+    Mutation(
+        "Logging out clears the cookie",
+        "service/api/v1/sessions.py",
+        'return with_cookie_cleared(no_content()) if BY_COOKIE in request.scope["state"] else no_content()',
+        "return no_content()",
+        f"{_COOKIE_TESTS}::test_logout_with_the_cookie_ends_the_session_and_clears_it",
+    ),
+    Mutation(
+        "The end of a session clears the cookie",
+        "service/api/pipeline.py",
+        'if isinstance(error, InvalidToken) and BY_COOKIE in http["state"]:',
+        "if False:",
+        f"{_COOKIE_TESTS}::test_read_after_the_session_has_ended_clears_the_cookie",
+    ),
+    Mutation(
+        "Pages of other origins get credentials only where cookies are enabled",
+        "service/api/http/edge.py",
+        "(_EXPOSED, _CREDENTIALS) if allows_cookies else (_EXPOSED,)",
+        "(_EXPOSED, _CREDENTIALS)",
+        "tests/api/test_cors.py::test_send_configured_origin_allows_it",
     ),
 )

@@ -38,10 +38,10 @@ class Contract:
     async def check(self, response: httpx.Response) -> None:
         """Fail if the document does not permit a response."""
         await response.aread()
-        _check_headers(response)
+        found = self._operation_of(response.request)
+        _check_headers(response, is_cacheable=response.status_code == 200 and _is_cacheable(found))
         if response.request.method == "OPTIONS":
             return
-        found = self._operation_of(response.request)
         if found is None:
             self._check_unrouted(response)
         elif str(response.status_code) not in found["responses"]:
@@ -111,8 +111,17 @@ class Contract:
         assert not errors, errors
 
 
-def _check_headers(response: httpx.Response) -> None:
-    headers = response.headers
+def _is_cacheable(operation: dict[str, Any] | None) -> bool:
+    return operation is not None and "Cache-Control" in operation["responses"].get("200", {}).get(
+        "headers", {}
+    )
+
+
+def _check_headers(response: httpx.Response, *, is_cacheable: bool) -> None:
+    headers = dict(response.headers)
+    if is_cacheable:
+        assert re.fullmatch(r"public, max-age=[0-9]+", headers["cache-control"])
+        headers["cache-control"] = "no-store"
     assert {name: headers.get(name) for name in _HEADERS_ALWAYS} == _HEADERS_ALWAYS
     assert headers["content-security-policy"].startswith("default-src 'none'")
     assert str(UUID(headers["x-request-id"])) == headers["x-request-id"]

@@ -17,10 +17,17 @@ from typing import Final
 
 from litestar.types import HTTPScope
 
+from service.domain.networks import Network
+from service.domain.networks import Networks as ClientNetworks
+
 Networks = tuple[IPv4Network | IPv6Network, ...]
 
 UNKNOWN: Final = "unknown"
 _MAX_HOP_LENGTH: Final = 64
+_LEVELS: Final = {4: ((32, 1), (24, 16)), 6: ((64, 1), (56, 4), (48, 16))}
+"""Prefix lengths and shares by IP version. One customer gets an IPv6 /64, /56 or /48; an IPv4 /24 is the
+smallest network that is routed, and holds many customers."""
+_NAT64: Final = (IPv6Network("64:ff9b::/96"), IPv6Network("64:ff9b:1::/48"))
 
 
 def networks_of(texts: Iterable[str]) -> Networks:
@@ -61,16 +68,35 @@ def is_trusted(address: str, trusted: Networks) -> bool:
     return _is_within(address, trusted)
 
 
-@lru_cache(4096)
 def rate_limit_prefix(address: str | None) -> str:
-    """Return the network of a client: the IPv4 address itself, or the /64 around an IPv6 address.
+    """Return the narrowest network of a client: the IPv4 address itself, or the /64 around an IPv6 address.
 
     Source: CVE-2026-45364 (one budget for each of the 2^64 addresses of a client).
     """
+    return rate_limit_networks(address)[0].name
+
+
+@lru_cache(4096)
+def rate_limit_networks(address: str | None) -> ClientNetworks:
+    """Return the networks around a client, the narrowest first; what NAT64 translates counts as IPv4."""
     parsed = _parse(address or "")
     if parsed is None:
-        return UNKNOWN
-    return str(ip_network((parsed, 32 if parsed.version == 4 else 64), strict=False))
+        return (Network(UNKNOWN),)
+    source = _translated(parsed) or parsed
+    return tuple(
+        Network(str(ip_network((source, length), strict=False)), share)
+        for length, share in _LEVELS[source.version]
+    )
+
+
+def _translated(address: IPv4Address | IPv6Address) -> IPv4Address | None:
+    """Return the IPv4 address in the last 32 bits of an address of NAT64, unless a prefix left them empty.
+
+    Source: RFC 6052 2.1, 2.2; RFC 8215.
+    """
+    if not any(address in network for network in _NAT64) or not int(address) & 0xFFFFFF:
+        return None
+    return IPv4Address(int(address) & 0xFFFFFFFF)
 
 
 @lru_cache(4096)

@@ -1,6 +1,7 @@
 """One request and its response, on their way between the server and the application."""
 
 from collections.abc import Iterable
+from datetime import timedelta
 from typing import Final
 
 from litestar.types import HTTPScope, Message, Receive, ReceiveMessage, Send
@@ -17,6 +18,9 @@ SECURITY_HEADERS: Final = (
     (b"referrer-policy", b"no-referrer"),
 )
 """Header fields of every response. Source: OWASP ASVS 5.0 3.4.4, 3.4.5, 14.3.2."""
+
+CACHEABLE_FOR: Final = "cacheable_for"
+"""Name in the state of a scope: for how long anybody may keep the response; absent, nobody may."""
 
 CLOSE: Final = ((b"connection", b"close"),)
 
@@ -111,8 +115,15 @@ class RequestResponseCycle:
         complete += self.headers
         complete.append((b"x-request-id", self.scope["state"]["request_id"].encode()))
         names = dict(complete)
+        if (max_age := self.scope["state"].get(CACHEABLE_FOR)) is not None:
+            complete = [*(field for field in complete if field[0] != b"cache-control"), _cacheable(max_age)]
         if _POLICY not in names:
             complete.append(_DEFAULT_POLICY)
         if self.has_unread_body and self._closes_if_unread and b"connection" not in names:
             complete += CLOSE
         return complete
+
+
+def _cacheable(max_age: timedelta) -> tuple[bytes, bytes]:
+    """Return the header field that lets anybody keep a response. Source: RFC 9111 5.2.2."""
+    return b"cache-control", b"public, max-age=%d" % max_age.total_seconds()

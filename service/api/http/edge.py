@@ -43,6 +43,7 @@ _EXPOSED: Final = (
     b"access-control-expose-headers",
     b"etag, link, location, retry-after, x-request-id, idempotent-replayed",
 )
+_CREDENTIALS: Final = (b"access-control-allow-credentials", b"true")
 _TRACEPARENT: Final = re.compile(rb"[0-9a-f]{2}-(?P<trace>(?!0{32})[0-9a-f]{32})-[0-9a-f]{16}-[0-9a-f]{2}.*")
 """Source: W3C Trace Context 3.2.2."""
 _FOREIGN_ID: Final = re.compile(rb"[!-~]{1,128}")
@@ -61,7 +62,8 @@ class EdgeMiddleware:
     `request_id`, `client_ip` and `fields` (the header fields) for the application, which may set `route` and
     `caller_id`. `observe` is called once per request, after the response, and must not raise.
 
-    `cors_origins` are compared as whole strings; without any, no CORS header is sent. `body_timeout` runs
+    `cors_origins` are compared as whole strings; without any, no CORS header is sent. With `allows_cookies`
+    their pages may send the session cookie. `body_timeout` runs
     from the start of a request until its body is read, `request_timeout` from then on.
 
     Gateways send the requests of their visitors to `forwarded_paths` and below. There a target has no second
@@ -77,6 +79,7 @@ class EdgeMiddleware:
         observe: Callable[[RequestRecord], None] = ignore_record,
         trusted_proxies: Networks = (),
         cors_origins: Collection[str] = (),
+        allows_cookies: bool = False,
         forwarded_paths: Iterable[str] = (),
         request_timeout: timedelta = timedelta(seconds=9),
         body_timeout: timedelta = timedelta(seconds=10),
@@ -89,6 +92,7 @@ class EdgeMiddleware:
         self._body_limit_s = body_timeout.total_seconds()
         self._headers = (*SECURITY_HEADERS, (b"vary", b"origin")) if cors_origins else SECURITY_HEADERS
         self._forwarded = tuple(f"{path}/".encode() for path in forwarded_paths)
+        self._allowed = (_EXPOSED, _CREDENTIALS) if allows_cookies else (_EXPOSED,)
         self._origins = frozenset(origin.encode("ascii") for origin in cors_origins)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -168,7 +172,7 @@ class EdgeMiddleware:
         """Let pages of a configured origin read the response; return whether this is one."""
         if origin is None or origin not in self._origins:
             return False
-        cycle.headers += ((b"access-control-allow-origin", origin), _EXPOSED)
+        cycle.headers += ((b"access-control-allow-origin", origin), *self._allowed)
         return True
 
     async def _run(self, cycle: RequestResponseCycle, fields: HeaderMap) -> None:

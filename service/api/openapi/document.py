@@ -4,7 +4,7 @@ Source: OpenAPI Specification 3.1.1.
 """
 
 from collections.abc import Iterable, Iterator, Mapping
-from typing import Any
+from typing import Any, Final
 
 import msgspec
 
@@ -46,6 +46,7 @@ _TAGS: Mapping[str, str] = {
     "passwords": "Changing, setting and resetting passwords.",
     "sessions": "Logging in and out, and the sessions between.",
     "introspection": "What a token stands for, and its revocation, for other services (RFC 7662, RFC 7009).",
+    "tokens": "Access tokens that other services verify by themselves (RFC 9068), and their keys.",
     "keys": "API keys of other services.",
     "events": "The audit trail.",
     "operations": "For operators: health, metrics and this document.",
@@ -57,6 +58,22 @@ Send `Authorization: Bearer TOKEN` with a session token or an API key. Bodies ar
 documented here is rejected, never ignored. Every error is a problem document (RFC 9457): decide by its
 `code`. Listings come in pages: continue with `next_cursor` or the `Link` header. Every response has
 `X-Request-Id`."""
+
+
+_SECURITY_SCHEMES: Final[Mapping[str, SchemaNode]] = {
+    "bearer": {
+        "type": "http",
+        "scheme": "bearer",
+        "description": "A session token, `rcs_…`, from `log_in` (`session`), or an API key, "
+        "`rck_…`, with the scopes it was created with: " + ", ".join(f"`{scope}`" for scope in Scope) + ".",
+    },
+    "client": {
+        "type": "http",
+        "scheme": "basic",
+        "description": "For OAuth clients: the API key's id, or any other user name, and the API "
+        "key as the password.",
+    },
+}
 
 
 def document(operations: Iterable[Operation]) -> dict[str, Any]:
@@ -87,22 +104,7 @@ def document(operations: Iterable[Operation]) -> dict[str, Any]:
         "components": {
             "schemas": schemas,
             "headers": dict(HEADERS),
-            "securitySchemes": {
-                "bearer": {
-                    "type": "http",
-                    "scheme": "bearer",
-                    "description": "A session token, `rcs_…`, from `log_in` (`session`), or an API key, "
-                    "`rck_…`, with the scopes it was created with: "
-                    + ", ".join(f"`{scope}`" for scope in Scope)
-                    + ".",
-                },
-                "client": {
-                    "type": "http",
-                    "scheme": "basic",
-                    "description": "For OAuth clients: the API key's id, or any other user name, and the API "
-                    "key as the password.",
-                },
-            },
+            "securitySchemes": _SECURITY_SCHEMES,
         },
     }
 

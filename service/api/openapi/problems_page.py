@@ -27,6 +27,7 @@ FIELD_CODES: Final = {
     "out_of_range": "The number is outside its range.",
     "invalid_value": "The value breaks the field's rule.",
     "not_settable": "This caller may not set the field, or not for this user.",
+    "not_enabled": "The service is not configured for what the field asks for.",
     "conflicting_fields": "The field excludes another one that was sent.",
     "password_too_short": "The password has too few characters.",
     "password_too_long": "The password has too many characters or bytes.",

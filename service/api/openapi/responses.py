@@ -19,6 +19,15 @@ HEADERS: Final[Mapping[str, SchemaNode]] = {
         "description": 'The next page, `rel="next"`; absent on the last one.',
         "schema": {"type": "string"},
     },
+    "Set-Cookie": {
+        "description": "The session cookie `__Host-rollcall`, set or deleted; absent without one.",
+        "schema": {"type": "string"},
+    },
+    "Cache-Control": {
+        "description": "How long the response may be kept.",
+        "schema": {"type": "string"},
+        "required": True,
+    },
     "Retry-After": {
         "description": "Seconds to wait before the request is repeated.",
         "schema": {"type": "integer", "minimum": 1},

@@ -32,12 +32,16 @@ class LogInBody(Input, frozen=True):
         str, Meta(examples=["mauve otter sings at dawn"], extra_json_schema={"format": "password"})
     ]
     device_token: DeviceToken | UnsetType = UNSET
+    cookie: Annotated[
+        bool,
+        Meta(description="Set the token as a cookie, for browsers; the body has none then."),
+    ] = False
 
 
-class LoggedInView(Output, frozen=True):
-    """A new session with its tokens, shown once."""
+class LoggedInView(Output, frozen=True, kw_only=True):
+    """A new session with its tokens, shown once. A cookie has the token in place of the body."""
 
-    token: SessionToken
+    token: SessionToken | UnsetType = UNSET
     session: SessionView
     user: UserView
     device_token: DeviceToken

@@ -2,7 +2,7 @@
 
 from typing import Annotated, Self
 
-from msgspec import Meta
+from msgspec import UNSET, Meta, UnsetType
 
 from service.api.schemas.common import Output
 
@@ -19,11 +19,12 @@ class ServerMetadataView(Output, frozen=True, kw_only=True):
     introspection_endpoint_auth_methods_supported: tuple[str, ...]
     revocation_endpoint: Url
     revocation_endpoint_auth_methods_supported: tuple[str, ...]
+    jwks_uri: Url | UnsetType = UNSET
     response_types_supported: tuple[str, ...]
     grant_types_supported: tuple[str, ...]
 
     @classmethod
-    def of(cls, issuer: str) -> Self:
+    def of(cls, issuer: str, *, has_jwks: bool) -> Self:
         """Return the metadata of the service at an address."""
         return cls(
             issuer=issuer,
@@ -31,6 +32,7 @@ class ServerMetadataView(Output, frozen=True, kw_only=True):
             introspection_endpoint_auth_methods_supported=_CLIENT_SECRETS,
             revocation_endpoint=f"{issuer}/v1/revoke",
             revocation_endpoint_auth_methods_supported=(*_CLIENT_SECRETS, "none"),
+            jwks_uri=f"{issuer}/.well-known/jwks.json" if has_jwks else UNSET,
             response_types_supported=(),
             grant_types_supported=(),
         )

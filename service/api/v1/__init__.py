@@ -13,6 +13,7 @@ from service.api.v1 import (
     metadata,
     passwords,
     sessions,
+    tokens,
     users,
 )
 
@@ -37,6 +38,8 @@ ENDPOINTS: Final[tuple[Endpoint, ...]] = (
     forward_auth.forward_auth,
     metadata.get_server_metadata,
     metadata.get_openid_configuration,
+    tokens.issue_token,
+    tokens.get_jwks,
     keys.create_key,
     keys.list_keys,
     keys.get_key,

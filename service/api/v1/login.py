@@ -5,22 +5,26 @@ from http import HTTPMethod
 from msgspec import UNSET
 
 from service.api.authentication import bearer_token
-from service.api.http.response import Response
+from service.api.cookies import CookieSessions, set_cookie
+from service.api.http.response import HeaderFields, Response
 from service.api.operations import LOGIN_BODY_LIMIT_BYTES, Operation, ResponseSpec
 from service.api.requests import OperationRequest
 from service.api.responses import created
 from service.api.schemas.login import LoggedInView, LogInBody
 from service.api.schemas.sessions import SessionView
 from service.api.schemas.users import UserView
-from service.db.core.database import Database
-from service.db.reads import Reads
 from service.domain.callers import Access
-from service.domain.errors import HashingBusy, InvalidCredentials, LoginThrottled
-from service.security.hashing.hasher import PasswordHasher
+from service.domain.errors import (
+    FieldError,
+    Forbidden,
+    HashingBusy,
+    InvalidCredentials,
+    LoginThrottled,
+    ValidationFailed,
+)
 from service.security.tokens import SESSION_PREFIX, digest_of
 from service.usecases import login
-from service.usecases.login import LoginRequest
-from service.usecases.policies import Policies
+from service.usecases.login import LoggedIn, LoginParts, LoginRequest
 
 
 @Operation(
@@ -29,14 +33,15 @@ from service.usecases.policies import Policies
     "/v1/sessions",
     summary="Log in",
     description="Every failure is the same 401, in the same time. With a session token of the same user in "
-    "`Authorization`, that session ends; any other token is ignored.",
+    "`Authorization`, that session ends; any other token is ignored. With `cookie` the token is in the "
+    "cookie `__Host-rollcall` alone, where `ROLLCALL_HTTP__COOKIES` is set.",
     tag="sessions",
     access=Access(public=True),
     responses={
         201: ResponseSpec(
             "The new session with its tokens, shown this once.",
             LoggedInView,
-            ("Location",),
+            ("Location", "Set-Cookie"),
             links={
                 "get_session": {"session_id": "$response.body#/session/id"},
                 "end_session": {"session_id": "$response.body#/session/id"},
@@ -45,27 +50,46 @@ from service.usecases.policies import Policies
             },
         )
     },
-    errors=(InvalidCredentials, LoginThrottled, HashingBusy),
+    errors=(InvalidCredentials, LoginThrottled, HashingBusy, Forbidden),
     body=LogInBody,
     body_limit_bytes=LOGIN_BODY_LIMIT_BYTES,
 )
-async def log_in(
-    request: OperationRequest, database: Database, reads: Reads, hasher: PasswordHasher, policies: Policies
-) -> Response:
+async def log_in(request: OperationRequest, parts: LoginParts, cookies: CookieSessions) -> Response:
     """Open a session for a login id and a password."""
     body = request.body(LogInBody)
+    if body.cookie:
+        _require_cookies(request, cookies)
     device_token = None if body.device_token is UNSET else body.device_token
     opened = await login.log_in(
-        database,
-        reads,
+        parts,
         LoginRequest(body.login_id, body.password, device_token, _replaced_digest(request)),
-        hasher=hasher,
         context=request.context,
-        policies=policies,
     )
     session = SessionView.of(opened.session, opened.session.id)
-    view = LoggedInView(opened.token, session, UserView.of(opened.user), opened.device_token)
-    return created(view, f"/v1/sessions/{session.id}")
+    view = LoggedInView(
+        token=UNSET if body.cookie else opened.token,
+        session=session,
+        user=UserView.of(opened.user),
+        device_token=opened.device_token,
+    )
+    return created(view, f"/v1/sessions/{session.id}", _cookie_for(opened) if body.cookie else ())
+
+
+def _cookie_for(opened: LoggedIn) -> HeaderFields:
+    """Return the cookie of a new session, which lasts as long as the session may."""
+    return set_cookie(opened.token, opened.session.expires_at - opened.session.created_at)
+
+
+def _require_cookies(request: OperationRequest, cookies: CookieSessions) -> None:
+    """Check that the cookie may be set: a page of another site must not log its visitor in.
+
+    Raises:
+        ValidationFailed: cookies are not enabled.
+        Forbidden: the page that asks is not of an allowed origin.
+    """
+    if not cookies.is_enabled:
+        raise ValidationFailed(FieldError("/cookie", "not_enabled", "Session cookies are not enabled here."))
+    cookies.require_allowed_page(request.fields)
 
 
 def _replaced_digest(request: OperationRequest) -> bytes | None:

@@ -48,4 +48,4 @@ async def get_openid_configuration(policies: Policies) -> Response:
 def _metadata(policies: Policies) -> Response:
     if policies.issuer is None:
         raise NotFound
-    return ok(ServerMetadataView.of(policies.issuer))
+    return ok(ServerMetadataView.of(policies.issuer, has_jwks=policies.access_tokens is not None))

@@ -2,6 +2,7 @@
 
 from http import HTTPMethod
 
+from service.api.cookies import BY_COOKIE, with_cookie_cleared
 from service.api.http.response import Response
 from service.api.operations import Operation, ResponseSpec
 from service.api.pagination import keyset_of, page_response
@@ -45,7 +46,7 @@ async def get_current_session(request: OperationRequest) -> Response:
     description="Ends the session of the token; the next request with it is rejected.",
     tag="sessions",
     access=Access(owner=True, allowed_during_forced_change=True),
-    responses={204: ResponseSpec("The session has ended.")},
+    responses={204: ResponseSpec("The session has ended.", headers=("Set-Cookie",))},
     is_conditional_write=True,
 )
 async def log_out(request: OperationRequest, database: Database) -> Response:
@@ -55,7 +56,7 @@ async def log_out(request: OperationRequest, database: Database) -> Response:
     await database.run(
         lambda tx: sessions.log_out(tx, session, context=request.context), caller=request.caller
     )
-    return no_content()
+    return with_cookie_cleared(no_content()) if BY_COOKIE in request.scope["state"] else no_content()
 
 
 @Operation(

@@ -27,6 +27,7 @@ from service.domain.errors import (
     LoginIdTaken,
     NotFound,
     ReauthenticationRequired,
+    RegistrationThrottled,
     ValidationFailed,
 )
 from service.domain.ids import parse_id
@@ -37,6 +38,7 @@ from service.domain.users import LoginIdCharset, UserPatch, canonical_login_id
 from service.security.hashing.hasher import PasswordHasher
 from service.usecases import users
 from service.usecases.policies import Policies
+from service.usecases.registration import prepare_own_user
 
 _BY_ID = {"user_id": "$response.body#/id"}
 _LINKS = {
@@ -56,11 +58,12 @@ _LINKS = {
     "/v1/users",
     summary="Create a user",
     description="`password_hash`, `role`, `state`, `must_change`: administrators and API keys only. To "
-    "create an administrator, a session needs a recent login, and a key `admins:write` too.",
+    "create an administrator, a session needs a recent login, and a key `admins:write` too. Where "
+    "registration is open, everybody else needs a `password`.",
     tag="users",
     access=Access(admin=True, scope=Scope.USERS_WRITE),
     responses={201: ResponseSpec("The new user.", UserView, ("Location", "ETag"), links=_LINKS)},
-    errors=(LoginIdTaken, HashingBusy, ReauthenticationRequired),
+    errors=(LoginIdTaken, RegistrationThrottled, HashingBusy, ReauthenticationRequired),
     body=CreateUserBody,
     is_idempotent_by_key=True,
 )
@@ -72,7 +75,12 @@ async def create_user(
         return replay
     context = request.context
     registration = _registration(request.body(CreateUserBody))
-    new = await users.prepare_user(registration, hasher=hasher, context=context, policies=policies)
+    if users.creates_for_others(request.caller):
+        new = await users.prepare_user(registration, hasher=hasher, context=context, policies=policies)
+    else:
+        new = await prepare_own_user(
+            database, registration, hasher=hasher, context=context, policies=policies
+        )
 
     async def create(tx: Transaction) -> Outcome:
         user = await users.create_user(tx, new, context=context)

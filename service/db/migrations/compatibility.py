@@ -8,10 +8,10 @@ from sqlalchemy import text
 from sqlalchemy.exc import ProgrammingError
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-HEAD: Final = 13
+HEAD: Final = 14
 """The number of this release's newest revision; a test compares it with `alembic/versions`."""
 
-HEAD_ID: Final = "0013_add_owners"
+HEAD_ID: Final = "0014_create_signing_keys"
 """The id of that revision."""
 
 NEEDS: Final = 13

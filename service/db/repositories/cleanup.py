@@ -54,11 +54,11 @@ _MAY_PURGE_EVENTS = Statement(
 _PURGE_EVENTS = Statement(
     select(func.purge_events(bindparam("age", type_=Interval), bindparam("batch", type_=Integer)))
 )
-_LOGIN_BUCKETS = _batch(
-    LoginBucketRow,
-    LoginBucketRow.digest,
-    LoginBucketRow.updated_at,
-    LoginBucketRow.user_id.is_(None) & _is_older(LoginBucketRow.updated_at),
+_is_forgotten = _is_older(LoginBucketRow.updated_at)
+# Two statements, as only those of unrecognised devices, the many, have an index by age.
+_STRANGERS_BUCKETS, _OWNERS_BUCKETS = (
+    _batch(LoginBucketRow, LoginBucketRow.digest, LoginBucketRow.updated_at, is_one & _is_forgotten)
+    for is_one in (LoginBucketRow.user_id.is_(None), LoginBucketRow.user_id.is_not(None))
 )
 _NETWORK_BUCKETS = _batch(
     NetworkBucketRow,
@@ -104,8 +104,12 @@ class Cleanup(Repository):
         return await self._tx.execute(_EVENTS, batch=batch, age=age) if may_purge["by_statement"] else 0
 
     async def purge_throttle(self, batch: int, *, age: timedelta) -> int:
-        """Delete buckets of unknown login ids unchanged for `age`, and those of networks after a day."""
-        removed = await self._tx.execute(_LOGIN_BUCKETS, batch=batch, age=age)
+        """Delete buckets unchanged for `age`, in which their failures are forgotten; of networks after a day.
+
+        Nothing else decides: what is kept longer for login ids that have a user would tell which have one.
+        """
+        removed = await self._tx.execute(_STRANGERS_BUCKETS, batch=batch, age=age)
+        removed += await self._tx.execute(_OWNERS_BUCKETS, batch=batch, age=age)
         return removed + await self._tx.execute(_NETWORK_BUCKETS, batch=batch, age=timedelta(days=1))
 
     async def purge_parked(self) -> int:

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from uuid import UUID
 
-from sqlalchemy import bindparam, delete, select
+from sqlalchemy import bindparam, delete, insert, select
 
 from service.db.core.statements import Statement
 from service.db.repositories.base import Repository
@@ -19,6 +19,7 @@ class Device:
     token_digest: bytes | None = None
 
 
+_ADD = Statement(insert(DeviceRow), "id", "user_id", "token_digest", "network")
 _device_of_session = (
     select(SessionRow.device_id).where(SessionRow.id == bindparam("session_id")).scalar_subquery()
 )
@@ -31,6 +32,12 @@ _FORGET_ALL = Statement(
 
 class DeviceRepository(Repository):
     """Known devices inside a transaction. A login adds and touches them (`LoginRepository.begin_session`)."""
+
+    async def add(self, user_id: UUID, device: Device) -> None:
+        """Insert a new device."""
+        await self._tx.execute(
+            _ADD, id=device.id, user_id=user_id, token_digest=device.token_digest, network=device.network
+        )
 
     async def forget_all(self, user_id: UUID, *, but_of_session: UUID | None = None) -> None:
         """Delete the devices of a user, except the one that a session was opened from."""

@@ -1,6 +1,6 @@
 """Logging in: several tables in as few statements as the locks allow."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from datetime import timedelta
 from functools import cache
@@ -8,12 +8,17 @@ from typing import Any
 from uuid import UUID
 
 from sqlalchemy import (
+    ARRAY,
+    CTE,
     ColumnElement,
     Delete,
     Insert,
     Integer,
     Update,
+    Uuid,
+    any_,
     bindparam,
+    case,
     delete,
     exists,
     func,
@@ -28,10 +33,18 @@ from service.db.core.statements import Statement
 from service.db.repositories.base import ReadRepository, Repository, binds, prefixed, require_row
 from service.db.repositories.devices import Device
 from service.db.repositories.events import EVENT_FIELDS
+from service.db.repositories.network_counts import (
+    attempts_name,
+    end_attempt,
+    forget_attempts,
+    limits_of,
+    network_wait,
+)
 from service.db.repositories.sessions import SESSION, NewSession, insert_session, is_live
-from service.db.repositories.throttle import limits_of, network_wait
+from service.db.repositories.throttle import clear_bucket, refund_attempt
 from service.db.repositories.users import USER, usable_hash
 from service.db.tables import DeviceRow, EventRow, LoginBucketRow, SessionRow, UserRow
+from service.domain.networks import Networks
 from service.domain.sessions import Session
 from service.domain.throttle import ThrottlePolicy
 from service.domain.users import User
@@ -74,19 +87,19 @@ class LoginReads(ReadRepository):
         login_id: str,
         *,
         device_digest: bytes | None,
-        network: str,
+        networks: Networks,
         policy: ThrottlePolicy,
         temporary_ttl: timedelta,
     ) -> tuple[Credential | None, timedelta | None]:
-        """Return the credential of a canonical login id, and the wait of a network with too many failures."""
+        """Return the credential of a canonical login id, and the wait of networks with too many failures."""
         row = require_row(
             await self._executor.fetch_one(
                 _FIND,
                 login_id=login_id,
                 device_digest=device_digest,
-                of_network=network,
+                of_network=networks[0].name,
                 temporary_ttl=temporary_ttl,
-                **limits_of(policy),
+                **limits_of(networks, policy),
             )
         )
         wait, *values = row
@@ -106,7 +119,7 @@ def _record_login() -> Statement:
             UserRow.id == bindparam("user_id"),
             UserRow.password_hash == bindparam("verified_hash"),
             UserRow.state == literal_column("'active'"),
-            ~exists().select_from(wait),
+            select(wait.c.wait).scalar_subquery().is_(None),
         )
         .values(last_login_at=func.now())
         .returning(*USER)
@@ -122,8 +135,8 @@ _RECORD = _record_login()
 
 
 @cache
-def _begin_session(kept_others: int, *, on_known_device: bool) -> Statement:
-    """Insert the session and its event, record the device, clear the bucket: one statement.
+def _begin_session(kept_others: int, *, on_known_device: bool, clears_bucket: bool) -> Statement:
+    """Insert the session and its event, record the device, end the attempt: one statement.
 
     The parameters of each part have its prefix. No part sees the rows of another, so the counts leave out the
     new row.
@@ -131,7 +144,6 @@ def _begin_session(kept_others: int, *, on_known_device: bool) -> Statement:
     session = insert_session().cte("session")
     parts: dict[str, Insert | Update | Delete] = {
         "excess_sessions": _delete_excess_sessions(kept_others),
-        "bucket": delete(LoginBucketRow).where(LoginBucketRow.digest == bindparam("bucket_digest")),
         "event": insert(EventRow).values(**binds(EventRow, "event", *EVENT_FIELDS)),
     }
     if on_known_device:
@@ -141,12 +153,28 @@ def _begin_session(kept_others: int, *, on_known_device: bool) -> Statement:
             **binds(DeviceRow, "device", "id", "user_id", "token_digest", "network")
         )
         parts["excess_devices"] = _delete_excess_devices()
-    return Statement(select(*session.c).add_cte(*(part.cte(name) for name, part in parts.items())))
+    ctes = [part.cte(name) for name, part in parts.items()]
+    return Statement(select(*session.c).add_cte(*ctes, *_end_attempt(clears_bucket=clears_bucket)))
+
+
+def _end_attempt(*, clears_bucket: bool) -> tuple[CTE, CTE]:
+    """End a successful attempt: its bucket is cleared, or as if the attempt had never been."""
+    if clears_bucket:
+        cleared = clear_bucket().returning(LoginBucketRow.digest).cte("bucket")
+        return cleared, forget_attempts(cleared).cte("attempts")
+    refunded = refund_attempt().returning(LoginBucketRow.digest).cte("bucket")
+    return refunded, end_attempt(refunded).cte("attempts")
 
 
 def _delete_excess_sessions(kept_others: int) -> Delete:
-    """Keep the live and most recently used sessions."""
-    best_first = (is_live().desc(), SessionRow.last_used_at.desc(), SessionRow.id.desc())
+    """Keep the live and most recently used sessions; one that was never used ends before any other.
+
+    Uses that are not written yet are those of `used_ids`.
+    """
+    is_used_now = SessionRow.id == any_(bindparam("used_ids", type_=ARRAY(Uuid)))
+    was_used = SessionRow.last_used_at > SessionRow.created_at
+    used_at = case((is_used_now, func.now()), (was_used, SessionRow.last_used_at))
+    best_first = (is_live().desc(), used_at.desc().nulls_last(), SessionRow.id.desc())
     others = select(SessionRow.id).where(SessionRow.user_id == bindparam("session_user_id"))
     excess = others.order_by(*best_first).offset(_literal(kept_others))
     return delete(SessionRow).where(SessionRow.id.in_(excess))
@@ -177,11 +205,11 @@ class LoginRepository(LoginReads, Repository):
     """The second half of a login, inside a transaction."""
 
     async def record(
-        self, user_id: UUID, *, verified_hash: str, network: str | None, policy: ThrottlePolicy
+        self, user_id: UUID, *, verified_hash: str, networks: Networks, policy: ThrottlePolicy
     ) -> User | timedelta | None:
         """Record a login and return the user, or None if the user changed since the hash was read.
 
-        Return the wait instead if the network, where one is given, has too many failures.
+        Return the wait instead if one of the networks, where any are given, has too many failures.
 
         Locks: the user, until the transaction ends.
         """
@@ -191,8 +219,7 @@ class LoginRepository(LoginReads, Repository):
                 _RECORD,
                 user_id=user_id,
                 verified_hash=verified_hash,
-                of_network=network,
-                **limits_of(policy),
+                **limits_of(networks, policy),
             )
         )
         if wait is not None:
@@ -200,21 +227,32 @@ class LoginRepository(LoginReads, Repository):
         return USER.decode(values) if values[0] is not None else None
 
     async def begin_session(
-        self, session: NewSession, device: Device, *, kept_count: int, bucket: bytes, event: Mapping[str, Any]
+        self,
+        session: NewSession,
+        device: Device,
+        *,
+        kept_count: int,
+        used_ids: Collection[UUID],
+        bucket: bytes,
+        clears_bucket: bool,
+        event: Mapping[str, Any],
     ) -> Session:
-        """Insert a session with its device and event, and clear a bucket. The user has to be locked.
+        """Insert a session with its device and event, and end the attempt. The user has to be locked.
 
-        `event` is what `EventRepository.record` returned. Beyond `kept_count` sessions, those unused longest
-        are deleted; beyond twenty devices, the one unseen longest.
+        `event` is what `EventRepository.record` returned. Beyond `kept_count` sessions, those never used and
+        then those unused longest are deleted; `used_ids` are used now. Beyond twenty devices, the one unseen
+        longest is deleted.
         """
         params = {
             **session.params,
             **prefixed("event", event),
-            "bucket_digest": bucket,
+            "bucket": bucket,
+            "attempts": attempts_name(bucket),
+            "used_ids": list(used_ids),
             "device_id": device.id,
             "device_network": device.network,
         }
         if is_new := device.token_digest is not None:
             params |= {"device_user_id": session.user_id, "device_token_digest": device.token_digest}
-        statement = _begin_session(kept_count - 1, on_known_device=not is_new)
+        statement = _begin_session(kept_count - 1, on_known_device=not is_new, clears_bucket=clears_bucket)
         return SESSION.decode(require_row(await self._tx.fetch_one(statement, **params)))

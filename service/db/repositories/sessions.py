@@ -142,12 +142,14 @@ _IDLE_TTL = case(
 _skip_index_update = SessionRow.idle_expires_at.between(
     func.now() + _IDLE_TTL.op("*", return_type=Interval())(literal_column("0.99")), func.now() + _IDLE_TTL
 )
+_was_never_used = SessionRow.last_used_at == SessionRow.created_at
 _TOUCH = Statement(
     update(SessionRow)
     .where(
         SessionRow.id == func.any(bindparam("ids")),
         SessionRow.user_id == UserRow.id,
-        SessionRow.last_used_at < func.now() - bindparam("touch_interval", type_=Interval),
+        _was_never_used
+        | (SessionRow.last_used_at < func.now() - bindparam("touch_interval", type_=Interval)),
         is_live(),
     )
     .values(
@@ -219,7 +221,10 @@ class SessionRepository(SessionReads, Repository):
         user_idle_ttl: timedelta,
         admin_idle_ttl: timedelta,
     ) -> int:
-        """Record the use of sessions, each at most once per interval. An ended session stays ended."""
+        """Record the use of sessions, after the first one at most one per interval.
+
+        An ended session stays ended.
+        """
         return await self._tx.execute(
             _TOUCH,
             ids=list(session_ids),

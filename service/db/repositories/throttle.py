@@ -1,17 +1,19 @@
 """Counts of failed logins, each one atomic statement: N concurrent guesses cost N."""
 
+from collections.abc import Sequence
 from datetime import timedelta
-from typing import Any
+from typing import Any, NamedTuple
 from uuid import UUID
 
 from sqlalchemy import (
     Boolean,
     ColumnElement,
     DateTime,
+    Delete,
     Float,
     Integer,
     Interval,
-    Select,
+    Update,
     and_,
     bindparam,
     case,
@@ -28,18 +30,35 @@ from sqlalchemy import (
     update,
 )
 from sqlalchemy.dialects.postgresql import INTERVAL, insert
+from sqlalchemy.orm import InstrumentedAttribute
 
 from service.db.core.statements import Statement
 from service.db.repositories.base import Repository, require_row
+from service.db.repositories.network_counts import (
+    attempts_name,
+    begin_attempt,
+    count_networks,
+    end_attempt,
+    has_attempts,
+    limits_of,
+)
 from service.db.tables import LoginBucketRow, NetworkBucketRow, UserRow
+from service.domain.networks import Network
 from service.domain.throttle import ThrottlePolicy
 
-_MINUTE = literal(timedelta(minutes=1), Interval)
 _HOUR = literal(timedelta(hours=1), Interval)
 _Bucket = LoginBucketRow
 
 
-def _wait_until(failures: ColumnElement[int]) -> ColumnElement[Any]:
+class Refusal(NamedTuple):
+    """Why an attempt was not reserved."""
+
+    wait: timedelta
+    has_attempts: bool
+    """Whether attempts are being verified, which may make room when they succeed."""
+
+
+def _wait_until(failures: "ColumnElement[int] | InstrumentedAttribute[int]") -> ColumnElement[Any]:
     """The time before which the next attempt is refused; the doubling of `ThrottlePolicy.backoff_after`."""
     free = bindparam("free_attempts", type_=Integer)
     doubled_s = bindparam("initial_backoff_s", type_=Float) * func.power(2, func.least(failures - free, 30))
@@ -48,13 +67,29 @@ def _wait_until(failures: ColumnElement[int]) -> ColumnElement[Any]:
     return case((failures < free, cast(null(), DateTime(timezone=True))), else_=func.now() + wait)
 
 
+def _backoff_of(policy: ThrottlePolicy) -> dict[str, Any]:
+    """Return the parameters of `_wait_until`."""
+    return {
+        "free_attempts": policy.free_attempts,
+        "initial_backoff_s": policy.initial_backoff.total_seconds(),
+        "max_backoff_s": policy.max_backoff.total_seconds(),
+    }
+
+
+_forgiven_after = bindparam("forgiven_after", type_=Interval)
+_unused_s = func.extract("epoch", func.now() - _Bucket.updated_at)
+# Not negative: a row may have been updated by a transaction that began after this one.
+_unused = func.greatest(_unused_s / func.extract("epoch", _forgiven_after), 0)
+_forgiven = cast(func.floor(_unused), Integer)
+_failures = func.greatest(_Bucket.failures - _forgiven, 0, type_=Integer)
+_most = bindparam("failures_in_a_row", type_=Integer)
 _hour_is_over = _Bucket.hour_started_at <= func.now() - _HOUR
 _hour_is_full = and_(
     bindparam("is_unrecognised", type_=Boolean),
     not_(_hour_is_over),
     _Bucket.hour_failures >= bindparam("unrecognised_per_hour", type_=Integer),
 )
-_in_a_row_is_full = _Bucket.failures >= bindparam("failures_in_a_row", type_=Integer)
+_in_a_row_is_full = _failures >= _most
 _is_waiting = func.coalesce(_Bucket.blocked_until > func.now(), False)
 
 # Null if the user was deleted since it was read. Locked here, so before the bucket.
@@ -67,19 +102,20 @@ _owner = (
 _released_at = func.greatest(
     case((_is_waiting, _Bucket.blocked_until)),
     case((_hour_is_full, _Bucket.hour_started_at + _HOUR)),
-    case((_in_a_row_is_full, func.now() + _HOUR)),
+    case((_in_a_row_is_full, _Bucket.updated_at + (_Bucket.failures - _most + 1) * _forgiven_after)),
 )
-_wait = select(type_coerce(_released_at - func.now(), INTERVAL).label("wait")).where(
-    _Bucket.digest == bindparam("bucket"), _released_at.is_not(None)
-)
+_of_bucket = _Bucket.digest == bindparam("bucket", type_=_Bucket.digest.type)
+_wait = select(
+    type_coerce(_released_at - func.now(), INTERVAL).label("wait"), has_attempts().label("has_attempts")
+).where(_of_bucket, _released_at.is_not(None))
 _WAIT = Statement(_wait)
 
 
 def _reserve_attempt() -> Statement:
-    """Count an attempt as failed unless it has to wait; return the wait and the count.
+    """Count an attempt as failed unless it has to wait; return the refusal and the count.
 
     The wait is read first: an upsert that changes nothing would still lock the row, and many guesses would
-    queue for it. Both are null if the upsert, under the lock, finds a newer row than the read.
+    queue for it. All are null if the upsert, under the lock, finds a newer row than the read.
     """
     waiting = _wait.cte("waiting")
     first = {
@@ -97,10 +133,10 @@ def _reserve_attempt() -> Statement:
             index_elements=[_Bucket.digest],
             set_={
                 "user_id": new.excluded.user_id,
-                "failures": _Bucket.failures + 1,
+                "failures": _failures + 1,
                 "hour_failures": case((_hour_is_over, 1), else_=_Bucket.hour_failures + 1),
                 "hour_started_at": case((_hour_is_over, func.now()), else_=_Bucket.hour_started_at),
-                "blocked_until": _wait_until(_Bucket.failures + 1),
+                "blocked_until": _wait_until(_failures + 1),
                 "updated_at": func.now(),
             },
             where=not_(or_(_is_waiting, _hour_is_full, _in_a_row_is_full)),
@@ -108,60 +144,63 @@ def _reserve_attempt() -> Statement:
         .returning(_Bucket.failures)
         .cte("reserved")
     )
+    answer = (waiting.c.wait, waiting.c.has_attempts, reserved.c.failures)
     return Statement(
-        select(select(waiting.c.wait).scalar_subquery(), select(reserved.c.failures).scalar_subquery())
+        select(*(select(value).scalar_subquery() for value in answer)).add_cte(
+            begin_attempt(reserved).cte("attempts")
+        )
     )
 
 
 _RESERVE = _reserve_attempt()
-_REFUND = Statement(
-    update(_Bucket)
-    .where(_Bucket.digest == bindparam("bucket"))
-    .values(
-        failures=func.greatest(_Bucket.failures - 1, 0),
-        hour_failures=func.greatest(_Bucket.hour_failures - 1, 0),
-        blocked_until=null(),
+
+
+def refund_attempt() -> Update:
+    """Make the failures of `bucket` what they would be without one attempt."""
+    return (
+        update(_Bucket)
+        .where(_of_bucket)
+        .values(
+            failures=func.greatest(_Bucket.failures - 1, 0),
+            hour_failures=func.greatest(_Bucket.hour_failures - 1, 0),
+            blocked_until=null(),
+        )
     )
-)
+
+
+def clear_bucket() -> Delete:
+    """Forget the failures of `bucket`."""
+    return delete(_Bucket).where(_of_bucket)
+
+
+def _refund() -> Statement:
+    refunded = refund_attempt().returning(_Bucket.digest).cte("refunded")
+    ended = end_attempt(refunded).returning(NetworkBucketRow.network).cte("ended")
+    return Statement(select(func.count()).select_from(ended))
+
+
+def _count_failure() -> Statement:
+    """Count a failure of the networks; the attempt is over, and the wait of its bucket begins.
+
+    The wait was set by the last reservation, for others that have succeeded since too.
+    """
+    is_due = or_(_Bucket.blocked_until.is_not(None), _Bucket.failures >= bindparam("free_attempts"))
+    bucket = (
+        update(_Bucket)
+        .where(_of_bucket, is_due)
+        .values(blocked_until=_wait_until(_Bucket.failures))
+        .returning(_Bucket.digest)
+        .cte("bucket")
+    )
+    ended = end_attempt(bucket).returning(NetworkBucketRow.network).cte("ended")
+    is_over = select(func.count()).select_from(ended).scalar_subquery() >= 0
+    counted = (NetworkBucketRow.network, NetworkBucketRow.minute_failures, NetworkBucketRow.hour_failures)
+    return Statement(count_networks(is_over).returning(*counted))
+
+
+_REFUND = _refund()
+_COUNT_FAILURE = _count_failure()
 _CLEAR_USER = Statement(delete(_Bucket).where(_Bucket.user_id == bindparam("of_user")))
-
-_Network = NetworkBucketRow
-_network_minute_is_over = _Network.minute_started_at <= func.now() - _MINUTE
-_network_hour_is_over = _Network.hour_started_at <= func.now() - _HOUR
-_COUNT_NETWORK = Statement(
-    insert(_Network)
-    .values(network=bindparam("of_network"), minute_failures=1, hour_failures=1)
-    .on_conflict_do_update(
-        index_elements=[_Network.network],
-        set_={
-            "minute_failures": case((_network_minute_is_over, 1), else_=_Network.minute_failures + 1),
-            "minute_started_at": case(
-                (_network_minute_is_over, func.now()), else_=_Network.minute_started_at
-            ),
-            "hour_failures": case((_network_hour_is_over, 1), else_=_Network.hour_failures + 1),
-            "hour_started_at": case((_network_hour_is_over, func.now()), else_=_Network.hour_started_at),
-        },
-    )
-    .returning(_Network.minute_failures, _Network.hour_failures)
-)
-_network_released_at = func.greatest(
-    case((_Network.minute_failures >= bindparam("network_per_minute"), _Network.minute_started_at + _MINUTE)),
-    case((_Network.hour_failures >= bindparam("network_per_hour"), _Network.hour_started_at + _HOUR)),
-)
-
-
-def network_wait() -> Select[*tuple[Any, ...]]:
-    """Select the `wait` of the network `of_network`; no row if there is none or the network is null."""
-    wait = type_coerce(_network_released_at - func.now(), INTERVAL).label("wait")
-    return select(wait).where(_Network.network == bindparam("of_network"), _network_released_at > func.now())
-
-
-def limits_of(policy: ThrottlePolicy) -> dict[str, int]:
-    """Return the limits that `network_wait` takes."""
-    return {"network_per_minute": policy.network_per_minute, "network_per_hour": policy.network_per_hour}
-
-
-_NETWORK_WAIT = Statement(network_wait())
 
 
 class ThrottleRepository(Repository):
@@ -169,48 +208,47 @@ class ThrottleRepository(Repository):
 
     async def reserve(
         self, bucket: bytes, *, user_id: UUID | None, is_unrecognised: bool, policy: ThrottlePolicy
-    ) -> timedelta | None:
-        """Count an attempt as failed before it is verified, or return the wait if it is not allowed.
+    ) -> Refusal | None:
+        """Count an attempt as failed before it is verified, or return why it is not allowed.
 
         Locks: the user against deletion, then the bucket, until the transaction ends.
         """
-        limits = {
+        params = {
             "bucket": bucket,
+            "attempts": attempts_name(bucket),
             "is_unrecognised": is_unrecognised,
             "unrecognised_per_hour": policy.unrecognised_per_hour,
             "failures_in_a_row": policy.failures_in_a_row,
+            "forgiven_after": policy.forgiven_after,
         }
-        row = await self._tx.fetch_one(
-            _RESERVE,
-            of_user=user_id,
-            free_attempts=policy.free_attempts,
-            initial_backoff_s=policy.initial_backoff.total_seconds(),
-            max_backoff_s=policy.max_backoff.total_seconds(),
-            **limits,
-        )
-        wait, failures = require_row(row)
+        row = await self._tx.fetch_one(_RESERVE, of_user=user_id, **_backoff_of(policy), **params)
+        wait, has_others, failures = require_row(row)
         if wait is None and failures is None:
-            row = await self._tx.fetch_one(_WAIT, **limits)
-            return row[0] if row is not None else policy.initial_backoff
-        return wait if failures is None else None
+            row = await self._tx.fetch_one(_WAIT, **params)
+            return Refusal(*row) if row is not None else Refusal(policy.initial_backoff, True)
+        return Refusal(wait, has_others) if failures is None else None
 
     async def refund(self, bucket: bytes) -> None:
         """Take back a reserved attempt that was not verified."""
-        await self._tx.execute(_REFUND, bucket=bucket)
+        await self._tx.fetch_one(_REFUND, bucket=bucket, attempts=attempts_name(bucket))
 
     async def clear_user(self, user_id: UUID) -> None:
-        """Delete all failures of a user, after a new password."""
+        """Delete all failures from the user's devices, networks and sessions, after a new password."""
         await self._tx.execute(_CLEAR_USER, of_user=user_id)
 
-    async def network_wait(self, network: str, policy: ThrottlePolicy) -> timedelta | None:
-        """Return the wait of a network with too many failures, or None."""
-        row = await self._tx.fetch_one(_NETWORK_WAIT, of_network=network, **limits_of(policy))
-        return row[0] if row is not None else None
+    async def count_failure(self, bucket: bytes, networks: Sequence[Network], policy: ThrottlePolicy) -> bool:
+        """Count a verified attempt as a failure of its networks; return False if that exceeds a limit.
 
-    async def count_network(self, network: str, policy: ThrottlePolicy) -> bool:
-        """Count a failure of a network; return False if it exceeds a limit.
-
-        Locks: the network's count, until the transaction ends.
+        Locks: the bucket, then the networks' counts, until the transaction ends.
         """
-        in_minute, in_hour = require_row(await self._tx.fetch_one(_COUNT_NETWORK, of_network=network))
-        return bool(in_minute <= policy.network_per_minute and in_hour <= policy.network_per_hour)
+        limits = limits_of(networks, policy)
+        rows = await self._tx.fetch_all(
+            _COUNT_FAILURE,
+            bucket=bucket,
+            attempts=attempts_name(bucket),
+            **{**limits, **_backoff_of(policy)},
+        )
+        allowed = {name: (minute, hour) for name, minute, hour in zip(*limits.values(), strict=True)}
+        return all(
+            in_minute <= allowed[name][0] and in_hour <= allowed[name][1] for name, in_minute, in_hour in rows
+        )

@@ -7,6 +7,7 @@ from service.db.tables.instances import InstanceRow
 from service.db.tables.keys import ApiKeyRow
 from service.db.tables.reset_tokens import ResetTokenRow
 from service.db.tables.sessions import DeviceRow, SessionRow
+from service.db.tables.signing_keys import SigningKeyRow
 from service.db.tables.throttle import LoginBucketRow, NetworkBucketRow
 from service.db.tables.users import UserRow
 
@@ -21,5 +22,6 @@ __all__ = [
     "NetworkBucketRow",
     "ResetTokenRow",
     "SessionRow",
+    "SigningKeyRow",
     "UserRow",
 ]

@@ -103,15 +103,15 @@ class PasswordHasher:
         )
 
     @asynccontextmanager
-    async def acquire(self, flow: str) -> AsyncIterator[HashingPermit]:
+    async def acquire(self, *flow: str) -> AsyncIterator[HashingPermit]:
         """Hold a permit for a block that hashes, with all that belongs to it.
 
-        `flow` is the network of the client: networks are served round robin.
+        `flow` names the networks of the client, the widest first: they are served round robin.
 
         Raises:
             HashingBusy: the queue is full, or no permit became free in time. Nothing was done.
         """
-        async with self.limiter.acquire(flow) as permit:
+        async with self.limiter.acquire(*flow) as permit:
             yield HashingPermit(self._scheme, self._pool, permit)
 
     def needs_rehash(self, password_hash: str) -> bool:

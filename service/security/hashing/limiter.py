@@ -33,8 +33,9 @@ class Permit:
 class HashingLimiter:
     """Grant at most `total_permits` permits at once. Waiters are served round robin by flow.
 
-    At most `max_queue` tasks wait, for at most `queue_timeout`. When the queue is full, the flow with most
-    waiters loses its newest one. A flow whose work takes longer than average is skipped for more rounds.
+    A flow is a path of names: first between groups, then between the members of each. At most `max_queue`
+    tasks wait, for at most `queue_timeout`; in a full queue, the busiest group loses its newest waiter. Flows
+    whose work takes longer than average are skipped for more rounds.
     Used from one event loop; any thread may read `waiting`, `shed_total` and `oldest_wait_seconds()`.
     Source: OWASP ASVS 5.0 15.1.3, 15.2.2.
     """
@@ -81,8 +82,8 @@ class HashingLimiter:
         return 0.0 if since is None else self._clock() - since
 
     @asynccontextmanager
-    async def acquire(self, flow: str) -> AsyncIterator[Permit]:
-        """Hold a permit for the block. `flow` names the source of the request: its client network.
+    async def acquire(self, *flow: str) -> AsyncIterator[Permit]:
+        """Hold a permit for the block. `flow` names the source of the request, from the group to the member.
 
         Raises:
             HashingBusy: the queue is full, or no permit became free within `queue_timeout`.
@@ -98,7 +99,7 @@ class HashingLimiter:
             self._charge(flow, permit)
             self._release()
 
-    async def _wait_for_permit(self, flow: str) -> None:
+    async def _wait_for_permit(self, flow: tuple[str, ...]) -> None:
         self._make_room(flow)
         loop = asyncio.get_running_loop()
         waiter = _Waiter(flow, loop.create_future(), self._clock())
@@ -121,13 +122,14 @@ class HashingLimiter:
         if not is_granted:
             raise self._overloaded()
 
-    def _make_room(self, flow: str) -> None:
+    def _make_room(self, flow: tuple[str, ...]) -> None:
         if len(self._queue) < self.max_queue:
             return
-        if self._queue.is_over_share(flow):
+        displaced = self._queue.displace(flow)
+        if displaced is None:
             self.shed_total += 1
             raise self._overloaded()
-        self._reject(self._queue.evict())
+        self._reject(displaced)
 
     def _expire(self, waiter: "_Waiter") -> None:
         if self._queue.remove(waiter.flow, waiter):
@@ -144,7 +146,7 @@ class HashingLimiter:
         wait_seconds = min(backlog_seconds, self.queue_timeout.total_seconds())
         return HashingBusy(retry_after=max(1, math.ceil(wait_seconds)))
 
-    def _charge(self, flow: str, permit: Permit) -> None:
+    def _charge(self, flow: tuple[str, ...], permit: Permit) -> None:
         """Charge the flow for its own hashing alone: others cause the rest of the time it held the permit."""
         self._mean_hold_seconds.add(self._clock() - permit.granted_at)
         if permit.work_seconds > 0:
@@ -170,7 +172,7 @@ class _Waiter:
 
     __slots__ = ("flow", "granted", "since")
 
-    def __init__(self, flow: str, granted: "asyncio.Future[bool]", since: float) -> None:
+    def __init__(self, flow: tuple[str, ...], granted: "asyncio.Future[bool]", since: float) -> None:
         self.flow = flow
         self.granted = granted
         self.since = since

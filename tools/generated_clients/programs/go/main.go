@@ -35,7 +35,7 @@ func main() {
 	if err != nil {
 		os.Exit(1)
 	}
-	root := bearing(opened.Token)
+	root := bearing(opened.GetToken())
 
 	body := *rollcall.NewCreateUserBody(loginID, "Ada")
 	body.SetPassword(password)
@@ -55,7 +55,7 @@ func main() {
 	step("list events", err)
 
 	gateway := bearing(os.Getenv("ROLLCALL_KEY"))
-	told, _, err := api.IntrospectionAPI.Introspect(gateway).Token(opened.Token).Execute()
+	told, _, err := api.IntrospectionAPI.Introspect(gateway).Token(opened.GetToken()).Execute()
 	if err == nil && !(told.Active && told.GetUsername() == "root" && told.GetExp() > 0) {
 		err = fmt.Errorf("inactive: %v", told)
 	}
@@ -66,7 +66,7 @@ func main() {
 	if err == nil {
 		change := *rollcall.NewChangePasswordBody(newPassword)
 		change.SetCurrentPassword(password)
-		_, err = api.PasswordsAPI.ChangePassword(bearing(ada.Token), "me").ChangePasswordBody(change).Execute()
+		_, err = api.PasswordsAPI.ChangePassword(bearing(ada.GetToken()), "me").ChangePasswordBody(change).Execute()
 	}
 	step("change a password", err)
 

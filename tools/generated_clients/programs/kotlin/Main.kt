@@ -38,7 +38,7 @@ fun main() {
     }
     step("list events") { bearing(opened.token) { EventsApi(url).listEvents() }.items.isNotEmpty() }
     step("introspect") {
-        val told = bearing(System.getenv("ROLLCALL_KEY")) { IntrospectionApi(url).introspect(opened.token) }
+        val told = bearing(System.getenv("ROLLCALL_KEY")) { IntrospectionApi(url).introspect(opened.token!!) }
         told.active && told.username == "root" && told.exp!! > 0L
     }
     step("change a password") {

@@ -53,7 +53,7 @@ func main() {
 		os.Exit(1)
 	}
 	step("log in", nil, true, nil)
-	root := client(opened.JSON201.Token)
+	root := client(*opened.JSON201.Token)
 
 	body := rollcall.CreateUserBody{LoginId: loginID, Name: "Ada", Password: &password}
 	created, err := root.CreateUserWithResponse(ctx, nil, body)
@@ -67,7 +67,7 @@ func main() {
 	events, err := root.ListEventsWithResponse(ctx, nil)
 	step("list events", err, err == nil && events.JSON200 != nil && len(events.JSON200.Items) > 0, events.Body)
 
-	form := rollcall.IntrospectBody{Token: opened.JSON201.Token}
+	form := rollcall.IntrospectBody{Token: *opened.JSON201.Token}
 	told, err := client(os.Getenv("ROLLCALL_KEY")).IntrospectWithFormdataBodyWithResponse(ctx, form)
 	isActive := err == nil && told.JSON200 != nil && told.JSON200.Active && *told.JSON200.Exp > 0
 	step("introspect", err, isActive, told.Body)
@@ -75,7 +75,7 @@ func main() {
 	ada, err := logIn(loginID)
 	if err == nil && ada.JSON201 != nil {
 		change := rollcall.ChangePasswordBody{CurrentPassword: &password, NewPassword: newPassword}
-		changed, err := client(ada.JSON201.Token).ChangePasswordWithResponse(ctx, "me", nil, change)
+		changed, err := client(*ada.JSON201.Token).ChangePasswordWithResponse(ctx, "me", nil, change)
 		step("change a password", err, err == nil && changed.StatusCode() == 204, changed.Body)
 	}
 

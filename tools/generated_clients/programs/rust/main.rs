@@ -42,7 +42,7 @@ async fn main() {
     let login_id = variable("ROLLCALL_NEW");
     let opened = sessions_api::log_in(&client(None), credentials("root")).await;
     let opened = step("log in", opened, |_| true).unwrap();
-    let root = client(Some(&opened.token));
+    let root = client(opened.token.as_deref());
 
     let mut body = models::CreateUserBody::new(login_id.clone(), "Ada".into());
     body.password = Some(variable("ROLLCALL_PASSWORD"));
@@ -57,13 +57,13 @@ async fn main() {
     step("list events", events, |events| !events.items.is_empty());
 
     let gateway = client(Some(&variable("ROLLCALL_KEY")));
-    let told = introspection_api::introspect(&gateway, &opened.token, None).await;
+    let told = introspection_api::introspect(&gateway, opened.token.as_deref().unwrap(), None).await;
     step("introspect", told, |told| told.active && told.exp > Some(0i64));
 
     let ada = sessions_api::log_in(&client(None), credentials(&login_id)).await.unwrap();
     let mut change = models::ChangePasswordBody::new("crimson kettle drums loudly".into());
     change.current_password = Some(variable("ROLLCALL_PASSWORD"));
-    let changed = passwords_api::change_password(&client(Some(&ada.token)), "me", change, None).await;
+    let changed = passwords_api::change_password(&client(ada.token.as_deref()), "me", change, None).await;
     step("change a password", changed, |_| true);
 
     step("log out", sessions_api::log_out(&root, None).await, |_| true);

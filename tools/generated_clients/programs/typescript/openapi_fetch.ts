@@ -12,8 +12,8 @@ const logIn = async (login_id: string) => {
 };
 
 const opened = await logIn("root");
-await step("log in", async () => opened.token);
-const root = by(opened.token);
+await step("log in", async () => opened.token!);
+const root = by(opened.token!);
 const body = { login_id: ROLLCALL_NEW, name: "Ada", password: ROLLCALL_PASSWORD };
 const user = await root.POST("/v1/users", { body });
 await step("create a user", async () => user.data?.login_id === ROLLCALL_NEW);
@@ -24,7 +24,7 @@ await step("list users", async () => {
 await step("list events", async () => (await root.GET("/v1/events")).data?.items.length);
 await step("introspect", async () => {
   const told = await by(ROLLCALL_KEY).POST("/v1/introspect", {
-    body: { token: opened.token },
+    body: { token: opened.token! },
     bodySerializer: (form) => new URLSearchParams(form as Record<string, string>),
     headers: { "Content-Type": "application/x-www-form-urlencoded" },
   });
@@ -32,7 +32,7 @@ await step("introspect", async () => {
 });
 await step("change a password", async () => {
   const change = { new_password: NEW_PASSWORD, current_password: ROLLCALL_PASSWORD };
-  const ada = by((await logIn(ROLLCALL_NEW)).token);
+  const ada = by((await logIn(ROLLCALL_NEW)).token!);
   const params = { path: { user_id: "me" } };
   return (await ada.PUT("/v1/users/{user_id}/password", { params, body: change })).response.status === 204;
 });

@@ -1,0 +1,183 @@
+"""Counts by name in the current minute and hour: of networks, and of attempts that are being verified."""
+
+from collections.abc import Sequence
+from datetime import timedelta
+from typing import Any
+
+from sqlalchemy import (
+    ARRAY,
+    CTE,
+    Delete,
+    Integer,
+    Interval,
+    Select,
+    Text,
+    Update,
+    bindparam,
+    case,
+    delete,
+    exists,
+    func,
+    literal,
+    literal_column,
+    select,
+    type_coerce,
+    update,
+)
+from sqlalchemy.dialects.postgresql import INTERVAL, Insert, insert
+
+from service.db.core.statements import Statement
+from service.db.repositories.base import Repository
+from service.db.tables import NetworkBucketRow
+from service.domain.networks import Network
+from service.domain.throttle import ThrottlePolicy
+
+_MINUTE = literal(timedelta(minutes=1), Interval)
+_HOUR = literal(timedelta(hours=1), Interval)
+_ATTEMPT_TTL = literal(timedelta(seconds=10), Interval)
+"""Longer than an attempt takes; one that is older belongs to a process that died."""
+_Count = NetworkBucketRow
+
+_minute_is_over = _Count.minute_started_at <= func.now() - _MINUTE
+_hour_is_over = _Count.hour_started_at <= func.now() - _HOUR
+_levels = (
+    func.unnest(
+        bindparam("networks", type_=ARRAY(Text)),
+        bindparam("per_minute", type_=ARRAY(Integer)),
+        bindparam("per_hour", type_=ARRAY(Integer)),
+    )
+    .table_valued("network", "per_minute", "per_hour", with_ordinality="place")
+    .render_derived(name="level")
+)
+_released_at = func.greatest(
+    case((_Count.minute_failures >= _levels.c.per_minute, _Count.minute_started_at + _MINUTE)),
+    case((_Count.hour_failures >= _levels.c.per_hour, _Count.hour_started_at + _HOUR)),
+)
+
+
+def network_wait() -> Select[*tuple[Any, ...]]:
+    """Select the longest `wait` of `networks`, null if none is at a limit."""
+    wait = type_coerce(func.max(_released_at) - func.now(), INTERVAL).label("wait")
+    of_level = _Count.network == _levels.c.network
+    return select(wait).select_from(_levels.join(_Count, of_level)).where(_released_at > func.now())
+
+
+def limits_of(networks: Sequence[Network], policy: ThrottlePolicy) -> dict[str, list[Any]]:
+    """Return the parameters of `network_wait` for failed logins; no networks, no limit."""
+    return _limits(networks, policy.network_per_minute, policy.network_per_hour)
+
+
+def _limits(networks: Sequence[Network], per_minute: int, per_hour: int) -> dict[str, list[Any]]:
+    return {
+        "networks": [network.name for network in networks],
+        "per_minute": [per_minute * network.share for network in networks],
+        "per_hour": [per_hour * network.share for network in networks],
+    }
+
+
+def count_networks(*conditions: Any) -> Insert:
+    """Count one for each of `networks` if the conditions hold. Locks: the narrowest network first."""
+    once: tuple[Any, ...] = (_levels.c.network, literal_column("1"), literal_column("1"))
+    counted = select(*once).where(*conditions).order_by(_levels.c.place)
+    upsert = insert(_Count).from_select(["network", "minute_failures", "hour_failures"], counted)
+    return upsert.on_conflict_do_update(
+        index_elements=[_Count.network],
+        set_={
+            "minute_failures": case((_minute_is_over, 1), else_=_Count.minute_failures + 1),
+            "minute_started_at": case((_minute_is_over, func.now()), else_=_Count.minute_started_at),
+            "hour_failures": case((_hour_is_over, 1), else_=_Count.hour_failures + 1),
+            "hour_started_at": case((_hour_is_over, func.now()), else_=_Count.hour_started_at),
+        },
+    )
+
+
+_of_attempt = _Count.network == bindparam("attempts", type_=Text)
+
+
+def has_attempts() -> Any:
+    """Return whether an attempt at the bucket `attempts` is being verified."""
+    is_recent = _Count.minute_started_at > func.now() - _ATTEMPT_TTL
+    return exists().where(_of_attempt, _Count.minute_failures > 0, is_recent)
+
+
+def attempts_name(bucket: bytes) -> str:
+    """Return the name under which the attempts at a bucket are counted while they are verified."""
+    return f"attempts {bucket.hex()}"
+
+
+def begin_attempt(reserved: CTE) -> Insert:
+    """Count an attempt as one that is being verified if it was reserved."""
+    one: Select[*tuple[Any, ...]] = select(
+        bindparam("attempts", type_=Text), literal_column("1")
+    ).select_from(reserved)
+    is_stale = _Count.minute_started_at <= func.now() - _ATTEMPT_TTL
+    return (
+        insert(_Count)
+        .from_select(["network", "minute_failures"], one)
+        .on_conflict_do_update(
+            index_elements=[_Count.network],
+            set_={
+                "minute_failures": case((is_stale, 1), else_=_Count.minute_failures + 1),
+                "minute_started_at": func.now(),
+                "hour_started_at": func.now(),
+            },
+        )
+    )
+
+
+def end_attempt(bucket: CTE) -> Update:
+    """Count one attempt less, after the bucket is locked."""
+    one_less = func.greatest(_Count.minute_failures - 1, 0)
+    return update(_Count).where(_of_attempt, _after(bucket)).values(minute_failures=one_less)
+
+
+def forget_attempts(bucket: CTE) -> Delete:
+    """Forget the attempts at a bucket that is cleared."""
+    return delete(_Count).where(_of_attempt, _after(bucket))
+
+
+def _after(cte: CTE) -> Any:
+    return select(func.count()).select_from(cte).scalar_subquery() >= 0
+
+
+_NETWORK_WAIT = Statement(network_wait())
+
+
+def _count_within_limits() -> Statement:
+    waiting = network_wait().cte("waiting")
+    wait = select(waiting.c.wait).scalar_subquery()
+    counted = count_networks(wait.is_(None)).returning(_Count.network, _Count.hour_failures).cte("counted")
+    one_row = select(literal_column("1")).subquery("one_row")
+    return Statement(select(wait, *counted.c).select_from(one_row.outerjoin(counted, literal_column("true"))))
+
+
+_COUNT_WITHIN_LIMITS = _count_within_limits()
+
+
+class NetworkCountRepository(Repository):
+    """Counts of networks inside a transaction."""
+
+    async def failure_wait(self, networks: Sequence[Network], policy: ThrottlePolicy) -> timedelta | None:
+        """Return for how long failed logins keep the networks waiting, or None."""
+        return await self._wait(limits_of(networks, policy))
+
+    async def count_registration(
+        self, networks: Sequence[Network], policy: ThrottlePolicy
+    ) -> timedelta | None:
+        """Count a registration, or return the wait if a network has had its number in this hour.
+
+        Locks: the networks' counts, until the transaction ends.
+        """
+        named = [network._replace(name=f"registration {network.name}") for network in networks]
+        limits = _limits(named, policy.registrations_per_hour, policy.registrations_per_hour)
+        rows = await self._tx.fetch_all(_COUNT_WITHIN_LIMITS, **limits)
+        wait: timedelta | None = rows[0][0]
+        if wait is not None:
+            return wait
+        per_hour = dict(zip(limits["networks"], limits["per_hour"], strict=True))
+        is_within = all(count <= per_hour[network] for _, network, count in rows)
+        return None if is_within else await self._wait(limits)
+
+    async def _wait(self, limits: dict[str, list[Any]]) -> timedelta | None:
+        row = await self._tx.fetch_one(_NETWORK_WAIT, **limits)
+        return row[0] if row is not None else None

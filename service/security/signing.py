@@ -1,0 +1,60 @@
+"""Sign JSON Web Tokens. Source: RFC 7515, RFC 7517, RFC 7518 3.4, RFC 8037."""
+
+import json
+from collections.abc import Mapping
+from typing import Any, Final
+
+import jwt
+from cryptography.hazmat.primitives.asymmetric.ec import (
+    SECP256R1,
+    EllipticCurvePrivateKey,
+    generate_private_key,
+)
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from cryptography.hazmat.primitives.serialization import (
+    Encoding,
+    NoEncryption,
+    PrivateFormat,
+    load_der_private_key,
+)
+from jwt.algorithms import ECAlgorithm, OKPAlgorithm
+
+from service.domain.signing import SignatureAlgorithm
+
+ACCESS_TOKEN_TYPE: Final = "at+jwt"
+"""Source: RFC 9068 2.1 (a token of another kind cannot be taken for an access token)."""
+
+PrivateKey = Ed25519PrivateKey | EllipticCurvePrivateKey
+
+
+class Signer:
+    """A private key that signs access tokens under a key id."""
+
+    def __init__(self, key_id: str, algorithm: SignatureAlgorithm, private_key: bytes) -> None:
+        """Load a private key as `new_key_pair` returned it."""
+        self._key: Any = load_der_private_key(private_key, password=None)
+        self._headers = {"typ": ACCESS_TOKEN_TYPE, "kid": key_id}
+        self._algorithm = algorithm.value
+
+    def sign(self, claims: Mapping[str, Any]) -> str:
+        """Return the claims as a signed token in compact form."""
+        return jwt.encode(dict(claims), self._key, algorithm=self._algorithm, headers=self._headers)
+
+
+def new_key_pair(key_id: str, algorithm: SignatureAlgorithm) -> tuple[str, bytes]:
+    """Return the public key as a JWK in JSON, and the private key in PKCS #8."""
+    if algorithm is SignatureAlgorithm.EDDSA:
+        ed25519 = Ed25519PrivateKey.generate()
+        return _jwk(OKPAlgorithm.to_jwk(ed25519.public_key(), as_dict=True), key_id, algorithm), _der(ed25519)
+    p256 = generate_private_key(SECP256R1())
+    return _jwk(ECAlgorithm.to_jwk(p256.public_key(), as_dict=True), key_id, algorithm), _der(p256)
+
+
+def _jwk(public: dict[str, Any], key_id: str, algorithm: SignatureAlgorithm) -> str:
+    """Complete a public key with its use. Source: RFC 7517 4.2, 4.4, 4.5."""
+    public.pop("key_ops", None)
+    return json.dumps({**public, "kid": key_id, "alg": algorithm.value, "use": "sig"}, sort_keys=True)
+
+
+def _der(key: PrivateKey) -> bytes:
+    return key.private_bytes(Encoding.DER, PrivateFormat.PKCS8, NoEncryption())
