@@ -16,7 +16,7 @@ settings.configure(
     OAUTH2_PROVIDER={
         "RESOURCE_SERVER_INTROSPECTION_URL": f"{url}/v1/introspect",
         "RESOURCE_SERVER_INTROSPECTION_CREDENTIALS": ("gateway", key),
-        "RESOURCE_SERVER_TOKEN_CACHING_SECONDS": 0,
+        "RESOURCE_SERVER_TOKEN_CACHING_SECONDS": 10,
     },
 )
 django.setup()
