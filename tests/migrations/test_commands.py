@@ -128,7 +128,7 @@ def test_status_lists_what_is_parked_pending_and_live(command: Command, filled: 
 
 
 def test_plan_lists_steps_with_their_sql(command: Command) -> None:
-    done = command("plan", "--to", "-4")
+    done = command("plan", "--to", "-5")
     assert done.exit_code == 0
     assert "↓ 0010_create_instances" in done.stdout
     assert 'ALTER TABLE "instances" SET SCHEMA rollcall_parked' in done.stdout
@@ -143,7 +143,7 @@ def test_purge_parked_asks_before_it_deletes(command: Command, filled: str) -> N
         rejected = command("purge-parked", input=answer)
         assert rejected.exit_code == 1
         assert "Nothing was removed" in rejected.stderr
-    assert command("purge-parked", "--yes").stdout == "Removed 6 parked tables and columns.\n"
+    assert command("purge-parked", "--yes").stdout == "Removed 7 parked tables and columns.\n"
     assert command("migrate").exit_code == 0
 
 
