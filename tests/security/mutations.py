@@ -926,7 +926,7 @@ MUTATIONS = (
     Mutation(
         "A session in use behind a gateway is not idle",
         "service/usecases/introspection.py",
-        "        last_used.record_session(found.session.id, found.idle_for)\n",
+        "        last_used.record_session(found)\n",
         "",
         "tests/api/test_introspection.py::test_introspect_is_a_use_of_the_session_and_of_the_key",
     ),
