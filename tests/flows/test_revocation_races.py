@@ -56,6 +56,7 @@ WITHOUT_BODY: tuple[Step, ...] = (
     ("end_session", "DELETE", "/v1/sessions/{session}", None),
     ("revoke_key", "DELETE", "/v1/keys/{key}", None),
 )
+BY_SESSION: tuple[Step, ...] = (("issue_token", "POST", "/v1/tokens", {"audience": "AUDIENCE"}),)
 HAVE_NO_CALLER = {"log_in", "redeem_reset_token"}
 
 
@@ -154,11 +155,11 @@ async def revoked(api: Api, revoke: Callable[[], Awaitable[httpx.Response]]) -> 
 
 def test_tables_cover_every_operation_with_a_body(running: RunningService) -> None:
     with_body = {operation.id for operation in running.app.operations if operation.body is not None}
-    assert {step[0] for step in (*BY_ADMIN, *BY_KEY)} | HAVE_NO_CALLER == with_body
+    assert {step[0] for step in (*BY_ADMIN, *BY_SESSION, *BY_KEY)} | HAVE_NO_CALLER == with_body
 
 
 @pytest.mark.parametrize("way", WAYS)
-@pytest.mark.parametrize("step", BY_ADMIN, ids=lambda step: f"{step[1]} {step[2]}")
+@pytest.mark.parametrize("step", [*BY_ADMIN, *BY_SESSION], ids=lambda step: f"{step[1]} {step[2]}")
 async def test_session_revoked_while_the_body_is_held_gets_401_and_changes_nothing(
     api: Api, server: RunningServer, step: Step, way: str
 ) -> None:

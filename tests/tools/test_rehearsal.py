@@ -8,9 +8,10 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
-from service.db.migrations.compatibility import THIS_RELEASE
+from service.db.migrations.compatibility import HEAD, Release
 from settings import get_settings
 from tests.migrations.rows import execute
+from tools.rehearsal import command
 from tools.rehearsal.client import Client
 from tools.rehearsal.command import rehearse
 from tools.rehearsal.environment import checksum, fill
@@ -118,6 +119,7 @@ def test_rehearse_without_a_step_that_this_release_serves_is_an_error(
 ) -> None:
     monkeypatch.setenv("DATABASE_URL", database)
     get_settings.cache_clear()
+    monkeypatch.setattr(command, "THIS_RELEASE", Release(HEAD, needs=HEAD))
     done = CliRunner().invoke(rehearse, [])
-    assert (done.exit_code, THIS_RELEASE.needs) == (1, THIS_RELEASE.head)
+    assert done.exit_code == 1
     assert "it can serve no step down" in done.stderr

@@ -117,9 +117,9 @@ def _extract(commit: str, path: Path) -> None:
 
 
 def _interpreter(path: Path, requirements: str) -> str:
-    """Return this interpreter if the locked packages are the same; otherwise one of a new environment."""
+    """Return this interpreter if it has what the release is locked to; otherwise one of a new environment."""
     name = f"requirements/{requirements}.txt"
-    if (path / name).read_bytes() == (ROOT / name).read_bytes():
+    if _locked(path / name) <= _locked(ROOT / name):
         return sys.executable
     python = path / ".venv" / "bin" / "python"
     done = path / ".venv" / f".{requirements}"
@@ -129,6 +129,12 @@ def _interpreter(path: Path, requirements: str) -> str:
         subprocess.run(install, cwd=path, check=True)
         done.touch()
     return str(python)
+
+
+def _locked(requirements: Path) -> set[str]:
+    """Return the packages with their versions, without hashes."""
+    lines = requirements.read_text(encoding="utf-8").splitlines()
+    return {line.removesuffix(" \\") for line in lines if line[:1].isalnum()}
 
 
 def _release_of(path: Path, python: str) -> Release:
