@@ -199,18 +199,10 @@ async def _retry_on_lock(
             async with engine.connect() as connection:
                 return await connection.run_sync(work)
         except DBAPIError as error:
-            _raise_if_cancelled()
             blockers = await blocking_sessions(engine)
             pause_s = attempts.next_pause_s(error, blockers)
         report(f"in use by {blockers}; trying again in {pause_s:.1f} s")
         await asyncio.sleep(pause_s)
-
-
-def _raise_if_cancelled() -> None:
-    """Raise a cancellation that the driver has dropped because it met the end of a statement."""
-    task = asyncio.current_task()
-    if task is not None and task.cancelling():
-        raise asyncio.CancelledError
 
 
 def _apply(
