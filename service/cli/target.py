@@ -61,12 +61,17 @@ def configured_target() -> Iterator[MigrationTarget]:
 
 @contextmanager
 def _terminable() -> Iterator[None]:
-    """Make SIGTERM interrupt like Ctrl-C: the current revision is rolled back."""
-    previous = signal.signal(signal.SIGTERM, lambda *_: signal.raise_signal(signal.SIGINT))
+    """Make SIGTERM interrupt like Ctrl-C: the current revision is rolled back.
+
+    A shell starts background jobs with SIGINT ignored, which must not make them deaf to SIGTERM.
+    """
+    interrupt = signal.signal(signal.SIGINT, signal.default_int_handler)
+    terminate = signal.signal(signal.SIGTERM, lambda *_: signal.raise_signal(signal.SIGINT))
     try:
         yield
     finally:
-        signal.signal(signal.SIGTERM, previous)
+        signal.signal(signal.SIGTERM, terminate)
+        signal.signal(signal.SIGINT, interrupt)
 
 
 @contextmanager
