@@ -106,6 +106,7 @@ def policies_from(settings: Settings) -> Policies:
         retention=Retention(
             idempotency_ttl=retention.idempotency_ttl,
             events_ttl=retention.events_ttl,
+            mail_ttl=retention.mail_ttl,
             throttle_ttl=throttle.memory_ttl,
             batch=retention.purge_batch,
         ),

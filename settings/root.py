@@ -10,16 +10,18 @@ from typing_extensions import override
 from settings.database import DatabaseSettings
 from settings.http import HttpSettings
 from settings.log import LogSettings
+from settings.mail import MailSettings
 from settings.metrics import MetricsSettings
 from settings.migrations import MigrationSettings
 from settings.passwords import OWASP_MINIMUMS, PasswordSettings
 from settings.retention import RetentionSettings
+from settings.secrets import SecretSettings
 from settings.section import Section
 from settings.sessions import SessionSettings
 from settings.sources import read_variables
 from settings.throttle import ThrottleSettings
 from settings.tokens import TokenSettings
-from settings.values import Constraint, LowerCase
+from settings.values import Constraint, LowerCase, Origin
 from settings.variables import setting_variables, tree_of
 
 
@@ -53,12 +55,17 @@ class Settings(Section, BaseSettings):
         default="rollcall",
         description="Name on database connections and in traces; not allowed in passwords.",
     )
+    public_url: Origin | None = Field(
+        default=None, description="Address under which clients reach the service; named in mails."
+    )
     database: DatabaseSettings = Field(default_factory=DatabaseSettings)
     http: HttpSettings = Field(default_factory=HttpSettings)
     passwords: PasswordSettings = Field(default_factory=PasswordSettings)
     sessions: SessionSettings = Field(default_factory=SessionSettings)
     throttle: ThrottleSettings = Field(default_factory=ThrottleSettings)
     tokens: TokenSettings = Field(default_factory=TokenSettings)
+    secrets: SecretSettings = Field(default_factory=SecretSettings)
+    mail: MailSettings = Field(default_factory=MailSettings)
     retention: RetentionSettings = Field(default_factory=RetentionSettings)
     log: LogSettings = Field(default_factory=LogSettings)
     metrics: MetricsSettings = Field(default_factory=MetricsSettings)

@@ -14,7 +14,7 @@ from service.domain.errors import RollcallError
 from service.embedded.binaries import EmbeddedUnavailable
 from settings import SettingsError
 
-_COMMANDS = ("serve", "database", "users", "keys", "doctor", "config")
+_COMMANDS = ("serve", "database", "users", "keys", "mail", "doctor", "config")
 _COMPLETE = "_ROLLCALL_COMPLETE"
 
 
@@ -47,6 +47,10 @@ def _import_command(name: str) -> click.Command | None:
             from service.cli.keys import keys
 
             return keys
+        case "mail":
+            from service.cli.mail import mail
+
+            return mail
         case "doctor":
             from service.cli.doctor.command import doctor
 

@@ -23,6 +23,7 @@ class Retention:
 
     idempotency_ttl: timedelta = timedelta(hours=24)
     events_ttl: timedelta = timedelta(days=365)
+    mail_ttl: timedelta = timedelta(days=7)
     throttle_ttl: timedelta = timedelta(days=30)
     batch: int = 1000
 

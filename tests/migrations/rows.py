@@ -65,6 +65,13 @@ _ROWS = {
         UPDATE sessions SET last_used_at = now() + interval '1 minute' WHERE ip = '192.0.2.1'
     """,
     12: "SELECT 1",  # no table of ours
+    13: """
+        INSERT INTO outbox (id, user_id, kind, recipient, locale, params, message_id,
+                            token_seed, token_digest, give_up_at)
+        SELECT gen_random_uuid(), id, 'recovery', login_id || '@example.org', 'de', '{{"name": "Ada"}}',
+               id || '@example.org', sha256('seed'), sha256('digest'), now() + interval '1 day'
+        FROM users WHERE login_id LIKE '%2'
+    """,
 }
 
 
@@ -77,7 +84,7 @@ async def connected(dsn: str) -> AsyncIterator[asyncpg.Connection]:
         await connection.close()
 
 
-async def fill(dsn: str, *, first: int = 1, last: int = 12, count: int = 12) -> None:
+async def fill(dsn: str, *, first: int = 1, last: int = 13, count: int = 12) -> None:
     """Insert the rows that belong to the revisions from first to last."""
     async with connected(dsn) as connection:
         for number in range(first, last + 1):

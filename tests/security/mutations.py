@@ -21,6 +21,8 @@ _THROTTLE_SQL, _SESSIONS_SQL = "service/db/repositories/throttle.py", "service/d
 _POLICY, _CALLERS = "service/domain/passwords.py", "service/domain/callers.py"
 _USERS_SQL, _LOGINS_SQL = "service/db/repositories/users.py", "service/db/repositories/login.py"
 _PASSWORDS = "service/usecases/passwords.py"
+_OUTBOX_SQL, _SMTP = "service/db/repositories/outbox.py", "service/adapters/smtp.py"
+_ADAPTERS, _RENDERING = "tests/adapters/test_smtp.py", "tests/mail/test_rendering.py"
 
 MUTATIONS = (
     Mutation(
@@ -216,6 +218,76 @@ MUTATIONS = (
         "if owner is None or await ResetTokenRepository(tx).take(digest) != user.id:",
         "if owner is None:",
         f"{_FLOWS}/test_passwords.py::test_redeem_reset_token_concurrently_succeeds_exactly_once",
+    ),
+    Mutation(
+        "A mail is sent by one process at a time",
+        _OUTBOX_SQL,
+        "    .with_for_update(skip_locked=True)\n    .cte",
+        "    .cte",
+        "tests/jobs/test_outbox.py::test_run_by_many_dispatchers_sends_each_mail_once",
+    ),
+    Mutation(
+        "A process that has lost its lease marks nothing",
+        _OUTBOX_SQL,
+        '(OutboxRow.attempts == bindparam("attempt"))',
+        '(bindparam("attempt") > literal(0))',
+        "tests/jobs/test_outbox.py::test_run_by_one_that_lost_its_lease_marks_nothing",
+    ),
+    Mutation(
+        "The seed of a token goes with its mail",
+        _OUTBOX_SQL,
+        "last_error=null(), token_seed=null(), params={}",
+        "last_error=null(), params={}",
+        "tests/jobs/test_outbox.py::test_run_restores_the_token_from_its_seed",
+    ),
+    Mutation(
+        "Without the key, the database gives no token of a mail",
+        "service/security/mail_tokens.py",
+        'return hmac.digest(key, _PURPOSE + seed, "sha256")',
+        'return hmac.digest(b"", _PURPOSE + seed, "sha256")',
+        "tests/security/test_mail_tokens.py::test_restore_without_the_key_gives_nothing",
+    ),
+    Mutation(
+        "A mail goes to another machine over TLS alone",
+        _SMTP,
+        "(None if server.is_loopback else True)",
+        "None",
+        f"{_ADAPTERS}::test_send_to_another_machine_without_starttls_sends_nothing",
+    ),
+    Mutation(
+        "A mail server proves who it is",
+        _SMTP,
+        "            tls_context=self._tls,\n",
+        "            validate_certs=False,\n",
+        f"{_ADAPTERS}::test_send_with_a_wrong_certificate_sends_nothing",
+    ),
+    Mutation(
+        "The words of a mail server are not kept: they may hold an address",
+        _SMTP,
+        'return f"smtp {code}"',
+        'return f"smtp {code} {Exception}"',
+        f"{_ADAPTERS}::test_send_to_a_refusing_server_tells_for_good_from_for_now_without_its_words",
+    ),
+    Mutation(
+        "Names are escaped in mails",
+        "service/mail/templates.py",
+        "html_paragraphs, autoescape=True",
+        "html_paragraphs, autoescape=False",
+        f"{_RENDERING}::test_render_escapes_a_name_in_html",
+    ),
+    Mutation(
+        "Nobody has their link mailed to others as a name",
+        "service/mail/filters.py",
+        'return "" if len(name) > _NAME_MAX or _LINK_LIKE.search(name) else name',
+        "return name",
+        f"{_RENDERING}::test_render_greets_nobody_by_what_may_be_read_as_an_address",
+    ),
+    Mutation(
+        "A name from right to left reorders nothing around it",
+        "service/mail/filters.py",
+        'return f"{_ISOLATE}{text}{_END}"',
+        "return text",
+        f"{_RENDERING}::test_render_isolates_a_name_that_runs_from_right_to_left",
     ),
     Mutation(
         "A changed password ends the other sessions",

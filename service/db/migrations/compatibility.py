@@ -8,10 +8,10 @@ from sqlalchemy import text
 from sqlalchemy.exc import ProgrammingError
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-HEAD: Final = 12
+HEAD: Final = 13
 """The number of this release's newest revision; a test compares it with `alembic/versions`."""
 
-HEAD_ID: Final = "0012_add_serves_from"
+HEAD_ID: Final = "0013_create_outbox"
 """The id of that revision."""
 
 NEEDS: Final = 10

@@ -3,7 +3,7 @@
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import ColumnElement, Interval, bindparam, delete, func, select
+from sqlalchemy import ColumnElement, Interval, bindparam, delete, func, or_, select
 from sqlalchemy.orm import InstrumentedAttribute
 
 from service.db.core.statements import Statement
@@ -13,6 +13,7 @@ from service.db.tables import (
     IdempotencyKeyRow,
     LoginBucketRow,
     NetworkBucketRow,
+    OutboxRow,
     ResetTokenRow,
     SessionRow,
 )
@@ -56,6 +57,12 @@ _NETWORK_BUCKETS = _batch(
     NetworkBucketRow.hour_started_at,
     _is_older(NetworkBucketRow.hour_started_at),
 )
+_MAILS = _batch(
+    OutboxRow,
+    OutboxRow.id,
+    OutboxRow.created_at,
+    _is_older(OutboxRow.created_at) & or_(OutboxRow.sent_at.is_not(None), OutboxRow.dead_at.is_not(None)),
+)
 
 
 class Cleanup(Repository):
@@ -76,6 +83,10 @@ class Cleanup(Repository):
     async def purge_events(self, batch: int, *, age: timedelta) -> int:
         """Delete events older than `age`."""
         return await self._tx.execute(_EVENTS, batch=batch, age=age)
+
+    async def purge_mails(self, batch: int, *, age: timedelta) -> int:
+        """Delete mails that were sent, or given up, if they are older than `age`."""
+        return await self._tx.execute(_MAILS, batch=batch, age=age)
 
     async def purge_throttle(self, batch: int, *, age: timedelta) -> int:
         """Delete buckets of unknown login ids unchanged for `age`, and those of networks after a day."""

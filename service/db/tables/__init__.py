@@ -5,6 +5,7 @@ from service.db.tables.events import EventRow
 from service.db.tables.idempotency import IdempotencyKeyRow
 from service.db.tables.instances import InstanceRow
 from service.db.tables.keys import ApiKeyRow
+from service.db.tables.outbox import OutboxRow
 from service.db.tables.reset_tokens import ResetTokenRow
 from service.db.tables.sessions import DeviceRow, SessionRow
 from service.db.tables.throttle import LoginBucketRow, NetworkBucketRow
@@ -19,6 +20,7 @@ __all__ = [
     "InstanceRow",
     "LoginBucketRow",
     "NetworkBucketRow",
+    "OutboxRow",
     "ResetTokenRow",
     "SessionRow",
     "UserRow",

@@ -6,7 +6,7 @@ import sqlalchemy as sa
 from alembic import op
 
 revision = "0901_add_nickname"
-down_revision = "0012_add_serves_from"
+down_revision = "0013_create_outbox"
 
 phase = "expand"
 locks = "users: ACCESS EXCLUSIVE for an instant"
