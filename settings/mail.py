@@ -44,6 +44,18 @@ def _require_link(link: str) -> str:
     return link
 
 
+def _require_file(path: Path) -> Path:
+    if not path.is_file():
+        raise ValueError
+    return path
+
+
+def _require_directory(path: Path) -> Path:
+    if not path.is_dir():
+        raise ValueError
+    return path
+
+
 def _require_mailbox(raw: str) -> str:
     """Return a mailbox, `Name <user@example.org>` or the address alone, if it is one."""
     header = policy.default.header_factory("From", raw)
@@ -81,7 +93,7 @@ class MailSettings(Section):
         "`smtps://` (port 465) is TLS from the first byte; certificates are verified. Unset: mails are "
         "written to files.",
     )
-    ca_file: Annotated[Path, Constraint("a file")] | None = Field(
+    ca_file: Annotated[Path, AfterValidator(_require_file), Constraint("a file")] | None = Field(
         default=None,
         description="Certificates, in PEM, that the SMTP server's is verified with. Unset: those of the "
         "system.",
@@ -107,7 +119,7 @@ class MailSettings(Section):
         description="Sender of every mail; its name is what the mails call the product.",
     )
     reply_to: Mailbox | None = Field(default=None, description="Where answers go, if not to the sender.")
-    templates: Directory | None = Field(
+    templates: Annotated[Directory, AfterValidator(_require_directory)] | None = Field(
         default=None,
         description="Directory whose templates replace those of the same name in `service/mail/templates`.",
     )
