@@ -19,7 +19,7 @@ from service.api.openapi.routes import DOCS_ENDPOINTS, OpenApiJson
 from service.api.operations import Endpoint, Operation
 from service.api.pipeline import OperationPipeline
 from service.api.providers import make_providers
-from service.api.v1 import ENDPOINTS, users
+from service.api.v1 import ENDPOINTS, recovery, users
 from service.api.v1.metrics import metrics
 from service.db.core.engine import pool_stats
 from service.jobs.delivery import create_delivery
@@ -70,7 +70,10 @@ def create_app(settings: Settings, *, dsn: str | None = None) -> Application:
     )
     services = Services(settings, dsn or settings.database.dsn or "", on_audit=telemetry.count)
     outbox = OutboxDispatcher(
-        services.background_database, partial(create_delivery, settings), jitter=interval_jitter
+        services.background_database,
+        partial(create_delivery, settings),
+        tokens=services.mail_tokens,
+        jitter=interval_jitter,
     )
     endpoints = _endpoints(settings)
     operations = tuple(endpoint.operation for endpoint in endpoints)
@@ -79,6 +82,7 @@ def create_app(settings: Settings, *, dsn: str | None = None) -> Application:
         reads=services.reads,
         hasher=services.hasher,
         policies=services.policies,
+        mail_tokens=services.mail_tokens,
         telemetry=telemetry,
         readiness=services.readiness,
         openapi_json=cache(lambda: OpenApiJson(msgspec.json.encode(document(operations)))),
@@ -136,6 +140,8 @@ def _endpoints(settings: Settings) -> list[Endpoint]:
         public = replace(operation.access, public=True, optional=True)
         endpoints.remove(users.create_user)
         endpoints.append(Endpoint(replace(operation, access=public), function))
+    if settings.login.by_code:
+        endpoints.append(recovery.send_login_code)
     if settings.http.docs:
         endpoints += DOCS_ENDPOINTS
     if settings.metrics.enabled and settings.metrics.port is None:

@@ -25,6 +25,7 @@ from service.domain.users import LoginIdCharset
 from service.embedded.server import EmbeddedPostgres
 from service.observability.logging import configure_logs
 from service.security.hashing.hasher import PasswordHasher
+from service.security.mail_tokens import MailTokens
 from service.usecases.last_used import LastUsedTracker
 from service.usecases.policies import Policies, Retention
 from settings import Settings, get_settings
@@ -62,6 +63,7 @@ class Services:
         self.replica = _create_replica(settings, self.read_pool)
         self.reads = Reads(self.read_pool, self.replica)
         self.hasher = create_hasher(settings)
+        self.mail_tokens = MailTokens(settings.secrets.keys)
         self.last_used = LastUsedTracker(self.policies.sessions)
         self.readiness = Readiness(self.background_engine)
 
@@ -103,6 +105,7 @@ def policies_from(settings: Settings) -> Policies:
             network_per_hour=throttle.network_per_hour,
         ),
         reset_ttl=settings.tokens.reset_ttl,
+        new_device_is_told=settings.mail.new_device,
         retention=Retention(
             idempotency_ttl=retention.idempotency_ttl,
             events_ttl=retention.events_ttl,

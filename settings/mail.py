@@ -119,6 +119,9 @@ class MailSettings(Section):
         description="Sender of every mail; its name is what the mails call the product.",
     )
     reply_to: Mailbox | None = Field(default=None, description="Where answers go, if not to the sender.")
+    new_device: bool = Field(
+        default=True, description="Tell users by mail of a login from a device that was not used before."
+    )
     templates: Annotated[Directory, AfterValidator(_require_directory)] | None = Field(
         default=None,
         description="Directory whose templates replace those of the same name in `service/mail/templates`.",

@@ -10,6 +10,7 @@ from typing_extensions import override
 from settings.database import DatabaseSettings
 from settings.http import HttpSettings
 from settings.log import LogSettings
+from settings.login import LoginSettings
 from settings.mail import MailSettings
 from settings.metrics import MetricsSettings
 from settings.migrations import MigrationSettings
@@ -62,6 +63,7 @@ class Settings(Section, BaseSettings):
     http: HttpSettings = Field(default_factory=HttpSettings)
     passwords: PasswordSettings = Field(default_factory=PasswordSettings)
     sessions: SessionSettings = Field(default_factory=SessionSettings)
+    login: LoginSettings = Field(default_factory=LoginSettings)
     throttle: ThrottleSettings = Field(default_factory=ThrottleSettings)
     tokens: TokenSettings = Field(default_factory=TokenSettings)
     secrets: SecretSettings = Field(default_factory=SecretSettings)

@@ -15,6 +15,7 @@ from service.db.repositories.sessions import SessionReads
 from service.db.repositories.users import UserReads
 from service.observability.metrics import RequestTelemetry
 from service.security.hashing.hasher import PasswordHasher
+from service.security.mail_tokens import MailTokens
 from service.usecases.policies import Policies
 
 
@@ -24,6 +25,7 @@ def make_providers(
     reads: Reads,
     hasher: PasswordHasher,
     policies: Policies,
+    mail_tokens: MailTokens,
     telemetry: RequestTelemetry,
     readiness: Readiness,
     openapi_json: Callable[[], OpenApiJson],
@@ -47,6 +49,7 @@ def make_providers(
         Reads: _constant(reads),
         PasswordHasher: _constant(hasher),
         Policies: _constant(policies),
+        MailTokens: _constant(mail_tokens),
         RequestTelemetry: _constant(telemetry),
         Readiness: _constant(readiness),
         OpenApiJson: lambda _request: openapi_json(),

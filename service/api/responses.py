@@ -19,6 +19,11 @@ def created(view: msgspec.Struct) -> Response:
     return Response(201, encode(view))
 
 
+def accepted(view: msgspec.Struct | None = None) -> Response:
+    """Return 202 for what will be done later."""
+    return Response(202, encode(view) if view is not None else None)
+
+
 def no_content() -> Response:
     """Return 204."""
     return _NO_CONTENT

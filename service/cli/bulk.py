@@ -7,7 +7,7 @@ import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from typing import BinaryIO
+from typing import Any, BinaryIO
 from uuid import UUID
 
 import click
@@ -21,6 +21,7 @@ from service.cli.console import print_status
 from service.cli.output import json_option, show_json
 from service.db.repositories.users import NewUser
 from service.domain.callers import OPERATOR
+from service.domain.details import DetailsPatch
 from service.domain.errors import ValidationFailed
 from service.domain.events import AuditContext
 from service.domain.users import User, UserRole, UserState
@@ -46,6 +47,20 @@ class UserLine(Struct, forbid_unknown_fields=True, kw_only=True, omit_defaults=T
     created_at: str | UnsetType = UNSET
     updated_at: str | UnsetType = UNSET
     last_login_at: str | UnsetType | None = UNSET
+    email: str | UnsetType | None = UNSET
+    email_verified: bool = False
+    locale: str | UnsetType | None = UNSET
+    external_id: str | UnsetType | None = UNSET
+    metadata: dict[str, Any] | UnsetType = UNSET
+
+    @property
+    def details(self) -> DetailsPatch:
+        """The details that the line names; whether the address is verified counts with an address only."""
+        values = {name: getattr(self, name) for name in ("email", "locale", "external_id", "metadata")}
+        given = {name: value for name, value in values.items() if value is not UNSET}
+        if isinstance(self.email, str):
+            given["email_verified"] = self.email_verified
+        return DetailsPatch(frozenset(given), **given)
 
 
 @dataclass(slots=True)
@@ -76,8 +91,10 @@ def import_command(file: BinaryIO, is_json: bool) -> None:
     """Import users from FILE, or from standard input for -.
 
     A line is {"login_id", "name"} and optionally "password_hash" (argon2, bcrypt, scrypt, PBKDF2), "role",
-    "state", "must_change", "id". Users that exist are not changed, so an import can be repeated. Rejected
-    lines are reported by number; the others are imported and the exit status is 1.
+    "state", "must_change", "id", "email", "email_verified", "locale", "external_id", "metadata".
+
+    Users that exist are not changed, so an import can be repeated. Rejected lines are reported by number;
+    the others are imported and the exit status is 1.
     """
     result = run_command(lambda services: import_lines(services, file))
     if is_json:
@@ -126,6 +143,7 @@ async def _read(services: Services, line: bytes, result: ImportResult) -> NewUse
             password_hash=parsed.password_hash or None,
             role=parsed.role,
             state=parsed.state,
+            details=parsed.details,
         )
         new = await prepare_user(
             registration, hasher=services.hasher, context=_OPERATOR, policies=services.policies
@@ -172,6 +190,11 @@ def _line_of(user: User, password_hash: str | UnsetType | None) -> UserLine:
         created_at=timestamp(user.created_at),
         updated_at=timestamp(user.updated_at),
         last_login_at=timestamp_or_none(user.last_login_at),
+        email=user.email,
+        email_verified=user.verified_email is not None,
+        locale=user.locale,
+        external_id=user.external_id,
+        metadata=dict(user.metadata),
     )
 
 

@@ -3,7 +3,7 @@
 import json
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
 from service.domain.emails import EMAIL_RULE, canonical_email
@@ -28,13 +28,16 @@ class DetailsPatch:
     email_verified: bool = False
     locale: str | None = None
     external_id: str | None = None
-    metadata: Mapping[str, Any] = field(default_factory=dict)
+    metadata: Mapping[str, Any] = field(default_factory=dict, hash=False)
     """A merge patch."""
 
     @property
-    def is_privileged(self) -> bool:
-        """Whether only administrators and API keys may make it."""
-        return bool(self.named & {"email_verified", "external_id", "metadata"})
+    def privileged(self) -> frozenset[str]:
+        """The fields that only administrators and API keys may set."""
+        return self.named & {"email_verified", "external_id", "metadata"}
+
+
+NO_DETAILS: Final = DetailsPatch()
 
 
 def checked(patch: DetailsPatch) -> DetailsPatch | list[FieldError]:
@@ -44,7 +47,7 @@ def checked(patch: DetailsPatch) -> DetailsPatch | list[FieldError]:
         "locale": (canonical_locale, "A BCP 47 language tag such as de or pt-BR."),
         "external_id": (canonical_external_id, f"1 to {EXTERNAL_ID_MAX} characters, none of them control."),
     }
-    values: dict[str, str | None] = {}
+    values: dict[str, Any] = {}
     errors = []
     for name, (function, rule) in canonical.items():
         raw: str | None = getattr(patch, name)
@@ -56,7 +59,7 @@ def checked(patch: DetailsPatch) -> DetailsPatch | list[FieldError]:
         errors.append(FieldError("/email_verified", "conflicting_fields", detail))
     if errors:
         return errors
-    return DetailsPatch(patch.named, email_verified=patch.email_verified, metadata=patch.metadata, **values)
+    return replace(patch, **values)
 
 
 def canonical_locale(raw: str) -> str | None:

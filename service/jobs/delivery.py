@@ -7,7 +7,6 @@ from urllib.parse import unquote
 from service.adapters.mail import MailTransport
 from service.domain.mail import MailKind
 from service.jobs.outbox import Delivery
-from service.security.mail_tokens import MailTokens
 from settings import Settings, SettingsError
 from settings.mail import MailSettings
 
@@ -23,7 +22,6 @@ def create_delivery(settings: Settings) -> Delivery:
     return Delivery(
         create_transport(settings.mail),
         renderer,
-        MailTokens(settings.secrets.keys),
         settings.mail.timeout,
         renderer.identity.domain,
     )

@@ -17,9 +17,12 @@ from service.domain.mail import DeliveryFailed, MailKind, QueuedMail, wait_after
 from service.observability.exception_report import describe
 from service.observability.stats import MailStats
 from service.security.mail_tokens import MailTokens
+from service.usecases.mail_requests import resolve_requests
 
 _BATCH: Final = 8
 """Mails in delivery at once, each on a connection of its own."""
+_REQUESTS: Final = 50
+"""Requests that are resolved in one transaction."""
 _SHUTDOWN_GRACE: Final = timedelta(seconds=3)
 _LEASE_MARGIN: Final = timedelta(seconds=60)
 _log = structlog.get_logger("rollcall")
@@ -39,7 +42,6 @@ class Delivery:
 
     transport: MailTransport
     renderer: Renderer
-    tokens: MailTokens
     timeout: timedelta
     domain: str
 
@@ -53,9 +55,15 @@ class OutboxDispatcher:
     """
 
     def __init__(
-        self, database: Database, delivery: Callable[[], Delivery], *, jitter: Callable[[], float]
+        self,
+        database: Database,
+        delivery: Callable[[], Delivery],
+        *,
+        tokens: MailTokens,
+        jitter: Callable[[], float],
     ) -> None:
         self._database = database
+        self._tokens = tokens
         self._make_delivery = delivery
         self._delivery: Delivery | None = None
         self._jitter = jitter
@@ -63,7 +71,8 @@ class OutboxDispatcher:
         self._backlog = (0, 0.0)
 
     async def run(self) -> None:
-        """Send everything that is due; stop early if the mail server cannot be used."""
+        """Resolve the requests, send everything that is due; stop early if the server cannot be used."""
+        await self._resolve()
         await self._expire()
         while True:
             mails = await self._claim()
@@ -75,6 +84,13 @@ class OutboxDispatcher:
         """Return what was sent since the start, and what is pending as of the last run."""
         count, oldest_seconds = self._backlog
         return MailStats(dict(self._outcomes), count, oldest_seconds)
+
+    async def _resolve(self) -> None:
+        while (
+            await self._database.run(lambda tx: resolve_requests(tx, batch=_REQUESTS, tokens=self._tokens))
+            == _REQUESTS
+        ):
+            pass
 
     async def _claim(self) -> list[QueuedMail]:
         delivery = self._prepared()
@@ -122,7 +138,7 @@ class OutboxDispatcher:
     async def _send(self, mail: QueuedMail) -> None:
         delivery = self._prepared()
         try:
-            message = delivery.renderer.render(mail, self._token_of(mail, delivery.tokens))
+            message = delivery.renderer.render(mail, self._token_of(mail))
         except DeliveryFailed:
             raise
         except Exception as error:  # a template or a row of a newer release: others must be sent
@@ -130,10 +146,10 @@ class OutboxDispatcher:
             raise DeliveryFailed("rendering") from error
         await delivery.transport.send(message, mail.recipient)
 
-    def _token_of(self, mail: QueuedMail, tokens: MailTokens) -> str | None:
+    def _token_of(self, mail: QueuedMail) -> str | None:
         if mail.token is None:
             return None
-        token = tokens.restore(MailKind(mail.kind), mail.token)
+        token = self._tokens.restore(MailKind(mail.kind), mail.token)
         if token is None:
             raise DeliveryFailed("the key of its token is gone", is_permanent=True)
         return token

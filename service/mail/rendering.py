@@ -51,7 +51,8 @@ class MailRenderer:
             ValueError: a header would hold a line break.
         """
         kind = MailKind(mail.kind)
-        values = {"token": token, "link": self._link(kind, token), "url": self.identity.url}
+        at = f"{mail.created_at:%Y-%m-%d %H:%M} UTC"
+        values = {"at": at, "token": token, "link": self._link(kind, token), "url": self.identity.url}
         rendered = self.templates.render(
             kind,
             mail.locale,

@@ -22,7 +22,6 @@ _NAMES: Final = {
 _AT: Final = datetime(2026, 11, 26, 9, 30, tzinfo=UTC)
 _PARAMS: Final = {
     "login_id": "ada@example.org",
-    "at": "2026-11-26 09:30 UTC",
     "minutes": "20",
     "hours": "24",
     "days": "7",

@@ -24,6 +24,7 @@ from service.domain.users import User, UserState, canonical_login_id
 from service.security.hashing.hasher import HashingPermit, PasswordHasher
 from service.security.ids import new_id
 from service.security.tokens import DEVICE_PREFIX, SESSION_PREFIX, digest_of, new_token
+from service.usecases.notices import notify_of_device
 from service.usecases.policies import Policies
 from service.usecases.throttle import (
     Bucket,
@@ -196,6 +197,8 @@ async def _insert_session(
         bucket=attempt.bucket.digest,
         event=EventRepository(tx).record(context, Action.LOGIN_SUCCEEDED, user.id, session_id=session_id),
     )
+    if device.token_digest is not None and policies.new_device_is_told:
+        await notify_of_device(tx, user, previous_login_at=credential.user.last_login_at, context=context)
     return LoggedIn(token.value, session, user, device_token)
 
 

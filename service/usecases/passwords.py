@@ -13,10 +13,12 @@ from service.db.repositories.throttle import ThrottleRepository
 from service.db.repositories.users import UserRepository
 from service.domain.errors import FieldError, NotFound, PreconditionFailed, ValidationFailed
 from service.domain.events import Action, AuditContext
+from service.domain.mail import MailKind
 from service.domain.passwords import normalize_for_login, normalize_password
 from service.domain.users import User
 from service.security.blocklist import is_common
 from service.security.hashing.hasher import PasswordHasher
+from service.usecases.notices import notify
 from service.usecases.policies import Policies
 from service.usecases.throttle import (
     Bucket,
@@ -126,6 +128,7 @@ async def set_password(
         if not precondition(current):
             raise PreconditionFailed
         await store_new_password(tx, user.id, new_hash, must_change=must_change)
+        await notify(tx, current, MailKind.PASSWORD_CHANGED)
         await EventRepository(tx).add(context, Action.PASSWORD_SET, user.id)
 
     await database.run(store)
@@ -170,3 +173,4 @@ async def _replace(
     await ResetTokenRepository(tx).drop(user_id)
     await ThrottleRepository(tx).clear_user(user_id)
     await EventRepository(tx).add(context, Action.PASSWORD_CHANGED, user_id)
+    await notify(tx, found[0], MailKind.PASSWORD_CHANGED)

@@ -3,6 +3,7 @@
 from dataclasses import dataclass, field
 from datetime import timedelta
 
+from service.domain.mail_throttle import MailLimits
 from service.domain.passwords import PasswordPolicy
 from service.domain.sessions import Lifetime, SessionPolicy
 from service.domain.throttle import ThrottlePolicy
@@ -39,4 +40,6 @@ class Policies:
     sessions: SessionPolicy = _SESSIONS
     throttle: ThrottlePolicy = field(default_factory=ThrottlePolicy)
     reset_ttl: timedelta = timedelta(hours=1)
+    mail: MailLimits = field(default_factory=MailLimits)
+    new_device_is_told: bool = True
     retention: Retention = field(default_factory=Retention)

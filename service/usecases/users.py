@@ -1,7 +1,7 @@
 """Creating, updating and deleting users."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from uuid import UUID
 
 from service.db.core.transaction import Transaction
@@ -9,6 +9,7 @@ from service.db.repositories.events import EventRepository
 from service.db.repositories.sessions import SessionRepository
 from service.db.repositories.users import NewUser, UserRepository
 from service.domain.callers import Caller, CallerKind
+from service.domain.details import NO_DETAILS, DetailsPatch, merge_metadata
 from service.domain.errors import (
     FieldError,
     Forbidden,
@@ -34,6 +35,7 @@ from service.domain.users import (
 from service.security.hashing.hasher import PasswordHasher
 from service.security.hashing.imported_hashes import check_importable
 from service.security.ids import new_id
+from service.usecases.details import apply_details, check_details, details_of_new_user
 from service.usecases.passwords import hash_new_password, password_errors
 from service.usecases.policies import Policies
 
@@ -53,6 +55,8 @@ class Registration:
     password_hash: str | None = None
     role: UserRole | None = None
     state: UserState | None = None
+    details: DetailsPatch = NO_DETAILS
+    invite: bool = False
 
 
 def validate_login_id(raw: str, charset: LoginIdCharset) -> str | FieldError:
@@ -82,13 +86,35 @@ async def prepare_user(
     if request.password is not None:
         terms = (request.login_id, request.name, policies.service_name)
         errors += password_errors(request.password, "/password", terms, policies)
-    if errors or isinstance(login_id, FieldError) or isinstance(name, FieldError):
+    details = details_of_new_user(request.details, login_id, context.caller)
+    if isinstance(details, list):
+        errors += details
+    elif request.invite:
+        errors += _invitation_errors(request, details)
+    if (
+        errors
+        or isinstance(details, list)
+        or isinstance(login_id, FieldError)
+        or isinstance(name, FieldError)
+    ):
         raise ValidationFailed(*errors)
     password_hash = request.password_hash
     if request.password is not None:
         password_hash = await hash_new_password(request.password, hasher=hasher, context=context)
     role, state = request.role or UserRole.USER, request.state or UserState.ACTIVE
-    return NewUser(new_id(), login_id, name, password_hash, role, state)
+    return NewUser(
+        new_id(),
+        login_id,
+        name,
+        password_hash,
+        role,
+        state,
+        email=details.email,
+        email_verified=details.email_verified,
+        locale=details.locale,
+        external_id=details.external_id,
+        metadata=merge_metadata({}, details.metadata),
+    )
 
 
 async def create_user(tx: Transaction, new: NewUser, *, context: AuditContext) -> User:
@@ -110,7 +136,7 @@ async def import_users(tx: Transaction, batch: Sequence[NewUser], *, context: Au
     return len(added)
 
 
-def check_change(change: UserPatch, *, caller: Caller, charset: LoginIdCharset) -> UserPatch:
+def check_change(change: UserPatch, *, caller: Caller, policies: Policies) -> UserPatch:
     """Return a patch with its fields in canonical form.
 
     Raises:
@@ -121,10 +147,11 @@ def check_change(change: UserPatch, *, caller: Caller, charset: LoginIdCharset) 
     if not is_privileged and (change.login_id, change.role, change.state) != (None, None, None):
         raise Forbidden(_PRIVILEGED)
     name = validate_name(change.name) if change.name is not None else None
-    login_id = validate_login_id(change.login_id, charset) if change.login_id is not None else None
+    login_id = validate_login_id(change.login_id, policies.login_ids) if change.login_id is not None else None
     if isinstance(login_id, FieldError) or isinstance(name, FieldError):
         raise ValidationFailed(*(found for found in (login_id, name) if isinstance(found, FieldError)))
-    return UserPatch(name, login_id, change.role, change.state)
+    details = check_details(change.details, caller=caller, policies=policies)
+    return UserPatch(name, login_id, change.role, change.state, details)
 
 
 async def update_user(
@@ -148,7 +175,9 @@ async def update_user(
     """
     loses_admin = change.role is UserRole.USER or change.state is UserState.DISABLED
     user = await _lock_for_change(tx, user_id, precondition=precondition, loses_admin=loses_admin)
-    changed = await UserRepository(tx).change(user_id, change) if change != UserPatch() else user
+    columns = replace(change, details=NO_DETAILS)
+    changed = await UserRepository(tx).change(user_id, columns) if columns != UserPatch() else user
+    changed = await apply_details(tx, changed, change.details, context=context)
     if changed.state is UserState.DISABLED and user.state is UserState.ACTIVE:
         await SessionRepository(tx).end_all(user_id)
     if changed.role is not user.role:
@@ -229,9 +258,13 @@ def _actions_of(before: User, after: User) -> list[Action]:
         actions.append(Action.USER_DISABLED if after.state is UserState.DISABLED else Action.USER_ENABLED)
     if after.role is not before.role:
         actions.append(Action.USER_ROLE_CHANGED)
-    if (after.name, after.login_id) != (before.name, before.login_id):
+    if _described(after) != _described(before):
         actions.append(Action.USER_UPDATED)
     return actions
+
+
+def _described(user: User) -> tuple[object, ...]:
+    return user.name, user.login_id, user.locale, user.external_id, user.metadata
 
 
 def _password_hash_errors(request: Registration) -> list[FieldError]:
@@ -246,12 +279,24 @@ def _password_hash_errors(request: Registration) -> list[FieldError]:
     return errors
 
 
+def _invitation_errors(request: Registration, details: DetailsPatch) -> list[FieldError]:
+    """Return the errors of an invitation: it needs an address, and stands instead of a password."""
+    errors = []
+    if request.password is not None or request.password_hash is not None:
+        errors.append(
+            FieldError("/invite", "conflicting_fields", "Send a password or an invitation, not both.")
+        )
+    if details.email is None:
+        errors.append(FieldError("/email", "missing_field", "An invitation needs an address."))
+    return errors
+
+
 def _privilege_errors(request: Registration, caller: Caller) -> list[FieldError]:
     is_trusted = caller.is_admin or caller.has_scope(Scope.USERS_WRITE)
     if is_trusted or caller.kind is CallerKind.OPERATOR:
         return []
     return [
         FieldError(f"/{field}", "not_settable", _PRIVILEGED)
-        for field in ("password_hash", "role", "state")
-        if getattr(request, field) is not None
+        for field in ("password_hash", "role", "state", "invite")
+        if getattr(request, field)
     ]

@@ -39,6 +39,7 @@ EXPECTED: dict[str, dict[str, Any]] = {
     "delete_user": {"self": OK, "other": HIDDEN, "admin": OK, "scope": Scope.USERS_WRITE},
     "change_password": {"self": OK, "other": HIDDEN, "admin": OK, "scope": Scope.USERS_WRITE},
     "create_reset_token": {**ADMIN_ONLY, "scope": Scope.USERS_WRITE},
+    "send_verification": {"self": OK, "other": HIDDEN, "admin": OK, "scope": Scope.USERS_WRITE},
     "get_current_session": {"self": OK, "other": OK, "admin": OK, "scope": None},
     "log_out": {"self": OK, "other": OK, "admin": OK, "scope": None},
     "list_sessions": {"self": OK, "other": HIDDEN, "admin": OK, "scope": None},
@@ -50,7 +51,18 @@ EXPECTED: dict[str, dict[str, Any]] = {
     "revoke_key": ADMIN_ONLY,
     "list_events": ADMIN_ONLY,
 }
-PUBLIC = {"log_in", "redeem_reset_token", "live", "ready", "metrics", "schema", "docs"}
+PUBLIC = {
+    "log_in",
+    "redeem_reset_token",
+    "request_recovery",
+    "send_login_code",
+    "verify_email",
+    "live",
+    "ready",
+    "metrics",
+    "schema",
+    "docs",
+}
 
 
 @dataclass
@@ -97,6 +109,9 @@ def body_for(operation: str, caller: str) -> Any:
         "introspect": {"token": "rcs_x"},
         "log_in": {"login_id": "ada", "password": PASSWORD},
         "redeem_reset_token": {"token": "rcr_x", "new_password": OTHER_PASSWORD},
+        "request_recovery": {"login_id": "ada"},
+        "send_login_code": {"login_id": "ada"},
+        "verify_email": {"token": "rcv_x"},
     }.get(operation)
 
 
@@ -150,7 +165,9 @@ async def test_call_public_operation_looks_at_no_token(api: Api, operation: str)
     }
 
     assert len(set(statuses.values())) == 1
-    assert statuses["nobody"] == {"log_in": 201, "redeem_reset_token": 401}.get(operation, 200)
+    expected = {"log_in": 201, "redeem_reset_token": 401, "verify_email": 401}
+    expected |= {"request_recovery": 202, "send_login_code": 202}
+    assert statuses["nobody"] == expected.get(operation, 200)
 
 
 def other_spellings(path: str) -> Iterator[str]:

@@ -25,9 +25,11 @@ def test_quick_start_prints_what_the_readme_shows(tmp_path: Path) -> None:
     script, shown = _SCRIPT.search(readme), _OUTPUT.search(readme)
     assert script is not None
     assert shown is not None
-    with service_process(tmp_path) as service:
+    mail = tmp_path / "mail"
+    with service_process(tmp_path, ROLLCALL_MAIL__DIRECTORY=str(mail)) as service:
         commands = script[1].replace("http://127.0.0.1:8000", service.url)
         commands = commands.replace("the password that make run has shown", service.first_password() or "")
+        commands = commands.replace("var/mail", str(mail))
         ran = subprocess.run(["sh", "-eu"], input=commands, capture_output=True, text=True, check=True)
     printed = [shape(line) for line in ran.stdout.splitlines()]
     assert printed == [shape(line) for line in shown[1].splitlines()]

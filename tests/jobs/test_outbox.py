@@ -58,10 +58,9 @@ class MailBox:
 
 
 def dispatcher_for(service: Services, box: MailBox, tokens: MailTokens | None = None) -> OutboxDispatcher:
-    delivery = Delivery(
-        box, PlainRenderer(), tokens or MailTokens(), timedelta(seconds=10), "mail.example.org"
-    )
-    return OutboxDispatcher(service.database, lambda: delivery, jitter=lambda: 1.0)
+    delivery = Delivery(box, PlainRenderer(), timedelta(seconds=10), "mail.example.org")
+    tokens = tokens or MailTokens()
+    return OutboxDispatcher(service.database, lambda: delivery, tokens=tokens, jitter=lambda: 1.0)
 
 
 async def enqueue(database: Database, *recipients: str, **fields: Any) -> None:

@@ -4,6 +4,7 @@ from datetime import timedelta
 from typing import Any
 
 from settings import Settings
+from settings.login import LoginSettings
 from settings.mail import MailSettings
 from settings.passwords import PasswordSettings
 
@@ -12,4 +13,5 @@ def settings_for_tests(**sections: Any) -> Settings:
     """Return settings with a cheap hash, in the profile that permits it."""
     cheap = PasswordSettings(memory_kib=8, iterations=1, workers=2, queue_timeout=timedelta(seconds=30))
     mail = MailSettings(interval=timedelta(hours=1))  # tests send mails themselves
-    return Settings(**{"profile": "test", "passwords": cheap, "mail": mail, **sections})
+    given = {"profile": "test", "passwords": cheap, "mail": mail, "login": LoginSettings(by_code=True)}
+    return Settings(**given | sections)

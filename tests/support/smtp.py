@@ -27,6 +27,7 @@ class MailServer:
     messages: list[EmailMessage] = field(default_factory=list)
     recipients: list[str] = field(default_factory=list)
     used_tls: list[bool] = field(default_factory=list)
+    accepted: asyncio.Event = field(default_factory=asyncio.Event)
 
     async def handle_RCPT(  # noqa: N802
         self, _server: Any, _session: Any, envelope: Any, address: str, _options: Any
@@ -46,6 +47,7 @@ class MailServer:
             self.messages.append(message)
             self.recipients += envelope.rcpt_tos
             self.used_tls.append(server.transport.get_extra_info("sslcontext") is not None)
+            self.accepted.set()
         return self.data_reply
 
 

@@ -3,7 +3,18 @@
 from typing import Final
 
 from service.api.operations import Endpoint
-from service.api.v1 import events, health, introspection, keys, login, passwords, sessions, users
+from service.api.v1 import (
+    emails,
+    events,
+    health,
+    introspection,
+    keys,
+    login,
+    passwords,
+    recovery,
+    sessions,
+    users,
+)
 
 ENDPOINTS: Final[tuple[Endpoint, ...]] = (
     users.create_user,
@@ -14,6 +25,9 @@ ENDPOINTS: Final[tuple[Endpoint, ...]] = (
     passwords.change_password,
     passwords.create_reset_token,
     passwords.redeem_reset_token,
+    recovery.request_recovery,
+    emails.send_verification,
+    emails.verify_email,
     login.log_in,
     sessions.get_current_session,
     sessions.log_out,

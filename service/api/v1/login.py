@@ -14,10 +14,12 @@ from service.api.schemas.users import UserView
 from service.db.core.database import Database
 from service.db.reads import Reads
 from service.domain.callers import Access
+from service.domain.emails import canonical_email
 from service.domain.errors import HashingBusy, InvalidCredentials, LoginThrottled
 from service.security.hashing.hasher import PasswordHasher
 from service.usecases import login
 from service.usecases.login import LoginRequest
+from service.usecases.login_codes import log_in_by_code
 from service.usecases.policies import Policies
 
 
@@ -26,7 +28,8 @@ from service.usecases.policies import Policies
     HTTPMethod.POST,
     "/v1/sessions",
     summary="Log in",
-    description="Every failure is the same 401, in the same time.",
+    description="With `login_id` or a verified `email` and `password`, or with a `code` from a mail and the "
+    "`code_token` that came when it was asked for. Every failure is the same 401, in the same time.",
     tag="sessions",
     access=Access(public=True),
     responses={
@@ -47,16 +50,36 @@ from service.usecases.policies import Policies
 async def log_in(
     request: OperationRequest, database: Database, reads: Reads, hasher: PasswordHasher, policies: Policies
 ) -> Response:
-    """Open a session for a login id and a password."""
+    """Open a session for a login id or address and a password, or for a code."""
     body = request.body(LogInBody)
+    body.require_one_way()
     device_token = None if body.device_token is UNSET else body.device_token
-    opened = await login.log_in(
-        database,
-        reads,
-        LoginRequest(body.login_id, body.password, device_token),
-        hasher=hasher,
-        context=request.context,
-        policies=policies,
-    )
+    if body.code_token is not UNSET and body.code is not UNSET:
+        opened = await log_in_by_code(
+            database, body.code_token, body.code, device_token, context=request.context, policies=policies
+        )
+    else:
+        login_id = await _login_id_of(body, reads)
+        password = "" if body.password is UNSET else body.password
+        opened = await login.log_in(
+            database,
+            reads,
+            LoginRequest(login_id, password, device_token),
+            hasher=hasher,
+            context=request.context,
+            policies=policies,
+        )
     session = SessionView.of(opened.session, opened.session.id)
     return created(LoggedInView(opened.token, session, UserView.of(opened.user), opened.device_token))
+
+
+async def _login_id_of(body: LogInBody, reads: Reads) -> str:
+    """Return the login id that was sent, or that of the user who has verified the address.
+
+    Without one, return what cannot be a login id, and is throttled like one.
+    """
+    if body.login_id is not UNSET:
+        return body.login_id
+    email = canonical_email("" if body.email is UNSET else body.email)
+    user = await reads.emails.get_by_verified(email or "")
+    return user.login_id if user is not None else f"address {email}"

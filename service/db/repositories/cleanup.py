@@ -9,9 +9,12 @@ from sqlalchemy.orm import InstrumentedAttribute
 from service.db.core.statements import Statement
 from service.db.repositories.base import Repository
 from service.db.tables import (
+    EmailVerificationRow,
     EventRow,
     IdempotencyKeyRow,
     LoginBucketRow,
+    LoginCodeRow,
+    MailCountRow,
     NetworkBucketRow,
     OutboxRow,
     ResetTokenRow,
@@ -57,6 +60,18 @@ _NETWORK_BUCKETS = _batch(
     NetworkBucketRow.hour_started_at,
     _is_older(NetworkBucketRow.hour_started_at),
 )
+_VERIFICATIONS = _batch(
+    EmailVerificationRow,
+    EmailVerificationRow.user_id,
+    EmailVerificationRow.expires_at,
+    EmailVerificationRow.expires_at <= func.now(),
+)
+_LOGIN_CODES = _batch(
+    LoginCodeRow, LoginCodeRow.token_digest, LoginCodeRow.expires_at, LoginCodeRow.expires_at <= func.now()
+)
+_MAIL_COUNTS = _batch(
+    MailCountRow, MailCountRow.digest, MailCountRow.hour_started_at, _is_older(MailCountRow.hour_started_at)
+)
 _MAILS = _batch(
     OutboxRow,
     OutboxRow.id,
@@ -85,8 +100,11 @@ class Cleanup(Repository):
         return await self._tx.execute(_EVENTS, batch=batch, age=age)
 
     async def purge_mails(self, batch: int, *, age: timedelta) -> int:
-        """Delete mails that were sent, or given up, if they are older than `age`."""
-        return await self._tx.execute(_MAILS, batch=batch, age=age)
+        """Delete mails that were sent or given up, older than `age`; counts, tokens and codes that ended."""
+        removed = await self._tx.execute(_MAILS, batch=batch, age=age)
+        removed += await self._tx.execute(_MAIL_COUNTS, batch=batch, age=timedelta(hours=1))
+        removed += await self._tx.execute(_VERIFICATIONS, batch=batch)
+        return removed + await self._tx.execute(_LOGIN_CODES, batch=batch)
 
     async def purge_throttle(self, batch: int, *, age: timedelta) -> int:
         """Delete buckets of unknown login ids unchanged for `age`, and those of networks after a day."""

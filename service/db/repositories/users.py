@@ -1,19 +1,22 @@
 """Users."""
 
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
 from functools import cache
 from typing import Any
 from uuid import UUID
 
 from sqlalchemy import (
     ARRAY,
+    Boolean,
     ColumnElement,
     Integer,
     Select,
     Text,
     bindparam,
+    case,
     collate,
+    column,
     delete,
     func,
     insert,
@@ -54,6 +57,12 @@ USER = Columns(
     UserRow.created_at,
     UserRow.updated_at,
     UserRow.last_login_at,
+    UserRow.email,
+    UserRow.email_verified_at,
+    UserRow.pending_email,
+    UserRow.locale,
+    UserRow.external_id,
+    UserRow.metadata_,
 )
 _USER_WITH_HASH: Columns[tuple[User, str | None]] = Columns(values, USER, UserRow.password_hash)
 
@@ -69,6 +78,11 @@ class NewUser:
     role: UserRole = UserRole.USER
     state: UserState = UserState.ACTIVE
     must_change: bool = False
+    email: str | None = None
+    email_verified: bool = False
+    locale: str | None = None
+    external_id: str | None = None
+    metadata: Mapping[str, Any] = field(default_factory=dict, hash=False)
 
 
 _ANY = Statement(select(UserRow.id).limit(1))
@@ -89,13 +103,42 @@ _LOCK_ACTIVE_ADMINS = Statement(
     .order_by(UserRow.id)
     .with_for_update(key_share=True)
 )
-_NEW = ("id", "login_id", "name", "password_hash", "role", "state", "must_change")
-_ADD = Statement(insert(UserRow).returning(*USER), *_NEW)
+_NEW = (
+    "id",
+    "login_id",
+    "name",
+    "password_hash",
+    "role",
+    "state",
+    "must_change",
+    "email",
+    "locale",
+    "external_id",
+    "metadata",
+)
+_columns = UserRow.__table__.c
+_ADD = Statement(
+    insert(UserRow)
+    .values(
+        {name: bindparam(name, type_=_columns[name].type) for name in _NEW}
+        | {"email_verified_at": case((bindparam("email_verified", type_=Boolean), func.now()))}
+    )
+    .returning(*USER)
+)
+_line_types = {name: _columns[name].type for name in _NEW} | {"email_verified": Boolean()}
+_lines = (
+    func.unnest(*(bindparam(name, type_=ARRAY(type_)) for name, type_ in _line_types.items()))
+    .table_valued(*(column(name, type_) for name, type_ in _line_types.items()), name="lines")
+    .render_derived()
+)
 _ADD_MANY = Statement(
     pg_insert(UserRow)
     .from_select(
-        _NEW,
-        select(*(func.unnest(bindparam(name, type_=ARRAY(UserRow.__table__.c[name].type))) for name in _NEW)),
+        (*_NEW, "email_verified_at"),
+        select(
+            *(_lines.c[name] for name in _NEW),
+            case((_lines.c.email_verified, func.now())),
+        ),
     )
     .on_conflict_do_nothing()
     .returning(UserRow.id)
@@ -130,6 +173,8 @@ def _has_prefix(column: ColumnElement[str] | InstrumentedAttribute[str]) -> Colu
 _CONDITIONS: dict[str, ColumnElement[bool]] = {
     "prefix": or_(_has_prefix(UserRow.login_id), _has_prefix(collate(func.lower(UserRow.name), "C"))),
     "login_id": UserRow.login_id == bindparam("login_id"),
+    "email": UserRow.email == bindparam("email"),
+    "external_id": UserRow.external_id == bindparam("external_id"),
     "created_after": UserRow.created_at > bindparam("created_after"),
     "created_before": UserRow.created_at < bindparam("created_before"),
 }
@@ -200,7 +245,9 @@ class UserRepository(UserReads, Repository):
 
     async def add_many(self, users: Sequence[NewUser]) -> list[UUID]:
         """Insert the users whose id and login id are free; return their ids."""
-        params: dict[str, list[Any]] = {name: [getattr(user, name) for user in users] for name in _NEW}
+        params: dict[str, list[Any]] = {
+            name: [getattr(user, name) for user in users] for name in (*_NEW, "email_verified")
+        }
         return [row[0] for row in await self._tx.fetch_all(_ADD_MANY, **params)]
 
     async def get_for_update(self, user_id: UUID) -> User | None:

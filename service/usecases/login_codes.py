@@ -1,0 +1,99 @@
+"""Logging in by a code from a mail."""
+
+import hmac
+from uuid import UUID
+
+from service.db.core.database import Database
+from service.db.core.transaction import Transaction
+from service.db.repositories.code_logins import CodeLoginRepository
+from service.db.repositories.devices import Device
+from service.db.repositories.events import EventRepository
+from service.db.repositories.login import LoginRepository
+from service.db.repositories.login_codes import LoginCodeRepository
+from service.db.repositories.sessions import NewSession
+from service.domain.errors import InvalidCredentials
+from service.domain.events import Action, AuditContext
+from service.domain.users import User
+from service.security.ids import new_id
+from service.security.tokens import CODE_PREFIX, DEVICE_PREFIX, SESSION_PREFIX, digest_of, new_token
+from service.usecases.login import LoggedIn
+from service.usecases.mail_requests import digest_of_code
+from service.usecases.policies import Policies
+from service.usecases.throttle import bucket_for_unknown_device
+
+
+async def log_in_by_code(
+    database: Database,
+    code_token: str,
+    code: str,
+    device_token: str | None,
+    *,
+    context: AuditContext,
+    policies: Policies,
+) -> LoggedIn:
+    """Open a session for a code and the token of the browser that asked for it.
+
+    A try is counted, and committed, before it is verified: N at once cost N. A code has 10^8 values and 5
+    tries, an account 5 codes an hour. Source: OWASP ASVS 5.0 6.5.4, 6.6.2, 6.6.3; NIST SP 800-63B-4 3.1.3.2.
+
+    Raises:
+        InvalidCredentials: for every reason.
+    """
+    digest = digest_of(code_token, CODE_PREFIX)
+    if digest is None:
+        raise InvalidCredentials
+
+    async def begin(tx: Transaction) -> UUID | None:
+        attempt = await LoginCodeRepository(tx).begin_try(digest)
+        user_id = attempt.user_id if attempt is not None else None
+        code_digest = attempt.code_digest if attempt is not None else b""
+        if hmac.compare_digest(code_digest, digest_of_code(digest, code)) and user_id is not None:
+            return user_id
+        await EventRepository(tx).add(context, Action.LOGIN_FAILED, user_id)
+        return None
+
+    user_id = await database.run(begin)
+    if user_id is None:
+        raise InvalidCredentials
+
+    async def open_session(tx: Transaction) -> LoggedIn:
+        user = await CodeLoginRepository(tx).record(user_id)
+        if user is None or not await LoginCodeRepository(tx).use(digest):
+            raise InvalidCredentials
+        return await _insert_session(tx, user, device_token, context=context, policies=policies)
+
+    return await database.run(open_session)
+
+
+async def _insert_session(
+    tx: Transaction, user: User, device_token: str | None, *, context: AuditContext, policies: Policies
+) -> LoggedIn:
+    token, session_id = new_token(SESSION_PREFIX), new_id()
+    device_token, device = await _device_of(tx, user, device_token, context)
+    session = await LoginRepository(tx).begin_session(
+        NewSession(
+            session_id,
+            user.id,
+            token.digest,
+            policies.sessions.lifetime_of(user.role),
+            context.user_agent,
+            context.ip,
+        ),
+        device,
+        kept_count=policies.sessions.per_user,
+        bucket=bucket_for_unknown_device(user.login_id, user.id).digest,
+        event=EventRepository(tx).record(context, Action.LOGIN_SUCCEEDED, user.id, session_id=session_id),
+    )
+    return LoggedIn(token.value, session, user, device_token)
+
+
+async def _device_of(
+    tx: Transaction, user: User, device_token: str | None, context: AuditContext
+) -> tuple[str, Device]:
+    """Return the known device with its token, or a new one."""
+    digest = digest_of(device_token or "", DEVICE_PREFIX)
+    known = await CodeLoginRepository(tx).find_device(user.id, digest) if digest is not None else None
+    if known is not None and device_token is not None:
+        return device_token, Device(known, context.network)
+    token = new_token(DEVICE_PREFIX)
+    return token.value, Device(new_id(), context.network, token.digest)
