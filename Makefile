@@ -13,9 +13,20 @@ ENGINE ?= docker
 IMAGE ?= rollcall:dev
 VERSION = $(shell sed -n 's/^__version__ = "\(.*\)"/\1/p' service/__init__.py)
 
+# Variables of a developer's pip and Python would install elsewhere, or run other code; those of the index stay.
+unexport PIP_USER PIP_TARGET PIP_PREFIX PIP_ROOT PIP_PYTHON PIP_REQUIRE_VIRTUALENV PIP_REQUIREMENT PIP_CONSTRAINT PIP_EDITABLE
+unexport PIP_DRY_RUN PIP_NO_DEPS PIP_NO_BINARY PIP_IGNORE_INSTALLED PIP_PLATFORM PIP_ABI PIP_IMPLEMENTATION PIP_PYTHON_VERSION
+unexport PYTHONHOME PYTHONPATH PYTHONSTARTUP PYTHONSAFEPATH PYTHONOPTIMIZE PYTHONWARNINGS PYTHONIOENCODING PYTHONUSERBASE
+unexport PYTHONINSPECT PYTHONEXECUTABLE PYTHONPLATLIBDIR PYTHONBREAKPOINT PYTHONCASEOK PYTHONPYCACHEPREFIX
+
+# What a caller writes reaches a command through the environment, as it is: neither make nor the shell expands it.
+ARGUMENTS := LOGIN NAME SCOPES m F BASE TO PREVIOUS ROWS MINUTES SEED SAMPLES ONLY
+given = $(if $(findstring command,$(origin $(1))),$(value $(1)))
+$(foreach name,$(ARGUMENTS),$(eval export ARG_$(name) := $$(call given,$(name)))$(eval unexport $(name)))
+
 .PHONY: help install run test coverage check api-diff where format documents migrate rollback revision status plan rehearse \
-	purge-parked admin key image up down doctor fuzz chaos storm prove-failover prove-previous prove-docs prove-search prove-timing \
-	prove-defences bench native-argon2 lock clean
+	purge-parked admin key image up down doctor fuzz chaos storm prove-failover prove-environments prove-previous prove-docs \
+	prove-search prove-timing prove-defences prove-generated bench native-argon2 lock clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -23,11 +34,11 @@ help: ## list the targets
 # One environment, filled as far as a target needs it: runtime, then tests, then lint.
 $(BIN)/python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "Rollcall needs Python 3.11 or newer; name one with PYTHON=…" >&2; exit 2; }
-	@$(PYTHON) -m venv $(VENV) || { echo "Python's venv module is missing; on Debian and Ubuntu: apt install python3-venv" >&2; exit 2; }
+	@umask o-w; $(PYTHON) -m venv $(VENV) || { echo "Python's venv module is missing; on Debian and Ubuntu: apt install python3-venv" >&2; exit 2; }
 
 $(VENV)/.%: requirements/%.txt | $(BIN)/python
 	@echo "Installing requirements/$*.txt …" >&2
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --cache-dir var/pip --no-compile --require-hashes -r $<
+	@umask o-w; $(BIN)/python -m pip install --quiet --disable-pip-version-check --cache-dir var/pip --no-compile --no-user --require-hashes -r $<
 	@touch $@
 
 install: $(VENV)/.runtime ## make the environment in .venv, and start nothing
@@ -48,71 +59,73 @@ check: $(VENV)/.lint ## format, lint, types, layers, migrations and documents in
 	@$(BIN)/mypy
 	@PYTHONPATH=testkit/src $(BIN)/lint-imports --no-cache
 	@$(SERVICE) database check
-	@$(BIN)/python -m settings docs --check
 	@$(BIN)/python -m tools.documents --check
 
 api-diff: $(VENV)/.runtime ## fail if the API breaks a client of another commit: BASE=origin/main
-	@$(BIN)/python -m tools.api_diff --base $(BASE)
+	@$(BIN)/python -m tools.api_diff --base "$$ARG_BASE"
 
 where: $(VENV)/.runtime ## where a noun lives, layer by layer: F=recovery
-	@$(BIN)/python -m tools.where $(F)
+	@$(BIN)/python -m tools.where "$$ARG_F"
 
 format: $(VENV)/.lint ## format the code
 	@$(BIN)/ruff format --quiet . && $(BIN)/ruff check --quiet --fix .
 
 documents: $(VENV)/.runtime ## write the generated documents: settings, problems, OpenAPI
-	@$(BIN)/python -m settings docs
 	@$(BIN)/python -m tools.documents
 
 migrate: $(VENV)/.runtime ## bring the schema to head, or up to a revision: TO=0007
-	@$(SERVICE) database migrate $(if $(TO),--to $(TO)) $(if $(FORCE),--force)
+	@$(SERVICE) database migrate $${ARG_TO:+--to "$$ARG_TO"} $(if $(FORCE),--force)
 
 rollback: $(VENV)/.runtime ## take the schema one step back, or down to a revision: TO=0003 or TO=base
-	@$(SERVICE) database rollback $(if $(TO),--to $(TO)) $(if $(FORCE),--force)
+	@$(SERVICE) database rollback $${ARG_TO:+--to "$$ARG_TO"} $(if $(FORCE),--force)
 
 revision: $(VENV)/.lint ## a new revision from the difference between tables and schema: m="…"
-	@$(SERVICE) database revision -m "$(m)"
+	@$(SERVICE) database revision -m "$$ARG_m"
 
 status: $(VENV)/.runtime ## where the schema stands
 	@$(SERVICE) database status
 
 plan: $(VENV)/.runtime ## what migrate or rollback would do: TO=0003
-	@$(SERVICE) database plan $(if $(TO),--to $(TO))
+	@$(SERVICE) database plan $${ARG_TO:+--to "$$ARG_TO"}
 
 rehearse: $(VENV)/.test ## run the previous release and this one together, up and down, under load: PREVIOUS=v0.1.0 ROWS=1000000
-	@$(BIN)/python -m tools.releases rehearse $(if $(PREVIOUS),--previous $(PREVIOUS)) $(if $(ROWS),--rows $(ROWS))
+	@$(BIN)/python -m tools.releases rehearse $${ARG_PREVIOUS:+--previous "$$ARG_PREVIOUS"} $${ARG_ROWS:+--rows "$$ARG_ROWS"}
 
 prove-previous: $(VENV)/.test ## run the previous release's flow tests on the newest schema: PREVIOUS=v0.1.0
-	@$(BIN)/python -m tools.releases prove $(if $(PREVIOUS),--previous $(PREVIOUS))
+	@$(BIN)/python -m tools.releases prove $${ARG_PREVIOUS:+--previous "$$ARG_PREVIOUS"}
 
 purge-parked: $(VENV)/.runtime ## remove for good what rollbacks have parked
 	@$(SERVICE) database purge-parked $(if $(YES),--yes)
 
 admin: $(VENV)/.runtime ## create an administrator, or give an account the role: LOGIN=root NAME="…"
-	@$(SERVICE) users admin "$(LOGIN)" $(if $(NAME),--name "$(NAME)")
+	@$(SERVICE) users admin $${ARG_NAME:+--name "$$ARG_NAME"} -- "$$ARG_LOGIN"
 
 key: $(VENV)/.runtime ## print a new API key: NAME=gateway SCOPES=users:read,sessions:introspect
-	@$(SERVICE) keys create "$(NAME)" --scopes "$(SCOPES)"
+	@$(SERVICE) keys create --scopes "$$ARG_SCOPES" -- "$$ARG_NAME"
 
 image: ## build the container image; ENGINE=podman, IMAGE=rollcall:dev
 	@$(ENGINE) build --build-arg REVISION=$$(git rev-parse HEAD) --build-arg VERSION=$(VERSION) -t $(IMAGE) -f Containerfile .
 
 up: ## start PostgreSQL, migrate and serve in containers; PROFILES="monitoring pgbouncer"
+	@deploy/compose/make-secrets
 	@$(ENGINE) compose $(foreach profile,$(PROFILES),--profile $(profile)) up --build --detach
 
 down: ## stop these containers; the data stay
 	@$(ENGINE) compose --profile '*' down
 
 fuzz: $(VENV)/.test ## send whatever the OpenAPI document allows and forbids, in three roles: MINUTES=5
-	@$(BIN)/python -m tools.fuzz $(if $(MINUTES),--minutes $(MINUTES))
+	@$(BIN)/python -m tools.fuzz $${ARG_MINUTES:+--minutes "$$ARG_MINUTES"}
 
 chaos: $(VENV)/.test ## inject faults at random under load, and prove that nothing acknowledged is lost: MINUTES=10 SEED=1
-	@$(BIN)/python -m tools.chaos $(if $(MINUTES),--minutes $(MINUTES)) $(if $(SEED),--seed $(SEED))
+	@$(BIN)/python -m tools.chaos $${ARG_MINUTES:+--minutes "$$ARG_MINUTES"} $${ARG_SEED:+--seed "$$ARG_SEED"}
 
 storm: chaos
 
 prove-failover: $(VENV)/.test ## kill a primary under load and go on with its standby; serve through PgBouncer, which has to be installed
 	@$(BIN)/python -m pytest -m slow -s tests/faults
+
+prove-environments: $(VENV)/.test ## run the commands with each variable, locale and umask of a shell, one by one
+	@$(BIN)/python -m pytest -m slow tests/cli/test_environments.py
 
 prove-docs: $(VENV)/.test ## open the documentation page in a headless Chromium
 	@$(BIN)/python -m pytest -m slow tests/api/test_docs_page.py
@@ -121,12 +134,15 @@ prove-search: $(VENV)/.test ## prove that no listing of a million accounts reads
 	@$(BIN)/python -m pytest -m slow tests/db/test_listings.py
 
 prove-timing: $(VENV)/.test ## prove that the duration of a rejected login, or of asking for a mail, reveals nothing: SAMPLES=300
-	@$(BIN)/python -m tools.timing_proof $(if $(SAMPLES),--samples $(SAMPLES))
-	@$(BIN)/python -m tools.timing_mail $(if $(SAMPLES),--samples $(SAMPLES))
+	@$(BIN)/python -m tools.timing_proof $${ARG_SAMPLES:+--samples "$$ARG_SAMPLES"}
+	@$(BIN)/python -m tools.timing_mail $${ARG_SAMPLES:+--samples "$$ARG_SAMPLES"}
 
 prove-defences: $(VENV)/.test ## break each defence once, and see a test fail; run each race a hundred times
 	@ROUNDS=100 $(BIN)/python -m pytest tests/faults/test_login_races.py -q
 	@$(BIN)/python -m pytest tests/security/test_mutations.py -m slow -q
+
+prove-generated: $(VENV)/.test ## generate clients in seven languages, compile and use them: ONLY=go
+	@$(BIN)/python -m tools.generated_clients $(if $(ONLY),--only $(ONLY))
 
 doctor: $(VENV)/.runtime ## examine settings, database, schema and machine, and tell what to mend
 	@$(SERVICE) doctor
@@ -134,18 +150,19 @@ doctor: $(VENV)/.runtime ## examine settings, database, schema and machine, and 
 bench/.venv/.installed: bench/requirements.txt
 	@echo "Installing bench/requirements.txt …" >&2
 	@$(PYTHON) -m venv bench/.venv
-	@bench/.venv/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes -r $<
+	@bench/.venv/bin/python -m pip install --quiet --disable-pip-version-check --no-user --require-hashes -r $<
 	@touch $@
 
-bench: $(VENV)/.test $(if $(BASE),,bench/.venv/.installed) ## measure against limits and peers, about 35 minutes: ONLY=reading; or against a commit: BASE=v0.1.0
-	@$(BIN)/python -m bench $(if $(BASE),compare --base $(BASE),$(if $(ONLY),--only $(ONLY)))
+bench: $(VENV)/.test $(if $(value BASE),,bench/.venv/.installed) ## measure against limits and peers, about 35 minutes: ONLY=reading; or against a commit: BASE=v0.1.0
+	@if test "$$ARG_BASE"; then $(BIN)/python -m bench compare --base "$$ARG_BASE"; else $(BIN)/python -m bench $${ARG_ONLY:+--only "$$ARG_ONLY"}; fi
 
 native-argon2: $(VENV)/.runtime ## build argon2 for this machine: twice the hashes a second; UNDO=1: the wheel
 	@$(BIN)/python tools/native_argon2.py $(if $(UNDO),--undo)
 
 lock: $(VENV)/.lint ## resolve the dependencies anew and pin them with hashes
-	@for part in "runtime:" "test:--group test -c requirements/runtime.txt" "lint:--group test --group lint -c requirements/test.txt"; do \
-		$(BIN)/uv pip compile pyproject.toml $${part#*:} -o requirements/$${part%%:*}.txt --universal --python-version 3.11 \
+	@for part in "runtime:pyproject.toml" "build:--group build -c requirements/runtime.txt" \
+		"test:pyproject.toml --group test -c requirements/runtime.txt" "lint:pyproject.toml --group test --group lint -c requirements/test.txt"; do \
+		$(BIN)/uv pip compile $${part#*:} -o requirements/$${part%%:*}.txt --universal --python-version 3.11 \
 			--generate-hashes --no-emit-index-url --no-emit-find-links --no-header --quiet --upgrade || exit 1; done
 
 clean: ## remove the environment and caches; the embedded database stays

@@ -6,6 +6,7 @@ from typing import Any
 
 from alembic import context
 from alembic.util import CommandError
+from click import ClickException
 
 from service.db.migrations import autogenerate, operations, running
 from service.db.migrations.lock_retry import LockRetryPolicy
@@ -13,9 +14,12 @@ from service.db.release_guard import ReleaseGuard
 from service.db.tables import Base
 from service.embedded.binaries import EmbeddedUnavailable
 from service.embedded.server import EmbeddedPostgres
+from service.services import explaining_database_errors
 from settings import Settings, SettingsError, get_settings
+from settings.libpq import discard_libpq_variables
 
 operations.register()
+discard_libpq_variables()
 
 OPTIONS: dict[str, Any] = {
     "target_metadata": Base.metadata,
@@ -42,11 +46,15 @@ def run_online() -> None:
         run_on(given["dsn"], given["lock_retry"], given["report"], ReleaseGuard(name, force=force))
         return
     try:
-        run_configured(get_settings())
+        settings = get_settings()
+        with explaining_database_errors(settings.migrations_dsn, settings.migrations_variable):
+            run_configured(settings)
     except SettingsError as error:
         raise CommandError("; ".join(error.problems)) from error
     except EmbeddedUnavailable as error:
         raise CommandError(str(error)) from error
+    except ClickException as error:
+        raise CommandError(error.message) from error
 
 
 def run_configured(settings: Settings) -> None:
@@ -56,6 +64,8 @@ def run_configured(settings: Settings) -> None:
     dsn = settings.migrations_dsn
     if dsn is not None:
         run_on(dsn, lock_retry, print_line, guard)
+        if role := settings.migrations.serving_role:
+            asyncio.run(running.grant_rights(dsn, role, lock_retry, print_line))
         return
     with EmbeddedPostgres(settings.database.embedded_dir) as postgres:
         run_on(postgres.dsn, lock_retry, print_line, guard)
@@ -66,10 +76,20 @@ def run_on(dsn: str, lock_retry: LockRetryPolicy, report: running.Report, guard:
     asyncio.run(running.run(dsn, context, options, lock_retry, report, guard.check))
 
 
+def reject_merge() -> None:
+    """Reject `alembic merge`: revisions are numbered, so two heads become one line instead."""
+    command = getattr(context.config.cmd_opts, "cmd", None)
+    if command is not None and command[0].__name__ == "merge":
+        raise CommandError(
+            "the revisions are one line: give the later of two heads the next number and down_revision"
+        )
+
+
 def print_line(line: str) -> None:
     sys.stderr.write(f"{line}\n")
 
 
+reject_merge()
 if context.is_offline_mode():
     run_offline()
 else:

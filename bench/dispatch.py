@@ -21,8 +21,13 @@ from service.api.v1 import health
 
 ROUNDS, REQUESTS = 200, 200
 LIMIT = timedelta(seconds=9).total_seconds()
+STEP_UP_TTL = timedelta(minutes=10)
 
-pipeline = OperationPipeline(RouteTable([health.live], {}), authenticator=None)  # type: ignore[arg-type]
+pipeline = OperationPipeline(
+    RouteTable([health.check_live], {}),
+    authenticator=None,  # type: ignore[arg-type]
+    step_up_ttl=STEP_UP_TTL,
+)
 timer = CoarseTimer()
 
 

@@ -19,8 +19,10 @@ from service.db.core.database import Database
 from service.db.core.engine import create_engine
 from service.db.core.statements import Statement
 from service.db.core.transaction import Transaction
+from service.db.repositories.authority import guard_of
 from service.db.repositories.cleanup import Cleanup
 from service.db.repositories.sessions import SessionRepository
+from service.domain.callers import OPERATOR
 from service.embedded.server import EmbeddedPostgres
 
 SMALL = 10_000
@@ -162,7 +164,7 @@ class Table:
 
     def _in_unit_of_work(self, work: Callable[[Transaction], Coroutine[Any, Any, int]]) -> tuple[int, float]:
         started_at = time.perf_counter()
-        count = self._run(Database(self._engine).run(work))
+        count = self._run(Database(self._engine, guard_of).run(work, caller=OPERATOR))
         return count, (time.perf_counter() - started_at) * 1000
 
     def _wal(self) -> int:

@@ -36,7 +36,7 @@ def open_files_of(pid: int) -> int:
 
 def resident_mib(pid: int) -> float:
     """Return the resident memory of a process, MiB."""
-    lines = Path(f"/proc/{pid}/status").read_text().splitlines()
+    lines = Path(f"/proc/{pid}/status").read_text(encoding="utf-8").splitlines()
     return next(int(line.split()[1]) / 1024 for line in lines if line.startswith("VmRSS:"))
 
 
@@ -74,7 +74,7 @@ def frozen(pid: int) -> Iterator[None]:
 
 
 def _processor_s(stat: Path) -> float:
-    user, system = stat.read_text().rpartition(")")[2].split()[11:13]
+    user, system = stat.read_text(encoding="utf-8").rpartition(")")[2].split()[11:13]
     return (int(user) + int(system)) / _TICKS_PER_SECOND
 
 

@@ -128,7 +128,7 @@ class ServiceProcess:
 
     def output(self) -> str:
         """Return what it has written so far."""
-        return self.log.read_text()
+        return self.log.read_text(encoding="utf-8")
 
     def first_password(self) -> str | None:
         """Return the administrator's password that the first run prints."""

@@ -15,12 +15,12 @@ from service.api.authentication import Authenticator
 from service.api.dispatch import RouteTable
 from service.api.http.edge import EdgeMiddleware
 from service.api.openapi.document import document
-from service.api.openapi.routes import DOCS_ENDPOINTS, OpenApiJson
+from service.api.openapi.routes import DOCS_ENDPOINTS, OpenApiJson, index
 from service.api.operations import Endpoint, Operation
 from service.api.pipeline import OperationPipeline
 from service.api.providers import make_providers
 from service.api.v1 import ENDPOINTS, recovery, users
-from service.api.v1.metrics import metrics
+from service.api.v1.metrics import get_metrics
 from service.db.core.engine import pool_stats
 from service.jobs.delivery import create_delivery
 from service.jobs.outbox import OutboxDispatcher
@@ -88,7 +88,9 @@ def create_app(settings: Settings, *, dsn: str | None = None) -> Application:
         openapi_json=cache(lambda: OpenApiJson(msgspec.json.encode(document(operations)))),
     )
     authenticator = Authenticator(services.reads, services.last_used)
-    pipeline = OperationPipeline(RouteTable(endpoints, providers), authenticator)
+    pipeline = OperationPipeline(
+        RouteTable(endpoints, providers), authenticator, step_up_ttl=services.policies.sessions.step_up_ttl
+    )
     framework = Litestar(
         lifespan=[lambda _app: _running(services, telemetry, outbox)],
         openapi_config=None,
@@ -142,8 +144,7 @@ def _endpoints(settings: Settings) -> list[Endpoint]:
         endpoints.append(Endpoint(replace(operation, access=public), function))
     if settings.login.by_code:
         endpoints.append(recovery.send_login_code)
-    if settings.http.docs:
-        endpoints += DOCS_ENDPOINTS
-    if settings.metrics.enabled and settings.metrics.port is None:
-        endpoints.append(metrics)
+    endpoints += DOCS_ENDPOINTS if settings.http.serves_docs else (index,)
+    if settings.serves_metrics_beside_api:
+        endpoints.append(get_metrics)
     return endpoints

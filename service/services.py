@@ -8,14 +8,15 @@ from typing import Self, TypeVar
 import click
 from sqlalchemy.ext.asyncio import AsyncEngine
 
+from service.db.core.connect_errors import DATABASE_ERRORS, URL, explain
 from service.db.core.database import Database, ignore_action
 from service.db.core.engine import create_engine
-from service.db.core.error_classes import translate
 from service.db.core.read_pool import ReadPool
 from service.db.core.replica import Replica
 from service.db.migrations.compatibility import THIS_RELEASE, SchemaStatus, read_schema_state
 from service.db.readiness import Readiness
 from service.db.reads import Reads
+from service.db.repositories.authority import guard_of
 from service.db.write_lease import WriteLease
 from service.domain.errors import DatabaseUnavailable, OutcomeUnknown, ValidationFailed
 from service.domain.passwords import PasswordPolicy
@@ -29,6 +30,8 @@ from service.security.mail_tokens import MailTokens
 from service.usecases.last_used import LastUsedTracker
 from service.usecases.policies import Policies, Retention
 from settings import Settings, get_settings
+from settings.dsn import mask_dsn
+from settings.libpq import discard_libpq_variables
 
 ResultT = TypeVar("ResultT")
 
@@ -54,11 +57,11 @@ class Services:
         self.policies = policies_from(settings)
         self.engine = _create_engine(settings, dsn, pool_size=pool_size, name=name)
         self.lease = WriteLease()
-        self.database = Database(self.engine, lease=self.lease, on_audit=on_audit)
+        self.database = Database(self.engine, guard_of, lease=self.lease, on_audit=on_audit)
         self.background_engine = _create_engine(
             settings, dsn, pool_size=BACKGROUND_CONNECTIONS, name=f"{name}-background"
         )
-        self.background_database = Database(self.background_engine, lease=self.lease)
+        self.background_database = Database(self.background_engine, guard_of, lease=self.lease)
         self.read_pool = ReadPool(self.engine, size=settings.database.read_pool_size)
         self.replica = _create_replica(settings, self.read_pool)
         self.reads = Reads(self.read_pool, self.replica)
@@ -104,8 +107,10 @@ def policies_from(settings: Settings) -> Policies:
             network_per_minute=throttle.network_per_minute,
             network_per_hour=throttle.network_per_hour,
         ),
+        key_ttl=settings.tokens.key_ttl,
         reset_ttl=settings.tokens.reset_ttl,
         new_device_is_told=settings.mail.new_device,
+        temporary_password_ttl=settings.passwords.temporary_ttl,
         retention=Retention(
             idempotency_ttl=retention.idempotency_ttl,
             events_ttl=retention.events_ttl,
@@ -185,10 +190,31 @@ def run_with_services(
     """
 
     async def run() -> ResultT:
-        async with Services(settings, dsn).closing() as services, _explaining_errors(services):
-            return await work(services)
+        with explaining_database_errors(settings.database.dsn):
+            async with Services(settings, dsn).closing() as services, _explaining_errors(services):
+                return await work(services)
 
     return asyncio.run(run())
+
+
+@contextmanager
+def explaining_database_errors(dsn: str | None, url: str = URL) -> Iterator[None]:
+    """Word failures of the database at `dsn`, which the variable `url` holds.
+
+    Raises: click.ClickException with one sentence and the masked URL.
+    """
+    try:
+        yield
+    except DATABASE_ERRORS as error:
+        if (reason := explain(error, url)) is None:
+            raise
+        raise click.ClickException(_unusable(dsn, reason)) from error
+
+
+def _unusable(dsn: str | None, reason: str) -> str:
+    ignored = discard_libpq_variables() if dsn else ()
+    hint = f" Variables of libpq have no effect: {', '.join(ignored)}." if ignored else ""
+    return f"The database cannot be used: {mask_dsn(dsn) if dsn else 'embedded'}. {reason}{hint}"
 
 
 @asynccontextmanager
@@ -198,7 +224,7 @@ async def _explaining_errors(services: Services) -> AsyncIterator[None]:
     except ValidationFailed as error:
         raise click.ClickException(" ".join(fault.detail for fault in error.errors)) from None
     except DatabaseUnavailable as error:
-        raise click.ClickException(await _explain_unavailable(services)) from error
+        raise click.ClickException(await _explain_unavailable(services, error)) from error
     except OutcomeUnknown:
         task = asyncio.current_task()
         if task is not None and task.cancelling():  # Ctrl-C during COMMIT
@@ -206,15 +232,15 @@ async def _explaining_errors(services: Services) -> AsyncIterator[None]:
         raise
 
 
-async def _explain_unavailable(services: Services) -> str:
+async def _explain_unavailable(services: Services, error: DatabaseUnavailable) -> str:
+    """Return what is wrong now, or else what was wrong with the statement that failed."""
     try:
         status = THIS_RELEASE.classify(await read_schema_state(services.background_engine))
-    except Exception as error:
-        if translate(error) is None:
-            raise
-        status = SchemaStatus.SERVED
+        reason = explain(error)
+    except DATABASE_ERRORS as current:
+        status, reason = SchemaStatus.SERVED, explain(current)
     if status in (SchemaStatus.BEHIND, SchemaStatus.UNMIGRATED):
         return "The schema is missing or old: run `database migrate` first."
     if status is SchemaStatus.AHEAD:
         return "The schema no longer serves this release: use a newer one."
-    return f"The database does not answer: {services.settings.database.masked_dsn}."
+    return _unusable(services.settings.database.dsn, reason or "Its log says why.")

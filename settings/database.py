@@ -8,7 +8,7 @@ from pydantic import BeforeValidator, Field
 
 from settings.dsn import mask_dsn
 from settings.section import Section
-from settings.values import ROOT, Constraint, Directory, Dsn, Duration, Variable
+from settings.values import ROOT, Constraint, Directory, Dsn, Duration, Variable, WritableDsn
 
 EMBEDDED = "embedded"
 
@@ -28,7 +28,7 @@ class DatabaseSettings(Section):
     """
 
     url: Annotated[
-        Dsn | None,
+        WritableDsn | None,
         BeforeValidator(_none_if_embedded),
         Variable("DATABASE_URL", unset=EMBEDDED),
         Constraint(f"a PostgreSQL URL such as postgresql://user:password@host:5432/database, or {EMBEDDED}"),

@@ -29,7 +29,22 @@ class HttpSettings(Section):
     cors_origins: Origins = Field(
         default=(), description="Origins whose pages may call the API from a browser."
     )
-    docs: bool = Field(default=True, description="Serve the API documentation at `/docs`.")
+    connections: int = Field(
+        default=4096,
+        ge=16,
+        le=1_000_000,
+        description="Open connections of a worker process; at most what its limit of open files leaves.",
+    )
+    connections_per_network: int = Field(
+        default=512,
+        ge=1,
+        le=1_000_000,
+        description="Of these, those of one client network. Trusted proxies are not limited.",
+    )
+    docs: bool | None = Field(
+        default=None,
+        description="Serve the API documentation at `/docs` and `/openapi.json`. Unset: on loopback only.",
+    )
     drain_delay: Duration = Field(
         default=timedelta(0),
         ge=timedelta(0),
@@ -54,6 +69,11 @@ class HttpSettings(Section):
         le=timedelta(minutes=15),
         description="Time for a request before it gets 503; longer than the command timeout of the database.",
     )
+
+    @property
+    def serves_docs(self) -> bool:
+        """Whether the documentation is served. Source: OWASP ASVS 5.0 13.4.5."""
+        return self.is_loopback if self.docs is None else self.docs
 
     @property
     def is_loopback(self) -> bool:

@@ -10,11 +10,11 @@ from pydantic_core import ErrorDetails
 
 from settings.errors import SettingsError
 from settings.root import Settings
-from settings.sources import read_variables
+from settings.sources import FILE_SUFFIX, read_variables
 from settings.values import format_value
 from settings.variables import SECRETS_DIR, Setting, set_path, setting_variables
 
-_VARIABLE = re.compile(r"\b(?:ROLLCALL_[A-Z_]+|DATABASE_URL)\b")
+_VARIABLE = re.compile(r"\b(?:ROLLCALL_[A-Z_]+|DATABASE_URL(?:_FILE)?)\b")
 
 
 @cache
@@ -96,12 +96,17 @@ def _misspelt() -> list[str]:
     settings = setting_variables(Settings)
     known = {_plain(setting.spelled_path): variable for variable, setting in settings.items()}
     known[_plain(SECRETS_DIR)] = SECRETS_DIR
-    unknown = [name for name in read_variables(frozenset(settings)) if name not in {*settings, SECRETS_DIR}]
+    secrets = [setting for setting in settings.values() if setting.is_secret]
+    known |= {_plain(each.spelled_path + FILE_SUFFIX): each.variable + FILE_SUFFIX for each in secrets}
+    unknown = [name for name in read_variables(settings) if name not in {*settings, SECRETS_DIR}]
     return [_no_such_setting(name, known) for name in sorted(unknown)]
 
 
 def _no_such_setting(name: str, known: dict[str, str]) -> str:
-    near = get_close_matches(_plain(name), known, n=1, cutoff=0.7)
+    plain = _plain(name)
+    if plain not in known and plain.endswith(FILE_SUFFIX) and plain.removesuffix(FILE_SUFFIX) in known:
+        return f"{name}: no such setting; only a secret can be read from a file"
+    near = get_close_matches(plain, known, n=1, cutoff=0.7)
     return f"{name}: no such setting" + (f"; did you mean {known[near[0]]}?" if near else "")
 
 

@@ -11,7 +11,10 @@ from settings.section import Section
 class MetricsSettings(Section):
     """Prometheus metrics, at `/metrics` of the API or on a separate port."""
 
-    enabled: bool = Field(default=True, description="Whether metrics are collected and served.")
+    enabled: bool | None = Field(
+        default=None,
+        description="Serve metrics. Unset: on the separate port, or beside the API on loopback only.",
+    )
     host: Host | None = Field(
         default=None, description="Address of the separate port. Unset: the address of the API."
     )
@@ -19,8 +22,13 @@ class MetricsSettings(Section):
         default=None,
         ge=1,
         le=65535,
-        description="Separate port for metrics. Unset: `/metrics` on the port of the API.",
+        description="Separate port for metrics. Unset: the port of the API.",
     )
+
+    @property
+    def separate_port(self) -> int | None:
+        """The separate port, or None if there is none."""
+        return None if self.enabled is False else self.port
 
     def conflicts(self) -> Iterator[str]:
         """Yield a sentence if there is an address without a port."""

@@ -21,6 +21,12 @@ class PasswordSettings(Section):
     """
 
     min_length: int = Field(default=15, ge=8, le=64, description="Minimum length in code points.")
+    temporary_ttl: Duration = Field(
+        default=timedelta(hours=24),
+        ge=timedelta(minutes=1),
+        le=timedelta(days=7),
+        description="Time for which a password that was set by another, and has to be changed, can be used.",
+    )
     memory_kib: int = Field(default=19456, ge=8, le=262144, description="Memory of one hash in KiB.")
     iterations: int = Field(default=2, ge=1, le=10, description="Passes over the memory.")
     parallelism: int = Field(default=1, ge=1, le=16, description="Parallelism of one hash.")

@@ -19,9 +19,9 @@ class RetentionSettings(Section):
     )
     events_ttl: Duration = Field(
         default=timedelta(days=365),
-        ge=timedelta(days=1),
+        ge=timedelta(days=30),
         le=timedelta(days=3650),
-        description="Time for which audit events are kept.",
+        description="Time for which audit events are kept; the database deletes no younger ones.",
     )
     mail_ttl: Duration = Field(
         default=timedelta(days=7),

@@ -80,11 +80,23 @@ class Settings(Section, BaseSettings):
         return own.get_secret_value() if own else self.database.dsn
 
     @property
+    def migrations_variable(self) -> str:
+        """The name of the variable that `migrations_dsn` comes from."""
+        return "ROLLCALL_MIGRATIONS__DATABASE_URL" if self.migrations.database_url else "DATABASE_URL"
+
+    @property
     def migrates_on_start(self) -> bool:
         """Whether the service migrates before it serves."""
         if self.migrations.on_start is None:
             return self.migrations_dsn is None
         return self.migrations.on_start
+
+    @property
+    def serves_metrics_beside_api(self) -> bool:
+        """Whether `/metrics` is on the port of the API. Source: OWASP ASVS 5.0 13.4.5."""
+        if self.metrics.port is not None:
+            return False
+        return self.http.is_loopback if self.metrics.enabled is None else self.metrics.enabled
 
     def conflicts(self) -> Iterator[str]:
         """Yield a sentence for each conflict between sections."""
@@ -119,5 +131,5 @@ class Settings(Section, BaseSettings):
     ) -> tuple[PydanticBaseSettingsSource, ...]:
         """Use arguments first, then the variables as `settings.sources` reads them."""
         variables = setting_variables(settings_cls)
-        found = read_variables(frozenset(variables))
+        found = read_variables(variables)
         return init_settings, InitSettingsSource(settings_cls, init_kwargs=tree_of(found, variables))

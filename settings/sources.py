@@ -1,20 +1,25 @@
 """Read variables from the environment, `.env` and the secrets directory; the first that has one is used.
 
-An empty value counts as unset, so that `VARIABLE=${VARIABLE:-}` in a compose file changes nothing.
+An empty value counts as unset, so that `VARIABLE=${VARIABLE:-}` in a compose file changes nothing. For each
+secret, a variable of its name and `_FILE` may name a file that holds the value.
 """
 
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from dotenv.parser import parse_stream
 
 from settings.errors import SettingsError
-from settings.variables import PREFIX, SECRETS_DIR
+from settings.variables import PREFIX, SECRETS_DIR, Setting
 
 DOTENV = Path(".env")
 DEFAULT_SECRETS_DIR = Path("/run/secrets")
+FILE_SUFFIX = "_FILE"
+
+_ENCODING = "utf-8-sig"
+"""UTF-8, with or without a byte order mark."""
 
 # Kubernetes sets such variables in every container of a namespace with a service of this name.
 _KUBERNETES = re.compile(
@@ -24,16 +29,41 @@ _KUBERNETES = re.compile(
 _KUBERNETES_PORT = re.compile(r"(?:tcp|udp|sctp)://.*")
 
 
-def read_variables(known: frozenset[str]) -> dict[str, str]:
+def read_variables(settings: Mapping[str, Setting]) -> dict[str, str]:
     """Return every variable of the service that is set, by its upper-case name.
 
     Unknown names are included, even if empty, so that misspelt ones can be reported.
-    Raises: SettingsError if a file exists and cannot be read.
+    Raises: SettingsError if a file exists and cannot be read, or a secret is given twice.
     """
+    secrets = [variable for variable, setting in settings.items() if setting.is_secret]
+    known = frozenset(settings) | {variable + FILE_SUFFIX for variable in secrets}
     environment = {name: text for name, text in os.environ.items() if not _is_from_kubernetes(name, text)}
     overriding = _known_only(_read_dotenv(), known) | _known_only(environment, known)
+    overriding = _with_files_read(overriding, secrets)
     directory = overriding.get(SECRETS_DIR)
     return _known_only(_read_secrets(Path(directory) if directory else None, known), known) | overriding
+
+
+def _with_files_read(variables: Mapping[str, str], secrets: Iterable[str]) -> dict[str, str]:
+    """Replace each variable that names a file with the variable whose value the file holds."""
+    read, problems = dict(variables), []
+    for variable in secrets:
+        name = read.pop(variable + FILE_SUFFIX, None)
+        if name is None:
+            continue
+        if variable in read:
+            problems.append(f"{variable}: must not be set together with {variable}{FILE_SUFFIX}")
+            continue
+        try:
+            read[variable] = _read_secret(Path(name), f"{variable}{FILE_SUFFIX}: its file").strip()
+        except SettingsError as error:
+            problems += error.problems
+            continue
+        if not read[variable]:
+            problems.append(f"{variable}{FILE_SUFFIX}: its file must not be empty")
+    if problems:
+        raise SettingsError(problems)
+    return read
 
 
 def _known_only(variables: Mapping[str, str], known: frozenset[str]) -> dict[str, str]:
@@ -55,7 +85,7 @@ def _is_from_kubernetes(name: str, text: str) -> bool:
 
 def _read_dotenv() -> dict[str, str]:
     try:
-        with DOTENV.open(encoding="utf-8") as stream:
+        with DOTENV.open(encoding=_ENCODING) as stream:
             bindings = list(parse_stream(stream))
     except FileNotFoundError:
         return {}
@@ -74,11 +104,11 @@ def _read_secrets(directory: Path | None, known: frozenset[str]) -> dict[str, st
     except OSError:
         raise SettingsError([f"{SECRETS_DIR}: must be a directory that can be read"]) from None
     ours = [file for file in files if file.name.upper() in known or file.name.upper().startswith(PREFIX)]
-    return {file.name: _read_secret(file) for file in ours}
+    return {file.name: _read_secret(file, f"{file.name.upper()}: its secrets file") for file in ours}
 
 
-def _read_secret(file: Path) -> str:
+def _read_secret(file: Path, subject: str) -> str:
     try:
-        return file.read_text(encoding="utf-8")
+        return file.read_text(encoding=_ENCODING)
     except (OSError, UnicodeDecodeError):
-        raise SettingsError([f"{file.name.upper()}: its secrets file cannot be read as UTF-8 text"]) from None
+        raise SettingsError([f"{subject} cannot be read as UTF-8 text"]) from None

@@ -10,7 +10,7 @@ from typing import Annotated
 
 from pydantic import AfterValidator, BeforeValidator, SecretStr
 
-from settings.dsn import mask_dsn, normalise_dsn
+from settings.dsn import imply_writable, mask_dsn, normalise_dsn
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -136,6 +136,10 @@ def _normalise_secret(dsn: SecretStr) -> SecretStr:
     return SecretStr(normalise_dsn(dsn.get_secret_value()))
 
 
+def _imply_writable(dsn: SecretStr) -> SecretStr:
+    return SecretStr(imply_writable(dsn.get_secret_value()))
+
+
 Duration = Annotated[timedelta, BeforeValidator(parse_duration)]
 LowerCase = BeforeValidator(_lower)
 Networks = Annotated[
@@ -161,6 +165,7 @@ Dsn = Annotated[
     AfterValidator(_normalise_secret),
     Constraint("a PostgreSQL URL such as postgresql://user:password@host:5432/database"),
 ]
+WritableDsn = Annotated[Dsn, AfterValidator(_imply_writable)]
 
 
 def format_value(value: object) -> str:

@@ -6,7 +6,7 @@ from datetime import timedelta
 from types import NoneType
 from typing import Any, Literal, get_args, get_origin
 
-from pydantic import BaseModel
+from pydantic import BaseModel, SecretStr
 from pydantic.fields import FieldInfo
 
 from settings.values import Constraint, Variable, format_duration
@@ -42,6 +42,11 @@ class Setting:
             annotation.words for annotation in _annotations(self.field) if isinstance(annotation, Constraint)
         )
         return next(words, None) or _constraint_of_type(self.field)
+
+    @property
+    def is_secret(self) -> bool:
+        """Whether the value is a secret, which may come from a file."""
+        return _mentions(self.field.annotation, SecretStr)
 
     def of(self, settings: BaseModel) -> Any:
         """Return the value of this setting."""
@@ -89,6 +94,10 @@ def _annotations(field: FieldInfo) -> Iterator[object]:
     yield from field.metadata
     for kind in get_args(field.annotation):  # the annotations of X in X | None
         yield from getattr(kind, "__metadata__", ())
+
+
+def _mentions(annotation: Any, kind: type) -> bool:
+    return annotation is kind or any(_mentions(part, kind) for part in get_args(annotation))
 
 
 def _constraint_of_type(field: FieldInfo) -> str:

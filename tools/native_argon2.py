@@ -15,6 +15,7 @@ from statistics import median
 
 ROOT = Path(__file__).resolve().parents[1]
 REQUIREMENTS = ROOT / "requirements/runtime.txt"
+BUILD_REQUIREMENTS = ROOT / "requirements/build.txt"
 PACKAGE = "argon2-cffi-bindings"
 FLAGS = "-O3 -march=native"
 ROUNDS = 5
@@ -65,12 +66,37 @@ def replace() -> None:
     with tempfile.TemporaryDirectory() as place:
         folder = Path(place)
         print_result(f"Building {PACKAGE} with {FLAGS} …")
-        pip("wheel", "--no-binary", PACKAGE, "--wheel-dir", place, *pinned(folder), CFLAGS=FLAGS)
+        build(folder)
         (built,) = folder.glob("*.whl")
         pip("install", "--target", str(folder / "built"), str(built))
         compare(folder / "built")
         pip("install", "--force-reinstall", str(built))
     print_result("It is installed. Back to the wheel: make native-argon2 UNDO=1")
+
+
+def build(folder: Path) -> None:
+    """Build a wheel in the folder, with the pinned build tools in an environment of their own."""
+    tools = folder / "tools"
+    run(
+        [sys.executable, "-m", "venv", str(tools)],
+        "Python's venv module is missing: apt install python3-venv",
+    )
+    python = str(tools / "bin/python")
+    pip("install", "--require-hashes", "--only-binary", ":all:", "-r", str(BUILD_REQUIREMENTS), python=python)
+    pip(
+        *(
+            "wheel",
+            "--no-build-isolation",
+            "--no-binary",
+            PACKAGE,
+            "--wheel-dir",
+            str(folder),
+            *pinned(folder),
+        ),
+        python=python,
+        CFLAGS=FLAGS,
+        PATH=f"{tools / 'bin'}{os.pathsep}{os.environ.get('PATH', '')}",
+    )
 
 
 def compare(built: Path) -> None:
@@ -101,11 +127,11 @@ def pinned(folder: Path) -> list[str]:
     return ["--require-hashes", "--requirement", str(file)]
 
 
-def pip(command: str, *options: str, **environment: str) -> None:
+def pip(command: str, *options: str, python: str = sys.executable, **environment: str) -> None:
     """Run pip, without dependencies and without its cache, which ignores compiler flags."""
     quietly = ["--quiet", "--disable-pip-version-check", "--no-cache-dir", "--no-deps"]
     hint = f"pip {command} failed. It takes a C compiler and Python's headers: apt install gcc python3-dev"
-    run([sys.executable, "-m", "pip", command, *quietly, *options], hint, **environment)
+    run([python, "-m", "pip", command, *quietly, *options], hint, **environment)
 
 
 def run(command: list[str], failure: str, **environment: str) -> str:

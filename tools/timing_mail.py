@@ -19,6 +19,7 @@ from service.cli.console import print_result, print_status
 from service.db.migrations.running import upgrade
 from service.db.migrations.scratch import scratch_database
 from service.db.repositories.users import NewUser, UserRepository
+from service.domain.callers import OPERATOR
 from service.domain.users import UserRole, UserState
 from service.observability.logging import configure_logs
 from service.security.ids import new_id
@@ -79,7 +80,7 @@ async def _names(app: Application, samples: int) -> dict[str, list[dict[str, str
     }
     places = range(-(-samples // REQUESTS_PER_NAME))
     logins = {kind: [f"{kind.replace(' ', '-')}-{place}" for place in places] for kind in kinds}
-    async with app.services.database.transaction() as tx:
+    async with app.services.database.transaction(caller=OPERATOR) as tx:
         for kind, (state, is_verified) in kinds.items():
             for login_id in logins[kind]:
                 await UserRepository(tx).add(_account(login_id, state, is_verified=is_verified))
@@ -112,7 +113,9 @@ async def _wrong_codes(app: Application, names: Mapping[str, list[dict[str, str]
     for kind in ("verified", "unknown"):
         answers = [await _send(app, "/v1/login-codes", body) for body in names[kind]]
         requests[kind] = [_entered(answer.json()["code_token"]) for answer, _ in answers]
-    while await services.database.run(lambda tx: resolve_requests(tx, batch=50, tokens=services.mail_tokens)):
+    while await services.database.run(
+        lambda tx: resolve_requests(tx, batch=50, tokens=services.mail_tokens), caller=OPERATOR
+    ):
         pass
     requests["no such token"] = [_entered(new_token(CODE_PREFIX).value) for _ in names["unknown"]]
     return requests

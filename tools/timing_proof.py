@@ -23,6 +23,7 @@ from service.cli.console import print_result, print_status
 from service.db.migrations.running import upgrade
 from service.db.migrations.scratch import scratch_database
 from service.db.repositories.users import NewUser, UserRepository
+from service.domain.callers import OPERATOR
 from service.domain.users import UserRole, UserState
 from service.observability.logging import configure_logs
 from service.security.hashing.scheme import HashingScheme
@@ -125,7 +126,7 @@ async def _prepare(app: Application, samples: int) -> _Attempts:
         "older hash": (older, UserState.ACTIVE),
     }
     names = {kind: [f"{kind.replace(' ', '-')}-{place}" for place in accounts] for kind in rows}
-    async with service.database.transaction() as tx:
+    async with service.database.transaction(caller=OPERATOR) as tx:
         for kind, (password_hash, state) in rows.items():
             for login_id in names[kind]:
                 await UserRepository(tx).add(
@@ -138,7 +139,7 @@ async def _prepare(app: Application, samples: int) -> _Attempts:
             **{kind: (login_ids, passwords[kind]) for kind, login_ids in names.items()},
             "unknown": ([f"nobody-{place}" for place in accounts], WRONG),
             "impossible login id": ([f"?{place}" for place in accounts], WRONG),
-            "impossible password": ([f"nobody-else-{place}" for place in accounts], "\x07" * 20),
+            "impossible password": ([f"nobody-else-{place}" for place in accounts], "\x00" * 20),
         },
     )
 

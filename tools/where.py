@@ -54,7 +54,7 @@ def _named(stem: str, names: list[str]) -> list[str]:
 
 def _containing(stem: str, names: list[str], root: Path) -> list[str]:
     word = re.compile(rf"(?<![a-z]){re.escape(stem.rstrip('s'))}s?(?![a-z])", re.IGNORECASE)
-    counts = {name: len(word.findall((root / name).read_text())) for name in names}
+    counts = {name: len(word.findall((root / name).read_text(encoding="utf-8"))) for name in names}
     most = sorted((name for name in names if counts[name]), key=lambda name: -counts[name])
     return [f"{name} ({counts[name]})" for name in most[:_SHOWN]]
 

@@ -9,7 +9,7 @@ revision = "0004_create_sessions"
 down_revision = "0003_add_roles_and_states"
 
 phase = "expand"
-locks = "users: SHARE ROW EXCLUSIVE for an instant, for the foreign keys"
+locks = "users: SHARE ROW EXCLUSIVE for an instant, ACCESS EXCLUSIVE when the tables come back"
 lossless = True
 
 
@@ -61,5 +61,5 @@ def _create_devices() -> None:
 
 
 def downgrade() -> None:
-    op.park_table("devices")
-    op.park_table("sessions")
+    op.park_table("devices", credentials_of="user_id")
+    op.park_table("sessions", credentials_of="user_id", expired="LEAST(expires_at, idle_expires_at) < now()")

@@ -9,7 +9,7 @@ revision = "0006_create_reset_tokens"
 down_revision = "0005_create_api_keys"
 
 phase = "expand"
-locks = "users: SHARE ROW EXCLUSIVE for an instant, for the foreign key"
+locks = "users: SHARE ROW EXCLUSIVE for an instant, ACCESS EXCLUSIVE when the table comes back"
 lossless = True
 
 
@@ -31,4 +31,4 @@ def upgrade() -> None:
 
 
 def downgrade() -> None:
-    op.park_table("reset_tokens")
+    op.park_table("reset_tokens", credentials_of="user_id", expired="expires_at < now()")

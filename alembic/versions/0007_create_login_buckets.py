@@ -64,5 +64,5 @@ def _create_network_buckets() -> None:
 
 
 def downgrade() -> None:
-    op.park_table("network_buckets")
-    op.park_table("login_buckets")
+    op.park_table("network_buckets", expired="hour_started_at < now() - interval '1 day'")
+    op.park_table("login_buckets", expired="user_id IS NULL AND updated_at < now() - interval '365 days'")

@@ -10,7 +10,7 @@ revision = "0008_create_idempotency_keys"
 down_revision = "0007_create_login_buckets"
 
 phase = "expand"
-locks = "none: the table is new"
+locks = "none: the table is new; users: ACCESS EXCLUSIVE for an instant when it comes back"
 lossless = True
 
 
@@ -31,4 +31,8 @@ def upgrade() -> None:
 
 
 def downgrade() -> None:
-    op.park_table("idempotency_keys")
+    op.park_table(
+        "idempotency_keys",
+        mentions="headers::text || encode(body, 'escape')",
+        expired="created_at < now() - interval '30 days'",
+    )

@@ -19,7 +19,9 @@ async function authenticate(r) {
         return;
     }
     r.headersOut['X-User-Id'] = about.sub;
-    r.headersOut['X-User-Name'] = encodeURIComponent(about.username);
+    if (about.username !== undefined) {  // an API key has none
+        r.headersOut['X-User-Name'] = encodeURIComponent(about.username);
+    }
     r.headersOut['X-Scope'] = about.scope;
     r.return(204);
 }

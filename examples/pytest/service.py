@@ -14,7 +14,9 @@ def greet(headers: Mapping[str, str], settings: Settings) -> tuple[int, str]:
     scheme, _, token = headers.get("Authorization", "").partition(" ")
     token_info = _introspect(token, settings) if scheme == "Bearer" else {"active": False}
     return (
-        (200, f"Good morning, {token_info['username']}.") if token_info["active"] else (401, "Who are you?")
+        (200, f"Good morning, {token_info.get('username', 'service')}.")
+        if token_info["active"]
+        else (401, "Who are you?")
     )
 
 

@@ -11,6 +11,12 @@ from service.security.tokens import API_KEY_PREFIX, SESSION_PREFIX, digest_of
 from service.usecases.last_used import LastUsedTracker
 
 
+def bearer_token(authorization: str) -> str | None:
+    """Return the token in an Authorization header; None if the scheme is not Bearer. Source: RFC 6750 2.1."""
+    scheme, _, token = authorization.partition(" ")
+    return token.strip(" ") if scheme.lower() == "bearer" else None
+
+
 class Authenticator:
     """Look up callers by their tokens, and record when a session or key was last used."""
 
@@ -27,10 +33,9 @@ class Authenticator:
         """
         if authorization is None:
             return ANONYMOUS
-        scheme, _, token = authorization.partition(" ")
-        if scheme.lower() != "bearer":
+        token = bearer_token(authorization)
+        if token is None:
             raise Unauthenticated
-        token = token.strip(" ")
         if (digest := digest_of(token, SESSION_PREFIX)) is not None:
             return await self._user_by_session(digest)
         if (digest := digest_of(token, API_KEY_PREFIX)) is not None:

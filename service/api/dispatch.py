@@ -4,7 +4,7 @@ import re
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from typing import Final, NamedTuple, TypeAlias, get_type_hints
 
-from service.api.http.response import Response
+from service.api.http.response import HeaderFields, Response
 from service.api.operations import Endpoint, EndpointFunction, Operation
 from service.api.requests import OperationRequest
 from service.domain.errors import NotFound
@@ -36,10 +36,16 @@ class Resource(NamedTuple):
     routes: dict[str, Route]
 
     @property
-    def allow(self) -> bytes:
-        """The value of `Allow`: HEAD is served wherever GET is, OPTIONS everywhere."""
+    def headers(self) -> HeaderFields:
+        """The header that names what the path takes: HEAD wherever GET, OPTIONS everywhere.
+
+        Source: RFC 9110 10.2.1, RFC 5789 3.1.
+        """
         methods = {*self.routes, "OPTIONS"} | ({"HEAD"} if "GET" in self.routes else set())
-        return ", ".join(sorted(methods)).encode()
+        allow = (b"allow", ", ".join(sorted(methods)).encode())
+        if (patch := self.routes.get("PATCH")) is None:
+            return (allow,)
+        return (allow, (b"accept-patch", ", ".join(patch.operation.body_types).encode()))
 
 
 class RouteTable:

@@ -7,6 +7,10 @@ import hmac
 import re
 from collections.abc import Awaitable, Callable
 from hashlib import sha256
+from typing import Final, NamedTuple
+from uuid import UUID
+
+import msgspec
 
 from service.api.http.errors import MalformedRequest
 from service.api.http.response import Response
@@ -16,11 +20,28 @@ from service.db.core.transaction import Transaction
 from service.db.repositories.idempotency import StoredAnswer
 from service.usecases.idempotency import IdempotencyKey, find_response, lock_key, store_response
 
-_KEY = re.compile(r"[\x21-\x7e]{1,255}")
+_KEY: Final = re.compile(r"[\x21-\x7e]{1,255}")
+SECRET_FIELDS: Final = frozenset({"password", "password_hash"})
+"""Fields of bodies that no digest is made of."""
+_encode: Final = msgspec.json.Encoder(order="sorted").encode
 
 
-def idempotency_key_of(request: OperationRequest, body: bytes) -> IdempotencyKey | None:
+class Outcome(NamedTuple):
+    """The result of the work of a request."""
+
+    response: Response
+    stored: Response
+    """The response that is stored for a repetition; it contains no secret."""
+    user_id: UUID | None
+    """The user in the stored response, with whom it is deleted."""
+
+
+def idempotency_key_of(request: OperationRequest) -> IdempotencyKey | None:
     """Return the idempotency key of a request, or None without the header.
+
+    A key belongs to its caller; that of an anonymous one, to the login id in the request. The digest of the
+    request leaves passwords out: it is fast, so a reader of the database could guess them by it.
+    Source: OWASP ASVS 5.0 11.4.2.
 
     Raises:
         MalformedRequest: the key is not 1 to 255 visible ASCII characters.
@@ -30,8 +51,10 @@ def idempotency_key_of(request: OperationRequest, body: bytes) -> IdempotencyKey
         return None
     if not _KEY.fullmatch(key):
         raise MalformedRequest("An Idempotency-Key has 1 to 255 visible ASCII characters.")
-    caller = str(request.caller.id or request.context.network)
-    content = request.operation.id.encode() + b"\0" + body
+    fields = msgspec.to_builtins(request.body_value)
+    caller = request.caller.id or f"anonymous {fields['login_id']}"
+    public = {name: value for name, value in fields.items() if name not in SECRET_FIELDS}
+    content = request.operation.id.encode() + b"\0" + _encode(public)
     return IdempotencyKey(
         sha256(f"{caller}\0{request.operation.id}\0{key}".encode()).digest(),
         hmac.digest(key.encode(), content, "sha256"),
@@ -47,18 +70,16 @@ async def find_replay(request: OperationRequest, database: Database) -> Response
     key = request.idempotency_key
     if key is None:
         return None
-    stored = await database.run(lambda tx: find_response(tx, key))
+    stored = await database.run(lambda tx: find_response(tx, key), caller=request.caller)
     return _replayed(stored) if stored is not None else None
 
 
 async def run_once(
     request: OperationRequest,
     database: Database,
-    work: Callable[[Transaction], Awaitable[tuple[Response, Response]]],
+    work: Callable[[Transaction], Awaitable[Outcome]],
 ) -> Response:
     """Run the work once per idempotency key, in one transaction with the response that is stored for it.
-
-    `work` returns the response to send and the one to store, which holds no secret.
 
     Raises:
         RequestInProgress: another request with the key is running.
@@ -68,17 +89,20 @@ async def run_once(
     async def run(tx: Transaction) -> Response:
         key = request.idempotency_key
         if key is None:
-            return (await work(tx))[0]
+            return (await work(tx)).response
         await lock_key(tx, key)
         if (stored := await find_response(tx, key)) is not None:
             return _replayed(stored)
-        response, replayable = await work(tx)
-        headers = {name.decode(): value.decode("latin-1") for name, value in replayable.headers}
-        answer = StoredAnswer(key.request_digest, replayable.status, headers, replayable.body or b"")
-        await store_response(tx, key, answer)
+        response, stored_response, user_id = await work(tx)
+        await store_response(tx, key, _stored(stored_response, key, user_id))
         return response
 
-    return await database.run(run)
+    return await database.run(run, caller=request.caller)
+
+
+def _stored(response: Response, key: IdempotencyKey, user_id: UUID | None) -> StoredAnswer:
+    headers = {name.decode(): value.decode("latin-1") for name, value in response.headers}
+    return StoredAnswer(key.request_digest, response.status, headers, response.body or b"", user_id)
 
 
 def _replayed(stored: StoredAnswer) -> Response:

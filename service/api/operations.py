@@ -55,6 +55,7 @@ class Operation:
     """The operation's own errors; those of access, body and query follow from the rest."""
     body: type[msgspec.Struct] | None = None
     body_types: tuple[str, ...] = (JSON,)
+    """The documented media types of the body; JSON is accepted even if it is not one."""
     body_limit_bytes: int = BODY_LIMIT_BYTES
     query: type[msgspec.Struct] | None = None
     is_conditional_read: bool = False

@@ -1,9 +1,13 @@
-"""The way of every request: route, authenticate, authorize, parse, inject, serve, respond.
+"""The way of every request: route, read, authenticate, authorize, parse, inject, serve, respond.
 
-The order decides which error a request with several gets: 404 and 405 before 406, then 401 and 403, a
-subject that the caller may not see (404), preconditions, query, body.
+The order decides which error a request with several gets: 404 and 405, then 401 without a token, a body that
+is too long (413), 401 and 403, a subject that the caller may not see (404), a login that is too old (403),
+preconditions, query, body.
+
+`Accept` is never a reason to refuse. Source: RFC 9110 12.4.1.
 """
 
+from datetime import timedelta
 from typing import cast
 from uuid import UUID
 
@@ -13,7 +17,7 @@ from litestar.types import HTTPScope, Receive, Scope, Send
 from service.api.authentication import Authenticator
 from service.api.dispatch import ME, USER_ID, Resource, RouteTable
 from service.api.http.body import read_body, reject_body
-from service.api.http.errors import MethodNotAllowed, NotAcceptable
+from service.api.http.errors import MethodNotAllowed
 from service.api.http.forms import decode_form
 from service.api.http.headers import HeaderMap
 from service.api.http.problems import error_response, problem_response
@@ -25,7 +29,7 @@ from service.api.operations import FORM, JSON, Operation
 from service.api.preconditions import reject_if_match
 from service.api.requests import OperationRequest
 from service.domain.callers import ANONYMOUS, Caller
-from service.domain.errors import NotFound
+from service.domain.errors import NotFound, Unauthenticated
 from service.domain.ids import parse_id
 
 _CONDITIONAL = frozenset({"PUT", "PATCH", "DELETE"})
@@ -34,9 +38,10 @@ _CONDITIONAL = frozenset({"PUT", "PATCH", "DELETE"})
 class OperationPipeline:
     """The application inside the edge: serves every operation as it is declared."""
 
-    def __init__(self, routes: RouteTable, authenticator: Authenticator) -> None:
+    def __init__(self, routes: RouteTable, authenticator: Authenticator, *, step_up_ttl: timedelta) -> None:
         self._routes = routes
         self._authenticator = authenticator
+        self._step_up_ttl = step_up_ttl
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Respond to one HTTP request, with a problem document for every error."""
@@ -55,21 +60,19 @@ class OperationPipeline:
             return _respond_without_route(resource, scope)
         operation, fields = route.operation, state["fields"]
         state["route"] = operation.path
-        _require_acceptable(fields, operation)
+        _require_token(fields, operation)
+        body = await _read_body(operation, fields, receive)
         caller = await self._authenticate(fields, operation)
         state["caller_id"] = caller.id
         operation.access.authorize(caller)
-        request = OperationRequest(
-            operation,
-            caller,
-            scope,
-            fields,
-            _authorize_subject(operation, resource.placeholder, segment, caller),
-        )
-        await _parse(request, receive)
+        subject_id = _authorize_subject(operation, resource.placeholder, segment, caller)
+        operation.access.require_recent_login(caller, subject_id, self._step_up_ttl)
+        request = OperationRequest(operation, caller, scope, fields, subject_id)
+        await _parse(request, body, receive)
         return await route.serve(request)
 
     async def _authenticate(self, fields: HeaderMap, operation: Operation) -> Caller:
+        """Return the caller, once the body is there: the client decides how long that takes."""
         if operation.access.public and not operation.access.optional:
             return ANONYMOUS
         authorization = fields.get(b"authorization")
@@ -80,11 +83,10 @@ class OperationPipeline:
 
 def _respond_without_route(resource: Resource, scope: HTTPScope) -> Response:
     """Answer OPTIONS; reject every other method. Source: RFC 9110 9.3.7, 15.5.6."""
-    allow = ((b"allow", resource.allow),)
     if scope["method"] == "OPTIONS":
         scope["state"]["route"] = resource.path
-        return Response(204, headers=allow)
-    return problem_response(MethodNotAllowed(), scope["state"]["request_id"], allow)
+        return Response(204, headers=resource.headers)
+    return problem_response(MethodNotAllowed(), scope["state"]["request_id"], resource.headers)
 
 
 def _authorize_subject(
@@ -106,7 +108,19 @@ def _authorize_subject(
     return subject_id
 
 
-async def _parse(request: OperationRequest, receive: Receive) -> None:
+def _require_token(fields: HeaderMap, operation: Operation) -> None:
+    """Reject a request that needs a token and has none, before its body is read."""
+    if not operation.access.public and b"authorization" not in fields:
+        raise Unauthenticated
+
+
+async def _read_body(operation: Operation, fields: HeaderMap, receive: Receive) -> bytes | None:
+    if operation.body is None:
+        return None
+    return await read_body(fields, receive, limit_bytes=operation.body_limit_bytes)
+
+
+async def _parse(request: OperationRequest, body: bytes | None, receive: Receive) -> None:
     operation, method, fields = request.operation, request.scope["method"], request.fields
     if method in _CONDITIONAL and not operation.is_conditional_write:
         reject_if_match(request.if_match)
@@ -114,11 +128,10 @@ async def _parse(request: OperationRequest, receive: Receive) -> None:
         request.query_value = read_query(request.scope["query_string"], operation.query)
     else:
         reject_query(request.scope["query_string"])
-    if operation.body is not None:
-        body = await read_body(fields, receive, limit_bytes=operation.body_limit_bytes)
+    if operation.body is not None and body is not None:
         request.body_value = _decode_body(body, fields, operation.body, operation.body_types)
         if operation.is_idempotent_by_key:
-            request.idempotency_key = idempotency_key_of(request, body)
+            request.idempotency_key = idempotency_key_of(request)
     elif method != "GET":
         await reject_body(fields, receive)
 
@@ -126,21 +139,6 @@ async def _parse(request: OperationRequest, receive: Receive) -> None:
 def _decode_body(
     body: bytes, fields: HeaderMap, type_: type[msgspec.Struct], media_types: tuple[str, ...]
 ) -> msgspec.Struct:
-    media_type = require_media_type(
-        fields.get(b"content-type"),
-        also=tuple(name.encode() for name in media_types if name != JSON),
-        content_encoding=fields.get(b"content-encoding"),
-    )
-    return decode_form(body, type_) if media_type == FORM.encode() else decode(body, type_)
-
-
-def _require_acceptable(fields: HeaderMap, operation: Operation) -> None:
-    """Reject a client that accepts no media type of the operation. Source: RFC 9110 12.5.1."""
-    accept = fields.get(b"accept", b"*/*").decode("latin-1")
-    if not accept or "*/*" in accept:
-        return
-    own = {response.media_type for response in operation.responses.values()}
-    ranges = [part.split(";")[0].strip().lower() for part in accept.split(",")]
-    acceptable = own | {f"{media_type.split('/')[0]}/*" for media_type in own}
-    if not acceptable.intersection(ranges):
-        raise NotAcceptable
+    accepted = media_types if JSON in media_types else (*media_types, JSON)
+    media_type = require_media_type(fields.get(b"content-type"), accepted, fields.get(b"content-encoding"))
+    return decode_form(body, type_) if media_type == FORM else decode(body, type_)

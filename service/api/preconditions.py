@@ -3,13 +3,14 @@
 import re
 from collections.abc import Callable
 from hashlib import sha256
+from typing import TypeVar
 
 import msgspec
 
 from service.api.http.errors import MalformedRequest
-from service.api.schemas.users import UserView
 from service.domain.errors import PreconditionFailed
-from service.domain.users import User
+
+ItemT = TypeVar("ItemT")
 
 _TAGS = re.compile(r'\s*(?:W/)?"[\x21\x23-\x7e]*"\s*(?:,\s*(?:W/)?"[\x21\x23-\x7e]*"\s*)*')
 _TAG = re.compile(r'(W/)?("[\x21\x23-\x7e]*")')
@@ -25,22 +26,26 @@ def entity_tag(body: bytes) -> str:
 def is_current(if_none_match: str | None, etag: str) -> bool:
     """Return whether the client has this version already. Weak tags match, too.
 
-    Raises:
-        MalformedRequest: the header cannot be read.
+    A header that cannot be read names no version of ours: the client gets the whole representation.
     """
-    return if_none_match is not None and _etag_matches(if_none_match, etag, is_weak_allowed=True)
+    try:
+        return if_none_match is not None and _etag_matches(if_none_match, etag, is_weak_allowed=True)
+    except MalformedRequest:
+        return False
 
 
-def if_match_check(if_match: str | None) -> Callable[[User], bool]:
-    """Return a predicate for `If-Match`; it accepts every user if the header is absent.
+def if_match_check(
+    if_match: str | None, view_of: Callable[[ItemT], msgspec.Struct]
+) -> Callable[[ItemT], bool]:
+    """Return a predicate for `If-Match` by the view of a resource; without the header it accepts any.
 
     Raises:
         MalformedRequest: the header cannot be read.
     """
     if if_match is None:
-        return lambda _user: True
+        return lambda _item: True
     _etag_matches(if_match, "", is_weak_allowed=False)  # rejects a malformed header before anything is read
-    return lambda user: _etag_matches(if_match, entity_tag(encode(UserView.of(user))), is_weak_allowed=False)
+    return lambda item: _etag_matches(if_match, entity_tag(encode(view_of(item))), is_weak_allowed=False)
 
 
 def require_if_match(if_match: str | None, view: msgspec.Struct) -> None:

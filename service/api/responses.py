@@ -14,9 +14,9 @@ def ok(view: msgspec.Struct, headers: HeaderFields = ()) -> Response:
     return Response(200, encode(view), headers)
 
 
-def created(view: msgspec.Struct) -> Response:
-    """Return 201 for a creation without a readable resource."""
-    return Response(201, encode(view))
+def created(view: msgspec.Struct, location: str | None = None) -> Response:
+    """Return 201 with a view, and the address of the new resource if it has one."""
+    return Response(201, encode(view), ((b"location", location.encode()),) if location else ())
 
 
 def accepted(view: msgspec.Struct | None = None) -> Response:

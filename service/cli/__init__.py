@@ -10,6 +10,7 @@ import click
 
 from service import __version__
 from service.cli.console import print_error
+from service.cli.machine import prepare_process
 from service.domain.errors import RollcallError
 from service.embedded.binaries import EmbeddedUnavailable
 from settings import SettingsError
@@ -72,6 +73,7 @@ def cli(debug: bool) -> None:
 def main() -> None:
     """Run the command line; print a failure as one sentence."""
     is_debug = "--debug" in sys.argv[1:]
+    prepare_process()
     try:
         # Completion needs one word for what is completed; docs/operations.md gives the script of that name.
         name = "rollcall" if _COMPLETE in os.environ else "python -m service"
@@ -100,4 +102,10 @@ def _sentence_of(error: Exception) -> str:
         return error.detail
     if isinstance(error, EmbeddedUnavailable):
         return str(error)
+    if isinstance(error, OSError) and error.filename is not None:
+        return f"{error.filename}: {error.strerror}."
+    from service.db.core.connect_errors import CannotConnect, explain  # imports SQLAlchemy (ADR 14)
+
+    if (not isinstance(error, OSError) or isinstance(error, CannotConnect)) and (reason := explain(error)):
+        return reason
     return f"Failed: {type(error).__name__}. Run it again with --debug for the traceback."

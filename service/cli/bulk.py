@@ -6,97 +6,59 @@ An import can be repeated, also after an interruption: users that exist are not 
 import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
-from typing import Any, BinaryIO
+from dataclasses import replace
+from pathlib import Path
+from typing import BinaryIO
 from uuid import UUID
 
 import click
 import msgspec
-from msgspec import UNSET, Struct, UnsetType
+from msgspec import UNSET, UnsetType
 from rich.console import Console
 from rich.progress import Progress
 
-from service.api.schemas.common import timestamp, timestamp_or_none
 from service.cli.console import print_status
+from service.cli.files import PrivateFile
+from service.cli.import_lines import UserLine, login_id_in, numbered_lines, parse_line, time_of
+from service.cli.import_report import ImportResult, open_report
 from service.cli.output import json_option, show_json
-from service.db.repositories.users import NewUser
+from service.db.repositories.users import ImportedUser
 from service.domain.callers import OPERATOR
-from service.domain.details import DetailsPatch
-from service.domain.errors import ValidationFailed
+from service.domain.errors import FieldError, ValidationFailed
 from service.domain.events import AuditContext
-from service.domain.users import User, UserRole, UserState
+from service.domain.users import User
 from service.services import Services, run_command
-from service.usecases.users import Registration, import_users, prepare_user
+from service.usecases.imports import ImportLine, import_batch
+from service.usecases.users import Registration, prepare_user, record_export
 
 _BATCH = 1000
 _PROGRESS_INTERVAL = 100_000
-_MAX_ERRORS = 20
 _OPERATOR = AuditContext(OPERATOR)
-
-
-class UserLine(Struct, forbid_unknown_fields=True, kw_only=True, omit_defaults=True):
-    """A user in a file. The times are exported and ignored by an import."""
-
-    login_id: str
-    name: str
-    id: UUID | UnsetType = UNSET
-    role: UserRole = UserRole.USER
-    state: UserState = UserState.ACTIVE
-    must_change: bool = False
-    password_hash: str | UnsetType | None = UNSET
-    created_at: str | UnsetType = UNSET
-    updated_at: str | UnsetType = UNSET
-    last_login_at: str | UnsetType | None = UNSET
-    email: str | UnsetType | None = UNSET
-    email_verified: bool = False
-    locale: str | UnsetType | None = UNSET
-    external_id: str | UnsetType | None = UNSET
-    metadata: dict[str, Any] | UnsetType = UNSET
-
-    @property
-    def details(self) -> DetailsPatch:
-        """The details that the line names; whether the address is verified counts with an address only."""
-        values = {name: getattr(self, name) for name in ("email", "locale", "external_id", "metadata")}
-        given = {name: value for name, value in values.items() if value is not UNSET}
-        if isinstance(self.email, str):
-            given["email_verified"] = self.email_verified
-        return DetailsPatch(frozenset(given), **given)
-
-
-@dataclass(slots=True)
-class ImportResult:
-    """Counts of an import."""
-
-    lines: int = 0
-    added: int = 0
-    present: int = 0
-    rejected: int = 0
-
-    def reject(self, reason: str) -> None:
-        """Count the current line as rejected and print why, without its content."""
-        self.rejected += 1
-        if self.rejected <= _MAX_ERRORS:
-            print_status(f"Line {self.lines}: {reason}")
-        elif self.rejected == _MAX_ERRORS + 1:
-            print_status("Further rejected lines are only counted.")
-
-    def __str__(self) -> str:
-        return f"{self.added} added, {self.present} existed, {self.rejected} rejected"
 
 
 @click.command("import")
 @click.argument("file", type=click.File("rb"))
+@click.option(
+    "--report",
+    "report_path",
+    type=click.Path(path_type=Path, dir_okay=False),
+    help="Write each error to this file as a line of JSON: line, login_id, field, code, message.",
+)
 @json_option
-def import_command(file: BinaryIO, is_json: bool) -> None:
+def import_command(file: BinaryIO, report_path: Path | None, is_json: bool) -> None:
     """Import users from FILE, or from standard input for -.
 
-    A line is {"login_id", "name"} and optionally "password_hash" (argon2, bcrypt, scrypt, PBKDF2), "role",
-    "state", "must_change", "id", "email", "email_verified", "locale", "external_id", "metadata".
+    A line is {"login_id"} and optionally "name" (default: the login id), "password_hash" (argon2, bcrypt,
+    scrypt, PBKDF2), "role", "state", "must_change", "id", "created_at", "last_login_at", "email",
+    "email_verified", "locale", "external_id", "metadata". Users that exist are not changed, so an import can
+    be repeated. A line is rejected if it breaks a rule, if its id, login id, verified address or external id
+    belongs to another user, or if its login id stands in the file before; the other lines are imported.
 
-    Users that exist are not changed, so an import can be repeated. Rejected lines are reported by number;
-    the others are imported and the exit status is 1.
+    Exit status: 0 if every user was added or existed, 1 if a line was rejected.
     """
-    result = run_command(lambda services: import_lines(services, file))
+    with open_report(report_path, file) as report:
+        result = ImportResult(report)
+        run_command(lambda services: import_lines(services, file, result))
     if is_json:
         show_json({"added": result.added, "present": result.present, "rejected": result.rejected})
     else:
@@ -107,8 +69,9 @@ def import_command(file: BinaryIO, is_json: bool) -> None:
 
 @click.command("export")
 @click.option(
-    "-o", "--output", type=click.File("wb"), default="-", help="Output file. Default: standard output."
-)
+    "-o", "--output", type=PrivateFile(), default="-",
+    help="Output file, which its owner alone may read. Default: standard output.",
+)  # fmt: skip
 @click.option("--with-hashes", is_flag=True, help="Include password hashes: protect the file like a backup.")
 def export_command(output: BinaryIO, with_hashes: bool) -> None:
     """Export every user, one JSON object a line, as `users import` reads them."""
@@ -116,58 +79,75 @@ def export_command(output: BinaryIO, with_hashes: bool) -> None:
     print_status(f"{count} users.")
 
 
-async def import_lines(services: Services, file: BinaryIO) -> ImportResult:
-    """Import the users of a file in batches of one transaction each."""
-    result = ImportResult()
-    batch: list[NewUser] = []
+async def import_lines(
+    services: Services, file: BinaryIO, result: ImportResult | None = None
+) -> ImportResult:
+    """Import the users of a file in batches of one transaction each; return the counts.
+
+    Raises:
+        click.ClickException: the file is in another encoding than UTF-8.
+    """
+    result = result or ImportResult()
+    batch: list[ImportLine] = []
+    first_lines: dict[str, int] = {}
     with _progress(file, result) as advance:
-        for line in file:
-            result.lines += 1
-            advance(len(line))
-            new = await _read(services, line, result) if line.strip() else None
-            if new is not None:
-                batch.append(new)
+        for number, line in numbered_lines(file):
+            advance(number, len(line))
+            if not line.strip():
+                continue
+            try:
+                batch.append(_unrepeated(await _prepare(services, number, line), first_lines))
+            except ValidationFailed as error:
+                result.reject(number, error.errors, login_id_in(line))
             if len(batch) == _BATCH:
-                await _add(services, batch, result)
+                await _import(services, batch, result)
                 batch = []
-        await _add(services, batch, result)
+        await _import(services, batch, result)
     return result
 
 
-async def _read(services: Services, line: bytes, result: ImportResult) -> NewUser | None:
-    try:
-        parsed = msgspec.json.decode(line, type=UserLine)
-        registration = Registration(
-            parsed.login_id,
-            parsed.name,
-            password_hash=parsed.password_hash or None,
-            role=parsed.role,
-            state=parsed.state,
-            details=parsed.details,
-        )
-        new = await prepare_user(
-            registration, hasher=services.hasher, context=_OPERATOR, policies=services.policies
-        )
-    except msgspec.ValidationError:
-        result.reject("this is not a user; see --help.")
-    except (msgspec.DecodeError, UnicodeDecodeError):
-        result.reject("this is not JSON.")
-    except ValidationFailed as error:
-        result.reject(" ".join(f"{fault.pointer[1:]}: {fault.detail}" for fault in error.errors))
-    else:
-        return replace(new, id=parsed.id or new.id, must_change=parsed.must_change)
-    return None
+async def _prepare(services: Services, number: int, line: bytes) -> ImportLine:
+    """Check a line. Raises ValidationFailed."""
+    parsed = parse_line(line)
+    registration = Registration(
+        parsed.login_id,
+        parsed.display_name,
+        password_hash=parsed.usable_hash,
+        role=parsed.role,
+        state=parsed.state,
+        details=parsed.details,
+    )
+    created_at = time_of(parsed.created_at, "created_at")
+    last_login_at = time_of(parsed.last_login_at, "last_login_at")
+    new = await prepare_user(
+        registration, hasher=services.hasher, context=_OPERATOR, policies=services.policies
+    )
+    user = replace(new, id=parsed.id or new.id, must_change=parsed.must_change)
+    return ImportLine(number, ImportedUser(user, created_at, last_login_at), parsed.id is not UNSET)
 
 
-async def _add(services: Services, batch: list[NewUser], result: ImportResult) -> None:
-    if batch:
-        added = await services.database.run(lambda tx: import_users(tx, batch, context=_OPERATOR))
-        result.added += added
-        result.present += len(batch) - added
+def _unrepeated(line: ImportLine, first_lines: dict[str, int]) -> ImportLine:
+    """Return the line, if its login id has not been in the file before. Raises ValidationFailed."""
+    first = first_lines.setdefault(line.imported.user.login_id, line.number)
+    if first != line.number:
+        detail = f"Lines {first} and {line.number} have the same login id."
+        raise ValidationFailed(FieldError("/login_id", "duplicate_login_id", detail))
+    return line
+
+
+async def _import(services: Services, batch: list[ImportLine], result: ImportResult) -> None:
+    if not batch:
+        return
+    done = await services.database.run(lambda tx: import_batch(tx, batch, context=_OPERATOR), caller=OPERATOR)
+    result.added += done.added
+    result.present += done.present
+    for line, errors in done.rejected:
+        result.reject(line.number, errors, line.imported.user.login_id)
 
 
 async def export_lines(services: Services, output: BinaryIO, with_hashes: bool) -> int:
-    """Export every user; return their number."""
+    """Export every user; return their number. The audit trail has it before anything is written."""
+    await services.database.run(lambda tx: record_export(tx, context=_OPERATOR), caller=OPERATOR)
     count, after_id = 0, UUID(int=0)
     while page := await services.reads.users.list_credentials(after_id=after_id, limit=_BATCH):
         for user, password_hash in page:
@@ -187,9 +167,9 @@ def _line_of(user: User, password_hash: str | UnsetType | None) -> UserLine:
         state=user.state,
         must_change=user.must_change,
         password_hash=password_hash,
-        created_at=timestamp(user.created_at),
-        updated_at=timestamp(user.updated_at),
-        last_login_at=timestamp_or_none(user.last_login_at),
+        created_at=user.created_at,
+        updated_at=user.updated_at,
+        last_login_at=user.last_login_at,
         email=user.email,
         email_verified=user.verified_email is not None,
         locale=user.locale,
@@ -199,20 +179,23 @@ def _line_of(user: User, password_hash: str | UnsetType | None) -> UserLine:
 
 
 @contextmanager
-def _progress(file: BinaryIO, result: ImportResult) -> Iterator[Callable[[int], None]]:
-    """Yield a function that takes the length of each line and shows the progress: as a bar on a terminal."""
+def _progress(file: BinaryIO, result: ImportResult) -> Iterator[Callable[[int, int], None]]:
+    """Yield a function that takes number and length of each line and shows the progress.
+
+    On a terminal it is a bar.
+    """
     console = Console(stderr=True)
     if not console.is_terminal:
-        yield lambda _length: _print_progress(result)
+        yield lambda number, _length: _print_progress(number, result)
         return
     with Progress(console=console, transient=True) as bar:
         task = bar.add_task("importing", total=_size_of(file))
-        yield lambda length: bar.advance(task, length)
+        yield lambda _number, length: bar.advance(task, length)
 
 
-def _print_progress(result: ImportResult) -> None:
-    if result.lines % _PROGRESS_INTERVAL == 0:
-        print_status(f"{result.lines} lines: {result}")
+def _print_progress(number: int, result: ImportResult) -> None:
+    if number % _PROGRESS_INTERVAL == 0:
+        print_status(f"{number} lines: {result}")
 
 
 def _size_of(file: BinaryIO) -> int | None:

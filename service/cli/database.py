@@ -34,8 +34,10 @@ def database() -> None:
 def migrate(target: str, force: bool) -> None:
     """Migrate the schema up; restore what a rollback parked."""
     with configured_target() as migration:
+        asyncio.run(migration.with_connection(running.require_suitable))
         asyncio.run(running.drop_unfinished(migration.dsn, migration.lock_retry, print_status))
         _move(migration, target, upward=True, force=force)
+        _grant_rights(migration)
 
 
 @database.command()
@@ -141,6 +143,13 @@ def _move(migration: MigrationTarget, target: str, *, upward: bool, force: bool)
             force=force,
         )
     print_result(f"The schema is at {end}.")
+
+
+def _grant_rights(migration: MigrationTarget) -> None:
+    """Give the role that serves its rights, if the settings name it."""
+    if role := migration.settings.migrations.serving_role:
+        asyncio.run(running.grant_rights(migration.dsn, role, migration.lock_retry, print_status))
+        print_status(f"{role} has the rights that serving needs.")
 
 
 def _steps(current: str | None, target: str) -> list[Step]:

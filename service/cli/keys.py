@@ -72,7 +72,15 @@ async def _create(
     services: Services, name: str, scopes: tuple[Scope, ...], expires_at: datetime | None
 ) -> tuple[str, ApiKey]:
     token, key = await services.database.run(
-        lambda tx: create_key(tx, name=name, scopes=scopes, expires_at=expires_at, context=_OPERATOR)
+        lambda tx: create_key(
+            tx,
+            name=name,
+            scopes=scopes,
+            expires_at=expires_at,
+            context=_OPERATOR,
+            policies=services.policies,
+        ),
+        caller=OPERATOR,
     )
     return token.value, key
 
@@ -89,7 +97,10 @@ async def _list(services: Services) -> list[ApiKey]:
 
 
 async def _revoke(services: Services, key_id: UUID) -> None:
-    await services.database.run(lambda tx: revoke_key(tx, key_id, context=_OPERATOR))
+    await services.database.run(
+        lambda tx: revoke_key(tx, key_id, context=_OPERATOR, precondition=lambda _key: True),
+        caller=OPERATOR,
+    )
 
 
 def _row(key: ApiKey) -> tuple[str, ...]:

@@ -11,6 +11,7 @@ from service.api.schemas.common import timestamp, timestamp_or_none
 from service.cli.console import print_result, print_status
 from service.cli.output import json_option, show_json, show_table
 from service.db.repositories.outbox import OutboxReads, OutboxRepository
+from service.domain.callers import OPERATOR
 from service.domain.ids import parse_id
 from service.domain.mail import DeliveryFailed, MailKind, MailState, MailStatus, QueuedMail
 from service.domain.pages import PAGE_MAX, Keyset
@@ -70,7 +71,7 @@ def retry(mail_id: str, is_json: bool) -> None:
     if parsed is None:
         raise click.UsageError("MAIL_ID is not an id; see `mail list`.")
     is_found = run_command(
-        lambda services: services.database.run(lambda tx: OutboxRepository(tx).retry(parsed))
+        lambda services: services.database.run(lambda tx: OutboxRepository(tx).retry(parsed), caller=OPERATOR)
     )
     if not is_found:
         raise click.ClickException(
@@ -113,7 +114,7 @@ async def _list(services: Services, state: MailState | None, limit: int) -> list
     found: list[MailStatus] = []
     after: Keyset | None = None
     while len(found) < limit:
-        async with services.database.transaction() as tx:
+        async with services.database.transaction(caller=OPERATOR) as tx:
             page = await OutboxReads(tx).list_page(
                 state, after=after, limit=min(PAGE_MAX, limit - len(found))
             )

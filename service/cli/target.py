@@ -8,15 +8,14 @@ from typing import TypeVar
 
 import click
 from alembic.util import CommandError
-from sqlalchemy.exc import DBAPIError
-from sqlalchemy.ext.asyncio import AsyncEngine
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
-from service.db.core.error_classes import translate
 from service.db.migrations import running
-from service.db.migrations.lock_retry import LockRetryPolicy, sqlstate
+from service.db.migrations.lock_retry import LockRetryPolicy
 from service.db.migrations.scratch import CannotCopy
 from service.embedded.binaries import EmbeddedUnavailable
 from service.embedded.server import EmbeddedPostgres
+from service.services import explaining_database_errors
 from settings import Settings, get_settings
 
 T = TypeVar("T")
@@ -41,6 +40,11 @@ class MigrationTarget:
             return await work(engine)
         finally:
             await engine.dispose()
+
+    async def with_connection(self, work: Callable[[AsyncConnection], Awaitable[T]]) -> T:
+        """Run work with one connection for schema changes."""
+        async with running.connection_to(self.dsn) as connection:
+            return await work(connection)
 
 
 @contextmanager
@@ -67,27 +71,11 @@ def _terminable() -> Iterator[None]:
 
 @contextmanager
 def _explaining_errors(settings: Settings) -> Iterator[None]:
-    try:
-        yield
-    except (CommandError, CannotCopy, EmbeddedUnavailable) as error:
-        raise click.ClickException(_sentence(str(error))) from error
-    except (DBAPIError, OSError, TimeoutError) as error:
-        if translate(error) is not None:
-            raise click.ClickException(
-                f"The database does not answer: {settings.database.masked_dsn}."
-            ) from error
-        if not isinstance(error, DBAPIError):
-            raise
-        raise click.ClickException(_explain(error)) from error
-
-
-def _explain(error: DBAPIError) -> str:
-    """Return a sentence for a database error; only messages of class 42 are safe: they hold no values."""
-    state = sqlstate(error) or "unknown"
-    message = f": {str(error.orig).rpartition(': ')[2]}" if state.startswith("42") else ""
-    return (
-        f"The database refused (SQLSTATE {state}){message}; the schema stays at the last completed revision."
-    )
+    with explaining_database_errors(settings.migrations_dsn, settings.migrations_variable):
+        try:
+            yield
+        except (CommandError, CannotCopy, EmbeddedUnavailable) as error:
+            raise click.ClickException(_sentence(str(error))) from error
 
 
 def _sentence(message: str) -> str:

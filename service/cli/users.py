@@ -68,10 +68,22 @@ def admin(login_id: str, name: str | None) -> None:
 @click.option("--name", help="Display name. Default: the login id.")
 @click.option("--role", type=_ROLES, default=UserRole.USER.value, show_default=True)
 @click.option("--no-password", is_flag=True, help="The user cannot log in before a password reset.")
+@click.option(
+    "--must-change/--no-must-change",
+    default=True,
+    show_default=True,
+    help="The password must be changed within a day, before anything else.",
+)
 @click.option("--email", help="Verified e-mail address. Default: the login id if it is one, not verified.")
 @json_option
 def create(
-    login_id: str, name: str | None, role: str, no_password: bool, email: str | None, is_json: bool
+    login_id: str,
+    name: str | None,
+    role: str,
+    no_password: bool,
+    must_change: bool,
+    email: str | None,
+    is_json: bool,
 ) -> None:
     """Create a user.
 
@@ -82,7 +94,12 @@ def create(
     if email is not None:
         details = DetailsPatch(frozenset({"email", "email_verified"}), email, email_verified=True)
     registration = Registration(
-        login_id, name or login_id, password=password, role=UserRole(role), details=details
+        login_id,
+        name or login_id,
+        password=password,
+        role=UserRole(role),
+        must_change=must_change,
+        details=details,
     )
     user = run_command(lambda services: _create(services, registration))
     _print_user(user, f"The user {user.login_id} was created.", is_json)
@@ -144,7 +161,8 @@ def reset_password(login_id: str, is_json: bool) -> None:
 
 async def _grant(services: Services, login_id: str) -> User | None:
     return await services.database.run(
-        lambda tx: grant_admin(tx, login_id, context=_OPERATOR, policies=services.policies)
+        lambda tx: grant_admin(tx, login_id, context=_OPERATOR, policies=services.policies),
+        caller=OPERATOR,
     )
 
 
@@ -152,7 +170,7 @@ async def _create(services: Services, registration: Registration) -> User:
     new = await prepare_user(
         registration, hasher=services.hasher, context=_OPERATOR, policies=services.policies
     )
-    return await services.database.run(lambda tx: create_user(tx, new, context=_OPERATOR))
+    return await services.database.run(lambda tx: create_user(tx, new, context=_OPERATOR), caller=OPERATOR)
 
 
 async def _list(services: Services, user_filter: UserFilter, limit: int) -> tuple[list[User], bool]:
@@ -174,23 +192,23 @@ async def _list(services: Services, user_filter: UserFilter, limit: int) -> tupl
 async def _update(services: Services, login_id: str, patch: UserPatch) -> User:
     user = await _get(services, login_id)
     return await services.database.run(
-        lambda tx: update_user(
-            tx, user.id, patch, context=_OPERATOR, policies=services.policies, precondition=lambda _user: True
-        )
+        lambda tx: update_user(tx, user.id, patch, context=_OPERATOR, precondition=lambda _user: True),
+        caller=OPERATOR,
     )
 
 
 async def _create_reset_token(services: Services, login_id: str) -> tuple[str, str]:
     user = await _get(services, login_id)
     token, expires_at = await services.database.run(
-        lambda tx: create_reset_token(tx, user.id, context=_OPERATOR, policies=services.policies)
+        lambda tx: create_reset_token(tx, user.id, context=_OPERATOR, policies=services.policies),
+        caller=OPERATOR,
     )
     return token.value, timestamp(expires_at)
 
 
 async def _get(services: Services, login_id: str) -> User:
     canonical = canonical_login_id(login_id, services.policies.login_ids)
-    async with services.database.transaction() as tx:
+    async with services.database.transaction(caller=OPERATOR) as tx:
         user = await UserRepository(tx).get_by_login_id(canonical) if canonical is not None else None
     if user is None:
         raise click.ClickException("There is no such user.")
@@ -215,4 +233,7 @@ def _read_password() -> str:
             "Password", hide_input=True, confirmation_prompt="Repeat the password", err=True
         )
         return password
-    return sys.stdin.readline().rstrip("\r\n")
+    try:
+        return sys.stdin.buffer.readline().decode("utf-8-sig").rstrip("\r\n")
+    except UnicodeDecodeError:
+        raise click.ClickException("The password on standard input is not UTF-8.") from None

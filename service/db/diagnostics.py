@@ -1,20 +1,18 @@
 """Facts about a database and its schema, for `doctor`."""
 
-import asyncio
-import ssl
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-import asyncpg
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 from sqlalchemy import Connection, text
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
-from service.db.core.error_classes import sqlstate_of
+from service.db.migrations import grants
 from service.db.migrations.autogenerate import COMPARISON
 from service.db.migrations.compatibility import SchemaState, read_schema_state
+from service.db.migrations.scratch import SCRATCH_PREFIX
 from service.db.tables import Base
 
 _FACTS = text("""
@@ -25,10 +23,15 @@ _FACTS = text("""
            pg_is_in_recovery() AS is_standby,
            clock_timestamp() AS clock,
            pg_encoding_to_char(encoding) AS encoding,
+           CASE pg_encoding_to_char(encoding) WHEN 'UTF8' THEN lower(chr(201) || 'I') = chr(233) || 'i'
+               ELSE true END AS folds_case,
            coalesce((SELECT ssl FROM pg_stat_ssl WHERE pid = pg_backend_pid()), false) AS is_encrypted,
            coalesce(inet_server_addr() << '127.0.0.0/8' OR inet_server_addr() = '::1', true) AS is_local,
            current_setting('fsync') = 'on' AND current_setting('full_page_writes') = 'on'
                AND current_setting('synchronous_commit') <> 'off' AS is_durable,
+           coalesce(has_table_privilege(to_regclass('events'), 'DELETE'), true) OR coalesce(
+               has_function_privilege(to_regprocedure('purge_events(interval, integer)'), 'EXECUTE'), false
+           ) AS may_purge_events,
            current_setting('max_connections')::int - current_setting('superuser_reserved_connections')::int
                AS connection_limit
       FROM pg_database WHERE datname = current_database()
@@ -39,10 +42,10 @@ _INVALID_INDEXES = text("""
       JOIN pg_namespace n ON n.oid = c.relnamespace
      WHERE NOT i.indisvalid AND n.nspname = current_schema() ORDER BY 1
 """)
+_SCRATCH = text("SELECT datname FROM pg_database WHERE starts_with(datname, :prefix) ORDER BY 1")
 _RIGHTS = text("""
     SELECT c.relname,
-           NOT (has_table_privilege(c.oid, 'SELECT') AND has_table_privilege(c.oid, 'INSERT')
-                AND has_table_privilege(c.oid, 'UPDATE') AND has_table_privilege(c.oid, 'DELETE')),
+           ARRAY(SELECT p FROM unnest(CAST(:privileges AS text[])) p WHERE has_table_privilege(c.oid, p)),
            EXISTS (SELECT FROM aclexplode(c.relacl) WHERE grantee = 0)
       FROM pg_class c WHERE c.oid = ANY (SELECT to_regclass(name) FROM unnest(CAST(:names AS text[])) name)
 """)
@@ -59,40 +62,54 @@ class Facts:
     is_standby: bool
     clock: datetime
     encoding: str
+    folds_case: bool
+    """Whether `lower()` knows letters beyond ASCII, and an I without their dot is none to it."""
     is_encrypted: bool
     is_local: bool
     is_durable: bool
+    may_purge_events: bool
+    """Whether the role may delete old events, by the function of their owner or by itself."""
     connection_limit: int
     schema: SchemaState
     invalid_indexes: tuple[str, ...]
     denied_tables: tuple[str, ...]
-    """Our tables that the role may not read and write."""
+    """Our tables on which the role lacks rights that serving needs."""
+    may_change_events: bool
+    """Whether the role may change or delete what the audit trail has."""
     public_tables: tuple[str, ...]
     """Our tables that every role may use."""
+    scratch_databases: tuple[str, ...]
+    """Databases that a rehearsal or a check made, and may have left behind."""
 
 
 async def inspect(engine: AsyncEngine) -> Facts:
     """Return facts about a database.
 
-    Raises: any error of the driver; `explain_error` explains it.
+    Raises: any error of the driver; `connect_errors.explain` words it.
     """
     schema = await read_schema_state(engine)
     async with engine.connect() as connection:
         facts = (await connection.execute(_FACTS)).one()._asdict()
-        rights = (await connection.execute(_RIGHTS, {"names": list(Base.metadata.tables)})).all()
+        names = {"names": list(Base.metadata.tables), "privileges": list(grants.READ_AND_WRITE)}
+        rights = (await connection.execute(_RIGHTS, names)).all()
+        held = {name: frozenset(privileges) for name, privileges, _ in rights}
         return Facts(
             **facts,
             schema=schema,
             invalid_indexes=tuple(await connection.scalars(_INVALID_INDEXES)),
-            denied_tables=tuple(sorted(name for name, is_denied, _ in rights if is_denied)),
+            denied_tables=tuple(
+                sorted(name for name in held if not held[name].issuperset(grants.rights_on(name)))
+            ),
+            may_change_events=not held.get("events", frozenset()).isdisjoint({"UPDATE", "DELETE"}),
             public_tables=tuple(sorted(name for name, _, is_public in rights if is_public)),
+            scratch_databases=tuple(await connection.scalars(_SCRATCH, {"prefix": SCRATCH_PREFIX})),
         )
 
 
 async def system_identifier(engine: AsyncEngine) -> int:
     """Return the identifier that a database cluster shares only with its standbys.
 
-    Raises: any error of the driver; `explain_error` explains it.
+    Raises: any error of the driver; `connect_errors.explain` words it.
     """
     async with engine.connect() as connection:
         system: int = (await connection.execute(_SYSTEM)).scalar_one()
@@ -120,28 +137,3 @@ def _describe(difference: Any) -> str:
     kind, *about = difference
     names = (getattr(each, "name", each if isinstance(each, str) else None) for each in about)
     return f"{kind} {' '.join(name for name in names if name)}"
-
-
-def explain_error(error: BaseException) -> str | None:
-    """Return why a connection failed and what to do, or None for other errors."""
-    state = sqlstate_of(error) or ""
-    if state in _REASONS:
-        return _REASONS[state]
-    if isinstance(error, ssl.SSLError):
-        return "The server's certificate was not accepted: check sslmode and sslrootcert."
-    if isinstance(error, (TimeoutError, asyncio.TimeoutError)):
-        return "No answer in time: check host, port and what lies between."
-    if isinstance(error, ConnectionRefusedError):
-        return "Nothing listens there: start PostgreSQL, or check host and port."
-    if isinstance(error, asyncpg.PostgresConnectionError):
-        return "The connection was lost: see the server's log."
-    return "The host cannot be reached: check its name." if isinstance(error, OSError) else None
-
-
-_REASONS = {
-    "28P01": "The password is wrong: check DATABASE_URL.",
-    "28000": "The server does not let this role in: check pg_hba.conf and DATABASE_URL.",
-    "3D000": "There is no such database: create it, or check DATABASE_URL.",
-    "53300": "The server has no connection left: raise max_connections, or lower the pool size.",
-    "57P03": "The server is starting or stopping: try again.",
-}

@@ -7,6 +7,8 @@ import structlog
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from service.db.core import error_classes
+from service.db.core.connect_errors import explain
+from service.db.core.server import unmet_need
 from service.db.migrations.compatibility import THIS_RELEASE, SchemaStatus, read_schema_state
 
 READINESS_TIMEOUT = timedelta(seconds=1)
@@ -29,8 +31,15 @@ class Readiness:
         try:
             async with asyncio.timeout(READINESS_TIMEOUT.total_seconds()):
                 schema = await read_schema_state(self._engine)
+                async with self._engine.connect() as connection:
+                    unmet = await unmet_need(connection)
         except Exception as error:  # noqa: BLE001 - any failure means not ready
-            _log.warning("not_ready", reason="database", **error_classes.describe(error))
+            _log.warning(
+                "not_ready", reason="database", cause=explain(error), **error_classes.describe(error)
+            )
+            return False
+        if unmet is not None:
+            _log.warning("not_ready", reason="server", cause=unmet)
             return False
         status = THIS_RELEASE.classify(schema)
         if status is SchemaStatus.SERVED:

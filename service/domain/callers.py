@@ -5,7 +5,13 @@ from datetime import timedelta
 from enum import StrEnum
 from uuid import UUID
 
-from service.domain.errors import Forbidden, NotFound, PasswordChangeRequired, Unauthenticated
+from service.domain.errors import (
+    Forbidden,
+    NotFound,
+    PasswordChangeRequired,
+    ReauthenticationRequired,
+    Unauthenticated,
+)
 from service.domain.keys import ApiKey, Scope
 from service.domain.sessions import AuthenticatedSession
 from service.domain.users import User, UserRole
@@ -71,9 +77,23 @@ class Caller:
         """Return whether the API key carries the scope."""
         return self.key is not None and scope is not None and scope in self.key.scopes
 
-    def logged_in_within(self, ttl: timedelta) -> bool:
-        """Return whether the login of the session is at most `ttl` old, by the database's clock."""
-        return self.authenticated_session is not None and self.authenticated_session.age <= ttl
+    def require_recent_login(self, ttl: timedelta) -> None:
+        """Require that a session was logged in at most `ttl` ago, by the database's clock.
+
+        Raises:
+            ReauthenticationRequired: its login is older. Source: OWASP ASVS 5.0 7.5.1, 7.5.2.
+        """
+        if self.authenticated_session is not None and self.authenticated_session.age > ttl:
+            raise ReauthenticationRequired
+
+    def require_authority_over(self, *roles: UserRole) -> None:
+        """Require that an API key may change users of these roles.
+
+        Raises:
+            Forbidden: one is an administrator, and the key lacks `admins:write`.
+        """
+        if UserRole.ADMIN in roles and self.key is not None and not self.has_scope(Scope.ADMINS_WRITE):
+            raise Forbidden("To change an administrator, or to make one, a key needs admins:write.")
 
 
 ANONYMOUS = Caller(CallerKind.ANONYMOUS)
@@ -85,7 +105,8 @@ class Access:
     """The callers that may use an operation; everything else is denied. Source: OWASP ASVS 5.0 8.2.1.
 
     `owner` grants access to the user that the operation concerns, `admin` to every administrator, `scope` to
-    API keys that carry it. `public` needs no token and ignores one; with `optional`, a token counts.
+    API keys that carry it. `public` needs no token and ignores one; with `optional`, a token counts. `fresh`
+    needs a recent login of a session, `fresh_for_others` only if it concerns another user.
     """
 
     public: bool = False
@@ -94,6 +115,8 @@ class Access:
     admin: bool = False
     scope: Scope | None = None
     allowed_during_forced_change: bool = False
+    fresh: bool = False
+    fresh_for_others: bool = False
 
     def authorize(self, caller: Caller) -> None:
         """Check that the caller may use the operation, whatever it concerns.
@@ -125,6 +148,15 @@ class Access:
             raise PasswordChangeRequired
         if not self._grants(caller, is_owner=caller.user_id == subject_id):
             raise NotFound
+
+    def require_recent_login(self, caller: Caller, subject_id: UUID | None, ttl: timedelta) -> None:
+        """Check that the login of an authorized caller is recent enough for this user.
+
+        Raises:
+            ReauthenticationRequired: it is older than `ttl`.
+        """
+        if self.fresh or (self.fresh_for_others and caller.user_id != subject_id):
+            caller.require_recent_login(ttl)
 
     def _grants(self, caller: Caller, *, is_owner: bool) -> bool:
         return (self.owner and is_owner) or (self.admin and caller.is_admin) or caller.has_scope(self.scope)

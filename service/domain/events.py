@@ -19,6 +19,7 @@ class Action(StrEnum):
     USER_DELETED = "user.deleted"
     EMAIL_CHANGED = "email.changed"
     EMAIL_VERIFIED = "email.verified"
+    USERS_EXPORTED = "users.exported"
     LOGIN_SUCCEEDED = "login.succeeded"
     LOGIN_FAILED = "login.failed"
     SESSION_ENDED = "session.ended"

@@ -15,7 +15,10 @@ class Scope(StrEnum):
 
     USERS_READ = "users:read"
     USERS_WRITE = "users:write"
+    ADMINS_WRITE = "admins:write"
+    """With `users:write`: also for a user that is, or becomes, an administrator."""
     SESSIONS_INTROSPECT = "sessions:introspect"
+    EVENTS_READ = "events:read"
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,5 +32,7 @@ class ApiKey:
     last_used_at: datetime | None
     expires_at: datetime | None
     prefix: str
+    created_by: UUID | None = None
+    """The administrator who created it; None for the command line."""
     wal_position: WalPosition | None = None
     """The position of the primary at the look-up by token, if a replica is used."""

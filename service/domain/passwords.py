@@ -3,15 +3,17 @@
 import re
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from typing import NamedTuple, Self
 
 from service.domain.errors import FieldError
-from service.domain.unicode import nfc
+from service.domain.unicode import nfc, nfkc
 
 MAX_LENGTH = 1024
 """Code points. A longer text, or one of more than `MAX_BYTES` in UTF-8, is never hashed."""
 MAX_BYTES = 4096
 
 _FORBIDDEN = re.compile("[\x00-\x1f\x7f-\x9f\ud800-\udfff]")
+_NEVER_HASHED = re.compile("[\x00\ud800-\udfff]")  # bcrypt ends at a NUL; surrogates have no UTF-8
 _SPACES = dict.fromkeys((0xA0, 0x1680, *range(0x2000, 0x200B), 0x202F, 0x205F, 0x3000), " ")
 
 _MIN_PIECE_LENGTH = 3
@@ -55,6 +57,32 @@ def normalize_for_login(raw: str) -> str | None:
         return normalize_password(raw) or None
     except ValueError:
         return None
+
+
+class TypedPassword(NamedTuple):
+    """A password as typed at a login, in the forms that the system that hashed it may have hashed.
+
+    `as_typed` and `nfkc` are None if they equal another form, because each form costs a verification.
+    """
+
+    password: str | None
+    """The form that is hashed from now on, or None for a text that cannot be a password anywhere."""
+    as_typed: str | None = None
+    nfkc: str | None = None
+
+    @classmethod
+    def of(cls, raw: str) -> Self:
+        """Return the forms of a text.
+
+        No new password has control characters. One that was imported may: it has no normal form, and stays
+        as it was typed.
+        """
+        if not raw or is_too_long(raw) or _NEVER_HASHED.search(raw):
+            return cls(None)
+        password = normalize_for_login(raw) or raw
+        compatible = nfkc(raw)
+        is_other = compatible not in (password, raw) and not is_too_long(compatible)
+        return cls(password, raw if raw != password else None, compatible if is_other else None)
 
 
 def is_too_long(text: str, *, max_length: int = MAX_LENGTH, max_bytes: int = MAX_BYTES) -> bool:

@@ -19,3 +19,12 @@ def nfc(text: str) -> str:
     """
     composed: str = unicodedata2.normalize("NFC", text)
     return composed
+
+
+def nfkc(text: str) -> str:
+    """Return the composed form of a text with compatibility characters replaced, as `\ufb01` by `fi`.
+
+    Source: UAX #15.
+    """
+    composed: str = unicodedata2.normalize("NFKC", text)
+    return composed

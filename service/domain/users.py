@@ -85,6 +85,7 @@ class User:
     locale: str | None = None
     external_id: str | None = None
     metadata: Mapping[str, Any] = field(default_factory=dict, hash=False)
+    password_changed_at: datetime | None = None
 
     @property
     def verified_email(self) -> str | None:
@@ -124,6 +125,19 @@ def canonical_login_id(raw: str, charset: LoginIdCharset) -> str | None:
     if login_id in RESERVED_LOGIN_IDS or len(login_id) > LOGIN_ID_MAX or not _LOGIN_ID.fullmatch(login_id):
         return None
     return login_id
+
+
+def fold_prefix(raw: str) -> str:
+    """Return the beginning of a login id in the form in which all of them are stored.
+
+    The database must not do it: what its `lower()` makes of a letter depends on its locale.
+    """
+    folded = raw.translate(_ASCII_LOWER)
+    if folded.isascii():
+        return folded
+    from service.domain.internationalized import map_case  # 60 ms to import
+
+    return map_case(folded)
 
 
 def canonical_name(raw: str) -> str | None:

@@ -96,6 +96,7 @@ def _execute(command: list[str], stdin: str = "") -> subprocess.CompletedProcess
         input=stdin,
         env=environment(),
         capture_output=True,
-        text=True,
+        encoding="utf-8",
+        errors="surrogateescape",
         check=False,
     )

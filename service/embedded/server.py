@@ -276,7 +276,7 @@ class EmbeddedPostgres:
 
     def _pid_file_lines(self) -> list[str]:
         try:
-            return [line.strip() for line in self._pid_file.read_text().splitlines()]
+            return [line.strip() for line in _text_of(self._pid_file).splitlines()]
         except FileNotFoundError:
             return []
 
@@ -291,10 +291,15 @@ class EmbeddedPostgres:
         )
 
     def _reject_non_durable(self) -> None:
-        if self._durable and "fsync=off" in (self._data / "postmaster.opts").read_text():
+        if self._durable and "fsync=off" in _text_of(self._data / "postmaster.opts"):
             raise EmbeddedUnavailable(
                 f"The PostgreSQL in {self._directory} runs without durability: end its other users first."
             )
+
+
+def _text_of(file: Path) -> str:
+    """Read a file that holds paths, in whatever encoding they are."""
+    return file.read_text(encoding="utf-8", errors="surrogateescape")
 
 
 def _try_lock(file: IO[bytes]) -> bool:

@@ -13,6 +13,7 @@ import structlog
 from service.adapters.mail import MailTransport
 from service.db.core.database import Database
 from service.db.repositories.outbox import OutboxRepository
+from service.domain.callers import OPERATOR
 from service.domain.mail import DeliveryFailed, MailKind, QueuedMail, wait_after
 from service.observability.exception_report import describe
 from service.observability.stats import MailStats
@@ -78,7 +79,7 @@ class OutboxDispatcher:
             mails = await self._claim()
             if await self._deliver_all(mails) or len(mails) < _BATCH:
                 break
-        self._backlog = await self._database.run(lambda tx: OutboxRepository(tx).backlog())
+        self._backlog = await self._database.run(lambda tx: OutboxRepository(tx).backlog(), caller=OPERATOR)
 
     def stats(self) -> MailStats:
         """Return what was sent since the start, and what is pending as of the last run."""
@@ -86,17 +87,18 @@ class OutboxDispatcher:
         return MailStats(dict(self._outcomes), count, oldest_seconds)
 
     async def _resolve(self) -> None:
-        while (
-            await self._database.run(lambda tx: resolve_requests(tx, batch=_REQUESTS, tokens=self._tokens))
-            == _REQUESTS
-        ):
-            pass
+        count = _REQUESTS
+        while count == _REQUESTS:
+            count = await self._database.run(
+                lambda tx: resolve_requests(tx, batch=_REQUESTS, tokens=self._tokens), caller=OPERATOR
+            )
 
     async def _claim(self) -> list[QueuedMail]:
         delivery = self._prepared()
         lease = delivery.timeout + _LEASE_MARGIN
         return await self._database.run(
-            lambda tx: OutboxRepository(tx).claim(_BATCH, lease=lease, domain=delivery.domain)
+            lambda tx: OutboxRepository(tx).claim(_BATCH, lease=lease, domain=delivery.domain),
+            caller=OPERATOR,
         )
 
     def _prepared(self) -> Delivery:
@@ -130,7 +132,7 @@ class OutboxDispatcher:
         except DeliveryFailed as failure:
             await self._record_failure(mail, failure)
             return failure.is_outage
-        if await self._database.run(lambda tx: OutboxRepository(tx).mark_sent(mail)):
+        if await self._database.run(lambda tx: OutboxRepository(tx).mark_sent(mail), caller=OPERATOR):
             self._outcomes["sent"] += 1
             _log.info("mail_sent", mail_id=str(mail.id), kind=mail.kind, attempts=mail.attempts)
         return False
@@ -159,7 +161,8 @@ class OutboxDispatcher:
         is_dead = await self._database.run(
             lambda tx: OutboxRepository(tx).mark_failed(
                 mail, reason=failure.reason, wait=wait, is_permanent=failure.is_permanent
-            )
+            ),
+            caller=OPERATOR,
         )
         fields = {"mail_id": str(mail.id), "kind": mail.kind, "attempts": mail.attempts}
         if is_dead:
@@ -170,6 +173,8 @@ class OutboxDispatcher:
             _log.warning("mail_failed", **fields, reason=failure.reason)
 
     async def _expire(self) -> None:
-        for mail_id, kind in await self._database.run(lambda tx: OutboxRepository(tx).expire()):
+        for mail_id, kind in await self._database.run(
+            lambda tx: OutboxRepository(tx).expire(), caller=OPERATOR
+        ):
             self._outcomes["dead"] += 1
             _log.error("mail_dead", mail_id=str(mail_id), kind=kind, reason="expired")

@@ -16,7 +16,8 @@ _TRACE_ID: Final = slice(3, 35)
 class RequestRecord(NamedTuple):
     """A completed request, without its path and query, which may hold secrets.
 
-    `route` is the path template, None if no route matched; `traceparent` is the client's, if well-formed.
+    `route` is the path template, None if no route matched; `network` the one that limits count the client
+    by; `traceparent` and `client_request_id` are the client's, if well-formed.
     """
 
     method: str
@@ -24,9 +25,10 @@ class RequestRecord(NamedTuple):
     status: int
     duration_s: float
     request_id: str
-    client_ip: str | None
+    network: str
     caller_id: UUID | None
     traceparent: str | None = None
+    client_request_id: str | None = None
 
 
 class AccessLogEntry(Struct, frozen=True):
@@ -38,7 +40,9 @@ class AccessLogEntry(Struct, frozen=True):
     route: str
     status: int
     duration_ms: float
+    network: str
     request_id: str
+    client_request_id: str | UnsetType
     caller_id: UUID | None
     trace_id: str | UnsetType
     level: Literal["info", "warning"]
@@ -76,7 +80,9 @@ def entry_from(record: RequestRecord, method: str) -> AccessLogEntry:
         record.route or "",
         record.status,
         round(record.duration_s * 1000, 2),
+        record.network,
         record.request_id,
+        UNSET if record.client_request_id is None else record.client_request_id,
         record.caller_id,
         UNSET if record.traceparent is None else record.traceparent[_TRACE_ID],
         "warning" if record.status >= 500 else "info",

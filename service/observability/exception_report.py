@@ -31,13 +31,13 @@ def log_failure(error: BaseException, *, request_id: str | None) -> None:
 
 def describe(error: BaseException) -> dict[str, Any]:
     """Return the summary of an unexpected exception, and the frames of it and of its causes."""
-    trace = [{"error": _name_of(link), "at": _frames_of(link)} for link in _chain_of(error)]
+    trace = [{"error": _name_of(link), "at": _frames_of(link)} for link in chain_of(error)]
     return {**summarize(error), "trace": trace}
 
 
 def summarize(error: BaseException) -> dict[str, Any]:
     """Return the type of an exception, and the SQLSTATE, constraint and table it or a cause carries."""
-    chain = list(_chain_of(error))
+    chain = list(chain_of(error))
     fields: dict[str, Any] = {"error": _name_of(error)}
     for name, attribute in _DATABASE_FIELDS:
         values = (getattr(link, attribute, None) for link in chain)
@@ -46,7 +46,7 @@ def summarize(error: BaseException) -> dict[str, Any]:
     return fields
 
 
-def _chain_of(error: BaseException) -> Iterator[BaseException]:
+def chain_of(error: BaseException) -> Iterator[BaseException]:
     """Yield an exception and its causes, driver errors and grouped errors included, each once."""
     seen: set[int] = set()
     pending: list[object] = [error]

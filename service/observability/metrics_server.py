@@ -25,15 +25,15 @@ def metrics_server(settings: Settings, registry: CollectorRegistry) -> Iterator[
 
     Raises: click.ClickException if the port cannot be bound.
     """
-    chosen = settings.metrics
-    if not chosen.enabled or chosen.port is None:
+    port = settings.metrics.separate_port
+    if port is None:
         yield
         return
-    host = chosen.host or settings.http.host
+    host = settings.metrics.host or settings.http.host
     try:
-        server, thread = start_http_server(chosen.port, addr=host, registry=registry)
+        server, thread = start_http_server(port, addr=host, registry=registry)
     except OSError:
-        raise click.ClickException(_CANNOT_LISTEN.format(host=host, port=chosen.port)) from None
+        raise click.ClickException(_CANNOT_LISTEN.format(host=host, port=port)) from None
     try:
         yield
     finally:

@@ -9,7 +9,7 @@ from collections.abc import Collection, Sequence
 from contextlib import suppress
 from typing import Final
 
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+from service.server.http_protocol import HttpProtocol
 
 HANDSHAKE_TIMEOUT_S: Final = 0.2
 """Time for handshakes that have begun to complete, and for their connections to be accepted."""
@@ -63,9 +63,4 @@ def accept_handshakes(listener: socket.socket) -> None:
 
 def _is_any_new(connections: Collection[object]) -> bool:
     """Return whether a connection has not sent its first request yet."""
-    return any(
-        isinstance(connection, HttpToolsProtocol)
-        and connection.cycle is None
-        and connection.timeout_keep_alive_task is None
-        for connection in connections
-    )
+    return any(isinstance(connection, HttpProtocol) and connection.is_new for connection in connections)

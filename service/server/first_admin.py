@@ -31,14 +31,21 @@ def ensure_first_admin(settings: Settings, dsn: str) -> None:
 
 
 async def _create_first_admin(services: Services, *, password: str) -> bool:
-    async with services.database.transaction() as tx:
+    """Create it; the password has to be changed where others could use what the log shows."""
+    async with services.database.transaction(caller=OPERATOR) as tx:
         if not await UserRepository(tx).is_empty():
             return False
     context = AuditContext(OPERATOR)
-    registration = Registration(_LOGIN_ID, "Administrator", password=password, role=UserRole.ADMIN)
+    registration = Registration(
+        _LOGIN_ID,
+        "Administrator",
+        password=password,
+        role=UserRole.ADMIN,
+        must_change=not services.settings.http.is_loopback,
+    )
     new = await prepare_user(
         registration, hasher=services.hasher, context=context, policies=services.policies
     )
-    async with services.database.transaction() as tx:
+    async with services.database.transaction(caller=OPERATOR) as tx:
         await create_user(tx, new, context=context)
     return True

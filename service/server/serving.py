@@ -19,6 +19,7 @@ from service.server.first_admin import ensure_first_admin
 from service.server.gc import tune_gc
 from service.server.supervisor import Supervisor
 from service.server.uvicorn_server import bind_socket, make_server
+from service.services import explaining_database_errors
 from settings import Settings, get_settings
 
 _log = structlog.get_logger("rollcall")
@@ -47,10 +48,16 @@ def _migrate(settings: Settings, dsn: str) -> None:
     """Upgrade the schema to this release's head, and log each step."""
     # These import Alembic, which a start seldom needs (ADR 14).
     from service.db.migrations.lock_retry import LockRetryPolicy
-    from service.db.migrations.running import migrate
+    from service.db.migrations.running import MigrationFailed, grant_rights, migrate
 
     lock_retry = LockRetryPolicy(settings.migrations.lock_timeout, settings.migrations.deadline)
-    migrate(dsn, "head", upward=True, lock_retry=lock_retry, report=_log_step)
+    with explaining_database_errors(settings.migrations_dsn, settings.migrations_variable):
+        try:
+            migrate(dsn, "head", upward=True, lock_retry=lock_retry, report=_log_step)
+        except MigrationFailed as error:
+            raise click.ClickException(f"The schema could not be migrated: {error}") from error
+        if role := settings.migrations.serving_role:
+            asyncio.run(grant_rights(dsn, role, lock_retry, _log_step))
 
 
 def _log_step(step: str) -> None:

@@ -14,6 +14,7 @@ from service.embedded.server import EmbeddedPostgres
 from service.observability.logging import configure_server_logs
 from service.server.gc import gc_paused
 from settings import Settings, get_settings
+from settings.libpq import discard_libpq_variables
 
 WATCH_INTERVAL_S = 1.0
 _log = structlog.get_logger("rollcall")
@@ -24,6 +25,8 @@ def serve() -> None:
     """Serve the API until SIGTERM or Ctrl-C; then finish what is in flight."""
     settings = get_settings()
     configure_server_logs(settings)
+    if (ignored := discard_libpq_variables()) and settings.database.dsn is not None:
+        _log.warning("libpq_variables_ignored", names=ignored)
     with _sigterm_as_interrupt(), _starting_database(settings) as wait_for_dsn:
         with gc_paused():
             from service.server.serving import run  # while PostgreSQL starts (ADR 14)

@@ -6,6 +6,7 @@ import signal
 import socket
 import time
 from collections.abc import Callable
+from functools import partial
 from types import FrameType
 from typing import Any, Final, Literal, cast
 
@@ -15,7 +16,9 @@ import uvicorn
 
 from service import __version__
 from service.app import Application
+from service.server.connections import ConnectionLimiter
 from service.server.drain import serve_accepted
+from service.server.http_protocol import HttpProtocol
 from service.server.slow_clients import CHECK_INTERVAL_S, SlowClientGuard
 from service.services import Services
 from settings import Settings
@@ -103,12 +106,16 @@ def server_config(
 ) -> uvicorn.Config:
     """Return uvicorn's configuration; `lifespan` is off for an application that already runs."""
     http = settings.http
+    limiter = ConnectionLimiter(
+        total=http.connections, per_network=http.connections_per_network, proxies=http.trusted_proxies
+    )
+    protocol = partial(HttpProtocol, limiter=limiter, respond=app.edge.respond_to_error)
     return uvicorn.Config(
         cast(Any, app),  # uvicorn's own ASGI types are not Litestar's
         host=http.host,
         port=http.port,
         loop="uvloop",
-        http="httptools",
+        http=cast(Any, protocol),  # uvicorn calls it like a class
         ws="none",
         lifespan=lifespan,
         log_config=None,

@@ -5,6 +5,7 @@ from collections.abc import Awaitable, Callable
 from service.db.core.database import Database
 from service.db.core.transaction import Transaction
 from service.db.repositories.cleanup import Cleanup
+from service.domain.callers import OPERATOR
 from service.usecases.policies import Retention
 
 Purge = Callable[[Transaction], Awaitable[int]]
@@ -17,6 +18,7 @@ async def purge_expired(database: Database, retention: Retention) -> int:
     """
     batch = retention.batch
     purges: tuple[Purge, ...] = (
+        lambda tx: Cleanup(tx).purge_parked(),  # first: a table that is parked fails the others
         lambda tx: Cleanup(tx).purge_sessions(batch),
         lambda tx: Cleanup(tx).purge_reset_tokens(batch),
         lambda tx: Cleanup(tx).purge_idempotency_keys(batch, age=retention.idempotency_ttl),
@@ -30,7 +32,7 @@ async def purge_expired(database: Database, retention: Retention) -> int:
 async def _purge_in_batches(database: Database, purge: Purge, batch: int) -> int:
     removed = 0
     while True:
-        count = await database.run(purge)
+        count = await database.run(purge, caller=OPERATOR)
         removed += count
         if count < batch:
             return removed

@@ -11,7 +11,7 @@ from service.db.repositories.reset_tokens import ResetTokenRepository
 from service.domain.callers import Caller, CallerKind
 from service.domain.details import METADATA_MAX_BYTES, DetailsPatch, checked, is_too_large, merge_metadata
 from service.domain.emails import canonical_email, masked_email
-from service.domain.errors import FieldError, Forbidden, ReauthenticationRequired, ValidationFailed
+from service.domain.errors import FieldError, Forbidden, ValidationFailed
 from service.domain.events import Action, AuditContext
 from service.domain.mail import MailKind
 from service.domain.users import User
@@ -34,7 +34,7 @@ def check_details(patch: DetailsPatch, *, caller: Caller, policies: Policies) ->
 
     Raises:
         Forbidden: it names a detail that a plain user may not set.
-        ReauthenticationRequired: a plain user changes the address, and the login is too old.
+        ReauthenticationRequired: the address changes, and the login of the session is too old.
             Source: OWASP ASVS 5.0 7.5.1.
         ValidationFailed: with every error at once.
     """
@@ -43,9 +43,8 @@ def check_details(patch: DetailsPatch, *, caller: Caller, policies: Policies) ->
     result = checked(patch)
     if isinstance(result, list):
         raise ValidationFailed(*result)
-    changes_email = "email" in patch.named and not is_trusted(caller)
-    if changes_email and not caller.logged_in_within(policies.sessions.step_up_ttl):
-        raise ReauthenticationRequired
+    if "email" in patch.named:
+        caller.require_recent_login(policies.sessions.step_up_ttl)
     return result
 
 
@@ -94,7 +93,7 @@ async def replace_email(
     """
     is_same = email == user.email
     is_verified = is_verified or (is_same and user.verified_email is not None)
-    changed = await EmailRepository(tx).set(user.id, email, is_verified=is_verified)
+    changed = await EmailRepository(tx).replace(user.id, email, is_verified=is_verified)
     if not is_same:
         await EmailRepository(tx).drop_token(user.id)
         await ResetTokenRepository(tx).drop_mailed(user.id)

@@ -9,6 +9,7 @@ from service.db.core.transaction import Transaction
 from service.db.repositories.emails import EmailRepository
 from service.db.repositories.outbox import OutboxRepository
 from service.db.repositories.users import UserRepository
+from service.domain.callers import Caller
 from service.domain.errors import InvalidToken, NotFound
 from service.domain.events import AuditContext
 from service.domain.mail import MailKind, NewMail
@@ -23,7 +24,7 @@ VERIFICATION_TTL: Final = timedelta(hours=24)
 
 
 async def send_verification(
-    tx: Transaction, user_id: UUID, *, tokens: MailTokens, policies: Policies
+    tx: Transaction, user_id: UUID, *, caller: Caller, tokens: MailTokens, policies: Policies
 ) -> None:
     """Queue a mail to the pending address, or to one that is not verified; without either, do nothing.
 
@@ -31,11 +32,13 @@ async def send_verification(
 
     Raises:
         NotFound: there is no such user.
+        Forbidden: it is an administrator, and the caller a key without authority over one.
         MailThrottled: too many mails for this user, or to this address.
     """
     user = await UserRepository(tx).get_for_update(user_id)
     if user is None:
         raise NotFound
+    caller.require_authority_over(user.role)
     address = user.pending_email or (user.email if user.verified_email is None else None)
     if address is None:
         return
@@ -77,4 +80,4 @@ async def verify_email(database: Database, token: str, *, context: AuditContext)
             raise InvalidToken
         await replace_email(tx, user, taken.email, is_verified=True, context=context)
 
-    await database.run(verify)
+    await database.run(verify, caller=context.caller)

@@ -10,7 +10,7 @@ from service.domain.errors import IdempotencyKeyReused, RequestInProgress
 
 @dataclass(frozen=True, slots=True)
 class IdempotencyKey:
-    """Digests of a caller's idempotency key and of the request it came with."""
+    """Digests of a caller's idempotency key and of the request it came with, without any password."""
 
     digest: bytes
     request_digest: bytes

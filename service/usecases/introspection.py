@@ -15,7 +15,8 @@ class ActiveToken:
     """A live token and its subject. Source: RFC 7662 2.2."""
 
     subject_id: UUID
-    username: str
+    username: str | None
+    """The login id; a key has none, because its name might be another's login id."""
     issued_at: datetime
     expires_at: datetime | None
     scope: str
@@ -50,6 +51,4 @@ def _of_session(found: AuthenticatedSession | None) -> ActiveToken | None:
 def _of_key(key: ApiKey | None) -> ActiveToken | None:
     if key is None:
         return None
-    return ActiveToken(
-        key.id, key.name, key.created_at, key.expires_at, " ".join(key.scopes), client_id=key.id
-    )
+    return ActiveToken(key.id, None, key.created_at, key.expires_at, " ".join(key.scopes), client_id=key.id)

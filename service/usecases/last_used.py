@@ -7,6 +7,7 @@ from service.db.core.database import Database
 from service.db.core.transaction import Transaction
 from service.db.repositories.keys import ApiKeyRepository
 from service.db.repositories.sessions import SessionRepository
+from service.domain.callers import OPERATOR
 from service.domain.sessions import SessionPolicy
 
 
@@ -37,7 +38,7 @@ class LastUsedTracker:
         if not sessions and not keys:
             return
         try:
-            await database.run(lambda tx: self._write(tx, sessions, keys))
+            await database.run(lambda tx: self._write(tx, sessions, keys), caller=OPERATOR)
         except Exception:
             self._sessions |= sessions
             self._keys |= keys

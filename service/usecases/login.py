@@ -14,11 +14,12 @@ from service.db.reads import Reads
 from service.db.repositories.devices import Device
 from service.db.repositories.events import EventRepository
 from service.db.repositories.login import Credential, LoginRepository
-from service.db.repositories.sessions import NewSession
+from service.db.repositories.sessions import NewSession, SessionRepository
 from service.db.repositories.users import UserRepository
+from service.domain.callers import ANONYMOUS
 from service.domain.errors import InvalidCredentials, LoginThrottled
 from service.domain.events import Action, AuditContext
-from service.domain.passwords import normalize_for_login
+from service.domain.passwords import TypedPassword
 from service.domain.sessions import Session
 from service.domain.users import User, UserState, canonical_login_id
 from service.security.hashing.hasher import HashingPermit, PasswordHasher
@@ -49,6 +50,8 @@ class LoginRequest:
     login_id: str
     password: str
     device_token: str | None = None
+    replaced_digest: bytes | None = None
+    """The digest of the session token that came with the request; that session ends if it is the user's."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,20 +85,24 @@ async def log_in(
     """
     async with hasher.acquire(context.network) as permit:
         attempt = await _reserve(database, reads, request, context=context, policies=policies)
-        password = normalize_for_login(request.password)
+        typed = TypedPassword.of(request.password)
         for _ in range(2):  # a concurrent login may have replaced the hash
             async with refund_unverified(database, attempt.bucket):
-                is_right = await permit.verify(attempt.password_hash, password)
-            if password is None or not is_right:
+                is_right = await permit.verify(attempt.password_hash, *typed)
+            if typed.password is None or not is_right:
                 break
-            result = await database.run(partial(_open_session, attempt=attempt, policies=policies))
+            result = await database.run(
+                partial(_open_session, attempt=attempt, policies=policies), caller=ANONYMOUS
+            )
             if isinstance(result, LoginThrottled):
                 raise result
             if result is not None:
-                await _rehash(database, attempt, password, hasher=hasher, permit=permit)
+                await _rehash(database, attempt, typed.password, hasher=hasher, permit=permit)
                 return result
             attempt = replace(attempt, credential=(await _find(reads, request, context, policies))[0])
-        error = await database.run(partial(_record_failure, attempt=attempt, policies=policies))
+        error = await database.run(
+            partial(_record_failure, attempt=attempt, policies=policies), caller=ANONYMOUS
+        )
         raise error or InvalidCredentials
 
 
@@ -128,6 +135,7 @@ async def _find(
         device_digest=digest_of(request.device_token or "", DEVICE_PREFIX),
         network=context.network,
         policy=policies.throttle,
+        temporary_ttl=policies.temporary_password_ttl,
     )
 
 
@@ -138,7 +146,9 @@ async def _reserve(
     bucket = _bucket_of(request, credential, context, policies)
     if wait is not None and bucket.network_limited:
         raise throttled(wait, bucket, context)
-    await database.run(lambda tx: reserve_attempt(tx, bucket, context=context, policies=policies))
+    await database.run(
+        lambda tx: reserve_attempt(tx, bucket, context=context, policies=policies), caller=ANONYMOUS
+    )
     return _Attempt(request, bucket, credential, context)
 
 
@@ -190,8 +200,9 @@ async def _insert_session(
     token, session_id, context = new_token(SESSION_PREFIX), new_id(), attempt.context
     lifetime = policies.sessions.lifetime_of(user.role)
     device_token, device = _device_of(attempt.request, credential, context)
+    await end_replaced_session(tx, user, attempt.request.replaced_digest, context)
     session = await LoginRepository(tx).begin_session(
-        NewSession(session_id, user.id, token.digest, lifetime, context.user_agent, context.ip),
+        NewSession(session_id, user.id, token.digest, lifetime, context.user_agent, context.ip, device.id),
         device,
         kept_count=policies.sessions.per_user,
         bucket=attempt.bucket.digest,
@@ -200,6 +211,17 @@ async def _insert_session(
     if device.token_digest is not None and policies.new_device_is_told:
         await notify_of_device(tx, user, previous_login_at=credential.user.last_login_at, context=context)
     return LoggedIn(token.value, session, user, device_token)
+
+
+async def end_replaced_session(
+    tx: Transaction, user: User, digest: bytes | None, context: AuditContext
+) -> None:
+    """End the session from which the user logs in again. Source: OWASP ASVS 5.0 7.2.4."""
+    if digest is None:
+        return
+    ended_id = await SessionRepository(tx).end_by_token(digest, user_id=user.id)
+    if ended_id is not None:
+        await EventRepository(tx).add(context, Action.SESSION_ENDED, user.id, session_id=ended_id)
 
 
 def _device_of(request: LoginRequest, credential: Credential, context: AuditContext) -> tuple[str, Device]:
@@ -229,7 +251,8 @@ async def _rehash(
     try:
         new_hash = await permit.hash(password)
         await database.run(
-            lambda tx: UserRepository(tx).rehash(user_id, verified_hash=old_hash, new_hash=new_hash)
+            lambda tx: UserRepository(tx).rehash(user_id, verified_hash=old_hash, new_hash=new_hash),
+            caller=ANONYMOUS,
         )
     except Exception as error:  # noqa: BLE001 - the login has succeeded
         _log.warning("rehash_failed", user_id=str(user_id), **describe(error))

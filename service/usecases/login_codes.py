@@ -1,6 +1,7 @@
 """Logging in by a code from a mail."""
 
 import hmac
+from dataclasses import dataclass
 from uuid import UUID
 
 from service.db.core.database import Database
@@ -11,25 +12,30 @@ from service.db.repositories.events import EventRepository
 from service.db.repositories.login import LoginRepository
 from service.db.repositories.login_codes import LoginCodeRepository
 from service.db.repositories.sessions import NewSession
+from service.domain.callers import ANONYMOUS
 from service.domain.errors import InvalidCredentials
 from service.domain.events import Action, AuditContext
 from service.domain.users import User
 from service.security.ids import new_id
 from service.security.tokens import CODE_PREFIX, DEVICE_PREFIX, SESSION_PREFIX, digest_of, new_token
-from service.usecases.login import LoggedIn
+from service.usecases.login import LoggedIn, end_replaced_session
 from service.usecases.mail_requests import digest_of_code
 from service.usecases.policies import Policies
 from service.usecases.throttle import bucket_for_unknown_device
 
 
+@dataclass(frozen=True, slots=True)
+class CodeLogin:
+    """A login by code as it was sent. `replaced_digest` is that of a session token sent with it."""
+
+    code_token: str
+    code: str
+    device_token: str | None = None
+    replaced_digest: bytes | None = None
+
+
 async def log_in_by_code(
-    database: Database,
-    code_token: str,
-    code: str,
-    device_token: str | None,
-    *,
-    context: AuditContext,
-    policies: Policies,
+    database: Database, request: CodeLogin, *, context: AuditContext, policies: Policies
 ) -> LoggedIn:
     """Open a session for a code and the token of the browser that asked for it.
 
@@ -39,20 +45,10 @@ async def log_in_by_code(
     Raises:
         InvalidCredentials: for every reason.
     """
-    digest = digest_of(code_token, CODE_PREFIX)
+    digest = digest_of(request.code_token, CODE_PREFIX)
     if digest is None:
         raise InvalidCredentials
-
-    async def begin(tx: Transaction) -> UUID | None:
-        attempt = await LoginCodeRepository(tx).begin_try(digest)
-        user_id = attempt.user_id if attempt is not None else None
-        code_digest = attempt.code_digest if attempt is not None else b""
-        if hmac.compare_digest(code_digest, digest_of_code(digest, code)) and user_id is not None:
-            return user_id
-        await EventRepository(tx).add(context, Action.LOGIN_FAILED, user_id)
-        return None
-
-    user_id = await database.run(begin)
+    user_id = await database.run(lambda tx: _try(tx, digest, request.code, context), caller=ANONYMOUS)
     if user_id is None:
         raise InvalidCredentials
 
@@ -60,25 +56,31 @@ async def log_in_by_code(
         user = await CodeLoginRepository(tx).record(user_id)
         if user is None or not await LoginCodeRepository(tx).use(digest):
             raise InvalidCredentials
-        return await _insert_session(tx, user, device_token, context=context, policies=policies)
+        await end_replaced_session(tx, user, request.replaced_digest, context)
+        return await _insert_session(tx, user, request, context=context, policies=policies)
 
-    return await database.run(open_session)
+    return await database.run(open_session, caller=ANONYMOUS)
+
+
+async def _try(tx: Transaction, digest: bytes, code: str, context: AuditContext) -> UUID | None:
+    """Count a try; return the user if the code is right, and record a failure otherwise."""
+    attempt = await LoginCodeRepository(tx).begin_try(digest)
+    user_id = attempt.user_id if attempt is not None else None
+    code_digest = attempt.code_digest if attempt is not None else b""
+    if hmac.compare_digest(code_digest, digest_of_code(digest, code)) and user_id is not None:
+        return user_id
+    await EventRepository(tx).add(context, Action.LOGIN_FAILED, user_id)
+    return None
 
 
 async def _insert_session(
-    tx: Transaction, user: User, device_token: str | None, *, context: AuditContext, policies: Policies
+    tx: Transaction, user: User, request: CodeLogin, *, context: AuditContext, policies: Policies
 ) -> LoggedIn:
     token, session_id = new_token(SESSION_PREFIX), new_id()
-    device_token, device = await _device_of(tx, user, device_token, context)
+    lifetime = policies.sessions.lifetime_of(user.role)
+    device_token, device = await _device_of(tx, user, request.device_token, context)
     session = await LoginRepository(tx).begin_session(
-        NewSession(
-            session_id,
-            user.id,
-            token.digest,
-            policies.sessions.lifetime_of(user.role),
-            context.user_agent,
-            context.ip,
-        ),
+        NewSession(session_id, user.id, token.digest, lifetime, context.user_agent, context.ip, device.id),
         device,
         kept_count=policies.sessions.per_user,
         bucket=bucket_for_unknown_device(user.login_id, user.id).digest,

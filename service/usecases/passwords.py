@@ -11,10 +11,12 @@ from service.db.repositories.reset_tokens import ResetTokenRepository
 from service.db.repositories.sessions import SessionRepository
 from service.db.repositories.throttle import ThrottleRepository
 from service.db.repositories.users import UserRepository
+from service.domain.callers import Caller
 from service.domain.errors import FieldError, NotFound, PreconditionFailed, ValidationFailed
 from service.domain.events import Action, AuditContext
 from service.domain.mail import MailKind
-from service.domain.passwords import normalize_for_login, normalize_password
+from service.domain.passwords import TypedPassword, normalize_password
+from service.domain.sessions import AuthenticatedSession
 from service.domain.users import User
 from service.security.blocklist import is_common
 from service.security.hashing.hasher import PasswordHasher
@@ -22,7 +24,7 @@ from service.usecases.notices import notify
 from service.usecases.policies import Policies
 from service.usecases.throttle import (
     Bucket,
-    bucket_of_sessions,
+    bucket_of_session,
     count_failure,
     refund_unverified,
     reserve_attempt,
@@ -52,6 +54,15 @@ def require_valid_password(new_password: str, user: User, policies: Policies) ->
         raise ValidationFailed(*errors)
 
 
+def must_change_password(wanted: bool | None, caller: Caller) -> bool:
+    """Return whether a password that the caller sets for another has to be changed before anything else.
+
+    If it is not said: one that an administrator has chosen. An API key relays its owner's choice.
+    Source: OWASP ASVS 5.0 6.4.1.
+    """
+    return caller.is_admin if wanted is None else wanted
+
+
 async def hash_new_password(password: str, *, hasher: PasswordHasher, context: AuditContext) -> str:
     """Hash a valid password.
 
@@ -64,7 +75,7 @@ async def hash_new_password(password: str, *, hasher: PasswordHasher, context: A
 
 async def change_own_password(
     database: Database,
-    user: User,
+    session: AuthenticatedSession,
     current_password: str,
     new_password: str,
     *,
@@ -72,31 +83,40 @@ async def change_own_password(
     context: AuditContext,
     policies: Policies,
 ) -> None:
-    """Change the caller's password and end the user's other sessions. Source: OWASP ASVS 5.0 7.4.3.
+    """Change the caller's password, end the user's other sessions and forget their devices.
 
-    A wrong current password counts in the login throttle, in the bucket of the user's sessions, so that
-    strangers cannot block the change. Source: OWASP ASVS 5.0 6.2.3. A password that an administrator has set
-    cannot be kept.
-    Source: OWASP ASVS 5.0 6.4.1.
+    Source: OWASP ASVS 5.0 7.4.3, 6.5.6.
+
+    A wrong current password counts in the login throttle, in a bucket of the caller's session, so that no
+    unknown device and no thief of another session can block the change. Source: OWASP ASVS 5.0 6.2.3. A
+    password that an administrator has set cannot be kept. Source: OWASP ASVS 5.0 6.4.1.
 
     Raises:
         ValidationFailed: the current password is wrong, or the new one breaks a rule.
         LoginThrottled: too many wrong passwords before.
         HashingBusy: too many passwords wait to be hashed.
     """
+    user = session.user
     require_valid_password(new_password, user, policies)
-    current = normalize_for_login(current_password)
-    if user.must_change and current == normalize_password(new_password):
+    current = TypedPassword.of(current_password)
+    if user.must_change and current.password == normalize_password(new_password):
         raise ValidationFailed(_PASSWORD_KEPT)
-    bucket = bucket_of_sessions(user.id)
+    bucket = bucket_of_session(session.session.id, user.id)
     async with hasher.acquire(context.network) as permit:
-        old_hash = await database.run(lambda tx: _reserve(tx, bucket, user.id, context, policies))
+        old_hash = await database.run(
+            lambda tx: _reserve(tx, bucket, user.id, context, policies), caller=context.caller
+        )
         async with refund_unverified(database, bucket):
-            if not await permit.verify(old_hash, current):
-                await database.run(lambda tx: _reject(tx, bucket, user.id, context, policies))
+            if not await permit.verify(old_hash, *current):
+                await database.run(
+                    lambda tx: _reject(tx, bucket, user.id, context, policies), caller=context.caller
+                )
                 raise ValidationFailed(_WRONG_PASSWORD)
             new_hash = await permit.hash(normalize_password(new_password))
-        await database.run(lambda tx: _replace(tx, user.id, old_hash, new_hash, context))
+        await database.run(
+            lambda tx: _replace(tx, user.id, old_hash, new_hash, context=context, policies=policies),
+            caller=context.caller,
+        )
 
 
 async def set_password(
@@ -113,11 +133,13 @@ async def set_password(
     """Set another user's password and end the user's sessions. Source: OWASP ASVS 5.0 6.4.1, 6.4.6.
 
     Raises:
+        Forbidden: it is an administrator, and the key lacks `admins:write`.
         ValidationFailed: the new password breaks a rule.
         NotFound: the user was deleted.
         PreconditionFailed: the user has changed.
         HashingBusy: too many passwords wait to be hashed.
     """
+    context.caller.require_authority_over(user.role)
     require_valid_password(new_password, user, policies)
     new_hash = await hash_new_password(new_password, hasher=hasher, context=context)
 
@@ -125,13 +147,14 @@ async def set_password(
         current = await UserRepository(tx).get_for_update(user.id)
         if current is None:
             raise NotFound
+        context.caller.require_authority_over(current.role)
         if not precondition(current):
             raise PreconditionFailed
         await store_new_password(tx, user.id, new_hash, must_change=must_change)
         await notify(tx, current, MailKind.PASSWORD_CHANGED)
         await EventRepository(tx).add(context, Action.PASSWORD_SET, user.id)
 
-    await database.run(store)
+    await database.run(store, caller=context.caller)
 
 
 async def store_new_password(
@@ -149,7 +172,9 @@ async def _reserve(
     tx: Transaction, bucket: Bucket, user_id: UUID, context: AuditContext, policies: Policies
 ) -> str | None:
     """Count the attempt and return the current hash."""
-    found = await UserRepository(tx).get_hash_for_update(user_id)
+    found = await UserRepository(tx).get_hash_for_update(
+        user_id, temporary_ttl=policies.temporary_password_ttl
+    )
     await reserve_attempt(tx, bucket, context=context, policies=policies)
     return found[1] if found is not None else None
 
@@ -162,14 +187,23 @@ async def _reject(
 
 
 async def _replace(
-    tx: Transaction, user_id: UUID, old_hash: str | None, new_hash: str, context: AuditContext
+    tx: Transaction,
+    user_id: UUID,
+    old_hash: str | None,
+    new_hash: str,
+    *,
+    context: AuditContext,
+    policies: Policies,
 ) -> None:
     """Change the password unless it is no longer the one that was verified."""
-    found = await UserRepository(tx).get_hash_for_update(user_id)
+    found = await UserRepository(tx).get_hash_for_update(
+        user_id, temporary_ttl=policies.temporary_password_ttl
+    )
     if found is None or found[1] != old_hash:
         raise ValidationFailed(_WRONG_PASSWORD)
     await UserRepository(tx).set_password(user_id, new_hash, must_change=False)
     await SessionRepository(tx).end_all(user_id, kept_id=context.caller.session_id)
+    await DeviceRepository(tx).forget_all(user_id, but_of_session=context.caller.session_id)
     await ResetTokenRepository(tx).drop(user_id)
     await ThrottleRepository(tx).clear_user(user_id)
     await EventRepository(tx).add(context, Action.PASSWORD_CHANGED, user_id)

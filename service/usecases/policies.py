@@ -39,7 +39,11 @@ class Policies:
     passwords: PasswordPolicy = field(default_factory=PasswordPolicy)
     sessions: SessionPolicy = _SESSIONS
     throttle: ThrottlePolicy = field(default_factory=ThrottlePolicy)
+    key_ttl: timedelta = timedelta(days=730)
+    """The longest lifetime of an API key, and that of one without `expires_at`."""
     reset_ttl: timedelta = timedelta(hours=1)
     mail: MailLimits = field(default_factory=MailLimits)
     new_device_is_told: bool = True
+    temporary_password_ttl: timedelta = timedelta(hours=24)
+    """How long a password that has to be changed can be used."""
     retention: Retention = field(default_factory=Retention)

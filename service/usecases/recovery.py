@@ -29,9 +29,12 @@ async def create_reset_token(
 
     Raises:
         NotFound: there is no such user.
+        Forbidden: it is an administrator, and the key lacks `admins:write`.
     """
-    if await UserRepository(tx).get_for_update(user_id) is None:
+    user = await UserRepository(tx).get_for_update(user_id)
+    if user is None:
         raise NotFound
+    context.caller.require_authority_over(user.role)
     token = new_token(RESET_PREFIX)
     expires_at = await ResetTokenRepository(tx).put(
         user_id, token_digest=token.digest, ttl=policies.reset_ttl
@@ -49,7 +52,7 @@ async def redeem_reset_token(
     context: AuditContext,
     policies: Policies,
 ) -> None:
-    """Set a password with a reset token, once; end all sessions. Source: OWASP ASVS 5.0 6.5.1, 6.5.5.
+    """Set a password with a reset token, once; end all sessions. Source: OWASP ASVS 5.0 6.5.1.
 
     The token is looked up first, so that a bad one costs no hashing, and used up last, so that an invalid
     password does not cost the token.
@@ -62,7 +65,7 @@ async def redeem_reset_token(
     digest = digest_of(token, RESET_PREFIX)
     if digest is None:
         raise InvalidToken
-    user = await database.run(lambda tx: _owner_of(tx, digest))
+    user = await database.run(lambda tx: _owner_of(tx, digest), caller=context.caller)
     require_valid_password(new_password, user, policies)
     new_hash = await hash_new_password(new_password, hasher=hasher, context=context)
 
@@ -77,7 +80,7 @@ async def redeem_reset_token(
             await replace_email(tx, owner, owner.email, is_verified=True, context=context)
         await EventRepository(tx).add(context, Action.PASSWORD_RESET, user.id)
 
-    await database.run(redeem)
+    await database.run(redeem, caller=context.caller)
 
 
 async def _owner_of(tx: Transaction, digest: bytes) -> User:

@@ -1,15 +1,17 @@
-"""Ending sessions."""
+"""Reading and ending sessions."""
 
+from collections.abc import Callable
 from uuid import UUID
 
 from service.db.core.transaction import Transaction
 from service.db.repositories.events import EventRepository
-from service.db.repositories.sessions import SessionRepository
+from service.db.repositories.sessions import SessionReads, SessionRepository
 from service.db.repositories.users import UserRepository
 from service.domain.callers import Caller
-from service.domain.errors import NotFound
+from service.domain.errors import NotFound, PreconditionFailed
 from service.domain.events import Action, AuditContext
 from service.domain.sessions import Session
+from service.usecases.policies import Policies
 
 
 async def log_out(tx: Transaction, session: Session, *, context: AuditContext) -> None:
@@ -18,15 +20,40 @@ async def log_out(tx: Transaction, session: Session, *, context: AuditContext) -
         await EventRepository(tx).add(context, Action.SESSION_ENDED, session.user_id, session_id=session.id)
 
 
-async def end_session(tx: Transaction, session_id: UUID, *, context: AuditContext) -> None:
-    """End one session: the caller's own or, for an administrator, any.
+async def get_session(sessions: SessionReads, session_id: UUID, *, caller: Caller) -> Session:
+    """Return one live session: the caller's own or, for an administrator, any.
 
     Raises:
         NotFound: there is none, or it belongs to another user.
     """
-    sessions = SessionRepository(tx)
     session = await sessions.get(session_id)
-    if session is None or not _may_end(context.caller, session) or not await sessions.end(session_id):
+    if session is None or not _may_access(caller, session):
+        raise NotFound
+    return session
+
+
+async def end_session(
+    tx: Transaction,
+    session_id: UUID,
+    *,
+    context: AuditContext,
+    policies: Policies,
+    precondition: Callable[[Session], bool],
+) -> None:
+    """End one session: the caller's own or, for an administrator, any.
+
+    Raises:
+        NotFound: there is none, or it belongs to another user.
+        ReauthenticationRequired: it belongs to another user, and the caller's login is too old.
+        PreconditionFailed: it is not the version that the caller expects.
+    """
+    sessions = SessionRepository(tx)
+    session = await get_session(sessions, session_id, caller=context.caller)
+    if session.user_id != context.caller.user_id:
+        context.caller.require_recent_login(policies.sessions.step_up_ttl)
+    if not precondition(session):
+        raise PreconditionFailed
+    if not await sessions.end(session_id):
         raise NotFound
     await EventRepository(tx).add(context, Action.SESSION_ENDED, session.user_id, session_id=session.id)
 
@@ -40,12 +67,15 @@ async def end_sessions(
 
     Raises:
         NotFound: there is no such user.
+        Forbidden: it is an administrator, and the key lacks `admins:write`.
     """
-    if await UserRepository(tx).get_for_update(user_id) is None:
+    user = await UserRepository(tx).get_for_update(user_id)
+    if user is None:
         raise NotFound
+    context.caller.require_authority_over(user.role)
     await SessionRepository(tx).end_all(user_id, kept_id=kept_id)
     await EventRepository(tx).add(context, Action.SESSIONS_ENDED, user_id)
 
 
-def _may_end(caller: Caller, session: Session) -> bool:
+def _may_access(caller: Caller, session: Session) -> bool:
     return caller.is_admin or caller.user_id == session.user_id

@@ -13,6 +13,7 @@ import structlog
 from service.db.core.database import Database
 from service.db.core.transaction import Transaction
 from service.db.repositories.throttle import ThrottleRepository
+from service.domain.callers import OPERATOR
 from service.domain.errors import HashingBusy, LoginThrottled
 from service.domain.events import AuditContext
 from service.usecases.policies import Policies
@@ -51,9 +52,9 @@ def bucket_of_device(device_id: UUID, user_id: UUID) -> Bucket:
     return Bucket(_digest("device", str(device_id)), user_id)
 
 
-def bucket_of_sessions(user_id: UUID) -> Bucket:
-    """Return the bucket of the user's live sessions."""
-    return Bucket(_digest("session", str(user_id)), user_id)
+def bucket_of_session(session_id: UUID, user_id: UUID) -> Bucket:
+    """Return the bucket of one session; a session costs a password, which bounds their number."""
+    return Bucket(_digest("session", str(session_id)), user_id)
 
 
 async def reserve_attempt(
@@ -104,7 +105,7 @@ async def refund_unverified(database: Database, bucket: Bucket) -> AsyncIterator
     try:
         yield
     except HashingBusy:
-        await database.run(lambda tx: ThrottleRepository(tx).refund(bucket.digest))
+        await database.run(lambda tx: ThrottleRepository(tx).refund(bucket.digest), caller=OPERATOR)
         raise
 
 

@@ -1,6 +1,6 @@
 """Creating, updating and deleting users."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from uuid import UUID
 
@@ -16,7 +16,6 @@ from service.domain.errors import (
     LastAdmin,
     NotFound,
     PreconditionFailed,
-    ReauthenticationRequired,
     ValidationFailed,
 )
 from service.domain.events import Action, AuditContext
@@ -36,7 +35,8 @@ from service.security.hashing.hasher import PasswordHasher
 from service.security.hashing.imported_hashes import check_importable
 from service.security.ids import new_id
 from service.usecases.details import apply_details, check_details, details_of_new_user
-from service.usecases.passwords import hash_new_password, password_errors
+from service.usecases.keys import revoke_keys_of
+from service.usecases.passwords import hash_new_password, must_change_password, password_errors
 from service.usecases.policies import Policies
 
 Precondition = Callable[[User], bool]
@@ -55,6 +55,7 @@ class Registration:
     password_hash: str | None = None
     role: UserRole | None = None
     state: UserState | None = None
+    must_change: bool | None = None
     details: DetailsPatch = NO_DETAILS
     invite: bool = False
 
@@ -78,6 +79,8 @@ async def prepare_user(
 
     Raises:
         ValidationFailed: with every error at once.
+        Forbidden: it is an administrator, and the key lacks `admins:write`.
+        ReauthenticationRequired: it is an administrator, and the caller's login is too old.
         HashingBusy: too many passwords wait to be hashed.
     """
     login_id, name = validate_login_id(request.login_id, policies.login_ids), validate_name(request.name)
@@ -98,10 +101,15 @@ async def prepare_user(
         or isinstance(name, FieldError)
     ):
         raise ValidationFailed(*errors)
+    if request.role is UserRole.ADMIN:
+        context.caller.require_authority_over(UserRole.ADMIN)
+        context.caller.require_recent_login(policies.sessions.step_up_ttl)
     password_hash = request.password_hash
     if request.password is not None:
         password_hash = await hash_new_password(request.password, hasher=hasher, context=context)
     role, state = request.role or UserRole.USER, request.state or UserState.ACTIVE
+    is_chosen_here = request.password is not None or request.must_change is not None
+    must_change = is_chosen_here and must_change_password(request.must_change, context.caller)
     return NewUser(
         new_id(),
         login_id,
@@ -109,6 +117,7 @@ async def prepare_user(
         password_hash,
         role,
         state,
+        must_change,
         email=details.email,
         email_verified=details.email_verified,
         locale=details.locale,
@@ -128,12 +137,9 @@ async def create_user(tx: Transaction, new: NewUser, *, context: AuditContext) -
     return user
 
 
-async def import_users(tx: Transaction, batch: Sequence[NewUser], *, context: AuditContext) -> int:
-    """Insert the prepared users whose id and login id are free; return their number."""
-    added = await UserRepository(tx).add_many(batch)
-    if added:
-        await EventRepository(tx).add_many(context, Action.USER_CREATED, added)
-    return len(added)
+async def record_export(tx: Transaction, *, context: AuditContext) -> None:
+    """Record that all users are being exported. Source: OWASP ASVS 5.0 16.3.3."""
+    await EventRepository(tx).add(context, Action.USERS_EXPORTED, None)
 
 
 def check_change(change: UserPatch, *, caller: Caller, policies: Policies) -> UserPatch:
@@ -141,11 +147,14 @@ def check_change(change: UserPatch, *, caller: Caller, policies: Policies) -> Us
 
     Raises:
         Forbidden: it names a field that a plain user may not change. Source: OWASP ASVS 5.0 8.2.3.
+        ReauthenticationRequired: it names login id or role, and the caller's login is too old.
         ValidationFailed: with every error at once.
     """
     is_privileged = caller.is_admin or caller.key is not None
     if not is_privileged and (change.login_id, change.role, change.state) != (None, None, None):
         raise Forbidden(_PRIVILEGED)
+    if (change.login_id, change.role) != (None, None):
+        caller.require_recent_login(policies.sessions.step_up_ttl)
     name = validate_name(change.name) if change.name is not None else None
     login_id = validate_login_id(change.login_id, policies.login_ids) if change.login_id is not None else None
     if isinstance(login_id, FieldError) or isinstance(name, FieldError):
@@ -160,28 +169,37 @@ async def update_user(
     change: UserPatch,
     *,
     context: AuditContext,
-    policies: Policies,
     precondition: Precondition,
 ) -> User:
-    """Apply a checked patch. Disabling ends every session and a new role limits them, in this transaction.
+    """Apply a checked patch. Disabling and a new role end every session, in this transaction.
 
-    Locks: the active administrators if one might be lost, then the user, then its sessions.
+    The caller's own session outlives a change of its own role: it has been used to make it.
+
+    The API keys that an administrator has created are revoked with the administrator's rights.
+
+    Locks: the active administrators if one might be lost, then the user, then its sessions, then its keys.
 
     Raises:
         NotFound: there is no such user.
+        Forbidden: it is or becomes an administrator, and the key lacks `admins:write`.
         PreconditionFailed: the user has changed.
         LastAdmin: no active administrator would remain.
         LoginIdTaken: another user has the new login id.
     """
     loses_admin = change.role is UserRole.USER or change.state is UserState.DISABLED
-    user = await _lock_for_change(tx, user_id, precondition=precondition, loses_admin=loses_admin)
+    context.caller.require_authority_over(change.role or UserRole.USER)
+    user = await _lock_for_change(
+        tx, user_id, caller=context.caller, precondition=precondition, loses_admin=loses_admin
+    )
     columns = replace(change, details=NO_DETAILS)
     changed = await UserRepository(tx).change(user_id, columns) if columns != UserPatch() else user
     changed = await apply_details(tx, changed, change.details, context=context)
     if changed.state is UserState.DISABLED and user.state is UserState.ACTIVE:
         await SessionRepository(tx).end_all(user_id)
-    if changed.role is not user.role:
-        await SessionRepository(tx).shorten(user_id, policies.sessions.lifetime_of(changed.role))
+    elif changed.role is not user.role:
+        await SessionRepository(tx).end_all(user_id, kept_id=context.caller.session_id)
+    if user.is_active_admin and not changed.is_active_admin:
+        await revoke_keys_of(tx, user_id, context=context)
     for action in _actions_of(user, changed):
         await EventRepository(tx).add(context, action, user_id)
     return changed
@@ -204,34 +222,30 @@ async def grant_admin(
     if user is None:
         return None
     change = UserPatch(role=UserRole.ADMIN, state=UserState.ACTIVE)
-    return await update_user(
-        tx, user.id, change, context=context, policies=policies, precondition=lambda _user: True
-    )
+    return await update_user(tx, user.id, change, context=context, precondition=lambda _user: True)
 
 
 async def delete_user(
-    tx: Transaction, user_id: UUID, *, context: AuditContext, policies: Policies, precondition: Precondition
+    tx: Transaction, user_id: UUID, *, context: AuditContext, precondition: Precondition
 ) -> None:
-    """Delete a user and everything that belongs to it.
+    """Delete a user and everything that belongs to it, including the API keys that it created.
 
     Locks: the active administrators if one might be lost, then the user.
 
     Raises:
-        ReauthenticationRequired: the caller deletes itself, and the login is too old.
         NotFound: there is no such user.
+        Forbidden: it is an administrator, and the key lacks `admins:write`.
         PreconditionFailed: the user has changed.
         LastAdmin: no active administrator would remain.
     """
-    caller = context.caller
-    if caller.user_id == user_id and not caller.logged_in_within(policies.sessions.step_up_ttl):
-        raise ReauthenticationRequired
-    await _lock_for_change(tx, user_id, precondition=precondition, loses_admin=True)
+    await _lock_for_change(tx, user_id, caller=context.caller, precondition=precondition, loses_admin=True)
+    await revoke_keys_of(tx, user_id, context=context)
     await UserRepository(tx).delete(user_id)
     await EventRepository(tx).add(context, Action.USER_DELETED, user_id)
 
 
 async def _lock_for_change(
-    tx: Transaction, user_id: UUID, *, precondition: Precondition, loses_admin: bool
+    tx: Transaction, user_id: UUID, *, caller: Caller, precondition: Precondition, loses_admin: bool
 ) -> User:
     """Lock the user, and before it all active administrators if it is one of them and may cease to be.
 
@@ -245,6 +259,7 @@ async def _lock_for_change(
     user = await users.get_for_update(user_id)
     if user is None:
         raise NotFound
+    caller.require_authority_over(user.role)
     if not precondition(user):
         raise PreconditionFailed
     if loses_admin and user.is_active_admin and admins <= {user_id}:
@@ -297,6 +312,6 @@ def _privilege_errors(request: Registration, caller: Caller) -> list[FieldError]
         return []
     return [
         FieldError(f"/{field}", "not_settable", _PRIVILEGED)
-        for field in ("password_hash", "role", "state", "invite")
-        if getattr(request, field)
+        for field in ("password_hash", "role", "state", "must_change")
+        if getattr(request, field) is not None
     ]

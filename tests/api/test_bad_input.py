@@ -203,7 +203,7 @@ BODILESS = [
 
 
 async def chunks() -> AsyncIterator[bytes]:
-    yield b"{}"
+    yield b"[]"
 
 
 @pytest.mark.parametrize(("method", "path"), BODILESS)
@@ -264,7 +264,6 @@ async def test_name_an_unreadable_id_is_400(api: Api, place: str, id_: str) -> N
         "/V1/users",
         "/v1/users.json",
         "/v1",
-        "/",
     ],
 )
 async def test_ask_for_another_spelling_of_a_path_is_404(api: Api, path: str) -> None:
@@ -310,8 +309,8 @@ async def test_send_a_header_that_others_obey_has_no_effect(api: Api, headers: d
         (b"Bearer  ", (401, "invalid_token")),
         (b"Basic cm9vdDpyb290", (401, "unauthenticated")),
         (b"Token x", (401, "unauthenticated")),
-        (b"Bearer rcs_\xc3\xa9", (400, "malformed_request")),
-        (b"Bearer " + b"a" * 17_000, (400, "malformed_request")),
+        (b"Bearer rcs_\xc3\xa9", (401, "invalid_token")),
+        (b"Bearer " + b"a" * 17_000, (431, "header_too_large")),
     ],
 )
 async def test_send_an_odd_authorization_is_refused(api: Api, value: bytes, refusal: tuple[int, str]) -> None:

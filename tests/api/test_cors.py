@@ -43,6 +43,20 @@ async def test_send_configured_origin_with_a_bad_path_allows_it_to_read_the_erro
     assert (response.status, response.one(b"access-control-allow-origin")) == (404, ORIGIN)
 
 
+@pytest.mark.parametrize("bad", [(b"host", b"other.test"), (b"x-filler", b"x" * 16 * 1024)])
+async def test_send_configured_origin_with_a_bad_header_allows_it_to_read_the_error(
+    inner: Inner, bad: tuple[bytes, bytes]
+) -> None:
+    edge = EdgeMiddleware(inner, cors_origins=[ORIGIN.decode()])
+
+    response = await ask(edge, headers=[(b"origin", ORIGIN), bad])
+    twice = await ask(edge, headers=[(b"origin", ORIGIN), (b"origin", ORIGIN)])
+
+    assert response.status in (400, 431)
+    assert response.one(b"access-control-allow-origin") == ORIGIN
+    assert not twice.all(b"access-control-allow-origin")
+
+
 @pytest.mark.parametrize(
     "origin",
     [
@@ -80,7 +94,9 @@ async def test_send_preflight_is_answered_by_the_edge(inner: Inner) -> None:
     assert (response.status, response.body) == (204, b"")
     assert response.one(b"access-control-allow-origin") == ORIGIN
     assert b"PATCH" in response.one(b"access-control-allow-methods")
-    assert b"if-match" in response.one(b"access-control-allow-headers")
+    allowed = set(response.one(b"access-control-allow-headers").split(b", "))
+    assert {b"authorization", b"content-type", b"if-match", b"idempotency-key"} <= allowed
+    assert {b"traceparent", b"tracestate", b"baggage", b"sentry-trace", b"x-requested-with"} <= allowed
     assert response.one(b"access-control-max-age") == b"600"
     assert inner.scopes == []
 

@@ -1,5 +1,6 @@
 """The table of operations finds endpoints by path and method, and injects their arguments by type."""
 
+from datetime import timedelta
 from http import HTTPMethod
 from typing import Any, NewType
 
@@ -102,7 +103,8 @@ def records() -> list[RequestRecord]:
 def app(records: list[RequestRecord]) -> App:
     """The pipeline with the edge around it, as in production."""
     authenticator: Any = Authenticator.__new__(Authenticator)  # public operations never ask it
-    pipeline = OperationPipeline(RouteTable(ENDPOINTS, PROVIDERS), authenticator)
+    routes, ttl = RouteTable(ENDPOINTS, PROVIDERS), timedelta(minutes=10)
+    pipeline = OperationPipeline(routes, authenticator, step_up_ttl=ttl)
     return EdgeMiddleware(pipeline, observe=records.append)
 
 

@@ -47,6 +47,12 @@ def test_page_loads_nothing_but_the_assets(page: Page) -> None:
     assert sorted(page.addresses) == sorted(["data:,", *ASSETS])
 
 
+async def test_read_page_or_metrics_says_its_charset_once(api: Api) -> None:
+    types = [(await api.get(path)).headers["Content-Type"] for path in ("/docs", "/metrics")]
+
+    assert types == ["text/html; charset=utf-8", "text/plain; version=0.0.4; charset=utf-8"]
+
+
 def test_page_has_nothing_inline(page: Page) -> None:
     assert page.inline == []
 

@@ -4,12 +4,14 @@ from typing import Any
 from uuid import UUID
 
 import pytest
+from structlog.testing import capture_logs
 
 from service.api.http.edge import EdgeMiddleware
+from service.api.http.errors import HeaderTooLarge
 from service.observability.access_log import RequestRecord
 from tests.support.asgi import App, Inner, ask, scope_of, send_request
 
-REQUEST_ID = "01890a5d-ac96-774b-bcce-b302099a8057"
+FOREIGN_ID = "01890a5d-ac96-774b-bcce-b302099a8057"
 
 
 @pytest.fixture
@@ -34,7 +36,8 @@ async def test_respond_adds_security_headers_once(edge: EdgeMiddleware) -> None:
     assert response.one(b"cache-control") == b"no-store"
     assert response.one(b"x-content-type-options") == b"nosniff"
     assert response.one(b"referrer-policy") == b"no-referrer"
-    assert response.one(b"content-security-policy") == b"default-src 'none'; frame-ancestors 'none'"
+    policy = b"default-src 'none'; object-src 'none'; base-uri 'none'; frame-ancestors 'none'"
+    assert response.one(b"content-security-policy") == policy
     assert UUID(response.one(b"x-request-id").decode())
     assert not response.all(b"vary")
 
@@ -57,25 +60,54 @@ async def test_respond_replaces_reserved_headers_of_the_application() -> None:
     assert response.all(b"set-cookie") == [b"a=1", b"b=2"]
 
 
-async def test_send_valid_request_id_keeps_it(edge: EdgeMiddleware, inner: Inner) -> None:
-    response = await ask(edge, headers=[(b"x-request-id", REQUEST_ID.encode())])
+@pytest.mark.parametrize(
+    ("given", "logged"),
+    [
+        (FOREIGN_ID.encode(), FOREIGN_ID),
+        (b"Root=1-67891233-abcdef", "Root=1-67891233-abcdef"),
+        (b"x" * 128, "x" * 128),
+        (b"x" * 129, None),
+        (b"", None),
+        (b"two words", None),
+        (b"\xff" * 36, None),
+    ],
+)
+async def test_send_request_id_gets_one_of_our_own_and_is_logged_beside_it(
+    edge: EdgeMiddleware, inner: Inner, records: list[RequestRecord], given: bytes, logged: str | None
+) -> None:
+    response = await ask(edge, headers=[(b"x-request-id", given)])
 
-    assert response.one(b"x-request-id") == REQUEST_ID.encode()
-    assert inner.scopes[0]["state"]["request_id"] == REQUEST_ID
-
-
-@pytest.mark.parametrize("given", [b"", b"1", REQUEST_ID.upper().encode(), b"\xff" * 36, b"x" * 9000])
-async def test_send_invalid_request_id_replaces_it(edge: EdgeMiddleware, given: bytes) -> None:
-    request_id = (await ask(edge, headers=[(b"x-request-id", given)])).one(b"x-request-id").decode()
-
+    request_id = response.one(b"x-request-id").decode()
     assert request_id.encode() != given
-    assert str(UUID(request_id)) == request_id
+    assert str(UUID(request_id)) == request_id == inner.scopes[0]["state"]["request_id"]
+    assert [(record.request_id, record.client_request_id) for record in records] == [(request_id, logged)]
 
 
-async def test_reject_before_routing_keeps_the_request_id(edge: EdgeMiddleware) -> None:
-    response = await ask(edge, "GET", "/things/", headers=[(b"x-request-id", REQUEST_ID.encode())])
+async def test_respond_to_error_sends_its_problem_and_closes_the_connection(
+    edge: EdgeMiddleware, inner: Inner, records: list[RequestRecord]
+) -> None:
+    async def refuse(scope: Any, receive: Any, send: Any) -> None:
+        await edge.respond_to_error(HeaderTooLarge(), scope, receive, send)
 
-    assert response.problem["instance"] == f"urn:uuid:{REQUEST_ID}"
+    response = await ask(refuse)
+
+    assert (response.status, response.problem["code"]) == (431, "header_too_large")
+    assert response.one(b"connection") == b"close"
+    assert response.one(b"cache-control") == b"no-store"
+    assert [(record.status, record.network) for record in records] == [(431, "198.51.100.7/32")]
+    assert inner.scopes == []
+
+
+async def test_respond_to_an_unexpected_error_returns_500_and_logs_no_message(edge: EdgeMiddleware) -> None:
+    async def refuse(scope: Any, receive: Any, send: Any) -> None:
+        await edge.respond_to_error(KeyError("hunter2"), scope, receive, send)
+
+    with capture_logs() as logs:
+        response = await ask(refuse)
+
+    assert response.problem["code"] == "internal_error"
+    assert [entry["error"] for entry in logs] == ["builtins.KeyError"]
+    assert "hunter2" not in repr(logs) + repr(response)
 
 
 async def test_send_head_serves_get_without_the_body(edge: EdgeMiddleware, inner: Inner) -> None:

@@ -63,9 +63,16 @@ FRAMING: dict[str, bytes] = {
     "http/2 preface": b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n",
     "no request": b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03",
     "lower-case method": b"get /health/live HTTP/1.1\r\n" + HOST + b"\r\n",
+}  # fmt: skip
+TOO_LARGE: dict[str, bytes] = {
     "200 KB of header": GET + HOST + b"X-A: " + b"a" * 200_000 + b"\r\n\r\n",
+    "200 KB of target": b"GET /v1/users?q=" + b"a" * 200_000 + b" HTTP/1.1\r\n" + HOST + b"\r\n",
+    "17 KB of target": b"GET /v1/users?q=" + b"a" * 17_000 + b" HTTP/1.1\r\n" + HOST + b"\r\n",
     "5000 headers": GET + HOST + b"X-A: a\r\n" * 5000 + b"\r\n",
     "101 headers": GET + HOST + b"X-A: a\r\n" * 100 + b"\r\n",
+    "200 KB of empty lines": b"\r\n" * 100_000,
+    "200 KB of trailers": POST + HOST + JSON + CHUNKED + b"\r\n0\r\nX-A: " + b"a" * 200_000 + b"\r\n\r\n",
+    "200 KB of chunk extension": POST + HOST + JSON + CHUNKED + b"\r\n1;" + b"a" * 200_000 + b"\r\n \r\n",
 }  # fmt: skip
 
 
@@ -78,8 +85,40 @@ async def test_send_bad_framing_is_refused_and_nothing_follows(address: tuple[st
     assert await tell(address, LAST) == [200]
 
 
-async def test_send_absolute_form_reaches_no_other_path(address: tuple[str, int]) -> None:
-    assert await tell(address, b"GET http://other.test/v1/users HTTP/1.1\r\n" + HOST + CLOSE) == [401]
+@pytest.mark.parametrize("what", TOO_LARGE)
+async def test_send_too_large_a_header_is_refused_and_nothing_follows(
+    address: tuple[str, int], what: str
+) -> None:
+    assert await tell(address, TOO_LARGE[what] + LAST) == [431]
+
+
+@pytest.mark.parametrize(
+    ("target", "status"),
+    [
+        (b"http://rollcall.test/v1/users", 401),
+        (b"HTTPS://ROLLCALL.TEST/v1/users", 401),
+        (b"http://other.test/v1/users", 400),
+        (b"http://rollcall.test:80/v1/users", 400),
+        (b"http://x@rollcall.test/v1/users", 400),
+        (b"http://rollcall.test", 400),
+        (b"http://rollcall.test/v1/users#x", 400),
+        (b"/v1/users#x", 400),
+        (b"/v1/users\xff", 400),
+        (b"http://rollcall.test/v1/users\xff", 400),
+        (b"/v1/users?q=#x", 400),
+        (b" /v1/users", 400),
+        (b"  /v1/users", 400),
+        (b"*", 400),
+        (b"v1/users", 400),
+    ],
+)
+async def test_send_another_form_of_target_is_refused_unless_it_names_this_host(
+    address: tuple[str, int], target: bytes, status: int
+) -> None:
+    request = b"GET " + target + b" HTTP/1.1\r\n" + HOST
+
+    assert await tell(address, request + CLOSE) == [status]
+    assert await tell(address, GET + HOST + b"\r\n" + request + CLOSE) == [200, status]
 
 
 async def test_send_http_1_0_without_host_is_served_and_closed(address: tuple[str, int]) -> None:
@@ -114,12 +153,6 @@ async def test_send_chunks_without_end_is_refused_at_the_limit(address: tuple[st
     statuses = await tell(address, POST + HOST + JSON + CHUNKED + b"\r\n", *[chunk] * 16)
 
     assert statuses == [413]
-
-
-async def test_send_200_kb_of_target_is_refused(address: tuple[str, int]) -> None:
-    target = b"/v1/users?q=" + b"a" * 200_000
-
-    assert await tell(address, b"GET " + target + b" HTTP/1.1\r\n" + HOST + CLOSE) == [400]
 
 
 async def test_send_two_requests_on_one_connection_are_answered_in_order(

@@ -1,14 +1,16 @@
 """`Idempotency-Key`: the same request again happens once."""
 
 import asyncio
+import re
 from collections.abc import Awaitable, Callable
 from typing import Any
 
 import pytest
 
+from service.api.idempotency import SECRET_FIELDS
 from service.domain.keys import Scope
-from tests.support.api import PASSWORD, Api, error_of, serving
-from tests.support.databases import fetch_values
+from tests.support.api import OTHER_PASSWORD, PASSWORD, Api, RunningService, error_of, serving
+from tests.support.databases import execute, fetch_values
 from tests.support.settings import settings_for_tests
 
 NEW = {"login_id": "grace", "name": "Grace", "password": PASSWORD}
@@ -140,6 +142,64 @@ async def test_keep_an_answer_stores_no_password_in_any_readable_form(api: Api) 
 
     assert len(stored) == 1
     assert PASSWORD not in str(stored)
+
+
+async def test_digest_of_a_request_is_the_same_for_any_password(api: Api) -> None:
+    """It is fast: a reader of the database could try passwords on it. Source: OWASP ASVS 5.0 11.4.2."""
+    admin = api.by(await api.admin())
+    digests = set()
+    for secret in (
+        {"password": PASSWORD},
+        {"password": OTHER_PASSWORD},
+        {"password_hash": await api.hash(PASSWORD)},
+    ):
+        body = {"login_id": "grace", "name": "Grace", **secret}
+        assert (await admin.post("/v1/users", body, headers=KEY)).status_code == 201
+        digests.add(await one_value(api, "SELECT request_digest FROM idempotency_keys"))
+        await execute(api.service.engine, "DELETE FROM users WHERE login_id = 'grace'")
+
+    assert len(digests) == 1
+
+
+def test_bodies_of_idempotent_operations_have_no_secret_that_is_digested(running: RunningService) -> None:
+    fields = {
+        name
+        for operation in running.app.operations
+        if operation.is_idempotent_by_key and operation.body is not None
+        for name in operation.body.__struct_fields__
+    }
+
+    assert {name for name in fields if re.search("pass|secret|token|hash", name)} == SECRET_FIELDS
+    assert set(fields) >= SECRET_FIELDS
+
+
+async def test_delete_user_takes_the_stored_answer_along(api: Api) -> None:
+    root, ada = await api.admin(), await api.admin("ada")
+    created = await api.by(root).post("/v1/users", NEW, headers=KEY)
+    made = await api.by(ada).post("/v1/keys", {"name": "ada's", "scopes": ["users:read"]}, headers=KEY)
+    assert (made.status_code, await count(api, "idempotency_keys")) == (201, 2)
+
+    assert (await api.by(root).delete(created.headers["Location"])).status_code == 204
+    assert (await api.by(root).delete(f"/v1/users/{ada.id}")).status_code == 204
+
+    assert await count(api, "idempotency_keys") == 0
+
+
+async def test_idempotency_key_of_anonymous_callers_belongs_to_the_login_id(database: str) -> None:
+    async with (
+        serving(settings_for_tests(registration="open"), database) as running,
+        running.client() as client,
+    ):
+        api = Api(client, running.service)
+        first = await api.post("/v1/users", NEW, headers=KEY)
+        neighbour = await api.post("/v1/users", {**NEW, "login_id": "hopper"}, headers=KEY)
+        other = await api.post("/v1/users", {**NEW, "name": "G"}, headers=KEY)
+        async with running.client(ip="198.51.100.1") as elsewhere:
+            again = await Api(elsewhere, running.service).post("/v1/users", NEW, headers=KEY)
+
+    assert (first.status_code, neighbour.status_code, again.status_code) == (201, 201, 201)
+    assert again.content == first.content
+    assert error_of(other) == (422, "idempotency_key_reused")
 
 
 @pytest.mark.parametrize("key", [b"", b"a" * 256, b"a b", b"caf\xc3\xa9", b"a\tb"])

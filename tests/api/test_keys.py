@@ -1,5 +1,6 @@
 """API keys over HTTP."""
 
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
@@ -12,7 +13,8 @@ NEW = {"name": "gateway", "scopes": ["users:read"]}
 
 
 async def test_create_key_shows_it_once_and_it_works_at_once(api: Api) -> None:
-    admin = api.by(await api.admin())
+    root = await api.admin()
+    admin = api.by(root)
 
     created = await admin.post("/v1/keys", NEW)
     key, shown = created.json()["key"], created.json()["api_key"]
@@ -21,12 +23,34 @@ async def test_create_key_shows_it_once_and_it_works_at_once(api: Api) -> None:
     assert key.startswith(shown["prefix"])
     assert shown["prefix"] == key[:8]
     assert shown["scopes"] == ["users:read"]
-    assert (shown["last_used_at"], shown["expires_at"]) == (None, None)
+    assert (shown["last_used_at"], shown["created_by"]) == (None, str(root.id))
     assert (await api.by(key).get("/v1/users")).status_code == 200
     listed = await admin.get("/v1/keys")
     assert [item["id"] for item in listed.json()["items"]] == [shown["id"]]
     assert key[8:] not in listed.text
     assert key[8:] not in str(await fetch_values(api.service.engine, "SELECT k::text FROM api_keys k"))
+
+
+async def test_create_key_names_its_address_in_the_replayed_response_too(api: Api) -> None:
+    admin = api.by(await api.admin())
+
+    answers = [await admin.post("/v1/keys", NEW, headers={"Idempotency-Key": "k"}) for _ in range(2)]
+    shown = answers[0].json()["api_key"]
+
+    assert [answer.headers["Location"] for answer in answers] == [f"/v1/keys/{shown['id']}"] * 2
+    assert answers[1].headers["Idempotent-Replayed"] == "true"
+    read = await admin.get(answers[1].headers["Location"])
+    assert (read.status_code, read.json()) == (200, shown)
+
+
+async def test_get_key_that_has_expired_shows_it_and_unknown_ones_are_404(api: Api) -> None:
+    admin = api.by(await api.admin())
+    path = (await admin.post("/v1/keys", NEW)).headers["Location"]
+    await execute(api.service.engine, "UPDATE api_keys SET expires_at = now() - interval '1 s'")
+
+    assert (await admin.get(path)).json()["name"] == "gateway"
+    for other in ("0198c5a4-7d1e-7c3b-9f60-2b1f3a5c7d9e", path.rpartition("/")[2].upper(), "me", "gateway"):
+        assert error_of(await admin.get(f"/v1/keys/{other}")) == (404, "not_found")
 
 
 @pytest.mark.parametrize(
@@ -64,9 +88,10 @@ async def test_create_key_with_a_bad_body_names_the_fault(
 
 async def test_use_key_after_its_end_is_refused(api: Api) -> None:
     admin = api.by(await api.admin())
-    created = await admin.post("/v1/keys", {**NEW, "expires_at": "9999-12-31T23:59:59.999998Z"})
+    expires_at = f"{datetime.now(UTC) + timedelta(days=365):%Y-%m-%dT%H:%M:%S.%fZ}"
+    created = await admin.post("/v1/keys", {**NEW, "expires_at": expires_at})
     key = api.by(created.json()["key"])
-    assert created.json()["api_key"]["expires_at"] == "9999-12-31T23:59:59.999998Z"
+    assert created.json()["api_key"]["expires_at"] == expires_at
     assert (await key.get("/v1/users")).status_code == 200
 
     await execute(api.service.engine, "UPDATE api_keys SET expires_at = now()")

@@ -1,4 +1,4 @@
-"""Methods and media types: HEAD, OPTIONS, 405, 406, and what stands on every answer."""
+"""Methods and media types: HEAD, OPTIONS, 405, `Accept`, and what stands on every answer."""
 
 from collections.abc import AsyncIterator
 from typing import Any
@@ -10,6 +10,7 @@ import pytest_asyncio
 from settings import Settings
 from settings.http import HttpSettings
 from settings.metrics import MetricsSettings
+from settings.passwords import PasswordSettings
 from tests.support.api import Api, RunningService, error_of, serving
 from tests.support.settings import settings_for_tests
 
@@ -63,38 +64,80 @@ async def test_head_answers_as_get_without_the_body(api: Api) -> None:
 
 
 @pytest.mark.parametrize(
-    ("accept", "status"),
+    "accept",
     [
-        ("*/*", 200),
-        ("application/*", 200),
-        ("application/json", 200),
-        ("APPLICATION/JSON; charset=utf-8", 200),
-        ("text/html, application/json;q=0.1", 200),
-        ("text/html,application/xhtml+xml,*/*;q=0.8", 200),
-        ("", 200),
-        ("text/html", 406),
-        ("application/xml", 406),
-        ("application/vnd.rollcall.v2+json", 406),
-        ("nonsense", 406),
+        "*/*",
+        "application/json",
+        "text/html,application/xhtml+xml,*/*;q=0.8",
+        "",
+        "text/html",
+        "text/event-stream",
+        "image/avif,image/webp",
+        "application/problem+json",
+        "application/json;q=0",
+        "nonsense",
     ],
 )
-async def test_accept_decides_before_anything_else(api: Api, accept: str, status: int) -> None:
-    admin = api.by(await api.admin())
+async def test_send_any_accept_is_served(api: Api, accept: str) -> None:
+    ada = api.by(await api.account("ada"))
 
-    assert (await admin.get("/v1/users/me", headers={"Accept": accept})).status_code == status
+    assert (await ada.get("/v1/users/me", headers={"Accept": accept})).status_code == 200
     anonymous = await api.get("/v1/users/me", headers={"Accept": accept})
-    assert anonymous.status_code == (406 if status == 406 else 401)
+    assert error_of(anonymous) == (401, "unauthenticated")
+    assert (await ada.delete("/v1/sessions/current", headers={"Accept": accept})).status_code == 204
 
 
-async def test_answer_keeps_a_valid_request_id_and_makes_one_otherwise(api: Api) -> None:
-    given = "01890a5d-ac96-774b-bcce-b302099a8057"
+async def test_ask_for_options_of_a_patched_resource_names_its_patch_types(api: Api) -> None:
+    patched, other = await api.request("OPTIONS", "/v1/users/me"), await api.request("OPTIONS", "/v1/keys")
 
-    kept = await api.get("/v1/users/me", headers={"X-Request-Id": given})
-    made = await api.get("/v1/users/me", headers={"X-Request-Id": given.upper()})
+    assert patched.headers["Accept-Patch"] == "application/merge-patch+json, application/json"
+    assert "Accept-Patch" not in other.headers
 
-    assert kept.headers["X-Request-Id"] == given
-    assert kept.json()["instance"] == f"urn:uuid:{given}"
-    assert made.headers["X-Request-Id"] != given
+
+async def test_patch_in_another_media_type_names_those_that_are_taken(api: Api) -> None:
+    ada = api.by(await api.account("ada"))
+    text = {"Content-Type": "application/json-patch+json"}
+
+    patch = await ada.request("PATCH", "/v1/users/me", content=b"{}", headers=text)
+    post = await ada.request("POST", "/v1/sessions", content=b"{}", headers=text)
+
+    assert error_of(patch) == error_of(post) == (415, "unsupported_media_type")
+    assert patch.headers["Accept-Patch"] == "application/merge-patch+json, application/json"
+    assert "application/merge-patch+json or application/json" in patch.json()["detail"]
+    assert (post.headers["Accept"], "Accept-Patch" in post.headers) == ("application/json", False)
+
+
+@pytest.mark.parametrize("path", ["/v1/sessions/current", "/v1/users/me"])
+@pytest.mark.parametrize(("content", "status"), [(b"", 204), (b"{}", 204), (b" ", 400), (b"[]", 400)])
+async def test_send_a_chunked_body_where_none_is_taken_is_refused_unless_empty(
+    api: Api, path: str, content: bytes, status: int
+) -> None:
+    async def chunks() -> AsyncIterator[bytes]:
+        yield content
+
+    ada = api.by(await api.account("ada"))
+
+    answer = await ada.request("DELETE", path, content=chunks())
+
+    assert answer.request.headers["Transfer-Encoding"] == "chunked"
+    assert answer.status_code == status
+
+
+@pytest.mark.parametrize("accept", ["*/*", "text/html,application/json", ""])
+async def test_get_root_leads_to_the_page(api: Api, accept: str) -> None:
+    answer = await api.get("/", headers={"Accept": accept})
+
+    assert (answer.status_code, answer.headers["Location"]) == (308, "/docs")
+    assert answer.headers["Vary"] == "accept"
+
+
+async def test_get_root_as_json_gives_an_index(serve: Any, api: Api) -> None:
+    asked = await api.get("/", headers={"Accept": "application/json"})
+    without_page = await serve(settings_for_tests(http=HttpSettings(docs=False)), "/")
+
+    index = {"name": "Rollcall", "health": "/health/ready"}
+    assert (asked.status_code, asked.json()) == (200, {**index, "openapi": "/openapi.json", "docs": "/docs"})
+    assert (without_page.status_code, without_page.json()) == (200, index)
 
 
 async def test_answer_names_no_software_or_release(api: Api) -> None:
@@ -131,9 +174,23 @@ async def test_reference_when_switched_off_is_404(serve: Any, api: Api, path: st
     assert error_of(answer) == (404, "not_found")
 
 
+@pytest.mark.parametrize("path", ["/docs", "/openapi.json", "/metrics"])
+async def test_reference_and_metrics_on_a_network_are_404_unless_asked_for(serve: Any, path: str) -> None:
+    """Source: OWASP ASVS 5.0 13.4.5."""
+    public = {"profile": "production", "passwords": PasswordSettings()}
+    unset = settings_for_tests(**public, http=HttpSettings(host="0.0.0.0"))
+    asked = settings_for_tests(
+        **public, http=HttpSettings(host="0.0.0.0", docs=True), metrics=MetricsSettings(enabled=True)
+    )
+
+    assert error_of(await serve(unset, path)) == (404, "not_found")
+    assert (await serve(asked, path)).status_code == 200
+
+
 async def test_metrics_when_switched_off_are_404(serve: Any, api: Api) -> None:
     shown = await api.get("/metrics")
-    assert shown.headers["Content-Type"].startswith("text/plain; version=")
+    assert shown.headers["Content-Type"] == "text/plain; version=0.0.4; charset=utf-8"
+    assert (await api.get("/docs")).headers["Content-Type"] == "text/html; charset=utf-8"
     assert "http_server_request_duration_seconds" in shown.text
 
     answer = await serve(settings_for_tests(metrics=MetricsSettings(enabled=False)), "/metrics")

@@ -2,9 +2,11 @@
 
 from base64 import urlsafe_b64decode, urlsafe_b64encode
 from datetime import UTC, datetime
+from hashlib import sha256
 from typing import Any
 from uuid import UUID
 
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -21,6 +23,14 @@ POSITIONS = st.one_of(
     st.builds(Keyset, st.uuids(), at=st.datetimes(timezones=st.just(UTC)), text=st.none()),
     st.builds(Keyset, st.uuids(), at=st.none(), text=TEXTS),
 )
+ANY_TIME = st.builds(
+    "{:04}-{:02}-{:02}T{:02}:{:02}:00{:+03}:00".format,
+    *(st.integers(low, high) for low, high in ((0, 9999), (0, 13), (0, 32), (0, 24), (0, 60), (-24, 24))),
+)
+SCALARS = (
+    st.none() | st.booleans() | st.integers(-(2**63), 2**64 - 1) | st.floats() | st.text(max_size=40)
+    | st.binary(max_size=20) | st.just(str(ID)) | ANY_TIME
+)  # fmt: skip
 MANY = """
     INSERT INTO users (id, login_id, name, created_at)
     SELECT gen_random_uuid(), 'user' || lpad(n::text, 3, '0'), 'User',
@@ -142,6 +152,33 @@ async def test_cursor_forged_for_another_sort_gives_no_error(api: Api, sort: str
 @given(POSITIONS, st.text())
 def test_read_cursor_gives_what_was_written(position: Keyset, listing: str) -> None:
     assert read_cursor(write_cursor(position, listing), listing) == position
+
+
+@given(
+    st.recursive(SCALARS, lambda inner: st.lists(inner) | st.dictionaries(st.text(max_size=5), inner))
+    | st.fixed_dictionaries({"id": st.just(str(ID)) | SCALARS, "at": SCALARS, "text": SCALARS})
+)
+def test_read_cursor_of_any_msgpack_with_its_digest_gives_a_position_or_refuses(payload: object) -> None:
+    raw = msgspec.msgpack.encode(payload)
+    digest = sha256(raw + b"\0listing").digest()[:12]
+    cursor = urlsafe_b64encode(raw + digest).decode().rstrip("=")
+
+    try:
+        position = read_cursor(cursor, "listing")
+    except InvalidCursor:
+        return
+    assert write_cursor(position, "listing") == cursor
+
+
+@pytest.mark.parametrize("at", ["0001-01-01T00:00:00+14:00", "9999-12-31T23:59:59-14:00"])
+async def test_cursor_with_a_time_that_utc_lacks_is_refused(api: Api, at: str) -> None:
+    admin = api.by(await api.admin())
+    payload = msgspec.msgpack.encode({"id": str(ID), "at": at, "text": None})
+    digest = sha256(payload + b"\0list_users None []").digest()[:12]
+
+    cursor = urlsafe_b64encode(payload + digest).decode().rstrip("=")
+
+    assert error_of(await admin.get(f"/v1/users?cursor={cursor}")) == (400, "invalid_cursor")
 
 
 @given(POSITIONS, st.data())

@@ -72,9 +72,9 @@ async def test_change_own_password_with_a_bad_body_names_the_fault(
 
 async def test_set_password_of_another_ends_all_sessions_and_has_to_be_changed(api: Api) -> None:
     ada = await api.account("ada")
-    key = api.by(await api.key(Scope.USERS_WRITE))
+    admin = api.by(await api.admin())
 
-    assert (await key.put(f"/v1/users/{ada.id}/password", NEW)).status_code == 204
+    assert (await admin.put(f"/v1/users/{ada.id}/password", NEW)).status_code == 204
 
     assert error_of(await api.by(ada).get("/v1/users/me")) == (401, "invalid_token")
     token = (await api.log_in("ada", OTHER_PASSWORD)).json()["token"]

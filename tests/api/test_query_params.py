@@ -1,11 +1,15 @@
 """Searching, and the strict reading of query strings."""
 
+from uuid import UUID
+
 import pytest
 import pytest_asyncio
 
 from service.domain.keys import Scope
 from service.domain.users import UserRole, UserState
 from tests.support.api import Account, Api, error_of, faults_of
+
+SOMEBODY = "0198c5a4-7d1e-7c3b-9f60-2b1f3a5c7d9e"
 
 
 @pytest_asyncio.fixture
@@ -64,6 +68,13 @@ async def test_search_by_several_filters_finds_what_meets_all(api: Api, people: 
     assert await found(api, people, created_before=latest) == {"ada", "grace", "off"}
     assert await found(api, people, created_after=latest) == set()
     assert await found(api, people, created_after="2026-01-01T00:00:00+02:00", q="roo") == {"root"}
+
+
+@pytest.mark.parametrize("zero", ["0001-01-01T00:00:00Z", "0001-01-01T00:00:00.000000+00:00"])
+async def test_list_after_the_zero_time_of_go_finds_everybody(
+    api: Api, people: dict[str, Account], zero: str
+) -> None:
+    assert await found(api, people, created_after=zero) == set(people)
 
 
 @pytest.mark.parametrize(
@@ -147,6 +158,59 @@ async def test_list_with_an_unreadable_or_unknown_query_is_refused(api: Api, que
     admin = api.by(await api.admin())
 
     refused = await admin.get(f"/v1/users?{query}")
+
+    assert error_of(refused) == (400, "malformed_request")
+
+
+def ids_query(*ids: object) -> str:
+    return "&".join(f"id={user_id}" for user_id in ids)
+
+
+async def test_list_by_ids_answers_those_there_are_in_that_order_on_one_page(
+    api: Api, people: dict[str, Account]
+) -> None:
+    reader = api.by(await api.key(Scope.USERS_READ))
+    ids = [people[name].id for name in ("root", "off", "ada")]
+    unknown = [UUID(int=(7 << 76) + (2 << 62) + n) for n in range(96)]
+
+    answer = await reader.get(f"/v1/users?{ids_query(*ids, *unknown, ids[0])}&limit=1&sort=created_at")
+
+    assert [item["id"] for item in answer.json()["items"]] == [str(user_id) for user_id in ids]
+    assert answer.json()["next_cursor"] is None
+    assert "Link" not in answer.headers
+    assert answer.json()["items"][1] == (await reader.get(f"/v1/users/{ids[1]}")).json()
+
+
+@pytest.mark.parametrize(
+    "query",
+    [
+        "id=",
+        "id=me",
+        "id=0198C5A4-7D1E-7C3B-9F60-2B1F3A5C7D9E",
+        "id=0198c5a47d1e7c3b9f602b1f3a5c7d9e",
+        f"id={SOMEBODY}%0A",
+        f"id={SOMEBODY},{SOMEBODY}",
+        f"id={SOMEBODY}&id=x",
+        f"id={SOMEBODY}&q=ada",
+        f"id={SOMEBODY}&state=active",
+        f"id={SOMEBODY}&sort=login_id",
+        f"id={SOMEBODY}&cursor=x",
+        f"id={SOMEBODY}&created_after=2026-01-01T00:00:00Z",
+        "&".join([f"id={SOMEBODY}"] * 101),
+    ],
+)
+async def test_list_by_ids_misspelt_too_many_or_with_a_filter_is_refused(api: Api, query: str) -> None:
+    reader = api.by(await api.key(Scope.USERS_READ))
+
+    refused = await reader.get(f"/v1/users?{query}")
+
+    assert [pointer for pointer, _ in faults_of(refused)] == ["?id"]
+
+
+async def test_list_by_hundreds_of_ids_is_refused_unread(api: Api) -> None:
+    reader = api.by(await api.key(Scope.USERS_READ))
+
+    refused = await reader.get(f"/v1/users?{ids_query(*[1] * 129)}")
 
     assert error_of(refused) == (400, "malformed_request")
 

@@ -34,7 +34,7 @@ async def test_serve_records_the_request_once(edge: EdgeMiddleware, records: lis
     (record,) = records
     assert (record.method, record.route, record.status) == ("HEAD", None, 200)
     assert record.request_id == response.one(b"x-request-id").decode()
-    assert record.client_ip == "198.51.100.7"
+    assert record.network == "198.51.100.7/32"
     assert record.duration_s >= 0
     assert SECRET not in repr(record)
 
@@ -58,4 +58,4 @@ async def test_reject_before_routing_records_the_request(
 ) -> None:
     await ask(edge, "GET", "/things/")
 
-    assert [record.status for record in records] == [404]
+    assert [(record.status, record.network) for record in records] == [(404, "198.51.100.7/32")]

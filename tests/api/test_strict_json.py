@@ -238,11 +238,16 @@ def test_decode_with_broken_rule_says_the_rule(body: bytes, detail: str) -> None
         b"application/json; charset=utf-8",
         b'application/json;charset="UTF-8"',
         b"application/json ; charset=UTF-8 ",
+        b"application/json; charset=utf8",
+        b"application/json; charset='utf-8'",
+        b'application/json; charset="UTF8"',
+        b"application/json; charset=; boundary=x",
     ],
 )
 def test_require_media_type_with_json_in_utf_8_gives_the_media_type(content_type: bytes) -> None:
-    assert require_media_type(content_type) == b"application/json"
-    assert require_media_type(content_type, content_encoding=b"identity") == b"application/json"
+    assert require_media_type(content_type) == "application/json"
+    for coding in (b"identity", b"", b" Identity "):
+        assert require_media_type(content_type, content_encoding=coding) == "application/json"
 
 
 @pytest.mark.parametrize(
@@ -267,13 +272,19 @@ def test_require_media_type_with_another_type_refuses(content_type: bytes | None
         require_media_type(content_type)
 
 
-@pytest.mark.parametrize("encoding", [b"gzip", b"br", b"identity, gzip", b""])
+@pytest.mark.parametrize("encoding", [b"gzip", b"br", b"identity, gzip", b"x"])
 def test_require_media_type_with_content_encoding_refuses(encoding: bytes) -> None:
     with pytest.raises(UnsupportedMediaType):
         require_media_type(b"application/json", content_encoding=encoding)
 
 
 def test_require_media_type_with_a_type_allowed_besides_gives_it() -> None:
-    merge_patch = b"application/merge-patch+json"
+    merge_patch = "application/merge-patch+json"
 
-    assert require_media_type(b"Application/Merge-Patch+JSON", also=(merge_patch,)) == merge_patch
+    assert require_media_type(b"Application/Merge-Patch+JSON", (merge_patch,)) == merge_patch
+
+
+def test_require_media_type_of_a_form_ignores_its_charset() -> None:
+    form = "application/x-www-form-urlencoded"
+
+    assert require_media_type(b"application/x-www-form-urlencoded; charset=ISO-8859-1", (form,)) == form

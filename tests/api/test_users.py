@@ -41,6 +41,7 @@ async def test_create_user_as_admin_answers_the_account(api: Api) -> None:
         "locale": None,
         "external_id": None,
         "metadata": {},
+        "password_changed_at": body["created_at"],
     }
     assert UUID(body["id"]).version == 7
     assert len(body["created_at"]) == len("2026-11-23T09:30:00.000000Z")
@@ -49,7 +50,7 @@ async def test_create_user_as_admin_answers_the_account(api: Api) -> None:
 
 
 async def test_create_user_with_role_and_state_keeps_them(api: Api) -> None:
-    key = api.by(await api.key(Scope.USERS_WRITE))
+    key = api.by(await api.key(Scope.USERS_WRITE, Scope.ADMINS_WRITE))
 
     created = await key.post("/v1/users", {**NEW, "role": "admin", "state": "disabled"})
 
@@ -264,7 +265,7 @@ async def test_disable_user_ends_every_session(api: Api) -> None:
 async def test_last_admin_cannot_be_lost(api: Api, change: dict[str, Any] | None) -> None:
     root = await api.admin()
     await api.account("disabled", role=UserRole.ADMIN, state=UserState.DISABLED)
-    key = api.by(await api.key(Scope.USERS_WRITE))
+    key = api.by(await api.key(Scope.USERS_WRITE, Scope.ADMINS_WRITE))
     path = f"/v1/users/{root.id}"
 
     async def lose() -> Any:
@@ -274,6 +275,15 @@ async def test_last_admin_cannot_be_lost(api: Api, change: dict[str, Any] | None
     assert (await api.by(root).get("/v1/users")).status_code == 200
     await api.admin("second")
     assert (await lose()).status_code in (200, 204)
+
+
+async def test_last_admin_with_a_password_of_its_own_cannot_be_lost(api: Api) -> None:
+    root, key = await api.admin(), api.by(await api.key(Scope.USERS_WRITE, Scope.ADMINS_WRITE))
+    invited = await key.post("/v1/users", {"login_id": "invited", "name": "Invited", "role": "admin"})
+    assert invited.status_code == 201
+    await api.account("due", role=UserRole.ADMIN, must_change=True)
+
+    assert error_of(await key.delete(f"/v1/users/{root.id}")) == (409, "last_admin")
 
 
 @pytest.mark.parametrize("how", ["demote", "disable", "delete"])
@@ -358,7 +368,7 @@ async def test_open_registration_lets_anybody_create_a_plain_account(api: Api, o
 
 async def test_open_registration_lets_only_the_trusted_set_more(open_api: Api) -> None:
     ada, root = await open_api.account("ada"), await open_api.admin()
-    weak, strong = await open_api.key(Scope.USERS_READ), await open_api.key(Scope.USERS_WRITE)
+    weak, strong = await open_api.key(Scope.USERS_READ), await open_api.key(*Scope)
     untrusted: list[Account | str | None] = [None, ada, weak]
     trusted: list[Account | str] = [root, strong]
     password_hash = await open_api.hash(PASSWORD)

@@ -15,7 +15,7 @@ from harness.service_process import environment
 from service.cli import main
 from settings import get_settings
 
-_LOGGING = ("service.services", "service.cli.users", "service.cli.doctor.command")
+LOGGING = ("service.services", "service.cli.users", "service.cli.doctor.command")
 
 
 @dataclass(frozen=True)
@@ -33,10 +33,10 @@ Command = Callable[..., Awaitable[CommandResult]]
 @pytest.fixture
 def command(monkeypatch: pytest.MonkeyPatch) -> Command:
     """Run `python -m service …` with these variables, and return its result."""
-    for module in _LOGGING:
+    for module in LOGGING:
         monkeypatch.setattr(f"{module}.configure_logs", lambda *_, **__: None)
 
-    async def run(*arguments: str, stdin: str = "", **variables: str) -> CommandResult:
+    async def run(*arguments: str, stdin: str | bytes = "", **variables: str) -> CommandResult:
         for name, value in environment(**variables).items():
             monkeypatch.setenv(name, value)
         monkeypatch.setattr(sys, "argv", ["service", *arguments])
@@ -61,8 +61,9 @@ def _run_main() -> CommandResult:
     return CommandResult(code or 0, _text_of(out), _text_of(err))
 
 
-def _stream(text: str = "") -> io.TextIOWrapper:
-    return io.TextIOWrapper(io.BytesIO(text.encode()), encoding="utf-8", write_through=True)
+def _stream(text: str | bytes = "") -> io.TextIOWrapper:
+    raw = text.encode() if isinstance(text, str) else text
+    return io.TextIOWrapper(io.BytesIO(raw), encoding="utf-8", write_through=True)
 
 
 def _text_of(stream: io.TextIOWrapper) -> str:

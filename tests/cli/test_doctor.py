@@ -15,6 +15,7 @@ from service.db.diagnostics import Facts
 from service.db.migrations.compatibility import SchemaState
 from service.db.migrations.history import list_revisions
 from settings.http import HttpSettings
+from settings.metrics import MetricsSettings
 from settings.passwords import PasswordSettings
 from tests.cli.conftest import Command
 from tests.support.api import serving
@@ -29,28 +30,38 @@ HEALTHY = Facts(
     is_standby=False,
     clock=datetime.now(UTC),
     encoding="UTF8",
+    folds_case=True,
     is_encrypted=True,
     is_local=False,
     is_durable=True,
+    may_purge_events=True,
     connection_limit=97,
     schema=SchemaState(list_revisions()[-1].id),
     invalid_indexes=(),
     denied_tables=(),
+    may_change_events=False,
     public_tables=(),
+    scratch_databases=(),
 )
-CONFIGURED = settings_for_tests(database={"url": "postgresql://rollcall_app@db/rollcall"})
+URL = "postgresql://rollcall_app@db/rollcall"
+CONFIGURED = settings_for_tests(database={"url": f"{URL}?sslmode=verify-full"})
 
 
 @pytest.mark.parametrize(
     ("change", "check", "level"),
     [
         ({"version": 16}, "version", Level.WARNING),
+        ({"version": 13}, "version", Level.PROBLEM),
+        ({"scratch_databases": ("rollcall_scratch_1",)}, "leftovers", Level.WARNING),
         ({"is_superuser": True}, "privileges", Level.WARNING),
         ({"may_create": True}, "privileges", Level.WARNING),
+        ({"may_change_events": True}, "privileges", Level.WARNING),
+        ({"may_purge_events": False}, "privileges", Level.PROBLEM),
         ({"denied_tables": ("users",)}, "privileges", Level.PROBLEM),
         ({"public_tables": ("users",)}, "privileges", Level.PROBLEM),
         ({"is_standby": True}, "role", Level.PROBLEM),
         ({"encoding": "SQL_ASCII"}, "encoding", Level.PROBLEM),
+        ({"folds_case": False}, "locale", Level.WARNING),
         ({"is_encrypted": False}, "encryption", Level.WARNING),
         ({"is_durable": False}, "durability", Level.PROBLEM),
         ({"clock": datetime.now(UTC) - timedelta(minutes=1)}, "clock", Level.WARNING),
@@ -72,11 +83,28 @@ def test_check_facts_with_one_defect_finds_it_alone_with_a_remedy(
     assert finding.cure
 
 
-def test_check_settings_open_to_the_network_warns_of_proxies_and_metrics() -> None:
+@pytest.mark.parametrize("query", ["", "?sslmode=prefer", "?sslmode=require", "?sslmode=verify-ca"])
+def test_check_facts_of_a_connection_that_verifies_less_than_everything_warns(query: str) -> None:
+    settings = settings_for_tests(database={"url": URL + query})
+    (finding,) = not_ok(check_facts(replace(HEALTHY, clock=datetime.now(UTC)), settings))
+    assert (finding.check, finding.level) == ("encryption", Level.WARNING)
+    assert "sslmode=verify-full" in finding.cure
+    assert not_ok(check_facts(replace(HEALTHY, clock=datetime.now(UTC), is_local=True), settings)) == []
+
+
+@pytest.mark.parametrize(
+    ("enabled", "checks"), [(None, ["proxies"]), (False, ["proxies"]), (True, ["proxies", "metrics"])]
+)
+def test_check_settings_open_to_the_network_warns_of_proxies_and_of_metrics_beside_the_api(
+    enabled: bool | None, checks: list[str]
+) -> None:
     exposed = settings_for_tests(
-        profile="production", passwords=PasswordSettings(), http=HttpSettings(host="0.0.0.0")
+        profile="production",
+        passwords=PasswordSettings(),
+        http=HttpSettings(host="0.0.0.0"),
+        metrics=MetricsSettings(enabled=enabled),
     )
-    assert [finding.check for finding in not_ok(check_settings(exposed))] == ["proxies", "metrics"]
+    assert [finding.check for finding in not_ok(check_settings(exposed))] == checks
 
 
 def test_check_machine_with_too_little_memory_is_a_problem() -> None:
@@ -116,7 +144,7 @@ async def test_check_database_with_an_invalid_index_names_it(database: str) -> N
 
 @pytest.mark.parametrize(
     ("place", "word"),
-    [("localhost:1", "Nothing listens"), ("host.invalid:5432", "cannot be reached")],
+    [("localhost:1", "Nothing listens"), ("host.invalid:5432", "not known here")],
 )
 async def test_doctor_on_an_unreachable_database_prints_the_reason_and_not_the_password(
     command: Command, place: str, word: str

@@ -4,6 +4,7 @@ import json
 from pathlib import Path
 
 from service.db.repositories.outbox import OutboxRepository
+from service.domain.callers import OPERATOR
 from service.domain.mail import MailKind, NewMail
 from service.services import Services
 from tests.cli.conftest import Command
@@ -19,7 +20,7 @@ def only_file_in(folder: Path) -> str:
 async def test_list_shows_mails_by_state_and_retry_revives_a_dead_one(
     service: Services, command: Command, shared_database: str
 ) -> None:
-    async with service.database.transaction() as tx:
+    async with service.database.transaction(caller=OPERATOR) as tx:
         await OutboxRepository(tx).add(NewMail(MailKind.PASSWORD_CHANGED, "ada@example.org"))
     await execute(service.engine, "UPDATE outbox SET dead_at = now(), last_error = 'smtp 550'")
 

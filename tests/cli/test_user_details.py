@@ -2,6 +2,7 @@
 
 import io
 import json
+from pathlib import Path
 
 from service.cli.bulk import export_lines, import_lines
 from service.services import Services
@@ -64,3 +65,16 @@ async def test_create_user_with_an_address_has_it_verified(
     )
     assert json.loads(made.stdout)["email"] == "ada@example.org"
     assert (await fetch_values(service.engine, OF_ROW.format("ada")))[0][:2] == ("ada@example.org", True)
+
+
+async def test_import_of_a_taken_address_or_external_id_names_the_field(
+    api: Api, service: Services, tmp_path: Path
+) -> None:
+    await api.by(await api.admin()).post("/v1/users", NEW | DETAILS)
+    lines = [
+        {"login_id": "a", "email": "grace@example.org", "email_verified": True},
+        {"login_id": "b", "external_id": "crm-4711"},
+    ]
+    file = io.BytesIO(b"".join(json.dumps(line).encode() + b"\n" for line in lines))
+    result = await import_lines(service, file)
+    assert (result.added, result.rejected) == (0, 2)

@@ -2,10 +2,12 @@
 
 import io
 import json
+from pathlib import Path
 
 import bcrypt
 
-from service.cli.bulk import ImportResult, export_lines, import_lines
+from service.cli.bulk import export_lines, import_lines
+from service.cli.import_report import ImportResult
 from service.services import Services
 from tests.cli.conftest import Command
 from tests.support.api import OTHER_PASSWORD, PASSWORD, Api
@@ -60,7 +62,10 @@ async def test_list_on_a_database_without_schema_advises_to_migrate(
 async def test_list_on_an_unreachable_database_prints_its_url_without_the_password(command: Command) -> None:
     done = await command("users", "list", DATABASE_URL="postgresql://ada:hunter22@127.0.0.1:1/accounts")
     assert done.returncode == 1
-    assert done.stderr == "The database does not answer: postgresql://ada:***@127.0.0.1:1/accounts.\n"
+    assert done.stderr == (
+        "The database cannot be used: postgresql://ada:***@127.0.0.1:1/accounts. "
+        "Nothing listens there: start PostgreSQL, or check host and port in DATABASE_URL.\n"
+    )
 
 
 async def test_import_with_imported_hashes_lets_the_users_log_in(api: Api) -> None:
@@ -86,7 +91,7 @@ async def test_import_of_existing_users_does_not_change_them(service: Services) 
         {"login_id": "bob", "name": "Bob again"},
     )
 
-    assert (result.added, result.present) == (1, 2)
+    assert (result.added, result.present, result.rejected) == (1, 1, 1)
     rows = await fetch_values(service.engine, "SELECT login_id, name, role FROM users ORDER BY 1")
     assert rows == [("ada", "Ada", "user"), ("bob", "Bob", "user")]
     events = await fetch_values(
@@ -127,6 +132,32 @@ async def test_import_of_an_export_restores_the_same_user(api: Api) -> None:
     assert (await import_lines(service, out)).added == 1
     after = "SELECT id, login_id, name, password_hash, must_change FROM users WHERE login_id = 'ada'"
     assert await fetch_values(service.engine, after) == before
+
+
+async def test_export_to_a_file_makes_it_private_and_is_recorded(
+    api: Api, command: Command, shared_database: str, tmp_path: Path
+) -> None:
+    await api.account("ada")
+    file = tmp_path / "users.jsonl"
+    file.write_text("longer than what comes, " * 100)
+    file.chmod(0o644)
+    done = await command("users", "export", "--with-hashes", "-o", str(file), DATABASE_URL=shared_database)
+    assert (done.returncode, done.stderr) == (0, "1 users.\n")
+    assert json.loads(file.read_bytes())["password_hash"].startswith("$argon2id$")
+    assert file.stat().st_mode & 0o777 == 0o600
+    events = await fetch_values(api.service.engine, "SELECT action, actor_kind FROM events")
+    assert events == [("users.exported", "operator")]
+
+
+async def test_export_to_a_directory_that_is_missing_names_it(command: Command, tmp_path: Path) -> None:
+    done = await command("users", "export", "-o", str(tmp_path / "no/users"))
+    assert done.returncode == 2
+    assert "No such file or directory" in done.stderr
+
+
+async def test_import_of_a_file_with_a_byte_order_mark_reads_its_first_line(service: Services) -> None:
+    result = await import_lines(service, io.BytesIO(b'\xef\xbb\xbf{"login_id":"ada","name":"Ada"}\n'))
+    assert (result.added, result.rejected) == (1, 0)
 
 
 async def test_export_without_option_contains_no_hashes(api: Api) -> None:

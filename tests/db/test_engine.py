@@ -57,6 +57,28 @@ async def test_connect_prefers_settings_of_the_dsn(engine_for: EngineFactory) ->
     assert await setting(engine, "application_name") == "gateway"
 
 
+async def test_connect_prefers_settings_in_the_options_of_the_dsn(engine_for: EngineFactory) -> None:
+    engine = engine_for("&options=-c%20lock_timeout%3D7s%20--statement_timeout%3D8s", lock_timeout=1.0)
+    assert await setting(engine, "lock_timeout") == "7s"
+    assert await setting(engine, "statement_timeout") == "8s"
+    assert await setting(engine, "jit") == "off"
+
+
+@pytest.mark.parametrize(
+    "query", ["sslmode=verify-full", "sslmode=require&sslrootcert=/nowhere", "sslrootcert=system"]
+)
+async def test_connect_to_a_socket_ignores_tls_parameters(engine_for: EngineFactory, query: str) -> None:
+    assert await setting(engine_for(f"&{query}"), "jit") == "off"
+
+
+async def test_connect_to_a_socket_ignores_tls_variables_of_the_shell(
+    engine_for: EngineFactory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PGSSLMODE", "verify-full")
+    monkeypatch.setenv("PGSSLNEGOTIATION", "direct")
+    assert await setting(engine_for(), "jit") == "off"
+
+
 async def test_connect_ignores_libpq_only_parameters(engine_for: EngineFactory) -> None:
     engine = engine_for("&channel_binding=prefer&keepalives_idle=30&connect_timeout=2")
     assert await setting(engine, "application_name") == "rollcall"

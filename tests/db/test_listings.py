@@ -65,6 +65,9 @@ class RecordingExecutor:
         self.last = query, values
         return []
 
+    async def fetch_one(self, query: Statement, **values: Any) -> None:
+        self.last = query, values
+
 
 def nodes_of(plan: dict[str, Any]) -> Iterator[dict[str, Any]]:
     yield plan
@@ -157,6 +160,25 @@ async def test_list_page_uses_an_index_and_no_sort(connection: Any) -> None:
         kinds = {node["Node Type"] for node in nodes}
         assert not kinds & {"Seq Scan", "Sort"}, (number, kinds)
         assert rows_read(nodes) <= 100, (number, nodes)
+
+
+async def test_read_by_ids_uses_the_primary_key_in_one_statement(connection: Any) -> None:
+    await connection.execute(USERS.replace("$1", str(SOME)))
+    for statement in (KEYS, SESSIONS):
+        await connection.execute(statement.replace("$1", str(SOME)))
+    await connection.execute("ANALYZE")
+    statements = RecordingExecutor()
+    executor = cast(ReadPool, statements)
+
+    for read, index in (
+        (UserReads(executor).get_many([ID] * 2 + [UUID(int=n) for n in range(99)]), "pk_users"),
+        (ApiKeyReads(executor).get(ID), "pk_api_keys"),
+        (SessionReads(executor).get(ID), "pk_sessions"),
+    ):
+        await read
+        nodes = await plan_of(connection, statements)
+        assert index in {node.get("Index Name") for node in nodes}, nodes
+        assert not {node["Node Type"] for node in nodes} & {"Seq Scan", "Sort"}
 
 
 async def test_list_users_by_rare_prefix_uses_both_indexes(connection: Any) -> None:

@@ -37,6 +37,8 @@ from service.db.core.database import Database
 from service.db.core.engine import create_engine
 from service.db.core.statements import Statement
 from service.db.core.transaction import Transaction
+from service.db.repositories.authority import guard_of
+from service.domain.callers import OPERATOR
 from service.domain.errors import LoginIdTaken
 
 ROWS = Table(
@@ -86,7 +88,7 @@ async def test_insert_stores_the_same_values_as_sqlalchemy(
 ) -> None:
     async with engine.begin() as connection:
         await connection.execute(insert(ROWS), {"n": 1, **values})
-    async with Database(engine).transaction() as tx:
+    async with Database(engine, guard_of).transaction(caller=OPERATOR) as tx:
         assert await tx.execute(ADD, n=2, **values) == 1
     async with engine.connect() as connection:
         ordinary, ours = [tuple(row) for row in await connection.execute(text("TABLE statement_rows"))]
@@ -100,7 +102,7 @@ async def test_select_returns_the_same_values_as_sqlalchemy(
     async with engine.begin() as connection:
         await connection.execute(insert(ROWS), {"n": 1, **values})
         expected = (await connection.execute(select(ROWS))).one()
-    async with Database(engine).transaction() as tx:
+    async with Database(engine, guard_of).transaction(caller=OPERATOR) as tx:
         row = await tx.fetch_one(GET, n=1)
         assert await tx.fetch_one(GET, n=2) is None
     assert row is not None
@@ -113,7 +115,7 @@ async def test_bind_timedelta_to_generic_interval_adds_it(engine: AsyncEngine) -
     put = Statement(
         update(ROWS).where(ROWS.c.n == bindparam("of")).values(lasts=lasts).returning(ROWS.c.lasts)
     )
-    async with Database(engine).transaction() as tx:
+    async with Database(engine, guard_of).transaction(caller=OPERATOR) as tx:
         await tx.execute(ADD, n=1, **VALUES)
         rows = await tx.fetch_all(put, of=1, more=timedelta(minutes=1))
     assert [row.lasts for row in rows] == [timedelta(minutes=61)]
@@ -121,7 +123,7 @@ async def test_bind_timedelta_to_generic_interval_adds_it(engine: AsyncEngine) -
 
 async def test_execute_returns_the_number_of_rows(engine: AsyncEngine) -> None:
     delete_all = Statement(text("DELETE FROM statement_rows"))
-    async with Database(engine).transaction() as tx:
+    async with Database(engine, guard_of).transaction(caller=OPERATOR) as tx:
         for n in range(12):
             await tx.execute(ADD, n=n, **NOTHING)
         assert await tx.execute(delete_all) == 12
@@ -136,7 +138,7 @@ async def test_known_constraint_violation_raises_its_domain_error(engine: AsyncE
         await tx.execute(add)
 
     with pytest.raises(LoginIdTaken):
-        await Database(engine).run(add_twice)
+        await Database(engine, guard_of).run(add_twice, caller=OPERATOR)
 
 
 def test_compile_insert_takes_named_columns() -> None:

@@ -11,7 +11,9 @@ from service.db.core.database import Database
 from service.db.core.statements import Statement
 from service.db.instances import Instance, record_heartbeat
 from service.db.migrations.compatibility import Release
+from service.db.repositories.authority import guard_of
 from service.db.write_lease import LEASE_TTL, WriteLease, seconds_since_boot
+from service.domain.callers import OPERATOR
 from service.domain.errors import DatabaseUnavailable
 from service.security.ids import new_id
 from tests.support.api import PASSWORD, Api, serving
@@ -95,7 +97,7 @@ async def test_transaction_without_lease_is_confirmed_and_then_holds_off_steps(d
     async with serving(settings_for_tests(), database) as running:
         service = running.service
         service.lease.revoke()
-        async with Database(service.engine, lease=service.lease).transaction() as tx:
+        async with Database(service.engine, guard_of, lease=service.lease).transaction(caller=OPERATOR) as tx:
             await tx.execute(SELECT_ONE)
             held = (
                 "SELECT mode FROM pg_locks JOIN pg_database ON pg_database.oid = database"
@@ -103,7 +105,7 @@ async def test_transaction_without_lease_is_confirmed_and_then_holds_off_steps(d
             )
             assert await fetch_values(service.background_engine, held) == [("ShareLock",)]
         service.lease.renew(service.lease.now())
-        async with Database(service.engine, lease=service.lease).transaction() as tx:
+        async with Database(service.engine, guard_of, lease=service.lease).transaction(caller=OPERATOR) as tx:
             await tx.execute(SELECT_ONE)
             assert await fetch_values(service.background_engine, held) == []
 
@@ -116,7 +118,7 @@ async def test_transaction_of_an_unserved_process_is_rejected_before_its_first_s
         await execute(service.engine, UNSERVED)
         lease = WriteLease()
         with pytest.raises(DatabaseUnavailable):
-            async with Database(service.engine, lease=lease).transaction() as tx:
+            async with Database(service.engine, guard_of, lease=lease).transaction(caller=OPERATOR) as tx:
                 await tx.execute(SELECT_ONE)
         await record_heartbeat(service.background_engine, Instance.here(new_id(), "1.2.3"), lease)
         assert not lease.is_valid()

@@ -17,7 +17,11 @@ SOURCES = [path.read_text() for path in (ROOT / "service").rglob("*.py") if "reh
 OPERATIONS = (ROOT / "docs/operations.md").read_text()
 DOCUMENTS = (
     "docs/operations.md",
+    "docs/security.md",
+    "docs/asvs.md",
+    "SECURITY.md",
     "docs/architecture.md",
+    "docs/clients.md",
     "docs/decisions/README.md",
     "docs/releasing.md",
     "CONTRIBUTING.md",
@@ -38,6 +42,27 @@ def test_follow_links_of_a_document_leads_to_files(name: str) -> None:
     links = re.findall(r"\]\(([^)#]+)[^)]*\)", document.read_text())
     files = [link for link in links if "://" not in link]
     assert [link for link in files if not (document.parent / link).exists()] == []
+
+
+def test_list_findings_names_tests_that_exist() -> None:
+    page = (ROOT / "docs/security.md").read_text()
+    table = page.partition("| found | closed for the kind | test that failed before |")[2].partition("\n\n")[
+        0
+    ]
+    rows = table.splitlines()[2:]
+    assert len(rows) > 10
+    named = [re.findall(r"`([a-z_/]+\.py)(?:::(\w+))?`", row) for row in rows if row.startswith("|")]
+    assert all(named)
+    for file, test in (each for row in named for each in row):
+        assert f"def {test}" in (ROOT / "tests" / file).read_text()
+
+
+def test_list_what_clients_send_names_tests_that_exist() -> None:
+    rows = [line for line in (ROOT / "docs/compatibility.md").read_text().splitlines() if "::" in line]
+    assert len(rows) > 40
+    for row in rows:
+        for file, test in re.findall(r"`([a-z_/]+\.py)::(\w+)`", row):
+            assert f"def {test}(" in (ROOT / "tests" / file).read_text(), row
 
 
 def test_name_code_in_the_architecture_names_files_that_exist() -> None:

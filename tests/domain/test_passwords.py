@@ -2,7 +2,7 @@ import unicodedata
 
 import pytest
 
-from service.domain.passwords import PasswordPolicy, normalize_for_login, normalize_password
+from service.domain.passwords import PasswordPolicy, TypedPassword, normalize_for_login, normalize_password
 
 CONTEXT = ("anna.schmidt@example.org", "Anna Schmidt", "Rollcall")
 GOOD = "green ladders sing at noon"
@@ -85,6 +85,27 @@ def test_normalize_for_login_accepts_a_short_password() -> None:
 
 def test_normalize_for_login_of_empty_text_returns_none() -> None:
     assert normalize_for_login("") is None
+
+
+@pytest.mark.parametrize(
+    ("raw", "forms"),
+    [
+        ("plain text", ("plain text", None, None)),
+        ("mot\u00a0de passe", ("mot de passe", "mot\u00a0de passe", None)),
+        ("pa\u0308sswo\u0308rd", ("p\u00e4ssw\u00f6rd", "pa\u0308sswo\u0308rd", None)),
+        ("\ufb01ne", ("\ufb01ne", None, "fine")),
+        ("\ufb01\u3000ne", ("\ufb01 ne", "\ufb01\u3000ne", "fi ne")),
+        ("tab\tinside", ("tab\tinside", None, None)),
+        ("\ufdfa" * 1000, ("\ufdfa" * 1000, None, None)),
+    ],
+)
+def test_typed_password_has_each_form_once(raw: str, forms: tuple[str | None, ...]) -> None:
+    assert tuple(TypedPassword.of(raw)) == forms
+
+
+@pytest.mark.parametrize("raw", ["", "nul\0inside", "lone \ud800", "x" * 1025, "\U0001f600" * 1025])
+def test_typed_password_of_an_impossible_text_has_no_form(raw: str) -> None:
+    assert tuple(TypedPassword.of(raw)) == (None, None, None)
 
 
 def test_violations_of_good_password_are_none() -> None:

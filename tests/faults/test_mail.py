@@ -4,6 +4,7 @@ import asyncio
 import random
 from collections import Counter
 from pathlib import Path
+from typing import Any
 
 import httpx
 
@@ -42,7 +43,7 @@ async def test_kill_service_while_the_mail_server_fails_loses_no_mail_and_sends_
     chance, key = random.Random(1), await api.key(Scope.USERS_WRITE)
     await api.account("taken")
     async with mail_server() as server:
-        settings = {
+        settings: dict[str, Any] = {
             "DATABASE_URL": shared_database,
             "ROLLCALL_MAIL__SMTP_URL": f"smtp://127.0.0.1:{server.port}",
             "ROLLCALL_MAIL__FROM": "us@example.org",

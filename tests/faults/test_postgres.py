@@ -14,6 +14,8 @@ from service.db.core.database import Database
 from service.db.core.engine import create_engine
 from service.db.core.statements import Statement
 from service.db.core.transaction import Transaction
+from service.db.repositories.authority import guard_of
+from service.domain.callers import OPERATOR
 from service.domain.errors import DatabaseUnavailable, OutcomeUnknown
 from tests.support.api import Api, serving
 from tests.support.faults import POOL_SIZE, FaultEnvironment, is_503, is_complete, short_timeouts
@@ -196,7 +198,7 @@ async def test_transaction_idle_for_too_long_raises_and_leaves_nothing(env: Faul
 
     engine = create_engine(f"{env.database.dsn}&idle_in_transaction_session_timeout=50")
     with pytest.raises(DatabaseUnavailable):
-        await Database(engine).run(work)
+        await Database(engine, guard_of).run(work, caller=OPERATOR)
     await engine.dispose()
     assert await count_networks(env) == 0
 
@@ -209,7 +211,7 @@ async def test_transaction_cancelled_in_a_statement_leaves_nothing_and_leaks_no_
         await tx.execute(Statement(text("SELECT pg_sleep(10)")))
 
     with pytest.raises(TimeoutError):
-        await asyncio.wait_for(short_env.running.service.database.run(work), 0.1)
+        await asyncio.wait_for(short_env.running.service.database.run(work, caller=OPERATOR), 0.1)
     assert not short_env.leaks_connections
     assert await count_networks(short_env) == 0
 
@@ -220,7 +222,7 @@ async def test_transaction_cancelled_in_its_commit_raises_outcome_unknown(
     short_env.proxy.lost_commits = LostCommits.UNANSWERED
     with pytest.raises(OutcomeUnknown):
         await asyncio.wait_for(
-            short_env.running.service.database.run(lambda tx: insert_network(tx, "one")), 0.2
+            short_env.running.service.database.run(lambda tx: insert_network(tx, "one"), caller=OPERATOR), 0.2
         )
     short_env.proxy.lost_commits = None
     assert await count_networks(short_env) == 1
@@ -234,7 +236,7 @@ async def test_transaction_with_a_swallowed_error_is_not_committed(env: FaultEnv
             await tx.execute(Statement(text("SELECT 1/0")))
 
     with pytest.raises(RuntimeError, match="swallowed"):
-        await env.running.service.database.run(work)
+        await env.running.service.database.run(work, caller=OPERATOR)
     assert await count_networks(env) == 0
 
 
@@ -242,7 +244,7 @@ async def test_transaction_on_dead_pooled_connections_is_retried(env: FaultEnvir
     database = env.running.service.database
     for _ in range(POOL_SIZE):
         env.proxy.cut()
-        await database.run(lambda tx: insert_network(tx, os.urandom(4).hex()))
+        await database.run(lambda tx: insert_network(tx, os.urandom(4).hex()), caller=OPERATOR)
     assert await count_networks(env) == POOL_SIZE
 
 
@@ -261,7 +263,7 @@ async def test_transaction_with_a_stale_cached_plan_is_retried_once_for_all_conn
             if number > 1:
                 await query_on_connections(number - 1)
 
-        await Database(engine).run(work)
+        await Database(engine, guard_of).run(work, caller=OPERATOR)
 
     await query_on_connections(3)
     assert runs == 3
@@ -284,7 +286,7 @@ async def test_transaction_with_a_connection_lost_in_the_middle_is_not_retried(
         await insert_network(tx, "two")
 
     with pytest.raises(DatabaseUnavailable):
-        await short_env.running.service.database.run(work)
+        await short_env.running.service.database.run(work, caller=OPERATOR)
     assert (runs, await count_networks(short_env)) == (1, 0)
 
 
@@ -311,9 +313,11 @@ async def test_connection_after_a_read_only_error_is_dropped(
         return int((await tx.fetch_all(Statement(text("SELECT pg_backend_pid()"))))[0][0])
 
     engine = create_engine(env.database.dsn, pool_size=1)
-    database = Database(engine)
-    before = await database.run(backend_pid)
+    database = Database(engine, guard_of)
+    before = await database.run(backend_pid, caller=OPERATOR)
     with pytest.raises(DatabaseUnavailable):
-        await database.run(lambda tx: tx.execute(Statement(text(FAIL.format(sqlstate=sqlstate)))))
-    assert (await database.run(backend_pid) == before) is is_kept
+        await database.run(
+            lambda tx: tx.execute(Statement(text(FAIL.format(sqlstate=sqlstate)))), caller=OPERATOR
+        )
+    assert (await database.run(backend_pid, caller=OPERATOR) == before) is is_kept
     await engine.dispose()

@@ -30,7 +30,7 @@ async def test_delete_an_account_many_times_concurrently_succeeds_once(api: Api)
 
 
 async def test_disable_an_account_during_its_logins_leaves_no_session(api: Api) -> None:
-    key = api.by(await api.key(Scope.USERS_WRITE))
+    key = api.by(await api.key(Scope.USERS_READ, Scope.USERS_WRITE))
     for number in range(ROUNDS):
         ada = await api.account(f"ada{number}")
 
@@ -82,7 +82,7 @@ async def test_log_out_while_the_session_is_used_ends_it(api: Api) -> None:
 
 
 async def test_patch_two_fields_concurrently_keeps_both(api: Api) -> None:
-    key = api.by(await api.key(Scope.USERS_WRITE))
+    key = api.by(await api.key(Scope.USERS_READ, Scope.USERS_WRITE))
     for number in range(ROUNDS):
         ada = await api.account(f"ada{number}")
         path = f"/v1/users/{ada.id}"

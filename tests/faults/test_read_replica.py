@@ -13,6 +13,7 @@ import asyncpg
 import pytest
 import pytest_asyncio
 from sqlalchemy import func, select
+from structlog.testing import capture_logs
 
 from harness.database import DatabaseProbe
 from harness.proxy import Proxy, dsn_through, socket_directory_of
@@ -284,6 +285,15 @@ async def test_check_the_replica_reports_whether_it_is_a_standby(env: ReplicaEnv
     ((cure, level),) = await found("postgresql://localhost:1/rollcall")
     assert cure.startswith("Nothing listens there")
     assert level is Level.WARNING
+
+
+async def test_ready_on_a_standby_alone_gets_503_and_names_the_reason(env: ReplicaEnvironment) -> None:
+    with capture_logs() as lines:
+        async with serving(settings_for_tests(), env.pair.standby.dsn) as running, running.client() as client:
+            assert (await client.get("/health/ready")).status_code == 503
+            assert (await client.get("/health/live")).status_code == 200
+    reasons = [(line["reason"], line["cause"]) for line in lines if line["event"] == "not_ready"]
+    assert reasons == [("server", "This server is a standby, which accepts no writes: use the primary.")]
 
 
 async def test_get_metrics_counts_reads_by_outcome(env: ReplicaEnvironment) -> None:

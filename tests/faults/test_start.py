@@ -79,6 +79,21 @@ async def test_start_before_the_database_serves_once_it_is_up(database: str) -> 
                 assert (await api.log_in("ada")).status_code == 401
 
 
+async def test_start_without_root_certificate_is_live_and_says_what_is_missing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    dsn = "postgresql://ada:canary-password@127.0.0.1:1/x?sslmode=verify-full"
+    with capture_logs() as lines:
+        async with serving(settings_for_tests(), dsn) as running, running.client() as client:
+            assert (await client.get("/health/live")).status_code == 200
+            assert (await client.get("/health/ready")).status_code == 503
+            refused = await Api(client, running.service).log_in("ada")
+    assert error_of(refused) == (503, "database_unavailable")
+    assert all("sslrootcert" in line["cause"] for line in lines if line["event"] == "not_ready")
+    assert "canary" not in str(lines)
+
+
 async def test_start_with_rejected_credentials_is_live_and_exposes_no_password(database: str) -> None:
     dsn = database.replace("user=rollcall", "user=canary-nobody&password=canary-password")
     with capture_logs() as lines:

@@ -1,6 +1,7 @@
 """Who may call what: the contract's own table against every route there is. Deny by default."""
 
 import asyncio
+from datetime import timedelta
 from http import HTTPMethod
 
 import pytest
@@ -21,7 +22,8 @@ from tests.support.databases import fetch_values
 from tests.support.settings import settings_for_tests
 
 READ, WRITE, INTROSPECT = Scope.USERS_READ.value, Scope.USERS_WRITE.value, Scope.SESSIONS_INTROSPECT.value
-CALLERS = ("nobody", "owner", "stranger", "admin", READ, WRITE, INTROSPECT)
+WRITE_ADMINS, EVENTS = Scope.ADMINS_WRITE.value, Scope.EVENTS_READ.value
+CALLERS = ("nobody", "owner", "stranger", "admin", READ, WRITE, WRITE_ADMINS, INTROSPECT, EVENTS)
 ANYBODY = frozenset(CALLERS)
 ALLOWED = {
     ("POST", "/v1/users"): {"admin", WRITE},
@@ -35,14 +37,16 @@ ALLOWED = {
     ("POST", "/v1/sessions"): ANYBODY,
     ("GET", "/v1/sessions/current"): {"owner", "stranger", "admin"},
     ("DELETE", "/v1/sessions/current"): {"owner", "stranger", "admin"},
+    ("GET", "/v1/sessions/{session_id}"): {"owner", "admin"},
     ("DELETE", "/v1/sessions/{session_id}"): {"owner", "admin"},
     ("GET", "/v1/users/{user_id}/sessions"): {"owner", "admin"},
     ("DELETE", "/v1/users/{user_id}/sessions"): {"owner", "admin", WRITE},
     ("POST", "/v1/introspect"): {INTROSPECT},
     ("POST", "/v1/keys"): {"admin"},
     ("GET", "/v1/keys"): {"admin"},
+    ("GET", "/v1/keys/{key_id}"): {"admin"},
     ("DELETE", "/v1/keys/{key_id}"): {"admin"},
-    ("GET", "/v1/events"): {"admin"},
+    ("GET", "/v1/events"): {"admin", EVENTS},
 }
 BODIES = {"PATCH": {"name": "Same"}, "PUT": {"current_password": "", "new_password": ""}}
 
@@ -60,7 +64,8 @@ async def forgotten() -> Response:
 async def test_call_operation_that_grants_nothing_is_rejected_for_everybody(api: Api) -> None:
     """Source: OWASP ASVS 5.0 8.2.1."""
     authenticator = Authenticator(api.service.reads, api.service.last_used)
-    edge = EdgeMiddleware(OperationPipeline(RouteTable([forgotten], {}), authenticator))
+    routes, ttl = RouteTable([forgotten], {}), timedelta(minutes=10)
+    edge = EdgeMiddleware(OperationPipeline(routes, authenticator, step_up_ttl=ttl))
     tokens = (None, (await api.admin()).token, await api.key(*Scope))
     responses = [
         await ask(
@@ -91,8 +96,9 @@ async def test_call_operation_is_granted_exactly_as_in_the_contract(api: Api, me
     allowed = ALLOWED[method, path]
     owner = await api.account("owner")
     tokens = await tokens_of(api, owner)
+    key_id = (await fetch_values(api.service.engine, "SELECT id FROM api_keys ORDER BY created_at"))[0][0]
     for caller in sorted(CALLERS, key=lambda caller: caller in allowed):
-        filled = path.format(user_id=owner.id, session_id=owner.session_id, key_id=owner.id)
+        filled = path.format(user_id=owner.id, session_id=owner.session_id, key_id=key_id)
         answer = await api.by(tokens[caller]).request(method, filled, json=BODIES.get(method))
         is_gone = method == "DELETE" and answer.status_code in {401, 404}
         if caller in allowed:

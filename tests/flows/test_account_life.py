@@ -5,7 +5,9 @@ from tests.support.api import OTHER_PASSWORD, PASSWORD, Api
 
 async def test_user_lifecycle_responds_as_documented(api: Api) -> None:
     admin = api.by(await api.admin())
-    created = await admin.post("/v1/users", {"login_id": "Ada", "name": "Ada", "password": PASSWORD})
+    created = await admin.post(
+        "/v1/users", {"login_id": "Ada", "name": "Ada", "password": PASSWORD, "must_change": False}
+    )
     assert created.status_code == 201
     user = created.json()
     assert user["login_id"] == "ada"

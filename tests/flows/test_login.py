@@ -4,6 +4,7 @@ import asyncio
 import hashlib
 import unicodedata
 from base64 import b64encode
+from collections.abc import Callable
 
 import argon2
 import bcrypt
@@ -158,6 +159,60 @@ async def test_login_with_imported_hash_rehashes_it(api: Api, service: Services,
     assert await stored_hash(service) == ours
 
 
+def bcrypt_of(password: str) -> str:
+    return bcrypt.hashpw(password.encode(), bcrypt.gensalt(4)).decode()
+
+
+@pytest.mark.parametrize(
+    ("at_source", "typed", "is_same"),
+    [
+        ("mot\u00a0de passe", "mot\u00a0de passe", True),
+        ("\u30d1\u30b9\u3000\u30ef\u30fc\u30c9", "\u30d1\u30b9\u3000\u30ef\u30fc\u30c9", True),
+        ("pa\u0308sswo\u0308rd", "pa\u0308sswo\u0308rd", True),
+        ("p\u00e4ssw\u00f6rd", "pa\u0308sswo\u0308rd", True),
+        ("tab\tinside", "tab\tinside", True),
+        ("line\r\nfeed", "line\r\nfeed", True),
+        ("fine", "\ufb01ne", True),  # hashed in NFKC, as Synapse does
+        ("fi ne", "\ufb01\u3000ne", True),
+        ("tab\tinside", "tab inside", False),
+        ("mot\u00a0de passe", "mot de passe", False),
+        ("nul\0inside", "nul", False),
+        ("nul", "nul\0inside", False),
+    ],
+)
+@pytest.mark.parametrize("hash_of", [bcrypt_of, pbkdf2_as_django])
+async def test_login_with_imported_hash_of_another_form_succeeds_as_at_its_source(
+    api: Api, hash_of: Callable[[str], str], at_source: str, typed: str, is_same: bool
+) -> None:
+    await api.account("ada", password=None)
+    await execute(api.service.engine, "UPDATE users SET password_hash = :hash", hash=hash_of(at_source))
+    assert (await api.log_in("ada", typed)).status_code == (201 if is_same else 401)
+    if is_same:
+        ours = await stored_hash(api.service)
+        assert ours.startswith("$argon2id$v=19$m=8,t=1,p=1$")
+        assert CHEAP.verify(ours, unicodedata.normalize("NFC", typed).translate({0xA0: " ", 0x3000: " "}))
+        assert (await api.log_in("ada", typed)).status_code == 201
+        assert await stored_hash(api.service) == ours
+
+
+async def test_login_with_imported_hash_of_our_parameters_matches_the_typed_form(api: Api) -> None:
+    """Our parameters are those of other libraries too."""
+    await api.account("ada", password=None)
+    await execute(
+        api.service.engine, "UPDATE users SET password_hash = :hash", hash=CHEAP.hash("mot\u00a0de passe")
+    )
+    assert (await api.log_in("ada", "mot\u00a0de passe")).status_code == 201
+    assert (await api.log_in("ada", "mot de passe")).status_code == 401
+
+
+async def test_change_password_accepts_the_imported_one_as_typed(api: Api) -> None:
+    ada = await api.account("ada", password=None)
+    await execute(api.service.engine, "UPDATE users SET password_hash = :hash", hash=bcrypt_of("tab\tinside"))
+    change = {"current_password": "tab\tinside", "new_password": OTHER_PASSWORD}
+    assert (await api.by(ada).put("/v1/users/me/password", change)).status_code == 204
+    assert (await api.log_in("ada", OTHER_PASSWORD)).status_code == 201
+
+
 async def stored_hash(service: Services, login_id: str = "ada") -> str:
     ((value,),) = await fetch_values(
         service.engine, "SELECT password_hash FROM users WHERE login_id = :login_id", login_id=login_id
@@ -212,7 +267,9 @@ async def test_login_with_too_expensive_hash_fails_like_a_wrong_password(
 async def test_stored_passwords_are_argon2id_with_unique_salts(api: Api, service: Services) -> None:
     admin = api.by(await api.admin())
     for login_id in ("ada", "bo"):
-        await admin.post("/v1/users", {"login_id": login_id, "name": "A", "password": PASSWORD})
+        await admin.post(
+            "/v1/users", {"login_id": login_id, "name": "A", "password": PASSWORD, "must_change": False}
+        )
     hashes = [await stored_hash(service, login_id) for login_id in ("root", "ada", "bo")]
     parts = [value.split("$") for value in hashes]
     assert all(part[1:4] == ["argon2id", "v=19", "m=8,t=1,p=1"] for part in parts)

@@ -247,3 +247,94 @@ async def test_redeem_reset_token_of_disabled_user_does_not_enable_login(api: Ap
     await admin.patch(f"/v1/users/{ada.id}", {"state": "disabled"})
     assert (await redeem(api, await reset_token(api, ada))).status_code == 204
     assert (await api.log_in("ada", OTHER_PASSWORD)).status_code == 401
+
+
+CREATE = {"login_id": "grace", "name": "Grace", "password": PASSWORD}
+
+
+async def is_restricted(api: Api, login_id: str, password: str = PASSWORD) -> bool:
+    answer = await api.log_in(login_id, password)
+    assert answer.status_code == 201, answer.text
+    return await status(api, answer.json()["token"]) == 403
+
+
+async def hashed(api: Api) -> dict[str, object]:
+    return {"login_id": "grace", "name": "Grace", "password_hash": await api.hash(PASSWORD)}
+
+
+@pytest.mark.parametrize(
+    ("wanted", "by_admin", "by_key"), [(None, True, False), (True, True, True), (False, False, False)]
+)
+async def test_create_user_with_a_password_forces_its_change_by_caller_and_wish(
+    api: Api, wanted: bool | None, by_admin: bool, by_key: bool
+) -> None:
+    """Source: OWASP ASVS 5.0 6.4.1."""
+    more = {} if wanted is None else {"must_change": wanted}
+    for who, expected in ((await api.admin(), by_admin), (await api.key(Scope.USERS_WRITE), by_key)):
+        assert (await api.by(who).post("/v1/users", {**CREATE, **more})).status_code == 201
+        assert await is_restricted(api, "grace") is expected
+        await execute(api.service.engine, "DELETE FROM users WHERE login_id = 'grace'")
+
+
+async def test_create_user_with_a_hash_forces_no_change_unless_wanted(api: Api) -> None:
+    """The owner has chosen the password, elsewhere."""
+    admin = api.by(await api.admin())
+    for more, expected in (({}, False), ({"must_change": True}, True)):
+        assert (await admin.post("/v1/users", {**await hashed(api), **more})).status_code == 201
+        assert await is_restricted(api, "grace") is expected
+        await execute(api.service.engine, "DELETE FROM users WHERE login_id = 'grace'")
+
+
+async def test_set_password_by_key_relays_the_choice_of_the_owner(api: Api) -> None:
+    key, ada = api.by(await api.key(Scope.USERS_WRITE)), await api.account("ada")
+    path = f"/v1/users/{ada.id}/password"
+    assert (await key.put(path, {"new_password": OTHER_PASSWORD})).status_code == 204
+    assert not await is_restricted(api, "ada", OTHER_PASSWORD)
+    assert (await key.put(path, {"new_password": THIRD_PASSWORD, "must_change": True})).status_code == 204
+    assert await is_restricted(api, "ada", THIRD_PASSWORD)
+
+
+async def age_passwords(api: Api, age: str) -> None:
+    aged = "UPDATE users SET password_changed_at = now() - CAST(CAST(:age AS text) AS interval)"
+    await execute(api.service.engine, aged, age=age)
+
+
+@pytest.mark.parametrize(("age", "is_refused"), [("23:59", False), ("24:00", True)])
+async def test_password_set_by_another_is_refused_a_day_later(
+    api: Api, service: Services, age: str, is_refused: bool
+) -> None:
+    """Source: OWASP ASVS 5.0 6.4.1."""
+    token = await log_in_with_forced_change(api)
+    await age_passwords(api, age)
+    before = service.hasher.stats().done_total
+
+    answer = await api.log_in("ada", OTHER_PASSWORD)
+    wrong = await api.log_in("ada", THIRD_PASSWORD)
+
+    assert answer.status_code == (401 if is_refused else 201)
+    assert wrong.status_code == 401
+    assert service.hasher.stats().done_total == before + 2  # the same work
+    if is_refused:
+        assert {**answer.json(), "instance": ""} == {**wrong.json(), "instance": ""}
+        assert codes(await change(api, token, THIRD_PASSWORD, OTHER_PASSWORD)) == ["wrong_password"]
+    else:
+        assert (await change(api, token, THIRD_PASSWORD, OTHER_PASSWORD)).status_code == 204
+
+
+async def test_password_of_one_s_own_does_not_end_with_time(api: Api) -> None:
+    token = await log_in_with_forced_change(api)
+    assert (await change(api, token, THIRD_PASSWORD, OTHER_PASSWORD)).status_code == 204
+    await age_passwords(api, "10 years")
+    assert (await api.log_in("ada", THIRD_PASSWORD)).status_code == 201
+
+
+async def test_temporary_password_of_unknown_age_counts_from_the_last_change_of_its_user(api: Api) -> None:
+    await api.account("ada", must_change=True)
+    await execute(api.service.engine, "UPDATE users SET password_changed_at = NULL")
+    assert (await api.log_in("ada")).status_code == 201
+    await execute(
+        api.service.engine,
+        "UPDATE users SET updated_at = now() - interval '25 hours'"
+        " FROM (SELECT set_config('rollcall.migrating', 'on', true)) AS trigger_is_off",
+    )
+    assert (await api.log_in("ada")).status_code == 401

@@ -20,16 +20,26 @@ def shape(line: str) -> object:
     return json.loads(re.sub(r"\d{4}-\d\d-\d\dT[0-9:.]+Z", "AT", text))
 
 
+def test_quick_start_passes_no_password_as_an_argument() -> None:
+    """Arguments are in the list of processes, and assignments in the history of the shell."""
+    lines = "".join(_SCRIPT.findall((ROOT / "README.md").read_text())).splitlines()
+    with_password = [line for line in lines if "password" in line.partition("#")[0].replace("/password", "")]
+    assert with_password[0] == "read -r password"
+    assert len(with_password) == 5
+    assert all(line.startswith("{") for line in with_password[1:])
+
+
 def test_quick_start_prints_what_the_readme_shows(tmp_path: Path) -> None:
     readme = (ROOT / "README.md").read_text()
-    script, shown = _SCRIPT.search(readme), _OUTPUT.search(readme)
-    assert script is not None
+    script, shown = "".join(_SCRIPT.findall(readme)), _OUTPUT.search(readme)
     assert shown is not None
     mail = tmp_path / "mail"
     with service_process(tmp_path, ROLLCALL_MAIL__DIRECTORY=str(mail)) as service:
-        commands = script[1].replace("http://127.0.0.1:8000", service.url)
-        commands = commands.replace("the password that make run has shown", service.first_password() or "")
+        commands = script.replace("http://127.0.0.1:8000", service.url)
         commands = commands.replace("var/mail", str(mail))
-        ran = subprocess.run(["sh", "-eu"], input=commands, capture_output=True, text=True, check=True)
+        typed = f"{service.first_password()}\n"
+        ran = subprocess.run(
+            ["sh", "-euc", commands], input=typed, capture_output=True, text=True, check=True
+        )
     printed = [shape(line) for line in ran.stdout.splitlines()]
     assert printed == [shape(line) for line in shown[1].splitlines()]

@@ -14,6 +14,7 @@ from service.db.core.database import Database
 from service.db.core.transaction import Transaction
 from service.db.repositories.cleanup import Cleanup
 from service.db.repositories.outbox import OutboxRepository
+from service.domain.callers import OPERATOR
 from service.domain.mail import DeliveryFailed, MailKind, NewMail, QueuedMail, wait_after
 from service.jobs.outbox import Delivery, OutboxDispatcher
 from service.security.mail_tokens import MailTokens
@@ -64,7 +65,7 @@ def dispatcher_for(service: Services, box: MailBox, tokens: MailTokens | None = 
 
 
 async def enqueue(database: Database, *recipients: str, **fields: Any) -> None:
-    async with database.transaction() as tx:
+    async with database.transaction(caller=OPERATOR) as tx:
         for recipient in recipients or ("ada@example.org",):
             fields = {"kind": MailKind.PASSWORD_CHANGED} | fields
             await OutboxRepository(tx).add(NewMail(recipient=recipient, **fields))
@@ -95,7 +96,7 @@ async def test_run_sends_nothing_of_an_open_or_rolled_back_transaction(service: 
         raise ZeroDivisionError
 
     with pytest.raises(ZeroDivisionError):
-        await service.database.run(fail)
+        await service.database.run(fail, caller=OPERATOR)
     await dispatcher_for(service, box).run()
     assert box.sent == []
 
@@ -252,12 +253,12 @@ async def test_retry_revives_a_dead_mail_but_not_one_without_its_token(service: 
     )
     await dispatcher_for(service, box).run()
     rows: Any = await fetch_values(service.engine, "SELECT id FROM outbox ORDER BY recipient")
-    async with service.database.transaction() as tx:
+    async with service.database.transaction(caller=OPERATOR) as tx:
         assert [await OutboxRepository(tx).retry(row[0]) for row in rows] == [True, False]
     box.failure = None
     await dispatcher_for(service, box).run()
     assert [recipient for recipient, _ in box.sent] == ["ada@example.org"]
-    async with service.database.transaction() as tx:
+    async with service.database.transaction(caller=OPERATOR) as tx:
         assert not await OutboxRepository(tx).retry(rows[0][0])  # it was sent
 
 
@@ -275,7 +276,7 @@ async def test_purge_deletes_old_mails_that_were_sent_or_given_up(service: Servi
     await execute(service.engine, "UPDATE outbox SET sent_at = now() WHERE recipient LIKE 'sent%'")
     await execute(service.engine, "UPDATE outbox SET dead_at = now() WHERE recipient LIKE 'dead%'")
     await execute(service.engine, "UPDATE outbox SET created_at = now() - interval '8 days'")
-    async with service.database.transaction() as tx:
+    async with service.database.transaction(caller=OPERATOR) as tx:
         assert await Cleanup(tx).purge_mails(10, age=timedelta(days=7)) == 2
     assert await one(service, "recipient") == ("pending@example.org",)
 

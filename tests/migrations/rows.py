@@ -66,19 +66,26 @@ _ROWS = {
     """,
     12: "SELECT 1",  # no table of ours
     13: """
+        UPDATE users SET password_changed_at = created_at WHERE login_id LIKE '%1';
+        UPDATE sessions SET device_id = devices.id FROM devices
+        WHERE devices.user_id = sessions.user_id AND ip = '192.0.2.2';
+        UPDATE api_keys SET created_by = '00000000-0000-7000-8000-000000000003';
+        UPDATE idempotency_keys SET user_id = '00000000-0000-7000-8000-000000000001'
+    """,
+    14: """
         INSERT INTO outbox (id, user_id, kind, recipient, locale, params, message_id,
                             token_seed, token_digest, give_up_at)
         SELECT gen_random_uuid(), id, 'recovery', login_id || '@example.org', 'de', '{{"name": "Ada"}}',
                id || '@example.org', sha256('seed'), sha256('digest'), now() + interval '1 day'
         FROM users WHERE login_id LIKE '%2'
     """,
-    14: """
+    15: """
         UPDATE users SET email = login_id || '@example.org', locale = 'de', external_id = 'x-' || login_id,
             email_verified_at = CASE WHEN login_id LIKE '%2' THEN now() END,
             metadata = '{{"plan": "pro"}}' WHERE login_id LIKE '%2' OR login_id LIKE '%4';
         UPDATE users SET pending_email = 'new@example.org' WHERE login_id LIKE '%3'
     """,
-    15: """
+    16: """
         UPDATE reset_tokens SET mailed_to = 'user4@example.org';
         INSERT INTO mail_requests (id, kind, login_id) VALUES (gen_random_uuid(), 'recovery', 'user1');
         INSERT INTO mail_counts (digest) VALUES (sha256('user1'));
@@ -101,7 +108,7 @@ async def connected(dsn: str) -> AsyncIterator[asyncpg.Connection]:
         await connection.close()
 
 
-async def fill(dsn: str, *, first: int = 1, last: int = 15, count: int = 12) -> None:
+async def fill(dsn: str, *, first: int = 1, last: int = 16, count: int = 12) -> None:
     """Insert the rows that belong to the revisions from first to last."""
     async with connected(dsn) as connection:
         for number in range(first, last + 1):

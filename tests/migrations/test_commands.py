@@ -56,7 +56,7 @@ def test_migrate_at_head_has_nothing_to_do(command: Command) -> None:
 
 def test_rollback_and_migrate_move_one_step_and_back(command: Command) -> None:
     down = command("rollback")
-    assert (down.exit_code, down.stdout) == (0, "The schema is at 0011_tune_sessions.\n")
+    assert (down.exit_code, down.stdout) == (0, "The schema is at 0012_add_serves_from.\n")
     assert down.stderr == f"rolling back {HEAD_ID}\n"
     up = command("migrate")
     assert (up.exit_code, up.stdout) == (0, f"The schema is at {HEAD_ID}.\n")
@@ -84,13 +84,11 @@ def test_migrate_to_unknown_revision_is_a_usage_error(command: Command) -> None:
 def test_rollback_past_a_live_process_is_rejected_by_name_unless_forced(
     command: Command, live: Instance
 ) -> None:
-    assert command("rollback", "--to", "10").exit_code == 0
-    assert command("migrate").exit_code == 0
-    rejected = command("rollback", "--to", "9")
+    rejected = command("rollback", "--to", "12")
     assert rejected.exit_code == 1
-    assert f"{live.host} process {live.pid} (release 0.1.0, head 0012, needs 0010)" in rejected.stderr
+    assert f"{live.host} process {live.pid} (release 0.1.0, head 0013, needs 0013)" in rejected.stderr
     assert f"schema     {HEAD_ID}" in command("status").stdout
-    assert command("rollback", "--to", "9", "--force").exit_code == 0
+    assert command("rollback", "--to", "12", "--force").exit_code == 0
 
 
 def test_rollback_without_heartbeats_is_rejected_while_a_service_is_connected(
@@ -117,7 +115,7 @@ def test_migrate_schema_of_a_later_release_is_rejected(command: Command, databas
 
 def test_status_lists_what_is_parked_pending_and_live(command: Command, filled: str, live: Instance) -> None:
     command("rollback", "--to", "0009", "--force")
-    command("migrate")
+    command("migrate", "--force")
     found = json.loads(command("status", "--json").stdout)
     assert (found["status"], found["pending"], found["parked"]) == ("served", [], [])
     assert found["instances"][0]["pid"] == live.pid
@@ -130,7 +128,7 @@ def test_status_lists_what_is_parked_pending_and_live(command: Command, filled: 
 
 
 def test_plan_lists_steps_with_their_sql(command: Command) -> None:
-    done = command("plan", "--to", "-3")
+    done = command("plan", "--to", "-4")
     assert done.exit_code == 0
     assert "↓ 0010_create_instances" in done.stdout
     assert 'ALTER TABLE "instances" SET SCHEMA rollcall_parked' in done.stdout
@@ -145,7 +143,7 @@ def test_purge_parked_asks_before_it_deletes(command: Command, filled: str) -> N
         rejected = command("purge-parked", input=answer)
         assert rejected.exit_code == 1
         assert "Nothing was removed" in rejected.stderr
-    assert command("purge-parked", "--yes").stdout == "Removed 2 parked tables and columns.\n"
+    assert command("purge-parked", "--yes").stdout == "Removed 6 parked tables and columns.\n"
     assert command("migrate").exit_code == 0
 
 
@@ -164,4 +162,7 @@ def test_command_without_a_database_fails_with_one_sentence(
     get_settings.cache_clear()
     done = command("status")
     assert done.exit_code == 1
-    assert done.stderr == "Error: The database does not answer: postgresql://u:***@127.0.0.1:1/db.\n"
+    assert done.stderr == (
+        "Error: The database cannot be used: postgresql://u:***@127.0.0.1:1/db. "
+        "Nothing listens there: start PostgreSQL, or check host and port in DATABASE_URL.\n"
+    )

@@ -11,7 +11,7 @@ from service.db.migrations.running import downgrade, upgrade
 from tests.migrations.rows import execute, fetch, fill, picture
 
 NEXT = Path(__file__).parent / "next"
-IDS = [revision.id for revision in list_revisions(alembic_config(more_versions=NEXT))[12:]]
+IDS = [revision.id for revision in list_revisions(alembic_config(more_versions=NEXT))[13:]]
 
 
 @pytest.fixture

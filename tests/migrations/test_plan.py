@@ -119,3 +119,15 @@ def test_squawk_finds_nothing_wrong_with_any_script(is_upgrade: bool, tmp_path: 
     ]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
+
+
+async def test_plan_after_a_rollback_of_credentials_takes_their_guards_away(database: str) -> None:
+    await downgrade(database, "0003_add_roles_and_states")
+    (plan,) = await plan_of(database, "0003_add_roles_and_states", "+1")
+    assert plan.sql.splitlines() == [
+        'DROP FUNCTION rollcall_parked."revoke sessions"() CASCADE;',
+        'DROP FUNCTION rollcall_parked."expire sessions"() CASCADE;',
+        'ALTER TABLE rollcall_parked."sessions" SET SCHEMA "public";',
+        'DROP FUNCTION rollcall_parked."revoke devices"() CASCADE;',
+        'ALTER TABLE rollcall_parked."devices" SET SCHEMA "public";',
+    ]

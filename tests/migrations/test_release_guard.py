@@ -25,7 +25,7 @@ AT = "SELECT version_num FROM alembic_version"
 
 def test_serves_from_is_declared_by_contract_steps_alone_and_only_rises() -> None:
     first, *later = [revision for revision in REVISIONS if revision.serves_from]
-    assert (first.id, first.serves_from) == (HEAD_ID, "0011_tune_sessions")
+    assert (first.id, first.serves_from) == ("0012_add_serves_from", "0011_tune_sessions")
     since = REVISIONS[REVISIONS.index(first) + 1 :]
     assert later == [revision for revision in since if revision.phase == "contract"]
     declared = [first.serves_from, *(revision.serves_from for revision in later)]
@@ -89,7 +89,7 @@ async def test_contract_step_with_a_live_old_process_is_rejected_by_name(databas
 
 async def test_contract_step_with_live_new_processes_is_applied(database: str) -> None:
     await upgrade(database, "0902", more_versions=NEXT)
-    await _beat(database, Release(head=14, needs=13))
+    await _beat(database, Release(head=902, needs=901))
     await upgrade(database, "0903", more_versions=NEXT)
     assert await fetch(database, AT) == "0903_demand_nickname"
 
@@ -109,9 +109,10 @@ async def test_rollback_below_the_needs_of_a_live_process_is_rejected(database: 
 
 
 async def test_two_revisions_ahead_of_a_process_from_before_serves_from_is_rejected(database: str) -> None:
+    await downgrade(database, "0012")
     await _beat(database, Release(head=11, needs=10))
     with pytest.raises(LiveProcessUnserved, match="head 0011"):
-        await upgrade(database, "0901", more_versions=NEXT)
+        await upgrade(database, "0013")
 
 
 async def test_process_that_starts_during_a_contract_step_stops_it(database: str) -> None:

@@ -69,7 +69,20 @@ async def test_log_request_as_json_carries_request_and_trace_id(api: Api, lines:
     (access,) = [line for line in logged if line["request_id"] == traced.headers["x-request-id"]]
     assert (access["trace_id"], access["status"], access["level"]) == (TRACE, 401, "info")
     assert access["route"] == "/v1/users/{user_id}"
+    assert access["network"] == "127.0.0.1/32"
+    assert "client_request_id" not in access
     assert str(access["at"]).endswith("Z")
+
+
+async def test_log_request_of_a_client_with_its_own_request_id_carries_both(
+    api: Api, lines: LogReader
+) -> None:
+    lines.read()
+    response = await api.get("/v1/users/me", headers={"X-Request-Id": "Root=1-67891233-abcdef"})
+
+    (access,) = [line for line in lines.read() if line["event"] == "request"]
+    assert access["request_id"] == response.headers["x-request-id"]
+    assert access["client_request_id"] == "Root=1-67891233-abcdef"
 
 
 @pytest.mark.parametrize(
@@ -98,8 +111,9 @@ async def test_log_requests_contains_no_secret_and_no_name(api: Api, lines: LogR
     assert not [secret for secret in secrets if secret in json.dumps(logged)]
 
 
-UNTRACED = RequestRecord("GET", "/v1/users/{user_id}", 200, 0.0012345, "id", None, UUID(int=7))
-TRACED = RequestRecord("POST", None, 503, 0.2, "id", None, None, f"00-{TRACE}-00f067aa0ba902b7-01")
+NETWORK = "198.51.100.7/32"
+UNTRACED = RequestRecord("GET", "/v1/users/{user_id}", 200, 0.0012345, "id", NETWORK, UUID(int=7))
+TRACED = RequestRecord("POST", None, 503, 0.2, "id", NETWORK, None, f"00-{TRACE}-00f067aa0ba902b7-01")
 
 
 @pytest.mark.parametrize("record", [UNTRACED, TRACED], ids=["untraced", "traced"])
@@ -129,6 +143,7 @@ def test_log_request_on_a_console_shows_the_same_fields(
     (line,) = re.sub(r"\x1b\[[0-9;]*m", "", lines.stream.getvalue()).splitlines()
     assert f"status={record.status}" in line
     assert f"route={route} " in line
+    assert f"network={NETWORK}" in line
     assert ("trace_id=" in line) == (record.traceparent is not None)
 
 

@@ -38,7 +38,7 @@ from service.observability.stats import HashingStats, MetricsSnapshot
 
 snapshot = MetricsSnapshot(HashingStats(2, 0, float(sys.argv[1]), 0, 3, 1), (), 7)
 telemetry = RequestTelemetry(lambda: snapshot)
-telemetry.observe(RequestRecord("POST", "/v1/sessions", 201, 0.01, "id", None, None))
+telemetry.observe(RequestRecord("POST", "/v1/sessions", 201, 0.01, "id", "unknown", None))
 telemetry.refresh()
 print("ready", flush=True)
 if sys.stdin.readline() == "scrape\\n":
@@ -97,9 +97,9 @@ async def test_scrape_does_not_count_rolled_back_audit_events(fresh: Api) -> Non
         await record(tx)
         raise NotFound
 
-    await fresh.service.database.run(record)
+    await fresh.service.database.run(record, caller=OPERATOR)
     with pytest.raises(NotFound):
-        await fresh.service.database.run(record_and_fail)
+        await fresh.service.database.run(record_and_fail, caller=OPERATOR)
 
     assert _only((await _samples(fresh))["rollcall_events_total"])["key.created"] == 1
 

@@ -23,9 +23,18 @@ def test_metrics_server_serves_until_the_end_of_the_block() -> None:
     url = f"http://127.0.0.1:{settings.metrics.port}/metrics"
 
     with metrics_server(settings, registry):
-        assert "things_total 1.0" in httpx.get(url).text
+        assert "things_total 1.0" in httpx.get(url, trust_env=False).text
     with pytest.raises(httpx.ConnectError):
-        httpx.get(url)
+        httpx.get(url, trust_env=False)
+
+
+def test_metrics_server_that_is_switched_off_does_not_listen() -> None:
+    settings = settings_for_tests(metrics=MetricsSettings(enabled=False, port=free_port()))
+    with (
+        metrics_server(settings, CollectorRegistry()),
+        pytest.raises(httpx.ConnectError),
+    ):
+        httpx.get(f"http://127.0.0.1:{settings.metrics.port}/metrics")
 
 
 def test_metrics_server_on_a_taken_port_raises_a_sentence() -> None:

@@ -13,7 +13,7 @@ from tests.support.api import Api, serving
 from tests.support.settings import settings_for_tests
 
 TRACE, PARENT = "4bf92f3577b34da6a3ce929d0e0e4736", "00f067aa0ba902b7"
-RECORD = RequestRecord("GET", "/v1/users", 503, 0.25, "id", None, None, f"00-{TRACE}-{PARENT}-01")
+RECORD = RequestRecord("GET", "/v1/users", 503, 0.25, "id", "unknown", None, f"00-{TRACE}-{PARENT}-01")
 
 
 def test_configured_without_endpoint_returns_no_tracer(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -20,7 +20,8 @@ _THROTTLE, _RECOVERY = "service/usecases/throttle.py", "service/usecases/recover
 _THROTTLE_SQL, _SESSIONS_SQL = "service/db/repositories/throttle.py", "service/db/repositories/sessions.py"
 _POLICY, _CALLERS = "service/domain/passwords.py", "service/domain/callers.py"
 _USERS_SQL, _LOGINS_SQL = "service/db/repositories/users.py", "service/db/repositories/login.py"
-_PASSWORDS = "service/usecases/passwords.py"
+_PASSWORDS, _KEYS = "service/usecases/passwords.py", "service/usecases/keys.py"
+_GRANTS = "tests/migrations/test_grants.py"
 _REQUESTS, _DETAILS = "service/usecases/mail_requests.py", "tests/api/test_details.py"
 _MAIL, _CODES = "tests/flows/test_mail.py", "tests/flows/test_login_codes.py"
 _OUTBOX_SQL, _SMTP = "service/db/repositories/outbox.py", "service/adapters/smtp.py"
@@ -95,8 +96,8 @@ MUTATIONS = (
     Mutation(
         "What was not verified is given back",
         _THROTTLE,
-        "        await database.run(lambda tx: ThrottleRepository(tx).refund(bucket.digest))\n",
-        "",
+        "ThrottleRepository(tx).refund(bucket.digest)",
+        "ThrottleRepository(tx).refund(b'')",
         f"{_FAULTS}/test_processes.py"
         "::test_log_in_without_memory_for_a_hash_gets_503_and_other_requests_succeed",
     ),
@@ -165,11 +166,59 @@ MUTATIONS = (
         f"{_FLOWS}/test_sessions.py::test_login_beyond_fifty_sessions_ends_the_longest_unused",
     ),
     Mutation(
-        "A new role holds old sessions to its life",
+        "No fast digest of a password is stored",
+        "service/api/idempotency.py",
+        " if name not in SECRET_FIELDS",
+        "",
+        "tests/api/test_idempotency.py::test_digest_of_a_request_is_the_same_for_any_password",
+    ),
+    Mutation(
+        "A stored response is deleted with the user in it",
+        "service/api/idempotency.py",
+        'response.body or b"", user_id)',
+        'response.body or b"", None)',
+        "tests/api/test_idempotency.py::test_delete_user_takes_the_stored_answer_along",
+    ),
+    Mutation(
+        "Anonymous callers of one network have idempotency keys of their own",
+        "service/api/idempotency.py",
+        """f"anonymous {fields['login_id']}\"""",
+        "request.context.network",
+        "tests/api/test_idempotency.py::test_idempotency_key_of_anonymous_callers_belongs_to_the_login_id",
+    ),
+    Mutation(
+        "A new role ends old sessions",
         "service/usecases/users.py",
-        "    if changed.role is not user.role:\n",
-        "    if False:\n",
-        f"{_FLOWS}/test_sessions.py::test_grant_admin_shortens_existing_sessions",
+        "    elif changed.role is not user.role:\n",
+        "    elif False:\n",
+        f"{_FLOWS}/test_sessions.py::test_change_role_ends_the_sessions_of_the_user",
+    ),
+    Mutation(
+        "A body that was held back is authenticated when it is there",
+        "service/api/pipeline.py",
+        "        body = await _read_body(operation, fields, receive)\n"
+        "        caller = await self._authenticate(fields, operation)\n",
+        "        caller = await self._authenticate(fields, operation)\n"
+        "        body = await _read_body(operation, fields, receive)\n",
+        f"{_FLOWS}/test_revocation_races.py"
+        "::test_key_revoked_while_the_body_is_held_gets_401_and_changes_nothing",
+    ),
+    Mutation(
+        "What was revoked before a transaction changes nothing in it",
+        "service/db/core/transaction.py",
+        '        if status == "SELECT 0":\n',
+        '        if status == "SELECT never":\n',
+        f"{_FLOWS}/test_revocation_races.py"
+        "::test_session_revoked_before_the_transaction_gets_401_and_changes_nothing"
+        f" {_FLOWS}/test_revocation_races.py"
+        "::test_key_revoked_before_the_transaction_gets_401_and_changes_nothing",
+    ),
+    Mutation(
+        "A session that has expired opens no transaction",
+        "service/db/repositories/authority.py",
+        "        is_live(),\n",
+        "",
+        f"{_FLOWS}/test_revocation_races.py::test_session_expired_before_the_transaction_gets_401",
     ),
     Mutation(
         "Disabling ends sessions for good",
@@ -179,11 +228,82 @@ MUTATIONS = (
         f"{_FLOWS}/test_sessions.py::test_enable_user_does_not_restore_its_sessions",
     ),
     Mutation(
-        "Deleting oneself needs a recent log-in",
+        "A powerful operation needs a recent login",
+        _CALLERS,
+        "if self.authenticated_session is not None and self.authenticated_session.age > ttl:",
+        "if False:",
+        f"{_FLOWS}/test_step_up.py::test_powerful_operation_with_a_login_ten_minutes_old_gets_403"
+        f" {_FLOWS}/test_sessions.py::test_delete_own_user_needs_a_login_within_ten_minutes",
+    ),
+    Mutation(
+        "A login with a session of the same user ends that session",
+        _LOGIN,
+        "    await _end_replaced(tx, user, attempt)\n",
+        "",
+        f"{_FLOWS}/test_step_up.py::test_log_in_with_a_session_of_the_same_user_ends_that_session",
+    ),
+    Mutation(
+        "Changing one's own password forgets the other devices",
+        _PASSWORDS,
+        "    await DeviceRepository(tx).forget_all(user_id, but_of_session=context.caller.session_id)\n",
+        "",
+        f"{_FLOWS}/test_step_up.py::test_change_own_password_forgets_all_devices_except_that_of_the_session",
+    ),
+    Mutation(
+        "A thief of one session cannot block the password change in another",
+        _THROTTLE,
+        '_digest("session", str(session_id))',
+        '_digest("session", str(user_id))',
+        f"{_FLOWS}/test_step_up.py::test_wrong_passwords_in_one_session_do_not_block_the_change_in_another",
+    ),
+    Mutation(
+        "A key changes an administrator only with the scope for it",
+        _CALLERS,
+        "if UserRole.ADMIN in roles and self.key is not None and not self.has_scope(Scope.ADMINS_WRITE):",
+        "if False:",
+        f"{_FLOWS}/test_keys.py::test_key_changes_an_administrator_only_with_the_scope_for_it",
+    ),
+    Mutation(
+        "A key is revoked with the administrator who created it",
         "service/usecases/users.py",
-        "        raise ReauthenticationRequired\n",
-        "        pass\n",
-        f"{_FLOWS}/test_sessions.py::test_delete_own_user_needs_a_login_within_ten_minutes",
+        "    if user.is_active_admin and not changed.is_active_admin:\n",
+        "    if False:\n",
+        f"{_FLOWS}/test_keys.py::test_key_is_revoked_with_the_administrator_who_created_it",
+    ),
+    Mutation(
+        "A former administrator creates no key",
+        _KEYS,
+        "    if user is None or not user.is_active_admin:\n",
+        "    if user is None:\n",
+        f"{_FLOWS}/test_keys.py::test_create_key_after_losing_the_role_in_a_concurrent_transaction_gets_401",
+    ),
+    Mutation(
+        "A key expires",
+        _KEYS,
+        "    if max_ttl is not None and key.expires_at > key.created_at + max_ttl:\n",
+        "    if False:\n",
+        f"{_FLOWS}/test_keys.py::test_create_key_with_an_expiry_beyond_two_years_gets_422",
+    ),
+    Mutation(
+        "A key that may not read gets no user in response to a write",
+        "service/api/v1/users.py",
+        "    if request.caller.key is not None and not request.caller.has_scope(Scope.USERS_READ):\n",
+        "    if False:\n",
+        f"{_FLOWS}/test_keys.py::test_update_user_by_key_without_read_scope_gets_204_without_the_user",
+    ),
+    Mutation(
+        "The name of a key is not taken for a login id",
+        "service/usecases/introspection.py",
+        "return ActiveToken(key.id, None, ",
+        "return ActiveToken(key.id, key.name, ",
+        f"{_FLOWS}/test_keys.py::test_introspect_key_returns_client_id_and_no_username",
+    ),
+    Mutation(
+        "An administrator who cannot log in does not replace the last one",
+        _USERS_SQL,
+        " if row.can_log_in}",
+        "}",
+        "tests/api/test_users.py::test_last_admin_with_a_password_of_its_own_cannot_be_lost",
     ),
     Mutation(
         "A log-in counts only while the password is the one that was verified",
@@ -413,6 +533,20 @@ MUTATIONS = (
         f"{_FLOWS}/test_passwords.py::test_session_with_forced_change_can_only_change_password_or_log_out",
     ),
     Mutation(
+        "A password that an administrator chooses for a new account has to be changed",
+        "service/usecases/passwords.py",
+        "return caller.is_admin if wanted is None else wanted",
+        "return bool(wanted)",
+        f"{_FLOWS}/test_passwords.py::test_create_user_with_a_password_forces_its_change_by_caller_and_wish",
+    ),
+    Mutation(
+        "A password set by another ends after a day",
+        _USERS_SQL,
+        "case((~is_expired, UserRow.password_hash))",
+        "case((is_expired.is_not(None), UserRow.password_hash))",
+        f"{_FLOWS}/test_passwords.py::test_password_set_by_another_is_refused_a_day_later",
+    ),
+    Mutation(
         "A password set by another cannot be kept",
         _PASSWORDS,
         "        raise ValidationFailed(_PASSWORD_KEPT)\n",
@@ -543,8 +677,8 @@ MUTATIONS = (
     Mutation(
         "Changing the password needs the current one",
         _PASSWORDS,
-        "if not await permit.verify(old_hash, current):",
-        "if await permit.verify(old_hash, current) is None:",
+        "if not await permit.verify(old_hash, *current):",
+        "if await permit.verify(old_hash, *current) is None:",
         f"{_FLOWS}/test_passwords.py::test_change_password_with_wrong_current_password_changes_nothing",
     ),
     Mutation(
@@ -571,8 +705,8 @@ MUTATIONS = (
     Mutation(
         "A token counts only after Bearer",
         "service/api/authentication.py",
-        '        if scheme.lower() != "bearer":\n',
-        "        if False:\n",
+        ' if scheme.lower() == "bearer" else None',
+        "",
         f"{_FLOWS}/test_access.py::test_authenticate_by_other_headers_gets_401",
     ),
     Mutation(
@@ -588,6 +722,20 @@ MUTATIONS = (
         "return caller.is_admin or caller.user_id == session.user_id",
         "return session is not None",
         f"{_FLOWS}/test_sessions.py::test_end_session_of_another_user_gets_404_and_changes_nothing",
+    ),
+    Mutation(
+        "Users read their own sessions only",
+        _SESSIONS,
+        "if session is None or not _may_access(caller, session):",
+        "if session is None:",
+        "tests/api/test_sessions.py::test_get_session_of_another_is_the_same_404_as_of_nobody",
+    ),
+    Mutation(
+        "One request reads at most a hundred users by id",
+        "service/api/schemas/users.py",
+        "max_length=PAGE_MAX,",
+        "max_length=None,",
+        "tests/api/test_query_params.py::test_list_by_ids_misspelt_too_many_or_with_a_filter_is_refused",
     ),
     Mutation(
         "What is not granted is denied",
@@ -662,6 +810,192 @@ MUTATIONS = (
         "tests/api/test_login_ids.py::test_create_user_with_an_invisible_or_deceptive_name_names_the_rule",
     ),
     Mutation(
+        "The role that serves cannot change or delete events",
+        "service/db/migrations/grants.py",
+        '"events": ("SELECT", "INSERT")}',
+        '"events": READ_AND_WRITE}',
+        f"{_GRANTS}::test_change_schema_or_trail_with_the_granted_rights_is_refused",
+    ),
+    Mutation(
+        "The role that serves deletes no event that is younger than 30 days",
+        "service/db/migrations/grants.py",
+        "    IF age < interval '30 days' THEN\n",
+        "    IF false THEN\n",
+        f"{_GRANTS}::test_change_schema_or_trail_with_the_granted_rights_is_refused",
+    ),
+    Mutation(
+        "The documentation is not on a network unless it is asked for",
+        "settings/http.py",
+        "return self.is_loopback if self.docs is None else self.docs",
+        "return self.docs is not False",
+        "tests/api/test_methods.py::test_reference_and_metrics_on_a_network_are_404_unless_asked_for",
+    ),
+    Mutation(
+        "Metrics are not on the port of the API on a network unless they are asked for",
+        "settings/root.py",
+        "return self.http.is_loopback if self.metrics.enabled is None else self.metrics.enabled",
+        "return self.metrics.enabled is not False",
+        "tests/api/test_methods.py::test_reference_and_metrics_on_a_network_are_404_unless_asked_for",
+    ),
+    Mutation(
+        "What a client sends without effect is limited",
+        "service/server/http_protocol.py",
+        "            if self._silent_bytes > MAX_SILENT_BYTES:\n",
+        "            if False:\n",
+        "tests/server/test_http_protocol.py::test_refuse_a_request_responds_with_a_problem_and_records_the_network",
+    ),
+    Mutation(
+        "Nothing is read while a request is queued",
+        "service/server/http_protocol.py",
+        "if self.read_paused and protocol is not None and not protocol.pipeline:",
+        "if self.read_paused and protocol is not None:",
+        "tests/server/test_http_protocol.py::test_pipeline_requests_while_bodies_are_read_keeps_reading_paused",
+    ),
+    Mutation(
+        "Few requests are queued on a connection",
+        "service/server/http_protocol.py",
+        "        if len(self.pipeline) >= MAX_QUEUED_REQUESTS:\n",
+        "        if False:\n",
+        "tests/server/test_http_protocol.py::test_pipeline_too_many_small_requests_answers_some_and_closes",
+    ),
+    Mutation(
+        "Trailers do not become header fields",
+        "service/server/http_protocol.py",
+        '        scope["headers"] = tuple(self.headers)\n'
+        "        self.headers = NO_FIELDS  # what follows are trailers\n",
+        "",
+        "tests/server/test_http_protocol.py::test_send_trailers_drops_them",
+    ),
+    Mutation(
+        "The body of a declined upgrade is a body",
+        "service/server/http_protocol.py",
+        "        self._feed(head + data[head_bytes:])\n",
+        "        self._feed(head)\n",
+        "tests/server/test_upgrade_offers.py::test_hide_a_request_in_the_body_of_an_offer_is_not_answered",
+    ),
+    Mutation(
+        "Parser errors are answered after the responses that are due",
+        "service/server/http_protocol.py",
+        "        if previous is None or previous.response_complete:\n",
+        "        if True:\n",
+        "tests/server/test_http_protocol.py::test_send_a_malformed_request_behind_another_answers_in_order",
+    ),
+    Mutation(
+        "A body that breaks off is not a whole one",
+        "service/server/http_protocol.py",
+        '        cycle.scope["state"][BODY_ERROR] = error\n',
+        "        cycle.more_body = False\n",
+        "tests/server/test_http_protocol.py::test_send_a_malformed_body_gets_one_answer_and_reaches_no_application_whole",
+    ),
+    Mutation(
+        "A target has one form",
+        "service/server/http_protocol.py",
+        '        if not target.startswith(b"/") or b"#" in target or not target.isascii():\n',
+        "        if False:\n",
+        "tests/api/test_framing.py::test_send_another_form_of_target_is_refused_unless_it_names_this_host",
+    ),
+    Mutation(
+        "One space stands before a target",
+        "service/server/http_protocol.py",
+        "            if not self.url:\n                raise MalformedRequest\n",
+        "            if False:\n                raise MalformedRequest\n",
+        "tests/server/test_http_protocol.py::test_send_two_spaces_before_the_target_is_refused",
+    ),
+    Mutation(
+        "One network has a share of the connections",
+        "service/server/connections.py",
+        "            is_within = is_within and self._by_network[network] <= self._per_network\n",
+        "",
+        "tests/server/test_connections.py::test_connect_beyond_the_limit_of_a_network_gets_503",
+    ),
+    Mutation(
+        "A client does not choose the request id",
+        "service/api/http/edge.py",
+        '        state["request_id"] = request_id = new_request_id()\n',
+        '        sent = dict(scope["headers"]).get(b"x-request-id", b"").decode("latin-1")\n'
+        '        state["request_id"] = request_id = sent or new_request_id()\n',
+        "tests/api/test_edge.py::test_send_request_id_gets_one_of_our_own_and_is_logged_beside_it",
+    ),
+    Mutation(
+        "A forged cursor is an error of the client",
+        "service/api/cursors.py",
+        "except (ValueError, OverflowError, RecursionError):",
+        "except ValueError:",
+        "tests/api/test_pagination.py::test_cursor_with_a_time_that_utc_lacks_is_refused",
+    ),
+    Mutation(
+        "A visitor's token does not make introspection fail",
+        "service/api/http/forms.py",
+        'body.decode("utf-8", "replace")',
+        'body.decode("utf-8")',
+        "tests/api/test_introspection.py::test_introspect_with_an_odd_form_is_read_strictly",
+    ),
+    Mutation(
+        "No password is in the arguments of a process",
+        "service/db/migrations/scratch.py",
+        'await _run(source, "pg_dump", "--no-owner",',
+        'await _run(source, "pg_dump", "--dbname", source, "--no-owner",',
+        "tests/migrations/test_scratch.py"
+        "::test_copy_of_a_database_in_use_shows_no_password_in_the_arguments_of_a_process",
+    ),
+    Mutation(
+        "A copy for a rehearsal has no credential that works",
+        "service/db/migrations/scratch.py",
+        "            await remove_credentials(dsn_of(dsn, name))\n",
+        "            pass\n",
+        "tests/migrations/test_scratch.py"
+        "::test_copy_of_a_database_has_every_row_but_no_credential_and_goes_away",
+    ),
+    Mutation(
+        "An exported file is private",
+        "service/cli/files.py",
+        "                os.fchmod(file.fileno(), 0o600)\n",
+        "",
+        "tests/cli/test_users.py::test_export_to_a_file_makes_it_private_and_is_recorded",
+    ),
+    Mutation(
+        "An export is in the audit trail",
+        "service/cli/bulk.py",
+        "    await services.database.run(lambda tx: record_export(tx, context=_OPERATOR), caller=OPERATOR)\n",
+        "",
+        "tests/cli/test_users.py::test_export_to_a_file_makes_it_private_and_is_recorded",
+    ),
+    Mutation(
+        "A standby is not ready",
+        "service/db/core/server.py",
+        "    if facts.is_standby:\n",
+        "    if facts.is_standby and facts.version < 0:\n",
+        "tests/faults/test_read_replica.py::test_ready_on_a_standby_alone_gets_503_and_names_the_reason",
+    ),
+    Mutation(
+        "Several hosts are asked for the one that accepts writes",
+        "settings/dsn.py",
+        """    if "," not in unquote(hosts) or""",
+        """    if hosts or""",
+        "tests/settings/test_dsn.py::test_imply_writable_asks_several_hosts_for_the_one_that_accepts_writes",
+    ),
+    Mutation(
+        "The authorities of the machine verify the host name, too",
+        "settings/dsn.py",
+        """    if parameters.setdefault("sslmode", "verify-full") != "verify-full":""",
+        """    if parameters.setdefault("sslmode", "verify-full") == "disable":""",
+        "tests/settings/test_dsn.py::test_normalise_dsn_for_anything_else_raises_without_quoting_it",
+    ),
+    Mutation(
+        "libpq's variables do not redirect the service",
+        "settings/libpq.py",
+        "        del os.environ[name]\n",
+        "        os.environ[name] = os.environ[name]\n",
+        "tests/settings/test_libpq.py::test_discard_libpq_variables_removes_them_and_remembers_their_names",
+    ),
+    Mutation(
+        "A failed connection tells no password",
+        "service/db/core/connect_errors.py",
+        "        return _BY_SQLSTATE[state]\n",
+        '        return f"{_BY_SQLSTATE[state]} {error}"\n',
+        "tests/db/test_connect_errors.py::test_connect_rejected_by_the_server_is_explained",
+    ),
+    Mutation(
         "An id has one spelling",
         "service/domain/ids.py",
         "    if len(text) != _CANONICAL_LENGTH or not _CANONICAL_CHARACTERS.issuperset(text):\n"
@@ -673,5 +1007,75 @@ MUTATIONS = (
         "    return value if str(value) == text else None\n",
         "    try:\n        return UUID(text)\n    except ValueError:\n        return None\n",
         "tests/domain/test_ids.py",
+    ),
+    Mutation(
+        "A password in several forms costs the same for every hash",
+        "service/security/hashing/scheme.py",
+        "for stored, form in others if form is not None)",
+        "for stored, form in others if form and stored)",
+        "tests/security/test_scheme.py::test_verify_forms_without_match_does_the_same_work_for_every_hash",
+    ),
+    Mutation(
+        "A compatible form matches imported hashes only",
+        "service/security/hashing/scheme.py",
+        "(password_hash if is_imported else None, nfkc)",
+        "(password_hash, nfkc)",
+        "tests/security/test_scheme.py::test_verify_forms_own_hash_does_not_match_the_compatible_form",
+    ),
+    Mutation(
+        "An attempt that was verified in part is not given back",
+        "service/security/hashing/scheme.py",
+        "        with suppress(MemoryError):  # one form was",
+        "        with nullcontext():  # one form was",
+        "tests/security/test_scheme.py::test_verify_forms_without_memory_for_another_form_returns_false",
+    ),
+    Mutation(
+        "A NUL does not end a password",
+        "service/domain/passwords.py",
+        " or _NEVER_HASHED.search(raw)",
+        "",
+        "tests/domain/test_passwords.py::test_typed_password_of_an_impossible_text_has_no_form",
+    ),
+    Mutation(
+        "An import loses no user whose id is taken",
+        "service/usecases/imports.py",
+        "    if owner_id is not None and (owner_id == user.id or not line.has_id):\n",
+        "    if owners:\n",
+        "tests/cli/test_bulk.py::test_import_of_an_id_that_another_user_has_rejects_the_line",
+    ),
+    Mutation(
+        "An import loses no user of a repeated login id",
+        "service/cli/bulk.py",
+        "    if first != line.number:\n",
+        "    if False:\n",
+        "tests/cli/test_bulk.py::test_import_of_a_login_id_twice_in_a_file_names_both_lines",
+    ),
+    Mutation(
+        "A report of an import is for its owner only",
+        "service/cli/import_report.py",
+        "        os.fchmod(descriptor, 0o600)\n",
+        "",
+        "tests/cli/test_bulk.py::test_import_of_a_thousand_bad_lines_among_five_thousand_reports_each",
+    ),
+    Mutation(
+        "What is revoked while it is parked stays revoked",
+        "service/db/migrations/parked_guards.py",
+        "f' THEN DELETE FROM {parked} WHERE \"{credentials_of}\" = NEW.id; END IF; RETURN NULL;',",
+        '" THEN RETURN NULL; END IF; RETURN NULL;",',
+        "tests/migrations/test_parking.py::test_change_of_a_user_ends_its_parked_credentials_only",
+    ),
+    Mutation(
+        "Parked responses do not outlive the user that they name",
+        "service/db/migrations/parked_guards.py",
+        'f"DELETE FROM {parked} WHERE position(OLD.id::text IN {mentions}) > 0; RETURN NULL;",',
+        '"RETURN NULL;",',
+        "tests/migrations/test_parking.py::test_delete_of_a_user_erases_the_parked_responses_that_name_it",
+    ),
+    Mutation(
+        "Parked rows expire",
+        "service/db/migrations/parked_guards.py",
+        'f"DELETE FROM {parked} WHERE ctid = ANY (ARRAY({batch}));"',
+        '"NULL;"',
+        "tests/migrations/test_parking.py::test_purge_deletes_expired_rows_of_parked_tables",
     ),
 )

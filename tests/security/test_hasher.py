@@ -1,9 +1,14 @@
+import itertools
 from collections.abc import AsyncIterator
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
+from argon2.low_level import verify_secret
 from structlog.testing import capture_logs
 
 from service.domain.errors import HashingBusy
+from service.security.hashing import imported_hashes
 from service.security.hashing.hasher import PasswordHasher
 from service.security.hashing.scheme import HashingScheme
 
@@ -45,6 +50,27 @@ async def test_acquire_charges_the_flow_for_its_work(
         await permit.hash(PASSWORD)
     (seconds,) = charged
     assert seconds > 0
+
+
+async def test_verify_in_several_forms_charges_the_flow_for_all_of_them(
+    hasher: PasswordHasher, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    charged: list[float] = []
+    now = itertools.count()  # a second passes with each look at the clock
+    computed: list[bytes] = []
+
+    def compute(encoded: bytes, *rest: Any) -> bool:
+        computed.append(encoded)
+        next(now)
+        return verify_secret(encoded, *rest)
+
+    monkeypatch.setattr("service.security.hashing.limiter.Permit.charge", lambda _, s: charged.append(s))
+    monkeypatch.setattr(imported_hashes, "verify_secret", compute)
+    monkeypatch.setattr("service.security.hashing.hasher.time", SimpleNamespace(monotonic=lambda: next(now)))
+    async with hasher.acquire("192.0.2.0/24") as permit:
+        assert not await permit.verify(None, "a", "b", "c")
+    assert len(computed) == 3
+    assert charged == [4]
 
 
 async def test_create_hasher_without_workers_uses_the_available_cores() -> None:

@@ -97,6 +97,28 @@ def test_read_pbkdf2_in_phc_form_accepts_named_parameters() -> None:
     assert imported_hashes.read(phc).matches(b"password")
 
 
+@pytest.mark.parametrize("name", ["passlib pbkdf2-sha512", "passlib pbkdf2-sha256", "passlib scrypt"])
+def test_read_with_standard_base64_and_padding_matches(name: str) -> None:
+    password, modular = PUBLISHED[name]
+    head, salt, digest = modular.replace(".", "+").rsplit("$", 2)
+    padded = "$".join([head, *(part + "=" * (-len(part) % 4) for part in (salt, digest))])
+    assert padded.endswith("=")
+    assert imported_hashes.read(padded).matches(password.encode())
+    assert not imported_hashes.read(padded).matches(password.encode() + b"z")
+
+
+@pytest.mark.parametrize(
+    ("password_hash", "reason"),
+    [
+        (f"$pbkdf2-sha256$1000$c2FsdHNh${'A' * 43}", "its salt has 6 bytes, not 8 to 128."),
+        (f"$argon2id$v=19$m=64,t=1,p=1$c2FsdHNhbHQ${'A' * 6}", "its digest has 4 bytes, not 16 to 64."),
+        (f"pbkdf2_sha256$1000$s${'A' * 100}", "its digest has 75 bytes, not 16 to 64."),
+    ],
+)
+def test_check_importable_of_a_wrong_size_names_the_sizes(password_hash: str, reason: str) -> None:
+    assert imported_hashes.check_importable(password_hash) == f"The hash is malformed: {reason}"
+
+
 def test_matches_of_scrypt_with_large_blocks_has_enough_memory() -> None:
     password_hash = "$scrypt$ln=4,r=8192,p=1$c29tZXNhbHQ$/U3YPXYsSb3q9XxHvc0MLxur+GP960kN9j7emXX8zwY"
     assert not imported_hashes.read(password_hash).matches(b"password")

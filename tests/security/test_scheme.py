@@ -1,6 +1,7 @@
 import itertools
 import threading
 import time
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -169,6 +170,52 @@ def test_verify_costlier_hash_with_wrong_password_is_not_padded(
 def test_verify_cheaper_hash_first_measures_the_baseline(scheme: HashingScheme, work: Work) -> None:
     assert not scheme.verify(old_hash(), "wrong")
     assert work.computed_kib[:2] == [8, 64]
+
+
+@pytest.mark.parametrize("hashed", ["normal", "typed", "nfkc"])
+@pytest.mark.parametrize("make_hash", [bcrypt_hash, old_hash])
+def test_verify_forms_imported_hash_matches_any_form(
+    scheme: HashingScheme, make_hash: Callable[[str], str], hashed: str
+) -> None:
+    assert scheme.verify_forms(make_hash(hashed), "normal", "typed", "nfkc")
+    assert not scheme.verify_forms(make_hash("another"), "normal", "typed", "nfkc")
+
+
+def test_verify_forms_own_hash_does_not_match_the_compatible_form(scheme: HashingScheme) -> None:
+    assert scheme.verify_forms(scheme.hash("typed"), "normal", "typed", "nfkc")
+    assert not scheme.verify_forms(scheme.hash("nfkc"), "normal", "typed", "nfkc")
+
+
+@pytest.mark.parametrize("forms", [("a",), ("a", "b"), ("a", None, "c"), ("a", "b", "c")])
+def test_verify_forms_without_match_does_the_same_work_for_every_hash(
+    scheme: HashingScheme, work: Work, monkeypatch: pytest.MonkeyPatch, forms: tuple[str, ...]
+) -> None:
+    """The work depends on the number of forms, which the client chooses, and on nothing else."""
+    work.set_seconds(monkeypatch, {8: 8.0, 56: 56.0, 64: 64.0})
+    scheme.verify(None, PASSWORD)
+    seconds = {}
+    stored = {"own": scheme.hash("x"), "imported": old_hash("x"), "none": None, "unsupported": "secret"}
+    for kind, password_hash in stored.items():
+        started_at = work.now
+        assert not scheme.verify_forms(password_hash, *forms)
+        seconds[kind] = work.now - started_at
+    assert seconds == dict.fromkeys(stored, 64.0 * sum(form is not None for form in forms))
+
+
+def test_verify_forms_stops_at_the_form_that_matches(scheme: HashingScheme, work: Work) -> None:
+    own = scheme.hash("a")
+    assert scheme.verify_forms(own, "a", "b", "c")
+    assert work.computed_kib == [64]
+
+
+def test_verify_forms_without_memory_for_another_form_returns_false(
+    scheme: HashingScheme, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An error would refund an attempt that was verified in part."""
+    exhaust_memory(monkeypatch, after=1)
+    assert not scheme.verify_forms(bcrypt_hash(), "a", "b")
+    exhaust_memory(monkeypatch, after=1)
+    assert not scheme.verify_forms(None, "a", "b")
 
 
 def test_verify_hashes_of_large_memory_runs_one_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:

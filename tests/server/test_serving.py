@@ -27,7 +27,10 @@ def test_serve_in_an_empty_directory_creates_one_administrator_and_keeps_rows_ac
         assert has_imported_alembic(service)  # there were migrations to run
         token = log_in(service, "root", service.first_password())
         created = service.request(
-            "POST", "/v1/users", token, {"login_id": "ada", "name": "Ada", "password": PASSWORD}
+            "POST",
+            "/v1/users",
+            token,
+            {"login_id": "ada", "name": "Ada", "password": PASSWORD, "must_change": False},
         )
         assert created.status_code == 201
         check_second_instance(service, tmp_path)

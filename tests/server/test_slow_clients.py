@@ -4,9 +4,11 @@ from typing import Any, cast
 
 import pytest
 import uvicorn
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from uvicorn.server import ServerState
 
+from service.api.http.edge import EdgeMiddleware
+from service.server.connections import ConnectionLimiter
+from service.server.http_protocol import HttpProtocol
 from service.server.slow_clients import HEADERS_TIMEOUT_S, SlowClientGuard
 
 
@@ -35,7 +37,7 @@ class Transport(asyncio.Transport):
 class GuardedConnection:
     """A connection of a server, and the guard that watches it."""
 
-    protocol: HttpToolsProtocol
+    protocol: HttpProtocol
     transport: Transport
     guard: SlowClientGuard
     may_respond: asyncio.Event
@@ -51,9 +53,11 @@ async def connection() -> GuardedConnection:
         await send({"type": "http.response.body"})
 
     state = ServerState()
-    config = uvicorn.Config(cast(Any, app), http="httptools", ws="none", lifespan="off", log_config=None)
+    config = uvicorn.Config(cast(Any, app), ws="none", lifespan="off", log_config=None)
     config.load()
-    protocol, transport = HttpToolsProtocol(config, state, {}), Transport()
+    limiter = ConnectionLimiter(total=1000, per_network=1000)
+    protocol = HttpProtocol(config, state, {}, limiter=limiter, respond=EdgeMiddleware(app).respond_to_error)
+    transport = Transport()
     protocol.connection_made(transport)
     return GuardedConnection(protocol, transport, SlowClientGuard(state.connections), may_respond)
 

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from settings.dsn import mask_dsn, normalise_dsn
+from settings.dsn import imply_writable, mask_dsn, normalise_dsn
 
 SECRET = "g3heim"
 
@@ -25,9 +25,16 @@ SECRET = "g3heim"
             "postgres://u:p@a:5432,b:5433/x?target_session_attrs=read-write&sslmode=verify-full",
             "postgresql://u:p@a:5432,b:5433/x?target_session_attrs=read-write&sslmode=verify-full",
         ),
-        ("postgresql://db/x?sslmode=require&channel_binding=require", "postgresql://db/x?sslmode=require"),
-        ("postgresql://db/x?channel_binding=require", "postgresql://db/x"),
-        ("postgresql://db/x?connect_timeout=10&application_name=a", "postgresql://db/x?application_name=a"),
+        ("postgresql://db/x?sslmode=require&channel_binding=prefer", "postgresql://db/x?sslmode=require"),
+        ("postgresql://db/x?channel_binding=disable", "postgresql://db/x"),
+        ("postgresql://db/x?gssencmode=prefer&sslcertmode=allow&sslsni=1", "postgresql://db/x"),
+        ("postgresql://db/x?client_encoding=utf8&keepalives_idle=30&tcp_user_timeout=9", "postgresql://db/x"),
+        ("postgresql://db/x?connect_timeout=0", "postgresql://db/x"),
+        ("postgresql://db/x?connect_timeout=10&jit=on", "postgresql://db/x?connect_timeout=10&jit=on"),
+        (
+            "postgresql://db/x?sslrootcert=system",
+            "postgresql://db/x?sslrootcert=system&sslmode=verify-full",
+        ),
         ("postgresql+asyncpg://db/x?ssl=require", "postgresql://db/x?sslmode=require"),
         ("postgresql://db/x?p%61ssword=p", "postgresql://db/x?password=p"),
         ("postgresql://db/x?options=-c%20jit%3Doff", "postgresql://db/x?options=-c%20jit%3Doff"),
@@ -71,6 +78,9 @@ def test_normalise_dsn_for_a_libpq_url_returns_the_form_of_the_driver(raw: str, 
         f"postgresql://u:{SECRET}@db/x?sslmode=",
         f"postgresql://u:{SECRET}@db/x?=1",
         f"postgresql://u:{SECRET}@db/x?host=a&port=b",
+        f"postgresql://u:{SECRET}@db/x?connect_timeout=61",
+        f"postgresql://u:{SECRET}@db/x?connect_timeout=soon",
+        f"postgresql://u:{SECRET}@db/x?sslrootcert=system&sslmode=require",
         "",
     ],
 )
@@ -78,6 +88,47 @@ def test_normalise_dsn_for_anything_else_raises_without_quoting_it(raw: str) -> 
     with pytest.raises(ValueError, match=r"^must ") as caught:
         normalise_dsn(raw)
     assert SECRET not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("parameter", "instead"),
+    [
+        ("channel_binding=require", "sslmode=verify-full"),
+        ("client_encoding=latin1", "UTF-8"),
+        ("connection_limit=1", "ROLLCALL_DATABASE__POOL_SIZE"),
+        ("gssencmode=require", "sslmode=verify-full"),
+        ("hostaddr=10.0.0.1", "in place of the host name"),
+        ("load_balance_hosts=random", "a balancer"),
+        ("pgbouncer=true", "ROLLCALL_DATABASE__PGBOUNCER=true"),
+        ("require_auth=scram-sha-256", "pg_hba.conf"),
+        ("schema=public", "options=-csearch_path"),
+        ("sslcertmode=require", "sslcert and sslkey"),
+        ("sslcrldir=/etc/crl", "sslcrl"),
+    ],
+)
+def test_normalise_dsn_with_a_parameter_that_cannot_be_kept_names_it_and_the_remedy(
+    parameter: str, instead: str
+) -> None:
+    name = parameter.partition("=")[0]
+    with pytest.raises(ValueError, match=f"^must not have {name}\\b.*{instead}"):
+        normalise_dsn(f"postgresql://u:{SECRET}@db/x?{parameter}")
+
+
+@pytest.mark.parametrize(
+    ("dsn", "implied"),
+    [
+        ("postgresql://a,b/x", "postgresql://a,b/x?target_session_attrs=read-write"),
+        ("postgresql://u:p%2C@a/x", "postgresql://u:p%2C@a/x"),
+        (
+            "postgresql:///x?host=a,b&port=1,2",
+            "postgresql:///x?host=a,b&port=1,2&target_session_attrs=read-write",
+        ),
+        ("postgresql://a,b/x?target_session_attrs=any", "postgresql://a,b/x?target_session_attrs=any"),
+        ("postgresql:///x?host=a", "postgresql:///x?host=a"),
+    ],
+)
+def test_imply_writable_asks_several_hosts_for_the_one_that_accepts_writes(dsn: str, implied: str) -> None:
+    assert imply_writable(dsn) == implied
 
 
 @pytest.mark.parametrize(

@@ -112,6 +112,42 @@ def test_password_length_below_eight_is_rejected_in_every_profile(profile: str, 
     ]
 
 
+@pytest.mark.parametrize(
+    ("host", "given", "is_served"),
+    [
+        ("127.0.0.1", None, True),
+        ("127.0.0.1", "false", False),
+        ("0.0.0.0", None, False),
+        ("0.0.0.0", "true", True),
+    ],
+)
+def test_docs_and_metrics_unset_are_served_on_loopback_only(
+    host: str, given: str | None, is_served: bool, variables: Variables
+) -> None:
+    variables.set(ROLLCALL_HTTP__HOST=host)
+    if given is not None:
+        variables.set(ROLLCALL_HTTP__DOCS=given, ROLLCALL_METRICS__ENABLED=given)
+    settings = get_settings()
+    assert (settings.http.serves_docs, settings.serves_metrics_beside_api) == (is_served, is_served)
+
+
+@pytest.mark.parametrize(("enabled", "port"), [(None, 9100), ("true", 9100), ("false", None)])
+def test_metrics_port_given_takes_metrics_away_from_the_api(
+    enabled: str | None, port: int | None, variables: Variables
+) -> None:
+    variables.set(ROLLCALL_METRICS__PORT="9100")
+    if enabled is not None:
+        variables.set(ROLLCALL_METRICS__ENABLED=enabled)
+    assert get_settings().metrics.separate_port == port
+    assert not get_settings().serves_metrics_beside_api
+
+
+@pytest.mark.parametrize("role", ["app; DROP TABLE users", 'a"b', "1st"])
+def test_serving_role_that_is_no_plain_name_is_rejected(role: str, variables: Variables) -> None:
+    (problem,) = variables.problems(ROLLCALL_MIGRATIONS__SERVING_ROLE=role)
+    assert problem.startswith("ROLLCALL_MIGRATIONS__SERVING_ROLE: must be the name of a role")
+
+
 def test_idle_lifetimes_unset_are_at_most_the_absolute_lifetimes(variables: Variables) -> None:
     variables.set(ROLLCALL_SESSIONS__ABSOLUTE_TTL="10s", ROLLCALL_SESSIONS__ADMIN_ABSOLUTE_TTL="5s")
     sessions = get_settings().sessions

@@ -89,6 +89,55 @@ def test_read_variables_from_a_secret_that_is_not_text_is_reported() -> None:
     assert problems() == ["DATABASE_URL: its secrets file cannot be read as UTF-8 text"]
 
 
+def test_read_variables_from_a_secret_with_a_byte_order_mark_strips_it() -> None:
+    secrets(database_url="\ufeffpostgresql://u:p@db/x\r\n")
+    assert get_settings().database.dsn == "postgresql://u:p@db/x"
+
+
+def test_read_variables_from_dotenv_with_a_byte_order_mark_reads_the_first_line() -> None:
+    Path(".env").write_text("\ufeffROLLCALL_HTTP__PORT=3\n", encoding="utf-8")
+    assert get_settings().http.port == 3
+
+
+@pytest.mark.parametrize("text", ["postgresql://u:p@db/x\n", "\ufeffpostgresql://u:p@db/x\r\n"])
+def test_read_variables_with_the_file_of_a_secret_reads_it(variables: Variables, text: str) -> None:
+    Path("url").write_text(text, encoding="utf-8")
+    secrets(DATABASE_URL="postgresql://elsewhere/x")
+    variables.set(DATABASE_URL_FILE="url", ROLLCALL_MIGRATIONS__DATABASE_URL_FILE="url")
+    settings = get_settings()
+    assert (settings.database.dsn, settings.migrations_dsn) == ("postgresql://u:p@db/x",) * 2
+
+
+def test_read_variables_with_the_file_of_a_secret_in_dotenv_reads_it() -> None:
+    Path("url").write_text("postgresql://u:p@db/x")
+    Path(".env").write_text("ROLLCALL_DATABASE__REPLICA_URL_FILE=url")
+    assert get_settings().database.replica_dsn == "postgresql://u:p@db/x"
+
+
+def test_read_variables_with_a_secret_and_its_file_is_reported(variables: Variables) -> None:
+    Path("url").write_text("postgresql://u:p@db/x")
+    assert variables.problems(DATABASE_URL="postgresql://db/x", DATABASE_URL_FILE="url") == [
+        "DATABASE_URL: must not be set together with DATABASE_URL_FILE"
+    ]
+
+
+def test_read_variables_with_files_of_secrets_that_hold_nothing_are_all_reported(
+    variables: Variables,
+) -> None:
+    Path("empty").write_text("\n")
+    assert variables.problems(DATABASE_URL_FILE="nowhere", ROLLCALL_DATABASE__REPLICA_URL_FILE="empty") == [
+        "DATABASE_URL_FILE: its file cannot be read as UTF-8 text",
+        "ROLLCALL_DATABASE__REPLICA_URL_FILE: its file must not be empty",
+    ]
+
+
+def test_read_variables_with_the_file_of_no_secret_is_reported(variables: Variables) -> None:
+    assert variables.problems(ROLLCALL_HTTP__PORT_FILE="x", ROLLCALL_DATABASE__URL_FILE="x") == [
+        "ROLLCALL_DATABASE__URL_FILE: no such setting; did you mean DATABASE_URL_FILE?",
+        "ROLLCALL_HTTP__PORT_FILE: no such setting; only a secret can be read from a file",
+    ]
+
+
 def test_read_variables_that_kubernetes_sets_for_a_service_are_ignored(
     variables: Variables,
 ) -> None:

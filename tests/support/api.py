@@ -13,6 +13,7 @@ from service.app import Application, create_app
 from service.db.repositories.keys import ApiKeyRepository, NewApiKey
 from service.db.repositories.sessions import NewSession, SessionRepository
 from service.db.repositories.users import NewUser, UserRepository
+from service.domain.callers import OPERATOR
 from service.domain.keys import Scope
 from service.domain.users import UserRole, UserState
 from service.security.ids import new_id
@@ -141,7 +142,7 @@ class Api:
         service, token, session_id = self.service, new_token(SESSION_PREFIX), new_id()
         password_hash = await self.hash(password) if password else None
         new = NewUser(new_id(), login_id, name, password_hash, role, state, must_change)
-        async with service.database.transaction() as tx:
+        async with service.database.transaction(caller=OPERATOR) as tx:
             user = await UserRepository(tx).add(new)
             lifetime = service.policies.sessions.lifetime_of(role)
             await SessionRepository(tx).add(
@@ -161,9 +162,10 @@ class Api:
     async def key(self, *scopes: Scope) -> str:
         """Create an API key."""
         token = new_token(API_KEY_PREFIX)
-        async with self.service.database.transaction() as tx:
+        async with self.service.database.transaction(caller=OPERATOR) as tx:
             await ApiKeyRepository(tx).add(
-                NewApiKey(new_id(), "test", scopes, token.value[:8], token.digest, None)
+                NewApiKey(new_id(), "test", scopes, token.value[:8], token.digest, None),
+                default_ttl=None,
             )
         return token.value
 

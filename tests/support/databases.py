@@ -51,13 +51,13 @@ class Databases:
     async def migrated(self) -> AsyncIterator[str]:
         """Yield the DSN of a new migrated database."""
         template = await self._template()
-        async with self._database(f"TEMPLATE {template} STRATEGY file_copy") as dsn:
+        async with self.created(f"TEMPLATE {template} STRATEGY file_copy") as dsn:
             yield dsn
 
     @asynccontextmanager
     async def empty(self) -> AsyncIterator[str]:
         """Yield the DSN of a new database without tables."""
-        async with self._database("") as dsn:
+        async with self.created("") as dsn:
             yield dsn
 
     async def clone(self, dsn: str) -> str:
@@ -72,7 +72,8 @@ class Databases:
             await self._drop(name)
 
     @asynccontextmanager
-    async def _database(self, options: str) -> AsyncIterator[str]:
+    async def created(self, options: str) -> AsyncIterator[str]:
+        """Yield the DSN of a new database, created with these options of CREATE DATABASE."""
         name = self._name()
         await self._run(f"CREATE DATABASE {name} {options}")
         try:
@@ -137,9 +138,10 @@ async def execute(engine: AsyncEngine, statement: str, **values: object) -> None
 
 
 async def fingerprint(engine: AsyncEngine) -> list[tuple[object, ...]]:
-    """Return digests of accounts and of everything that belongs to them."""
+    """Return digests of accounts and of what belongs to them, but for uses, which a task records later."""
     tables = ("users", "sessions", "devices", "api_keys", "reset_tokens", "idempotency_keys")
-    digests = (f"(SELECT md5(string_agg(t::text, ',' ORDER BY t::text)) FROM {name} t)" for name in tables)
+    row = "(to_jsonb(t) - 'last_used_at' - 'idle_expires_at')::text"
+    digests = (f"(SELECT md5(string_agg({row}, ',' ORDER BY {row})) FROM {name} t)" for name in tables)
     return await fetch_values(engine, f"SELECT {', '.join(digests)}")
 
 

@@ -6,6 +6,7 @@ from urllib.parse import parse_qs, urlsplit
 
 import pytest
 from rollcall_testkit.postgres import DEADLOCK, Postgres, PostgresError
+from rollcall_testkit.server import RENEW_SESSIONS
 from rollcall_testkit.snapshot import Snapshot
 
 _SCHEMA = """
@@ -27,6 +28,17 @@ CREATE FUNCTION fail() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
 END $$;
 CREATE TRIGGER fail BEFORE DELETE ON parents FOR EACH STATEMENT EXECUTE FUNCTION fail();
 ALTER TABLE parents ENABLE ALWAYS TRIGGER fail
+"""
+
+
+_SESSION = """
+INSERT INTO sessions (id, user_id, token_digest, created_at, last_used_at, expires_at, idle_expires_at)
+SELECT gen_random_uuid(), gen_random_uuid(), '', at, at, at + interval '12 hours', at + interval '30 minutes'
+FROM (SELECT now() - interval '20 minutes') AS opened (at)
+"""
+_AGE_AND_SPANS = """
+SELECT floor(extract(minute FROM now() - created_at)), expires_at - created_at, idle_expires_at - created_at
+FROM sessions
 """
 
 
@@ -57,6 +69,14 @@ def test_restore_reverts_inserts_updates_and_deletes(
         assert connection.run(_ROWS) != before
         snapshot.restore()
         assert connection.run(_ROWS) == before
+
+
+def test_restore_renews_sessions_so_that_each_login_is_recent(database: str) -> None:
+    with connect(database, session_replication_role="replica") as opened:
+        opened.run(_SESSION)
+        snapshot = Snapshot(opened, then=RENEW_SESSIONS)
+        snapshot.restore()
+        assert opened.run(_AGE_AND_SPANS) == [("0", "12:00:00", "00:30:00")]
 
 
 @pytest.mark.parametrize(

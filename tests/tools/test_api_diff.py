@@ -119,6 +119,10 @@ def test_compare_after_a_breaking_change_finds_it(change: Callable[..., object],
     assert found in after(change)
 
 
+def test_compare_after_a_removal_names_nothing_below_it() -> None:
+    assert after(lambda _, put, __: put["responses"].pop("200")) == ["removed: PUT /ada 200"]
+
+
 @pytest.mark.parametrize(
     "change",
     [

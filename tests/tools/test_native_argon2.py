@@ -1,6 +1,7 @@
 """Building argon2 for one machine: only a verified build of the pinned sources is installed."""
 
 import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -38,6 +39,10 @@ def test_replace_builds_the_pinned_sources_and_installs_the_verified_wheel(
     tool.main()
     (build,) = (command for command in commands if "wheel" in command)
     assert {"--no-binary", "--require-hashes", "--no-cache-dir", "--no-deps"} <= set(build)
+    (tools,) = (command for command in commands if str(tool.BUILD_REQUIREMENTS) in command)
+    assert {"--require-hashes", "--only-binary"} <= set(tools)
+    assert "--no-build-isolation" in build
+    assert build[0] == tools[0] != sys.executable
     assert [command[-1].endswith("built.whl") for command in installed(commands)] == [True]
 
 

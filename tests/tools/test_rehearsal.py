@@ -3,10 +3,12 @@
 import asyncio
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
+from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
 
+from service.db.migrations.compatibility import THIS_RELEASE
 from settings import get_settings
 from tests.migrations.rows import execute
 from tools.rehearsal.client import Client
@@ -14,6 +16,7 @@ from tools.rehearsal.command import rehearse
 from tools.rehearsal.environment import checksum, fill
 from tools.rehearsal.load import Failed, LoadStats, read_back
 
+NEXT = Path(__file__).parents[1] / "migrations" / "next"
 OK = b"HTTP/1.1 200 OK\r\nContent-Length: 16\r\n\r\n" + b'{"name": "Kept"}'
 BROKEN = b'HTTP/1.1 500 Oh\r\nContent-Length: 14\r\nConnection: close\r\n\r\n{"code": "no"}'
 GONE = b"HTTP/1.1 404 Not Found\r\nContent-Length: 2\r\n\r\n{}"
@@ -105,5 +108,16 @@ async def test_checksum_shows_a_lost_or_changed_row(database: str, loss: str) ->
 def test_rehearse_of_this_release_is_clean(database: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("DATABASE_URL", database)
     get_settings.cache_clear()
-    done = CliRunner().invoke(rehearse, ["--rows", "100", "--cycles", "2", "--requests", "200"])
+    options = ["--rows", "100", "--cycles", "1", "--requests", "200", "--more-versions", str(NEXT)]
+    done = CliRunner().invoke(rehearse, options)
     assert (done.exit_code, done.stdout.splitlines()[-1]) == (0, "verdict    clean"), done.output
+
+
+def test_rehearse_without_a_step_that_this_release_serves_is_an_error(
+    database: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("DATABASE_URL", database)
+    get_settings.cache_clear()
+    done = CliRunner().invoke(rehearse, [])
+    assert (done.exit_code, THIS_RELEASE.needs) == (1, THIS_RELEASE.head)
+    assert "it can serve no step down" in done.stderr

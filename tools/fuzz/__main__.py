@@ -15,6 +15,7 @@ from typing import Final
 from harness.service_process import ServiceProcess, run_command, service_process
 from tools.fuzz import ROLES, schemathesis_command, schemathesis_environment
 
+SCOPES: Final = ["users:read", "users:write", "admins:write", "sessions:introspect", "events:read"]
 PASSWORD: Final = "mauve otter sings at dawn"
 SESSIONS: Final = 40
 MIN_ROUND_S: Final = 20
@@ -71,13 +72,13 @@ def tokens_for(service: ServiceProcess, role: str, directory: Path, number: int)
     create_admin(root, directory)
     admin = log_in(service, root)
     if role == "key":
-        body = {"name": "fuzz", "scopes": ["users:read", "users:write", "sessions:introspect"]}
+        body = {"name": "fuzz", "scopes": SCOPES}
         return [service.request("POST", "/v1/keys", admin, body).raise_for_status().json()["key"]]
     login_id = root
     if role == "user":
         login_id = f"user{number}"
-        body = {"login_id": login_id, "name": "Somebody", "password": PASSWORD}
-        service.request("POST", "/v1/users", admin, body).raise_for_status()
+        new = {"login_id": login_id, "name": "Somebody", "password": PASSWORD, "must_change": False}
+        service.request("POST", "/v1/users", admin, new).raise_for_status()
     return [log_in(service, login_id) for _ in range(SESSIONS)]
 
 

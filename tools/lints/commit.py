@@ -33,7 +33,7 @@ def main() -> int:
     for path in sorted((ROOT / "service").rglob("*.py")):
         name = path.relative_to(ROOT).as_posix()
         exception = next((each for each in EXCEPTIONS if f"{name}/".startswith(each)), None)
-        for line in transactions_in(path.read_text()):
+        for line in transactions_in(path.read_text(encoding="utf-8")):
             needed.add(exception)
             if exception is None:
                 problems.append(f"{name}:{line}: only the database module commits: use Database.run")

@@ -30,7 +30,11 @@ def main() -> int:
     """Print each line that is too long, and return 1 if there is one."""
     listed = subprocess.run(["git", "ls-files", "*.md"], cwd=ROOT, capture_output=True, text=True, check=True)
     names = [name for name in listed.stdout.splitlines() if name not in GENERATED]
-    found = [f"{name}:{number}" for name in names for number in long_lines((ROOT / name).read_text())]
+    found = [
+        f"{name}:{number}"
+        for name in names
+        for number in long_lines((ROOT / name).read_text(encoding="utf-8"))
+    ]
     for place in found:
         print(f"{place} is over {WIDTH} columns")
     return 1 if found else 0

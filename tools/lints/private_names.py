@@ -42,8 +42,12 @@ def _last_name(target: ast.expr) -> str:
 def main() -> int:
     """Print what differs from the list, and return 1 if anything does."""
     paths = sorted((ROOT / "tests").rglob("*.py"))
-    used = {f"{path.relative_to(ROOT)}: {name}" for path in paths for name in private_uses(path.read_text())}
-    allowed = {line for line in ALLOWED.read_text().splitlines() if not line.startswith("#")}
+    used = {
+        f"{path.relative_to(ROOT)}: {name}"
+        for path in paths
+        for name in private_uses(path.read_text(encoding="utf-8"))
+    }
+    allowed = {line for line in ALLOWED.read_text(encoding="utf-8").splitlines() if not line.startswith("#")}
     for use in sorted(used - allowed):
         print(f"{use} is private: test it through what is public")
     for use in sorted(allowed - used):

@@ -15,6 +15,7 @@ from sqlalchemy.exc import DBAPIError
 
 from service.cli.console import print_result, print_status
 from service.cli.target import MigrationTarget, configured_target
+from service.db.migrations.compatibility import THIS_RELEASE
 from service.db.migrations.history import alembic_config, list_revisions
 from service.db.migrations.running import downgrade, upgrade
 from service.db.migrations.scratch import scratch_database
@@ -61,6 +62,11 @@ def rehearse(rows: int, cycles: int, requests: int, minutes: float, more_version
     """Migrate a copy of the database down and up under load; fail if a request fails or data is lost."""
     with configured_target() as migration:
         options = _Options(rows, cycles, requests, minutes, more_versions)
+        if not list(_steps(options)):
+            raise click.ClickException(
+                "This release needs its newest revision, so it can serve no step down. Rehearse it with the"
+                " previous release (make rehearse), or with --more-versions."
+            )
         if not asyncio.run(_rehearse(migration, options)):
             raise click.ClickException("The rehearsal was not clean.")
 
@@ -137,8 +143,9 @@ async def _cycle(migration: MigrationTarget, options: _Options, dsn: str, progre
 
 def _steps(options: _Options) -> Iterator[tuple[_Move, str]]:
     released = [revision.id for revision in list_revisions()]
-    yield downgrade, released[-2]
-    yield upgrade, released[-1]
+    if THIS_RELEASE.needs < THIS_RELEASE.head:
+        yield downgrade, released[-2]
+        yield upgrade, released[-1]
     if options.more_versions is not None:
         config = alembic_config(more_versions=options.more_versions)
         more = [revision.id for revision in list_revisions(config)][len(released) :]

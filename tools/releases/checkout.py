@@ -19,6 +19,10 @@ from service.db.migrations.compatibility import Release
 ROOT: Final = Path(__file__).resolve().parents[2]
 PREVIOUS_RELEASE: Final = ROOT / "previous-release.txt"
 _BUILDS: Final = ROOT / "var" / "releases"
+_OPERATIONS: Final = tuple(
+    f"service/db/migrations/{name}.py" for name in ("batches", "online", "operations", "parking")
+)
+"""What revisions use of this release."""
 _READ_RELEASE: Final = (
     "import json; from service.db.migrations import compatibility as c;"
     "print(json.dumps([c.HEAD, getattr(c, 'NEEDS', c.HEAD - 1)]))"
@@ -73,20 +77,24 @@ def with_newest_schema(checkout: Checkout, *, is_served: bool) -> Checkout:
     """Return a copy of a release that migrates to this working tree's newest revision.
 
     Unless the schema serves the release, its revisions say that it does: so that the code is tried on the
-    tables, and not stopped by the row.
+    tables, and not stopped by the row. The operations of the revisions come with them.
     """
     path = checkout.path.with_name(f"{checkout.path.name}-newest")
     shutil.rmtree(path, ignore_errors=True)
     shutil.copytree(checkout.path, path, ignore=shutil.ignore_patterns(".venv", "var"))
     for revision in (ROOT / "alembic" / "versions").glob("*.py"):
-        lines = revision.read_text().splitlines(keepends=True)
+        lines = revision.read_text(encoding="utf-8").splitlines(keepends=True)
         kept = [line for line in lines if is_served or not line.startswith("serves_from = ")]
-        (path / "alembic" / "versions" / revision.name).write_text("".join(kept))
+        (path / "alembic" / "versions" / revision.name).write_text("".join(kept), encoding="utf-8")
+    for name in _OPERATIONS:
+        shutil.copy(ROOT / name, path / name)
     return Checkout(path, checkout.python, checkout.release)
 
 
 def _previous_commit() -> str:
-    return next(line for line in PREVIOUS_RELEASE.read_text().splitlines() if not line.startswith("#"))
+    return next(
+        line for line in PREVIOUS_RELEASE.read_text(encoding="utf-8").splitlines() if not line.startswith("#")
+    )
 
 
 def _resolve(commit: str) -> str:

@@ -56,6 +56,11 @@ def resolve_client_ip(scope: HTTPScope, trusted: Networks = ()) -> str | None:
     return client
 
 
+def is_trusted(address: str, trusted: Networks) -> bool:
+    """Return whether an address is that of a trusted proxy."""
+    return _is_within(address, trusted)
+
+
 @lru_cache(4096)
 def rate_limit_prefix(address: str | None) -> str:
     """Return the network of a client: the IPv4 address itself, or the /64 around an IPv6 address.

@@ -20,8 +20,14 @@ SECURITY_HEADERS: Final = (
 
 CLOSE: Final = ((b"connection", b"close"),)
 
+BODY_ERROR: Final = "body_error"
+"""Name in the state of a scope: the error of a body whose framing turned out to be malformed."""
+
 _POLICY: Final = b"content-security-policy"
-_DEFAULT_POLICY: Final = (_POLICY, b"default-src 'none'; frame-ancestors 'none'")
+_DEFAULT_POLICY: Final = (
+    _POLICY,
+    b"default-src 'none'; object-src 'none'; base-uri 'none'; frame-ancestors 'none'",
+)
 _REPLACED: Final = frozenset({b"x-request-id", b"server", *(name for name, _ in SECURITY_HEADERS)})
 _UNDRAINABLE_DIGITS: Final = len(b"1000000")
 
@@ -74,10 +80,16 @@ class RequestResponseCycle:
         )
 
     async def receive(self) -> ReceiveMessage:
-        """Return the next part of the body."""
+        """Return the next part of the body.
+
+        Raises:
+            TransportError: its framing is malformed, or its trailers are too large.
+        """
         self.is_receiving = True
         message = await self._receive()
         self.is_receiving = False
+        if (error := self.scope["state"].get(BODY_ERROR)) is not None:
+            raise error
         if message["type"] != "http.request" or not message.get("more_body", False):
             self.has_unread_body = False
         return message

@@ -13,15 +13,14 @@ from litestar.types import ASGIApp, HTTPScope, Receive, ReceiveMessage, Scope, S
 from structlog.contextvars import bind_contextvars
 
 from service.api.http.body import declares_body
-from service.api.http.client_address import Networks, resolve_client_ip
+from service.api.http.client_address import Networks, rate_limit_prefix, resolve_client_ip
 from service.api.http.cycle import CLOSE, SECURITY_HEADERS, RequestResponseCycle
-from service.api.http.errors import MalformedRequest
+from service.api.http.errors import MalformedRequest, TransportError
 from service.api.http.headers import HeaderMap, check_headers, check_target
 from service.api.http.problems import error_response, problem_response
 from service.api.http.response import Response
 from service.api.http.timeouts import CoarseTimer, Deadline
 from service.domain.errors import DatabaseUnavailable, RollcallError
-from service.domain.ids import parse_id
 from service.observability.access_log import RequestRecord
 from service.observability.exception_report import log_failure
 from service.security.ids import new_request_id
@@ -34,7 +33,8 @@ _PREFLIGHT: Final = Response(
         (b"access-control-allow-methods", b"GET, HEAD, POST, PUT, PATCH, DELETE"),
         (
             b"access-control-allow-headers",
-            b"authorization, content-type, if-match, if-none-match, idempotency-key, x-request-id",
+            b"authorization, content-type, if-match, if-none-match, idempotency-key, x-request-id,"
+            b" x-requested-with, traceparent, tracestate, baggage, sentry-trace",
         ),
         (b"access-control-max-age", b"600"),
     ),
@@ -45,6 +45,8 @@ _EXPOSED: Final = (
 )
 _TRACEPARENT: Final = re.compile(rb"[0-9a-f]{2}-(?P<trace>(?!0{32})[0-9a-f]{32})-[0-9a-f]{16}-[0-9a-f]{2}.*")
 """Source: W3C Trace Context 3.2.2."""
+_FOREIGN_ID: Final = re.compile(rb"[!-~]{1,128}")
+"""A client's own request id that is fit for the log."""
 
 
 def ignore_record(_record: RequestRecord) -> None:
@@ -91,23 +93,36 @@ class EdgeMiddleware:
         else:
             await send({"type": "websocket.close", "code": 1008, "reason": ""})
 
-    async def _serve(self, scope: HTTPScope, receive: Receive, send: Send) -> None:
+    async def respond_to_error(
+        self, error: Exception, scope: HTTPScope, receive: Receive, send: Send
+    ) -> None:
+        """Respond with an error that the server met before there was a request; the connection ends."""
+        await self._serve(scope, receive, send, error)
+
+    async def _serve(
+        self, scope: HTTPScope, receive: Receive, send: Send, error: Exception | None = None
+    ) -> None:
         started_at = perf_counter()
         state = scope.setdefault("state", {})
+        state["request_id"] = request_id = new_request_id()
         state["client_ip"] = client_ip = resolve_client_ip(scope, self._trusted_proxies)
         cycle = RequestResponseCycle(scope, receive, send, self._headers)
         try:
-            await self._validate(cycle)
+            if error is None:
+                await self._validate(cycle)
+            else:
+                await _end_connection(cycle, error)
         finally:
             record = RequestRecord(
                 method=scope["method"],
                 route=state.get("route"),
                 status=cycle.status,
                 duration_s=perf_counter() - started_at,
-                request_id=state["request_id"],
-                client_ip=client_ip,
+                request_id=request_id,
+                network=rate_limit_prefix(client_ip),
                 caller_id=state.get("caller_id"),
                 traceparent=state.get("traceparent"),
+                client_request_id=state.get("client_request_id"),
             )
             self._observe(record)
 
@@ -115,30 +130,37 @@ class EdgeMiddleware:
         """Reject a malformed request, answer a preflight, run the application for the rest."""
         scope = cycle.scope
         state = scope["state"]
+        request_id = state["request_id"]
         try:
             fields = check_headers(scope)
-        except MalformedRequest as error:
-            state["request_id"] = new_request_id()
-            # Where the next request begins is ambiguous, so none may follow on this connection.
-            await problem_response(error, state["request_id"], CLOSE).send(cycle.send)
+        except TransportError as error:
+            self._allow_origin(cycle, _single(scope, b"origin"))
+            await _end_connection(cycle, error)
             return
         state["fields"] = fields
-        state["request_id"] = request_id = _request_id_from(fields)
         bind_contextvars(request_id=request_id)
+        if b"x-request-id" in fields and _FOREIGN_ID.fullmatch(fields[b"x-request-id"]):
+            state["client_request_id"] = fields[b"x-request-id"].decode()
         if (traceparent := _TRACEPARENT.fullmatch(fields.get(b"traceparent", b""))) is not None:
             state["traceparent"] = traceparent[0].decode()
             bind_contextvars(trace_id=traceparent["trace"].decode())
-        if (origin := fields.get(b"origin")) in self._origins:
-            cycle.headers += ((b"access-control-allow-origin", origin), _EXPOSED)
+        is_allowed = b"origin" in fields and self._allow_origin(cycle, fields[b"origin"])
         try:
             check_target(scope)
         except RollcallError as error:
             await problem_response(error, request_id).send(cycle.send)
             return
-        if origin in self._origins and _is_preflight(scope, fields):
+        if is_allowed and _is_preflight(scope, fields):
             await _PREFLIGHT.send(cycle.send)
         else:
             await self._run(cycle, fields)
+
+    def _allow_origin(self, cycle: RequestResponseCycle, origin: bytes | None) -> bool:
+        """Let pages of a configured origin read the response; return whether this is one."""
+        if origin is None or origin not in self._origins:
+            return False
+        cycle.headers += ((b"access-control-allow-origin", origin), _EXPOSED)
+        return True
 
     async def _run(self, cycle: RequestResponseCycle, fields: HeaderMap) -> None:
         """Run the application within its time limit, and respond in its place where it does not."""
@@ -200,10 +222,15 @@ async def _respond_timeout(cycle: RequestResponseCycle) -> None:
     await problem_response(error, state["request_id"], headers).send(cycle.send)
 
 
-def _request_id_from(fields: HeaderMap) -> str:
-    """Return the client's request id if it is a UUID in canonical form, else a new one."""
-    given = fields.get(b"x-request-id", b"").decode("latin-1")
-    return given if given and parse_id(given) else new_request_id()
+async def _end_connection(cycle: RequestResponseCycle, error: Exception) -> None:
+    """Respond with an error after which none may follow: where the next request begins is ambiguous."""
+    await error_response(error, cycle.scope["state"]["request_id"], CLOSE).send(cycle.send)
+
+
+def _single(scope: HTTPScope, name: bytes) -> bytes | None:
+    """Return the value of a field of a header that was rejected, if it is there once."""
+    values = [value for field, value in scope["headers"] if field == name]
+    return values[0] if len(values) == 1 else None
 
 
 def _is_preflight(scope: HTTPScope, fields: HeaderMap) -> bool:

@@ -37,15 +37,6 @@ class MethodNotAllowed(TransportError):
     remedy = "Use a method that `Allow` names."
 
 
-class NotAcceptable(TransportError):
-    """The client accepts no media type that the service can produce."""
-
-    code, status = "not_acceptable", 406
-    title = "No acceptable representation"
-    detail = "The service produces application/json."
-    remedy = "Accept `application/json`."
-
-
 class BodyTooLarge(TransportError):
     """The body is larger than the operation accepts."""
 
@@ -61,4 +52,28 @@ class UnsupportedMediaType(TransportError):
     code, status = "unsupported_media_type", 415
     title = "The media type is not supported"
     detail = "Send application/json in UTF-8, without a content encoding."
-    remedy = "Send `Content-Type: application/json`, in UTF-8, uncompressed."
+    remedy = "Send the media type that `detail` names, in UTF-8, uncompressed."
+
+    def __init__(self, *accepted: str) -> None:
+        self.accepted = accepted or ("application/json",)
+        super().__init__(f"Send {' or '.join(self.accepted)} in UTF-8, without a content encoding.")
+
+
+class HeaderTooLarge(TransportError):
+    """The request line and the header, or the trailers, are larger than the service accepts."""
+
+    code, status = "header_too_large", 431
+    title = "The header is too large"
+    detail = "A header may have 100 fields and 16 KiB, target included."
+    remedy = "Send less."
+
+
+class TooManyConnections(TransportError):
+    """The client has too many open connections, or too many requests queued on one."""
+
+    code, status = "too_many_connections", 503
+    kind = ErrorKind.UNAVAILABLE
+    title = "Too many connections"
+    detail = "Too many connections are open. Nothing was done."
+    remedy = "Reuse connections; repeat after `Retry-After` seconds."
+    retry_after = 1

@@ -12,7 +12,7 @@ from urllib.parse import unquote_to_bytes
 
 from litestar.types import HTTPScope
 
-from service.api.http.errors import MalformedRequest
+from service.api.http.errors import HeaderTooLarge, MalformedRequest
 from service.domain.errors import NotFound
 
 MAX_HEADER_FIELDS: Final = 100
@@ -26,17 +26,17 @@ _SINGLETON_FIELDS: Final = frozenset(
         b"content-type",
         b"host",
         b"idempotency-key",
-        b"if-match",
-        b"if-none-match",
         b"origin",
         b"transfer-encoding",
     }
 )
-_HOST: Final = re.compile(rb"(?:[A-Za-z0-9._-]{1,253}|\[[0-9A-Fa-f:.]{2,45}\])(?::[0-9]{1,5})?")
+_LISTS: Final = frozenset({b"if-match", b"if-none-match"})
+"""Fields that we read as lists, which may come in several lines. Source: RFC 9110 5.3."""
+_HOST: Final = re.compile(rb"(?:[A-Za-z0-9._-]{1,253}|\[[0-9A-Fa-f:.]{2,45}\])(?::[0-9]{0,5})?")
 _BROKEN_ESCAPE: Final = re.compile(rb"%(?![0-9A-Fa-f]{2})")
 
 HeaderMap = dict[bytes, bytes]
-"""Header fields by lower-cased name; of fields that may be repeated, the last."""
+"""Header fields by lower-cased name; of fields that may be repeated and are no lists here, the last."""
 
 
 def check_headers(scope: HTTPScope) -> HeaderMap:
@@ -44,21 +44,25 @@ def check_headers(scope: HTTPScope) -> HeaderMap:
 
     Raises:
         MalformedRequest: there is not exactly one valid `Host`; a field that must be single is repeated; the
-            length is ambiguous or no number; the credential is not ASCII; there are more than 100 fields or
-            16 KiB of them.
+            length is ambiguous or no number.
+        HeaderTooLarge: there are more than 100 fields or 16 KiB of them, target included.
 
     Source: RFC 9112 3.2, 6.1, 6.3; OWASP ASVS 5.0 4.2.1.
     """
     headers = tuple(scope["headers"])
     fields = dict(headers)
-    if len(fields) != len(headers) and _repeats_singleton(scope):
-        raise MalformedRequest
-    if len(headers) > MAX_HEADER_FIELDS or sum(map(len, chain.from_iterable(headers))) > MAX_HEADER_BYTES:
-        raise MalformedRequest("The header is too large.")
+    target_bytes = len(scope["raw_path"]) + len(scope["query_string"])
+    if (
+        len(headers) > MAX_HEADER_FIELDS
+        or sum(map(len, chain.from_iterable(headers)), target_bytes) > MAX_HEADER_BYTES
+    ):
+        raise HeaderTooLarge
+    if len(fields) != len(headers):
+        _check_repeated(headers, fields)
     host = fields.get(b"host")
     if not (_is_host(host) if host is not None else scope["http_version"] == "1.0"):
         raise MalformedRequest
-    if not fields.get(b"authorization", b"").isascii() or not _has_one_length(fields):
+    if not _has_one_length(fields):
         raise MalformedRequest
     return fields
 
@@ -85,9 +89,13 @@ def check_target(scope: HTTPScope) -> None:
         raise NotFound
 
 
-def _repeats_singleton(scope: HTTPScope) -> bool:
-    names = [name for name, _ in scope["headers"] if name in _SINGLETON_FIELDS]
-    return len(set(names)) != len(names)
+def _check_repeated(headers: tuple[tuple[bytes, bytes], ...], fields: HeaderMap) -> None:
+    """Reject repeated singletons, and join the lines of lists."""
+    names = [name for name, _ in headers if name in _SINGLETON_FIELDS]
+    if len(set(names)) != len(names):
+        raise MalformedRequest
+    for name in _LISTS & fields.keys():
+        fields[name] = b", ".join(value for field, value in headers if field == name)
 
 
 @lru_cache(256)

@@ -1,10 +1,10 @@
 """Errors as RFC 9457 problem documents; the only module that knows their statuses."""
 
-from typing import Final
+from typing import Annotated, Final
 
 import msgspec
 
-from service.api.http.errors import MalformedRequest, TransportError
+from service.api.http.errors import MalformedRequest, TransportError, UnsupportedMediaType
 from service.api.http.response import HeaderFields, Response
 from service.domain.errors import (
     ErrorKind,
@@ -18,6 +18,7 @@ from service.observability.exception_report import ClientDisconnected, log_failu
 
 MEDIA_TYPE: Final = b"application/problem+json"
 
+_MERGE_PATCH: Final = "application/merge-patch+json"
 _STATUSES: Final = {
     ErrorKind.MALFORMED: 400,
     ErrorKind.UNAUTHENTICATED: 401,
@@ -41,7 +42,7 @@ class Problem(msgspec.Struct, frozen=True):
 
     type: str
     title: str
-    status: int
+    status: Annotated[int, msgspec.Meta(extra_json_schema={"format": "int32"})]
     detail: str
     instance: str
     code: str
@@ -75,12 +76,16 @@ def problem_body(error: RollcallError, request_id: str) -> bytes:
 def problem_headers(error: RollcallError) -> HeaderFields:
     """Return the header fields of an error besides its content type.
 
-    Source: RFC 6750 3 (an error code only if a token was sent); RFC 9110 10.2.3, 15.5.2.
+    Source: RFC 6750 3 (an error code only if a token was sent); RFC 9110 10.2.3, 12.5.1, 15.5.2;
+    RFC 5789 2.2.
     """
     headers: HeaderFields = ()
     if error.kind is ErrorKind.UNAUTHENTICATED:
         challenge = b'Bearer error="invalid_token"' if isinstance(error, InvalidToken) else b"Bearer"
         headers += ((b"www-authenticate", challenge),)
+    if isinstance(error, UnsupportedMediaType):
+        name = b"accept-patch" if _MERGE_PATCH in error.accepted else b"accept"
+        headers += ((name, ", ".join(error.accepted).encode()),)
     if error.retry_after is not None:
         headers += ((b"retry-after", b"%d" % error.retry_after),)
     return headers
@@ -103,9 +108,9 @@ def problem_response(error: RollcallError, request_id: str, headers: HeaderField
     )
 
 
-def error_response(exception: Exception, request_id: str) -> Response:
+def error_response(exception: Exception, request_id: str, headers: HeaderFields = ()) -> Response:
     """Return the response for any exception, and log it if it is unexpected."""
     error = to_error(exception)
     if isinstance(error, InternalError):
         log_failure(exception, request_id=request_id)
-    return problem_response(error, request_id)
+    return problem_response(error, request_id, headers)

@@ -18,7 +18,8 @@ T = TypeVar("T")
 MAX_DEPTH: Final = 32
 """How deep arrays and objects may be nested."""
 
-_JSON: Final = b"application/json"
+_JSON: Final = "application/json"
+_UTF8: Final = frozenset({b"utf-8", b"utf8", b""})
 _LONGEST_NAME: Final = 64
 _MESSAGE: Final = re.compile(r"(?P<what>.*?)(?: - at (?:`key` in )?`(?P<path>\$[^`]*)`)?", re.DOTALL)
 _STEP: Final = re.compile(r"\.(?P<name>[^.\[]+)|\[(?P<index>\d+)\]")
@@ -31,25 +32,25 @@ _SIGNS: Final = {"<=": "at most", ">=": "at least", "<": "less than", ">": "more
 
 
 def require_media_type(
-    content_type: bytes | None, *, also: tuple[bytes, ...] = (), content_encoding: bytes | None = None
-) -> bytes:
-    """Return the media type of a body, lower-cased: `application/json` or one of `also`.
+    content_type: bytes | None, accepted: tuple[str, ...] = (_JSON,), content_encoding: bytes | None = None
+) -> str:
+    """Return the media type of a body, in lower case: one of `accepted`.
 
-    The arguments are header values, None when the header is absent. A charset is absent or UTF-8.
+    The other arguments are header values, None when the header is absent. The charset of JSON is absent or
+    UTF-8; other types define none, and it is ignored.
 
     Raises:
         UnsupportedMediaType: the type, its charset or the content encoding is another, or no type is given.
 
-    Source: OWASP ASVS 5.0 4.1.1; RFC 9110 8.3, 8.4.
+    Source: OWASP ASVS 5.0 4.1.1; RFC 9110 8.3, 8.4; RFC 8259 11.
     """
-    if content_encoding is not None and content_encoding.strip().lower() != b"identity":
-        raise UnsupportedMediaType
-    if content_type == _JSON:
-        return _JSON
-    media_type, *parameters = (content_type or b"").lower().split(b";")
-    media_type = media_type.strip()
-    if (media_type != _JSON and media_type not in also) or not all(map(_is_utf8, parameters)):
-        raise UnsupportedMediaType
+    codings = (content_encoding or b"").lower().split(b",")
+    name, *parameters = (content_type or b"").lower().split(b";")
+    media_type = name.strip().decode("latin-1")
+    if media_type not in accepted or not {coding.strip() for coding in codings} <= {b"", b"identity"}:
+        raise UnsupportedMediaType(*accepted)
+    if media_type.endswith("json") and not all(map(_is_utf8, parameters)):
+        raise UnsupportedMediaType(*accepted)
     return media_type
 
 
@@ -91,8 +92,8 @@ def decode(body: bytes, struct: type[T]) -> T:
 
 
 def _is_utf8(parameter: bytes) -> bool:
-    name, _, value = parameter.strip().partition(b"=")
-    return name.rstrip() != b"charset" or value.strip().strip(b'"') == b"utf-8"
+    name, _, value = parameter.partition(b"=")
+    return name.strip() != b"charset" or value.strip(b" \t\"'") in _UTF8
 
 
 def _object_of(pairs: list[tuple[str, Any]]) -> dict[str, Any]:

@@ -1,9 +1,9 @@
 """Examples for the OpenAPI document, built from the examples of single fields in its schemas."""
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Final
 
-_SAMPLES: Mapping[str, Any] = {"boolean": True, "integer": 1, "string": "text"}
+_SAMPLES: Final[Mapping[str, Any]] = {"boolean": True, "integer": 1, "string": "text"}
 
 
 def example_of(schema: Mapping[str, Any], components: Mapping[str, Any]) -> Any:
@@ -12,14 +12,13 @@ def example_of(schema: Mapping[str, Any], components: Mapping[str, Any]) -> Any:
         return example_of(components[schema["$ref"].rpartition("/")[2]], components)
     if "anyOf" in schema:
         return example_of(schema["anyOf"][0], components)
-    for keyword in ("examples", "enum"):
+    for keyword in ("examples", "enum", "x-extensible-enum"):
         if keyword in schema:
             return schema[keyword][0]
-    if schema.get("type") == "array":
+    type_ = schema["type"] if isinstance(schema["type"], str) else schema["type"][0]
+    if type_ == "array":
         return [example_of(schema["items"], components)]
-    if schema.get("type") == "object":
-        return _object(schema, components)
-    return _SAMPLES[schema.get("type", "string")]
+    return _object(schema, components) if type_ == "object" else _SAMPLES[type_]
 
 
 def _object(schema: Mapping[str, Any], components: Mapping[str, Any]) -> dict[str, Any]:

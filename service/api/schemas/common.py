@@ -1,6 +1,7 @@
 """Schema types that several resources share."""
 
 from datetime import UTC, datetime
+from enum import StrEnum
 from typing import Annotated
 from uuid import UUID
 
@@ -28,6 +29,7 @@ Timestamp = Annotated[
         extra_json_schema={"format": "date-time"},
     ),
 ]
+IdText = Annotated[str, Meta(pattern=ID_PATTERN, examples=["0198c5a4-7d1e-7c3b-9f60-2b1f3a5c7d9e"])]
 Limit = Annotated[int, Meta(ge=1, le=PAGE_MAX, description="The maximum number of items on a page.")]
 Cursor = Annotated[
     str,
@@ -36,6 +38,20 @@ Cursor = Annotated[
 InputTime = Annotated[
     datetime, Meta(tz=True, description="RFC 3339 with an offset.", examples=["2036-11-23T09:30:00Z"])
 ]
+
+
+EpochSeconds = Annotated[
+    int,
+    Meta(description="Seconds since 1970.", examples=[1795000000], extra_json_schema={"format": "int64"}),
+]
+
+
+def extensible(values: type[StrEnum]) -> Meta:
+    """Return the schema of a text in a response whose known values are these; later versions may have more.
+
+    A client that is generated from a closed enumeration rejects the whole response for a new value.
+    """
+    return Meta(extra_json_schema={"x-extensible-enum": [value.value for value in values]})
 
 
 class Input(msgspec.Struct, forbid_unknown_fields=True, kw_only=True, frozen=True):
@@ -54,7 +70,7 @@ class PageQuery(Input, frozen=True):
 
 
 # The database driver maps the two ends of `datetime` to infinity.
-_MINUS_INFINITY = datetime.min.replace(tzinfo=UTC)
+EARLIEST = datetime.min.replace(tzinfo=UTC)
 _INFINITY = datetime.max.replace(tzinfo=UTC)
 
 
@@ -68,7 +84,7 @@ def in_utc(at: datetime, pointer: str) -> datetime:
         utc = at.astimezone(UTC)
     except OverflowError:
         utc = _INFINITY
-    if utc in (_INFINITY, _MINUS_INFINITY):
+    if utc in (_INFINITY, EARLIEST):
         raise ValidationFailed(FieldError(pointer, "out_of_range", "The year must be 1 to 9999."))
     return utc
 

@@ -1,8 +1,8 @@
 """Schemas of the audit trail."""
 
-from typing import Self
+from typing import Annotated, Self
 
-from service.api.schemas.common import Id, Output, Timestamp, timestamp
+from service.api.schemas.common import Id, Output, Timestamp, extensible, timestamp
 from service.domain.callers import CallerKind
 from service.domain.events import Action, Event
 
@@ -13,8 +13,8 @@ class EventView(Output, frozen=True):
     id: Id
     at: Timestamp
     actor_id: Id | None
-    actor_kind: CallerKind
-    action: Action
+    actor_kind: Annotated[str, extensible(CallerKind)]
+    action: Annotated[str, extensible(Action)]
     subject_id: Id | None
     ip: str | None
     request_id: str | None

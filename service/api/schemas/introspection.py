@@ -4,15 +4,20 @@ from typing import Annotated, Self
 
 from msgspec import UNSET, Meta, Struct, UnsetType
 
-from service.api.schemas.common import Input
+from service.api.schemas.common import EpochSeconds, Input
 from service.usecases.introspection import ActiveToken
+
+_EXP = "Seconds since 1970; absent for a key that does not expire."
 
 
 class IntrospectBody(Input, frozen=True):
-    """The token. `token_type_hint` is accepted and ignored. Source: RFC 7662 2.1."""
+    """The token: any text, as what cannot be one is inactive. `token_type_hint` is ignored.
 
-    token: Annotated[str, Meta(max_length=4096, examples=["rcs_aV9tq0Jc3m8vX1Yz5bK7dQ2eR4fT6gU8hI0jL1kM3nO"])]
-    token_type_hint: Annotated[str, Meta(max_length=100)] | UnsetType = UNSET
+    Source: RFC 7662 2.1, 2.2.
+    """
+
+    token: Annotated[str, Meta(examples=["rcs_aV9tq0Jc3m8vX1Yz5bK7dQ2eR4fT6gU8hI0jL1kM3nO"])]
+    token_type_hint: str | UnsetType = UNSET
 
 
 class IntrospectionView(Struct, frozen=True, kw_only=True):
@@ -30,20 +35,11 @@ class IntrospectionView(Struct, frozen=True, kw_only=True):
         | UnsetType
     ) = UNSET
     username: (
-        Annotated[str, Meta(description="The login id, or the API key's name.", examples=["ada@example.org"])]
+        Annotated[str, Meta(description="The login id; absent for an API key.", examples=["ada@example.org"])]
         | UnsetType
     ) = UNSET
-    iat: Annotated[int, Meta(description="Seconds since 1970.", examples=[1795000000])] | UnsetType = UNSET
-    exp: (
-        Annotated[
-            int,
-            Meta(
-                description="Seconds since 1970; absent for a key that does not expire.",
-                examples=[1795600000],
-            ),
-        ]
-        | UnsetType
-    ) = UNSET
+    iat: EpochSeconds | UnsetType = UNSET
+    exp: Annotated[EpochSeconds, Meta(description=_EXP)] | UnsetType = UNSET
     token_type: Annotated[str, Meta(examples=["Bearer"])] | UnsetType = UNSET
     scope: (
         Annotated[str, Meta(description="The user's role, or the API key's scopes.", examples=["user"])]
@@ -59,7 +55,7 @@ class IntrospectionView(Struct, frozen=True, kw_only=True):
         return cls(
             active=True,
             sub=str(token.subject_id),
-            username=token.username,
+            username=token.username if token.username is not None else UNSET,
             iat=int(token.issued_at.timestamp()),
             exp=int(token.expires_at.timestamp()) if token.expires_at is not None else UNSET,
             token_type="Bearer",

@@ -4,7 +4,16 @@ from typing import Annotated, Self
 
 from msgspec import UNSET, Meta, UnsetType
 
-from service.api.schemas.common import Id, Input, InputTime, Output, Timestamp, timestamp, timestamp_or_none
+from service.api.schemas.common import (
+    Id,
+    Input,
+    InputTime,
+    Output,
+    Timestamp,
+    extensible,
+    timestamp,
+    timestamp_or_none,
+)
 from service.domain.keys import KEY_NAME_MAX, ApiKey, Scope
 
 
@@ -21,7 +30,9 @@ class CreateKeyBody(Input, frozen=True):
             examples=[["users:read"]],
         ),
     ]
-    expires_at: InputTime | UnsetType = UNSET
+    expires_at: (
+        Annotated[InputTime, Meta(description="Default, and at most: two years ahead.")] | UnsetType
+    ) = UNSET
 
 
 class ApiKeyView(Output, frozen=True):
@@ -29,11 +40,14 @@ class ApiKeyView(Output, frozen=True):
 
     id: Id
     name: str
-    scopes: list[Scope]
+    scopes: list[Annotated[str, extensible(Scope)]]
     created_at: Timestamp
     last_used_at: Timestamp | None
     expires_at: Timestamp | None
     prefix: Annotated[str, Meta(examples=["rck_AbC1"])]
+    created_by: (
+        Annotated[Id, Meta(description="The administrator who created it; null for the command line.")] | None
+    )
 
     @classmethod
     def of(cls, key: ApiKey) -> Self:
@@ -46,6 +60,7 @@ class ApiKeyView(Output, frozen=True):
             timestamp_or_none(key.last_used_at),
             timestamp_or_none(key.expires_at),
             key.prefix,
+            key.created_by,
         )
 
 

@@ -7,6 +7,7 @@ from msgspec import UNSET, Meta, UnsetType
 from service.api.schemas.common import (
     Cursor,
     Id,
+    IdText,
     Input,
     InputTime,
     Limit,
@@ -17,7 +18,7 @@ from service.api.schemas.common import (
 )
 from service.domain.details import EXTERNAL_ID_MAX, LOCALE_MAX, DetailsPatch
 from service.domain.emails import EMAIL_MAX
-from service.domain.pages import PAGE_DEFAULT, UserSort
+from service.domain.pages import PAGE_DEFAULT, PAGE_MAX, UserSort
 from service.domain.users import LOGIN_ID_MAX, NAME_MAX, User, UserRole, UserState
 
 _DETAILS: Final = ("email", "email_verified", "locale", "external_id", "metadata")
@@ -101,6 +102,13 @@ Metadata = Annotated[
 EmailVerified = Annotated[
     bool, Meta(description="Whether the caller vouches for the address; by administrators and API keys.")
 ]
+MustChange = Annotated[
+    bool,
+    Meta(
+        description="Whether the password set for another user has to be changed within a day, before "
+        "anything else. Default: true for administrators, false for API keys (their owner has chosen it)."
+    ),
+]
 
 
 class CreateUserBody(Input, frozen=True):
@@ -112,6 +120,7 @@ class CreateUserBody(Input, frozen=True):
     password_hash: PasswordHash | UnsetType = UNSET
     role: UserRole | UnsetType = UNSET
     state: UserState | UnsetType = UNSET
+    must_change: MustChange | UnsetType = UNSET
     email: Email | UnsetType = UNSET
     email_verified: EmailVerified | UnsetType = UNSET
     locale: Locale | UnsetType = UNSET
@@ -160,18 +169,24 @@ class ChangePasswordBody(Input, frozen=True):
         ]
         | UnsetType
     ) = UNSET
-    must_change: (
-        Annotated[
-            bool,
-            Meta(description="For another user: whether the password has to be changed first. Default true."),
-        ]
-        | UnsetType
-    ) = UNSET
+    must_change: MustChange | UnsetType = UNSET
 
 
 class ListUsersQuery(Input, frozen=True):
-    """Filter and sort of a list of users."""
+    """Filter and sort of a list of users, or the ids of some."""
 
+    id: (
+        Annotated[
+            list[IdText],
+            Meta(
+                min_length=1,
+                max_length=PAGE_MAX,
+                description="May be repeated: exactly the users with these ids, in this order, on one page. "
+                "Unknown ids are left out. Excludes `cursor`, `sort` and every filter.",
+            ),
+        ]
+        | None
+    ) = None
     limit: Limit = PAGE_DEFAULT
     cursor: Cursor | None = None
     q: (
@@ -210,6 +225,7 @@ class UserView(Output, frozen=True):
     locale: Annotated[str, Meta(examples=["de-AT"])] | None
     external_id: Annotated[str, Meta(examples=["crm-4711"])] | None
     metadata: Metadata
+    password_changed_at: Timestamp | None
 
     @classmethod
     def of(cls, user: User) -> Self:
@@ -229,6 +245,7 @@ class UserView(Output, frozen=True):
             user.locale,
             user.external_id,
             dict(user.metadata),
+            timestamp_or_none(user.password_changed_at),
         )
 
 

@@ -33,13 +33,15 @@ ENDPOINTS: Final[tuple[Endpoint, ...]] = (
     sessions.log_out,
     sessions.list_sessions,
     sessions.end_sessions,
+    sessions.get_session,
     sessions.end_session,
     introspection.introspect,
     keys.create_key,
     keys.list_keys,
+    keys.get_key,
     keys.revoke_key,
     events.list_events,
-    health.live,
-    health.ready,
+    health.check_live,
+    health.check_ready,
 )
 """Every operation that is always served; the docs and `/metrics` depend on settings."""

@@ -33,7 +33,10 @@ async def send_verification(
 ) -> Response:
     """Queue a mail with a verification token."""
     await database.run(
-        lambda tx: emails.send_verification(tx, request.subject_id, tokens=tokens, policies=policies)
+        lambda tx: emails.send_verification(
+            tx, request.subject_id, caller=request.caller, tokens=tokens, policies=policies
+        ),
+        caller=request.caller,
     )
     return accepted()
 

@@ -11,6 +11,7 @@ from service.api.schemas.events import EventPage, EventView
 from service.db.repositories.events import EventReads
 from service.domain.callers import Access
 from service.domain.errors import InvalidCursor
+from service.domain.keys import Scope
 
 
 @Operation(
@@ -18,8 +19,9 @@ from service.domain.errors import InvalidCursor
     HTTPMethod.GET,
     "/v1/events",
     summary="List the audit trail",
+    description="Who did what to whom, as ids only; newest first.",
     tag="events",
-    access=Access(admin=True),
+    access=Access(admin=True, scope=Scope.EVENTS_READ),
     responses={200: ResponseSpec("A page of events, newest first.", EventPage, ("Link",))},
     errors=(InvalidCursor,),
     query=PageQuery,

@@ -19,32 +19,32 @@ class HealthView(msgspec.Struct, frozen=True):
 
 
 @Operation(
-    "live",
+    "check_live",
     HTTPMethod.GET,
     "/health/live",
     summary="Check that the process is alive",
     description="Touches nothing.",
-    tag="health",
+    tag="operations",
     access=Access(public=True),
     responses={200: ResponseSpec("It is alive.", HealthView)},
 )
-async def live() -> Response:
+async def check_live() -> Response:
     """Return 200."""
     return ok(HealthView("ok"))
 
 
 @Operation(
-    "ready",
+    "check_ready",
     HTTPMethod.GET,
     "/health/ready",
     summary="Check that the service is ready",
     description="The database answers within a second, its schema is one this release serves, and the "
     "service is not about to stop.",
-    tag="health",
+    tag="operations",
     access=Access(public=True),
     responses={200: ResponseSpec("It is ready.", HealthView)},
 )
-async def ready(readiness: Readiness) -> Response:
+async def check_ready(readiness: Readiness) -> Response:
     """Return 200 if the service is ready, else 503."""
     if not await readiness.is_ready():
         raise DatabaseUnavailable("The service is not ready.")

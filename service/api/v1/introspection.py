@@ -3,7 +3,7 @@
 from http import HTTPMethod
 
 from service.api.http.response import Response
-from service.api.operations import FORM, JSON, Operation, ResponseSpec
+from service.api.operations import FORM, Operation, ResponseSpec
 from service.api.requests import OperationRequest
 from service.api.responses import ok
 from service.api.schemas.introspection import IntrospectBody, IntrospectionView
@@ -23,7 +23,7 @@ from service.usecases import introspection
     access=Access(scope=Scope.SESSIONS_INTROSPECT),
     responses={200: ResponseSpec("What the token stands for.", IntrospectionView)},
     body=IntrospectBody,
-    body_types=(FORM, JSON),
+    body_types=(FORM,),
 )
 async def introspect(request: OperationRequest, reads: Reads) -> Response:
     """Return what a token stands for."""

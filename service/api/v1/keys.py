@@ -1,15 +1,16 @@
-"""API keys: create, list and revoke."""
+"""API keys: create, list, read and revoke."""
 
 from http import HTTPMethod
 
 from msgspec import UNSET
 
 from service.api.http.response import Response
-from service.api.idempotency import run_once
+from service.api.idempotency import Outcome, run_once
 from service.api.operations import Operation, ResponseSpec
 from service.api.pagination import keyset_of, page_response
+from service.api.preconditions import if_match_check
 from service.api.requests import OperationRequest
-from service.api.responses import created, no_content
+from service.api.responses import conditional_get, created, no_content
 from service.api.schemas.common import PageQuery, in_utc
 from service.api.schemas.keys import ApiKeyPage, ApiKeyView, CreatedKeyView, CreateKeyBody
 from service.db.core.database import Database
@@ -18,6 +19,9 @@ from service.db.repositories.keys import ApiKeyReads
 from service.domain.callers import Access
 from service.domain.errors import InvalidCursor, NotFound
 from service.usecases import keys
+from service.usecases.policies import Policies
+
+_BY_ID = {"key_id": "$response.body#/api_key/id"}
 
 
 @Operation(
@@ -25,30 +29,38 @@ from service.usecases import keys
     HTTPMethod.POST,
     "/v1/keys",
     summary="Create an API key",
-    description="The key is shown once: a repetition under the same `Idempotency-Key` has `key: null`.",
+    description="The key is shown once: a repetition under the same `Idempotency-Key` has `key: null`. It is "
+    "revoked when the administrator who created it is deleted, disabled or demoted. Needs a recent login.",
     tag="keys",
-    access=Access(admin=True),
+    access=Access(admin=True, fresh=True),
     responses={
         201: ResponseSpec(
             "The new key, shown this once.",
             CreatedKeyView,
-            links={"revoke_key": {"key_id": "$response.body#/api_key/id"}},
+            ("Location",),
+            links={"get_key": _BY_ID, "revoke_key": _BY_ID},
         )
     },
     body=CreateKeyBody,
     is_idempotent_by_key=True,
 )
-async def create_key(request: OperationRequest, database: Database) -> Response:
+async def create_key(request: OperationRequest, database: Database, policies: Policies) -> Response:
     """Create an API key, once per idempotency key. The stored response lacks the key itself."""
     body, context = request.body(CreateKeyBody), request.context
     expires_at = None if body.expires_at is UNSET else in_utc(body.expires_at, "/expires_at")
 
-    async def create(tx: Transaction) -> tuple[Response, Response]:
+    async def create(tx: Transaction) -> Outcome:
         token, key = await keys.create_key(
-            tx, name=body.name, scopes=tuple(body.scopes), expires_at=expires_at, context=context
+            tx,
+            name=body.name,
+            scopes=tuple(body.scopes),
+            expires_at=expires_at,
+            context=context,
+            policies=policies,
         )
-        view = ApiKeyView.of(key)
-        return created(CreatedKeyView(token.value, view)), created(CreatedKeyView(None, view))
+        view, location = ApiKeyView.of(key), f"/v1/keys/{key.id}"
+        stored = created(CreatedKeyView(None, view), location)
+        return Outcome(created(CreatedKeyView(token.value, view), location), stored, context.caller.user_id)
 
     return await run_once(request, database, create)
 
@@ -58,6 +70,7 @@ async def create_key(request: OperationRequest, database: Database) -> Response:
     HTTPMethod.GET,
     "/v1/keys",
     summary="List the API keys",
+    description="Oldest first, without the keys themselves.",
     tag="keys",
     access=Access(admin=True),
     responses={200: ResponseSpec("A page of API keys, oldest first.", ApiKeyPage, ("Link",))},
@@ -72,16 +85,44 @@ async def list_keys(request: OperationRequest, api_keys: ApiKeyReads) -> Respons
 
 
 @Operation(
+    "get_key",
+    HTTPMethod.GET,
+    "/v1/keys/{key_id}",
+    summary="Get an API key",
+    description="Without the key itself, which is shown only when it is created.",
+    tag="keys",
+    access=Access(admin=True),
+    responses={200: ResponseSpec("The API key.", ApiKeyView, ("ETag",))},
+    errors=(NotFound,),
+    is_conditional_read=True,
+)
+async def get_key(request: OperationRequest, api_keys: ApiKeyReads) -> Response:
+    """Return one API key, or 304 if the client has this version."""
+    key = await api_keys.get(request.subject_id)
+    if key is None:
+        raise NotFound
+    return conditional_get(request, ApiKeyView.of(key))
+
+
+@Operation(
     "revoke_key",
     HTTPMethod.DELETE,
     "/v1/keys/{key_id}",
     summary="Revoke an API key",
+    description="The next request with the key is rejected. Needs a recent login.",
     tag="keys",
-    access=Access(admin=True),
+    access=Access(admin=True, fresh=True),
     responses={204: ResponseSpec("The key is revoked.")},
     errors=(NotFound,),
+    is_conditional_write=True,
 )
 async def revoke_key(request: OperationRequest, database: Database) -> Response:
     """Revoke an API key."""
-    await database.run(lambda tx: keys.revoke_key(tx, request.subject_id, context=request.context))
+    precondition = if_match_check(request.if_match, ApiKeyView.of)
+    await database.run(
+        lambda tx: keys.revoke_key(
+            tx, request.subject_id, context=request.context, precondition=precondition
+        ),
+        caller=request.caller,
+    )
     return no_content()

@@ -4,6 +4,7 @@ from http import HTTPMethod
 
 from msgspec import UNSET
 
+from service.api.authentication import bearer_token
 from service.api.http.response import Response
 from service.api.operations import LOGIN_BODY_LIMIT_BYTES, Operation, ResponseSpec
 from service.api.requests import OperationRequest
@@ -17,9 +18,10 @@ from service.domain.callers import Access
 from service.domain.emails import canonical_email
 from service.domain.errors import HashingBusy, InvalidCredentials, LoginThrottled
 from service.security.hashing.hasher import PasswordHasher
+from service.security.tokens import SESSION_PREFIX, digest_of
 from service.usecases import login
 from service.usecases.login import LoginRequest
-from service.usecases.login_codes import log_in_by_code
+from service.usecases.login_codes import CodeLogin, log_in_by_code
 from service.usecases.policies import Policies
 
 
@@ -29,14 +31,17 @@ from service.usecases.policies import Policies
     "/v1/sessions",
     summary="Log in",
     description="With `login_id` or a verified `email` and `password`, or with a `code` from a mail and the "
-    "`code_token` that came when it was asked for. Every failure is the same 401, in the same time.",
+    "`code_token` that came when it was asked for. Every failure is the same 401, in the same time. With a "
+    "session token of the same user in `Authorization`, that session ends; any other token is ignored.",
     tag="sessions",
     access=Access(public=True),
     responses={
         201: ResponseSpec(
             "The new session with its tokens, shown this once.",
             LoggedInView,
+            ("Location",),
             links={
+                "get_session": {"session_id": "$response.body#/session/id"},
                 "end_session": {"session_id": "$response.body#/session/id"},
                 "get_user": {"user_id": "$response.body#/user/id"},
                 "list_sessions": {"user_id": "$response.body#/user/id"},
@@ -56,7 +61,10 @@ async def log_in(
     device_token = None if body.device_token is UNSET else body.device_token
     if body.code_token is not UNSET and body.code is not UNSET:
         opened = await log_in_by_code(
-            database, body.code_token, body.code, device_token, context=request.context, policies=policies
+            database,
+            CodeLogin(body.code_token, body.code, device_token, _replaced_digest(request)),
+            context=request.context,
+            policies=policies,
         )
     else:
         login_id = await _login_id_of(body, reads)
@@ -64,13 +72,19 @@ async def log_in(
         opened = await login.log_in(
             database,
             reads,
-            LoginRequest(login_id, password, device_token),
+            LoginRequest(login_id, password, device_token, _replaced_digest(request)),
             hasher=hasher,
             context=request.context,
             policies=policies,
         )
     session = SessionView.of(opened.session, opened.session.id)
-    return created(LoggedInView(opened.token, session, UserView.of(opened.user), opened.device_token))
+    view = LoggedInView(opened.token, session, UserView.of(opened.user), opened.device_token)
+    return created(view, f"/v1/sessions/{session.id}")
+
+
+def _replaced_digest(request: OperationRequest) -> bytes | None:
+    token = bearer_token(request.header(b"authorization") or "")
+    return digest_of(token, SESSION_PREFIX) if token is not None else None
 
 
 async def _login_id_of(body: LogInBody, reads: Reads) -> str:

@@ -11,16 +11,16 @@ from service.observability.metrics import RequestTelemetry
 
 
 @Operation(
-    "metrics",
+    "get_metrics",
     HTTPMethod.GET,
     "/metrics",
     summary="Get the metrics",
     description="In the text format of Prometheus.",
-    tag="metrics",
+    tag="operations",
     access=Access(public=True),
     responses={200: ResponseSpec("The metrics.", media_type="text/plain")},
 )
-async def metrics(telemetry: RequestTelemetry) -> Response:
+async def get_metrics(telemetry: RequestTelemetry) -> Response:
     """Return the metrics in the text format of Prometheus."""
     text = generate_latest(telemetry.registry)
     return Response(200, text, media_type=b"text/plain; version=0.0.4; charset=utf-8")

@@ -25,7 +25,7 @@ from service.domain.errors import (
     ValidationFailed,
 )
 from service.domain.keys import Scope
-from service.domain.users import User
+from service.domain.sessions import AuthenticatedSession
 from service.security.hashing.hasher import PasswordHasher
 from service.usecases import passwords, recovery
 from service.usecases.policies import Policies
@@ -37,9 +37,16 @@ from service.usecases.policies import Policies
     "/v1/users/{user_id}/password",
     summary="Change a password",
     description="One's own with `current_password`: all other sessions end. Another's without it: all its "
-    "sessions end, and unless `must_change` is false its owner has to change it first.",
+    "sessions end. With `must_change` its owner has to change it within a day, before anything else. For "
+    "another, a session needs a recent login; for an administrator, a key `admins:write` too.",
     tag="passwords",
-    access=Access(owner=True, admin=True, scope=Scope.USERS_WRITE, allowed_during_forced_change=True),
+    access=Access(
+        owner=True,
+        admin=True,
+        scope=Scope.USERS_WRITE,
+        allowed_during_forced_change=True,
+        fresh_for_others=True,
+    ),
     responses={204: ResponseSpec("The password is changed.")},
     errors=(NotFound, LoginThrottled, HashingBusy, PasswordChangeRequired),
     body=ChangePasswordBody,
@@ -49,8 +56,8 @@ async def change_password(
     request: OperationRequest, database: Database, reads: Reads, hasher: PasswordHasher, policies: Policies
 ) -> Response:
     """Change the caller's password, or set another user's."""
-    if (user := request.own_user) is not None:
-        await _change_own(request, user, database, hasher, policies)
+    if request.own_user is not None:
+        await _change_own(request, request.session, database, hasher, policies)
     else:
         await _set_other(request, reads, database, hasher, policies)
     return no_content()
@@ -61,9 +68,10 @@ async def change_password(
     HTTPMethod.POST,
     "/v1/users/{user_id}/reset-tokens",
     summary="Create a reset token",
-    description="The caller delivers it. A new one, a password change or deletion ends the one before.",
+    description="The caller delivers it. A new one, a password change or deletion ends the one before. "
+    "Needs a recent login; for an administrator, a key needs `admins:write` too.",
     tag="passwords",
-    access=Access(admin=True, scope=Scope.USERS_WRITE),
+    access=Access(admin=True, scope=Scope.USERS_WRITE, fresh=True),
     responses={201: ResponseSpec("The token, shown this once.", ResetTokenView)},
     errors=(NotFound,),
 )
@@ -72,7 +80,8 @@ async def create_reset_token(request: OperationRequest, database: Database, poli
     token, expires_at = await database.run(
         lambda tx: recovery.create_reset_token(
             tx, request.subject_id, context=request.context, policies=policies
-        )
+        ),
+        caller=request.caller,
     )
     return created(ResetTokenView(token.value, timestamp(expires_at)))
 
@@ -101,17 +110,21 @@ async def redeem_reset_token(
 
 
 async def _change_own(
-    request: OperationRequest, user: User, database: Database, hasher: PasswordHasher, policies: Policies
+    request: OperationRequest,
+    session: AuthenticatedSession,
+    database: Database,
+    hasher: PasswordHasher,
+    policies: Policies,
 ) -> None:
     body = request.body(ChangePasswordBody)
     if body.must_change is not UNSET:
         raise _field_error("/must_change", "not_settable", "This is for another user only.")
     if body.current_password is UNSET:
         raise _field_error("/current_password", "missing_field", "This field is required.")
-    require_if_match(request.if_match, UserView.of(user))
+    require_if_match(request.if_match, UserView.of(session.user))
     await passwords.change_own_password(
         database,
-        user,
+        session,
         body.current_password,
         body.new_password,
         hasher=hasher,
@@ -126,7 +139,7 @@ async def _set_other(
     body = request.body(ChangePasswordBody)
     if body.current_password is not UNSET:
         raise _field_error("/current_password", "not_settable", "This is for one's own password only.")
-    precondition = if_match_check(request.if_match)
+    precondition = if_match_check(request.if_match, UserView.of)
     user = await reads.users.get(request.subject_id)
     if user is None:
         raise NotFound
@@ -134,7 +147,9 @@ async def _set_other(
         database,
         user,
         body.new_password,
-        must_change=body.must_change is not False,
+        must_change=passwords.must_change_password(
+            None if body.must_change is UNSET else body.must_change, request.caller
+        ),
         hasher=hasher,
         context=request.context,
         policies=policies,

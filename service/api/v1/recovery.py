@@ -35,7 +35,8 @@ async def request_recovery(request: OperationRequest, database: Database, polici
     await database.run(
         lambda tx: mail_requests.request_recovery(
             tx, login_id=login_id, email=email, context=request.context, policies=policies
-        )
+        ),
+        caller=request.caller,
     )
     return accepted()
 
@@ -61,6 +62,7 @@ async def send_login_code(request: OperationRequest, database: Database, policie
     token = await database.run(
         lambda tx: mail_requests.request_login_code(
             tx, login_id=login_id, email=email, context=request.context, policies=policies
-        )
+        ),
+        caller=request.caller,
     )
     return accepted(CodeTokenView(token.value))

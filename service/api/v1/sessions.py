@@ -5,7 +5,7 @@ from http import HTTPMethod
 from service.api.http.response import Response
 from service.api.operations import Operation, ResponseSpec
 from service.api.pagination import keyset_of, page_response
-from service.api.preconditions import require_if_match
+from service.api.preconditions import if_match_check, require_if_match
 from service.api.requests import OperationRequest
 from service.api.responses import conditional_get, no_content
 from service.api.schemas.common import PageQuery
@@ -14,9 +14,11 @@ from service.db.core.database import Database
 from service.db.repositories.sessions import SessionReads
 from service.db.repositories.users import UserReads
 from service.domain.callers import Access
-from service.domain.errors import InvalidCursor, NotFound
+from service.domain.errors import InvalidCursor, NotFound, ReauthenticationRequired
 from service.domain.keys import Scope
+from service.domain.sessions import Session
 from service.usecases import sessions
+from service.usecases.policies import Policies
 
 
 @Operation(
@@ -24,6 +26,7 @@ from service.usecases import sessions
     HTTPMethod.GET,
     "/v1/sessions/current",
     summary="Get the current session",
+    description="The session of the token, and its user.",
     tag="sessions",
     access=Access(owner=True),
     responses={200: ResponseSpec("The session and its user.", CurrentSessionView, ("ETag",))},
@@ -39,6 +42,7 @@ async def get_current_session(request: OperationRequest) -> Response:
     HTTPMethod.DELETE,
     "/v1/sessions/current",
     summary="Log out",
+    description="Ends the session of the token; the next request with it is rejected.",
     tag="sessions",
     access=Access(owner=True, allowed_during_forced_change=True),
     responses={204: ResponseSpec("The session has ended.")},
@@ -48,7 +52,9 @@ async def log_out(request: OperationRequest, database: Database) -> Response:
     """End the session of the token."""
     require_if_match(request.if_match, CurrentSessionView.of(request.session))
     session = request.session.session
-    await database.run(lambda tx: sessions.log_out(tx, session, context=request.context))
+    await database.run(
+        lambda tx: sessions.log_out(tx, session, context=request.context), caller=request.caller
+    )
     return no_content()
 
 
@@ -57,6 +63,7 @@ async def log_out(request: OperationRequest, database: Database) -> Response:
     HTTPMethod.GET,
     "/v1/users/{user_id}/sessions",
     summary="List the sessions of a user",
+    description="Only live ones, oldest first, without their tokens.",
     tag="sessions",
     access=Access(owner=True, admin=True),
     responses={200: ResponseSpec("A page of sessions, oldest first.", SessionPage, ("Link",))},
@@ -79,8 +86,10 @@ async def list_sessions(request: OperationRequest, users: UserReads, user_sessio
     HTTPMethod.DELETE,
     "/v1/users/{user_id}/sessions",
     summary="End the sessions of a user",
+    description="All of them, or with `keep=current` all but the session of the token. For another user, a "
+    "session needs a recent login; for an administrator, a key needs `admins:write` too.",
     tag="sessions",
-    access=Access(owner=True, admin=True, scope=Scope.USERS_WRITE),
+    access=Access(owner=True, admin=True, scope=Scope.USERS_WRITE, fresh_for_others=True),
     responses={204: ResponseSpec("The sessions have ended.")},
     errors=(NotFound,),
     query=EndSessionsQuery,
@@ -90,9 +99,28 @@ async def end_sessions(request: OperationRequest, database: Database) -> Respons
     keeps_current = request.query(EndSessionsQuery).keep == "current"
     kept_id = request.caller.session_id if keeps_current else None
     await database.run(
-        lambda tx: sessions.end_sessions(tx, request.subject_id, kept_id=kept_id, context=request.context)
+        lambda tx: sessions.end_sessions(tx, request.subject_id, kept_id=kept_id, context=request.context),
+        caller=request.caller,
     )
     return no_content()
+
+
+@Operation(
+    "get_session",
+    HTTPMethod.GET,
+    "/v1/sessions/{session_id}",
+    summary="Get a session",
+    description="One's own or, for administrators, anybody's, as long as it is live.",
+    tag="sessions",
+    access=Access(owner=True, admin=True),
+    responses={200: ResponseSpec("The session.", SessionView, ("ETag",))},
+    errors=(NotFound,),
+    is_conditional_read=True,
+)
+async def get_session(request: OperationRequest, user_sessions: SessionReads) -> Response:
+    """Return one session, or 304 if the client has this version."""
+    session = await sessions.get_session(user_sessions, request.subject_id, caller=request.caller)
+    return conditional_get(request, SessionView.of(session, request.caller.session_id))
 
 
 @Operation(
@@ -100,12 +128,24 @@ async def end_sessions(request: OperationRequest, database: Database) -> Respons
     HTTPMethod.DELETE,
     "/v1/sessions/{session_id}",
     summary="End a session",
+    description="One's own or, for administrators, anybody's: another user's needs a recent login.",
     tag="sessions",
     access=Access(owner=True, admin=True),
     responses={204: ResponseSpec("The session has ended.")},
-    errors=(NotFound,),
+    errors=(NotFound, ReauthenticationRequired),
+    is_conditional_write=True,
 )
-async def end_session(request: OperationRequest, database: Database) -> Response:
+async def end_session(request: OperationRequest, database: Database, policies: Policies) -> Response:
     """End one session."""
-    await database.run(lambda tx: sessions.end_session(tx, request.subject_id, context=request.context))
+
+    def view_of(session: Session) -> SessionView:
+        return SessionView.of(session, request.caller.session_id)
+
+    precondition = if_match_check(request.if_match, view_of)
+    await database.run(
+        lambda tx: sessions.end_session(
+            tx, request.subject_id, context=request.context, policies=policies, precondition=precondition
+        ),
+        caller=request.caller,
+    )
     return no_content()

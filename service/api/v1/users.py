@@ -3,17 +3,18 @@
 from collections.abc import Callable
 from datetime import datetime
 from http import HTTPMethod
+from uuid import UUID
 
 from msgspec import UNSET
 
 from service.api.http.response import Response
-from service.api.idempotency import find_replay, run_once
+from service.api.idempotency import Outcome, find_replay, run_once
 from service.api.operations import JSON, MERGE_PATCH, Operation, ResponseSpec
 from service.api.pagination import keyset_of, page_response
 from service.api.preconditions import if_match_check
 from service.api.requests import OperationRequest
 from service.api.responses import conditional_get, no_content, with_etag
-from service.api.schemas.common import in_utc
+from service.api.schemas.common import EARLIEST, in_utc
 from service.api.schemas.users import (
     CreateUserBody,
     ListUsersQuery,
@@ -40,8 +41,9 @@ from service.domain.errors import (
     ReauthenticationRequired,
     ValidationFailed,
 )
+from service.domain.ids import parse_id
 from service.domain.keys import Scope
-from service.domain.pages import UserFilter
+from service.domain.pages import Page, UserFilter
 from service.domain.unicode import nfc
 from service.domain.users import LoginIdCharset, UserPatch, canonical_login_id
 from service.security.hashing.hasher import PasswordHasher
@@ -67,11 +69,12 @@ _LINKS = {
     HTTPMethod.POST,
     "/v1/users",
     summary="Create a user",
-    description="`password_hash`, `role` and `state` are for administrators and API keys only.",
+    description="`password_hash`, `role`, `state`, `must_change`: administrators and API keys only. To "
+    "create an administrator, a session needs a recent login, and a key `admins:write` too.",
     tag="users",
     access=Access(admin=True, scope=Scope.USERS_WRITE),
     responses={201: ResponseSpec("The new user.", UserView, ("Location", "ETag"), links=_LINKS)},
-    errors=(LoginIdTaken, EmailTaken, ExternalIdTaken, HashingBusy),
+    errors=(LoginIdTaken, EmailTaken, ExternalIdTaken, HashingBusy, ReauthenticationRequired),
     body=CreateUserBody,
     is_idempotent_by_key=True,
 )
@@ -89,13 +92,13 @@ async def create_user(
     registration = _registration(request.body(CreateUserBody))
     new = await users.prepare_user(registration, hasher=hasher, context=context, policies=policies)
 
-    async def create(tx: Transaction) -> tuple[Response, Response]:
+    async def create(tx: Transaction) -> Outcome:
         user = await users.create_user(tx, new, context=context)
         if registration.invite:
             await invite(tx, user, context=context, tokens=tokens)
         location = (b"location", b"/v1/users/%b" % str(user.id).encode())
         response = with_etag(UserView.of(user), status=201, headers=(location,))
-        return response, response
+        return Outcome(response, response, user.id)
 
     return await run_once(request, database, create)
 
@@ -105,6 +108,7 @@ async def create_user(
     HTTPMethod.GET,
     "/v1/users",
     summary="List users",
+    description="A page of those that match the filter, or those with up to 100 ids: `?id=…&id=…`.",
     tag="users",
     access=Access(admin=True, scope=Scope.USERS_READ),
     responses={
@@ -121,6 +125,9 @@ async def create_user(
 async def list_users(request: OperationRequest, user_reads: UserReads, policies: Policies) -> Response:
     """Return a page of users."""
     query = request.query(ListUsersQuery)
+    if query.id is not None:
+        found = await user_reads.get_many(_requested_ids(query, query.id))
+        return page_response(request, UserPage, Page(found, None), UserView.of)
     page = await user_reads.list_page(
         _filter(query, policies.login_ids),
         sort=query.sort,
@@ -135,6 +142,7 @@ async def list_users(request: OperationRequest, user_reads: UserReads, policies:
     HTTPMethod.GET,
     "/v1/users/{user_id}",
     summary="Get a user",
+    description="One's own or, for administrators and API keys, anybody's.",
     tag="users",
     access=Access(owner=True, admin=True, scope=Scope.USERS_READ),
     responses={200: ResponseSpec("The user.", UserView, ("ETag",))},
@@ -155,18 +163,22 @@ async def get_user(request: OperationRequest, user_reads: UserReads) -> Response
     "/v1/users/{user_id}",
     summary="Update a user",
     description="A merge patch. One's own name; everything else by administrators and API keys. Disabling "
-    "ends every session of the user.",
+    "and another role end every session of the user. Role and login id need a recent login. To change an "
+    "administrator, or to make one, a key needs `admins:write` too.",
     tag="users",
     access=Access(owner=True, admin=True, scope=Scope.USERS_WRITE),
-    responses={200: ResponseSpec("The updated user.", UserView, ("ETag",))},
+    responses={
+        200: ResponseSpec("The updated user.", UserView, ("ETag",)),
+        204: ResponseSpec("The user is updated. For a key without `users:read`."),
+    },
     errors=(NotFound, LoginIdTaken, EmailTaken, ExternalIdTaken, LastAdmin, ReauthenticationRequired),
     body=UpdateUserBody,
     body_types=(MERGE_PATCH, JSON),
     is_conditional_write=True,
 )
 async def update_user(request: OperationRequest, database: Database, policies: Policies) -> Response:
-    """Apply a merge patch."""
-    precondition = if_match_check(request.if_match)
+    """Apply a merge patch; a key that may not read does not get the user."""
+    precondition = if_match_check(request.if_match, UserView.of)
     patch = users.check_change(_patch(request.body(UpdateUserBody)), caller=request.caller, policies=policies)
     user = await database.run(
         lambda tx: users.update_user(
@@ -174,10 +186,12 @@ async def update_user(request: OperationRequest, database: Database, policies: P
             request.subject_id,
             patch,
             context=request.context,
-            policies=policies,
             precondition=precondition,
-        )
+        ),
+        caller=request.caller,
     )
+    if request.caller.key is not None and not request.caller.has_scope(Scope.USERS_READ):
+        return no_content()
     return with_etag(UserView.of(user))
 
 
@@ -186,20 +200,22 @@ async def update_user(request: OperationRequest, database: Database, policies: P
     HTTPMethod.DELETE,
     "/v1/users/{user_id}",
     summary="Delete a user",
-    description="The user and everything that belongs to it is gone. One's own needs a recent login.",
+    description="The user and everything that belongs to it is gone, including API keys that it created. "
+    "Needs a recent login. To delete an administrator, a key needs `admins:write` too.",
     tag="users",
-    access=Access(owner=True, admin=True, scope=Scope.USERS_WRITE),
+    access=Access(owner=True, admin=True, scope=Scope.USERS_WRITE, fresh=True),
     responses={204: ResponseSpec("The user is gone.")},
-    errors=(NotFound, LastAdmin, ReauthenticationRequired),
+    errors=(NotFound, LastAdmin),
     is_conditional_write=True,
 )
-async def delete_user(request: OperationRequest, database: Database, policies: Policies) -> Response:
+async def delete_user(request: OperationRequest, database: Database) -> Response:
     """Delete a user and everything that belongs to it."""
-    precondition = if_match_check(request.if_match)
+    precondition = if_match_check(request.if_match, UserView.of)
     await database.run(
         lambda tx: users.delete_user(
-            tx, request.subject_id, context=request.context, policies=policies, precondition=precondition
-        )
+            tx, request.subject_id, context=request.context, precondition=precondition
+        ),
+        caller=request.caller,
     )
     return no_content()
 
@@ -212,6 +228,7 @@ def _registration(body: CreateUserBody) -> users.Registration:
         password_hash=None if body.password_hash is UNSET else body.password_hash,
         role=None if body.role is UNSET else body.role,
         state=None if body.state is UNSET else body.state,
+        must_change=None if body.must_change is UNSET else body.must_change,
         details=details_of(body),
         invite=body.invite is True,
     )
@@ -227,7 +244,22 @@ def _patch(body: UpdateUserBody) -> UserPatch:
     )
 
 
+def _requested_ids(query: ListUsersQuery, texts: list[str]) -> list[UUID]:
+    """Return the ids of a batch read.
+
+    Raises:
+        ValidationFailed: an id is misspelt, or comes with a cursor, a sort or a filter.
+    """
+    if query != ListUsersQuery(id=texts, limit=query.limit):
+        raise ValidationFailed(FieldError("?id", "conflicting_fields", "Ids exclude every filter and sort."))
+    ids = [parse_id(text) for text in texts]
+    if None in ids:
+        raise ValidationFailed(FieldError("?id", "invalid_value", "An id is a UUID in lower case."))
+    return [user_id for user_id in ids if user_id is not None]
+
+
 def _filter(query: ListUsersQuery, charset: LoginIdCharset) -> UserFilter:
+    created_after = query.created_after if query.created_after != EARLIEST else None  # Go's zero time
     return UserFilter(
         prefix=nfc(query.q) if query.q is not None else None,
         login_id=_canonical_login_id(query.login_id, charset) if query.login_id is not None else None,
@@ -235,7 +267,7 @@ def _filter(query: ListUsersQuery, charset: LoginIdCharset) -> UserFilter:
         external_id=_canonical(query.external_id, canonical_external_id, "external_id", ""),
         state=query.state,
         role=query.role,
-        created_after=_utc_or_none(query.created_after, "?created_after"),
+        created_after=_utc_or_none(created_after, "?created_after"),
         created_before=_utc_or_none(query.created_before, "?created_before"),
     )
 

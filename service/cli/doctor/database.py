@@ -5,8 +5,10 @@ from datetime import UTC, datetime, timedelta
 from typing import Final
 
 from service.cli.doctor.findings import Finding, problem, warning
+from service.db.core.connect_errors import explain
 from service.db.core.replica import Replica
-from service.db.diagnostics import Facts, explain_error, inspect, list_drift, system_identifier
+from service.db.core.server import OLDEST_VERSION
+from service.db.diagnostics import Facts, inspect, list_drift, system_identifier
 from service.db.migrations.compatibility import THIS_RELEASE, SchemaStatus
 from service.db.migrations.history import list_revisions
 from service.services import BACKGROUND_CONNECTIONS, Services
@@ -15,6 +17,9 @@ from settings import Settings
 _MAX_CLOCK_DIFFERENCE: Final = timedelta(seconds=5)
 _TESTED_VERSION: Final = 18
 _REPLICA_URL: Final = "ROLLCALL_DATABASE__REPLICA_URL"
+_GRANT: Final = (
+    "As the owner, run: ROLLCALL_MIGRATIONS__SERVING_ROLE={role} python -m service database migrate"
+)
 _CURES: Final = {
     SchemaStatus.BEHIND: "Run: python -m service database migrate",
     SchemaStatus.UNMIGRATED: "Run: python -m service database migrate",
@@ -29,7 +34,7 @@ async def check_database(services: Services) -> list[Finding]:
     try:
         facts = await inspect(engine)
     except Exception as error:
-        if (reason := explain_error(error)) is None:
+        if (reason := explain(error)) is None:
             raise
         return [problem("connection", dsn, reason)]
     findings = [Finding("connection", f"{dsn} as {facts.role}"), *check_facts(facts, services.settings)]
@@ -48,16 +53,18 @@ async def check_replica(services: Services, replica: Replica) -> list[Finding]:
         primary_id = await system_identifier(services.background_engine)
         is_ours = await system_identifier(replica.engine) == primary_id
     except Exception as error:
-        if (reason := explain_error(error)) is None:
+        if (reason := explain(error, _REPLICA_URL)) is None:
             raise
-        cure = reason.replace("DATABASE_URL", _REPLICA_URL)
-        return [warning("read replica", f"{dsn}: the primary serves all reads.", cure)]
-    return list(_check_standby(facts, dsn, is_ours))
+        return [warning("read replica", f"{dsn}: the primary serves all reads.", reason)]
+    found = _check_standby(facts, dsn, is_ours)
+    return [*found, *_check_encryption(facts, services.settings.database.replica_dsn, _REPLICA_URL)]
 
 
 def check_facts(facts: Facts, settings: Settings) -> Iterator[Finding]:
     """Check what the database reported about itself."""
     yield from _check_server(facts)
+    yield from _check_encryption(facts, settings.database.dsn, "DATABASE_URL")
+    yield from _check_leftovers(facts)
     yield _check_connections(facts, settings)
     yield from _check_privileges(facts, settings)
     yield from _check_schema(facts)
@@ -69,14 +76,35 @@ def _check_standby(facts: Facts, dsn: str, is_ours: bool) -> Iterator[Finding]:
     else:
         seen = "belongs to another database." if facts.is_standby else "is not a standby."
         yield problem("read replica", f"{dsn} {seen}", f"Point {_REPLICA_URL} at a standby of this database.")
-    if not (facts.is_encrypted or facts.is_local):
-        cure = f"Add sslmode=verify-full to {_REPLICA_URL}."
-        yield warning("encryption", "The connection to the read replica is not encrypted.", cure)
+
+
+def _check_encryption(facts: Facts, dsn: str | None, url: str) -> Iterator[Finding]:
+    """Check that the connection is encrypted, to a server whose identity was verified.
+
+    Source: OWASP ASVS 5.0 12.3.1, 12.3.2.
+    """
+    if facts.is_local or dsn is None:
+        return
+    cure = f"Add sslmode=verify-full to {url}; sslrootcert names the file of the server's authority."
+    if not facts.is_encrypted:
+        yield warning("encryption", f"The connection of {url} is not encrypted.", cure)
+    elif "sslmode=verify-full" not in dsn:
+        yield warning("encryption", f"Anybody in between may answer {url}: nothing is verified.", cure)
+
+
+def _check_leftovers(facts: Facts) -> Iterator[Finding]:
+    if facts.scratch_databases:
+        cure = "If no rehearsal or check runs now: " + " ".join(
+            f'DROP DATABASE "{name}";' for name in facts.scratch_databases
+        )
+        yield warning("leftovers", f"Copies of a rehearsal: {', '.join(facts.scratch_databases)}", cure)
 
 
 def _check_server(facts: Facts) -> Iterator[Finding]:
     version = f"PostgreSQL {facts.version}"
-    if facts.version < _TESTED_VERSION:
+    if facts.version < OLDEST_VERSION:
+        yield problem("version", version, f"Use PostgreSQL {OLDEST_VERSION} or newer.")
+    elif facts.version < _TESTED_VERSION:
         yield warning("version", version, f"Tested with {_TESTED_VERSION}: upgrade to it.")
     else:
         yield Finding("version", version)
@@ -86,12 +114,13 @@ def _check_server(facts: Facts) -> Iterator[Finding]:
         )
     if facts.encoding != "UTF8":
         yield problem("encoding", facts.encoding, "Create the database again with ENCODING 'UTF8'.")
+    if not facts.folds_case:
+        seen = "A search by name tells capital letters beyond ASCII, or a Turkish I, from small ones."
+        cure = "Create the database again with LOCALE_PROVIDER builtin BUILTIN_LOCALE 'C.UTF-8'."
+        yield warning("locale", seen, cure)
     if not facts.is_durable:
         cure = "Set fsync, full_page_writes and synchronous_commit to on."
         yield problem("durability", "Acknowledged writes can be lost in a crash.", cure)
-    if not (facts.is_encrypted or facts.is_local):
-        cure = "Add sslmode=verify-full to DATABASE_URL."
-        yield warning("encryption", "The connection is not encrypted.", cure)
     difference = abs(facts.clock - datetime.now(UTC))
     if difference > _MAX_CLOCK_DIFFERENCE:
         seen = f"The clocks of this machine and the database differ by {difference.total_seconds():.0f} s."
@@ -111,8 +140,11 @@ def _check_connections(facts: Facts, settings: Settings) -> Finding:
 
 def _check_privileges(facts: Facts, settings: Settings) -> Iterator[Finding]:
     if facts.denied_tables:
-        cure = f"GRANT SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA public TO {facts.role};"
+        cure = _GRANT.format(role=facts.role)
         yield problem("privileges", f"Denied: {', '.join(facts.denied_tables)}", cure)
+    if not facts.may_purge_events:
+        cure = _GRANT.format(role=facts.role)
+        yield problem("privileges", f"{facts.role} cannot delete old events, so they stay for ever.", cure)
     if settings.database.dsn is None:
         return
     if facts.public_tables:
@@ -123,6 +155,9 @@ def _check_privileges(facts: Facts, settings: Settings) -> Iterator[Finding]:
     elif facts.may_create:
         cure = "Serve with a role that only reads and writes; migrate with the owner (docs/operations.md)."
         yield warning("privileges", f"{facts.role} may change the schema.", cure)
+    elif facts.may_change_events:
+        cure = _GRANT.format(role=facts.role)
+        yield warning("privileges", f"{facts.role} may change and delete events.", cure)
 
 
 def _check_schema(facts: Facts) -> Iterator[Finding]:

@@ -11,6 +11,7 @@ from service import __version__
 from service.cli.doctor.findings import Finding, problem, warning
 from service.security.hashing.system_limits import available_cores, default_workers, memory_limit_bytes
 from settings import Settings
+from settings.libpq import discard_libpq_variables
 
 _MIB = 1024 * 1024
 _BASE_MIB = 110
@@ -29,8 +30,10 @@ def check_settings(settings: Settings) -> Iterator[Finding]:
             "No proxy is trusted: behind one, all clients count as one network in the throttle.",
             "Set ROLLCALL_HTTP__TRUSTED_PROXIES if there is a proxy.",
         )
-    if not http.is_loopback and settings.metrics.enabled and settings.metrics.port is None:
+    if not http.is_loopback and settings.serves_metrics_beside_api:
         yield warning("metrics", "/metrics is as public as the API.", "Set ROLLCALL_METRICS__PORT.")
+    if settings.database.dsn is not None and (ignored := discard_libpq_variables()):
+        yield warning("environment", f"No effect: {', '.join(ignored)}.", "Say it in DATABASE_URL.")
     dotenv = Path(".env")
     if dotenv.is_file() and dotenv.stat().st_mode & (stat.S_IRGRP | stat.S_IROTH):
         yield warning("permissions", "Other users of this machine can read .env.", "chmod 600 .env")

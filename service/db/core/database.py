@@ -4,14 +4,15 @@ import asyncio
 import random
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
+from functools import partial
 from typing import Final
 
 import structlog
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from service.db.core.constraints import error_of_constraint
-from service.db.core.driver import ResultT, driver_of
-from service.db.core.engine import invalidate_pool
+from service.db.core.driver import ResultT, driver_of, prepared_names
+from service.db.core.engine import invalidate_pool, is_behind_pooler
 from service.db.core.error_classes import (
     describe,
     is_disconnect,
@@ -19,7 +20,9 @@ from service.db.core.error_classes import (
     must_invalidate_pool,
     translate,
 )
+from service.db.core.guard import Guard
 from service.db.core.transaction import Lease, Transaction
+from service.domain.callers import Caller
 from service.domain.errors import OutcomeUnknown, RollcallError
 
 ATTEMPTS: Final = 3
@@ -37,34 +40,39 @@ class Database:
     A problem that must leave a trace is a return value of the work. An exception always means that nothing
     was changed, except `OutcomeUnknown`.
 
-    `on_audit` is called with each audited action after its commit. `lease` tells whether this process may
-    write; without one it may.
+    `guard_of` returns the check that opens a caller's transactions: a caller that was authenticated before a
+    revocation does nothing after it. `lease` tells whether this process may write; without one it may.
+    `on_audit` is called with each audited action after its commit.
     """
 
     def __init__(
         self,
         engine: AsyncEngine,
+        guard_of: Callable[[Caller], Guard | None],
         *,
         lease: Lease | None = None,
         on_audit: Callable[[str], None] = ignore_action,
     ) -> None:
         self._engine = engine
         self._lease = lease
+        self._guard_of = guard_of
+        self._is_behind_pooler = is_behind_pooler(engine)
         self._on_audit = on_audit
 
-    async def run(self, work: Callable[[Transaction], Awaitable[ResultT]]) -> ResultT:
+    async def run(self, work: Callable[[Transaction], Awaitable[ResultT]], *, caller: Caller) -> ResultT:
         """Run `work` in a transaction and commit; retry on a conflict, a stale plan or a stale connection.
 
         There are at most three attempts, with jitter, and none after COMMIT was sent. `work` must have no
         effect outside its transaction.
 
         Raises:
+            InvalidToken: the caller has lost its authority since it was authenticated.
             DatabaseUnavailable: the database cannot be used now; nothing was changed.
             OutcomeUnknown: COMMIT was sent and no response came.
         """
         attempt = 1
         while True:
-            async with self.transaction() as tx:
+            async with self.transaction(caller=caller) as tx:
                 try:
                     return await work(tx)
                 except Exception as error:
@@ -77,15 +85,16 @@ class Database:
             attempt += 1
 
     @asynccontextmanager
-    async def transaction(self) -> AsyncIterator[Transaction]:
+    async def transaction(self, *, caller: Caller) -> AsyncIterator[Transaction]:
         """Open one transaction: leaving the block commits, an exception rolls back. Nothing is retried.
 
         Raises:
+            InvalidToken: the caller has lost its authority since it was authenticated.
             DatabaseUnavailable: the database cannot be used now; nothing was changed.
             OutcomeUnknown: COMMIT was sent and no response came.
         """
         connection = await self._connect()
-        tx = Transaction(driver_of(connection), self._lease)
+        tx = Transaction(driver_of(connection), partial(self._opening, connection, caller), self._lease)
         try:
             yield tx
             tx.require_no_failure()
@@ -99,6 +108,12 @@ class Database:
             await self._roll_back(connection, tx)
         else:
             await self._commit(connection, tx)
+
+    def _opening(self, connection: AsyncConnection, caller: Caller) -> str:
+        guard = self._guard_of(caller)
+        if guard is None:
+            return "BEGIN;"
+        return guard.opening(None if self._is_behind_pooler else prepared_names(connection))
 
     async def _connect(self) -> AsyncConnection:
         try:

@@ -39,3 +39,10 @@ def driver_of(connection: AsyncConnection) -> Driver:
     checked_out: Any = connection.sync_connection
     driver: Driver = checked_out.connection.driver_connection
     return driver
+
+
+def prepared_names(connection: AsyncConnection) -> set[str]:
+    """Return the names that were prepared by text on the driver's connection; the caller adds to them."""
+    checked_out: Any = connection.sync_connection
+    names: set[str] = checked_out.connection.info.setdefault("prepared_names", set())
+    return names

@@ -1,12 +1,9 @@
 """The engine, with a limit on every wait."""
 
 from collections.abc import Awaitable, Callable
-from contextlib import suppress
 from functools import partial
 from typing import Any, cast
-from urllib.parse import parse_qsl, unquote, urlencode, urlsplit
 
-import asyncpg
 from sqlalchemy import event
 from sqlalchemy.engine import ExceptionContext
 from sqlalchemy.engine.interfaces import DBAPIConnection
@@ -14,14 +11,14 @@ from sqlalchemy.exc import DisconnectionError, InvalidatePoolError
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 from sqlalchemy.pool import QueuePool
 
+from service.db.core.connecting import Target, connect
 from service.db.core.driver import Driver, Record
 from service.observability.stats import PoolStats
 
 _URL = "postgresql+asyncpg://"
-_PORT = 5432
 _INVALIDATOR = "rollcall_pool_invalidator"
+_POOLER = "rollcall_pooler"
 _CLOSE_TIMEOUT_S = 0.25
-_MIN_CONNECT_TIMEOUT_S = 1.0
 
 
 class _Connection(Driver):
@@ -34,31 +31,6 @@ class _Connection(Driver):
         time is up already, two seconds more.
         """
         await super().close(timeout=None if timeout is None else min(timeout, _CLOSE_TIMEOUT_S))
-
-
-_LIBPQ_ONLY = frozenset({
-    "channel_binding",
-    "fallback_application_name",
-    "gssencmode",
-    "keepalives",
-    "keepalives_count",
-    "keepalives_idle",
-    "keepalives_interval",
-    "sslcompression",
-    "sslsni",
-    "tcp_user_timeout",
-})  # fmt: skip
-"""Parameters of libpq itself: asyncpg would send them to the server, which rejects the connection."""
-
-_OURS = frozenset({
-    "application_name",
-    "connect_timeout",
-    "idle_in_transaction_session_timeout",
-    "jit",
-    "lock_timeout",
-    "statement_timeout",
-})  # fmt: skip
-"""Parameters of a DSN that override our arguments."""
 
 
 def create_engine(
@@ -78,13 +50,13 @@ def create_engine(
     """Return an engine with at most `pool_size` connections, each opened when first needed.
 
     All times are seconds. `dsn` is any libpq connection URI: several hosts, `sslmode`, `target_session_attrs`
-    and socket directories work, and a server setting in it overrides the argument of the same meaning. With
+    and socket directories work, and what it sets overrides the argument of the same meaning. With
     `pgbouncer`, a transaction pooler is in front: nothing stays on a connection between transactions, and the
     server's timeouts have to be set with `ALTER ROLE … SET`.
 
     Source: OWASP ASVS 5.0 13.1.2, 13.1.3 (limits and timeouts of every connection to another system).
     """
-    dsn, given = _split(dsn)
+    target = Target.of(dsn)
     server_settings = {"application_name": application_name}
     if not pgbouncer:
         server_settings |= {
@@ -93,17 +65,18 @@ def create_engine(
             "idle_in_transaction_session_timeout": _milliseconds(idle_in_transaction_timeout),
             "jit": "off",
         }
-    connect = partial(
-        _connect,
-        dsn,
-        timeout=float(given.pop("connect_timeout", 0)) or connect_timeout,
+    ours = {name: value for name, value in server_settings.items() if not target.sets(name)}
+    creator = partial(
+        connect,
+        target,
+        timeout=target.connect_timeout or connect_timeout,
         connection_class=_Connection,
         command_timeout=command_timeout,
         statement_cache_size=0 if pgbouncer else 100,
         record_class=Record,
-        server_settings=server_settings | given,
+        server_settings={**ours, **target.server_settings},
     )
-    return _pooled(connect, pgbouncer, pool_size=pool_size, pool_timeout=pool_timeout, pool_recycle=recycle)
+    return _pooled(creator, pgbouncer, pool_size=pool_size, pool_timeout=pool_timeout, pool_recycle=recycle)
 
 
 def pool_stats(engine: AsyncEngine, name: str) -> PoolStats:
@@ -118,53 +91,9 @@ def invalidate_pool(engine: AsyncEngine) -> None:
     invalidator.is_due = True
 
 
-def _split(dsn: str) -> tuple[str, dict[str, str]]:
-    """Return the DSN as asyncpg reads it, and the parameters that override our arguments."""
-    address, _, query = dsn.partition("?")
-    scheme, separator, rest = address.partition("://")
-    address = scheme.removesuffix("+asyncpg") + separator + rest
-    parameters = {name: value for name, value in parse_qsl(query) if name not in _LIBPQ_ONLY}
-    given = {name: parameters.pop(name) for name in _OURS & parameters.keys()}
-    return (f"{address}?{urlencode(parameters)}" if parameters else address), given
-
-
-async def _connect(dsn: str, *, timeout: float, **options: Any) -> Driver:  # noqa: ASYNC109 - the driver's
-    """Connect to the first suitable host; each gets an equal share of the timeout."""
-    connect = partial(asyncpg.connect, dsn, **options)
-    connection: Driver
-    hosts = _hosts_in(dsn)
-    if len(hosts) < 2 or "prefer-standby" in dsn:
-        connection = await connect(timeout=timeout)
-        return connection
-    share = max(timeout / len(hosts), _MIN_CONNECT_TIMEOUT_S)
-    for host, port in hosts[:-1]:
-        with suppress(OSError, asyncpg.PostgresError, asyncpg.TargetServerAttributeNotMatched):
-            connection = await connect(host=host, port=port, timeout=share)
-            return connection
-    host, port = hosts[-1]
-    connection = await connect(host=host, port=port, timeout=share)
-    return connection
-
-
-def _hosts_in(dsn: str) -> list[tuple[str, int]]:
-    """Return the hosts and ports of a DSN in order."""
-    address, _, query = dsn.partition("?")
-    parameters = dict(parse_qsl(query))
-    netloc = urlsplit(address).netloc.rpartition("@")[2]
-    if netloc:
-        found = [_host_and_port(part) for part in netloc.split(",")]
-    else:
-        hosts, ports = (parameters.get(name, "").split(",") for name in ("host", "port"))
-        found = list(zip(hosts, ports if len(ports) == len(hosts) else ports * len(hosts), strict=True))
-    return [(unquote(host), int(port or _PORT)) for host, port in found if host]
-
-
-def _host_and_port(part: str) -> tuple[str, str]:
-    bracketed, bracket, rest = part.rpartition("]")
-    if bracket:
-        return bracketed.removeprefix("["), rest.removeprefix(":")
-    host, _, port = part.partition(":")
-    return host, port
+def is_behind_pooler(engine: AsyncEngine) -> bool:
+    """Return whether a transaction pooler stands in front, so that nothing stays on a connection."""
+    return bool(engine.get_execution_options().get(_POOLER))
 
 
 def _pooled(connect: Callable[[], Awaitable[Driver]], pgbouncer: bool, **pool: float) -> AsyncEngine:
@@ -176,7 +105,7 @@ def _pooled(connect: Callable[[], Awaitable[Driver]], pgbouncer: bool, **pool: f
     invalidator = _PoolInvalidator()
     engine = create_async_engine(
         _URL, creator=creator, max_overflow=0, pool_use_lifo=True, hide_parameters=True,
-        execution_options={_INVALIDATOR: invalidator}, **pool,
+        execution_options={_INVALIDATOR: invalidator, _POOLER: pgbouncer}, **pool,
     )  # fmt: skip
     event.listen(engine.sync_engine, "checkout", invalidator.check)
     event.listen(engine.sync_engine, "handle_error", _invalidate_after_timeout)

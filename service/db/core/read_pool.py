@@ -12,6 +12,7 @@ import structlog
 from sqlalchemy.ext.asyncio import AsyncEngine
 from sqlalchemy.pool import QueuePool
 
+from service.db.core.connect_errors import explain
 from service.db.core.driver import FETCH_ALL, FETCH_ONE, Method, Record, ResultT
 from service.db.core.error_classes import describe, is_retryable, translate
 from service.db.core.fifo import FifoPool
@@ -142,7 +143,7 @@ class ReadPool:
         except Exception as error:
             if translate(error) is None:
                 raise
-            _log.warning("read_pool_connect_failed", **describe(error))
+            _log.warning("read_pool_connect_failed", cause=explain(error), **describe(error))
         finally:
             self._kept.release(connection, lend_last=not connection.is_usable)
 

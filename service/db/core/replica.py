@@ -18,6 +18,7 @@ import structlog
 from sqlalchemy import func, literal_column, select
 from sqlalchemy.ext.asyncio import AsyncEngine
 
+from service.db.core.connect_errors import explain
 from service.db.core.driver import FETCH_ALL, FETCH_ONE, Driver, Method, Record, ResultT
 from service.db.core.error_classes import describe
 from service.db.core.read_pool import ReadPool
@@ -172,7 +173,8 @@ class Replica:
     def _open_circuit(self, error: Exception) -> None:
         description = describe(error)
         if description != self._last_error:
-            _log.warning("replica_down", **description)
+            cause = explain(error, "ROLLCALL_DATABASE__REPLICA_URL")
+            _log.warning("replica_down", cause=cause, **description)
         self._last_error = description
 
 

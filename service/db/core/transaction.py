@@ -1,11 +1,13 @@
 """One open transaction."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Protocol
 
 from service.db.core.driver import EXECUTE, FETCH_ALL, FETCH_ONE, Driver, Method, Record, ResultT
 from service.db.core.error_classes import must_discard, must_invalidate_pool
 from service.db.core.statements import Statement
+from service.domain.errors import InvalidToken
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,13 +30,19 @@ class Lease(Protocol):
 
 
 class Transaction:
-    """Runs statements inside one transaction, which `service.db.core.database` opens and commits."""
+    """Runs statements inside one transaction, which `service.db.core.database` opens and commits.
 
-    def __init__(self, driver: Driver, lease: Lease | None = None) -> None:
+    `opening` returns BEGIN, or BEGIN with a check (`Guard.opening`). It is called when that is sent.
+    """
+
+    def __init__(
+        self, driver: Driver, opening: Callable[[], str] = lambda: "BEGIN;", lease: Lease | None = None
+    ) -> None:
         self._driver = driver
+        self._opening = opening
         self._lease = lease
         self.has_begun = False
-        """BEGIN is sent together with the first statement."""
+        """BEGIN is sent right before the first statement."""
         self.statements = 0
         """Statements that succeeded. After the first one, a lost connection is not a stale one."""
         self.audit_records: list[dict[str, str]] = []
@@ -76,14 +84,29 @@ class Transaction:
         arguments = statement.arguments(params)
         try:
             if not self.has_begun:
-                self.has_begun = True
-                await self._driver.execute("BEGIN;")
-                # After BEGIN: a process frozen between the two would otherwise write with an old answer.
-                if self._lease is not None and not self._lease.is_valid():
-                    await self._lease.confirm(self._driver)
+                await self._begin()
             result = await method(self._driver, statement.sql, *arguments)
         except BaseException as error:
             self.record_failure(error)
             raise
         self.statements += 1
         return result
+
+    async def _begin(self) -> None:
+        """Send BEGIN with the check, and confirm the lease if it has run out.
+
+        Raises:
+            InvalidToken: the check found no row: the caller has lost its authority.
+            DatabaseUnavailable: the lease is not confirmed: the database does not serve this release.
+        """
+        self.has_begun = True
+        try:
+            status = await self._driver.execute(self._opening())
+        except BaseException as error:  # whether the check is prepared is unknown
+            self.failure = Failure(must_discard=True, must_invalidate_pool=must_invalidate_pool(error))
+            raise
+        if status == "SELECT 0":
+            raise InvalidToken
+        # After BEGIN: a process frozen between the two would otherwise write with an old answer.
+        if self._lease is not None and not self._lease.is_valid():
+            await self._lease.confirm(self._driver)

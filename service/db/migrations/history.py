@@ -54,7 +54,12 @@ def alembic_config(*, more_versions: Path | None = None, **attributes: Any) -> C
     """Return the configuration of `alembic.ini`, with attributes that `alembic/env.py` reads.
 
     `more_versions` is a directory of revisions that follow the released ones.
+
+    Raises:
+        alembic.util.CommandError: Alembic cannot read its configuration in this place.
     """
+    if "%" in str(ROOT):
+        raise CommandError(f"Alembic does not take a % in the path of the checkout: move {ROOT}")
     config = Config(ROOT / "alembic.ini")
     config.attributes.update(attributes)
     if more_versions is not None:

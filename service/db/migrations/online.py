@@ -107,10 +107,24 @@ def add_check(operations: Operations, name: str, table: str, condition: str) -> 
     Locks: the table ACCESS EXCLUSIVE for an instant; then SHARE UPDATE EXCLUSIVE, which blocks neither
     readers nor writers.
     """
+    _add_constraint(operations, name, table, f"CHECK ({condition})")
+
+
+def add_foreign_key(operations: Operations, table: str, column: str, parent: str) -> None:
+    """Let rows go with the row of the parent that they name; old rows are checked in the meantime.
+
+    Locks: both tables SHARE ROW EXCLUSIVE, for an instant; then SHARE UPDATE EXCLUSIVE and ROW SHARE.
+    """
+    name = f"fk_{table}_{column}_{parent}"
+    definition = f'FOREIGN KEY ("{column}") REFERENCES "{parent}" (id) ON DELETE CASCADE'
+    _add_constraint(operations, name, table, definition)
+
+
+def _add_constraint(operations: Operations, name: str, table: str, definition: str) -> None:
     with operations.get_context().autocommit_block():
         operations.execute(
             f'ALTER TABLE "{table}" DROP CONSTRAINT IF EXISTS "{name}",'
-            f' ADD CONSTRAINT "{name}" CHECK ({condition}) NOT VALID'
+            f' ADD CONSTRAINT "{name}" {definition} NOT VALID'
         )
         operations.execute(f'ALTER TABLE "{table}" VALIDATE CONSTRAINT "{name}"')
 

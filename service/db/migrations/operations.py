@@ -8,13 +8,17 @@ from alembic.operations import MigrateOperation, Operations
 from service.db.migrations import online, parking
 
 _ACTIONS: tuple[Callable[..., Any], ...] = (
+    parking.is_parked,
     parking.park_table,
     parking.restore_table,
     parking.park_columns,
+    parking.keep_columns,
+    parking.drop_kept_columns,
     parking.restore_columns,
     online.build_index,
     online.remove_index,
     online.add_check,
+    online.add_foreign_key,
     online.set_not_null,
     online.update_in_batches,
     online.refuse_duplicates,

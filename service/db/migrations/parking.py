@@ -1,7 +1,8 @@
 """Parking, a soft drop: tables and columns are kept in a schema of their own until an upgrade restores them.
 
 A table is moved with its indexes and constraints. A column's values are copied to a table keyed like their
-row. Foreign keys stay in force: deleting a user also deletes its parked rows.
+row. Foreign keys stay in force: deleting a user also deletes its parked rows. Parked credentials end like
+others: guards of the parked schema do what the release that no longer sees them cannot.
 """
 
 # ruff: noqa: S608 -- tables and columns are named by revisions, never by input
@@ -11,29 +12,50 @@ from typing import Any
 from alembic.operations import Operations
 from sqlalchemy import Column, Connection, text
 
+from service.db.migrations import parked_guards
 from service.db.migrations.batches import in_batches, listed
 
 SCHEMA = "rollcall_parked"
 
 _UNFINISHED = """
 SELECT proname, substr(proname, length('keep ') + 1)
-FROM pg_proc JOIN pg_namespace ON pg_namespace.oid = pronamespace WHERE nspname = :schema
+FROM pg_proc JOIN pg_namespace ON pg_namespace.oid = pronamespace
+WHERE nspname = :schema AND proname LIKE 'keep %'
 """
 
 
-def park_table(operations: Operations, table: str) -> None:
+def park_table(
+    operations: Operations,
+    table: str,
+    *,
+    credentials_of: str | None = None,
+    mentions: str | None = None,
+    expired: str | None = None,
+) -> None:
     """Move a table with its rows, indexes and constraints to the parking schema.
 
-    Locks: the table ACCESS EXCLUSIVE for an instant.
+    While it is parked, a change of a user deletes the credentials whose column `credentials_of` has its id;
+    the deletion of one deletes the rows whose text `mentions`, an SQL expression, has its id; and the
+    service's purge deletes the rows for which the SQL condition `expired` is true.
+
+    Locks: the table ACCESS EXCLUSIVE for an instant; users SHARE ROW EXCLUSIVE for a guard of its changes.
     """
     operations.execute(f"CREATE SCHEMA IF NOT EXISTS {SCHEMA}")
     operations.execute(f'ALTER TABLE "{table}" SET SCHEMA {SCHEMA}')
+    for statement in parked_guards.creation(SCHEMA, table, credentials_of, mentions, expired):
+        operations.execute(statement)
 
 
 def restore_table(operations: Operations, table: str) -> bool:
-    """Restore a parked table; return whether there was one."""
+    """Restore a parked table; return whether there was one.
+
+    Locks: the table ACCESS EXCLUSIVE for an instant, and users too if its changes are guarded.
+    """
     if not is_parked(operations, table):
         return False
+    for guard in parked_guards.names(table):
+        if _has_guard(operations, guard):
+            operations.execute(f"DROP FUNCTION {_parked(guard)}() CASCADE")
     operations.execute(f'ALTER TABLE {_parked(table)} SET SCHEMA "{_home(operations)}"')
     return True
 
@@ -47,10 +69,26 @@ def park_columns(operations: Operations, table: str, *columns: str, key: tuple[s
 
     Locks: the table SHARE ROW EXCLUSIVE, then ACCESS EXCLUSIVE, each for an instant.
     """
+    keep_columns(operations, table, *columns, key=key)
+    drop_kept_columns(operations, table, *columns)
+
+
+def keep_columns(operations: Operations, table: str, *columns: str, key: tuple[str, ...] = ("id",)) -> None:
+    """Do the first half of `park_columns`, without dropping; a revision of several tables does it for all.
+
+    Locks: the table SHARE ROW EXCLUSIVE, for an instant.
+    """
     for column in columns:
         _copy_new_writes(operations, table, column, key)
     for column in columns:
         _copy(operations, table, column, key)
+
+
+def drop_kept_columns(operations: Operations, table: str, *columns: str) -> None:
+    """Do the second half of `park_columns`.
+
+    Locks: the table ACCESS EXCLUSIVE, for an instant.
+    """
     for column in columns:
         operations.execute(f'DROP TRIGGER "{_trigger(column)}" ON "{table}"')
         operations.execute(f"DROP FUNCTION {_function(table, column)}()")
@@ -105,6 +143,25 @@ def list_parked(connection: Connection) -> dict[str, int]:
         {"schema": SCHEMA},
     )
     return {row.relname: row.size for row in found}
+
+
+def list_guards(connection: Connection) -> set[str]:
+    """Return the names of the guards of parked tables."""
+    found = connection.execute(
+        text(
+            "SELECT proname FROM pg_proc JOIN pg_namespace ON pg_namespace.oid = pronamespace"
+            " WHERE nspname = :schema AND proname NOT LIKE 'keep %'"
+        ),
+        {"schema": SCHEMA},
+    )
+    return set(found.scalars())
+
+
+def _has_guard(operations: Operations, name: str) -> bool:
+    context = operations.get_context()
+    if context.as_sql:
+        return name in context.opts.get("parked", ())
+    return name in list_guards(operations.get_bind())
 
 
 def _name(table: str, column: str) -> str:

@@ -87,7 +87,8 @@ def _plan(connection: Connection, steps: list[Step]) -> list[StepPlan]:
     parked, sizes = parking.list_parked(connection), _sizes(connection)
     # An earlier step of the plan would have restored parked tables: find them by name, too.
     connection.execute(text(f"SET LOCAL search_path = public, {parking.SCHEMA}"))
-    return [_plan_step(connection, step, parked, sizes) for step in steps]
+    found = parked.keys() | parking.list_guards(connection)
+    return [_plan_step(connection, step, found, sizes) for step in steps]
 
 
 def _plan_step(connection: Connection, step: Step, parked: Iterable[str], sizes: list[TableSize]) -> StepPlan:

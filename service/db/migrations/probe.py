@@ -24,7 +24,7 @@ async def probe(dsn: str) -> DatabaseState:
     An unreachable database is reported by the next step that connects; here it counts as empty.
     """
     try:
-        connection = await asyncpg.connect(dsn, timeout=_TIMEOUT_S, command_timeout=_TIMEOUT_S)
+        connection = await asyncpg.connect(dsn, ssl=False, timeout=_TIMEOUT_S, command_timeout=_TIMEOUT_S)
         try:
             revisions = await connection.fetch("SELECT version_num FROM alembic_version")
             has_accounts = await connection.fetchval("SELECT EXISTS (SELECT FROM users)")

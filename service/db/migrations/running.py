@@ -6,7 +6,7 @@ from contextlib import asynccontextmanager
 from functools import partial
 from pathlib import Path
 from threading import Lock
-from typing import Any
+from typing import Any, TypeAlias
 
 from alembic import command
 from alembic.runtime.migration import RevisionStep
@@ -16,7 +16,8 @@ from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from service.db.core.engine import create_engine
-from service.db.migrations import parking
+from service.db.core.server import unmet_need
+from service.db.migrations import grants, parking
 from service.db.migrations.history import alembic_config
 from service.db.migrations.lock import blocking_sessions, migration_lock
 from service.db.migrations.lock_retry import LockRetryPolicy
@@ -27,6 +28,14 @@ _DAY_S = 86_400.0
 
 # Alembic keeps the current context in a module: only one thread may run it.
 _ALEMBIC_LOCK = Lock()
+
+
+MigrationFailed: TypeAlias = CommandError
+"""What `migrate` raises with a sentence for the operator."""
+
+
+class UnsuitableServer(CommandError):
+    """The server or the database cannot hold the schema."""
 
 
 class SchemaMoved(CommandError):
@@ -51,8 +60,8 @@ def migrate(
     """Migrate the database at a libpq DSN to a revision. Drops are parked, and restored on the way up.
 
     Raises:
-        DataCheckFailed, StillLocked, LockHeld, SchemaMoved, LiveProcessUnserved: the schema is at the last
-            completed revision. `force` does not raise the last of these.
+        DataCheckFailed, StillLocked, LockHeld, SchemaMoved, LiveProcessUnserved, UnsuitableServer: the
+            schema is at the last completed revision. `force` does not raise the last but one.
         alembic.util.CommandError: the revision does not exist or is in the other direction.
     """
     config = alembic_config(
@@ -81,6 +90,11 @@ async def drop_unfinished(dsn: str, lock_retry: LockRetryPolicy, report: Report 
     await _run_locked(dsn, parking.drop_unfinished, lock_retry, report)
 
 
+async def grant_rights(dsn: str, role: str, lock_retry: LockRetryPolicy, report: Report = _ignore) -> None:
+    """Give the role that serves its rights in the present schema, and no others."""
+    await _run_locked(dsn, partial(grants.grant, role=role), lock_retry, report)
+
+
 async def purge(dsn: str, lock_retry: LockRetryPolicy, report: Report = _ignore) -> None:
     """Delete everything parked. The next upgrade creates those tables and columns empty."""
     await _run_locked(dsn, parking.drop_all, lock_retry, report)
@@ -107,6 +121,16 @@ def migration_engine(dsn: str) -> AsyncEngine:
     return create_engine(
         dsn, pool_size=3, command_timeout=_DAY_S, application_name="rollcall-migrate", pgbouncer=True
     )
+
+
+async def require_suitable(connection: AsyncConnection) -> None:
+    """Check that the server and the database can hold the schema.
+
+    Raises:
+        UnsuitableServer: they cannot; the message says what to do.
+    """
+    if unmet := await unmet_need(connection):
+        raise UnsuitableServer(unmet)
 
 
 @asynccontextmanager
@@ -139,6 +163,8 @@ async def run(
         async with engine.connect() as connection:
             steps = await connection.run_sync(_resolve_steps, context, options)
             await connection.run_sync(check, steps)
+            if any(isinstance(step, RevisionStep) and step.is_upgrade for step in steps):
+                await require_suitable(connection)
         if steps:
             async with migration_lock(engine, lock_retry, report):
                 await _retry_on_lock(

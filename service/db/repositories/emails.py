@@ -1,10 +1,25 @@
 """E-mail addresses of users, and the tokens that verify them."""
 
+from collections.abc import Sequence
 from datetime import timedelta
 from typing import Any, NamedTuple
 from uuid import UUID
 
-from sqlalchemy import Boolean, Interval, Text, bindparam, case, delete, func, null, select, update
+from sqlalchemy import (
+    ARRAY,
+    Boolean,
+    Interval,
+    Text,
+    any_,
+    bindparam,
+    case,
+    delete,
+    func,
+    null,
+    or_,
+    select,
+    update,
+)
 from sqlalchemy.dialects.postgresql import JSONB, insert
 
 from service.db.core.statements import Statement
@@ -39,6 +54,17 @@ _SET_OTHERS = Statement(
 )
 _FIND_VERIFIED = Statement(
     select(*USER).where(UserRow.email == bindparam("email"), UserRow.email_verified_at.is_not(None))
+)
+_TAKEN = Statement(
+    select(
+        case((UserRow.email_verified_at.is_not(None), UserRow.email)).label("email"), UserRow.external_id
+    ).where(
+        or_(
+            (UserRow.email == any_(bindparam("emails", type_=ARRAY(Text))))
+            & UserRow.email_verified_at.is_not(None),
+            UserRow.external_id == any_(bindparam("external_ids", type_=ARRAY(Text))),
+        )
+    )
 )
 _Verification = EmailVerificationRow
 _new = insert(_Verification).values(
@@ -82,7 +108,7 @@ class EmailReads(ReadRepository):
 class EmailRepository(EmailReads, Repository):
     """Addresses of users who are locked, and verification tokens."""
 
-    async def set(self, user_id: UUID, email: str | None, *, is_verified: bool) -> User:
+    async def replace(self, user_id: UUID, email: str | None, *, is_verified: bool) -> User:
         """Replace the address; a pending one is forgotten.
 
         Raises:
@@ -113,6 +139,11 @@ class EmailRepository(EmailReads, Repository):
             new_metadata=metadata,
         )
         return USER.decode(require_row(row))
+
+    async def taken(self, emails: Sequence[str], external_ids: Sequence[str]) -> set[str | None]:
+        """Return the verified addresses and the external ids of users who have one of these."""
+        rows = await self._tx.fetch_all(_TAKEN, emails=list(emails), external_ids=list(external_ids))
+        return {value for row in rows for value in row}
 
     async def put_token(self, user_id: UUID, email: str, *, token_digest: bytes, ttl: timedelta) -> None:
         """Insert or replace the verification token of a user."""

@@ -1,6 +1,7 @@
 """Responses stored for `Idempotency-Key`."""
 
 from dataclasses import asdict, dataclass
+from uuid import UUID
 
 from sqlalchemy import bindparam, func, insert, select
 
@@ -12,12 +13,16 @@ from service.db.tables import IdempotencyKeyRow
 
 @dataclass(frozen=True, slots=True)
 class StoredAnswer:
-    """The response to the first request with a key. It contains no secret."""
+    """The response to the first request with a key. It contains no secret.
+
+    It is deleted with the user `user_id`, whom it describes.
+    """
 
     request_digest: bytes
     status: int
     headers: dict[str, str]
     body: bytes
+    user_id: UUID | None
 
 
 _STORED = Columns(
@@ -26,10 +31,13 @@ _STORED = Columns(
     IdempotencyKeyRow.status,
     IdempotencyKeyRow.headers,
     IdempotencyKeyRow.body,
+    IdempotencyKeyRow.user_id,
 )
 _LOCK = Statement(select(func.pg_try_advisory_xact_lock(bindparam("lock_number"))))
 _GET = Statement(select(*_STORED).where(IdempotencyKeyRow.digest == bindparam("digest")))
-_ADD = Statement(insert(IdempotencyKeyRow), "digest", "request_digest", "status", "headers", "body")
+_ADD = Statement(
+    insert(IdempotencyKeyRow), "digest", "request_digest", "status", "headers", "body", "user_id"
+)
 
 
 class IdempotencyRepository(Repository):

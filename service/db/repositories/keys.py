@@ -8,6 +8,7 @@ from uuid import UUID
 
 from sqlalchemy import (
     ARRAY,
+    DateTime,
     Interval,
     LargeBinary,
     any_,
@@ -34,7 +35,7 @@ _SCOPES = {scope.value: scope for scope in Scope}
 
 
 def _api_key(id_: UUID, name: str, scopes: list[str], *others: Any) -> ApiKey:
-    return ApiKey(id_, name, tuple(_SCOPES[scope] for scope in scopes), *others)
+    return ApiKey(id_, name, tuple(_SCOPES[scope] for scope in scopes if scope in _SCOPES), *others)
 
 
 API_KEY = Columns(
@@ -46,6 +47,7 @@ API_KEY = Columns(
     ApiKeyRow.last_used_at,
     ApiKeyRow.expires_at,
     ApiKeyRow.prefix,
+    ApiKeyRow.created_by,
 )
 
 
@@ -59,13 +61,22 @@ class NewApiKey:
     prefix: str
     token_digest: bytes
     expires_at: datetime | None
+    created_by: UUID | None = None
 
 
+_expires_at = func.coalesce(
+    bindparam("ends_at", type_=DateTime(timezone=True)),
+    func.now() + bindparam("default_ttl", type_=Interval),
+)
 _ADD = Statement(
-    insert(ApiKeyRow).returning(*API_KEY),
-    "id", "name", "scopes", "prefix", "token_digest", "expires_at",
+    insert(ApiKeyRow).values(expires_at=_expires_at).returning(*API_KEY),
+    "id", "name", "scopes", "prefix", "token_digest", "created_by",
 )  # fmt: skip
-_REVOKE = Statement(delete(ApiKeyRow).where(ApiKeyRow.id == bindparam("key_id")))
+_GET = Statement(select(*API_KEY).where(ApiKeyRow.id == bindparam("id")))
+_REVOKE = Statement(delete(ApiKeyRow).where(ApiKeyRow.id == bindparam("key_id")).returning(*API_KEY))
+_REVOKE_ALL = Statement(
+    delete(ApiKeyRow).where(ApiKeyRow.created_by == bindparam("creator_id")).returning(ApiKeyRow.id)
+)
 _TOUCH = Statement(
     update(ApiKeyRow)
     .where(
@@ -92,6 +103,10 @@ def _by_digests(columns: Columns[ApiKey]) -> Statement:
 class ApiKeyReads(ReadRepository):
     """Reads of API keys."""
 
+    async def get(self, key_id: UUID) -> ApiKey | None:
+        """Return a key, whether or not it has expired."""
+        return API_KEY.decode_optional(await self._executor.fetch_one(_GET, id=key_id))
+
     async def list_page(self, *, after: Keyset | None, limit: int) -> Page[ApiKey]:
         """List the keys, oldest first."""
         return await keyset_page(self._executor, _LISTING, after=after, limit=limit)
@@ -113,14 +128,19 @@ class ApiKeyTokenReads(ApiKeyReads):
 class ApiKeyRepository(ApiKeyReads, Repository):
     """API keys inside a transaction."""
 
-    async def add(self, key: NewApiKey) -> ApiKey:
-        """Insert a key."""
-        params = asdict(key) | {"scopes": [scope.value for scope in key.scopes]}
+    async def add(self, key: NewApiKey, *, default_ttl: timedelta | None) -> ApiKey:
+        """Insert a key. Without an expiry it gets the default lifetime; without either, it never expires."""
+        params = asdict(key) | {"scopes": [scope.value for scope in key.scopes], "default_ttl": default_ttl}
+        params["ends_at"] = params.pop("expires_at")
         return API_KEY.decode(require_row(await self._tx.fetch_one(_ADD, **params)))
 
-    async def revoke(self, key_id: UUID) -> bool:
-        """Delete a key; return False if there is none."""
-        return await self._tx.execute(_REVOKE, key_id=key_id) == 1
+    async def revoke(self, key_id: UUID) -> ApiKey | None:
+        """Delete a key and return it; None if there is none."""
+        return API_KEY.decode_optional(await self._tx.fetch_one(_REVOKE, key_id=key_id))
+
+    async def revoke_all(self, creator_id: UUID) -> list[UUID]:
+        """Delete the keys that a user has created; return their ids."""
+        return [row[0] for row in await self._tx.fetch_all(_REVOKE_ALL, creator_id=creator_id)]
 
     async def touch(self, key_ids: Iterable[UUID], *, interval: timedelta) -> int:
         """Record the use of keys, each at most once per interval; return the number recorded."""

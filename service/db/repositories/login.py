@@ -30,7 +30,7 @@ from service.db.repositories.devices import Device
 from service.db.repositories.events import EVENT_FIELDS
 from service.db.repositories.sessions import SESSION, NewSession, insert_session, is_live
 from service.db.repositories.throttle import limits_of, network_wait
-from service.db.repositories.users import USER
+from service.db.repositories.users import USER, usable_hash
 from service.db.tables import DeviceRow, EventRow, LoginBucketRow, SessionRow, UserRow
 from service.domain.sessions import Session
 from service.domain.throttle import ThrottlePolicy
@@ -58,7 +58,7 @@ _device_id = (
 _network_is_known = exists().where(
     DeviceRow.user_id == UserRow.id, DeviceRow.network == bindparam("of_network")
 )
-_CREDENTIAL = Columns(Credential, USER, UserRow.password_hash, _device_id, _network_is_known)
+_CREDENTIAL = Columns(Credential, USER, usable_hash(), _device_id, _network_is_known)
 _FIND = Statement(
     select(network_wait().scalar_subquery(), *_CREDENTIAL).select_from(
         _ONE_ROW.outerjoin(UserRow, UserRow.login_id == bindparam("login_id"))
@@ -70,12 +70,23 @@ class LoginReads(ReadRepository):
     """The read before a login."""
 
     async def find(
-        self, login_id: str, *, device_digest: bytes | None, network: str, policy: ThrottlePolicy
+        self,
+        login_id: str,
+        *,
+        device_digest: bytes | None,
+        network: str,
+        policy: ThrottlePolicy,
+        temporary_ttl: timedelta,
     ) -> tuple[Credential | None, timedelta | None]:
         """Return the credential of a canonical login id, and the wait of a network with too many failures."""
         row = require_row(
             await self._executor.fetch_one(
-                _FIND, login_id=login_id, device_digest=device_digest, of_network=network, **limits_of(policy)
+                _FIND,
+                login_id=login_id,
+                device_digest=device_digest,
+                of_network=network,
+                temporary_ttl=temporary_ttl,
+                **limits_of(policy),
             )
         )
         wait, *values = row

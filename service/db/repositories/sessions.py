@@ -66,6 +66,7 @@ class NewSession:
     lifetime: Lifetime
     user_agent: str | None
     ip: str | None
+    device_id: UUID | None = None
 
     @property
     def params(self) -> dict[str, Any]:
@@ -78,6 +79,7 @@ class NewSession:
             "session_idle_ttl": self.lifetime.idle_ttl,
             "session_user_agent": self.user_agent,
             "session_ip": self.ip,
+            "session_device_id": self.device_id,
         }
 
 
@@ -86,7 +88,7 @@ def insert_session() -> Insert:
     return (
         insert(SessionRow)
         .values(
-            **binds(SessionRow, "session", "id", "user_id", "token_digest", "user_agent", "ip"),
+            **binds(SessionRow, "session", "id", "user_id", "token_digest", "user_agent", "ip", "device_id"),
             expires_at=func.now() + bindparam("session_absolute_ttl", type_=Interval),
             idle_expires_at=func.now() + bindparam("session_idle_ttl", type_=Interval),
         )
@@ -120,21 +122,14 @@ _LISTING = Listing(
 _GET = Statement(select(*SESSION).where(SessionRow.id == bindparam("id"), is_live()))
 _ADD = Statement(insert_session())
 _END = Statement(delete(SessionRow).where(SessionRow.id == bindparam("session_id")))
+_END_BY_TOKEN = Statement(
+    delete(SessionRow)
+    .where(SessionRow.token_digest == bindparam("digest"), SessionRow.user_id == bindparam("of_user"))
+    .returning(SessionRow.id)
+)
 _of_user = delete(SessionRow).where(SessionRow.user_id == bindparam("of_user"))
 _END_ALL = Statement(_of_user)
 _END_OTHERS = Statement(_of_user.where(SessionRow.id != bindparam("kept_id")))
-_SHORTEN = Statement(
-    update(SessionRow)
-    .where(SessionRow.user_id == bindparam("of_user"))
-    .values(
-        expires_at=func.least(
-            SessionRow.expires_at, SessionRow.created_at + bindparam("absolute_ttl", type_=Interval)
-        ),
-        idle_expires_at=func.least(
-            SessionRow.idle_expires_at, SessionRow.last_used_at + bindparam("idle_ttl", type_=Interval)
-        ),
-    )
-)
 _IDLE_TTL = case(
     (UserRow.role == literal_column("'admin'"), bindparam("admin_idle_ttl", type_=Interval)),
     else_=bindparam("user_idle_ttl", type_=Interval),
@@ -198,17 +193,16 @@ class SessionRepository(SessionReads, Repository):
         """Delete a session; return False if there is none."""
         return await self._tx.execute(_END, session_id=session_id) == 1
 
+    async def end_by_token(self, token_digest: bytes, *, user_id: UUID) -> UUID | None:
+        """Delete the session of a token if it is one of the user's; return its id."""
+        row = await self._tx.fetch_one(_END_BY_TOKEN, digest=token_digest, of_user=user_id)
+        return row[0] if row is not None else None
+
     async def end_all(self, user_id: UUID, *, kept_id: UUID | None = None) -> int:
         """Delete the sessions of a user, except the one to keep; return their number."""
         if kept_id is None:
             return await self._tx.execute(_END_ALL, of_user=user_id)
         return await self._tx.execute(_END_OTHERS, of_user=user_id, kept_id=kept_id)
-
-    async def shorten(self, user_id: UUID, lifetime: Lifetime) -> None:
-        """Limit the sessions of a user to a lifetime, as if they had been created under it."""
-        await self._tx.execute(
-            _SHORTEN, of_user=user_id, absolute_ttl=lifetime.absolute_ttl, idle_ttl=lifetime.idle_ttl
-        )
 
     async def touch(
         self,

@@ -1,7 +1,8 @@
 """Users."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
+from datetime import datetime, timedelta
 from functools import cache
 from typing import Any
 from uuid import UUID
@@ -11,8 +12,11 @@ from sqlalchemy import (
     Boolean,
     ColumnElement,
     Integer,
+    Interval,
     Select,
     Text,
+    Uuid,
+    any_,
     bindparam,
     case,
     collate,
@@ -35,7 +39,7 @@ from service.db.repositories.base import ReadRepository, Repository, require_row
 from service.db.repositories.listings import Listing, keyset_page
 from service.db.tables import UserRow
 from service.domain.pages import Keyset, Page, UserFilter, UserSort
-from service.domain.users import User, UserPatch, UserRole, UserState
+from service.domain.users import User, UserPatch, UserRole, UserState, fold_prefix
 
 _ROLES = {role.value: role for role in UserRole}
 _STATES = {state.value: state for state in UserState}
@@ -63,6 +67,7 @@ USER = Columns(
     UserRow.locale,
     UserRow.external_id,
     UserRow.metadata_,
+    UserRow.password_changed_at,
 )
 _USER_WITH_HASH: Columns[tuple[User, str | None]] = Columns(values, USER, UserRow.password_hash)
 
@@ -85,11 +90,31 @@ class NewUser:
     metadata: Mapping[str, Any] = field(default_factory=dict, hash=False)
 
 
+def usable_hash() -> ColumnElement[str | None]:
+    """Return the password hash, or null once a password that must be changed has not been for too long.
+
+    Source: OWASP ASVS 5.0 6.4.1.
+    """
+    set_at = func.coalesce(UserRow.password_changed_at, UserRow.updated_at)
+    is_expired = UserRow.must_change & (set_at <= func.now() - bindparam("temporary_ttl", type_=Interval))
+    return case((~is_expired, UserRow.password_hash)).label("password_hash")
+
+
+@dataclass(frozen=True, slots=True)
+class ImportedUser:
+    """A user of another system, with its timestamps there; without `created_at` it begins here."""
+
+    user: NewUser
+    created_at: datetime | None = None
+    last_login_at: datetime | None = None
+
+
 _ANY = Statement(select(UserRow.id).limit(1))
 _by_id = select(*USER).where(UserRow.id == bindparam("id"))
 _GET = Statement(_by_id)
+_GET_MANY = Statement(select(*USER).where(UserRow.id == any_(bindparam("ids", type_=ARRAY(Uuid)))))
 _GET_FOR_UPDATE = Statement(_by_id.with_for_update(key_share=True))
-_GET_HASH_FOR_UPDATE = Statement(_by_id.add_columns(UserRow.password_hash).with_for_update(key_share=True))
+_GET_HASH_FOR_UPDATE = Statement(_by_id.add_columns(usable_hash()).with_for_update(key_share=True))
 _GET_BY_LOGIN_ID = Statement(select(*USER).where(UserRow.login_id == bindparam("login_id")))
 _LIST_CREDENTIALS = Statement(
     select(*_USER_WITH_HASH)
@@ -97,8 +122,9 @@ _LIST_CREDENTIALS = Statement(
     .order_by(UserRow.id)
     .limit(bindparam("row_limit"))
 )
+_can_log_in = (UserRow.password_hash.is_not(None) & ~UserRow.must_change).label("can_log_in")
 _LOCK_ACTIVE_ADMINS = Statement(
-    select(UserRow.id)
+    select(UserRow.id, _can_log_in)
     .where(UserRow.role == literal_column("'admin'"), UserRow.state == literal_column("'active'"))
     .order_by(UserRow.id)
     .with_for_update(key_share=True)
@@ -117,15 +143,20 @@ _NEW = (
     "metadata",
 )
 _columns = UserRow.__table__.c
+_password_changed_at = case((bindparam("has_password", type_=Boolean), func.now()))
 _ADD = Statement(
     insert(UserRow)
     .values(
         {name: bindparam(name, type_=_columns[name].type) for name in _NEW}
-        | {"email_verified_at": case((bindparam("email_verified", type_=Boolean), func.now()))}
+        | {
+            "password_changed_at": _password_changed_at,
+            "email_verified_at": case((bindparam("email_verified", type_=Boolean), func.now())),
+        }
     )
     .returning(*USER)
 )
-_line_types = {name: _columns[name].type for name in _NEW} | {"email_verified": Boolean()}
+_IMPORTED = (*_NEW, "created_at", "last_login_at")
+_line_types = {name: _columns[name].type for name in _IMPORTED} | {"email_verified": Boolean()}
 _lines = (
     func.unnest(*(bindparam(name, type_=ARRAY(type_)) for name, type_ in _line_types.items()))
     .table_valued(*(column(name, type_) for name, type_ in _line_types.items()), name="lines")
@@ -134,20 +165,34 @@ _lines = (
 _ADD_MANY = Statement(
     pg_insert(UserRow)
     .from_select(
-        (*_NEW, "email_verified_at"),
+        (*_IMPORTED, "email_verified_at"),
         select(
             *(_lines.c[name] for name in _NEW),
+            func.coalesce(_lines.c.created_at, func.now()),
+            _lines.c.last_login_at,
             case((_lines.c.email_verified, func.now())),
         ),
     )
     .on_conflict_do_nothing()
-    .returning(UserRow.id)
+    .returning(UserRow.id, UserRow.login_id)
+)
+_FIND_OWNERS = Statement(
+    select(UserRow.id, UserRow.login_id).where(
+        or_(
+            UserRow.id == any_(bindparam("ids", type_=ARRAY(Uuid))),
+            UserRow.login_id == any_(bindparam("login_ids", type_=ARRAY(Text))),
+        )
+    )
 )
 _DELETE = Statement(delete(UserRow).where(UserRow.id == bindparam("user_id")))
 _SET_PASSWORD = Statement(
     update(UserRow)
     .where(UserRow.id == bindparam("user_id"))
-    .values(password_hash=bindparam("new_hash"), must_change=bindparam("new_must_change"))
+    .values(
+        password_hash=bindparam("new_hash"),
+        must_change=bindparam("new_must_change"),
+        password_changed_at=func.now(),
+    )
 )
 _REHASH = Statement(
     update(UserRow)
@@ -164,14 +209,18 @@ def _change(names: tuple[str, ...]) -> Statement:
     return Statement(changed, *names)
 
 
-def _has_prefix(column: ColumnElement[str] | InstrumentedAttribute[str]) -> ColumnElement[bool]:
+def _has_prefix(
+    column: ColumnElement[str] | InstrumentedAttribute[str], low: ColumnElement[str]
+) -> ColumnElement[bool]:
     """Compare with a range, which an index serves for any parameter; LIKE would need a constant."""
-    low = func.lower(bindparam("prefix", type_=Text))
     return column.between(low, low.op("||")(func.chr(literal(_LAST_CODE_POINT, Integer))))
 
 
 _CONDITIONS: dict[str, ColumnElement[bool]] = {
-    "prefix": or_(_has_prefix(UserRow.login_id), _has_prefix(collate(func.lower(UserRow.name), "C"))),
+    "prefix": or_(
+        _has_prefix(UserRow.login_id, bindparam("login_prefix", type_=Text)),
+        _has_prefix(collate(func.lower(UserRow.name), "C"), func.lower(bindparam("prefix", type_=Text))),
+    ),
     "login_id": UserRow.login_id == bindparam("login_id"),
     "email": UserRow.email == bindparam("email"),
     "external_id": UserRow.external_id == bindparam("external_id"),
@@ -209,6 +258,13 @@ class UserReads(ReadRepository):
         """Return a user."""
         return USER.decode_optional(await self._executor.fetch_one(_GET, id=user_id))
 
+    async def get_many(self, user_ids: Iterable[UUID]) -> list[User]:
+        """Return the users with these ids in their order, each once; unknown ids are left out."""
+        ids = list(dict.fromkeys(user_ids))
+        users = map(USER.decode, await self._executor.fetch_all(_GET_MANY, ids=ids))
+        by_id = {user.id: user for user in users}
+        return [by_id[user_id] for user_id in ids if user_id in by_id]
+
     async def get_by_login_id(self, login_id: str) -> User | None:
         """Return the user with a canonical login id."""
         return USER.decode_optional(await self._executor.fetch_one(_GET_BY_LOGIN_ID, login_id=login_id))
@@ -228,6 +284,8 @@ class UserReads(ReadRepository):
         """List the users that match a filter."""
         params = {name: value for name in _CONDITIONS if (value := getattr(wanted, name)) is not None}
         listing = _listing(tuple(params), wanted.state, wanted.role, sort)
+        if wanted.prefix is not None:
+            params["login_prefix"] = fold_prefix(wanted.prefix)
         return await keyset_page(self._executor, listing, after=after, limit=limit, **params)
 
 
@@ -241,14 +299,22 @@ class UserRepository(UserReads, Repository):
             LoginIdTaken: another user has the login id (raised when the transaction ends).
         """
         params = asdict(user) | {"role": user.role.value, "state": user.state.value}
+        params["has_password"] = user.password_hash is not None
         return USER.decode(require_row(await self._tx.fetch_one(_ADD, **params)))
 
-    async def add_many(self, users: Sequence[NewUser]) -> list[UUID]:
-        """Insert the users whose id and login id are free; return their ids."""
+    async def add_many(self, imported: Sequence[ImportedUser]) -> dict[UUID, str]:
+        """Insert the users whose id and login id are free; return their login ids by their ids."""
         params: dict[str, list[Any]] = {
-            name: [getattr(user, name) for user in users] for name in (*_NEW, "email_verified")
+            **{name: [getattr(each.user, name) for each in imported] for name in (*_NEW, "email_verified")},
+            **{name: [getattr(each, name) for each in imported] for name in ("created_at", "last_login_at")},
         }
-        return [row[0] for row in await self._tx.fetch_all(_ADD_MANY, **params)]
+        return {row[0]: row[1] for row in await self._tx.fetch_all(_ADD_MANY, **params)}
+
+    async def find_owners(self, users: Sequence[NewUser]) -> dict[UUID, str]:
+        """Return the login ids of the users who have an id or a login id of these, by their ids."""
+        ids, login_ids = [user.id for user in users], [user.login_id for user in users]
+        rows = await self._tx.fetch_all(_FIND_OWNERS, ids=ids, login_ids=login_ids)
+        return {row[0]: row[1] for row in rows}
 
     async def get_for_update(self, user_id: UUID) -> User | None:
         """Return a user and lock it.
@@ -257,19 +323,22 @@ class UserRepository(UserReads, Repository):
         """
         return USER.decode_optional(await self._tx.fetch_one(_GET_FOR_UPDATE, id=user_id))
 
-    async def get_hash_for_update(self, user_id: UUID) -> tuple[User, str | None] | None:
-        """Return a user with the password hash.
+    async def get_hash_for_update(
+        self, user_id: UUID, *, temporary_ttl: timedelta
+    ) -> tuple[User, str | None] | None:
+        """Return a user with the usable password hash.
 
         Locks: the user, until the transaction ends.
         """
-        return _USER_WITH_HASH.decode_optional(await self._tx.fetch_one(_GET_HASH_FOR_UPDATE, id=user_id))
+        row = await self._tx.fetch_one(_GET_HASH_FOR_UPDATE, id=user_id, temporary_ttl=temporary_ttl)
+        return _USER_WITH_HASH.decode_optional(row)
 
     async def lock_active_admins(self) -> set[UUID]:
-        """Return the ids of all active administrators.
+        """Return the ids of the active administrators that can log in with a password of their own.
 
-        Locks: these users, in the order of their ids.
+        Locks: all active administrators, in the order of their ids.
         """
-        return {row[0] for row in await self._tx.fetch_all(_LOCK_ACTIVE_ADMINS)}
+        return {row.id for row in await self._tx.fetch_all(_LOCK_ACTIVE_ADMINS) if row.can_log_in}
 
     async def change(self, user_id: UUID, change: UserPatch) -> User:
         """Update the fields that a patch names; the user has to be locked.

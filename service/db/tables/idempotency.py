@@ -1,21 +1,27 @@
 """Responses stored for `Idempotency-Key`."""
 
-from sqlalchemy import Index
+from uuid import UUID
+
+from sqlalchemy import ForeignKey, Index
 from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.orm import Mapped, mapped_column
 
 from service.db.tables.base import AtNow, Base
+from service.db.tables.users import UserRow
 
 
 class IdempotencyKeyRow(Base):
     """The response to one caller's idempotency key.
 
-    `digest` is of caller and key. `request_digest` is an HMAC under the key, which is not stored, so that a
-    password in the body cannot be guessed from it.
+    `digest` is of caller and key; `request_digest` of the request without any password. The row is deleted
+    with the user whom the response describes.
     """
 
     __tablename__ = "idempotency_keys"
-    __table_args__ = (Index("ix_idempotency_keys_created_at", "created_at"),)
+    __table_args__ = (
+        Index("ix_idempotency_keys_created_at", "created_at"),
+        Index("ix_idempotency_keys_user_id", "user_id"),
+    )
 
     digest: Mapped[bytes] = mapped_column(primary_key=True)
     request_digest: Mapped[bytes]
@@ -23,3 +29,4 @@ class IdempotencyKeyRow(Base):
     headers: Mapped[dict[str, str]] = mapped_column(JSONB)
     body: Mapped[bytes]
     created_at: Mapped[AtNow]
+    user_id: Mapped[UUID | None] = mapped_column(ForeignKey(UserRow.id, ondelete="CASCADE"))

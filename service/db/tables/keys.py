@@ -1,19 +1,24 @@
 """API keys."""
 
 from datetime import datetime
+from uuid import UUID
 
-from sqlalchemy import Index, Text
+from sqlalchemy import ForeignKey, Index, Text
 from sqlalchemy.dialects.postgresql import ARRAY
 from sqlalchemy.orm import Mapped, mapped_column
 
 from service.db.tables.base import AtNow, Base, Id
+from service.db.tables.users import UserRow
 
 
 class ApiKeyRow(Base):
     """A service's credential, stored as the SHA-256 digest of the key."""
 
     __tablename__ = "api_keys"
-    __table_args__ = (Index("ix_api_keys_created_at_id", "created_at", "id"),)
+    __table_args__ = (
+        Index("ix_api_keys_created_at_id", "created_at", "id"),
+        Index("ix_api_keys_created_by", "created_by"),
+    )
 
     id: Mapped[Id]
     name: Mapped[str]
@@ -23,3 +28,5 @@ class ApiKeyRow(Base):
     created_at: Mapped[AtNow]
     last_used_at: Mapped[datetime | None]
     expires_at: Mapped[datetime | None]
+    created_by: Mapped[UUID | None] = mapped_column(ForeignKey(UserRow.id, ondelete="CASCADE"))
+    """The administrator who made it; null if the command line did."""

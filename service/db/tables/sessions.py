@@ -29,6 +29,8 @@ class SessionRow(Base):
     idle_expires_at: Mapped[datetime]
     user_agent: Mapped[str | None]
     ip: Mapped[str | None]
+    device_id: Mapped[UUID | None]
+    """No foreign key: a forgotten device ends no session."""
 
 
 class DeviceRow(Base):

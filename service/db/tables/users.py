@@ -36,6 +36,7 @@ class UserRow(Base):
     state: Mapped[str] = mapped_column(server_default="active")
     must_change: Mapped[bool] = mapped_column(server_default=text("false"))
     last_login_at: Mapped[datetime | None]
+    password_changed_at: Mapped[datetime | None]
     email: Mapped[str | None]
     email_verified_at: Mapped[datetime | None]
     pending_email: Mapped[str | None]

@@ -26,7 +26,7 @@ _log = structlog.get_logger(__name__)
 
 
 class HashingPermit:
-    """The right to hash, valid inside `PasswordHasher.acquire`. Passwords are normalised."""
+    """The right to hash, valid inside `PasswordHasher.acquire`. `password` is in normal form."""
 
     def __init__(self, scheme: HashingScheme, pool: HashingPool, permit: Permit) -> None:
         self._scheme, self._pool, self._permit = scheme, pool, permit
@@ -39,13 +39,21 @@ class HashingPermit:
         """
         return await self._run(partial(self._scheme.hash, password))
 
-    async def verify(self, password_hash: str | None, password: str | None) -> bool:
-        """Return whether a password matches a stored hash; see `HashingScheme.verify`.
+    async def verify(
+        self,
+        password_hash: str | None,
+        password: str | None,
+        as_typed: str | None = None,
+        nfkc: str | None = None,
+    ) -> bool:
+        """Return whether a password matches a stored hash; see `HashingScheme.verify_forms`.
+
+        All forms are one job of one thread, and the flow is charged for the work of all.
 
         Raises:
             HashingBusy: no thread became free in time, or memory is short. Nothing was verified.
         """
-        return await self._run(partial(self._scheme.verify, password_hash, password))
+        return await self._run(partial(self._scheme.verify_forms, password_hash, password, as_typed, nfkc))
 
     async def _run(self, work: Callable[[], T]) -> T:
         work_seconds = 0.0

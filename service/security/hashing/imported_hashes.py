@@ -1,8 +1,8 @@
 """Read and verify password hashes of other systems.
 
-Supported are argon2 (id, i, d), bcrypt, scrypt, and pbkdf2 with SHA-256 or SHA-512, in PHC or modular form
-(as argon2, bcrypt and passlib write them) and in Django's form. The cost is bounded before anything is
-computed, because a stored hash is untrusted input.
+docs/operations.md lists the supported forms: argon2, bcrypt, scrypt, and PBKDF2 with SHA-256 or SHA-512, in
+PHC or modular form and in Django's. The cost is bounded before anything is computed, because a stored hash
+is untrusted input.
 Source: OWASP ASVS 5.0 15.2.2; OWASP Password Storage Cheat Sheet.
 """
 
@@ -41,14 +41,14 @@ _BCRYPT = re.compile(
 )
 _PBKDF2 = re.compile(
     r"\$pbkdf2-(?P<hash>sha256|sha512)\$(?:i=)?(?P<rounds>[1-9][0-9]{0,9})(?:,l=[1-9][0-9]?)?"
-    r"\$(?P<salt>[A-Za-z0-9+./]+)\$(?P<digest>[A-Za-z0-9+./]+)"
+    r"\$(?P<salt>[A-Za-z0-9+./]+)={0,2}\$(?P<digest>[A-Za-z0-9+./]+)={0,2}"
 )
 _PBKDF2_DJANGO = re.compile(
     r"pbkdf2_(?P<hash>sha256)\$(?P<rounds>[1-9][0-9]{0,9})\$(?P<salt>[!-#%-~]+)\$(?P<digest>[A-Za-z0-9+/]+)={0,2}"
 )
 _SCRYPT = re.compile(
     r"\$scrypt\$ln=(?P<ln>[1-9][0-9]?),r=(?P<r>[1-9][0-9]{0,9}),p=(?P<p>[1-9][0-9]{0,9})"
-    r"\$(?P<salt>[A-Za-z0-9+/]+)\$(?P<digest>[A-Za-z0-9+/]+)"
+    r"\$(?P<salt>[A-Za-z0-9+/]+)={0,2}\$(?P<digest>[A-Za-z0-9+/]+)={0,2}"
 )
 _SCRYPT_DJANGO = re.compile(
     r"scrypt\$(?P<n>[1-9][0-9]{0,9})\$(?P<salt>[!-#%-~]+)\$(?P<r>[1-9][0-9]{0,9})\$(?P<p>[1-9][0-9]{0,9})"
@@ -187,7 +187,7 @@ def _matches_scrypt(n: int, r: int, p: int, salt: bytes, digest: bytes, password
 
 
 def _decode_base64(text: str) -> bytes:
-    """Decode base64 without padding; accept the canonical spelling only."""
+    """Decode base64 whose padding was removed; accept the canonical spelling only."""
     try:
         decoded = b64decode(text + "=" * (-len(text) % 4), validate=True)
     except Base64Error:
@@ -197,8 +197,16 @@ def _decode_base64(text: str) -> bytes:
 
 
 def _require_sizes(salt: bytes | None, digest: bytes) -> None:
-    _require_valid(salt is None or len(salt) in _SALT_SIZES)
-    _require_valid(len(digest) in _DIGEST_SIZES)
+    if salt is not None:
+        _require_size("salt", salt, _SALT_SIZES)
+    _require_size("digest", digest, _DIGEST_SIZES)
+
+
+def _require_size(name: str, value: bytes, sizes: range) -> None:
+    if len(value) not in sizes:
+        raise UnsupportedHash(
+            f"The hash is malformed: its {name} has {len(value)} bytes, not {sizes[0]} to {sizes[-1]}."
+        )
 
 
 def _require_valid(is_valid: bool) -> None:

@@ -62,6 +62,31 @@ class HashingScheme:
                 self._pad_to_baseline(seconds)
         return matches
 
+    def verify_forms(
+        self,
+        password_hash: str | None,
+        password: str | None,
+        as_typed: str | None = None,
+        nfkc: str | None = None,
+    ) -> bool:
+        """Return whether a password matches a stored hash in one of its forms; see `TypedPassword`.
+
+        `nfkc` is tried against imported hashes only, `as_typed` against any: a text that is not in normal
+        form cannot match a hash of one that is. A failure costs one verification for each form, whatever the
+        hash is.
+
+        Raises:
+            MemoryError: nothing was verified.
+        Source: OWASP ASVS 5.0 6.3.8.
+        """
+        if self.verify(password_hash, password):
+            return True
+        is_imported = password_hash is not None and self.needs_rehash(password_hash)
+        others = ((password_hash, as_typed), (password_hash if is_imported else None, nfkc))
+        with suppress(MemoryError):  # one form was verified: an error would refund the attempt
+            return any(self.verify(stored, form) for stored, form in others if form is not None)
+        return False
+
     def needs_rehash(self, password_hash: str) -> bool:
         """Return whether a hash is of another format or of other parameters than `hash` uses.
 

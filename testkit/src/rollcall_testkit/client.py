@@ -9,7 +9,7 @@ from rollcall_testkit.http import Response, send
 from rollcall_testkit.mailbox import Mailbox
 
 PASSWORD = "mauve otter sings at dawn"
-SCOPES = ("users:read", "users:write", "sessions:introspect")
+SCOPES = ("users:read", "users:write", "admins:write", "sessions:introspect", "events:read")
 
 
 class Caller:
@@ -80,7 +80,7 @@ class Rollcall:
         login_id = login_id or f"{role}{number}"
         body = {"login_id": login_id, "name": name or f"{role.title()} {number}", "password": password}
         address = {"email": email, "email_verified": True} if email is not None else {}
-        self._call("POST", "/v1/users", {**body, **address, "role": role})
+        self._call("POST", "/v1/users", {**body, **address, "role": role, "must_change": False})
         return self.log_in(login_id, password)
 
     def admin(

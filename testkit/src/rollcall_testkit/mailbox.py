@@ -26,7 +26,7 @@ class Mail:
     @classmethod
     def read(cls, file: Path) -> "Mail":
         """Return the mail of a file."""
-        message = message_from_bytes(file.read_bytes(), policy=policy.default)  # type: ignore[arg-type]
+        message = message_from_bytes(file.read_bytes(), policy=policy.default)
         text = _part(message, "plain")
         found = _TOKEN.search(text)
         to, subject = str(message["To"]), str(message["Subject"])

@@ -21,6 +21,11 @@ from rollcall_testkit.template_cluster import ROOT_LOGIN_ID, ROOT_PASSWORD, clon
 _START_TIMEOUT_S = 60.0
 _POLL_INTERVAL_S = 0.01
 _LOG_TAIL_LINES = 20
+RENEW_SESSIONS = """
+UPDATE public.sessions SET created_at = now(), last_used_at = now(),
+expires_at = expires_at + (now() - created_at), idle_expires_at = idle_expires_at + (now() - created_at)
+"""
+"""Each test starts right after the login of `root`, however long the run takes."""
 _WATCHDOG = Path(__file__).with_name("watchdog.py")
 
 
@@ -74,7 +79,8 @@ def _seeded(url: str, postgres: Path, log: Path) -> Iterator[RollcallServer]:
     parameters = {"user": "rollcall", "database": "rollcall", "session_replication_role": "replica"}
     with closing(Postgres(directory, **parameters)) as connection:
         mailbox = Mailbox(postgres / "mail")
-        yield RollcallServer(url, root, key, log, mailbox, Snapshot(connection))
+        snapshot = Snapshot(connection, then=RENEW_SESSIONS)
+        yield RollcallServer(url, root, key, log, mailbox, snapshot)
 
 
 @contextmanager
@@ -129,6 +135,6 @@ def _is_ready(url: str) -> bool:
 
 
 def _with_log_tail(message: str, log: Path) -> str:
-    lines = log.read_text(errors="replace").splitlines()
+    lines = log.read_text(encoding="utf-8", errors="replace").splitlines()
     tail = "".join(f"\n  {line}" for line in lines[-_LOG_TAIL_LINES:])
     return f"{message}: {lines[-1] if lines else 'its log is empty'}\nFrom {log}:{tail}"

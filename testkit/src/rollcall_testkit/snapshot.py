@@ -15,15 +15,16 @@ ORDER BY oid NOT IN (SELECT confrelid FROM pg_constraint), relname
 class Snapshot:
     """All rows of all tables but the schema's revision, as they are now.
 
-    The connection must ignore foreign keys and triggers (`session_replication_role = replica`).
+    The connection must ignore foreign keys and triggers (`session_replication_role = replica`). `then` is SQL
+    that runs after each restoring, in the same transaction.
     """
 
-    def __init__(self, postgres: Postgres) -> None:
+    def __init__(self, postgres: Postgres, *, then: str = "SELECT 1") -> None:
         self._postgres = postgres
         tables = [name for (name,) in postgres.run(_TABLES)]
         copies = [f"CREATE TABLE {_SCHEMA}.{name} AS TABLE public.{name}" for name in tables]
         postgres.run("; ".join([f"CREATE SCHEMA {_SCHEMA}", *copies]))
-        self._restore = "; ".join([*map(_delete_all, tables), *map(_insert_saved, tables)])
+        self._restore = "; ".join([*map(_delete_all, tables), *map(_insert_saved, tables), then])
 
     def restore(self) -> None:
         """Restore every row.

@@ -38,7 +38,7 @@ def _create_template(checkout: Checkout, cache: Path, template: Path) -> None:
     try:
         checkout.run("database", "migrate", postgres=building, empty=empty)
         checkout.run("users", "admin", ROOT_LOGIN_ID, postgres=building, empty=empty, stdin=ROOT_PASSWORD)
-        with (building / "data/postgresql.conf").open("a") as settings:
+        with (building / "data/postgresql.conf").open("a", encoding="utf-8") as settings:
             settings.write(_NON_DURABLE)
         (building / "data").rename(template)
     finally:
@@ -56,6 +56,6 @@ def _digest(root: Path) -> str:
 @contextmanager
 def _locked(lock: Path) -> Iterator[None]:
     """Exclude all other workers and runs during the block."""
-    with lock.open("w") as file:
+    with lock.open("w", encoding="utf-8") as file:
         fcntl.flock(file, fcntl.LOCK_EX)
         yield

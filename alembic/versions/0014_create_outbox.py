@@ -6,8 +6,8 @@ import sqlalchemy as sa
 from alembic import op
 from sqlalchemy.dialects import postgresql
 
-revision = "0013_create_outbox"
-down_revision = "0012_add_serves_from"
+revision = "0014_create_outbox"
+down_revision = "0013_add_owners"
 
 phase = "expand"
 locks = "users: SHARE ROW EXCLUSIVE for an instant, for the foreign key"

@@ -8,8 +8,8 @@ import sqlalchemy as sa
 from alembic import op
 from sqlalchemy.dialects import postgresql
 
-revision = "0014_add_account_details"
-down_revision = "0013_create_outbox"
+revision = "0015_add_account_details"
+down_revision = "0014_create_outbox"
 
 phase = "expand"
 locks = "users: ACCESS EXCLUSIVE for an instant; the indexes are built while the table stays in use"

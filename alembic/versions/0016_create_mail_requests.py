@@ -7,8 +7,8 @@ from typing import Any
 import sqlalchemy as sa
 from alembic import op
 
-revision = "0015_create_mail_requests"
-down_revision = "0014_add_account_details"
+revision = "0016_create_mail_requests"
+down_revision = "0015_add_account_details"
 
 phase = "expand"
 locks = (

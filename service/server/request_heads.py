@@ -1,0 +1,57 @@
+"""Request lines and header fields as bytes, where the parser is lenient."""
+
+import re
+from collections.abc import Sequence
+from typing import Final
+
+from service.api.http.errors import MalformedRequest
+
+SECOND_SPACE: Final = re.compile(rb"(?<=[A-Z] ) ")
+"""A second space after what may be a method."""
+
+_ABSOLUTE: Final = re.compile(rb"https?://([!-~]+?)(/[!-~]*)", re.IGNORECASE)
+_OFFERS: Final = frozenset({b"upgrade", b"http2-settings"})
+
+Fields = Sequence[tuple[bytes, bytes]]
+
+
+class _NoFields(list[tuple[bytes, bytes]]):
+    """A list that stays empty."""
+
+    def append(self, _field: tuple[bytes, bytes]) -> None:
+        """Drop a field."""
+
+
+NO_FIELDS: Final = _NoFields()
+"""Where trailers go: they must not become header fields. Source: RFC 9110 6.5.1."""
+
+
+def origin_form(target: bytes, fields: Fields) -> bytes:
+    """Return path and query of a target in absolute form for this host.
+
+    Raises:
+        MalformedRequest: it has another form, a fragment, or bytes beyond ASCII, or names another authority
+            than `Host`.
+
+    Source: RFC 9112 3.2.1, 3.2.2.
+    """
+    absolute = _ABSOLUTE.fullmatch(target)
+    hosts = [value.lower() for name, value in fields if name == b"host"]
+    if absolute is None or b"#" in target or hosts != [absolute[1].lower()]:
+        raise MalformedRequest
+    return absolute[2]
+
+
+def without_upgrade(method: bytes, target: bytes, version: bytes, fields: Fields) -> bytes:
+    """Return the head of a request without its offer to upgrade. Names of fields are in lower case.
+
+    Source: RFC 9110 7.8 (a server may ignore the offer), RFC 7540 3.2.1.
+    """
+    lines = [b"%b %b HTTP/%b" % (method, target, version)]
+    for name, value in fields:
+        if name == b"connection":
+            options = [option.strip() for option in value.split(b",")]
+            value = b", ".join(option for option in options if option.lower() not in _OFFERS)
+        if name not in _OFFERS and (value or name != b"connection"):
+            lines.append(b"%b: %b" % (name, value))
+    return b"\r\n".join((*lines, b"", b""))

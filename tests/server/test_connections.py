@@ -1,0 +1,44 @@
+"""The connections of one network, and of all, are limited."""
+
+import pytest
+
+from service.api.http.client_address import networks_of
+from service.server.connections import ConnectionLimiter
+from service.server.slow_clients import SlowClientGuard
+from tests.support.echo_server import LAST, connected, exchange, serving_echo, statuses
+
+
+async def test_connect_beyond_the_limit_of_a_network_gets_503() -> None:
+    async with serving_echo(per_network=2) as server, connected(server, 1):
+        async with connected(server, 1):
+            refused = await exchange(server, LAST)
+        await server.until(lambda: len(server.protocols) == 1)
+        served = await exchange(server, LAST)
+
+    assert (statuses(refused), statuses(served)) == ([503], [200])
+    assert b'"code":"too_many_connections"' in refused
+    assert (server.records[0].status, server.records[0].network) == (503, "127.0.0.1/32")
+
+
+async def test_connect_beyond_the_limit_and_send_nothing_is_closed_at_once() -> None:
+    async with serving_echo(total=1) as server, connected(server, 1):
+        (within,) = server.protocols
+        async with connected(server, 1):
+            SlowClientGuard(server.state.connections).close_slow(0)
+            await server.until(lambda: server.protocols == [within])
+
+
+async def test_connect_from_a_trusted_proxy_is_not_limited_by_network() -> None:
+    proxies = networks_of(["127.0.0.1"])
+    async with serving_echo(per_network=1, trusted_proxies=proxies) as server, connected(server, 3):
+        assert statuses(await exchange(server, LAST)) == [200]
+
+
+def test_limit_connections_leaves_files_for_the_database(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("resource.getrlimit", lambda _which: (138, 4096))
+    limiter = ConnectionLimiter(total=1000, per_network=1000)
+
+    assert [limiter.add(("192.0.2.1", 1)) for _ in range(11)] == [True] * 10 + [False]
+    limiter.remove(("192.0.2.1", 1))
+    limiter.remove(("192.0.2.1", 1))
+    assert limiter.add(None)
