@@ -238,7 +238,7 @@ MUTATIONS = (
     Mutation(
         "A login with a session of the same user ends that session",
         _LOGIN,
-        "    await _end_replaced(tx, user, attempt)\n",
+        "    await end_replaced_session(tx, user, attempt.request.replaced_digest, context)\n",
         "",
         f"{_FLOWS}/test_step_up.py::test_log_in_with_a_session_of_the_same_user_ends_that_session",
     ),
@@ -394,7 +394,7 @@ MUTATIONS = (
     Mutation(
         "A new address needs a recent log-in",
         "service/usecases/details.py",
-        "        raise ReauthenticationRequired\n",
+        "        caller.require_recent_login(policies.sessions.step_up_ttl)\n",
         "        pass\n",
         f"{_DETAILS}::test_update_own_address_needs_a_recent_login",
     ),
