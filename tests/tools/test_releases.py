@@ -23,8 +23,8 @@ def releases(*arguments: str, **variables: str) -> subprocess.CompletedProcess[s
 
 
 def test_schemas_of_a_release_without_serves_from_end_one_ahead(tmp_path: Path) -> None:
-    schemas = choose_schemas(Release(head=11, needs=10), THIS_RELEASE, tmp_path, is_broken=False)
-    assert (schemas.bottom, schemas.top) == ("0011_tune_sessions", HEAD_ID)
+    schemas = choose_schemas(Release(head=11, needs=10), Release(HEAD, needs=10), tmp_path, is_broken=False)
+    assert (schemas.bottom, schemas.top) == ("0011_tune_sessions", "0012_add_serves_from")
 
 
 def test_schemas_of_a_release_with_serves_from_end_before_the_contract_step(tmp_path: Path) -> None:

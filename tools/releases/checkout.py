@@ -20,7 +20,8 @@ ROOT: Final = Path(__file__).resolve().parents[2]
 PREVIOUS_RELEASE: Final = ROOT / "previous-release.txt"
 _BUILDS: Final = ROOT / "var" / "releases"
 _OPERATIONS: Final = tuple(
-    f"service/db/migrations/{name}.py" for name in ("batches", "online", "operations", "parking")
+    f"service/db/migrations/{name}.py"
+    for name in ("batches", "online", "operations", "parked_guards", "parking")
 )
 """What revisions use of this release."""
 _READ_RELEASE: Final = (

@@ -36,8 +36,8 @@ _IF_MATCH: Final = _header(
 )
 _IF_NONE_MATCH: Final = _header(
     "If-None-Match",
-    "Only if the resource no longer has one of these entity tags; else the status is 304.",
-    pattern=_ENTITY_TAGS,
+    "Only if the resource no longer has one of these entity tags; else the status is 304. What is no list of "
+    "entity tags matches none.",
 )
 
 
