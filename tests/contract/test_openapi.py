@@ -33,7 +33,7 @@ CALLERS = {
     "redeem_reset_token": ANYBODY,
     "request_recovery": ANYBODY,
     "send_login_code": ANYBODY,
-    "send_verification": [SESSION, {"api_key": ["users:write"]}],
+    "send_verification": [SESSION, {"bearer": ["users:write"]}],
     "verify_email": ANYBODY,
     "log_in": ANYBODY,
     "get_current_session": [SESSION],

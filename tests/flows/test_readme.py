@@ -25,7 +25,7 @@ def test_quick_start_passes_no_password_as_an_argument() -> None:
     lines = "".join(_SCRIPT.findall((ROOT / "README.md").read_text())).splitlines()
     with_password = [line for line in lines if "password" in line.partition("#")[0].replace("/password", "")]
     assert with_password[0] == "read -r password"
-    assert len(with_password) == 5
+    assert len(with_password) == 7
     assert all(line.startswith("{") for line in with_password[1:])
 
 
