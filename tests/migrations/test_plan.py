@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from service.cli.schema_report import plan_as_json, plan_in_words
-from service.db.migrations.compatibility import HEAD_ID
+from service.db.migrations.compatibility import HEAD, HEAD_ID
 from service.db.migrations.history import Step, alembic_config, list_revisions, steps_between
 from service.db.migrations.plan import StepPlan, make_plan, write_script
 from service.db.migrations.running import downgrade, migration_engine, upgrade
@@ -43,7 +43,7 @@ async def plan_of(dsn: str, current: str | None, target: str) -> list[StepPlan]:
 
 async def test_plan_of_an_empty_database_tells_every_step(empty_database: str) -> None:
     plans = await plan_of(empty_database, None, "head")
-    assert [plan.step.revision.number for plan in plans] == list(range(1, 14))
+    assert [plan.step.revision.number for plan in plans] == list(range(1, HEAD + 1))
     assert "CREATE TABLE users" in plans[0].sql
     assert not any(plan.obstacles or plan.tables for plan in plans)
 

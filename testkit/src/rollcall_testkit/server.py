@@ -13,6 +13,7 @@ from rollcall_testkit.checkout import Checkout
 from rollcall_testkit.client import ApiKey, Rollcall, User, log_in
 from rollcall_testkit.errors import RollcallUnavailable
 from rollcall_testkit.http import send
+from rollcall_testkit.mailbox import Mailbox
 from rollcall_testkit.postgres import Postgres
 from rollcall_testkit.snapshot import Snapshot
 from rollcall_testkit.template_cluster import ROOT_LOGIN_ID, ROOT_PASSWORD, clone
@@ -40,11 +41,14 @@ class RollcallServer:
     key: ApiKey
     log: Path
     """The output of the service."""
+    mailbox: Mailbox
+    """The mails that the service has sent."""
     _snapshot: Snapshot
 
     def reset(self) -> None:
         """Restore the database as it was at the start; the fixture `rollcall` does so before each test."""
         self._snapshot.restore()
+        self.mailbox.clear()
 
 
 @contextmanager
@@ -75,7 +79,9 @@ def _seeded(url: str, postgres: Path, log: Path) -> Iterator[RollcallServer]:
     directory = (postgres / "socket").readlink()
     parameters = {"user": "rollcall", "database": "rollcall", "session_replication_role": "replica"}
     with closing(Postgres(directory, **parameters)) as connection:
-        yield RollcallServer(url, root, key, log, Snapshot(connection, then=RENEW_SESSIONS))
+        mailbox = Mailbox(postgres / "mail")
+        snapshot = Snapshot(connection, then=RENEW_SESSIONS)
+        yield RollcallServer(url, root, key, log, mailbox, snapshot)
 
 
 @contextmanager
