@@ -186,6 +186,13 @@ def introspections(count: int = 1000, authorization: str = f"Bearer {KEY}") -> l
     ]
 
 
+def tokens(audience: str, count: int = 1000) -> list[bytes]:
+    """Return requests for access tokens by as many different callers."""
+    step = ACCOUNTS // count
+    callers = range(step, ACCOUNTS + 1, step)
+    return [_json("POST", "/v1/tokens", {"audience": audience}, session_token(each)) for each in callers]
+
+
 def updates(names: tuple[str, ...] = ("One", "Two"), count: int = 1000) -> list[bytes]:
     """Return changes of the names of as many accounts by their owners, to each of these names."""
     return [

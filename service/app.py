@@ -1,7 +1,7 @@
 """The application: where the parts of the process, the operations and the framework meet."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass, replace
 from functools import cache, partial
@@ -109,7 +109,17 @@ def create_app(settings: Settings, *, dsn: str | None = None) -> Application:
         openapi_config=None,
         logging_config=None,
     )
-    edge = EdgeMiddleware(
+    edge = _create_edge(settings, pipeline, telemetry, operations)
+    return Application(services, telemetry, operations, framework, edge)
+
+
+def _create_edge(
+    settings: Settings,
+    pipeline: OperationPipeline,
+    telemetry: RequestTelemetry,
+    operations: Iterable[Operation],
+) -> EdgeMiddleware:
+    return EdgeMiddleware(
         pipeline,
         observe=telemetry.observe,
         trusted_proxies=settings.http.trusted_proxies,
@@ -119,7 +129,6 @@ def create_app(settings: Settings, *, dsn: str | None = None) -> Application:
         request_timeout=settings.http.request_timeout,
         body_timeout=settings.http.body_timeout,
     )
-    return Application(services, telemetry, operations, framework, edge)
 
 
 def metrics_snapshot(services: Services, outbox: OutboxDispatcher) -> MetricsSnapshot:

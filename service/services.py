@@ -70,7 +70,11 @@ class Services:
             settings, dsn, pool_size=BACKGROUND_CONNECTIONS, name=f"{name}-background"
         )
         self.background_database = Database(self.background_engine, guard_of, lease=self.lease)
-        self.read_pool = ReadPool(self.engine, size=settings.database.read_pool_size)
+        self.read_pool = ReadPool(
+            self.engine,
+            size=settings.database.read_pool_size,
+            wait_timeout=settings.database.pool_timeout.total_seconds(),
+        )
         self.replica = _create_replica(settings, self.read_pool)
         self.reads = Reads(self.read_pool, self.replica)
         self.hasher = create_hasher(settings)

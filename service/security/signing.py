@@ -4,7 +4,6 @@ import json
 from collections.abc import Mapping
 from typing import Any, Final
 
-import jwt
 from cryptography.hazmat.primitives.asymmetric.ec import (
     SECP256R1,
     EllipticCurvePrivateKey,
@@ -17,7 +16,8 @@ from cryptography.hazmat.primitives.serialization import (
     PrivateFormat,
     load_der_private_key,
 )
-from jwt.algorithms import ECAlgorithm, OKPAlgorithm
+from jwt.algorithms import ECAlgorithm, OKPAlgorithm, get_default_algorithms
+from jwt.utils import base64url_encode
 
 from service.domain.signing import SignatureAlgorithm
 
@@ -33,12 +33,14 @@ class Signer:
     def __init__(self, key_id: str, algorithm: SignatureAlgorithm, private_key: bytes) -> None:
         """Load a private key as `new_key_pair` returned it."""
         self._key: Any = load_der_private_key(private_key, password=None)
-        self._headers = {"typ": ACCESS_TOKEN_TYPE, "kid": key_id}
-        self._algorithm = algorithm.value
+        self._algorithm = get_default_algorithms()[algorithm.value]
+        self._head = _encoded({"typ": ACCESS_TOKEN_TYPE, "kid": key_id, "alg": algorithm.value}) + b"."
 
     def sign(self, claims: Mapping[str, Any]) -> str:
-        """Return the claims as a signed token in compact form."""
-        return jwt.encode(dict(claims), self._key, algorithm=self._algorithm, headers=self._headers)
+        """Return the claims as a signed token in compact form. Source: RFC 7515 3.1, 5.1."""
+        # jwt.encode() prepares header and key anew for each token: half as long again.
+        signed = self._head + _encoded(claims)
+        return (signed + b"." + base64url_encode(self._algorithm.sign(signed, self._key))).decode("ascii")
 
 
 def new_key_pair(key_id: str, algorithm: SignatureAlgorithm) -> tuple[str, bytes]:
@@ -54,6 +56,10 @@ def _jwk(public: dict[str, Any], key_id: str, algorithm: SignatureAlgorithm) -> 
     """Complete a public key with its use. Source: RFC 7517 4.2, 4.4, 4.5."""
     public.pop("key_ops", None)
     return json.dumps({**public, "kid": key_id, "alg": algorithm.value, "use": "sig"}, sort_keys=True)
+
+
+def _encoded(value: Mapping[str, Any]) -> bytes:
+    return base64url_encode(json.dumps(value, separators=(",", ":")).encode("ascii"))
 
 
 def _der(key: PrivateKey) -> bytes:

@@ -27,7 +27,7 @@ async def public(api: Api, shared_database: str) -> AsyncIterator[Api]:
 
 @pytest.mark.parametrize("path", PATHS)
 async def test_get_metadata_with_a_public_url_names_the_endpoints(public: Api, path: str) -> None:
-    """Source: RFC 8414 2, 3."""
+    """Go's zitadel/oidc discovers nothing without a token endpoint. Source: RFC 8414 2, 3."""
     secrets = ["client_secret_basic", "client_secret_post"]
 
     assert (await public.get(path)).json() == {
@@ -36,6 +36,7 @@ async def test_get_metadata_with_a_public_url_names_the_endpoints(public: Api, p
         "introspection_endpoint_auth_methods_supported": secrets,
         "revocation_endpoint": f"{ISSUER}/v1/revoke",
         "revocation_endpoint_auth_methods_supported": [*secrets, "none"],
+        "token_endpoint": f"{ISSUER}/v1/tokens",
         "response_types_supported": [],
         "grant_types_supported": [],
     }

@@ -1320,8 +1320,8 @@ MUTATIONS = (
     Mutation(
         "Another kind of token is not taken for an access token",
         "service/security/signing.py",
-        '{"typ": ACCESS_TOKEN_TYPE, "kid": key_id}',
-        '{"kid": key_id}',
+        '{"typ": ACCESS_TOKEN_TYPE, "kid": key_id, "alg": algorithm.value}',
+        '{"kid": key_id, "alg": algorithm.value}',
         "tests/security/test_signing.py::test_sign_with_a_new_key_is_verified_by_its_public_half_alone",
     ),
     Mutation(

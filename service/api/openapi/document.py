@@ -4,7 +4,7 @@ Source: OpenAPI Specification 3.1.1.
 """
 
 from collections.abc import Iterable, Iterator, Mapping
-from typing import Any
+from typing import Any, Final
 
 import msgspec
 
@@ -60,6 +60,22 @@ documented here is rejected, never ignored. Every error is a problem document (R
 `X-Request-Id`."""
 
 
+_SECURITY_SCHEMES: Final[Mapping[str, SchemaNode]] = {
+    "bearer": {
+        "type": "http",
+        "scheme": "bearer",
+        "description": "A session token, `rcs_…`, from `log_in` (`session`), or an API key, "
+        "`rck_…`, with the scopes it was created with: " + ", ".join(f"`{scope}`" for scope in Scope) + ".",
+    },
+    "client": {
+        "type": "http",
+        "scheme": "basic",
+        "description": "For OAuth clients: the API key's id, or any other user name, and the API "
+        "key as the password.",
+    },
+}
+
+
 def document(operations: Iterable[Operation]) -> dict[str, Any]:
     """Return the OpenAPI document of the documented ones of some operations."""
     documented = [operation for operation in operations if operation.is_documented]
@@ -88,22 +104,7 @@ def document(operations: Iterable[Operation]) -> dict[str, Any]:
         "components": {
             "schemas": schemas,
             "headers": dict(HEADERS),
-            "securitySchemes": {
-                "bearer": {
-                    "type": "http",
-                    "scheme": "bearer",
-                    "description": "A session token, `rcs_…`, from `log_in` (`session`), or an API key, "
-                    "`rck_…`, with the scopes it was created with: "
-                    + ", ".join(f"`{scope}`" for scope in Scope)
-                    + ".",
-                },
-                "client": {
-                    "type": "http",
-                    "scheme": "basic",
-                    "description": "For OAuth clients: the API key's id, or any other user name, and the API "
-                    "key as the password.",
-                },
-            },
+            "securitySchemes": _SECURITY_SCHEMES,
         },
     }
 

@@ -7,6 +7,9 @@ from msgspec import UNSET, Meta, UnsetType
 from service.api.schemas.common import Output
 
 _CLIENT_SECRETS = ("client_secret_basic", "client_secret_post")
+_TOKEN_ENDPOINT = (
+    "Where a session gets an access token. It takes no OAuth grant; RFC 8414 requires the address."
+)
 
 Url = Annotated[str, Meta(examples=["https://accounts.example.org/v1/introspect"])]
 
@@ -19,6 +22,7 @@ class ServerMetadataView(Output, frozen=True, kw_only=True):
     introspection_endpoint_auth_methods_supported: tuple[str, ...]
     revocation_endpoint: Url
     revocation_endpoint_auth_methods_supported: tuple[str, ...]
+    token_endpoint: Annotated[Url, Meta(description=_TOKEN_ENDPOINT)]
     jwks_uri: Url | UnsetType = UNSET
     response_types_supported: tuple[str, ...]
     grant_types_supported: tuple[str, ...]
@@ -32,6 +36,7 @@ class ServerMetadataView(Output, frozen=True, kw_only=True):
             introspection_endpoint_auth_methods_supported=_CLIENT_SECRETS,
             revocation_endpoint=f"{issuer}/v1/revoke",
             revocation_endpoint_auth_methods_supported=(*_CLIENT_SECRETS, "none"),
+            token_endpoint=f"{issuer}/v1/tokens",
             jwks_uri=f"{issuer}/.well-known/jwks.json" if has_jwks else UNSET,
             response_types_supported=(),
             grant_types_supported=(),

@@ -8,6 +8,7 @@ from django.conf import settings
 url, key, token = (os.environ[name] for name in ("ROLLCALL_URL", "ROLLCALL_KEY", "TOKEN"))
 settings.configure(
     SECRET_KEY="x" * 50,
+    ALLOWED_HOSTS=["testserver"],
     DATABASES={"default": {"ENGINE": "django.db.backends.sqlite3", "NAME": ":memory:"}},
     INSTALLED_APPS=["django.contrib.auth", "django.contrib.contenttypes", "oauth2_provider"],
     USE_TZ=True,
@@ -15,7 +16,7 @@ settings.configure(
     OAUTH2_PROVIDER={
         "RESOURCE_SERVER_INTROSPECTION_URL": f"{url}/v1/introspect",
         "RESOURCE_SERVER_INTROSPECTION_CREDENTIALS": ("gateway", key),
-        "RESOURCE_SERVER_TOKEN_CACHING_SECONDS": 0,
+        "RESOURCE_SERVER_TOKEN_CACHING_SECONDS": 10,
     },
 )
 django.setup()
