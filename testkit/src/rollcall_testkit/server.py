@@ -26,6 +26,13 @@ UPDATE public.sessions SET created_at = now(), last_used_at = now(),
 expires_at = expires_at + (now() - created_at), idle_expires_at = idle_expires_at + (now() - created_at)
 """
 """Each test starts right after the login of `root`, however long the run takes."""
+_MAILS_TIMEOUT_S = 5.0
+_DROP_MAILS = """
+DELETE FROM public.mail_requests;
+DELETE FROM public.outbox WHERE locked_until IS NULL;
+SELECT id FROM public.outbox WHERE locked_until > now()
+"""
+"""Drop what waits, and return what is being sent: a mail of the previous test must not come later."""
 _WATCHDOG = Path(__file__).with_name("watchdog.py")
 
 
@@ -43,10 +50,14 @@ class RollcallServer:
     """The output of the service."""
     mailbox: Mailbox
     """The mails that the service has sent."""
+    _connection: Postgres
     _snapshot: Snapshot
 
     def reset(self) -> None:
         """Restore the database as it was at the start; the fixture `rollcall` does so before each test."""
+        ends_at = time.monotonic() + _MAILS_TIMEOUT_S
+        while self._connection.run(_DROP_MAILS) and time.monotonic() < ends_at:
+            time.sleep(_POLL_INTERVAL_S)
         self._snapshot.restore()
         self.mailbox.clear()
 
@@ -81,7 +92,7 @@ def _seeded(url: str, postgres: Path, log: Path) -> Iterator[RollcallServer]:
     with closing(Postgres(directory, **parameters)) as connection:
         mailbox = Mailbox(postgres / "mail")
         snapshot = Snapshot(connection, then=RENEW_SESSIONS)
-        yield RollcallServer(url, root, key, log, mailbox, snapshot)
+        yield RollcallServer(url, root, key, log, mailbox, connection, snapshot)
 
 
 @contextmanager
