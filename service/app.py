@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import AsyncIterator, Iterable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass, replace
-from functools import cache
+from functools import cache, partial
 
 import msgspec
 from litestar import Litestar
@@ -20,9 +20,12 @@ from service.api.openapi.routes import DOCS_ENDPOINTS, OpenApiJson, index
 from service.api.operations import Endpoint, Operation
 from service.api.pipeline import OperationPipeline
 from service.api.providers import make_providers
-from service.api.v1 import ENDPOINTS, users
+from service.api.v1 import ENDPOINTS, recovery, users
 from service.api.v1.metrics import get_metrics
 from service.db.core.engine import pool_stats
+from service.jobs.delivery import create_delivery
+from service.jobs.outbox import OutboxDispatcher
+from service.jobs.periodic import PeriodicTask, interval_jitter
 from service.jobs.schedule import background_work
 from service.observability.metrics import RequestTelemetry
 from service.observability.stats import MetricsSnapshot, PoolStats
@@ -64,9 +67,15 @@ def create_app(settings: Settings, *, dsn: str | None = None) -> Application:
     """
     # Telemetry reads the services only once it is asked for figures.
     telemetry = RequestTelemetry(
-        lambda: metrics_snapshot(services), RequestTracer.configured(settings.service_name)
+        lambda: metrics_snapshot(services, outbox), RequestTracer.configured(settings.service_name)
     )
     services = Services(settings, dsn or settings.database.dsn or "", on_audit=telemetry.count)
+    outbox = OutboxDispatcher(
+        services.background_database,
+        partial(create_delivery, settings),
+        tokens=services.mail_tokens,
+        jitter=interval_jitter,
+    )
     endpoints = _endpoints(settings)
     operations = tuple(endpoint.operation for endpoint in endpoints)
     cookies = CookieSessions(
@@ -81,6 +90,7 @@ def create_app(settings: Settings, *, dsn: str | None = None) -> Application:
         login=services.login,
         policies=services.policies,
         last_used=services.last_used,
+        mail_tokens=services.mail_tokens,
         telemetry=telemetry,
         readiness=services.readiness,
         issuer=services.access_tokens,
@@ -95,7 +105,9 @@ def create_app(settings: Settings, *, dsn: str | None = None) -> Application:
         cookies=cookies,
     )
     framework = Litestar(
-        lifespan=[lambda _app: _running(services, telemetry)], openapi_config=None, logging_config=None
+        lifespan=[lambda _app: _running(services, telemetry, outbox)],
+        openapi_config=None,
+        logging_config=None,
     )
     edge = _create_edge(settings, pipeline, telemetry, operations)
     return Application(services, telemetry, operations, framework, edge)
@@ -119,7 +131,7 @@ def _create_edge(
     )
 
 
-def metrics_snapshot(services: Services) -> MetricsSnapshot:
+def metrics_snapshot(services: Services, outbox: OutboxDispatcher) -> MetricsSnapshot:
     """Read the current figures of the services."""
     pools: tuple[PoolStats, ...] = (
         pool_stats(services.engine, "requests"),
@@ -128,16 +140,19 @@ def metrics_snapshot(services: Services) -> MetricsSnapshot:
     )
     hashing, revision = services.hasher.stats(), services.readiness.schema_revision
     if (replica := services.replica) is None:
-        return MetricsSnapshot(hashing, pools, revision)
-    return MetricsSnapshot(hashing, (*pools, replica.stats()), revision, replica.outcomes)
+        return MetricsSnapshot(hashing, pools, revision, mail=outbox.stats())
+    return MetricsSnapshot(hashing, (*pools, replica.stats()), revision, replica.outcomes, outbox.stats())
 
 
 @asynccontextmanager
-async def _running(services: Services, telemetry: RequestTelemetry) -> AsyncIterator[None]:
+async def _running(
+    services: Services, telemetry: RequestTelemetry, outbox: OutboxDispatcher
+) -> AsyncIterator[None]:
+    mail = PeriodicTask("mail", services.settings.mail.interval, outbox.run)
     async with services.closing():
         await services.read_pool.start()
         try:
-            async with background_work(services, telemetry.refresh):
+            async with background_work(services, telemetry.refresh, mail):
                 yield
         finally:
             await asyncio.to_thread(telemetry.close)
@@ -151,6 +166,8 @@ def _endpoints(settings: Settings) -> list[Endpoint]:
         public = replace(operation.access, public=True, optional=True)
         endpoints.remove(users.create_user)
         endpoints.append(Endpoint(replace(operation, access=public), function))
+    if settings.login.by_code:
+        endpoints.append(recovery.send_login_code)
     endpoints += DOCS_ENDPOINTS if settings.http.serves_docs else (index,)
     if settings.serves_metrics_beside_api:
         endpoints.append(get_metrics)

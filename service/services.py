@@ -27,6 +27,7 @@ from service.domain.users import LoginIdCharset
 from service.embedded.server import EmbeddedPostgres
 from service.observability.logging import configure_logs
 from service.security.hashing.hasher import PasswordHasher
+from service.security.mail_tokens import MailTokens
 from service.usecases.access_tokens import AccessTokenIssuer
 from service.usecases.attempt_turns import AttemptTurns
 from service.usecases.last_used import LastUsedTracker
@@ -80,6 +81,7 @@ class Services:
         self.cipher = create_cipher(settings)
         self.signing_keys = self._create_ring()
         self.access_tokens = AccessTokenIssuer(self.policies.access_tokens, self.signing_keys)
+        self.mail_tokens = MailTokens(settings.secrets.keys)
         self.last_used = LastUsedTracker(self.policies.sessions)
         self.login = self._create_login()
         self.readiness = Readiness(self.background_engine)
@@ -146,10 +148,12 @@ def policies_from(settings: Settings) -> Policies:
         introspection_max_age=settings.introspection.max_age,
         key_ttl=settings.tokens.key_ttl,
         reset_ttl=settings.tokens.reset_ttl,
+        new_device_is_told=settings.mail.new_device,
         temporary_password_ttl=settings.passwords.temporary_ttl,
         retention=Retention(
             idempotency_ttl=retention.idempotency_ttl,
             events_ttl=retention.events_ttl,
+            mail_ttl=retention.mail_ttl,
             throttle_ttl=throttle.memory_ttl,
             batch=retention.purge_batch,
         ),

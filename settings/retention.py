@@ -23,6 +23,12 @@ class RetentionSettings(Section):
         le=timedelta(days=3650),
         description="Time for which audit events are kept; the database deletes no younger ones.",
     )
+    mail_ttl: Duration = Field(
+        default=timedelta(days=7),
+        ge=timedelta(hours=1),
+        le=timedelta(days=365),
+        description="Time for which it is kept to whom which kind of mail was sent, or could not be.",
+    )
     purge_interval: Duration = Field(
         default=timedelta(minutes=1),
         ge=timedelta(seconds=1),

@@ -11,6 +11,8 @@ from settings.database import DatabaseSettings
 from settings.http import HttpSettings
 from settings.introspection import IntrospectionSettings
 from settings.log import LogSettings
+from settings.login import LoginSettings
+from settings.mail import MailSettings
 from settings.metrics import MetricsSettings
 from settings.migrations import MigrationSettings
 from settings.passwords import OWASP_MINIMUMS, PasswordSettings
@@ -57,17 +59,19 @@ class Settings(Section, BaseSettings):
     )
     public_url: PublicUrl | None = Field(
         default=None,
-        description="Address under which clients reach the service. It is the issuer (`iss`) in "
-        "introspection and metadata; unset, there is no metadata.",
+        description="Address under which clients reach the service; named in mails. It is the issuer "
+        "(`iss`) in introspection and metadata; unset, there is no metadata.",
     )
     database: DatabaseSettings = Field(default_factory=DatabaseSettings)
     http: HttpSettings = Field(default_factory=HttpSettings)
     passwords: PasswordSettings = Field(default_factory=PasswordSettings)
     sessions: SessionSettings = Field(default_factory=SessionSettings)
+    login: LoginSettings = Field(default_factory=LoginSettings)
     throttle: ThrottleSettings = Field(default_factory=ThrottleSettings)
     tokens: TokenSettings = Field(default_factory=TokenSettings)
     introspection: IntrospectionSettings = Field(default_factory=IntrospectionSettings)
     secrets: SecretsSettings = Field(default_factory=SecretsSettings)
+    mail: MailSettings = Field(default_factory=MailSettings)
     retention: RetentionSettings = Field(default_factory=RetentionSettings)
     log: LogSettings = Field(default_factory=LogSettings)
     metrics: MetricsSettings = Field(default_factory=MetricsSettings)

@@ -1,4 +1,4 @@
-"""Settings of encryption at rest."""
+"""Settings of the keys that the database never has."""
 
 from typing import Annotated
 
@@ -28,9 +28,10 @@ class SecretsSettings(Section):
 
     key: SecretKeys | None = Field(
         default=None,
-        description="Encrypts private keys and the secrets of second factors. To rotate, put a new key in "
-        "front, restart every process, run `secrets rotate`, then remove the old one. Without its key, "
-        "what is encrypted is lost.",
+        description="Encrypts private keys and the secrets of second factors; the one-time tokens in mails "
+        "are derived from it. To rotate, put a new key in front, restart every process, run `secrets "
+        "rotate`, then remove the old one. Without its key, what is encrypted is lost, and mails that wait "
+        "are not sent.",
     )
 
     @property

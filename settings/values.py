@@ -182,6 +182,11 @@ Networks = Annotated[
     BeforeValidator(split_list),
     Constraint("networks such as 10.0.0.0/8 or 2001:db8::/32, comma-separated or a JSON list"),
 ]
+Origin = Annotated[
+    str,
+    AfterValidator(canonical_origin),
+    Constraint("an exact origin such as https://accounts.example.com"),
+]
 Origins = Annotated[
     tuple[Annotated[str, AfterValidator(canonical_origin)], ...],
     BeforeValidator(split_list),

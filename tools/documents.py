@@ -10,6 +10,7 @@ from service.api.openapi.problems_page import problems_markdown
 from service.app import create_app
 from service.cli.console import print_status
 from settings import Settings
+from settings.login import LoginSettings
 from tools.settings_page import env_example, settings_markdown
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -33,7 +34,8 @@ def documents(check: bool) -> None:
 
 def generated_documents() -> dict[Path, str]:
     """Return what each generated document has to contain."""
-    app = create_app(Settings(), dsn="postgresql://nobody@localhost/nothing")
+    settings = Settings(login=LoginSettings(by_code=True))  # everything that can be served
+    app = create_app(settings, dsn="postgresql://nobody@localhost/nothing")
     openapi = msgspec.json.format(msgspec.json.encode(document(app.operations)), indent=2).decode()
     return {
         ROOT / "docs/openapi.json": f"{openapi}\n",

@@ -191,19 +191,28 @@ async def _load(attempts: _Attempts) -> AsyncIterator[None]:
         await asyncio.gather(*clients)
 
 
-def report(title: str, spent_ms: Mapping[str, list[float]]) -> list[str]:
-    """Print the comparison, and return the kinds that are distinguishable from a wrong password.
+def report(
+    title: str,
+    spent_ms: Mapping[str, list[float]],
+    *,
+    reference: str = REFERENCE,
+    max_difference_ms: float = MAX_DIFFERENCE_MS,
+) -> list[str]:
+    """Print the comparison, and return the kinds that are distinguishable from the reference.
 
     A kind is distinguishable if its median or its 95th percentile differs by more than is allowed, and
     significantly. "noise" marks a difference that is not significant: the machine was too busy.
     """
-    reference = spent_ms[REFERENCE]
+    expected = spent_ms[reference]
     print_result(f"{title:<22}{'median':>13}{'p95':>13}{'differences':>24}{'p-values':>14}")
     distinguishable = []
     for kind, values in spent_ms.items():
-        differences = [own - other for own, other in zip(_shape(values), _shape(reference), strict=True)]
-        p_values = (p_value(values, reference), tail_p_value(values, reference))
-        large = [not _is_small(gap, other) for gap, other in zip(differences, _shape(reference), strict=True)]
+        differences = [own - other for own, other in zip(_shape(values), _shape(expected), strict=True)]
+        p_values = (p_value(values, expected), tail_p_value(values, expected))
+        large = [
+            not _is_small(gap, other, max_difference_ms)
+            for gap, other in zip(differences, _shape(expected), strict=True)
+        ]
         differs = any(is_large and p < ALPHA for is_large, p in zip(large, p_values, strict=True))
         distinguishable += [kind] if differs else []
         remark = "  DIFFERS" if differs else "  noise" if any(large) else ""
@@ -237,8 +246,8 @@ def _shape(values: list[float]) -> tuple[float, float]:
     return statistics.median(values), statistics.quantiles(values, n=20)[-1]
 
 
-def _is_small(difference_ms: float, reference_ms: float) -> bool:
-    return abs(difference_ms) < max(MAX_DIFFERENCE_MS, MAX_DIFFERENCE_SHARE * reference_ms)
+def _is_small(difference_ms: float, reference_ms: float, allowed_ms: float) -> bool:
+    return abs(difference_ms) < max(allowed_ms, MAX_DIFFERENCE_SHARE * reference_ms)
 
 
 if __name__ == "__main__":

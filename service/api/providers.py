@@ -16,6 +16,7 @@ from service.db.repositories.sessions import SessionReads
 from service.db.repositories.users import UserReads
 from service.observability.metrics import RequestTelemetry
 from service.security.hashing.hasher import PasswordHasher
+from service.security.mail_tokens import MailTokens
 from service.usecases.access_tokens import AccessTokenIssuer
 from service.usecases.last_used import LastUsedTracker
 from service.usecases.login import LoginParts
@@ -30,6 +31,7 @@ def make_providers(
     login: LoginParts,
     policies: Policies,
     last_used: LastUsedTracker,
+    mail_tokens: MailTokens,
     telemetry: RequestTelemetry,
     readiness: Readiness,
     issuer: AccessTokenIssuer,
@@ -59,6 +61,7 @@ def make_providers(
         LoginParts: _constant(login),
         Policies: _constant(policies),
         LastUsedTracker: _constant(last_used),
+        MailTokens: _constant(mail_tokens),
         RequestTelemetry: _constant(telemetry),
         Readiness: _constant(readiness),
         OpenApiJson: lambda _request: openapi_json(),

@@ -26,6 +26,11 @@ def created(view: msgspec.Struct, location: str | None = None, headers: HeaderFi
     return Response(201, encode(view), (*address, *headers))
 
 
+def accepted(view: msgspec.Struct | None = None) -> Response:
+    """Return 202 for what will be done later."""
+    return Response(202, encode(view) if view is not None else None)
+
+
 def no_content() -> Response:
     """Return 204."""
     return _NO_CONTENT

@@ -15,7 +15,7 @@ from service.domain.errors import RollcallError
 from service.embedded.binaries import EmbeddedUnavailable
 from settings import SettingsError
 
-_COMMANDS = ("serve", "database", "users", "keys", "signing-keys", "secrets", "doctor", "config")
+_COMMANDS = ("serve", "database", "users", "keys", "signing-keys", "secrets", "mail", "doctor", "config")
 _COMPLETE = "_ROLLCALL_COMPLETE"
 
 
@@ -48,6 +48,10 @@ def _import_command(name: str) -> click.Command | None:
             from service.cli.keys import keys
 
             return keys
+        case "mail":
+            from service.cli.mail import mail
+
+            return mail
         case "doctor":
             from service.cli.doctor.command import doctor
 

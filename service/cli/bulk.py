@@ -49,8 +49,9 @@ def import_command(file: BinaryIO, report_path: Path | None, is_json: bool) -> N
     """Import users from FILE, or from standard input for -.
 
     A line is {"login_id"} and optionally "name" (default: the login id), "password_hash" (argon2, bcrypt,
-    scrypt, PBKDF2), "role", "state", "must_change", "id", "created_at", "last_login_at". Users that exist are
-    not changed, so an import can be repeated. A line is rejected if it breaks a rule, if its id or login id
+    scrypt, PBKDF2), "role", "state", "must_change", "id", "created_at", "last_login_at", "email",
+    "email_verified", "locale", "external_id", "metadata". Users that exist are not changed, so an import can
+    be repeated. A line is rejected if it breaks a rule, if its id, login id, verified address or external id
     belongs to another user, or if its login id stands in the file before; the other lines are imported.
 
     Exit status: 0 if every user was added or existed, 1 if a line was rejected.
@@ -114,6 +115,7 @@ async def _prepare(services: Services, number: int, line: bytes) -> ImportLine:
         password_hash=parsed.usable_hash,
         role=parsed.role,
         state=parsed.state,
+        details=parsed.details,
     )
     created_at = time_of(parsed.created_at, "created_at")
     last_login_at = time_of(parsed.last_login_at, "last_login_at")
@@ -168,6 +170,11 @@ def _line_of(user: User, password_hash: str | UnsetType | None) -> UserLine:
         created_at=user.created_at,
         updated_at=user.updated_at,
         last_login_at=user.last_login_at,
+        email=user.email,
+        email_verified=user.verified_email is not None,
+        locale=user.locale,
+        external_id=user.external_id,
+        metadata=dict(user.metadata),
     )
 
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 from datetime import datetime
-from typing import BinaryIO
+from typing import Any, BinaryIO
 from uuid import UUID
 
 import click
@@ -12,6 +12,7 @@ from msgspec import UNSET, UnsetType
 from service.api.http.errors import MalformedJson
 from service.api.http.strict_json import decode
 from service.api.schemas.common import Input, InputTime, in_utc
+from service.domain.details import DetailsPatch
 from service.domain.errors import FieldError, ValidationFailed
 from service.domain.users import LOGIN_ID_MAX, NAME_MAX, UserRole, UserState
 
@@ -45,6 +46,20 @@ class UserLine(Input, frozen=True, omit_defaults=True):
     created_at: InputTime | UnsetType | None = UNSET
     updated_at: InputTime | UnsetType | None = UNSET
     last_login_at: InputTime | UnsetType | None = UNSET
+    email: str | UnsetType | None = UNSET
+    email_verified: bool = False
+    locale: str | UnsetType | None = UNSET
+    external_id: str | UnsetType | None = UNSET
+    metadata: dict[str, Any] | UnsetType = UNSET
+
+    @property
+    def details(self) -> DetailsPatch:
+        """The details that the line names; whether the address is verified counts with an address only."""
+        values = {name: getattr(self, name) for name in ("email", "locale", "external_id", "metadata")}
+        given = {name: value for name, value in values.items() if value is not UNSET}
+        if isinstance(self.email, str):
+            given["email_verified"] = self.email_verified
+        return DetailsPatch(frozenset(given), **given)
 
     @property
     def display_name(self) -> str:

@@ -11,6 +11,7 @@ from service.cli.console import print_result, print_status
 from service.cli.output import json_option, show_json, show_table
 from service.db.repositories.users import UserRepository
 from service.domain.callers import OPERATOR
+from service.domain.details import NO_DETAILS, DetailsPatch
 from service.domain.events import AuditContext
 from service.domain.pages import PAGE_MAX, Keyset, UserFilter, UserSort
 from service.domain.users import User, UserPatch, UserRole, UserState, canonical_login_id
@@ -73,17 +74,32 @@ def admin(login_id: str, name: str | None) -> None:
     show_default=True,
     help="The password must be changed within a day, before anything else.",
 )
+@click.option("--email", help="Verified e-mail address. Default: the login id if it is one, not verified.")
 @json_option
 def create(
-    login_id: str, name: str | None, role: str, no_password: bool, must_change: bool, is_json: bool
+    login_id: str,
+    name: str | None,
+    role: str,
+    no_password: bool,
+    must_change: bool,
+    email: str | None,
+    is_json: bool,
 ) -> None:
     """Create a user.
 
     The password is prompted for on a terminal and read from standard input otherwise.
     """
     password = None if no_password else _read_password()
+    details = NO_DETAILS
+    if email is not None:
+        details = DetailsPatch(frozenset({"email", "email_verified"}), email, email_verified=True)
     registration = Registration(
-        login_id, name or login_id, password=password, role=UserRole(role), must_change=must_change
+        login_id,
+        name or login_id,
+        password=password,
+        role=UserRole(role),
+        must_change=must_change,
+        details=details,
     )
     user = run_command(lambda services: _create(services, registration))
     _print_user(user, f"The user {user.login_id} was created.", is_json)

@@ -3,6 +3,7 @@
 from service.db.core.read_pool import ReadPool
 from service.db.core.replica import Replica, ReplicaRouter
 from service.db.core.statements import Executor
+from service.db.repositories.emails import EmailReads
 from service.db.repositories.events import EventReads
 from service.db.repositories.keys import ApiKeyReads, ApiKeyTokenReads
 from service.db.repositories.login import LoginReads
@@ -34,6 +35,7 @@ class Reads(ReplicaReads):
     def __init__(self, read_pool: ReadPool, replica: Replica | None = None) -> None:
         super().__init__(read_pool)
         self.login = LoginReads(read_pool)
+        self.emails = EmailReads(read_pool)
         self.signing_keys = SigningKeyReads(read_pool)
         self.sessions = SessionTokenReads(read_pool, with_wal_position=replica is not None)
         self.keys = ApiKeyTokenReads(read_pool, with_wal_position=replica is not None)

@@ -167,6 +167,31 @@ class UnknownAudience(RollcallError):
     remedy = "Ask for an audience that the operator has configured."
 
 
+class EmailTaken(RollcallError):
+    """Another user has verified the address."""
+
+    code, kind = "email_taken", ErrorKind.CONFLICT
+    title = "The address belongs to another account"
+    detail = "Another account has verified this address."
+
+
+class ExternalIdTaken(RollcallError):
+    """Another user has the external id."""
+
+    code, kind = "external_id_taken", ErrorKind.CONFLICT
+    title = "The external id belongs to another account"
+    detail = "Another account has this external id."
+
+
+class MailThrottled(RollcallError):
+    """Too many mails were asked for. Source: OWASP ASVS 5.0 2.4.1."""
+
+    code, kind = "mail_throttled", ErrorKind.THROTTLED
+    title = "Too many mails were asked for"
+    detail = "No mail is sent for this request."
+    retry_after = 1
+
+
 class LoginThrottled(RollcallError):
     """Too many failed logins; this one was neither verified nor counted. Source: NIST SP 800-63B-4 3.2.2."""
 

@@ -18,6 +18,8 @@ class Action(StrEnum):
     USER_DISABLED = "user.disabled"
     USER_ROLE_CHANGED = "user.role_changed"
     USER_DELETED = "user.deleted"
+    EMAIL_CHANGED = "email.changed"
+    EMAIL_VERIFIED = "email.verified"
     USERS_EXPORTED = "users.exported"
     LOGIN_SUCCEEDED = "login.succeeded"
     LOGIN_FAILED = "login.failed"

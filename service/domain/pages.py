@@ -46,6 +46,8 @@ class UserFilter:
 
     prefix: str | None = None
     login_id: str | None = None
+    email: str | None = None
+    external_id: str | None = None
     state: UserState | None = None
     role: UserRole | None = None
     created_after: datetime | None = None

@@ -1,11 +1,14 @@
 """The user: its entity, and the canonical forms of its login id and name."""
 
 import re
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
+from typing import Any
 from uuid import UUID
 
+from service.domain.details import NO_DETAILS, DetailsPatch
 from service.domain.unicode import category, nfc
 
 LOGIN_ID_MAX = 254
@@ -76,6 +79,18 @@ class User:
     created_at: datetime
     updated_at: datetime
     last_login_at: datetime | None
+    email: str | None = None
+    email_verified_at: datetime | None = None
+    pending_email: str | None = None
+    locale: str | None = None
+    external_id: str | None = None
+    metadata: Mapping[str, Any] = field(default_factory=dict, hash=False)
+    password_changed_at: datetime | None = None
+
+    @property
+    def verified_email(self) -> str | None:
+        """The address if its owner has shown that it is theirs: mails with tokens go there alone."""
+        return self.email if self.email_verified_at is not None else None
 
     @property
     def is_active_admin(self) -> bool:
@@ -91,6 +106,7 @@ class UserPatch:
     login_id: str | None = None
     role: UserRole | None = None
     state: UserState | None = None
+    details: DetailsPatch = NO_DETAILS
 
 
 def canonical_login_id(raw: str, charset: LoginIdCharset) -> str | None:

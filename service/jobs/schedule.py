@@ -20,7 +20,10 @@ METRICS_INTERVAL = timedelta(seconds=5)
 
 @asynccontextmanager
 async def background_work(
-    services: Services, refresh_metrics: Callable[[], None], *, jitter: Callable[[], float] = interval_jitter
+    services: Services,
+    refresh_metrics: Callable[[], None],
+    *more: PeriodicTask,
+    jitter: Callable[[], float] = interval_jitter,
 ) -> AsyncIterator[None]:
     """Run the periodic tasks as long as the block runs.
 
@@ -53,7 +56,7 @@ async def background_work(
     for task in at_start:
         await run_and_log(task.name, task.work)
     try:
-        async with run_periodically([*at_start, flush, purge], jitter=jitter):
+        async with run_periodically([*at_start, flush, purge, *more], jitter=jitter):
             yield
     finally:
         await run_and_log(flush.name, flush.work)

@@ -24,7 +24,7 @@ from prometheus_client.registry import Collector
 from service import __version__
 from service.domain.events import Action
 from service.observability.access_log import RequestRecord, entry_from, log_request
-from service.observability.stats import MetricsSnapshot
+from service.observability.stats import MAIL_OUTCOMES, MailStats, MetricsSnapshot
 from service.observability.tracing import RequestTracer
 
 SHARED_DIR: Final = "PROMETHEUS_MULTIPROC_DIR"
@@ -140,6 +140,10 @@ class _Gauges:
             registry=registry,
         )
         self._outcomes: dict[str, _MirroredCounter] = {}
+        mails = Counter("rollcall_mails", "Mails by outcome.", ("outcome",), registry=registry)
+        self._mails = {outcome: _MirroredCounter(mails.labels(outcome)) for outcome in MAIL_OUTCOMES}
+        self._mail_pending = self._max("rollcall_mail_pending", "Mails in the outbox.")
+        self._mail_oldest = self._max("rollcall_mail_oldest_seconds", "Age of the oldest mail in the outbox.")
         pool, state = "db_client_connection_pool_name", "db_client_connection_state"
         self._connections = self._sum("db_client_connection_count", "Open connections.", pool, state)
         self._limit = self._sum("db_client_connection_max", "Maximum number of connections.", pool)
@@ -160,6 +164,7 @@ class _Gauges:
             if outcome not in self._outcomes:
                 self._outcomes[outcome] = _MirroredCounter(self._replica_reads.labels(outcome))
             self._outcomes[outcome].set(total)
+        self._update_mail(snapshot.mail)
         for pool in snapshot.pools:
             self._connections.labels(pool.name, "used").set(pool.used)
             self._connections.labels(pool.name, "idle").set(pool.idle)
@@ -168,6 +173,12 @@ class _Gauges:
                 self._pending.labels(pool.name).set(pool.waiting)
         revision = snapshot.schema_revision
         self._revision.set(-1 if revision is None else revision)
+
+    def _update_mail(self, mail: MailStats) -> None:
+        for outcome, counter in self._mails.items():
+            counter.set(mail.outcomes.get(outcome, 0))
+        self._mail_pending.set(mail.pending)
+        self._mail_oldest.set(mail.oldest_seconds)
 
     def _sum(self, name: str, about: str, *labels: str) -> Gauge:
         return Gauge(name, about, labels, registry=self._registry, multiprocess_mode="livesum")

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Final
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,6 +29,19 @@ class HashingStats:
     shed_total: int
 
 
+MAIL_OUTCOMES: Final = ("sent", "failed", "dead")
+"""Accepted by the mail server; to be tried again; given up."""
+
+
+@dataclass(frozen=True, slots=True)
+class MailStats:
+    """Mails by outcome since the start of the process, and those that wait in the outbox."""
+
+    outcomes: Mapping[str, int]
+    pending: int
+    oldest_seconds: float
+
+
 @dataclass(frozen=True, slots=True)
 class MetricsSnapshot:
     """Current figures of one process."""
@@ -38,3 +52,4 @@ class MetricsSnapshot:
     """The number of the database's revision, None if unknown."""
     replica_reads: Mapping[str, int] = field(default_factory=dict)
     """Total reads for which the replica was considered, by outcome; empty without a replica."""
+    mail: MailStats = MailStats({}, 0, 0.0)

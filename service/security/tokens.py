@@ -9,6 +9,7 @@ SESSION_PREFIX = "rcs_"
 API_KEY_PREFIX = "rck_"
 RESET_PREFIX = "rcr_"
 DEVICE_PREFIX = "rcd_"
+CODE_PREFIX = "rcl_"
 
 _SECRET_BYTES = 32
 _SECRET = re.compile(r"[A-Za-z0-9_-]{43}")

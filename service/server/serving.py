@@ -11,6 +11,7 @@ import structlog
 
 from service.app import Application, create_app
 from service.db.migrations.probe import DatabaseState, probe
+from service.jobs.delivery import check_templates
 from service.observability.logging import configure_server_logs
 from service.observability.metrics import registry_of_workers
 from service.observability.metrics_server import metrics_server, multiprocess_metrics
@@ -28,6 +29,7 @@ _DRAIN_MARGIN: Final = timedelta(seconds=5)
 
 def run(settings: Settings, dsn: str) -> None:
     """Serve on the database at this DSN until SIGTERM or SIGINT."""
+    check_templates(settings)
     is_embedded = settings.database.dsn is None
     state = asyncio.run(probe(dsn)) if is_embedded else DatabaseState()
     if settings.migrates_on_start and (settings.migrations_dsn or not state.is_at_head):

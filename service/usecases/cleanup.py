@@ -23,6 +23,7 @@ async def purge_expired(database: Database, retention: Retention) -> int:
         lambda tx: Cleanup(tx).purge_reset_tokens(batch),
         lambda tx: Cleanup(tx).purge_idempotency_keys(batch, age=retention.idempotency_ttl),
         lambda tx: Cleanup(tx).purge_events(batch, age=retention.events_ttl),
+        lambda tx: Cleanup(tx).purge_mails(batch, age=retention.mail_ttl),
         lambda tx: Cleanup(tx).purge_throttle(batch, age=retention.throttle_ttl),
     )
     return sum([await _purge_in_batches(database, purge, batch) for purge in purges])

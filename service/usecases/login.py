@@ -29,6 +29,7 @@ from service.security.ids import new_id
 from service.security.tokens import DEVICE_PREFIX, SESSION_PREFIX, digest_of, new_token
 from service.usecases.attempt_turns import AttemptTurns
 from service.usecases.last_used import LastUsedTracker
+from service.usecases.notices import notify_of_device
 from service.usecases.policies import Policies
 from service.usecases.throttle import (
     Bucket,
@@ -56,6 +57,8 @@ class LoginRequest:
     device_token: str | None = None
     replaced_digest: bytes | None = None
     """The digest of the session token that came with the request; that session ends if it is the user's."""
+    unverified_email: str | None = None
+    """The canonical address that came in place of a login id, if no user has verified it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -208,6 +211,8 @@ def _bucket_of(
     """
     if credential is None:
         canonical = canonical_login_id(request.login_id, policies.login_ids)
+        if canonical is None and request.unverified_email is not None:
+            canonical = f"address {request.unverified_email}"  # counted as one that has a user
         if canonical is None:
             return bucket_for_impossible_login_id(context.network)
         return bucket_for_unknown_device(canonical, None)
@@ -251,7 +256,7 @@ async def _insert_session(
     policy = parts.policies.sessions
     lifetime = policy.lifetime_of(user.role)
     device_token, device = _device_of(attempt.request, credential, context)
-    await _end_replaced(tx, user, attempt)
+    await end_replaced_session(tx, user, attempt.request.replaced_digest, context)
     session = await LoginRepository(tx).begin_session(
         NewSession(session_id, user.id, token.digest, lifetime, context.user_agent, context.ip, device.id),
         device,
@@ -261,17 +266,20 @@ async def _insert_session(
         clears_bucket=not attempt.bucket.is_unrecognised,
         event=EventRepository(tx).record(context, Action.LOGIN_SUCCEEDED, user.id, session_id=session_id),
     )
+    if device.token_digest is not None and parts.policies.new_device_is_told:
+        await notify_of_device(tx, user, previous_login_at=credential.user.last_login_at, context=context)
     return LoggedIn(token.value, session, user, device_token)
 
 
-async def _end_replaced(tx: Transaction, user: User, attempt: _Attempt) -> None:
+async def end_replaced_session(
+    tx: Transaction, user: User, digest: bytes | None, context: AuditContext
+) -> None:
     """End the session from which the user logs in again. Source: OWASP ASVS 5.0 7.2.4."""
-    digest = attempt.request.replaced_digest
     if digest is None:
         return
     ended_id = await SessionRepository(tx).end_by_token(digest, user_id=user.id)
     if ended_id is not None:
-        await EventRepository(tx).add(attempt.context, Action.SESSION_ENDED, user.id, session_id=ended_id)
+        await EventRepository(tx).add(context, Action.SESSION_ENDED, user.id, session_id=ended_id)
 
 
 def _device_of(request: LoginRequest, credential: Credential, context: AuditContext) -> tuple[str, Device]:

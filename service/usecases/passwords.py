@@ -14,11 +14,13 @@ from service.db.repositories.users import UserRepository
 from service.domain.callers import Caller
 from service.domain.errors import FieldError, NotFound, PreconditionFailed, ValidationFailed
 from service.domain.events import Action, AuditContext
+from service.domain.mail import MailKind
 from service.domain.passwords import TypedPassword, normalize_password
 from service.domain.sessions import AuthenticatedSession
 from service.domain.users import User
 from service.security.blocklist import is_common
 from service.security.hashing.hasher import PasswordHasher
+from service.usecases.notices import notify
 from service.usecases.policies import Policies
 from service.usecases.throttle import (
     Bucket,
@@ -159,6 +161,7 @@ async def set_password(
         if not precondition(current):
             raise PreconditionFailed
         await store_new_password(tx, user.id, new_hash, must_change=must_change)
+        await notify(tx, current, MailKind.PASSWORD_CHANGED)
         await EventRepository(tx).add(context, Action.PASSWORD_SET, user.id)
 
     await database.run(store, caller=context.caller)
@@ -214,3 +217,4 @@ async def _replace(
     await ResetTokenRepository(tx).drop(user_id)
     await ThrottleRepository(tx).clear_user(user_id)
     await EventRepository(tx).add(context, Action.PASSWORD_CHANGED, user_id)
+    await notify(tx, found[0], MailKind.PASSWORD_CHANGED)

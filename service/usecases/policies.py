@@ -3,6 +3,7 @@
 from dataclasses import dataclass, field
 from datetime import timedelta
 
+from service.domain.mail_throttle import MailLimits
 from service.domain.passwords import PasswordPolicy
 from service.domain.sessions import Lifetime, SessionPolicy
 from service.domain.signing import AccessTokenPolicy
@@ -24,6 +25,7 @@ class Retention:
 
     idempotency_ttl: timedelta = timedelta(hours=24)
     events_ttl: timedelta = timedelta(days=365)
+    mail_ttl: timedelta = timedelta(days=7)
     throttle_ttl: timedelta = timedelta(days=30)
     batch: int = 1000
 
@@ -47,6 +49,8 @@ class Policies:
     key_ttl: timedelta = timedelta(days=730)
     """The longest lifetime of an API key, and that of one without `expires_at`."""
     reset_ttl: timedelta = timedelta(hours=1)
+    mail: MailLimits = field(default_factory=MailLimits)
+    new_device_is_told: bool = True
     temporary_password_ttl: timedelta = timedelta(hours=24)
     """How long a password that has to be changed can be used."""
     retention: Retention = field(default_factory=Retention)

@@ -11,10 +11,13 @@ from service.db.repositories.reset_tokens import ResetTokenRepository
 from service.db.repositories.users import UserRepository
 from service.domain.errors import InvalidToken, NotFound
 from service.domain.events import Action, AuditContext
+from service.domain.mail import MailKind
 from service.domain.users import User
 from service.security.hashing.hasher import PasswordHasher
 from service.security.ids import new_id
 from service.security.tokens import DEVICE_PREFIX, RESET_PREFIX, Token, digest_of, new_token
+from service.usecases.details import replace_email
+from service.usecases.notices import notify
 from service.usecases.passwords import hash_new_password, require_valid_password, store_new_password
 from service.usecases.policies import Policies
 
@@ -71,11 +74,15 @@ async def redeem_reset_token(
 
     async def redeem(tx: Transaction) -> None:
         owner = await UserRepository(tx).get_for_update(user.id)
-        if owner is None or await ResetTokenRepository(tx).take(digest) != user.id:
+        taken = await ResetTokenRepository(tx).take(digest)
+        if owner is None or taken is None or taken[0] != user.id:
             raise InvalidToken
         await store_new_password(tx, user.id, new_hash)
         nobody = new_token(DEVICE_PREFIX)
         await DeviceRepository(tx).add(user.id, Device(new_id(), context.network, nobody.digest))
+        await notify(tx, owner, MailKind.PASSWORD_CHANGED)
+        if taken[1] is not None and taken[1] == owner.email and owner.verified_email is None:
+            await replace_email(tx, owner, owner.email, is_verified=True, context=context)
         await EventRepository(tx).add(context, Action.PASSWORD_RESET, user.id)
 
     await database.run(redeem, caller=context.caller)

@@ -1,7 +1,7 @@
 """Creating, updating and deleting users."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from uuid import UUID
 
 from service.db.core.transaction import Transaction
@@ -9,6 +9,7 @@ from service.db.repositories.events import EventRepository
 from service.db.repositories.sessions import SessionRepository
 from service.db.repositories.users import NewUser, UserRepository
 from service.domain.callers import Caller, CallerKind
+from service.domain.details import NO_DETAILS, DetailsPatch, merge_metadata
 from service.domain.errors import (
     FieldError,
     Forbidden,
@@ -33,6 +34,7 @@ from service.domain.users import (
 from service.security.hashing.hasher import PasswordHasher
 from service.security.hashing.imported_hashes import check_importable
 from service.security.ids import new_id
+from service.usecases.details import apply_details, check_details, details_of_new_user
 from service.usecases.keys import revoke_keys_of
 from service.usecases.passwords import Admit, hash_new_password, must_change_password, password_errors
 from service.usecases.policies import Policies
@@ -54,6 +56,8 @@ class Registration:
     role: UserRole | None = None
     state: UserState | None = None
     must_change: bool | None = None
+    details: DetailsPatch = NO_DETAILS
+    invite: bool = False
 
 
 def validate_login_id(raw: str, charset: LoginIdCharset) -> str | FieldError:
@@ -99,7 +103,17 @@ async def prepare_user(
     if request.password is not None:
         terms = (request.login_id, request.name, policies.service_name)
         errors += password_errors(request.password, "/password", terms, policies)
-    if errors or isinstance(login_id, FieldError) or isinstance(name, FieldError):
+    details = details_of_new_user(request.details, login_id, context.caller)
+    if isinstance(details, list):
+        errors += details
+    elif request.invite:
+        errors += _invitation_errors(request, details)
+    if (
+        errors
+        or isinstance(details, list)
+        or isinstance(login_id, FieldError)
+        or isinstance(name, FieldError)
+    ):
         raise ValidationFailed(*errors)
     if request.role is UserRole.ADMIN:
         context.caller.require_authority_over(UserRole.ADMIN)
@@ -110,7 +124,20 @@ async def prepare_user(
     role, state = request.role or UserRole.USER, request.state or UserState.ACTIVE
     is_chosen_here = request.password is not None or request.must_change is not None
     must_change = is_chosen_here and must_change_password(request.must_change, context.caller)
-    return NewUser(new_id(), login_id, name, password_hash, role, state, must_change)
+    return NewUser(
+        new_id(),
+        login_id,
+        name,
+        password_hash,
+        role,
+        state,
+        must_change,
+        email=details.email,
+        email_verified=details.email_verified,
+        locale=details.locale,
+        external_id=details.external_id,
+        metadata=merge_metadata({}, details.metadata),
+    )
 
 
 async def create_user(tx: Transaction, new: NewUser, *, context: AuditContext) -> User:
@@ -146,7 +173,8 @@ def check_change(change: UserPatch, *, caller: Caller, policies: Policies) -> Us
     login_id = validate_login_id(change.login_id, policies.login_ids) if change.login_id is not None else None
     if isinstance(login_id, FieldError) or isinstance(name, FieldError):
         raise ValidationFailed(*(found for found in (login_id, name) if isinstance(found, FieldError)))
-    return UserPatch(name, login_id, change.role, change.state)
+    details = check_details(change.details, caller=caller, policies=policies)
+    return UserPatch(name, login_id, change.role, change.state, details)
 
 
 async def update_user(
@@ -177,7 +205,9 @@ async def update_user(
     user = await _lock_for_change(
         tx, user_id, caller=context.caller, precondition=precondition, loses_admin=loses_admin
     )
-    changed = await UserRepository(tx).change(user_id, change) if change != UserPatch() else user
+    columns = replace(change, details=NO_DETAILS)
+    changed = await UserRepository(tx).change(user_id, columns) if columns != UserPatch() else user
+    changed = await apply_details(tx, changed, change.details, context=context)
     if changed.state is UserState.DISABLED and user.state is UserState.ACTIVE:
         await SessionRepository(tx).end_all(user_id)
     elif changed.role is not user.role:
@@ -257,9 +287,13 @@ def _actions_of(before: User, after: User) -> list[Action]:
         actions.append(Action.USER_DISABLED if after.state is UserState.DISABLED else Action.USER_ENABLED)
     if after.role is not before.role:
         actions.append(Action.USER_ROLE_CHANGED)
-    if (after.name, after.login_id) != (before.name, before.login_id):
+    if _described(after) != _described(before):
         actions.append(Action.USER_UPDATED)
     return actions
+
+
+def _described(user: User) -> tuple[object, ...]:
+    return user.name, user.login_id, user.locale, user.external_id, user.metadata
 
 
 def _password_hash_errors(request: Registration) -> list[FieldError]:
@@ -271,6 +305,18 @@ def _password_hash_errors(request: Registration) -> list[FieldError]:
         errors.append(FieldError("/password_hash", "conflicting_fields", detail))
     if reason := check_importable(request.password_hash):
         errors.append(FieldError("/password_hash", "invalid_value", reason))
+    return errors
+
+
+def _invitation_errors(request: Registration, details: DetailsPatch) -> list[FieldError]:
+    """Return the errors of an invitation: it needs an address, and stands instead of a password."""
+    errors = []
+    if request.password is not None or request.password_hash is not None:
+        errors.append(
+            FieldError("/invite", "conflicting_fields", "Send a password or an invitation, not both.")
+        )
+    if details.email is None:
+        errors.append(FieldError("/email", "missing_field", "An invitation needs an address."))
     return errors
 
 

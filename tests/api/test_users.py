@@ -35,6 +35,13 @@ async def test_create_user_as_admin_answers_the_account(api: Api) -> None:
         "created_at": body["created_at"],
         "updated_at": body["created_at"],
         "last_login_at": None,
+        "email": None,
+        "email_verified_at": None,
+        "pending_email": None,
+        "locale": None,
+        "external_id": None,
+        "metadata": {},
+        "password_changed_at": body["created_at"],
     }
     assert UUID(body["id"]).version == 7
     assert len(body["created_at"]) == len("2026-11-23T09:30:00.000000Z")

@@ -159,6 +159,11 @@ async def test_export_of_an_import_has_the_same_values(service: Services) -> Non
         "password_hash": "$2b$05$CCCCCCCCCCCCCCCCCCCCC.E5YPO9kmyuRGyh0XouQYb4YMJKvyOeW",
         "created_at": CREATED,
         "last_login_at": LAST,
+        "email": "ada@example.org",
+        "email_verified": True,
+        "locale": "de",
+        "external_id": "crm-4711",
+        "metadata": {"plan": "pro"},
     }
     assert (await run_import(service, line))[0] == (1, 0, 0)
     out = io.BytesIO()

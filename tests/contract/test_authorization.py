@@ -44,6 +44,7 @@ EXPECTED: dict[str, dict[str, Any]] = {
     "delete_user": {"self": OK, "other": HIDDEN, "admin": OK, "scope": Scope.USERS_WRITE},
     "change_password": {"self": OK, "other": HIDDEN, "admin": OK, "scope": Scope.USERS_WRITE},
     "create_reset_token": {**ADMIN_ONLY, "scope": Scope.USERS_WRITE},
+    "send_verification": {"self": OK, "other": HIDDEN, "admin": OK, "scope": Scope.USERS_WRITE},
     "get_current_session": {"self": OK, "other": OK, "admin": OK, "scope": None},
     "log_out": {"self": OK, "other": OK, "admin": OK, "scope": None},
     "list_sessions": {"self": OK, "other": HIDDEN, "admin": OK, "scope": None},
@@ -83,6 +84,9 @@ PUBLIC = {
     "get_jwks",
     "log_in",
     "redeem_reset_token",
+    "request_recovery",
+    "send_login_code",
+    "verify_email",
     "check_live",
     "check_ready",
     "get_metrics",
@@ -154,6 +158,9 @@ def body_for(operation: str, caller: str) -> Any:
         "issue_token": {"audience": AUDIENCE},
         "log_in": {"login_id": "ada", "password": PASSWORD},
         "redeem_reset_token": {"token": "rcr_x", "new_password": OTHER_PASSWORD},
+        "request_recovery": {"login_id": "ada"},
+        "send_login_code": {"login_id": "ada"},
+        "verify_email": {"token": "rcv_x"},
     }.get(operation)
 
 
@@ -211,7 +218,8 @@ async def test_call_public_operation_looks_at_no_token(api: Api, operation: str)
     }
 
     assert len(set(statuses.values())) == 1
-    others = {"log_in": 201, "redeem_reset_token": 401}
+    others = {"log_in": 201, "redeem_reset_token": 401, "verify_email": 401}
+    others |= {"request_recovery": 202, "send_login_code": 202}
     others |= {"get_server_metadata": 404, "get_openid_configuration": 404}  # without a public URL
     assert statuses["nobody"] == others.get(operation, 200)
 

@@ -51,7 +51,7 @@ def test_describe_document_names_a_contact_and_describes_every_operation() -> No
 
 
 def test_name_operations_by_verb_and_noun() -> None:
-    verbs = r"(get|list|create|update|delete|end|revoke|change|redeem|check|issue)_\w+"
+    verbs = r"(get|list|create|update|delete|end|revoke|change|redeem|check|issue|request|send|verify)_\w+"
     named = r"log_in|log_out|introspect|revoke|forward_auth"
     assert [id_ for id_ in OPERATIONS if not re.fullmatch(f"{verbs}|{named}", id_)] == []
     assert len({operation["tags"][0] for operation in OPERATIONS.values()}) == 8

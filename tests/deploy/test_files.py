@@ -156,7 +156,7 @@ def test_compose_runs_the_service_confined_and_after_the_migration() -> None:
     for name in ("service", "migrate"):
         assert services[name]["read_only"]
         assert services[name]["cap_drop"] == ["ALL"]
-    assert {"pgbouncer", "prometheus", "grafana"} == {
+    assert {"pgbouncer", "mailpit", "prometheus", "grafana"} == {
         name for name, each in services.items() if "profiles" in each
     }
 

@@ -40,6 +40,8 @@ async def run_every_action(api: Api, at: At, service: Services) -> dict[str, str
     await admin.delete(f"{path}/sessions")
     for change in ({"name": "C"}, {"role": "admin"}, {"state": "disabled"}, {"state": "active"}):
         await admin.patch(path, change)
+    await admin.patch(path, {"email": "canary@example.org"})
+    await admin.patch(path, {"email": "canary@example.org", "email_verified": True})
     key = (await admin.post("/v1/keys", {"name": "gateway", "scopes": ["users:read"]})).json()
     await admin.delete(f"/v1/keys/{key['api_key']['id']}")
     await admin.delete(path)
@@ -52,6 +54,7 @@ EXPECTED = [
     ("session.ended", "ada", "ada"), ("password.set", "root", "ada"), ("reset_token.created", "root", "ada"),
     ("password.reset", None, "ada"), ("sessions.ended", "root", "ada"), ("user.updated", "root", "ada"),
     ("user.role_changed", "root", "ada"), ("user.disabled", "root", "ada"), ("user.enabled", "root", "ada"),
+    ("email.changed", "root", "ada"), ("email.verified", "root", "ada"),
     ("key.created", "root", "key"), ("key.revoked", "root", "key"), ("user.deleted", "root", "ada"),
 ]  # fmt: skip
 OVER_HTTP = set(Action) - {Action.USERS_EXPORTED, Action.SIGNING_KEY_ROTATED}

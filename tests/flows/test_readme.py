@@ -25,7 +25,7 @@ def test_quick_start_passes_no_password_as_an_argument() -> None:
     lines = "".join(_SCRIPT.findall((ROOT / "README.md").read_text())).splitlines()
     with_password = [line for line in lines if "password" in line.partition("#")[0].replace("/password", "")]
     assert with_password[0] == "read -r password"
-    assert len(with_password) == 5
+    assert len(with_password) == 7
     assert all(line.startswith("{") for line in with_password[1:])
 
 
@@ -33,8 +33,10 @@ def test_quick_start_prints_what_the_readme_shows(tmp_path: Path) -> None:
     readme = (ROOT / "README.md").read_text()
     script, shown = "".join(_SCRIPT.findall(readme)), _OUTPUT.search(readme)
     assert shown is not None
-    with service_process(tmp_path) as service:
+    mail = tmp_path / "mail"
+    with service_process(tmp_path, ROLLCALL_MAIL__DIRECTORY=str(mail)) as service:
         commands = script.replace("http://127.0.0.1:8000", service.url)
+        commands = commands.replace("var/mail", str(mail))
         typed = f"{service.first_password()}\n"
         ran = subprocess.run(
             ["sh", "-euc", commands], input=typed, capture_output=True, text=True, check=True

@@ -77,6 +77,30 @@ _ROWS = {
         VALUES (gen_random_uuid(), 'ES256', '{{"kty": "EC"}}', '\\x0100ff', now(), now() + interval '1 day'),
                (gen_random_uuid(), 'EdDSA', '{{"kty": "OKP"}}', '\\x0100fe', now() + interval '1 hour', NULL)
     """,
+    15: """
+        INSERT INTO outbox (id, user_id, kind, recipient, locale, params, message_id,
+                            token_seed, token_digest, give_up_at)
+        SELECT gen_random_uuid(), id, 'recovery', login_id || '@example.org', 'de', '{{"name": "Ada"}}',
+               id || '@example.org', sha256('seed'), sha256('digest'), now() + interval '1 day'
+        FROM users WHERE login_id LIKE '%2'
+    """,
+    16: """
+        UPDATE users SET email = login_id || '@example.org', locale = 'de', external_id = 'x-' || login_id,
+            email_verified_at = CASE WHEN login_id LIKE '%2' THEN now() END,
+            metadata = '{{"plan": "pro"}}' WHERE login_id LIKE '%2' OR login_id LIKE '%4';
+        UPDATE users SET pending_email = 'new@example.org' WHERE login_id LIKE '%3'
+    """,
+    17: """
+        UPDATE reset_tokens SET mailed_to = 'user4@example.org';
+        INSERT INTO mail_requests (id, kind, login_id) VALUES (gen_random_uuid(), 'recovery', 'user1');
+        INSERT INTO mail_counts (digest) VALUES (sha256('user1'));
+        INSERT INTO email_verifications (user_id, email, token_digest, expires_at)
+        SELECT id, 'new@example.org', sha256(('v' || id)::bytea), now() + interval '1 day'
+        FROM users WHERE login_id LIKE '%3';
+        INSERT INTO login_codes (token_digest, user_id, code_digest, expires_at)
+        SELECT sha256(('c' || id)::bytea), id, sha256('12345678'), now() + interval '10 minutes'
+        FROM users WHERE login_id LIKE '%6'
+    """,
 }
 
 
@@ -89,7 +113,7 @@ async def connected(dsn: str) -> AsyncIterator[asyncpg.Connection]:
         await connection.close()
 
 
-async def fill(dsn: str, *, first: int = 1, last: int = 14, count: int = 12) -> None:
+async def fill(dsn: str, *, first: int = 1, last: int = 17, count: int = 12) -> None:
     """Insert the rows that belong to the revisions from first to last."""
     async with connected(dsn) as connection:
         for number in range(first, last + 1):

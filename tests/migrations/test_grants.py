@@ -28,6 +28,7 @@ from tests.flows.test_audit_trail import run_every_action
 from tests.migrations.rows import connected, execute, fetch
 from tests.support.api import Api, RunningService, serving
 from tests.support.databases import fetch_values
+from tests.support.mail import sent_mails
 from tests.support.settings import settings_for_tests
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -112,6 +113,11 @@ async def test_serve_with_the_granted_rights_answers_every_operation(granted: Ro
         await root.get("/v1/keys/01890000-0000-7000-8000-000000000000")
         for path in ("/v1/users", "/v1/users/me", "/v1/keys", "/v1/events", "/v1/sessions/current"):
             assert (await root.get(path)).status_code == 200
+        for path in ("/v1/recoveries", "/v1/login-codes"):
+            assert (await root.post(path, {"login_id": "root"})).status_code == 202
+        await root.post("/v1/users/me/email-verification")
+        await root.post("/v1/email-verifications/redeem", {"token": "rcv_x"})
+        await sent_mails(running.service)
         *_, session = (await root.get("/v1/users/me/sessions")).json()["items"]
         key = await root.post("/v1/keys", {"name": "k", "scopes": ["users:read"]})
         for path in (f"/v1/sessions/{session['id']}", key.headers["Location"]):

@@ -56,7 +56,7 @@ def test_list_revisions_with_two_heads_is_refused(tmp_path: Path) -> None:
         (None, "head", HEAD_ID, HEAD),
         (None, "7", "0007_create_login_buckets", 7),
         (None, "0003_add_roles_and_states", "0003_add_roles_and_states", 3),
-        (HEAD_ID, "-1", "0013_add_owners", 1),
+        ("0012_add_serves_from", "-1", "0011_tune_sessions", 1),
         (HEAD_ID, "base", "base", HEAD),
         ("0003_add_roles_and_states", "+2", "0005_create_api_keys", 2),
         ("0003_add_roles_and_states", "+99", HEAD_ID, HEAD - 3),

@@ -4,14 +4,14 @@ from pathlib import Path
 
 import pytest
 
-from service.db.migrations.compatibility import HEAD_ID
+from service.db.migrations.compatibility import HEAD, HEAD_ID
 from service.db.migrations.history import alembic_config, list_revisions
 from service.db.migrations.online import DataCheckFailed
 from service.db.migrations.running import downgrade, upgrade
 from tests.migrations.rows import execute, fetch, fill, picture
 
 NEXT = Path(__file__).parent / "next"
-IDS = [revision.id for revision in list_revisions(alembic_config(more_versions=NEXT))[14:]]
+IDS = [revision.id for revision in list_revisions(alembic_config(more_versions=NEXT))[HEAD:]]
 
 
 @pytest.fixture

@@ -34,7 +34,16 @@ def test_secrets_key_is_never_shown(variables: Variables) -> None:
     assert not any(key in printed for key in BOTH.split(","))
 
 
-@pytest.mark.parametrize("wrong", [b64encode(bytes(16)).decode(), f"{BOTH},{BOTH}", "hunter22"])
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        b64encode(bytes(16)).decode(),
+        b64encode(bytes(31)).decode(),
+        f"{BOTH},{BOTH}",
+        "hunter22",
+        "%" * 44,
+    ],
+)
 def test_secrets_key_that_is_none_is_reported_and_not_quoted(wrong: str, variables: Variables) -> None:
     (problem,) = variables.problems(**{KEY: wrong})
     assert problem.startswith(f"{KEY}: must be 32 random bytes in base64")

@@ -29,6 +29,13 @@ def make_a_mess(rollcall):
     assert rollcall.request("GET", "/v1/users/me", by=ada).json()["id"] == ada.id
     discovered = rollcall.request("GET", "/.well-known/openid-configuration").json()
     assert discovered["issuer"] == rollcall.url
+    eve = rollcall.user("eve", email="eve@example.org")
+    assert rollcall.mailbox.mails() == []
+    rollcall.request("POST", "/v1/recoveries", {"login_id": "eve"})
+    token = rollcall.mailbox.wait(to="eve@example.org").token
+    body = {"token": token, "new_password": "crimson kettle drums loudly"}
+    assert rollcall.request("POST", "/v1/reset-tokens/redeem", body).status == 204
+    assert rollcall.log_in("eve", "crimson kettle drums loudly").id == eve.id
     rollcall.log_out(rollcall.root)  # what every test finds is whole again for the next
     assert rollcall.request("GET", "/v1/users/me", by=rollcall.root).status == 401
 

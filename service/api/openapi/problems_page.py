@@ -24,6 +24,7 @@ FIELD_CODES: Final = {
     "wrong_type": "The value is of another JSON type.",
     "too_short": "The text or list is too short.",
     "too_long": "The text or list is too long.",
+    "too_large": "The object is too large as JSON.",
     "out_of_range": "The number is outside its range.",
     "invalid_value": "The value breaks the field's rule.",
     "not_settable": "This caller may not set the field, or not for this user.",

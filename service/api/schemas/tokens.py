@@ -1,6 +1,6 @@
 """Schemas of access tokens."""
 
-from typing import Annotated, Literal
+from typing import Annotated
 
 from msgspec import Meta
 
@@ -30,5 +30,5 @@ class AccessTokenView(Output, frozen=True):
             examples=["eyJhbGciOiJFUzI1NiIsInR5cCI6ImF0K2p3dCJ9.e30.c2ln"],
         ),
     ]
-    token_type: Annotated[Literal["Bearer"], Meta(examples=["Bearer"])]
+    token_type: Annotated[str, Meta(description="Always `Bearer` so far.", examples=["Bearer"])]
     expires_in: Annotated[int, Meta(description="Seconds until it expires.", ge=0, examples=[300])]

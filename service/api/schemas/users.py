@@ -1,6 +1,6 @@
 """Schemas of users."""
 
-from typing import Annotated, Self
+from typing import Annotated, Any, Final, Self
 
 from msgspec import UNSET, Meta, UnsetType
 
@@ -16,8 +16,12 @@ from service.api.schemas.common import (
     timestamp,
     timestamp_or_none,
 )
+from service.domain.details import EXTERNAL_ID_MAX, LOCALE_MAX, DetailsPatch
+from service.domain.emails import EMAIL_MAX
 from service.domain.pages import PAGE_DEFAULT, PAGE_MAX, UserSort
 from service.domain.users import LOGIN_ID_MAX, NAME_MAX, User, UserRole, UserState
+
+_DETAILS: Final = ("email", "email_verified", "locale", "external_id", "metadata")
 
 LoginId = Annotated[
     str,
@@ -63,6 +67,41 @@ PasswordHash = Annotated[
 ]
 
 
+Email = Annotated[
+    str,
+    Meta(
+        min_length=3,
+        max_length=EMAIL_MAX,
+        description="Kept in lower case, the domain in A-labels (IDNA 2008). An ASCII name without quotes "
+        "before the @.",
+        examples=["ada@example.org"],
+    ),
+]
+Locale = Annotated[
+    str,
+    Meta(
+        min_length=2,
+        max_length=LOCALE_MAX,
+        description="A BCP 47 language tag; mails are in the closest language.",
+        examples=["de-AT"],
+    ),
+]
+ExternalId = Annotated[
+    str,
+    Meta(
+        min_length=1,
+        max_length=EXTERNAL_ID_MAX,
+        description="The id of the user in another system; unique.",
+        examples=["crm-4711"],
+    ),
+]
+Metadata = Annotated[
+    dict[str, Any],
+    Meta(description="Data of the product, at most 8 KiB as JSON.", examples=[{"plan": "pro"}]),
+]
+EmailVerified = Annotated[
+    bool, Meta(description="Whether the caller vouches for the address; by administrators and API keys.")
+]
 MustChange = Annotated[
     bool,
     Meta(
@@ -82,6 +121,21 @@ class CreateUserBody(Input, frozen=True):
     role: UserRole | UnsetType = UNSET
     state: UserState | UnsetType = UNSET
     must_change: MustChange | UnsetType = UNSET
+    email: Email | UnsetType = UNSET
+    email_verified: EmailVerified | UnsetType = UNSET
+    locale: Locale | UnsetType = UNSET
+    external_id: ExternalId | UnsetType = UNSET
+    metadata: Metadata | UnsetType = UNSET
+    invite: (
+        Annotated[
+            bool,
+            Meta(
+                description="Send a mail with a reset token, valid for 7 days, to choose a password with. "
+                "Instead of a password; by administrators and API keys."
+            ),
+        ]
+        | UnsetType
+    ) = UNSET
 
 
 class UpdateUserBody(Input, frozen=True):
@@ -91,6 +145,18 @@ class UpdateUserBody(Input, frozen=True):
     login_id: LoginId | UnsetType = UNSET
     role: UserRole | UnsetType = UNSET
     state: UserState | UnsetType = UNSET
+    email: Email | UnsetType | None = UNSET
+    email_verified: EmailVerified | UnsetType = UNSET
+    locale: Locale | UnsetType | None = UNSET
+    external_id: ExternalId | UnsetType | None = UNSET
+    metadata: Metadata | UnsetType = UNSET
+
+
+def details_of(body: CreateUserBody | UpdateUserBody) -> DetailsPatch:
+    """Return the details that a body names."""
+    values = {name: getattr(body, name) for name in _DETAILS}
+    given = {name: value for name, value in values.items() if value is not UNSET}
+    return DetailsPatch(frozenset(given), **given)
 
 
 class ChangePasswordBody(Input, frozen=True):
@@ -133,6 +199,8 @@ class ListUsersQuery(Input, frozen=True):
         | None
     ) = None
     login_id: LoginId | None = None
+    email: Email | None = None
+    external_id: ExternalId | None = None
     state: UserState | None = None
     role: UserRole | None = None
     created_after: InputTime | None = None
@@ -151,6 +219,13 @@ class UserView(Output, frozen=True):
     created_at: Timestamp
     updated_at: Timestamp
     last_login_at: Timestamp | None
+    email: Annotated[str, Meta(examples=["ada@example.org"])] | None
+    email_verified_at: Timestamp | None
+    pending_email: Annotated[str, Meta(description="Takes the place of `email` once it is verified.")] | None
+    locale: Annotated[str, Meta(examples=["de-AT"])] | None
+    external_id: Annotated[str, Meta(examples=["crm-4711"])] | None
+    metadata: Metadata
+    password_changed_at: Timestamp | None
 
     @classmethod
     def of(cls, user: User) -> Self:
@@ -164,6 +239,13 @@ class UserView(Output, frozen=True):
             timestamp(user.created_at),
             timestamp(user.updated_at),
             timestamp_or_none(user.last_login_at),
+            user.email,
+            timestamp_or_none(user.email_verified_at),
+            user.pending_email,
+            user.locale,
+            user.external_id,
+            dict(user.metadata),
+            timestamp_or_none(user.password_changed_at),
         )
 
 

@@ -4,6 +4,7 @@ from typing import Final
 
 from service.api.operations import Endpoint
 from service.api.v1 import (
+    emails,
     events,
     forward_auth,
     health,
@@ -12,6 +13,7 @@ from service.api.v1 import (
     login,
     metadata,
     passwords,
+    recovery,
     sessions,
     tokens,
     users,
@@ -26,6 +28,9 @@ ENDPOINTS: Final[tuple[Endpoint, ...]] = (
     passwords.change_password,
     passwords.create_reset_token,
     passwords.redeem_reset_token,
+    recovery.request_recovery,
+    emails.send_verification,
+    emails.verify_email,
     login.log_in,
     sessions.get_current_session,
     sessions.log_out,

@@ -13,7 +13,9 @@ from service.api.responses import created
 from service.api.schemas.login import LoggedInView, LogInBody
 from service.api.schemas.sessions import SessionView
 from service.api.schemas.users import UserView
+from service.db.reads import Reads
 from service.domain.callers import Access
+from service.domain.emails import canonical_email
 from service.domain.errors import (
     FieldError,
     Forbidden,
@@ -25,6 +27,7 @@ from service.domain.errors import (
 from service.security.tokens import SESSION_PREFIX, digest_of
 from service.usecases import login
 from service.usecases.login import LoggedIn, LoginParts, LoginRequest
+from service.usecases.login_codes import CodeLogin, log_in_by_code
 
 
 @Operation(
@@ -32,9 +35,10 @@ from service.usecases.login import LoggedIn, LoginParts, LoginRequest
     HTTPMethod.POST,
     "/v1/sessions",
     summary="Log in",
-    description="Every failure is the same 401, in the same time. With a session token of the same user in "
-    "`Authorization`, that session ends; any other token is ignored. With `cookie` the token is in the "
-    "cookie `__Host-rollcall` alone, where `ROLLCALL_HTTP__COOKIES` is set.",
+    description="With `login_id` or a verified `email` and `password`, or with a `code` from a mail and the "
+    "`code_token` that came when it was asked for. Every failure is the same 401, in the same time. With a "
+    "session token of the same user in `Authorization`, that session ends; any other token is ignored. With "
+    "`cookie` the token is in the cookie `__Host-rollcall` alone, where `ROLLCALL_HTTP__COOKIES` is set.",
     tag="sessions",
     access=Access(public=True),
     responses={
@@ -55,16 +59,12 @@ from service.usecases.login import LoggedIn, LoginParts, LoginRequest
     body_limit_bytes=LOGIN_BODY_LIMIT_BYTES,
 )
 async def log_in(request: OperationRequest, parts: LoginParts, cookies: CookieSessions) -> Response:
-    """Open a session for a login id and a password."""
+    """Open a session for a login id or address and a password, or for a code."""
     body = request.body(LogInBody)
+    body.require_one_way()
     if body.cookie:
         _require_cookies(request, cookies)
-    device_token = None if body.device_token is UNSET else body.device_token
-    opened = await login.log_in(
-        parts,
-        LoginRequest(body.login_id, body.password, device_token, _replaced_digest(request)),
-        context=request.context,
-    )
+    opened = await _open_session(request, body, parts)
     session = SessionView.of(opened.session, opened.session.id)
     view = LoggedInView(
         token=UNSET if body.cookie else opened.token,
@@ -73,6 +73,31 @@ async def log_in(request: OperationRequest, parts: LoginParts, cookies: CookieSe
         device_token=opened.device_token,
     )
     return created(view, f"/v1/sessions/{session.id}", _cookie_for(opened) if body.cookie else ())
+
+
+async def _open_session(request: OperationRequest, body: LogInBody, parts: LoginParts) -> LoggedIn:
+    """Log in by the way that was sent."""
+    device_token = None if body.device_token is UNSET else body.device_token
+    replaced_digest, context = _replaced_digest(request), request.context
+    if body.code_token is not UNSET and body.code is not UNSET:
+        by_code = CodeLogin(body.code_token, body.code, device_token, replaced_digest)
+        return await log_in_by_code(parts, by_code, context=context)
+    login_id, unverified = await _name_of(body, parts.reads)
+    password = "" if body.password is UNSET else body.password
+    by_password = LoginRequest(login_id, password, device_token, replaced_digest, unverified)
+    return await login.log_in(parts, by_password, context=context)
+
+
+async def _name_of(body: LogInBody, reads: Reads) -> tuple[str, str | None]:
+    """Return the login id that was sent, or that of the user who has verified the address.
+
+    Without one, return none, and the canonical address.
+    """
+    if body.login_id is not UNSET:
+        return body.login_id, None
+    email = canonical_email("" if body.email is UNSET else body.email)
+    user = await reads.emails.get_by_verified(email or "")
+    return (user.login_id, None) if user is not None else ("", email)
 
 
 def _cookie_for(opened: LoggedIn) -> HeaderFields:

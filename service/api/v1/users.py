@@ -1,5 +1,6 @@
 """Users: create, list, read, update and delete."""
 
+from collections.abc import Callable
 from datetime import datetime
 from http import HTTPMethod
 from uuid import UUID
@@ -14,12 +15,23 @@ from service.api.preconditions import if_match_check
 from service.api.requests import OperationRequest
 from service.api.responses import conditional_get, no_content, with_etag
 from service.api.schemas.common import EARLIEST, in_utc
-from service.api.schemas.users import CreateUserBody, ListUsersQuery, UpdateUserBody, UserPage, UserView
+from service.api.schemas.users import (
+    CreateUserBody,
+    ListUsersQuery,
+    UpdateUserBody,
+    UserPage,
+    UserView,
+    details_of,
+)
 from service.db.core.database import Database
 from service.db.core.transaction import Transaction
 from service.db.repositories.users import UserReads
 from service.domain.callers import Access
+from service.domain.details import canonical_external_id
+from service.domain.emails import EMAIL_RULE, canonical_email
 from service.domain.errors import (
+    EmailTaken,
+    ExternalIdTaken,
     FieldError,
     HashingBusy,
     InvalidCursor,
@@ -36,7 +48,9 @@ from service.domain.pages import Page, UserFilter
 from service.domain.unicode import nfc
 from service.domain.users import LoginIdCharset, UserPatch, canonical_login_id
 from service.security.hashing.hasher import PasswordHasher
+from service.security.mail_tokens import MailTokens
 from service.usecases import users
+from service.usecases.mail_requests import invite
 from service.usecases.policies import Policies
 from service.usecases.registration import prepare_own_user
 
@@ -63,12 +77,23 @@ _LINKS = {
     tag="users",
     access=Access(admin=True, scope=Scope.USERS_WRITE),
     responses={201: ResponseSpec("The new user.", UserView, ("Location", "ETag"), links=_LINKS)},
-    errors=(LoginIdTaken, RegistrationThrottled, HashingBusy, ReauthenticationRequired),
+    errors=(
+        LoginIdTaken,
+        EmailTaken,
+        ExternalIdTaken,
+        RegistrationThrottled,
+        HashingBusy,
+        ReauthenticationRequired,
+    ),
     body=CreateUserBody,
     is_idempotent_by_key=True,
 )
 async def create_user(
-    request: OperationRequest, database: Database, hasher: PasswordHasher, policies: Policies
+    request: OperationRequest,
+    database: Database,
+    hasher: PasswordHasher,
+    policies: Policies,
+    tokens: MailTokens,
 ) -> Response:
     """Create a user, once per idempotency key."""
     if (replay := await find_replay(request, database)) is not None:
@@ -84,6 +109,8 @@ async def create_user(
 
     async def create(tx: Transaction) -> Outcome:
         user = await users.create_user(tx, new, context=context)
+        if registration.invite:
+            await invite(tx, user, context=context, tokens=tokens)
         location = (b"location", b"/v1/users/%b" % str(user.id).encode())
         response = with_etag(UserView.of(user), status=201, headers=(location,))
         return Outcome(response, response, user.id)
@@ -159,7 +186,7 @@ async def get_user(request: OperationRequest, user_reads: UserReads) -> Response
         200: ResponseSpec("The updated user.", UserView, ("ETag",)),
         204: ResponseSpec("The user is updated. For a key without `users:read`."),
     },
-    errors=(NotFound, LoginIdTaken, LastAdmin, ReauthenticationRequired),
+    errors=(NotFound, LoginIdTaken, EmailTaken, ExternalIdTaken, LastAdmin, ReauthenticationRequired),
     body=UpdateUserBody,
     body_types=(MERGE_PATCH, JSON),
     is_conditional_write=True,
@@ -217,6 +244,8 @@ def _registration(body: CreateUserBody) -> users.Registration:
         role=None if body.role is UNSET else body.role,
         state=None if body.state is UNSET else body.state,
         must_change=None if body.must_change is UNSET else body.must_change,
+        details=details_of(body),
+        invite=body.invite is True,
     )
 
 
@@ -226,6 +255,7 @@ def _patch(body: UpdateUserBody) -> UserPatch:
         login_id=None if body.login_id is UNSET else body.login_id,
         role=None if body.role is UNSET else body.role,
         state=None if body.state is UNSET else body.state,
+        details=details_of(body),
     )
 
 
@@ -248,6 +278,8 @@ def _filter(query: ListUsersQuery, charset: LoginIdCharset) -> UserFilter:
     return UserFilter(
         prefix=nfc(query.q) if query.q is not None else None,
         login_id=_canonical_login_id(query.login_id, charset) if query.login_id is not None else None,
+        email=_canonical(query.email, canonical_email, "email", EMAIL_RULE),
+        external_id=_canonical(query.external_id, canonical_external_id, "external_id", ""),
         state=query.state,
         role=query.role,
         created_after=_utc_or_none(created_after, "?created_after"),
@@ -259,6 +291,15 @@ def _canonical_login_id(login_id: str, charset: LoginIdCharset) -> str:
     canonical = canonical_login_id(login_id, charset)
     if canonical is None:
         raise ValidationFailed(FieldError("?login_id", "invalid_value", charset.rule))
+    return canonical
+
+
+def _canonical(raw: str | None, function: Callable[[str], str | None], name: str, rule: str) -> str | None:
+    if raw is None:
+        return None
+    canonical = function(raw)
+    if canonical is None:
+        raise ValidationFailed(FieldError(f"?{name}", "invalid_value", rule))
     return canonical
 
 

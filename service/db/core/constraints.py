@@ -1,10 +1,12 @@
 """The error that a violated constraint means, by the constraint's name. Any other name is a bug."""
 
 from service.db.core.error_classes import constraint_of
-from service.domain.errors import LoginIdTaken, RollcallError
+from service.domain.errors import EmailTaken, ExternalIdTaken, LoginIdTaken, RollcallError
 
 _ERRORS: dict[str, type[RollcallError]] = {
     "uq_users_login_id": LoginIdTaken,
+    "uq_users_email": EmailTaken,
+    "uq_users_external_id": ExternalIdTaken,
 }
 
 

@@ -3,16 +3,20 @@
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import ColumnElement, Integer, Interval, bindparam, delete, func, select, text
+from sqlalchemy import ColumnElement, Integer, Interval, bindparam, delete, func, or_, select, text
 from sqlalchemy.orm import InstrumentedAttribute
 
 from service.db.core.statements import Statement
 from service.db.repositories.base import Repository, require_row
 from service.db.tables import (
+    EmailVerificationRow,
     EventRow,
     IdempotencyKeyRow,
     LoginBucketRow,
+    LoginCodeRow,
+    MailCountRow,
     NetworkBucketRow,
+    OutboxRow,
     ResetTokenRow,
     SessionRow,
 )
@@ -66,6 +70,24 @@ _NETWORK_BUCKETS = _batch(
     NetworkBucketRow.hour_started_at,
     _is_older(NetworkBucketRow.hour_started_at),
 )
+_VERIFICATIONS = _batch(
+    EmailVerificationRow,
+    EmailVerificationRow.user_id,
+    EmailVerificationRow.expires_at,
+    EmailVerificationRow.expires_at <= func.now(),
+)
+_LOGIN_CODES = _batch(
+    LoginCodeRow, LoginCodeRow.token_digest, LoginCodeRow.expires_at, LoginCodeRow.expires_at <= func.now()
+)
+_MAIL_COUNTS = _batch(
+    MailCountRow, MailCountRow.digest, MailCountRow.hour_started_at, _is_older(MailCountRow.hour_started_at)
+)
+_MAILS = _batch(
+    OutboxRow,
+    OutboxRow.id,
+    OutboxRow.created_at,
+    _is_older(OutboxRow.created_at) & or_(OutboxRow.sent_at.is_not(None), OutboxRow.dead_at.is_not(None)),
+)
 
 
 _EXPIRE_PARKED = Statement(
@@ -102,6 +124,13 @@ class Cleanup(Repository):
         if may_purge["by_function"]:
             return int(require_row(await self._tx.fetch_one(_PURGE_EVENTS, age=age, batch=batch))[0])
         return await self._tx.execute(_EVENTS, batch=batch, age=age) if may_purge["by_statement"] else 0
+
+    async def purge_mails(self, batch: int, *, age: timedelta) -> int:
+        """Delete mails that were sent or given up, older than `age`; counts, tokens and codes that ended."""
+        removed = await self._tx.execute(_MAILS, batch=batch, age=age)
+        removed += await self._tx.execute(_MAIL_COUNTS, batch=batch, age=timedelta(hours=1))
+        removed += await self._tx.execute(_VERIFICATIONS, batch=batch)
+        return removed + await self._tx.execute(_LOGIN_CODES, batch=batch)
 
     async def purge_throttle(self, batch: int, *, age: timedelta) -> int:
         """Delete buckets unchanged for `age`, in which their failures are forgotten; of networks after a day.

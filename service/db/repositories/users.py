@@ -1,7 +1,7 @@
 """Users."""
 
-from collections.abc import Iterable, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
 from datetime import datetime, timedelta
 from functools import cache
 from typing import Any
@@ -61,6 +61,13 @@ USER = Columns(
     UserRow.created_at,
     UserRow.updated_at,
     UserRow.last_login_at,
+    UserRow.email,
+    UserRow.email_verified_at,
+    UserRow.pending_email,
+    UserRow.locale,
+    UserRow.external_id,
+    UserRow.metadata_,
+    UserRow.password_changed_at,
 )
 _USER_WITH_HASH: Columns[tuple[User, str | None]] = Columns(values, USER, UserRow.password_hash)
 
@@ -76,6 +83,11 @@ class NewUser:
     role: UserRole = UserRole.USER
     state: UserState = UserState.ACTIVE
     must_change: bool = False
+    email: str | None = None
+    email_verified: bool = False
+    locale: str | None = None
+    external_id: str | None = None
+    metadata: Mapping[str, Any] = field(default_factory=dict, hash=False)
 
 
 def usable_hash() -> ColumnElement[str | None]:
@@ -117,23 +129,48 @@ _LOCK_ACTIVE_ADMINS = Statement(
     .order_by(UserRow.id)
     .with_for_update(key_share=True)
 )
-_NEW = ("id", "login_id", "name", "password_hash", "role", "state", "must_change")
+_NEW = (
+    "id",
+    "login_id",
+    "name",
+    "password_hash",
+    "role",
+    "state",
+    "must_change",
+    "email",
+    "locale",
+    "external_id",
+    "metadata",
+)
+_columns = UserRow.__table__.c
 _password_changed_at = case((bindparam("has_password", type_=Boolean), func.now()))
-_ADD = Statement(insert(UserRow).values(password_changed_at=_password_changed_at).returning(*USER), *_NEW)
+_ADD = Statement(
+    insert(UserRow)
+    .values(
+        {name: bindparam(name, type_=_columns[name].type) for name in _NEW}
+        | {
+            "password_changed_at": _password_changed_at,
+            "email_verified_at": case((bindparam("email_verified", type_=Boolean), func.now())),
+        }
+    )
+    .returning(*USER)
+)
 _IMPORTED = (*_NEW, "created_at", "last_login_at")
+_line_types = {name: _columns[name].type for name in _IMPORTED} | {"email_verified": Boolean()}
 _lines = (
-    func.unnest(*(bindparam(name, type_=ARRAY(UserRow.__table__.c[name].type)) for name in _IMPORTED))
-    .table_valued(*(column(name, UserRow.__table__.c[name].type) for name in _IMPORTED), name="lines")
+    func.unnest(*(bindparam(name, type_=ARRAY(type_)) for name, type_ in _line_types.items()))
+    .table_valued(*(column(name, type_) for name, type_ in _line_types.items()), name="lines")
     .render_derived()
 )
 _ADD_MANY = Statement(
     pg_insert(UserRow)
     .from_select(
-        _IMPORTED,
+        (*_IMPORTED, "email_verified_at"),
         select(
             *(_lines.c[name] for name in _NEW),
             func.coalesce(_lines.c.created_at, func.now()),
             _lines.c.last_login_at,
+            case((_lines.c.email_verified, func.now())),
         ),
     )
     .on_conflict_do_nothing()
@@ -185,6 +222,8 @@ _CONDITIONS: dict[str, ColumnElement[bool]] = {
         _has_prefix(collate(func.lower(UserRow.name), "C"), func.lower(bindparam("prefix", type_=Text))),
     ),
     "login_id": UserRow.login_id == bindparam("login_id"),
+    "email": UserRow.email == bindparam("email"),
+    "external_id": UserRow.external_id == bindparam("external_id"),
     "created_after": UserRow.created_at > bindparam("created_after"),
     "created_before": UserRow.created_at < bindparam("created_before"),
 }
@@ -266,7 +305,7 @@ class UserRepository(UserReads, Repository):
     async def add_many(self, imported: Sequence[ImportedUser]) -> dict[UUID, str]:
         """Insert the users whose id and login id are free; return their login ids by their ids."""
         params: dict[str, list[Any]] = {
-            **{name: [getattr(each.user, name) for each in imported] for name in _NEW},
+            **{name: [getattr(each.user, name) for each in imported] for name in (*_NEW, "email_verified")},
             **{name: [getattr(each, name) for each in imported] for name in ("created_at", "last_login_at")},
         }
         return {row[0]: row[1] for row in await self._tx.fetch_all(_ADD_MANY, **params)}

@@ -5,6 +5,8 @@ from service.db.tables.events import EventRow
 from service.db.tables.idempotency import IdempotencyKeyRow
 from service.db.tables.instances import InstanceRow
 from service.db.tables.keys import ApiKeyRow
+from service.db.tables.mail_requests import EmailVerificationRow, LoginCodeRow, MailCountRow, MailRequestRow
+from service.db.tables.outbox import OutboxRow
 from service.db.tables.reset_tokens import ResetTokenRow
 from service.db.tables.sessions import DeviceRow, SessionRow
 from service.db.tables.signing_keys import SigningKeyRow
@@ -15,11 +17,16 @@ __all__ = [
     "ApiKeyRow",
     "Base",
     "DeviceRow",
+    "EmailVerificationRow",
     "EventRow",
     "IdempotencyKeyRow",
     "InstanceRow",
     "LoginBucketRow",
+    "LoginCodeRow",
+    "MailCountRow",
+    "MailRequestRow",
     "NetworkBucketRow",
+    "OutboxRow",
     "ResetTokenRow",
     "SessionRow",
     "SigningKeyRow",

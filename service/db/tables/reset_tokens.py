@@ -18,3 +18,5 @@ class ResetTokenRow(Base):
     token_digest: Mapped[bytes] = mapped_column(unique=True)
     created_at: Mapped[AtNow]
     expires_at: Mapped[datetime]
+    mailed_to: Mapped[str | None]
+    """The address that it went to, which its use verifies."""

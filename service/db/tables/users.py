@@ -1,8 +1,10 @@
 """Users."""
 
 from datetime import datetime
+from typing import Any
 
 from sqlalchemy import CheckConstraint, Index, Text, text
+from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.orm import Mapped, mapped_column
 
 from service.db.tables.base import AtNow, Base, Id
@@ -18,6 +20,9 @@ class UserRow(Base):
         Index("ix_users_created_at_id", "created_at", "id"),
         Index("ix_users_name_prefix", text('lower(name) COLLATE "C"')),
         Index("ix_users_admins", "created_at", "id", postgresql_where=text("role = 'admin'")),
+        Index("uq_users_email", "email", unique=True, postgresql_where=text("email_verified_at IS NOT NULL")),
+        Index("ix_users_email", "email", "id"),
+        Index("uq_users_external_id", "external_id", unique=True),
         Index("ix_users_disabled", "created_at", "id", postgresql_where=text("state = 'disabled'")),
     )
 
@@ -32,3 +37,9 @@ class UserRow(Base):
     must_change: Mapped[bool] = mapped_column(server_default=text("false"))
     last_login_at: Mapped[datetime | None]
     password_changed_at: Mapped[datetime | None]
+    email: Mapped[str | None]
+    email_verified_at: Mapped[datetime | None]
+    pending_email: Mapped[str | None]
+    locale: Mapped[str | None]
+    external_id: Mapped[str | None]
+    metadata_: Mapped[dict[str, Any]] = mapped_column("metadata", JSONB, server_default=text("'{}'::jsonb"))

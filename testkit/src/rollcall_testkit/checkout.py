@@ -14,7 +14,15 @@ from rollcall_testkit.errors import RollcallUnavailable
 
 _REMEDY = "name Rollcall's checkout in pytest's option rollcall_home"
 _FOREIGN_PREFIXES = ("ROLLCALL_", "PG", "PYTHON")
-_RESERVED = ("PROFILE", "DATABASE__", "MIGRATIONS__", "HTTP__HOST", "HTTP__PORT", "SECRETS_DIR")
+_RESERVED = (
+    "PROFILE",
+    "DATABASE__",
+    "MIGRATIONS__",
+    "HTTP__HOST",
+    "HTTP__PORT",
+    "MAIL__DIRECTORY",
+    "SECRETS_DIR",
+)
 """Settings that the kit sets: a cheap hash, loopback, a database of its own."""
 _TEST_SETTINGS = {
     "DATABASE_URL": "embedded",
@@ -23,6 +31,7 @@ _TEST_SETTINGS = {
     "ROLLCALL_PASSWORDS__ITERATIONS": "1",
     "ROLLCALL_PASSWORDS__QUEUE_TIMEOUT": "30s",
     "ROLLCALL_HTTP__DRAIN_TIMEOUT": "2s",
+    "ROLLCALL_MAIL__INTERVAL": "50ms",
 }
 
 
@@ -51,6 +60,7 @@ class Checkout:
         here = {
             "PYTHONPATH": str(self.root),
             "ROLLCALL_DATABASE__EMBEDDED_DIR": str(postgres),
+            "ROLLCALL_MAIL__DIRECTORY": str(postgres / "mail"),
             "ROLLCALL_SECRETS_DIR": str(empty),
         }
         return ours | _TEST_SETTINGS | dict(settings) | here

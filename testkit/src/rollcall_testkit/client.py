@@ -6,6 +6,7 @@ from typing import Any, Literal
 
 from rollcall_testkit.errors import ApiError
 from rollcall_testkit.http import Response, send
+from rollcall_testkit.mailbox import Mailbox
 
 PASSWORD = "mauve otter sings at dawn"
 SCOPES = ("users:read", "users:write", "admins:write", "sessions:introspect", "events:read")
@@ -52,10 +53,18 @@ class Rollcall:
     error; only `request` returns responses of any status.
     """
 
-    def __init__(self, url: str, root: User) -> None:
+    def __init__(self, url: str, root: User, mailbox: Mailbox | None = None) -> None:
         self.url = url
         self.root = root
+        self._mailbox = mailbox
         self._numbers = count(1)
+
+    @property
+    def mailbox(self) -> Mailbox:
+        """The mails of the users since the start of the test."""
+        if self._mailbox is None:
+            raise RuntimeError("the mails of this service are not known")
+        return self._mailbox
 
     def user(
         self,
@@ -64,12 +73,14 @@ class Rollcall:
         *,
         password: str = PASSWORD,
         role: Literal["user", "admin"] = "user",
+        email: str | None = None,
     ) -> User:
-        """Create a user and log it in."""
+        """Create a user and log it in; `email` is its verified address."""
         number = next(self._numbers)
         login_id = login_id or f"{role}{number}"
         body = {"login_id": login_id, "name": name or f"{role.title()} {number}", "password": password}
-        self._call("POST", "/v1/users", {**body, "role": role, "must_change": False})
+        address = {"email": email, "email_verified": True} if email is not None else {}
+        self._call("POST", "/v1/users", {**body, **address, "role": role, "must_change": False})
         return self.log_in(login_id, password)
 
     def admin(

@@ -53,7 +53,7 @@ def rollcall(rollcall_server: "RollcallServer") -> "Rollcall":
     from rollcall_testkit.client import Rollcall
 
     rollcall_server.reset()
-    return Rollcall(rollcall_server.url, rollcall_server.root)
+    return Rollcall(rollcall_server.url, rollcall_server.root, rollcall_server.mailbox)
 
 
 def _cache(config: pytest.Config, default: "Path") -> "Path":

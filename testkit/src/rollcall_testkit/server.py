@@ -13,6 +13,7 @@ from rollcall_testkit.checkout import Checkout
 from rollcall_testkit.client import ApiKey, Rollcall, User, log_in
 from rollcall_testkit.errors import RollcallUnavailable
 from rollcall_testkit.http import send
+from rollcall_testkit.mailbox import Mailbox
 from rollcall_testkit.postgres import Postgres
 from rollcall_testkit.snapshot import Snapshot
 from rollcall_testkit.template_cluster import ROOT_LOGIN_ID, ROOT_PASSWORD, clone
@@ -25,6 +26,13 @@ UPDATE public.sessions SET created_at = now(), last_used_at = now(),
 expires_at = expires_at + (now() - created_at), idle_expires_at = idle_expires_at + (now() - created_at)
 """
 """Each test starts right after the login of `root`, however long the run takes."""
+_MAILS_TIMEOUT_S = 5.0
+_DROP_MAILS = """
+DELETE FROM public.mail_requests;
+DELETE FROM public.outbox WHERE locked_until IS NULL;
+SELECT id FROM public.outbox WHERE locked_until > now()
+"""
+"""Drop what waits, and return what is being sent: a mail of the previous test must not come later."""
 _WATCHDOG = Path(__file__).with_name("watchdog.py")
 
 
@@ -40,11 +48,18 @@ class RollcallServer:
     key: ApiKey
     log: Path
     """The output of the service."""
+    mailbox: Mailbox
+    """The mails that the service has sent."""
+    _connection: Postgres
     _snapshot: Snapshot
 
     def reset(self) -> None:
         """Restore the database as it was at the start; the fixture `rollcall` does so before each test."""
+        ends_at = time.monotonic() + _MAILS_TIMEOUT_S
+        while self._connection.run(_DROP_MAILS) and time.monotonic() < ends_at:
+            time.sleep(_POLL_INTERVAL_S)
         self._snapshot.restore()
+        self.mailbox.clear()
 
 
 @contextmanager
@@ -75,7 +90,9 @@ def _seeded(url: str, postgres: Path, log: Path) -> Iterator[RollcallServer]:
     directory = (postgres / "socket").readlink()
     parameters = {"user": "rollcall", "database": "rollcall", "session_replication_role": "replica"}
     with closing(Postgres(directory, **parameters)) as connection:
-        yield RollcallServer(url, root, key, log, Snapshot(connection, then=RENEW_SESSIONS))
+        mailbox = Mailbox(postgres / "mail")
+        snapshot = Snapshot(connection, then=RENEW_SESSIONS)
+        yield RollcallServer(url, root, key, log, mailbox, connection, snapshot)
 
 
 @contextmanager

@@ -6,7 +6,7 @@ import sqlalchemy as sa
 from alembic import op
 
 revision = "0901_add_nickname"
-down_revision = "0014_create_signing_keys"
+down_revision = "0017_create_mail_requests"
 
 phase = "expand"
 locks = "users: ACCESS EXCLUSIVE for an instant"

@@ -1,0 +1,164 @@
+"""E-mail addresses of users, and the tokens that verify them."""
+
+from collections.abc import Sequence
+from datetime import timedelta
+from typing import Any, NamedTuple
+from uuid import UUID
+
+from sqlalchemy import (
+    ARRAY,
+    Boolean,
+    Interval,
+    Text,
+    any_,
+    bindparam,
+    case,
+    delete,
+    func,
+    null,
+    or_,
+    select,
+    update,
+)
+from sqlalchemy.dialects.postgresql import JSONB, insert
+
+from service.db.core.statements import Statement
+from service.db.repositories.base import ReadRepository, Repository, require_row
+from service.db.repositories.users import USER
+from service.db.tables import EmailVerificationRow, UserRow
+from service.domain.users import User
+
+_of_user = UserRow.id == bindparam("user_id")
+_SET = Statement(
+    update(UserRow)
+    .where(_of_user)
+    .values(
+        email=bindparam("new_email", type_=Text),
+        email_verified_at=case((bindparam("is_verified", type_=Boolean), func.now())),
+        pending_email=null(),
+    )
+    .returning(*USER)
+)
+_SET_PENDING = Statement(
+    update(UserRow).where(_of_user).values(pending_email=bindparam("new_email", type_=Text)).returning(*USER)
+)
+_SET_OTHERS = Statement(
+    update(UserRow)
+    .where(_of_user)
+    .values(
+        locale=bindparam("new_locale", type_=Text),
+        external_id=bindparam("new_external_id", type_=Text),
+        metadata_=bindparam("new_metadata", type_=JSONB),
+    )
+    .returning(*USER)
+)
+_FIND_VERIFIED = Statement(
+    select(*USER).where(UserRow.email == bindparam("email"), UserRow.email_verified_at.is_not(None))
+)
+_TAKEN = Statement(
+    select(
+        case((UserRow.email_verified_at.is_not(None), UserRow.email)).label("email"), UserRow.external_id
+    ).where(
+        or_(
+            (UserRow.email == any_(bindparam("emails", type_=ARRAY(Text))))
+            & UserRow.email_verified_at.is_not(None),
+            UserRow.external_id == any_(bindparam("external_ids", type_=ARRAY(Text))),
+        )
+    )
+)
+_Verification = EmailVerificationRow
+_new = insert(_Verification).values(
+    user_id=bindparam("of_user"),
+    email=bindparam("email"),
+    token_digest=bindparam("digest"),
+    expires_at=func.now() + bindparam("ttl", type_=Interval),
+)
+_PUT = Statement(
+    _new.on_conflict_do_update(
+        index_elements=[_Verification.user_id],
+        set_={
+            "email": _new.excluded.email,
+            "token_digest": _new.excluded.token_digest,
+            "created_at": func.now(),
+            "expires_at": _new.excluded.expires_at,
+        },
+    )
+)
+_is_live = (_Verification.token_digest == bindparam("digest")) & (_Verification.expires_at > func.now())
+_FIND = Statement(select(_Verification.user_id).where(_is_live))
+_TAKE = Statement(delete(_Verification).where(_is_live).returning(_Verification.user_id, _Verification.email))
+_DROP = Statement(delete(_Verification).where(_Verification.user_id == bindparam("of_user")))
+
+
+class Verification(NamedTuple):
+    """What a token verifies."""
+
+    user_id: UUID
+    email: str
+
+
+class EmailReads(ReadRepository):
+    """Look-ups by address."""
+
+    async def get_by_verified(self, email: str) -> User | None:
+        """Return the user who has verified an address."""
+        return USER.decode_optional(await self._executor.fetch_one(_FIND_VERIFIED, email=email))
+
+
+class EmailRepository(EmailReads, Repository):
+    """Addresses of users who are locked, and verification tokens."""
+
+    async def replace(self, user_id: UUID, email: str | None, *, is_verified: bool) -> User:
+        """Replace the address; a pending one is forgotten.
+
+        Raises:
+            EmailTaken: another user has verified it (raised when the transaction ends).
+        """
+        row = await self._tx.fetch_one(_SET, user_id=user_id, new_email=email, is_verified=is_verified)
+        return USER.decode(require_row(row))
+
+    async def set_pending(self, user_id: UUID, email: str | None) -> User:
+        """Note the address that takes effect once it is verified."""
+        return USER.decode(
+            require_row(await self._tx.fetch_one(_SET_PENDING, user_id=user_id, new_email=email))
+        )
+
+    async def set_details(
+        self, user_id: UUID, *, locale: str | None, external_id: str | None, metadata: dict[str, Any]
+    ) -> User:
+        """Replace language, external id and metadata.
+
+        Raises:
+            ExternalIdTaken: another user has the external id (raised when the transaction ends).
+        """
+        row = await self._tx.fetch_one(
+            _SET_OTHERS,
+            user_id=user_id,
+            new_locale=locale,
+            new_external_id=external_id,
+            new_metadata=metadata,
+        )
+        return USER.decode(require_row(row))
+
+    async def taken(self, emails: Sequence[str], external_ids: Sequence[str]) -> set[str | None]:
+        """Return the verified addresses and the external ids of users who have one of these."""
+        rows = await self._tx.fetch_all(_TAKEN, emails=list(emails), external_ids=list(external_ids))
+        return {value for row in rows for value in row}
+
+    async def put_token(self, user_id: UUID, email: str, *, token_digest: bytes, ttl: timedelta) -> None:
+        """Insert or replace the verification token of a user."""
+        await self._tx.execute(_PUT, of_user=user_id, email=email, digest=token_digest, ttl=ttl)
+
+    async def find_token(self, token_digest: bytes) -> UUID | None:
+        """Return the user of a live token without using it."""
+        row = await self._tx.fetch_one(_FIND, digest=token_digest)
+        return row[0] if row is not None else None
+
+    async def take_token(self, token_digest: bytes) -> Verification | None:
+        """Use up a live token: exactly one of many concurrent calls gets it."""
+        row = await self._tx.fetch_one(_TAKE, digest=token_digest)
+        return Verification(row[0], row[1]) if row is not None else None
+
+    async def drop_token(self, user_id: UUID) -> None:
+        """Delete the token of a user, if there is one."""
+        await self._tx.execute(_DROP, of_user=user_id)

@@ -1,0 +1,238 @@
+"""The outbox: mails to be sent, each by one process at a time."""
+
+from datetime import timedelta
+from functools import cache
+from uuid import UUID
+
+from sqlalchemy import (
+    Boolean,
+    Float,
+    Interval,
+    Text,
+    bindparam,
+    case,
+    cast,
+    func,
+    insert,
+    literal,
+    not_,
+    null,
+    or_,
+    select,
+    update,
+)
+from sqlalchemy.dialects.postgresql import JSONB
+
+from service.db.core.columns import Columns
+from service.db.core.statements import Statement
+from service.db.repositories.base import ReadRepository, Repository, require_row
+from service.db.repositories.listings import Listing, keyset_page
+from service.db.tables import OutboxRow
+from service.domain.mail import KEEP_TRYING_FOR, MailState, MailStatus, NewMail, QueuedMail
+from service.domain.pages import Keyset, Page
+from service.security.ids import new_id
+
+_MAIL = Columns(
+    QueuedMail,
+    OutboxRow.id,
+    OutboxRow.kind,
+    OutboxRow.recipient,
+    OutboxRow.locale,
+    OutboxRow.params,
+    OutboxRow.message_id,
+    OutboxRow.attempts,
+    OutboxRow.created_at,
+    OutboxRow.token_seed,
+    OutboxRow.token_digest,
+)
+_STATUS = Columns(
+    MailStatus,
+    OutboxRow.id,
+    OutboxRow.kind,
+    OutboxRow.recipient,
+    OutboxRow.attempts,
+    OutboxRow.created_at,
+    OutboxRow.next_attempt_at,
+    OutboxRow.sent_at,
+    OutboxRow.dead_at,
+    OutboxRow.last_error,
+)
+_is_pending = OutboxRow.sent_at.is_(None) & OutboxRow.dead_at.is_(None)
+_is_due = (
+    _is_pending
+    & (OutboxRow.next_attempt_at <= func.now())
+    & or_(OutboxRow.locked_until.is_(None), OutboxRow.locked_until <= func.now())
+)
+_IN_STATE = {
+    MailState.PENDING: _is_pending,
+    MailState.SENT: OutboxRow.sent_at.is_not(None),
+    MailState.DEAD: OutboxRow.dead_at.is_not(None),
+}
+_ADD = Statement(
+    insert(OutboxRow).values(
+        id=bindparam("mail_id"),
+        user_id=bindparam("of_user", type_=OutboxRow.user_id.type),
+        kind=bindparam("kind"),
+        recipient=bindparam("recipient"),
+        locale=bindparam("locale"),
+        params=bindparam("params", type_=JSONB),
+        token_seed=bindparam("token_seed"),
+        token_digest=bindparam("token_digest"),
+        give_up_at=func.now() + bindparam("ttl", type_=Interval),
+    )
+)
+_due = (
+    select(OutboxRow.id)
+    .where(_is_due, OutboxRow.give_up_at > func.now())
+    .order_by(OutboxRow.next_attempt_at)
+    .limit(bindparam("batch"))
+    .with_for_update(skip_locked=True)
+    .cte("due")  # runs once: as a subquery it might run per row, and lease more than a batch
+)
+_CLAIM = Statement(
+    update(OutboxRow)
+    .where(OutboxRow.id.in_(select(_due.c.id)))
+    .values(
+        attempts=OutboxRow.attempts + 1,
+        locked_until=func.now() + bindparam("lease", type_=Interval),
+        message_id=func.coalesce(
+            OutboxRow.message_id, cast(OutboxRow.id, Text).op("||")("@").op("||")(bindparam("domain"))
+        ),
+    )
+    .returning(*_MAIL)
+)
+_is_leased = (
+    (OutboxRow.id == bindparam("mail_id")) & (OutboxRow.attempts == bindparam("attempt")) & _is_pending
+)
+_SENT = Statement(
+    update(OutboxRow)
+    .where(_is_leased)
+    .values(sent_at=func.now(), locked_until=null(), last_error=null(), token_seed=null(), params={})
+)
+_next_attempt_at = func.now() + bindparam("wait", type_=Interval)
+_is_over = or_(bindparam("is_permanent", type_=Boolean), _next_attempt_at >= OutboxRow.give_up_at)
+_FAILED = Statement(
+    update(OutboxRow)
+    .where(_is_leased)
+    .values(
+        next_attempt_at=_next_attempt_at,
+        locked_until=null(),
+        last_error=bindparam("reason"),
+        dead_at=case((_is_over, func.now())),
+        token_seed=case((_is_over, null()), else_=OutboxRow.token_seed),
+    )
+    .returning(OutboxRow.dead_at.is_not(None))
+)
+_EXPIRE = Statement(
+    update(OutboxRow)
+    .where(_is_due, OutboxRow.give_up_at <= func.now())
+    .values(
+        dead_at=func.now(),
+        locked_until=null(),
+        token_seed=null(),
+        last_error=func.coalesce(OutboxRow.last_error, "expired"),
+    )
+    .returning(OutboxRow.id, OutboxRow.kind)
+)
+_has_lost_token = OutboxRow.token_digest.is_not(None) & OutboxRow.token_seed.is_(None)
+_RETRY = Statement(
+    update(OutboxRow)
+    .where(OutboxRow.id == bindparam("mail_id"), OutboxRow.sent_at.is_(None), not_(_has_lost_token))
+    .values(
+        next_attempt_at=func.now(),
+        dead_at=null(),
+        give_up_at=case(
+            (OutboxRow.token_digest.is_(None), func.now() + bindparam("ttl", type_=Interval)),
+            else_=OutboxRow.give_up_at,
+        ),
+    )
+)
+_BACKLOG = Statement(
+    select(
+        func.count(),
+        func.coalesce(
+            cast(func.extract("epoch", func.now() - func.min(OutboxRow.created_at)), Float), literal(0.0)
+        ),
+    ).where(_is_pending)
+)
+
+
+@cache
+def _listing(state: MailState | None) -> Listing[MailStatus]:
+    statement = select(*_STATUS)
+    if state is not None:
+        statement = statement.where(_IN_STATE[state])
+    return Listing(_STATUS, statement, descending=True, at=OutboxRow.created_at, id=OutboxRow.id)
+
+
+class OutboxReads(ReadRepository):
+    """Reads of the outbox."""
+
+    async def list_page(
+        self, state: MailState | None, *, after: Keyset | None, limit: int
+    ) -> Page[MailStatus]:
+        """List mails, newest first."""
+        return await keyset_page(self._executor, _listing(state), after=after, limit=limit)
+
+    async def backlog(self) -> tuple[int, float]:
+        """Return the number of pending mails, and the age of the oldest in seconds."""
+        count, oldest_seconds = require_row(await self._executor.fetch_one(_BACKLOG))
+        return count, oldest_seconds
+
+
+class OutboxRepository(OutboxReads, Repository):
+    """The outbox inside a transaction."""
+
+    async def add(self, mail: NewMail) -> None:
+        """Insert a mail; it is sent once this transaction is committed.
+
+        Locks: its user against deletion.
+        """
+        await self._tx.execute(
+            _ADD,
+            mail_id=new_id(),
+            of_user=mail.user_id,
+            kind=mail.kind.value,
+            recipient=mail.recipient,
+            locale=mail.locale,
+            params=dict(mail.params),
+            token_seed=mail.token.seed if mail.token is not None else None,
+            token_digest=mail.token.digest if mail.token is not None else None,
+            ttl=min(mail.ttl, KEEP_TRYING_FOR),
+        )
+
+    async def claim(self, batch: int, *, lease: timedelta, domain: str) -> list[QueuedMail]:
+        """Lease mails that are due, and count an attempt for each.
+
+        The first attempt gives a mail its Message-ID, in `domain`.
+
+        Locks: these mails; those that are locked are left out.
+        """
+        rows = await self._tx.fetch_all(_CLAIM, batch=batch, lease=lease, domain=domain)
+        return [_MAIL.decode(row) for row in rows]
+
+    async def expire(self) -> list[tuple[UUID, str]]:
+        """Give up the mails that came too late to be worth sending; return their ids and kinds."""
+        return [(row[0], row[1]) for row in await self._tx.fetch_all(_EXPIRE)]
+
+    async def mark_sent(self, mail: QueuedMail) -> bool:
+        """Record that a leased mail was accepted; return False if another process has leased it since."""
+        return await self._tx.execute(_SENT, mail_id=mail.id, attempt=mail.attempts) == 1
+
+    async def mark_failed(
+        self, mail: QueuedMail, *, reason: str, wait: timedelta, is_permanent: bool
+    ) -> bool | None:
+        """Record a failed attempt; return whether the mail is given up, None if it is leased elsewhere."""
+        row = await self._tx.fetch_one(
+            _FAILED,
+            mail_id=mail.id,
+            attempt=mail.attempts,
+            reason=reason,
+            wait=wait,
+            is_permanent=is_permanent,
+        )
+        return bool(row[0]) if row is not None else None
+
+    async def retry(self, mail_id: UUID) -> bool:
+        """Have a mail sent as soon as possible; return False if it was sent or its token is gone."""
+        return await self._tx.execute(_RETRY, mail_id=mail_id, ttl=KEEP_TRYING_FOR) == 1

@@ -1,0 +1,96 @@
+"""Details of an account that products need: e-mail, language, their own id and data."""
+
+import json
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any, Final
+
+from service.domain.emails import EMAIL_RULE, canonical_email
+from service.domain.errors import FieldError
+
+EXTERNAL_ID_MAX: Final = 255
+METADATA_MAX_BYTES: Final = 8 * 1024
+LOCALE_MAX: Final = 35
+_LOCALE: Final = re.compile(
+    r"([a-z]{2,3})(?:-([a-z]{4}))?(?:-([a-z]{2}|[0-9]{3}))?((?:-(?:[0-9a-z]{5,8}|[0-9][0-9a-z]{3}))*)",
+    re.IGNORECASE | re.ASCII,
+)
+_EXTERNAL_ID: Final = re.compile(r"[^\x00-\x1f\x7f-\x9f\ud800-\udfff]{1,255}")
+
+
+@dataclass(frozen=True, slots=True)
+class DetailsPatch:
+    """What a change of details names: a field that is in `named` gets the value here, None clears it."""
+
+    named: frozenset[str] = frozenset()
+    email: str | None = None
+    email_verified: bool = False
+    locale: str | None = None
+    external_id: str | None = None
+    metadata: Mapping[str, Any] = field(default_factory=dict, hash=False)
+    """A merge patch."""
+
+    @property
+    def privileged(self) -> frozenset[str]:
+        """The fields that only administrators and API keys may set."""
+        return self.named & {"email_verified", "external_id", "metadata"}
+
+
+NO_DETAILS: Final = DetailsPatch()
+
+
+def checked(patch: DetailsPatch) -> DetailsPatch | list[FieldError]:
+    """Return a patch with its values in canonical form, or every error."""
+    canonical = {
+        "email": (canonical_email, EMAIL_RULE),
+        "locale": (canonical_locale, "A BCP 47 language tag such as de or pt-BR."),
+        "external_id": (canonical_external_id, f"1 to {EXTERNAL_ID_MAX} characters, none of them control."),
+    }
+    values: dict[str, Any] = {}
+    errors = []
+    for name, (function, rule) in canonical.items():
+        raw: str | None = getattr(patch, name)
+        values[name] = function(raw) if raw is not None else None
+        if raw is not None and values[name] is None:
+            errors.append(FieldError(f"/{name}", "invalid_value", rule))
+    if "email_verified" in patch.named and patch.email is None:
+        detail = "Send the address that is verified, too."
+        errors.append(FieldError("/email_verified", "conflicting_fields", detail))
+    if errors:
+        return errors
+    return replace(patch, **values)
+
+
+def canonical_locale(raw: str) -> str | None:
+    """Return a language tag in its usual spelling, or None if it is none. Source: RFC 5646 2.1, 2.1.1."""
+    match = _LOCALE.fullmatch(raw) if len(raw) <= LOCALE_MAX else None
+    if match is None:
+        return None
+    language, script, region, variants = match.groups()
+    parts = [language.lower(), (script or "").title(), (region or "").upper(), variants[1:].lower()]
+    return "-".join(part for part in parts if part)
+
+
+def canonical_external_id(raw: str) -> str | None:
+    """Return an external id as it is, or None if it has another form."""
+    return raw if _EXTERNAL_ID.fullmatch(raw) else None
+
+
+def merge_metadata(metadata: Mapping[str, Any], patch: Mapping[str, Any]) -> dict[str, Any]:
+    """Apply a merge patch: null removes, objects are merged, anything else replaces. Source: RFC 7396 2."""
+    merged = dict(metadata)
+    for name, value in patch.items():
+        if value is None:
+            merged.pop(name, None)
+        elif isinstance(value, Mapping):
+            inner = merged.get(name)
+            merged[name] = merge_metadata(inner if isinstance(inner, Mapping) else {}, value)
+        else:
+            merged[name] = value
+    return merged
+
+
+def is_too_large(metadata: Mapping[str, Any]) -> bool:
+    """Return whether metadata exceed their size as JSON."""
+    return len(json.dumps(metadata, ensure_ascii=False, separators=(",", ":")).encode()) > METADATA_MAX_BYTES

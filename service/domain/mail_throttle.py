@@ -1,0 +1,11 @@
+"""Limits on mails that people ask for."""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class MailLimits:
+    """How many mails an hour may be asked for: by a network, and for one user, name or address."""
+
+    per_network: int = 30
+    per_name: int = 5

@@ -1,0 +1,180 @@
+"""Send the mails of the outbox. Any number of processes may, each mail by one at a time."""
+
+import asyncio
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import timedelta
+from email.message import EmailMessage
+from typing import Final, Protocol
+
+import structlog
+
+from service.adapters.mail import MailTransport
+from service.db.core.database import Database
+from service.db.repositories.outbox import OutboxRepository
+from service.domain.callers import OPERATOR
+from service.domain.mail import DeliveryFailed, MailKind, QueuedMail, wait_after
+from service.observability.exception_report import describe
+from service.observability.stats import MailStats
+from service.security.mail_tokens import MailTokens
+from service.usecases.mail_requests import resolve_requests
+
+_BATCH: Final = 8
+"""Mails in delivery at once, each on a connection of its own."""
+_REQUESTS: Final = 50
+"""Requests that are resolved in one transaction."""
+_SHUTDOWN_GRACE: Final = timedelta(seconds=3)
+_LEASE_MARGIN: Final = timedelta(seconds=60)
+_log = structlog.get_logger("rollcall")
+
+
+class Renderer(Protocol):
+    """Makes messages of mails."""
+
+    def render(self, mail: QueuedMail, token: str | None) -> EmailMessage:
+        """Return the message of a mail."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Delivery:
+    """How mails are sent. `timeout` limits one attempt; `domain` is that of new Message-IDs."""
+
+    transport: MailTransport
+    renderer: Renderer
+    timeout: timedelta
+    domain: str
+
+
+class OutboxDispatcher:
+    """Sends what is due, at least once and never before its transaction is committed.
+
+    A mail is leased in one transaction, sent outside of any, and marked in another. A process that dies in
+    between leaves the lease to run out; if the server had accepted the mail, it is sent again with the same
+    Message-ID.
+    """
+
+    def __init__(
+        self,
+        database: Database,
+        delivery: Callable[[], Delivery],
+        *,
+        tokens: MailTokens,
+        jitter: Callable[[], float],
+    ) -> None:
+        self._database = database
+        self._tokens = tokens
+        self._make_delivery = delivery
+        self._delivery: Delivery | None = None
+        self._jitter = jitter
+        self._outcomes: Counter[str] = Counter()
+        self._backlog = (0, 0.0)
+
+    async def run(self) -> None:
+        """Resolve the requests, send everything that is due; stop early if the server cannot be used."""
+        await self._resolve()
+        await self._expire()
+        while True:
+            mails = await self._claim()
+            if await self._deliver_all(mails) or len(mails) < _BATCH:
+                break
+        self._backlog = await self._database.run(lambda tx: OutboxRepository(tx).backlog(), caller=OPERATOR)
+
+    def stats(self) -> MailStats:
+        """Return what was sent since the start, and what is pending as of the last run."""
+        count, oldest_seconds = self._backlog
+        return MailStats(dict(self._outcomes), count, oldest_seconds)
+
+    async def _resolve(self) -> None:
+        count = _REQUESTS
+        while count == _REQUESTS:
+            count = await self._database.run(
+                lambda tx: resolve_requests(tx, batch=_REQUESTS, tokens=self._tokens), caller=OPERATOR
+            )
+
+    async def _claim(self) -> list[QueuedMail]:
+        delivery = self._prepared()
+        lease = delivery.timeout + _LEASE_MARGIN
+        return await self._database.run(
+            lambda tx: OutboxRepository(tx).claim(_BATCH, lease=lease, domain=delivery.domain),
+            caller=OPERATOR,
+        )
+
+    def _prepared(self) -> Delivery:
+        """Return the delivery, made at the first run: a start must not wait for templates and TLS."""
+        if self._delivery is None:
+            self._delivery = self._make_delivery()
+            _log.info("mail_transport", to=self._delivery.transport.describe())
+        return self._delivery
+
+    async def _deliver_all(self, mails: Sequence[QueuedMail]) -> bool:
+        """Send mails concurrently; return whether the server cannot be used.
+
+        A shutdown waits a few seconds for them: a mail that is accepted and not marked is sent again.
+        """
+        deliveries = asyncio.gather(*map(self._deliver, mails), return_exceptions=True)
+        try:
+            outcomes = await asyncio.shield(deliveries)
+        except asyncio.CancelledError:
+            await asyncio.wait([deliveries], timeout=_SHUTDOWN_GRACE.total_seconds())
+            deliveries.cancel()
+            raise
+        for outcome in outcomes:
+            if isinstance(outcome, BaseException):
+                raise outcome
+        return any(outcomes)
+
+    async def _deliver(self, mail: QueuedMail) -> bool:
+        """Send one mail and record the outcome; return whether the server cannot be used."""
+        try:
+            await self._send(mail)
+        except DeliveryFailed as failure:
+            await self._record_failure(mail, failure)
+            return failure.is_outage
+        if await self._database.run(lambda tx: OutboxRepository(tx).mark_sent(mail), caller=OPERATOR):
+            self._outcomes["sent"] += 1
+            _log.info("mail_sent", mail_id=str(mail.id), kind=mail.kind, attempts=mail.attempts)
+        return False
+
+    async def _send(self, mail: QueuedMail) -> None:
+        delivery = self._prepared()
+        try:
+            message = delivery.renderer.render(mail, self._token_of(mail))
+        except DeliveryFailed:
+            raise
+        except Exception as error:  # a template or a row of a newer release: others must be sent
+            _log.error("mail_not_rendered", mail_id=str(mail.id), kind=mail.kind, **describe(error))
+            raise DeliveryFailed("rendering") from error
+        await delivery.transport.send(message, mail.recipient)
+
+    def _token_of(self, mail: QueuedMail) -> str | None:
+        if mail.token is None:
+            return None
+        token = self._tokens.restore(MailKind(mail.kind), mail.token)
+        if token is None:
+            raise DeliveryFailed("the key of its token is gone", is_permanent=True)
+        return token
+
+    async def _record_failure(self, mail: QueuedMail, failure: DeliveryFailed) -> None:
+        wait = wait_after(mail.attempts) * self._jitter()
+        is_dead = await self._database.run(
+            lambda tx: OutboxRepository(tx).mark_failed(
+                mail, reason=failure.reason, wait=wait, is_permanent=failure.is_permanent
+            ),
+            caller=OPERATOR,
+        )
+        fields = {"mail_id": str(mail.id), "kind": mail.kind, "attempts": mail.attempts}
+        if is_dead:
+            self._outcomes["dead"] += 1
+            _log.error("mail_dead", **fields, reason=failure.reason)
+        else:
+            self._outcomes["failed"] += 1
+            _log.warning("mail_failed", **fields, reason=failure.reason)
+
+    async def _expire(self) -> None:
+        for mail_id, kind in await self._database.run(
+            lambda tx: OutboxRepository(tx).expire(), caller=OPERATOR
+        ):
+            self._outcomes["dead"] += 1
+            _log.error("mail_dead", mail_id=str(mail_id), kind=kind, reason="expired")

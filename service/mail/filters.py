@@ -1,0 +1,54 @@
+"""What templates can do with words: paragraphs, and names of any direction inside text of another."""
+
+import re
+import textwrap
+from typing import Final
+
+import unicodedata2
+from markupsafe import Markup, escape
+
+_WIDTH: Final = 72
+_ISOLATE: Final = "\u2068"
+_END: Final = "\u2069"
+_RIGHT_TO_LEFT: Final = frozenset({"R", "AL", "AN"})
+_LINK_LIKE: Final = re.compile(r"[/@:\\]|\.\w{2,}|www\.", re.IGNORECASE)
+_NAME_MAX: Final = 80
+SPACES: Final = re.compile(r"[ \t\r\n]+")
+"""Those that may become a line break; a no-break space stays."""
+
+
+def text_paragraphs(text: str) -> str:
+    """Wrap paragraphs, which blank lines separate; a word that is too long has a line to itself."""
+    return "\n\n".join(
+        textwrap.fill(paragraph, _WIDTH, break_long_words=False, break_on_hyphens=False)
+        for paragraph in _split(text)
+    )
+
+
+def html_paragraphs(text: str) -> Markup:
+    """Make `<p>` of paragraphs, which blank lines separate."""
+    return Markup("\n").join(Markup("<p>%s</p>") % Markup(paragraph) for paragraph in _split(text))  # noqa: S704
+
+
+def isolate_text(text: str) -> str:
+    """Keep right-to-left text from reordering what is around it. Source: UAX #9 2.4, 6.3."""
+    if any(unicodedata2.bidirectional(character) in _RIGHT_TO_LEFT for character in text):
+        return f"{_ISOLATE}{text}{_END}"
+    return text
+
+
+def isolate_html(text: str) -> Markup:
+    """Do the same with `<bdi>`."""
+    return Markup("<bdi>%s</bdi>") % escape(text)
+
+
+def greetable(name: str) -> str:
+    """Return a name that a mail may begin with; an empty one if it might be read as an address.
+
+    Otherwise anybody could have our mails carry their link to the address of another.
+    """
+    return "" if len(name) > _NAME_MAX or _LINK_LIKE.search(name) else name
+
+
+def _split(text: str) -> list[str]:
+    return [SPACES.sub(" ", part.strip()) for part in re.split(r"\n\s*\n", text.strip()) if part.strip()]

@@ -1,0 +1,83 @@
+"""Verifying e-mail addresses."""
+
+from datetime import timedelta
+from typing import Final
+from uuid import UUID
+
+from service.db.core.database import Database
+from service.db.core.transaction import Transaction
+from service.db.repositories.emails import EmailRepository
+from service.db.repositories.outbox import OutboxRepository
+from service.db.repositories.users import UserRepository
+from service.domain.callers import Caller
+from service.domain.errors import InvalidToken, NotFound
+from service.domain.events import AuditContext
+from service.domain.mail import MailKind, NewMail
+from service.domain.users import User
+from service.security.mail_tokens import VERIFICATION_PREFIX, MailTokens
+from service.security.tokens import digest_of
+from service.usecases.details import replace_email
+from service.usecases.mail_throttle import count_mail
+from service.usecases.policies import Policies
+
+VERIFICATION_TTL: Final = timedelta(hours=24)
+
+
+async def send_verification(
+    tx: Transaction, user_id: UUID, *, caller: Caller, tokens: MailTokens, policies: Policies
+) -> None:
+    """Queue a mail to the pending address, or to one that is not verified; without either, do nothing.
+
+    Locks: the user.
+
+    Raises:
+        NotFound: there is no such user.
+        Forbidden: it is an administrator, and the caller a key without authority over one.
+        MailThrottled: too many mails for this user, or to this address.
+    """
+    user = await UserRepository(tx).get_for_update(user_id)
+    if user is None:
+        raise NotFound
+    caller.require_authority_over(user.role)
+    address = user.pending_email or (user.email if user.verified_email is None else None)
+    if address is None:
+        return
+    await count_mail(tx, ("user", str(user_id)), ("address", address), policies=policies)
+    await queue_verification(tx, user, address, tokens=tokens)
+
+
+async def queue_verification(tx: Transaction, user: User, address: str, *, tokens: MailTokens) -> None:
+    """Queue a mail that verifies an address; an earlier one stops working."""
+    token = tokens.new(MailKind.VERIFY_EMAIL)
+    digest = digest_of(token.value, VERIFICATION_PREFIX)
+    if digest is None:
+        raise RuntimeError("a new token has another form")
+    await EmailRepository(tx).put_token(user.id, address, token_digest=digest, ttl=VERIFICATION_TTL)
+    params = {"name": user.name, "login_id": user.login_id, "hours": "24"}
+    await OutboxRepository(tx).add(
+        NewMail(MailKind.VERIFY_EMAIL, address, user.id, user.locale, params, token.seed, VERIFICATION_TTL)
+    )
+
+
+async def verify_email(database: Database, token: str, *, context: AuditContext) -> None:
+    """Verify an address by the token that was mailed to it, once. A pending one takes effect.
+
+    Locks: the user.
+
+    Raises:
+        InvalidToken: unknown, expired, used, or for an address that the user no longer has.
+        EmailTaken: another user has verified it meanwhile.
+    """
+    digest = digest_of(token, VERIFICATION_PREFIX)
+    if digest is None:
+        raise InvalidToken
+
+    async def verify(tx: Transaction) -> None:
+        user_id = await EmailRepository(tx).find_token(digest)
+        user = await UserRepository(tx).get_for_update(user_id) if user_id is not None else None
+        taken = await EmailRepository(tx).take_token(digest)
+        if user is None or taken is None or taken.email not in (user.pending_email, user.email):
+            raise InvalidToken
+        await replace_email(tx, user, taken.email, is_verified=True, context=context)
+
+    await database.run(verify, caller=context.caller)

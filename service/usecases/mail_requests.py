@@ -1,0 +1,171 @@
+"""Recovery and login codes by mail, for people who are not logged in.
+
+A request counts and is kept; whether it has an account is found out in the background, so its response and
+its time tell nobody. Source: OWASP ASVS 5.0 6.3.8; CWE-204, CWE-208.
+"""
+
+import hmac
+from datetime import timedelta
+from hashlib import sha256
+from typing import Final
+
+from service.db.core.transaction import Transaction
+from service.db.repositories.emails import EmailRepository
+from service.db.repositories.events import EventRepository
+from service.db.repositories.login_codes import LoginCodeRepository
+from service.db.repositories.mail_requests import MailRequest, MailRequestRepository
+from service.db.repositories.outbox import OutboxRepository
+from service.db.repositories.reset_tokens import ResetTokenRepository
+from service.db.repositories.users import UserRepository
+from service.domain.callers import ANONYMOUS
+from service.domain.emails import canonical_email
+from service.domain.events import Action, AuditContext
+from service.domain.mail import MailKind, NewMail
+from service.domain.users import User, UserState, canonical_login_id
+from service.security.mail_tokens import MailTokens
+from service.security.tokens import CODE_PREFIX, RESET_PREFIX, Token, digest_of, new_token
+from service.usecases.mail_throttle import count_mail
+from service.usecases.policies import Policies
+
+RECOVERY_TTL: Final = timedelta(minutes=20)
+INVITATION_TTL: Final = timedelta(days=7)
+CODE_TTL: Final = timedelta(minutes=10)
+_TTLS: Final = {MailKind.RECOVERY: RECOVERY_TTL, MailKind.INVITATION: INVITATION_TTL}
+
+
+async def request_recovery(
+    tx: Transaction,
+    *,
+    login_id: str | None,
+    email: str | None,
+    context: AuditContext,
+    policies: Policies,
+) -> None:
+    """Note that somebody asks for a new password, by login id or address.
+
+    Raises:
+        MailThrottled: too many requests of this network, or for this name.
+    """
+    await _request(tx, MailKind.RECOVERY, login_id, email, None, context=context, policies=policies)
+
+
+async def request_login_code(
+    tx: Transaction,
+    *,
+    login_id: str | None,
+    email: str | None,
+    context: AuditContext,
+    policies: Policies,
+) -> Token:
+    """Note that somebody asks for a code to log in with; return the token that it will be bound to.
+
+    Raises:
+        MailThrottled: too many requests of this network, or for this name.
+    """
+    token = new_token(CODE_PREFIX)
+    await _request(tx, MailKind.LOGIN_CODE, login_id, email, token.digest, context=context, policies=policies)
+    return token
+
+
+async def resolve_requests(tx: Transaction, *, batch: int, tokens: MailTokens) -> int:
+    """Turn requests into mails where there is an account; return the number of requests.
+
+    A mail goes to a verified address alone, as it is stored. Source: CVE-2019-19844.
+
+    Locks: the requests, then their users.
+    """
+    requests = await MailRequestRepository(tx).take(batch)
+    for request in requests:
+        user = await _user_of(tx, request)
+        if request.code_token_digest is not None:
+            await _queue_code(tx, user, request.code_token_digest, tokens)
+        elif user is not None and user.verified_email is not None:
+            context = AuditContext(ANONYMOUS, ip=request.ip, request_id=request.request_id)
+            await queue_reset_token(
+                tx, user, user.verified_email, MailKind.RECOVERY, context=context, tokens=tokens
+            )
+    return len(requests)
+
+
+async def queue_reset_token(
+    tx: Transaction,
+    user: User,
+    address: str,
+    kind: MailKind,
+    *,
+    context: AuditContext,
+    tokens: MailTokens,
+) -> None:
+    """Queue a mail with a reset token: a recovery or an invitation. An earlier token stops working.
+
+    Whoever redeems it has shown that the address is theirs.
+    """
+    token, ttl = tokens.new(kind), _TTLS[kind]
+    digest = digest_of(token.value, RESET_PREFIX)
+    if digest is None:
+        raise RuntimeError("a new token has another form")
+    await ResetTokenRepository(tx).put(user.id, token_digest=digest, ttl=ttl, mailed_to=address)
+    await EventRepository(tx).add(context, Action.RESET_TOKEN_CREATED, user.id)
+    params = {"name": user.name, "login_id": user.login_id}
+    params |= {"minutes": "20"} if kind is MailKind.RECOVERY else {"days": "7"}
+    await OutboxRepository(tx).add(NewMail(kind, address, user.id, user.locale, params, token.seed, ttl))
+
+
+async def invite(tx: Transaction, user: User, *, context: AuditContext, tokens: MailTokens) -> None:
+    """Queue an invitation to the address of a new user, verified or not."""
+    if user.email is not None:
+        await queue_reset_token(tx, user, user.email, MailKind.INVITATION, context=context, tokens=tokens)
+
+
+def digest_of_code(token_digest: bytes, code: str) -> bytes:
+    """Return the digest of a code, which is of no use without the token that it is bound to."""
+    return hmac.digest(token_digest, code.encode("utf-8", "surrogatepass"), sha256)
+
+
+async def _request(
+    tx: Transaction,
+    kind: MailKind,
+    login_id: str | None,
+    email: str | None,
+    code_token_digest: bytes | None,
+    *,
+    context: AuditContext,
+    policies: Policies,
+) -> None:
+    name = email if email is not None else login_id or ""
+    found = canonical_email(name) if email is not None else canonical_login_id(name, policies.login_ids)
+    await count_mail(tx, ("network", context.network), ("name", found or name), policies=policies)
+    # What cannot be a name is stored as none: it finds nothing, and costs the same.
+    login_id, email = (None, found) if email is not None else (found, None)
+    await MailRequestRepository(tx).add(
+        MailRequest(kind.value, login_id, email, code_token_digest, context.ip, context.request_id)
+    )
+
+
+async def _user_of(tx: Transaction, request: MailRequest) -> User | None:
+    """Return the user whom a request means, locked, if mails may go to it."""
+    found = None
+    if request.email is not None:
+        found = await EmailRepository(tx).get_by_verified(request.email)
+    elif request.login_id is not None:
+        found = await UserRepository(tx).get_by_login_id(request.login_id)
+    user = await UserRepository(tx).get_for_update(found.id) if found is not None else None
+    may_get_mail = user is not None and user.verified_email is not None and user.state is UserState.ACTIVE
+    return user if may_get_mail else None
+
+
+async def _queue_code(tx: Transaction, user: User | None, token_digest: bytes, tokens: MailTokens) -> None:
+    """Store a code, and queue its mail; without a user, a code that nobody gets."""
+    code = tokens.new(MailKind.LOGIN_CODE)
+    await LoginCodeRepository(tx).add(
+        token_digest,
+        user.id if user is not None else None,
+        code_digest=digest_of_code(token_digest, code.value),
+        ttl=CODE_TTL,
+    )
+    if user is None or user.verified_email is None:
+        return
+    params = {"name": user.name, "login_id": user.login_id, "minutes": "10"}
+    await OutboxRepository(tx).add(
+        NewMail(MailKind.LOGIN_CODE, user.verified_email, user.id, user.locale, params, code.seed, CODE_TTL)
+    )

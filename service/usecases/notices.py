@@ -1,0 +1,35 @@
+"""Security notices: what the owner of an account is told by mail."""
+
+from datetime import datetime
+
+from service.db.core.transaction import Transaction
+from service.db.repositories.outbox import OutboxRepository
+from service.domain.events import AuditContext
+from service.domain.mail import MailKind, NewMail
+from service.domain.users import User
+
+_AGENT_MAX = 120
+
+
+async def notify_of_device(
+    tx: Transaction, user: User, *, previous_login_at: datetime | None, context: AuditContext
+) -> None:
+    """Queue a notice of a login from a new device; nothing for the first login of a user."""
+    if previous_login_at is None:
+        return
+    agent = (context.user_agent or "–")[:_AGENT_MAX].replace("://", " ")  # no link in our mail
+    await notify(tx, user, MailKind.NEW_DEVICE, device=agent, ip=context.ip or "–")
+
+
+async def notify(
+    tx: Transaction, user: User, kind: MailKind, *, recipient: str | None = None, **params: str
+) -> None:
+    """Queue a notice to the verified address of a user, or to `recipient`; without an address, do nothing.
+
+    Source: OWASP ASVS 5.0 6.3.7 (users are told of changes of their authentication details).
+    """
+    address = recipient or user.verified_email
+    if address is None:
+        return
+    given = {"name": user.name, "login_id": user.login_id, **params}
+    await OutboxRepository(tx).add(NewMail(kind, address, user.id, user.locale, given))
