@@ -57,7 +57,7 @@ WITHOUT_BODY: tuple[Step, ...] = (
     ("revoke_key", "DELETE", "/v1/keys/{key}", None),
 )
 BY_SESSION: tuple[Step, ...] = (("issue_token", "POST", "/v1/tokens", {"audience": "AUDIENCE"}),)
-HAVE_NO_CALLER = {"log_in", "redeem_reset_token"}
+HAVE_NO_CALLER = {"log_in", "redeem_reset_token", "request_recovery", "send_login_code", "verify_email"}
 
 
 @dataclass

@@ -11,7 +11,10 @@ from service.db.migrations.running import downgrade
 from service.db.migrations.scratch import dsn_of, scratch_database
 from tests.migrations.rows import connected, fetch, fill, picture
 
-CREDENTIALS = ("api_keys", "devices", "idempotency_keys", "reset_tokens", "sessions", "signing_keys")
+CREDENTIALS = (
+    *("api_keys", "devices", "email_verifications", "idempotency_keys", "login_codes", "outbox"),
+    *("reset_tokens", "sessions", "signing_keys"),
+)
 CANARY = "canary-7f3a91"
 
 

@@ -33,7 +33,7 @@ class Fleet:
             self.running[name] = await self._start(name, port)
         async with asyncio.timeout(_START_TIMEOUT_S):
             for port in self.ports.values():
-                await _wait_until_ready(port)
+                await wait_until_ready(port)
 
     async def stop(self) -> None:
         """End the processes one after the other, as a rolling deployment does."""
@@ -75,7 +75,8 @@ class Fleet:
             )
 
 
-async def _wait_until_ready(port: int) -> None:
+async def wait_until_ready(port: int) -> None:
+    """Wait until a process, or what is behind a balancer, is ready."""
     while True:
         if await status_of(port, "GET", "/health/ready") == 200:
             return

@@ -22,7 +22,7 @@ from tools.rehearsal.environment import checksum, fill, make_key
 from tools.rehearsal.load import LoadStats, read_back, run_client
 from tools.releases.balancer import balancer
 from tools.releases.checkout import Checkout
-from tools.releases.processes import Fleet, status_of
+from tools.releases.processes import Fleet, status_of, wait_until_ready
 from tools.releases.report import Phase, Report
 from tools.releases.schemas import Schemas
 
@@ -130,6 +130,7 @@ async def rehearse(
     try:
         async with balancer(directory, {**old_fleet.ports, **new_fleet.ports}) as port:
             await old_fleet.start()
+            await wait_until_ready(port)  # the balancer looks for itself
             await _under_load(port, key, stats, rehearsal.run, report)
             report.lost = await read_back(port, key, stats.acknowledged)
         if not (report.problem or schemas.is_broken):
