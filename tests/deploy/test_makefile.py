@@ -90,10 +90,10 @@ def test_make_executes_nothing_of_an_argument(
 
 def test_make_install_ignores_the_shell_s_pip_and_python_but_not_its_index(tmp_path: Path) -> None:
     python, record, venv = script(tmp_path / "python3", RECORD), tmp_path / "record", tmp_path / "venv"
-    given = HOSTILE | {"PIP_INDEX_URL": "https://pypi.example/simple", "RECORD": str(record)}
+    given = HOSTILE | {"PIP_INDEX_URL": "https://packages.example/all", "RECORD": str(record)}
     make("install", f"PYTHON={python}", f"VENV={venv}", TARGET=str(venv), **given)
     seen = record.read_text(encoding="utf-8")
     assert seen.count("arguments:") == 3
     assert "--no-user" in seen
-    assert seen.count("PIP_INDEX_URL=https://pypi.example/simple") == 3
+    assert seen.count("PIP_INDEX_URL=https://packages.example/all") == 3
     assert [name for name in HOSTILE if f"{name}=" in seen] == []
