@@ -26,6 +26,7 @@ from service.domain.throttle import ThrottlePolicy
 from service.domain.users import LoginIdCharset
 from service.embedded.server import EmbeddedPostgres
 from service.observability.logging import configure_logs
+from service.security.digests import CountDigests
 from service.security.hashing.hasher import PasswordHasher
 from service.security.mail_tokens import MailTokens
 from service.usecases.access_tokens import AccessTokenIssuer
@@ -143,6 +144,7 @@ def policies_from(settings: Settings) -> Policies:
             memory_ttl=throttle.memory_ttl,
             registrations_per_hour=throttle.registrations_per_hour,
         ),
+        digests=CountDigests(settings.secrets.keys),
         access_tokens=_access_token_policy(settings),
         issuer=settings.public_url,
         introspection_max_age=settings.introspection.max_age,

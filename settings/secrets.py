@@ -29,9 +29,9 @@ class SecretsSettings(Section):
     key: SecretKeys | None = Field(
         default=None,
         description="Encrypts private keys and the secrets of second factors; the one-time tokens in mails "
-        "are derived from it. To rotate, put a new key in front, restart every process, run `secrets "
-        "rotate`, then remove the old one. Without its key, what is encrypted is lost, and mails that wait "
-        "are not sent.",
+        "are derived from it, and failed logins are counted under digests with the newest one. To rotate, "
+        "put a new key in front, restart every process, run `secrets rotate`, then remove the old one. "
+        "Without its key, what is encrypted is lost, and mails that wait are not sent.",
     )
 
     @property

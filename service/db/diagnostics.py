@@ -23,8 +23,6 @@ _FACTS = text("""
            pg_is_in_recovery() AS is_standby,
            clock_timestamp() AS clock,
            pg_encoding_to_char(encoding) AS encoding,
-           CASE pg_encoding_to_char(encoding) WHEN 'UTF8' THEN lower(chr(201) || 'I') = chr(233) || 'i'
-               ELSE true END AS folds_case,
            coalesce((SELECT ssl FROM pg_stat_ssl WHERE pid = pg_backend_pid()), false) AS is_encrypted,
            coalesce(inet_server_addr() << '127.0.0.0/8' OR inet_server_addr() = '::1', true) AS is_local,
            current_setting('fsync') = 'on' AND current_setting('full_page_writes') = 'on'
@@ -62,8 +60,6 @@ class Facts:
     is_standby: bool
     clock: datetime
     encoding: str
-    folds_case: bool
-    """Whether `lower()` knows letters beyond ASCII, and an I without their dot is none to it."""
     is_encrypted: bool
     is_local: bool
     is_durable: bool

@@ -5,6 +5,7 @@ from collections.abc import Awaitable, Callable
 from service.db.core.database import Database
 from service.db.core.transaction import Transaction
 from service.db.repositories.cleanup import Cleanup
+from service.db.repositories.throttle_keys import ThrottleKeyRepository
 from service.domain.callers import OPERATOR
 from service.usecases.policies import Retention
 
@@ -14,8 +15,10 @@ Purge = Callable[[Transaction], Awaitable[int]]
 async def purge_expired(database: Database, retention: Retention) -> int:
     """Delete everything that has expired; return the number of rows.
 
-    Each batch is a transaction of its own, so that its locks are short.
+    Each batch is a transaction of its own, so that its locks are short. The key of the throttle's digests is
+    made again if a restore left it out.
     """
+    await database.run(lambda tx: ThrottleKeyRepository(tx).ensure(), caller=OPERATOR)
     batch = retention.batch
     purges: tuple[Purge, ...] = (
         lambda tx: Cleanup(tx).purge_parked(),  # first: a table that is parked fails the others

@@ -209,19 +209,20 @@ def _bucket_of(
 
     Source: OWASP ASVS 5.0 6.1.1 (strangers do not lock the owner out).
     """
+    digests = policies.digests
     if credential is None:
         canonical = canonical_login_id(request.login_id, policies.login_ids)
         if canonical is None and request.unverified_email is not None:
             canonical = f"address {request.unverified_email}"  # counted as one that has a user
         if canonical is None:
-            return bucket_for_impossible_login_id(context.network)
-        return bucket_for_unknown_device(canonical, None)
+            return bucket_for_impossible_login_id(digests, context.network)
+        return bucket_for_unknown_device(digests, canonical, None)
     user = credential.user
     if credential.device_id is not None:
-        return bucket_of_device(credential.device_id, user.id)
+        return bucket_of_device(digests, credential.device_id, user.id)
     if credential.network_is_known:
-        return bucket_of_network(context.network, user.id)
-    return bucket_for_unknown_device(user.login_id, user.id)
+        return bucket_of_network(digests, context.network, user.id)
+    return bucket_for_unknown_device(digests, user.login_id, user.id)
 
 
 async def _open_session(

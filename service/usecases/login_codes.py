@@ -81,7 +81,7 @@ async def _insert_session(
         device,
         kept_count=policy.per_user,
         used_ids=parts.last_used.recorded_sessions_of(user.id),
-        bucket=bucket_of_device(device.id, user.id).digest,
+        bucket=bucket_of_device(parts.policies.digests, device.id, user.id).digest,
         clears_bucket=True,
         event=EventRepository(tx).record(context, Action.LOGIN_SUCCEEDED, user.id, session_id=session_id),
     )

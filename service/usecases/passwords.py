@@ -111,7 +111,7 @@ async def change_own_password(
     current = TypedPassword.of(current_password)
     if user.must_change and current.password == normalize_password(new_password):
         raise ValidationFailed(_PASSWORD_KEPT)
-    bucket = bucket_of_session(session.session.id, user.id)
+    bucket = bucket_of_session(policies.digests, session.session.id, user.id)
     async with hasher.acquire(*context.flow) as permit:
         old_hash = await database.run(
             lambda tx: _reserve(tx, bucket, user.id, context, policies), caller=context.caller

@@ -9,6 +9,7 @@ from service.domain.sessions import Lifetime, SessionPolicy
 from service.domain.signing import AccessTokenPolicy
 from service.domain.throttle import ThrottlePolicy
 from service.domain.users import LoginIdCharset
+from service.security.digests import CountDigests
 
 _SESSIONS = SessionPolicy(
     user=Lifetime(timedelta(days=7), timedelta(days=30)),
@@ -40,6 +41,7 @@ class Policies:
     passwords: PasswordPolicy = field(default_factory=PasswordPolicy)
     sessions: SessionPolicy = _SESSIONS
     throttle: ThrottlePolicy = field(default_factory=ThrottlePolicy)
+    digests: CountDigests = field(default_factory=CountDigests)
     access_tokens: AccessTokenPolicy | None = None
     """Which access tokens are issued; None: none."""
     issuer: str | None = None

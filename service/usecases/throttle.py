@@ -4,7 +4,6 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import timedelta
-from hashlib import sha256
 from math import ceil
 from uuid import UUID
 
@@ -17,6 +16,7 @@ from service.db.repositories.throttle import Refusal, ThrottleRepository
 from service.domain.callers import OPERATOR
 from service.domain.errors import HashingBusy, LoginThrottled
 from service.domain.events import AuditContext
+from service.security.digests import CountDigests
 from service.usecases.policies import Policies
 
 _log = structlog.get_logger(__name__)
@@ -26,10 +26,10 @@ _log = structlog.get_logger(__name__)
 class Bucket:
     """A count of failures and the limits that apply to it.
 
-    The table stores the digest, so it contains no login id. `is_unrecognised`: the hourly limit for
-    unrecognised devices applies, and the table does not store the user. `network_limited`: the limits of the
-    client's networks apply; they do not to the owner's devices and sessions, or a client of the same network
-    could lock the owner out. Source: OWASP ASVS 5.0 6.1.1.
+    The table stores the digest in a keyed form, so it contains no login id. `is_unrecognised`: the hourly
+    limit for unrecognised devices applies, and the table does not store the user. `network_limited`: the
+    limits of the client's networks apply; they do not to the owner's devices and sessions, or a client of the
+    same network could lock the owner out. Source: OWASP ASVS 5.0 6.1.1.
     """
 
     digest: bytes
@@ -38,33 +38,33 @@ class Bucket:
     network_limited: bool = False
 
 
-def bucket_for_unknown_device(login_id: str, user_id: UUID | None) -> Bucket:
+def bucket_for_unknown_device(digests: CountDigests, login_id: str, user_id: UUID | None) -> Bucket:
     """Return the bucket of all unrecognised devices that use a login id, whether or not it has a user.
 
     Nothing that happens to a user clears it, or the throttle would tell which login ids have one.
     Source: OWASP ASVS 5.0 6.3.8.
     """
-    return Bucket(_digest("stranger", login_id), user_id, is_unrecognised=True, network_limited=True)
+    return Bucket(digests.of("stranger", login_id), user_id, is_unrecognised=True, network_limited=True)
 
 
-def bucket_for_impossible_login_id(network: str) -> Bucket:
+def bucket_for_impossible_login_id(digests: CountDigests, network: str) -> Bucket:
     """Return the bucket of everything that cannot be a login id, such as a password typed into its field."""
-    return Bucket(_digest("impossible", network), None, is_unrecognised=True, network_limited=True)
+    return Bucket(digests.of("impossible", network), None, is_unrecognised=True, network_limited=True)
 
 
-def bucket_of_network(network: str, user_id: UUID) -> Bucket:
+def bucket_of_network(digests: CountDigests, network: str, user_id: UUID) -> Bucket:
     """Return the bucket of a network that the user has logged in from."""
-    return Bucket(_digest("network", network, str(user_id)), user_id, network_limited=True)
+    return Bucket(digests.of("network", network, str(user_id)), user_id, network_limited=True)
 
 
-def bucket_of_device(device_id: UUID, user_id: UUID) -> Bucket:
+def bucket_of_device(digests: CountDigests, device_id: UUID, user_id: UUID) -> Bucket:
     """Return the bucket of a device that the user has logged in from."""
-    return Bucket(_digest("device", str(device_id)), user_id)
+    return Bucket(digests.of("device", str(device_id)), user_id)
 
 
-def bucket_of_session(session_id: UUID, user_id: UUID) -> Bucket:
+def bucket_of_session(digests: CountDigests, session_id: UUID, user_id: UUID) -> Bucket:
     """Return the bucket of one session; a session costs a password, which bounds their number."""
-    return Bucket(_digest("session", str(session_id)), user_id)
+    return Bucket(digests.of("session", str(session_id)), user_id)
 
 
 async def try_reserve(tx: Transaction, bucket: Bucket, *, policies: Policies) -> Refusal | None:
@@ -133,7 +133,3 @@ def throttled(wait: timedelta, bucket: Bucket, context: AuditContext) -> LoginTh
         request_id=context.request_id,
     )
     return LoginThrottled(retry_after=max(1, ceil(wait.total_seconds())))
-
-
-def _digest(*parts: str) -> bytes:
-    return sha256("\0".join(parts).encode("utf-8", "surrogatepass")).digest()

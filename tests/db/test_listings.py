@@ -191,7 +191,7 @@ async def test_list_users_by_rare_prefix_uses_both_indexes(connection: Any) -> N
     )
 
     indexes = {node.get("Index Name") for node in await plan_of(connection, statements)}
-    assert {"uq_users_login_id", "ix_users_name_prefix"} <= indexes
+    assert {"uq_users_login_id", "ix_users_folded_name"} <= indexes
 
 
 @pytest.mark.slow

@@ -101,6 +101,8 @@ _ROWS = {
         SELECT sha256(('c' || id)::bytea), id, sha256('12345678'), now() + interval '10 minutes'
         FROM users WHERE login_id LIKE '%6'
     """,
+    18: "SELECT 1",  # its row comes with the table
+    19: "UPDATE users SET name = 'Élodie Straße ' || login_id WHERE login_id LIKE '%8'",
 }
 
 
@@ -113,7 +115,7 @@ async def connected(dsn: str) -> AsyncIterator[asyncpg.Connection]:
         await connection.close()
 
 
-async def fill(dsn: str, *, first: int = 1, last: int = 17, count: int = 12) -> None:
+async def fill(dsn: str, *, first: int = 1, last: int = 19, count: int = 12) -> None:
     """Insert the rows that belong to the revisions from first to last."""
     async with connected(dsn) as connection:
         for number in range(first, last + 1):

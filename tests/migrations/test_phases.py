@@ -44,7 +44,7 @@ def offences(sql: str, phase: str) -> list[str]:
         statement
         for statement in statements
         if any(re.search(pattern, statement, re.MULTILINE) for pattern in BANNED[phase])
-        and not any(re.search(rf"\bON {table}\b", statement) for table in new)
+        and not any(re.search(rf"\b(ON|INTO) {table}\b", statement) for table in new)
     ]
 
 

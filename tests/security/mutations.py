@@ -78,8 +78,8 @@ MUTATIONS = (
     Mutation(
         "Neighbours do not lock out the owner's device",
         _THROTTLE,
-        'return Bucket(_digest("device", str(device_id)), user_id)',
-        'return Bucket(_digest("device", str(device_id)), user_id, network_limited=True)',
+        'return Bucket(digests.of("device", str(device_id)), user_id)',
+        'return Bucket(digests.of("device", str(device_id)), user_id, network_limited=True)',
         f"{_FLOWS}/test_network_throttle.py::test_failures_from_the_same_network_do_not_lock_out_a_known_device",
     ),
     Mutation(
@@ -131,9 +131,31 @@ MUTATIONS = (
     Mutation(
         "A password typed into the wrong field leaves no digest",
         _LOGIN,
-        "return bucket_for_impossible_login_id(context.network)",
-        "return bucket_for_unknown_device(request.login_id, None)",
+        "return bucket_for_impossible_login_id(digests, context.network)",
+        "return bucket_for_unknown_device(digests, request.login_id, None)",
         f"{_FLOWS}/test_throttle.py::test_login_id_that_cannot_be_one_is_counted_by_network_alone",
+    ),
+    Mutation(
+        "Without the key of the database, nobody tests guesses at login ids that were tried",
+        "service/db/repositories/throttle_keys.py",
+        "func.coalesce(select(ThrottleKeyRow.key).scalar_subquery(), _no_key, type_=LargeBinary)",
+        "func.coalesce(_no_key, _no_key, type_=LargeBinary)",
+        f"{_FLOWS}/test_throttle_keys.py::test_failed_login_is_counted_under_a_digest_with_both_keys"
+        f" {_FLOWS}/test_throttle_keys.py::test_request_for_a_mail_is_counted_under_keyed_digests",
+    ),
+    Mutation(
+        "With a key of the settings, the database alone lets nobody test guesses at what was typed",
+        "service/security/digests.py",
+        "hmac.digest(self._key, ",
+        'hmac.digest(b"", ',
+        "tests/security/test_digests.py::test_digest_is_keyed_with_the_newest_key",
+    ),
+    Mutation(
+        "A key that a restore left out is made again",
+        "service/usecases/cleanup.py",
+        "    await database.run(lambda tx: ThrottleKeyRepository(tx).ensure(), caller=OPERATOR)\n",
+        "",
+        f"{_FLOWS}/test_throttle_keys.py::test_log_in_without_a_key_is_counted_and_the_next_purge_makes_one",
     ),
     Mutation(
         "Logins with an address are throttled alike with and without an account",
@@ -147,8 +169,8 @@ MUTATIONS = (
         "A login by code changes no count of unknown devices",
         "service/usecases/login_codes.py",
         "import bucket_of_device",
-        "import bucket_for_unknown_device\n\n\ndef bucket_of_device(*_):  # noqa\n"
-        '    return bucket_for_unknown_device("ada", None)',
+        "import bucket_for_unknown_device\n\n\ndef bucket_of_device(digests, *_):  # noqa\n"
+        '    return bucket_for_unknown_device(digests, "ada", None)',
         f"{_FLOWS}/test_login_codes.py::test_log_in_by_code_forgets_no_failures_of_unknown_devices",
     ),
     Mutation(
@@ -384,8 +406,8 @@ MUTATIONS = (
     Mutation(
         "A thief of one session cannot block the password change in another",
         _THROTTLE,
-        '_digest("session", str(session_id))',
-        '_digest("session", str(user_id))',
+        'digests.of("session", str(session_id))',
+        'digests.of("session", str(user_id))',
         f"{_FLOWS}/test_step_up.py::test_wrong_passwords_in_one_session_do_not_block_the_change_in_another",
     ),
     Mutation(
@@ -673,7 +695,7 @@ MUTATIONS = (
     ),
     Mutation(
         "A password set by another ends after a day",
-        _USERS_SQL,
+        "service/db/repositories/user_columns.py",
         "case((~is_expired, UserRow.password_hash))",
         "case((is_expired.is_not(None), UserRow.password_hash))",
         f"{_FLOWS}/test_passwords.py::test_password_set_by_another_is_refused_a_day_later",

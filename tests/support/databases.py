@@ -16,10 +16,14 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 from service.db.migrations.running import upgrade
 from service.db.migrations.scratch import dsn_of
-from service.db.tables import Base
+from service.db.tables import Base, ThrottleKeyRow
 
 ROOT = Path(__file__).resolve().parents[2]
-_EMPTY_ALL = "; ".join(f"DELETE FROM {table.name}" for table in reversed(Base.metadata.sorted_tables))
+_EMPTY_ALL = "; ".join(
+    f"DELETE FROM {table.name}"
+    for table in reversed(Base.metadata.sorted_tables)
+    if table.name != ThrottleKeyRow.__tablename__  # its row comes with the schema
+)
 
 
 class PostgresServer(Protocol):

@@ -114,10 +114,6 @@ def _check_server(facts: Facts) -> Iterator[Finding]:
         )
     if facts.encoding != "UTF8":
         yield problem("encoding", facts.encoding, "Create the database again with ENCODING 'UTF8'.")
-    if not facts.folds_case:
-        seen = "A search by name tells capital letters beyond ASCII, or a Turkish I, from small ones."
-        cure = "Create the database again with LOCALE_PROVIDER builtin BUILTIN_LOCALE 'C.UTF-8'."
-        yield warning("locale", seen, cure)
     if not facts.is_durable:
         cure = "Set fsync, full_page_writes and synchronous_commit to on."
         yield problem("durability", "Acknowledged writes can be lost in a crash.", cure)

@@ -11,7 +11,11 @@ from sqlalchemy import Connection, text
 from service.db.tables import Base
 
 READ_AND_WRITE: Final = ("SELECT", "INSERT", "UPDATE", "DELETE")
-LIMITED: Final = {"alembic_version": ("SELECT",), "events": ("SELECT", "INSERT")}
+LIMITED: Final = {
+    "alembic_version": ("SELECT",),
+    "events": ("SELECT", "INSERT"),
+    "throttle_keys": ("SELECT", "INSERT"),
+}
 """The tables on which it has fewer rights."""
 
 _TABLES: Final = text(

@@ -6,7 +6,7 @@ from sqlalchemy import bindparam, func, literal_column, select, update
 
 from service.db.core.statements import Statement
 from service.db.repositories.base import Repository
-from service.db.repositories.users import USER
+from service.db.repositories.user_columns import USER
 from service.db.tables import DeviceRow, UserRow
 from service.domain.users import User
 

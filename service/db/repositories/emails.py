@@ -24,7 +24,7 @@ from sqlalchemy.dialects.postgresql import JSONB, insert
 
 from service.db.core.statements import Statement
 from service.db.repositories.base import ReadRepository, Repository, require_row
-from service.db.repositories.users import USER
+from service.db.repositories.user_columns import USER
 from service.db.tables import EmailVerificationRow, UserRow
 from service.domain.users import User
 

@@ -34,7 +34,6 @@ from service.db.repositories.base import ReadRepository, Repository, binds, pref
 from service.db.repositories.devices import Device
 from service.db.repositories.events import EVENT_FIELDS
 from service.db.repositories.network_counts import (
-    attempts_name,
     end_attempt,
     forget_attempts,
     limits_of,
@@ -42,7 +41,7 @@ from service.db.repositories.network_counts import (
 )
 from service.db.repositories.sessions import SESSION, NewSession, insert_session, is_live
 from service.db.repositories.throttle import clear_bucket, refund_attempt
-from service.db.repositories.users import USER, usable_hash
+from service.db.repositories.user_columns import USER, usable_hash
 from service.db.tables import DeviceRow, EventRow, LoginBucketRow, SessionRow, UserRow
 from service.domain.networks import Networks
 from service.domain.sessions import Session
@@ -247,7 +246,6 @@ class LoginRepository(LoginReads, Repository):
             **session.params,
             **prefixed("event", event),
             "bucket": bucket,
-            "attempts": attempts_name(bucket),
             "used_ids": list(used_ids),
             "device_id": device.id,
             "device_network": device.network,

@@ -2,18 +2,19 @@
 
 from datetime import timedelta
 
-from sqlalchemy import Interval, bindparam, case, func, literal, type_coerce
+from sqlalchemy import Interval, case, func, literal, type_coerce
 from sqlalchemy.dialects.postgresql import INTERVAL, insert
 
 from service.db.core.statements import Statement
 from service.db.repositories.base import Repository, require_row
+from service.db.repositories.throttle_keys import keyed
 from service.db.tables import MailCountRow
 
 _HOUR = literal(timedelta(hours=1), Interval)
 _is_over = MailCountRow.hour_started_at <= func.now() - _HOUR
 _COUNT = Statement(
     insert(MailCountRow)
-    .values(digest=bindparam("digest"), requests=1)
+    .values(digest=keyed("digest"), requests=1)
     .on_conflict_do_update(
         index_elements=[MailCountRow.digest],
         set_={

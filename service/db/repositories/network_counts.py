@@ -28,6 +28,7 @@ from sqlalchemy.dialects.postgresql import INTERVAL, Insert, insert
 
 from service.db.core.statements import Statement
 from service.db.repositories.base import Repository
+from service.db.repositories.throttle_keys import keyed
 from service.db.tables import NetworkBucketRow
 from service.domain.networks import Network
 from service.domain.throttle import ThrottlePolicy
@@ -91,25 +92,20 @@ def count_networks(*conditions: Any) -> Insert:
     )
 
 
-_of_attempt = _Count.network == bindparam("attempts", type_=Text)
+_attempts = literal("attempts ", Text).op("||")(func.encode(keyed("bucket"), "hex", type_=Text))
+"""The name under which the attempts at `bucket` are counted while they are verified."""
+_of_attempt = _Count.network == _attempts
 
 
 def has_attempts() -> Any:
-    """Return whether an attempt at the bucket `attempts` is being verified."""
+    """Return whether an attempt at `bucket` is being verified."""
     is_recent = _Count.minute_started_at > func.now() - _ATTEMPT_TTL
     return exists().where(_of_attempt, _Count.minute_failures > 0, is_recent)
 
 
-def attempts_name(bucket: bytes) -> str:
-    """Return the name under which the attempts at a bucket are counted while they are verified."""
-    return f"attempts {bucket.hex()}"
-
-
 def begin_attempt(reserved: CTE) -> Insert:
     """Count an attempt as one that is being verified if it was reserved."""
-    one: Select[*tuple[Any, ...]] = select(
-        bindparam("attempts", type_=Text), literal_column("1")
-    ).select_from(reserved)
+    one: Select[*tuple[Any, ...]] = select(_attempts, literal_column("1")).select_from(reserved)
     is_stale = _Count.minute_started_at <= func.now() - _ATTEMPT_TTL
     return (
         insert(_Count)

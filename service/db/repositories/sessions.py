@@ -31,7 +31,7 @@ from service.db.core.statements import Executor, Statement
 from service.db.core.wal_position import WAL_POSITION
 from service.db.repositories.base import ReadRepository, Repository, binds, require_row
 from service.db.repositories.listings import Listing, keyset_page
-from service.db.repositories.users import USER
+from service.db.repositories.user_columns import USER
 from service.db.tables import SessionRow, UserRow
 from service.domain.pages import Keyset, Page
 from service.domain.sessions import AuthenticatedSession, Lifetime, Session

@@ -35,13 +35,13 @@ from sqlalchemy.orm import InstrumentedAttribute
 from service.db.core.statements import Statement
 from service.db.repositories.base import Repository, require_row
 from service.db.repositories.network_counts import (
-    attempts_name,
     begin_attempt,
     count_networks,
     end_attempt,
     has_attempts,
     limits_of,
 )
+from service.db.repositories.throttle_keys import keyed
 from service.db.tables import LoginBucketRow, NetworkBucketRow, UserRow
 from service.domain.networks import Network
 from service.domain.throttle import ThrottlePolicy
@@ -104,7 +104,7 @@ _released_at = func.greatest(
     case((_hour_is_full, _Bucket.hour_started_at + _HOUR)),
     case((_in_a_row_is_full, _Bucket.updated_at + (_Bucket.failures - _most + 1) * _forgiven_after)),
 )
-_of_bucket = _Bucket.digest == bindparam("bucket", type_=_Bucket.digest.type)
+_of_bucket = _Bucket.digest == keyed("bucket")
 _wait = select(
     type_coerce(_released_at - func.now(), INTERVAL).label("wait"), has_attempts().label("has_attempts")
 ).where(_of_bucket, _released_at.is_not(None))
@@ -118,8 +118,8 @@ def _reserve_attempt() -> Statement:
     queue for it. All are null if the upsert, under the lock, finds a newer row than the read.
     """
     waiting = _wait.cte("waiting")
-    first = {
-        "digest": bindparam("bucket", type_=_Bucket.digest.type),
+    first: dict[str, Any] = {
+        "digest": keyed("bucket"),
         "user_id": _owner,
         "failures": literal(1),
         "hour_failures": literal(1),
@@ -215,7 +215,6 @@ class ThrottleRepository(Repository):
         """
         params = {
             "bucket": bucket,
-            "attempts": attempts_name(bucket),
             "is_unrecognised": is_unrecognised,
             "unrecognised_per_hour": policy.unrecognised_per_hour,
             "failures_in_a_row": policy.failures_in_a_row,
@@ -230,7 +229,7 @@ class ThrottleRepository(Repository):
 
     async def refund(self, bucket: bytes) -> None:
         """Take back a reserved attempt that was not verified."""
-        await self._tx.fetch_one(_REFUND, bucket=bucket, attempts=attempts_name(bucket))
+        await self._tx.fetch_one(_REFUND, bucket=bucket)
 
     async def clear_user(self, user_id: UUID) -> None:
         """Delete all failures from the user's devices, networks and sessions, after a new password."""
@@ -245,7 +244,6 @@ class ThrottleRepository(Repository):
         rows = await self._tx.fetch_all(
             _COUNT_FAILURE,
             bucket=bucket,
-            attempts=attempts_name(bucket),
             **{**limits, **_backoff_of(policy)},
         )
         allowed = {name: (minute, hour) for name, minute, hour in zip(*limits.values(), strict=True)}

@@ -10,66 +10,29 @@ from uuid import UUID
 from sqlalchemy import (
     ARRAY,
     Boolean,
-    ColumnElement,
-    Integer,
-    Interval,
-    Select,
     Text,
     Uuid,
     any_,
     bindparam,
     case,
-    collate,
     column,
     delete,
     func,
     insert,
-    literal,
     literal_column,
     or_,
     select,
     update,
 )
 from sqlalchemy.dialects.postgresql import insert as pg_insert
-from sqlalchemy.orm import InstrumentedAttribute
 
-from service.db.core.columns import Columns, values
 from service.db.core.statements import Statement
 from service.db.repositories.base import ReadRepository, Repository, require_row
-from service.db.repositories.listings import Listing, keyset_page
+from service.db.repositories.user_columns import USER, USER_WITH_HASH, usable_hash
+from service.db.repositories.user_listings import list_users
 from service.db.tables import UserRow
 from service.domain.pages import Keyset, Page, UserFilter, UserSort
-from service.domain.users import User, UserPatch, UserRole, UserState, fold_prefix
-
-_ROLES = {role.value: role for role in UserRole}
-_STATES = {state.value: state for state in UserState}
-_LAST_CODE_POINT = 0x10FFFF
-
-
-def _user(id_: UUID, login_id: str, name: str, role: str, state: str, *others: Any) -> User:
-    return User(id_, login_id, name, _ROLES[role], _STATES[state], *others)
-
-
-USER = Columns(
-    _user,
-    UserRow.id,
-    UserRow.login_id,
-    UserRow.name,
-    UserRow.role,
-    UserRow.state,
-    UserRow.must_change,
-    UserRow.created_at,
-    UserRow.updated_at,
-    UserRow.last_login_at,
-    UserRow.email,
-    UserRow.email_verified_at,
-    UserRow.pending_email,
-    UserRow.locale,
-    UserRow.external_id,
-    UserRow.metadata_,
-    UserRow.password_changed_at,
-)
-_USER_WITH_HASH: Columns[tuple[User, str | None]] = Columns(values, USER, UserRow.password_hash)
+from service.domain.users import User, UserPatch, UserRole, UserState
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,16 +53,6 @@ class NewUser:
     metadata: Mapping[str, Any] = field(default_factory=dict, hash=False)
 
 
-def usable_hash() -> ColumnElement[str | None]:
-    """Return the password hash, or null once a password that must be changed has not been for too long.
-
-    Source: OWASP ASVS 5.0 6.4.1.
-    """
-    set_at = func.coalesce(UserRow.password_changed_at, UserRow.updated_at)
-    is_expired = UserRow.must_change & (set_at <= func.now() - bindparam("temporary_ttl", type_=Interval))
-    return case((~is_expired, UserRow.password_hash)).label("password_hash")
-
-
 @dataclass(frozen=True, slots=True)
 class ImportedUser:
     """A user of another system, with its timestamps there; without `created_at` it begins here."""
@@ -117,7 +70,7 @@ _GET_FOR_UPDATE = Statement(_by_id.with_for_update(key_share=True))
 _GET_HASH_FOR_UPDATE = Statement(_by_id.add_columns(usable_hash()).with_for_update(key_share=True))
 _GET_BY_LOGIN_ID = Statement(select(*USER).where(UserRow.login_id == bindparam("login_id")))
 _LIST_CREDENTIALS = Statement(
-    select(*_USER_WITH_HASH)
+    select(*USER_WITH_HASH)
     .where(UserRow.id > bindparam("after_id"))
     .order_by(UserRow.id)
     .limit(bindparam("row_limit"))
@@ -209,48 +162,6 @@ def _change(names: tuple[str, ...]) -> Statement:
     return Statement(changed, *names)
 
 
-def _has_prefix(
-    column: ColumnElement[str] | InstrumentedAttribute[str], low: ColumnElement[str]
-) -> ColumnElement[bool]:
-    """Compare with a range, which an index serves for any parameter; LIKE would need a constant."""
-    return column.between(low, low.op("||")(func.chr(literal(_LAST_CODE_POINT, Integer))))
-
-
-_CONDITIONS: dict[str, ColumnElement[bool]] = {
-    "prefix": or_(
-        _has_prefix(UserRow.login_id, bindparam("login_prefix", type_=Text)),
-        _has_prefix(collate(func.lower(UserRow.name), "C"), func.lower(bindparam("prefix", type_=Text))),
-    ),
-    "login_id": UserRow.login_id == bindparam("login_id"),
-    "email": UserRow.email == bindparam("email"),
-    "external_id": UserRow.external_id == bindparam("external_id"),
-    "created_after": UserRow.created_at > bindparam("created_after"),
-    "created_before": UserRow.created_at < bindparam("created_before"),
-}
-_BY_CREATED: dict[str, Any] = {"at": UserRow.created_at, "id": UserRow.id}
-_ORDERS: dict[UserSort, dict[str, Any]] = {
-    UserSort.CREATED: _BY_CREATED,
-    UserSort.CREATED_DESCENDING: _BY_CREATED | {"descending": True},
-    UserSort.LOGIN_ID: {"text": UserRow.login_id},
-}
-
-
-@cache
-def _listing(
-    filters: tuple[str, ...], state: UserState | None, role: UserRole | None, sort: UserSort
-) -> Listing[User]:
-    """Build a listing, once per combination of filters and sort.
-
-    UserState and role are literals, so that the partial indexes on the rare ones can serve it.
-    """
-    statement: Select[Any] = select(*USER).where(*(_CONDITIONS[name] for name in filters))
-    if state is not None:
-        statement = statement.where(UserRow.state == literal_column(f"'{state.value}'"))
-    if role is not None:
-        statement = statement.where(UserRow.role == literal_column(f"'{role.value}'"))
-    return Listing(USER, statement, **_ORDERS[sort])
-
-
 class UserReads(ReadRepository):
     """Reads of users."""
 
@@ -276,17 +187,13 @@ class UserReads(ReadRepository):
     async def list_credentials(self, *, after_id: UUID, limit: int) -> list[tuple[User, str | None]]:
         """List users with their password hashes in the order of their ids, starting after one."""
         rows = await self._executor.fetch_all(_LIST_CREDENTIALS, after_id=after_id, row_limit=limit)
-        return [_USER_WITH_HASH.decode(row) for row in rows]
+        return [USER_WITH_HASH.decode(row) for row in rows]
 
     async def list_page(
         self, wanted: UserFilter, *, sort: UserSort, after: Keyset | None, limit: int
     ) -> Page[User]:
         """List the users that match a filter."""
-        params = {name: value for name in _CONDITIONS if (value := getattr(wanted, name)) is not None}
-        listing = _listing(tuple(params), wanted.state, wanted.role, sort)
-        if wanted.prefix is not None:
-            params["login_prefix"] = fold_prefix(wanted.prefix)
-        return await keyset_page(self._executor, listing, after=after, limit=limit, **params)
+        return await list_users(self._executor, wanted, sort=sort, after=after, limit=limit)
 
 
 class UserRepository(UserReads, Repository):
@@ -331,7 +238,7 @@ class UserRepository(UserReads, Repository):
         Locks: the user, until the transaction ends.
         """
         row = await self._tx.fetch_one(_GET_HASH_FOR_UPDATE, id=user_id, temporary_ttl=temporary_ttl)
-        return _USER_WITH_HASH.decode_optional(row)
+        return USER_WITH_HASH.decode_optional(row)
 
     async def lock_active_admins(self) -> set[UUID]:
         """Return the ids of the active administrators that can log in with a password of their own.

@@ -10,7 +10,7 @@ from service.db.tables.outbox import OutboxRow
 from service.db.tables.reset_tokens import ResetTokenRow
 from service.db.tables.sessions import DeviceRow, SessionRow
 from service.db.tables.signing_keys import SigningKeyRow
-from service.db.tables.throttle import LoginBucketRow, NetworkBucketRow
+from service.db.tables.throttle import LoginBucketRow, NetworkBucketRow, ThrottleKeyRow
 from service.db.tables.users import UserRow
 
 __all__ = [
@@ -30,5 +30,6 @@ __all__ = [
     "ResetTokenRow",
     "SessionRow",
     "SigningKeyRow",
+    "ThrottleKeyRow",
     "UserRow",
 ]

@@ -3,11 +3,21 @@
 from datetime import datetime
 from uuid import UUID
 
-from sqlalchemy import ForeignKey, Index, text
+from sqlalchemy import CheckConstraint, ForeignKey, Index, text
 from sqlalchemy.orm import Mapped, mapped_column
 
 from service.db.tables.base import AtNow, Base
 from service.db.tables.users import UserRow
+
+
+class ThrottleKeyRow(Base):
+    """The key of the digests in `login_buckets`, `network_buckets` and `mail_counts`: at most one row."""
+
+    __tablename__ = "throttle_keys"
+    __table_args__ = (CheckConstraint("is_only_row", name="is_only_row"),)
+
+    is_only_row: Mapped[bool] = mapped_column(primary_key=True, server_default=text("true"))
+    key: Mapped[bytes]
 
 
 class LoginBucketRow(Base):

@@ -18,7 +18,8 @@ class UserRow(Base):
         CheckConstraint("role IN ('user', 'admin')", name="role"),
         CheckConstraint("state IN ('active', 'disabled')", name="state"),
         Index("ix_users_created_at_id", "created_at", "id"),
-        Index("ix_users_name_prefix", text('lower(name) COLLATE "C"')),
+        Index("ix_users_folded_name", text('fold_name(name) COLLATE "C"')),
+        Index("ix_users_name_prefix", text('lower(name) COLLATE "C"')),  # the previous release reads it
         Index("ix_users_admins", "created_at", "id", postgresql_where=text("role = 'admin'")),
         Index("uq_users_email", "email", unique=True, postgresql_where=text("email_verified_at IS NOT NULL")),
         Index("ix_users_email", "email", "id"),
