@@ -980,8 +980,8 @@ MUTATIONS = (
     Mutation(
         "The role that serves cannot change or delete events",
         "service/db/migrations/grants.py",
-        '"events": ("SELECT", "INSERT")}',
-        '"events": READ_AND_WRITE}',
+        '"events": ("SELECT", "INSERT"),',
+        '"events": READ_AND_WRITE,',
         f"{_GRANTS}::test_change_schema_or_trail_with_the_granted_rights_is_refused",
     ),
     Mutation(
