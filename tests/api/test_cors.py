@@ -3,25 +3,9 @@
 import pytest
 
 from service.api.http.edge import EdgeMiddleware
-from service.observability.access_log import RequestRecord
 from tests.support.asgi import Inner, ask
 
 ORIGIN = b"https://app.example"
-
-
-@pytest.fixture
-def inner() -> Inner:
-    return Inner()
-
-
-@pytest.fixture
-def records() -> list[RequestRecord]:
-    return []
-
-
-@pytest.fixture
-def edge(inner: Inner, records: list[RequestRecord]) -> EdgeMiddleware:
-    return EdgeMiddleware(inner, observe=records.append)
 
 
 async def test_send_configured_origin_allows_it(inner: Inner) -> None:

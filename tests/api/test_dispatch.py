@@ -95,11 +95,6 @@ def test_bind_function_with_unknown_parameter_type_raises() -> None:
 
 
 @pytest.fixture
-def records() -> list[RequestRecord]:
-    return []
-
-
-@pytest.fixture
 def app(records: list[RequestRecord]) -> App:
     """The pipeline with the edge around it, as in production."""
     authenticator: Any = Authenticator.__new__(Authenticator)  # public operations never ask it

@@ -14,21 +14,6 @@ from tests.support.asgi import App, Inner, ask, scope_of, send_request
 FOREIGN_ID = "01890a5d-ac96-774b-bcce-b302099a8057"
 
 
-@pytest.fixture
-def inner() -> Inner:
-    return Inner()
-
-
-@pytest.fixture
-def records() -> list[RequestRecord]:
-    return []
-
-
-@pytest.fixture
-def edge(inner: Inner, records: list[RequestRecord]) -> EdgeMiddleware:
-    return EdgeMiddleware(inner, observe=records.append)
-
-
 async def test_respond_adds_security_headers_once(edge: EdgeMiddleware) -> None:
     response = await ask(edge)
 

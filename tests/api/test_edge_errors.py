@@ -2,7 +2,6 @@
 
 from typing import Any
 
-import pytest
 from structlog.testing import capture_logs
 
 from service.api.http.body import read_body
@@ -11,11 +10,6 @@ from service.observability.access_log import RequestRecord
 from tests.support.asgi import App, Inner, around, ask, scope_of
 
 SECRET = "hunter2-hunter2"
-
-
-@pytest.fixture
-def records() -> list[RequestRecord]:
-    return []
 
 
 async def reading(scope: Any, receive: Any, send: Any) -> None:

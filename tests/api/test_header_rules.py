@@ -3,23 +3,7 @@
 import pytest
 
 from service.api.http.edge import EdgeMiddleware
-from service.observability.access_log import RequestRecord
 from tests.support.asgi import Fields, Inner, ask, scope_of, send_request
-
-
-@pytest.fixture
-def inner() -> Inner:
-    return Inner()
-
-
-@pytest.fixture
-def records() -> list[RequestRecord]:
-    return []
-
-
-@pytest.fixture
-def edge(inner: Inner, records: list[RequestRecord]) -> EdgeMiddleware:
-    return EdgeMiddleware(inner, observe=records.append)
 
 
 @pytest.mark.parametrize(

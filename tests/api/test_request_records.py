@@ -3,29 +3,12 @@
 from typing import Any
 from uuid import UUID
 
-import pytest
-
 from service.api.http.edge import EdgeMiddleware
 from service.observability.access_log import RequestRecord
 from tests.support.asgi import Inner, around, ask
 
 SECRET = "hunter2-hunter2"
 CALLER_ID = UUID("0198c5a4-7d1e-7c3b-9f60-2b1f3a5c7d9e")
-
-
-@pytest.fixture
-def inner() -> Inner:
-    return Inner()
-
-
-@pytest.fixture
-def records() -> list[RequestRecord]:
-    return []
-
-
-@pytest.fixture
-def edge(inner: Inner, records: list[RequestRecord]) -> EdgeMiddleware:
-    return EdgeMiddleware(inner, observe=records.append)
 
 
 async def test_serve_records_the_request_once(edge: EdgeMiddleware, records: list[RequestRecord]) -> None:

@@ -12,11 +12,6 @@ from service.observability.access_log import RequestRecord
 from tests.support.asgi import AT_ONCE, Inner, around, ask, scope_of, send_request
 
 
-@pytest.fixture
-def records() -> list[RequestRecord]:
-    return []
-
-
 async def reading(scope: Any, receive: Any, send: Any) -> None:
     await read_body(scope["state"]["fields"], receive, limit_bytes=10)
     await Inner()(scope, receive, send)

@@ -1,54 +1,18 @@
-"""Session expiry and revocation. Rows are aged, because the database's clock decides."""
+"""Session expiry and limits. Rows are aged, because the database's clock decides."""
 
-import asyncio
-from collections.abc import AsyncIterator
 from datetime import timedelta
-from uuid import UUID
 
 import pytest
-import pytest_asyncio
 from sqlalchemy import select
 
 from service.db.core.statements import Statement
 from service.db.core.transaction import Transaction
 from service.db.repositories.sessions import SessionRepository
-from service.domain.keys import Scope
 from service.domain.users import UserRole
-from service.jobs.schedule import background_work
 from service.services import Services
-from service.usecases.cleanup import purge_expired
-from settings import Settings
-from settings.retention import RetentionSettings
-from tests.support.api import OTHER_PASSWORD, PASSWORD, Account, Api, RunningService, serving
+from tests.flows.sessions import age_last_use, age_session, status
+from tests.support.api import Account, Api
 from tests.support.databases import execute, fetch_values
-from tests.support.settings import settings_for_tests
-
-_AGE = " - CAST(CAST(:span AS text) AS interval)"
-
-
-async def age_last_use(service: Services, session_id: UUID, span: str) -> None:
-    """Make the last use of a session older."""
-    await execute(
-        service.engine,
-        f"UPDATE sessions SET last_used_at = last_used_at {_AGE}, idle_expires_at = idle_expires_at {_AGE}"
-        " WHERE id = :id",
-        span=span,
-        id=session_id,
-    )
-
-
-async def age_session(service: Services, session_id: UUID, span: str) -> None:
-    """Make a session older, but not its last use."""
-    await execute(
-        service.engine,
-        f"UPDATE sessions SET created_at = created_at {_AGE}, expires_at = expires_at {_AGE} WHERE id = :id",
-        span=span,
-        id=session_id,
-    )
-
-
-async def status(api: Api, account: Account | str) -> int:
-    return (await api.by(account).get("/v1/users/me")).status_code
 
 
 @pytest.mark.parametrize(
@@ -164,17 +128,6 @@ async def test_delete_own_user_needs_a_login_within_ten_minutes(api: Api, servic
     assert await status(api, ada) == 401
 
 
-@pytest.mark.parametrize(("role", "other"), [(UserRole.USER, "admin"), (UserRole.ADMIN, "user")])
-async def test_change_role_ends_the_sessions_of_the_user(api: Api, role: UserRole, other: str) -> None:
-    """A token that was stolen before a promotion must not gain by it. Source: OWASP ASVS 5.0 7.2.4."""
-    admin, ada = api.by(await api.admin()), await api.account("ada", role=role)
-    second = (await api.log_in("ada")).json()["token"]
-    assert (await admin.patch(f"/v1/users/{ada.id}", {"role": role.value})).status_code == 200
-    assert (await status(api, ada), await status(api, second)) == (200, 200)
-    assert (await admin.patch(f"/v1/users/{ada.id}", {"role": other})).status_code == 200
-    assert (await status(api, ada), await status(api, second)) == (401, 401)
-
-
 async def add_sessions(service: Services, ada: Account, count: int) -> None:
     """Insert sessions that were never used, as the newest."""
     await execute(
@@ -277,123 +230,3 @@ async def test_list_sessions_contains_no_token(api: Api) -> None:
         "id", "user_id", "created_at", "last_used_at", "expires_at", "idle_expires_at", "user_agent", "ip",
         "current",
     }  # fmt: skip
-
-
-@pytest_asyncio.fixture
-async def replica(
-    test_settings: Settings, shared_database: str, service: Services
-) -> AsyncIterator[RunningService]:
-    """A second instance of the application on the same database."""
-    async with serving(test_settings, shared_database) as second:
-        yield second
-
-
-async def revoke(api: Api, ada: Account, way: str) -> int:
-    """Revoke a session in one of several ways."""
-    admin, path = api.by(await api.admin()), f"/v1/users/{ada.id}"
-    ways = {
-        "log out": lambda: api.by(ada).delete("/v1/sessions/current"),
-        "end": lambda: admin.delete(f"/v1/sessions/{ada.session_id}"),
-        "end all": lambda: admin.delete(f"{path}/sessions"),
-        "disable": lambda: admin.patch(path, {"state": "disabled"}),
-        "delete": lambda: admin.delete(path),
-        "set password": lambda: admin.put(f"{path}/password", {"new_password": OTHER_PASSWORD}),
-    }
-    return (await ways[way]()).status_code
-
-
-@pytest.mark.parametrize("way", ["log out", "end", "end all", "disable", "delete", "set password"])
-async def test_revocation_takes_effect_at_the_next_request_to_another_replica(
-    api: Api, replica: RunningService, test_settings: Settings, shared_database: str, way: str
-) -> None:
-    """Source: OWASP ASVS 5.0 7.4.1, 7.4.2; CVE-2023-22492, CVE-2024-46999."""
-    ada = await api.account("ada")
-    async with replica.client() as client:
-        there = Api(client, replica.service)
-        assert await status(there, ada) == 200
-        assert await revoke(api, ada, way) in {200, 204}
-        assert await status(there, ada) == 401
-        key = await api.key(Scope.SESSIONS_INTROSPECT)
-        answer = await there.by(key).post("/v1/introspect", {"token": ada.token})
-        assert answer.json() == {"active": False}
-    async with serving(test_settings, shared_database) as restarted, restarted.client() as client:
-        assert await status(Api(client, restarted.service), ada) == 401
-
-
-async def test_demotion_takes_effect_at_the_next_request_to_another_replica(
-    api: Api, replica: RunningService
-) -> None:
-    admin, other = await api.admin(), await api.admin("other")
-    async with replica.client() as client:
-        there = Api(client, replica.service).by(other)
-        assert (await there.get("/v1/users")).status_code == 200
-        demoted = await api.by(admin).patch(f"/v1/users/{other.id}", {"role": "user"})
-        assert demoted.status_code == 200
-        assert (await there.get("/v1/users")).status_code == 401
-
-
-async def test_enable_user_does_not_restore_its_sessions(api: Api) -> None:
-    admin, ada = api.by(await api.admin()), await api.account("ada")
-    for state in ("disabled", "active"):
-        assert (await admin.patch(f"/v1/users/{ada.id}", {"state": state})).status_code == 200
-    assert await status(api, ada) == 401
-    assert (await api.log_in("ada")).status_code == 201
-
-
-async def test_recreate_deleted_user_restores_nothing(api: Api) -> None:
-    """Source: Zitadel CVE-2026-55670."""
-    admin, old = api.by(await api.admin()), await api.account("ada")
-    assert (await admin.delete(f"/v1/users/{old.id}")).status_code == 204
-    new = await admin.post("/v1/users", {"login_id": "ada", "name": "A", "password": OTHER_PASSWORD})
-    assert new.status_code == 201
-    assert new.json()["id"] != str(old.id)
-    assert await status(api, old) == 401
-    assert (await admin.get(f"/v1/users/{old.id}")).status_code == 404
-    assert (await api.log_in("ada", PASSWORD)).status_code == 401
-
-
-async def test_purge_expired_deletes_what_has_expired_and_nothing_else(database: str) -> None:
-    settings = settings_for_tests(retention=RetentionSettings(purge_batch=2))
-    async with serving(settings, database) as running, running.client() as client:
-        api, service = Api(client, running.service), running.service
-        kept = await api.account("kept")
-        for turn in range(5):
-            ended = await api.account(f"ended-{turn}")
-            await age_last_use(service, ended.session_id, "8 days")
-        await execute(
-            service.engine,
-            "INSERT INTO reset_tokens (user_id, token_digest, expires_at) VALUES (:id, 'x', now())",
-            id=kept.id,
-        )
-        await execute(
-            service.engine,
-            "INSERT INTO events (id, actor_kind, action, at) VALUES"
-            " (gen_random_uuid(), 'operator', 'user.created', now() - interval '366 days'),"
-            " (gen_random_uuid(), 'operator', 'user.created', now() - interval '364 days')",
-        )
-        await execute(
-            service.engine,
-            "INSERT INTO login_buckets (digest, user_id, updated_at) VALUES"
-            " ('unknown, long ago', NULL, now() - interval '31 days'),"
-            " ('unknown', NULL, now() - interval '29 days'), ('known', :id, now() - interval '29 days'),"
-            " ('known, long ago', :id, now() - interval '31 days')",
-            id=kept.id,
-        )
-        await execute(
-            service.engine,
-            "INSERT INTO network_buckets (network, hour_started_at) VALUES"
-            " ('192.0.2.1/32', now() - interval '25 hours'), ('192.0.2.2/32', now() - interval '23 hours')",
-        )
-        assert await purge_expired(service.background_database, service.policies.retention) == 10
-        remembered = await fetch_values(service.engine, "SELECT encode(digest, 'escape') FROM login_buckets")
-        assert sorted(remembered) == [("known",), ("unknown",)]
-        assert await fetch_values(service.engine, "SELECT user_id FROM sessions") == [(kept.id,)]
-        assert await purge_expired(service.background_database, service.policies.retention) == 0
-
-
-async def test_background_work_purges_expired_sessions_periodically(api: Api, service: Services) -> None:
-    await api.account("ada")
-    await execute(service.engine, "UPDATE sessions SET expires_at = now() - interval '1 day'")
-    async with background_work(service, lambda: None, jitter=lambda: 1e-4), asyncio.timeout(30):
-        while await fetch_values(service.engine, "SELECT id FROM sessions"):  # noqa: ASYNC110 - polls the database
-            await asyncio.sleep(0.01)

@@ -126,7 +126,7 @@ MUTATIONS = (
         "service/db/repositories/cleanup.py",
         "(LoginBucketRow.user_id.is_(None), LoginBucketRow.user_id.is_not(None))",
         "(LoginBucketRow.user_id.is_(None), LoginBucketRow.user_id.is_(None))",
-        f"{_FLOWS}/test_sessions.py::test_purge_expired_deletes_what_has_expired_and_nothing_else",
+        f"{_FLOWS}/test_purge.py::test_purge_expired_deletes_what_has_expired_and_nothing_else",
     ),
     Mutation(
         "A password typed into the wrong field leaves no digest",
@@ -345,7 +345,7 @@ MUTATIONS = (
         "service/usecases/users.py",
         "    elif changed.role is not user.role:\n",
         "    elif False:\n",
-        f"{_FLOWS}/test_sessions.py::test_change_role_ends_the_sessions_of_the_user",
+        f"{_FLOWS}/test_session_revocation.py::test_change_role_ends_the_sessions_of_the_user",
     ),
     Mutation(
         "A body that was held back is authenticated when it is there",
@@ -379,7 +379,7 @@ MUTATIONS = (
         "service/usecases/users.py",
         "    if changed.state is UserState.DISABLED and user.state is UserState.ACTIVE:\n",
         "    if False:\n",
-        f"{_FLOWS}/test_sessions.py::test_enable_user_does_not_restore_its_sessions",
+        f"{_FLOWS}/test_session_revocation.py::test_enable_user_does_not_restore_its_sessions",
     ),
     Mutation(
         "A powerful operation needs a recent login",
