@@ -24,7 +24,7 @@ WITH_VERSION = "--no-comments"
 """An option in place of the one that leaves Alembic's own table out."""
 
 FOLD_NAME: str = (
-    ScriptDirectory.from_config(alembic_config()).get_revision("0019_fold_names").module.FOLD_NAME
+    ScriptDirectory.from_config(alembic_config()).get_revision("0020_fold_names").module.FOLD_NAME
 )
 """The function of an index; only its revision has it."""
 DECLARED_TRIGGERS = Path(__file__).parent / "triggers.sql"

@@ -8,13 +8,13 @@ from sqlalchemy import text
 from sqlalchemy.exc import ProgrammingError
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-HEAD: Final = 19
+HEAD: Final = 20
 """The number of this release's newest revision; a test compares it with `alembic/versions`."""
 
-HEAD_ID: Final = "0019_fold_names"
+HEAD_ID: Final = "0020_fold_names"
 """The id of that revision."""
 
-NEEDS: Final = 19
+NEEDS: Final = 20
 """The number of the oldest revision that this release works on.
 
 What needs a newer revision is optional: without it, an operation gets 503 `schema_behind`.

@@ -9,8 +9,8 @@ every server has. `translate` knows no locale.
 import sqlalchemy as sa
 from alembic import op
 
-revision = "0019_fold_names"
-down_revision = "0018_throttle_keys"
+revision = "0020_fold_names"
+down_revision = "0019_throttle_keys"
 
 phase = "expand"
 locks = "users: SHARE UPDATE EXCLUSIVE while the index is built, which no reader or writer waits for"

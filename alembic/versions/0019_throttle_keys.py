@@ -8,8 +8,8 @@ PostgreSQL makes the key, so it is in no script and in no log: two random UUIDs 
 import sqlalchemy as sa
 from alembic import op
 
-revision = "0018_throttle_keys"
-down_revision = "0017_create_mail_requests"
+revision = "0019_throttle_keys"
+down_revision = "0018_add_factors"
 
 phase = "expand"
 locks = "nothing that is in use"
