@@ -1,0 +1,35 @@
+"""Defences, how each is broken for a moment, and the test that has to notice; docs/security.md lists them."""
+
+from tests.security.mutations import (
+    access,
+    cookies,
+    edge,
+    gateways,
+    hashing,
+    identity,
+    mail,
+    operations,
+    passwords,
+    sessions,
+    throttle,
+    tokens,
+)
+from tests.security.mutations.mutation import Mutation
+
+__all__ = ["MUTATIONS", "Mutation"]
+
+_AREAS = (
+    throttle,
+    passwords,
+    hashing,
+    sessions,
+    access,
+    identity,
+    mail,
+    edge,
+    gateways,
+    tokens,
+    cookies,
+    operations,
+)
+MUTATIONS = tuple(mutation for area in _AREAS for mutation in area.MUTATIONS)

@@ -1,0 +1,192 @@
+"""Mails, codes and addresses."""
+
+from tests.security.mutations.mutation import Mutation
+
+_ADAPTERS = "tests/adapters/test_smtp.py"
+_CODES = "tests/flows/test_login_codes.py"
+_DETAILS = "tests/api/test_details.py"
+_MAIL = "tests/flows/test_mail.py"
+_OUTBOX_SQL = "service/db/repositories/outbox.py"
+_RENDERING = "tests/mail/test_rendering.py"
+_REQUESTS = "service/usecases/mail_requests.py"
+_SMTP = "service/adapters/smtp.py"
+
+MUTATIONS = (
+    Mutation(
+        "A mail with a token goes to a verified address alone",
+        _REQUESTS,
+        "user is not None and user.verified_email is not None and user.state is UserState.ACTIVE",
+        "user is not None and user.email is not None",
+        f"{_MAIL}::test_recover_answers_the_same_bytes_and_mails_verified_addresses_of_active_users_alone",
+    ),
+    Mutation(
+        "Whether there is an account decides nothing while a mail is asked for",
+        _REQUESTS,
+        "    if user is None or user.verified_email is None:\n        return\n    params",
+        "    params",
+        f"{_CODES}::test_ask_for_a_code_without_an_account_looks_the_same_and_has_the_same_rows",
+    ),
+    Mutation(
+        "Nobody's mailbox is flooded",
+        "service/usecases/mail_throttle.py",
+        "            raise MailThrottled(retry_after=max(1, ceil(wait.total_seconds())))\n",
+        "            pass\n",
+        f"{_MAIL}::test_ask_too_often_for_a_name_gets_429_whether_or_not_it_has_an_account"
+        f" {_MAIL}::test_ask_too_often_from_a_network_gets_429",
+    ),
+    Mutation(
+        "A change of address ends the tokens that were mailed to the old one",
+        "service/usecases/details.py",
+        "        await ResetTokenRepository(tx).drop_mailed(user.id)\n",
+        "",
+        f"{_MAIL}::test_change_of_address_ends_a_token_mailed_to_the_old_one",
+    ),
+    Mutation(
+        "An address is verified for the user who has it now",
+        "service/usecases/emails.py",
+        " or taken.email not in (user.pending_email, user.email)",
+        "",
+        f"{_MAIL}::test_verify_an_address_that_was_changed_meanwhile_gets_401",
+    ),
+    Mutation(
+        "A verified address has one owner",
+        "service/db/core/constraints.py",
+        '    "uq_users_email": EmailTaken,\n',
+        "",
+        f"{_MAIL}::test_verify_an_address_that_another_has_verified_gets_409",
+    ),
+    Mutation(
+        "Users set what is theirs alone",
+        "service/usecases/details.py",
+        "        raise Forbidden(_PRIVILEGED)\n",
+        "        pass\n",
+        f"{_DETAILS}::test_update_own_details_is_granted_for_language_and_address_only",
+    ),
+    Mutation(
+        "A new address needs a recent log-in",
+        "service/usecases/details.py",
+        "        caller.require_recent_login(policies.sessions.step_up_ttl)\n",
+        "        pass\n",
+        f"{_DETAILS}::test_update_own_address_needs_a_recent_login",
+    ),
+    Mutation(
+        "The one before learns of a new address",
+        "service/usecases/details.py",
+        "await notify(tx, user, MailKind.EMAIL_CHANGED, recipient=user.verified_email, new_email=new)",
+        "pass",
+        f"{_DETAILS}::test_replace_a_verified_address_tells_the_old_one",
+    ),
+    Mutation(
+        "No letter is folded into somebody's address",
+        "service/domain/emails.py",
+        "raw.translate(_ASCII_LOWER).rpartition",
+        '__import__("unicodedata").normalize("NFKC", raw).lower().rpartition',
+        "tests/domain/test_emails.py::test_canonical_email_of_anything_else_is_none",
+    ),
+    Mutation(
+        "A code has five tries, however many at once",
+        "service/db/repositories/login_codes.py",
+        ", LoginCodeRow.tries < literal_column(str(TRIES))",
+        "",
+        f"{_CODES}::test_log_in_by_code_has_five_tries",
+    ),
+    Mutation(
+        "A code is for the browser that asked for it",
+        _REQUESTS,
+        'return hmac.digest(token_digest, code.encode("utf-8", "surrogatepass"), sha256)',
+        'return hmac.digest(b"", code.encode("utf-8", "surrogatepass"), sha256)',
+        f"{_CODES}::test_log_in_by_code_of_another_browser_fails",
+    ),
+    Mutation(
+        "A code works once",
+        "service/usecases/login_codes.py",
+        "if user is None or not await LoginCodeRepository(tx).use(digest):",
+        "if user is None:",
+        f"{_CODES}::test_log_in_by_code_opens_a_session_once"
+        f" {_CODES}::test_log_in_by_code_concurrently_opens_one_session",
+    ),
+    Mutation(
+        "A code does not let a disabled account in",
+        "service/db/repositories/code_logins.py",
+        ", UserRow.state == literal_column(\"'active'\")",
+        "",
+        f"{_CODES}::test_log_in_by_code_too_late_or_without_an_active_account_fails",
+    ),
+    Mutation(
+        "An address that is not verified lets nobody in",
+        "service/db/repositories/emails.py",
+        ", UserRow.email_verified_at.is_not(None))",
+        ")",
+        f"{_CODES}::test_log_in_with_a_verified_address_and_a_password_succeeds",
+    ),
+    Mutation(
+        "A mail is sent by one process at a time",
+        _OUTBOX_SQL,
+        "    .with_for_update(skip_locked=True)\n    .cte",
+        "    .cte",
+        "tests/jobs/test_outbox.py::test_run_by_many_dispatchers_sends_each_mail_once",
+    ),
+    Mutation(
+        "A process that has lost its lease marks nothing",
+        _OUTBOX_SQL,
+        '(OutboxRow.attempts == bindparam("attempt"))',
+        '(bindparam("attempt") > literal(0))',
+        "tests/jobs/test_outbox.py::test_run_by_one_that_lost_its_lease_marks_nothing",
+    ),
+    Mutation(
+        "The seed of a token goes with its mail",
+        _OUTBOX_SQL,
+        "last_error=null(), token_seed=null(), params={}",
+        "last_error=null(), params={}",
+        "tests/jobs/test_outbox.py::test_run_restores_the_token_from_its_seed",
+    ),
+    Mutation(
+        "Without the key, the database gives no token of a mail",
+        "service/security/mail_tokens.py",
+        'return hmac.digest(key, _PURPOSE + seed, "sha256")',
+        'return hmac.digest(b"", _PURPOSE + seed, "sha256")',
+        "tests/security/test_mail_tokens.py::test_restore_without_the_key_gives_nothing",
+    ),
+    Mutation(
+        "A mail goes to another machine over TLS alone",
+        _SMTP,
+        "(None if server.is_loopback else True)",
+        "None",
+        f"{_ADAPTERS}::test_send_to_another_machine_without_starttls_sends_nothing",
+    ),
+    Mutation(
+        "A mail server proves who it is",
+        _SMTP,
+        "            tls_context=self._tls,\n",
+        "            validate_certs=False,\n",
+        f"{_ADAPTERS}::test_send_with_a_wrong_certificate_sends_nothing",
+    ),
+    Mutation(
+        "The words of a mail server are not kept: they may hold an address",
+        _SMTP,
+        'return f"smtp {code}"',
+        'return f"smtp {code} {Exception}"',
+        f"{_ADAPTERS}::test_send_to_a_refusing_server_tells_for_good_from_for_now_without_its_words",
+    ),
+    Mutation(
+        "Names are escaped in mails",
+        "service/mail/templates.py",
+        "html_paragraphs, autoescape=True",
+        "html_paragraphs, autoescape=False",
+        f"{_RENDERING}::test_render_escapes_a_name_in_html",
+    ),
+    Mutation(
+        "Nobody has their link mailed to others as a name",
+        "service/mail/filters.py",
+        'return "" if len(name) > _NAME_MAX or _LINK_LIKE.search(name) else name',
+        "return name",
+        f"{_RENDERING}::test_render_greets_nobody_by_what_may_be_read_as_an_address",
+    ),
+    Mutation(
+        "A name from right to left reorders nothing around it",
+        "service/mail/filters.py",
+        'return f"{_ISOLATE}{text}{_END}"',
+        "return text",
+        f"{_RENDERING}::test_render_isolates_a_name_that_runs_from_right_to_left",
+    ),
+)
