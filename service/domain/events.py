@@ -5,7 +5,7 @@ from datetime import datetime
 from enum import StrEnum
 from uuid import UUID
 
-from service.domain.callers import Caller, CallerKind
+from service.domain.callers import Caller
 from service.domain.networks import LOCAL, Networks
 
 
@@ -37,13 +37,16 @@ class Action(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Event:
-    """An entry of the audit trail: ids only, no names and no login ids."""
+    """An entry of the audit trail: ids only, no names and no login ids.
+
+    Kind and action are as they are stored: a newer release may have recorded others than this one knows.
+    """
 
     id: UUID
     at: datetime
     actor_id: UUID | None
-    actor_kind: CallerKind
-    action: Action
+    actor_kind: str
+    action: str
     subject_id: UUID | None
     ip: str | None
     request_id: str | None

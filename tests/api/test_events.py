@@ -3,6 +3,7 @@
 from service.domain.events import Action
 from service.domain.keys import Scope
 from tests.support.api import PASSWORD, Api, error_of
+from tests.support.databases import execute
 
 FOREIGN_ID = "01890a5d-ac96-774b-bcce-b302099a8057"
 
@@ -29,6 +30,23 @@ async def test_list_events_tells_who_did_what_in_ids_only(api: Api) -> None:
     assert first["request_id"] == created.headers["X-Request-Id"] != FOREIGN_ID
     assert first["ip"] == "127.0.0.1"
     assert not any(word in listed.text for word in ("grace", "Hopper", PASSWORD, "rcs_"))
+
+
+async def test_list_events_of_a_newer_release_tells_them_as_they_are_stored(api: Api) -> None:
+    """While two releases serve side by side, the older one reads what the newer one records."""
+    await execute(
+        api.service.engine,
+        "INSERT INTO events (id, actor_kind, action) VALUES (gen_random_uuid(), 'robot', 'user.renamed')",
+    )
+
+    api.client.event_hooks = {"response": []}  # the contract lists the actions of this release
+
+    listed = await api.by(await api.key(Scope.EVENTS_READ)).get("/v1/events")
+
+    assert listed.status_code == 200
+    assert [(event["actor_kind"], event["action"]) for event in listed.json()["items"]] == [
+        ("robot", "user.renamed")
+    ]
 
 
 async def test_list_events_tells_the_newest_first_page_by_page(api: Api) -> None:

@@ -11,7 +11,6 @@ from service.db.core.statements import Statement
 from service.db.repositories.base import ReadRepository, Repository
 from service.db.repositories.listings import Listing, keyset_page
 from service.db.tables import EventRow
-from service.domain.callers import CallerKind
 from service.domain.events import Action, AuditContext, Event
 from service.domain.pages import Keyset, Page
 from service.security.ids import new_id
@@ -20,12 +19,8 @@ EVENT_FIELDS = ("id", "actor_id", "actor_kind", "action", "subject_id", "ip", "r
 """The columns of an event that the database does not fill in itself."""
 
 
-def _event(id_: UUID, at: Any, actor_id: UUID | None, kind: str, action: str, *others: Any) -> Event:
-    return Event(id_, at, actor_id, CallerKind(kind), Action(action), *others)
-
-
 EVENT = Columns(
-    _event,
+    Event,
     EventRow.id,
     EventRow.at,
     EventRow.actor_id,
