@@ -1,6 +1,6 @@
 """Factors of authentication: what they are, how they add up, and who needs a second one."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import IntEnum, StrEnum
@@ -111,7 +111,7 @@ class Passkey:
     public_key: bytes
     sign_count: int
     aaguid: UUID
-    transports: tuple[str, ...]
+    transports: Sequence[str]
     is_backup_eligible: bool
     is_backed_up: bool
     created_at: datetime

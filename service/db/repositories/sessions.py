@@ -1,6 +1,6 @@
 """Login sessions."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
@@ -12,6 +12,7 @@ from sqlalchemy import (
     Insert,
     Interval,
     LargeBinary,
+    Text,
     any_,
     bindparam,
     case,
@@ -132,6 +133,11 @@ _END_BY_TOKEN = Statement(
 _REVOKE_TOKEN = Statement(
     delete(SessionRow).where(SessionRow.token_digest == bindparam("digest")).returning(*SESSION)
 )
+_REAUTHENTICATE = Statement(
+    update(SessionRow)
+    .where(SessionRow.id == bindparam("session_id"))
+    .values(amr=bindparam("new_amr", type_=ARRAY(Text)), authenticated_at=func.now())
+)
 _of_user = delete(SessionRow).where(SessionRow.user_id == bindparam("of_user"))
 _END_ALL = Statement(_of_user)
 _END_OTHERS = Statement(_of_user.where(SessionRow.id != bindparam("kept_id")))
@@ -214,6 +220,10 @@ class SessionRepository(SessionReads, Repository):
         if kept_id is None:
             return await self._tx.execute(_END_ALL, of_user=user_id)
         return await self._tx.execute(_END_OTHERS, of_user=user_id, kept_id=kept_id)
+
+    async def reauthenticate(self, session_id: UUID, amr: Sequence[str]) -> None:
+        """Record that the user of a session has proved who they are just now, and in which ways so far."""
+        await self._tx.execute(_REAUTHENTICATE, session_id=session_id, new_amr=list(amr))
 
     async def touch(
         self,
