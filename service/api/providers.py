@@ -19,7 +19,7 @@ from service.security.hashing.hasher import PasswordHasher
 from service.security.mail_tokens import MailTokens
 from service.usecases.access_tokens import AccessTokenIssuer
 from service.usecases.last_used import LastUsedTracker
-from service.usecases.login import LoginParts
+from service.usecases.open_session import LoginParts
 from service.usecases.policies import Policies
 
 

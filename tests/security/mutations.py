@@ -16,6 +16,7 @@ class Mutation:
 
 _FLOWS, _FAULTS = "tests/flows", "tests/faults"
 _LOGIN, _SESSIONS = "service/usecases/login.py", "service/usecases/sessions.py"
+_ATTEMPTS, _OPEN_SESSION = "service/usecases/attempts.py", "service/usecases/open_session.py"
 _THROTTLE, _RECOVERY = "service/usecases/throttle.py", "service/usecases/recovery.py"
 _THROTTLE_SQL, _SESSIONS_SQL = "service/db/repositories/throttle.py", "service/db/repositories/sessions.py"
 _POLICY, _CALLERS = "service/domain/passwords.py", "service/domain/callers.py"
@@ -66,14 +67,14 @@ MUTATIONS = (
     Mutation(
         "A right guess beyond the limit of a network tells nothing either",
         _LOGIN,
-        "networks=context.networks if bucket.network_limited else ()",
+        "networks=client.context.networks if bucket.network_limited else ()",
         "networks=()",
         f"{_FLOWS}/test_network_throttle.py::test_login_at_network_limit_does_not_reveal_a_right_password",
     ),
     Mutation(
         "Strangers do not lock out the owner's device",
-        _LOGIN,
-        "    if credential.device_id is not None:\n        return",
+        _ATTEMPTS,
+        "    if origin.device_id is not None:\n        return",
         "    if False:\n        return",
         f"{_FLOWS}/test_throttle.py::test_failures_from_unknown_devices_do_not_lock_out_the_owner",
     ),
@@ -117,8 +118,8 @@ MUTATIONS = (
     ),
     Mutation(
         "A success of a stranger clears no failures",
-        _LOGIN,
-        "clears_bucket=not attempt.bucket.is_unrecognised",
+        _OPEN_SESSION,
+        "clears_bucket=not bucket.is_unrecognised",
         "clears_bucket=True",
         f"{_FLOWS}/test_throttle.py"
         "::test_failures_for_a_login_id_are_kept_as_for_an_unknown_one_whatever_happens_to_its_user",
@@ -147,10 +148,10 @@ MUTATIONS = (
     ),
     Mutation(
         "A login by code changes no count of unknown devices",
-        "service/usecases/login_codes.py",
-        "import bucket_of_device",
-        "import bucket_for_unknown_device\n\n\ndef bucket_of_device(*_):  # noqa\n"
-        '    return bucket_for_unknown_device("ada", None)',
+        _OPEN_SESSION,
+        "bucket = proven.bucket or bucket_of_device(device.id, user.id)",
+        "from service.usecases.throttle import bucket_for_unknown_device as unknown\n"
+        "    bucket = proven.bucket or Bucket(unknown(user.login_id, user.id).digest, user.id)",
         f"{_FLOWS}/test_login_codes.py::test_log_in_by_code_forgets_no_failures_of_unknown_devices",
     ),
     Mutation(
@@ -171,7 +172,7 @@ MUTATIONS = (
         "Who waits for attempts in progress holds no permit",
         _LOGIN,
         "    async with parts.turns.wait(bucket) as turn:\n",
-        "    async with parts.hasher.acquire(*context.flow), parts.turns.wait(bucket) as turn:\n",
+        "    async with parts.hasher.acquire(*flow), parts.turns.wait(bucket) as turn:\n",
         f"{_FAULTS}/test_concurrent_logins.py::test_log_in_while_others_wait_for_attempts_in_progress_succeeds",
     ),
     Mutation(
@@ -278,7 +279,7 @@ MUTATIONS = (
     ),
     Mutation(
         "At most two hundred sessions an account",
-        _LOGIN,
+        _OPEN_SESSION,
         "kept_count=policy.per_user",
         "kept_count=1000",
         f"{_FLOWS}/test_sessions.py::test_login_beyond_two_hundred_sessions_ends_the_longest_unused",
@@ -293,7 +294,7 @@ MUTATIONS = (
     ),
     Mutation(
         "A session in use is known before its use is written",
-        _LOGIN,
+        _OPEN_SESSION,
         "used_ids=parts.last_used.recorded_sessions_of(user.id)",
         "used_ids=()",
         f"{_FLOWS}/test_sessions.py"
@@ -371,8 +372,8 @@ MUTATIONS = (
     ),
     Mutation(
         "A login with a session of the same user ends that session",
-        _LOGIN,
-        "    await end_replaced_session(tx, user, attempt.request.replaced_digest, context)\n",
+        _OPEN_SESSION,
+        "    await end_replaced_session(tx, user, client.replaced_digest, context)\n",
         "",
         f"{_FLOWS}/test_step_up.py::test_log_in_with_a_session_of_the_same_user_ends_that_session",
     ),
@@ -696,9 +697,9 @@ MUTATIONS = (
     ),
     Mutation(
         "The database holds digests of tokens only",
-        _LOGIN,
-        "NewSession(session_id, user.id, token.digest,",
-        "NewSession(session_id, user.id, token.digest + token.value.encode(),",
+        _OPEN_SESSION,
+        "user.id, token.digest, lifetime",
+        "user.id, token.digest + token.value.encode(), lifetime",
         f"{_FLOWS}/test_login.py::test_login_tokens_are_not_stored",
     ),
     Mutation(
