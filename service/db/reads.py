@@ -3,10 +3,12 @@
 from service.db.core.read_pool import ReadPool
 from service.db.core.replica import Replica, ReplicaRouter
 from service.db.core.statements import Executor
+from service.db.repositories.devices import DeviceReads
 from service.db.repositories.emails import EmailReads
 from service.db.repositories.events import EventReads
 from service.db.repositories.keys import ApiKeyReads, ApiKeyTokenReads
 from service.db.repositories.login import LoginReads
+from service.db.repositories.passkeys import PasskeyReads
 from service.db.repositories.sessions import SessionReads, SessionTokenReads
 from service.db.repositories.signing_keys import SigningKeyReads
 from service.db.repositories.users import UserReads
@@ -21,6 +23,8 @@ class ReplicaReads:
         self.sessions = SessionReads(executor)
         self.keys = ApiKeyReads(executor)
         self.events = EventReads(executor)
+        self.passkeys = PasskeyReads(executor)
+        self.devices = DeviceReads(executor)
 
 
 class Reads(ReplicaReads):
