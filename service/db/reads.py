@@ -3,11 +3,13 @@
 from service.db.core.read_pool import ReadPool
 from service.db.core.replica import Replica, ReplicaRouter
 from service.db.core.statements import Executor
+from service.db.repositories.devices import DeviceReads
 from service.db.repositories.emails import EmailReads
 from service.db.repositories.events import EventReads
 from service.db.repositories.keys import ApiKeyReads, ApiKeyTokenReads
 from service.db.repositories.login import LoginReads
 from service.db.repositories.login_challenges import LoginChallengeReads
+from service.db.repositories.passkeys import PasskeyReads
 from service.db.repositories.second_factors import SecondFactorReads
 from service.db.repositories.sessions import SessionReads, SessionTokenReads
 from service.db.repositories.signing_keys import SigningKeyReads
@@ -23,6 +25,8 @@ class ReplicaReads:
         self.sessions = SessionReads(executor)
         self.keys = ApiKeyReads(executor)
         self.events = EventReads(executor)
+        self.passkeys = PasskeyReads(executor)
+        self.devices = DeviceReads(executor)
 
 
 class Reads(ReplicaReads):

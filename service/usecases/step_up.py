@@ -1,6 +1,7 @@
 """Showing a factor again in a session, for operations that need a fresh login."""
 
 from functools import partial
+from typing import Final
 from uuid import UUID
 
 from service.db.core.transaction import Transaction
@@ -16,6 +17,9 @@ from service.domain.sessions import AuthenticatedSession, Session
 from service.usecases.factor_proofs import Answer, Proof
 from service.usecases.open_session import LoginParts
 from service.usecases.throttle import Bucket, bucket_of_session, count_failure, reserve_attempt
+
+_WRONG_CODE: Final = FieldError("/totp", "wrong_code", "This is not the current code.")
+_REJECTED: Final = FieldError("/passkey", "invalid_value", "This is no valid response to the challenge.")
 
 
 async def step_up(
@@ -49,8 +53,7 @@ async def step_up(
     work = partial(_complete, session=session, proof=proof, bucket=bucket, context=context, parts=parts)
     result = await parts.database.run(work, caller=context.caller)
     if result is None:
-        pointer = "/totp" if answer.totp is not None else "/passkey"
-        raise ValidationFailed(FieldError(pointer, "wrong_factor", "This does not show who you are."))
+        raise ValidationFailed(_WRONG_CODE if answer.totp is not None else _REJECTED)
     return result
 
 

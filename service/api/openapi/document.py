@@ -46,6 +46,7 @@ _TAGS: Mapping[str, str] = {
     "users": "Users. In a path, `me` stands for the caller's own id.",
     "passwords": "Changing, setting and resetting passwords.",
     "sessions": "Logging in and out, and the sessions between.",
+    "factors": "Second factors: authenticator apps, passkeys and recovery codes.",
     "introspection": "What a token stands for, and its revocation, for other services (RFC 7662, RFC 7009).",
     "tokens": "Access tokens that other services verify by themselves (RFC 9068), and their keys.",
     "keys": "API keys of other services.",

@@ -35,7 +35,10 @@ FIELD_CODES: Final = {
     "password_blocked": "The password is common, or made from the login id, the name or the service's name.",
     "password_invalid_characters": "The password has control characters or is not valid Unicode.",
     "wrong_password": "The current password is wrong.",
-    "wrong_factor": "The code or the passkey is wrong, expired, used, or not the caller's.",
+    "wrong_code": "The code is not the current one of the authenticator app.",
+    "already_enrolled": "The passkey is enrolled already.",
+    "no_factor": "The user has no second factor.",
+    "too_many": "The user has as many of these as it may have.",
 }
 """Every value of `errors[].code`, and its meaning."""
 

@@ -9,6 +9,7 @@ from service.api.schemas.common import Id, IdText, Input, Output
 from service.api.schemas.mail import CodeToken, LoginCode
 from service.api.schemas.passkey_samples import SAMPLE_CHALLENGE, SAMPLE_PASSKEY, SAMPLE_PUBLIC_KEY
 from service.api.schemas.sessions import SessionView
+from service.api.schemas.totp import TotpCode
 from service.api.schemas.users import UserView
 from service.domain.errors import FieldError, ValidationFailed
 
@@ -58,7 +59,6 @@ DeviceToken = Annotated[
 ]
 
 
-Totp = Annotated[str, Meta(description="The 6 digits in the authenticator app.", examples=["492039"])]
 PasskeyResponse = Annotated[
     dict[str, Any],
     Meta(description="What `toJSON()` of the credential returns that `navigator.credentials.get()` gave."),
@@ -86,7 +86,7 @@ class LogInBody(Input, frozen=True):
     challenge: Annotated[str, Meta(description="From the problem `second_factor_required`.")] | UnsetType = (
         UNSET
     )
-    totp: Totp | UnsetType = UNSET
+    totp: TotpCode | UnsetType = UNSET
     recovery_code: (
         Annotated[str, Meta(description="One of the ten; case, hyphens and spaces are ignored.")] | UnsetType
     ) = UNSET
@@ -110,7 +110,7 @@ class LogInBody(Input, frozen=True):
 class StepUpBody(Input, frozen=True):
     """A factor of the caller: a code of the authenticator app, or a passkey."""
 
-    totp: Totp | UnsetType = UNSET
+    totp: TotpCode | UnsetType = UNSET
     challenge_id: PasskeyChallengeId | UnsetType = UNSET
     passkey: PasskeyResponse | UnsetType = UNSET
 

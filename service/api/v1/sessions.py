@@ -53,7 +53,7 @@ async def get_current_session(request: OperationRequest) -> Response:
     description="With `totp`, or with `passkey` and the `challenge_id` of `create_passkey_challenge`. The "
     "session then counts as just logged in, with two factors: for operations that answered 403 "
     "`reauthentication_required`, or `factor_enrollment_required` where a factor is enrolled. A wrong factor "
-    "is 422 `wrong_factor`.",
+    "is 422.",
     tag="sessions",
     access=Access(owner=True, allowed_during_enrollment=True),
     responses={200: ResponseSpec("The session.", SessionView)},

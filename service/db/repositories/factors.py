@@ -1,6 +1,6 @@
 """Which second factors a user has, and the end of all of them."""
 
-from typing import Final
+from typing import Any, Final
 from uuid import UUID
 
 from sqlalchemy import Delete, Text, bindparam, case, delete, exists, func, literal_column, null, update
@@ -24,7 +24,7 @@ _ENROLLED: Final = {
     Factor.TOTP: exists().where(TotpSecretRow.user_id == UserRow.id, TotpSecretRow.confirmed_at.is_not(None)),
     Factor.PASSKEY: exists().where(PasskeyRow.user_id == UserRow.id),
 }
-_factors = array(
+_factors: array[Any] = array(
     [
         case((is_enrolled, literal_column(f"'{factor.value}'", Text)))
         for factor, is_enrolled in _ENROLLED.items()

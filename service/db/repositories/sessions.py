@@ -152,6 +152,9 @@ _of_user = (
 )
 _END_ALL = Statement(_of_user)
 _END_OTHERS = Statement(_of_user.where(SessionRow.id != bindparam("kept_id")))
+_END_OF_DEVICE = Statement(
+    _of_user.where(SessionRow.device_id == bindparam("of_device"), SessionRow.id != bindparam("kept_id"))
+)
 _IDLE_TTL = case(
     (UserRow.role == literal_column("'admin'"), bindparam("admin_idle_ttl", type_=Interval)),
     else_=bindparam("user_idle_ttl", type_=Interval),
@@ -234,6 +237,10 @@ class SessionRepository(SessionReads, Repository):
         if kept_id is None:
             return await self._tx.execute(_END_ALL, of_user=user_id)
         return await self._tx.execute(_END_OTHERS, of_user=user_id, kept_id=kept_id)
+
+    async def end_of_device(self, device_id: UUID, *, user_id: UUID, kept_id: UUID) -> None:
+        """Delete the sessions of a user that were opened from a device, except the one to keep."""
+        await self._tx.execute(_END_OF_DEVICE, of_user=user_id, of_device=device_id, kept_id=kept_id)
 
     async def reauthenticate(self, session_id: UUID, amr: Sequence[str]) -> None:
         """Record that the user of a session has proved who they are just now, and in which ways so far."""
