@@ -1,24 +1,32 @@
 """The second step of a login: a challenge, and the factor that answers it."""
 
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any
 
 import httpx
 import pytest
+import pytest_asyncio
 from rollcall_testkit.passkeys import SoftwarePasskey
 
 from service.services import Services
 from service.usecases.cleanup import purge_expired
 from tests.flows.conftest import At
 from tests.flows.test_mail import account_with_address
-from tests.flows.throttling import ABROAD, HOME, WRONG, assert_throttled
-from tests.support.api import OTHER_PASSWORD, PASSWORD, Api, error_of, faults_of
+from tests.flows.throttling import ABROAD, HOME, SETTINGS, WRONG, assert_throttled
+from tests.support.api import OTHER_PASSWORD, PASSWORD, Api, RunningService, error_of, faults_of, serving
 from tests.support.databases import execute, fetch_values
 from tests.support.mail import sent_mails
 from tests.support.second_factors import Factors, answer, ask, enroll
 
 INVALID = (401, "invalid_credentials")
 CHALLENGE = "rcc_" + "A" * 43
+
+
+@pytest_asyncio.fixture(scope="module")
+async def running(shared_database: str) -> AsyncIterator[RunningService]:
+    """The application with a long initial backoff."""
+    async with serving(SETTINGS, shared_database) as running:
+        yield running
 
 
 async def ada_with(api: Api, **factors: Any) -> Factors:
