@@ -11,6 +11,8 @@ import pytest
 from service.domain.callers import Caller, CallerKind
 from service.domain.errors import NotFound
 from service.domain.events import AuditContext
+from service.security.tokens import SESSION_PREFIX, digest_of
+from service.security.totp import base32_of, matching_step
 from service.services import Services
 from service.usecases import totp
 from settings.factors import FactorSettings
@@ -20,6 +22,11 @@ from tests.support.factors import TOTP, enroll_totp, totp_code, wrong_code
 from tests.support.settings import settings_for_tests
 
 CONFIRM = f"{TOTP}/confirm"
+
+
+async def stored(service: Services, columns: str) -> list[tuple[Any, ...]]:
+    """Return columns of the secrets."""
+    return list(await fetch_values(service.engine, f"SELECT {columns} FROM totp_secrets"))
 
 
 async def factors_of(api: Api) -> Any:
@@ -41,10 +48,11 @@ async def test_enroll_totp_stores_the_secret_encrypted_for_its_row(api: Api, ser
     """Source: OWASP ASVS 5.0 11.3.2."""
     ada = api.by(await api.account())
     await ada.post(TOTP)
-    ((row_id, stored),) = await fetch_values(service.engine, "SELECT id, secret FROM totp_secrets")
+    ((row_id, ciphertext),) = await stored(service, "id, secret")
     assert service.totp_secrets is not None
-    assert len(service.totp_secrets.decrypt(row_id, stored)) == 20
-    assert service.totp_secrets.decrypt(row_id, stored) not in stored
+    secret = service.totp_secrets.decrypt(row_id, ciphertext)
+    assert len(secret) == 20
+    assert secret not in ciphertext
 
 
 async def test_confirm_totp_with_the_code_of_the_app_enrols_it(api: Api) -> None:
@@ -58,15 +66,12 @@ async def test_confirm_totp_with_the_code_of_the_app_enrols_it(api: Api) -> None
 async def test_confirm_totp_notes_the_step_of_the_code(api: Api, service: Services) -> None:
     """Its code cannot log in as well. Source: RFC 6238 5.2."""
     secret = await enroll_totp(api.by(await api.account()))
-    ((row_id, stored, step),) = await fetch_values(
-        service.engine, "SELECT id, secret, last_step FROM totp_secrets WHERE confirmed_at IS NOT NULL"
-    )
+    ((row_id, ciphertext, step, now),) = await stored(service, "id, secret, last_step, now()")
     assert service.totp_secrets is not None
-    key = service.totp_secrets.decrypt(row_id, stored)
-    assert totp.base32_of(key) == secret
-    ((now,),) = await fetch_values(service.engine, "SELECT now()")
+    key = service.totp_secrets.decrypt(row_id, ciphertext)
+    assert base32_of(key) == secret
     used = [totp_code(secret, steps_ahead=steps) for steps in (-1, 0)]
-    assert all(totp.matching_step(key, code, now, after_step=step) is None for code in used)
+    assert all(matching_step(key, code, now, after_step=step) is None for code in used)
 
 
 async def test_confirm_totp_lets_the_session_count_as_two_factors_and_as_new(
@@ -136,7 +141,7 @@ async def test_enroll_totp_again_replaces_the_pending_secret(api: Api, service: 
     ada = api.by(await api.account())
     first = (await ada.post(TOTP)).json()["secret"]
     second = (await ada.post(TOTP)).json()["secret"]
-    assert await fetch_values(service.engine, "SELECT count(*) FROM totp_secrets") == [(1,)]
+    assert len(await stored(service, "id")) == 1
     assert faults_of(await ada.post(CONFIRM, {"code": totp_code(first)})) == [("/code", "wrong_code")]
     assert (await ada.post(CONFIRM, {"code": totp_code(second)})).status_code == 204
 
@@ -146,14 +151,14 @@ async def test_enroll_totp_again_keeps_the_confirmed_app_until_the_new_one_is_co
 ) -> None:
     ada = api.by(await api.account())
     await enroll_totp(ada)
-    ids = "SELECT array_agg(id) FROM totp_secrets WHERE confirmed_at IS NOT NULL"
-    before = await fetch_values(service.engine, ids)
+    ((first, _),) = await stored(service, "id, confirmed_at")
     secret = (await ada.post(TOTP)).json()["secret"]
-    assert await fetch_values(service.engine, ids) == before
+    confirmed = {row_id for row_id, at in await stored(service, "id, confirmed_at") if at is not None}
+    assert confirmed == {first}
     assert (await ada.post(CONFIRM, {"code": totp_code(secret)})).status_code == 204
-    after = await fetch_values(service.engine, ids)
-    assert after != before
-    assert len(after[0][0]) == 1
+    ((second, at),) = await stored(service, "id, confirmed_at")
+    assert second != first
+    assert at is not None
     assert await factors_of(ada) == ["totp"]
 
 
@@ -162,7 +167,7 @@ async def test_remove_totp_removes_confirmed_and_pending_secrets(api: Api, servi
     await enroll_totp(ada)
     await ada.post(TOTP)
     assert (await ada.delete(TOTP)).status_code == 204
-    assert await fetch_values(service.engine, "SELECT count(*) FROM totp_secrets") == [(0,)]
+    assert await stored(service, "id") == []
     assert await factors_of(ada) == []
     assert error_of(await ada.delete(TOTP)) == (404, "not_found")
 
@@ -176,7 +181,9 @@ async def test_remove_totp_that_is_only_pending_tells_nobody(api: Api, service: 
 
 async def test_authenticator_apps_without_a_key_do_not_exist(api: Api, service: Services) -> None:
     account = await api.account()
-    found = await service.reads.sessions.find_open(await digest_of_session(service))
+    digest = digest_of(account.token, SESSION_PREFIX)
+    assert digest is not None
+    found = await service.reads.sessions.find_open(digest)
     assert found is not None
     context = AuditContext(Caller(CallerKind.USER, found))
     parts = replace(service.factors, totp_secrets=None)
@@ -185,12 +192,6 @@ async def test_authenticator_apps_without_a_key_do_not_exist(api: Api, service: 
     with pytest.raises(NotFound):
         await totp.confirm_totp(parts, found, "123456", context=context)
     assert (await api.by(account).post(TOTP)).status_code == 201
-
-
-async def digest_of_session(service: Services) -> bytes:
-    ((digest,),) = await fetch_values(service.engine, "SELECT token_digest FROM sessions")
-    found: bytes = digest
-    return found
 
 
 @pytest.mark.parametrize("required", ["admins", "everybody"])
