@@ -16,6 +16,7 @@ from tests.flows.conftest import At
 from tests.support.api import OTHER_PASSWORD, PASSWORD, Api
 from tests.support.databases import execute, fetch_values
 from tests.support.second_factors import answer, ask, enroll, log_in_by_passkey
+from tests.support.factors import PASSKEYS, RECOVERY_CODES, TOTP, add_passkey, enroll_totp
 
 IP = "198.51.100.7"
 
@@ -34,6 +35,10 @@ async def run_every_action(api: Api, at: At, service: Services) -> dict[str, str
     await session.put("/v1/users/me/password", wrong)
     right = {"current_password": PASSWORD, "new_password": OTHER_PASSWORD}
     await session.put("/v1/users/me/password", right)
+    await change_factors(session, admin, path)
+    session = at(IP).by((await at(IP).log_in("canary-login", OTHER_PASSWORD)).json()["token"])
+    devices = (await session.get("/v1/users/me/devices")).json()["items"]
+    await session.delete(f"/v1/users/me/devices/{devices[0]['id']}")
     await session.delete("/v1/sessions/current")
     await admin.put(f"{path}/password", {"new_password": PASSWORD})
     reset = (await admin.post(f"{path}/reset-tokens")).json()["token"]
@@ -50,9 +55,24 @@ async def run_every_action(api: Api, at: At, service: Services) -> dict[str, str
     return {"root": str(root.id), "ada": ada}
 
 
+async def change_factors(session: Api, admin: Api, path: str) -> None:
+    """Do every audited change of second factors; the last one ends the session."""
+    await enroll_totp(session)
+    passkey = (await add_passkey(session, name="Canary ring")).json()
+    await session.patch(f"{PASSKEYS}/{passkey['id']}", {"name": "Canary key"})
+    await session.post(RECOVERY_CODES)
+    await session.delete(TOTP)
+    await session.delete(f"{PASSKEYS}/{passkey['id']}")
+    await admin.delete(f"{path}/factors")
+
+
 EXPECTED = [
     ("user.created", "root", "ada"), ("login.failed", None, "ada"), ("login.succeeded", None, "ada"),
     ("login.succeeded", None, "ada"), ("password.rejected", "ada", "ada"), ("password.changed", "ada", "ada"),
+    ("totp.enrolled", "ada", "ada"), ("passkey.added", "ada", "ada"), ("passkey.renamed", "ada", "ada"),
+    ("recovery_codes.created", "ada", "ada"), ("totp.removed", "ada", "ada"),
+    ("passkey.removed", "ada", "ada"),
+    ("factors.removed", "root", "ada"), ("login.succeeded", None, "ada"), ("device.forgotten", "ada", "ada"),
     ("session.ended", "ada", "ada"), ("password.set", "root", "ada"), ("reset_token.created", "root", "ada"),
     ("password.reset", None, "ada"), ("sessions.ended", "root", "ada"), ("user.updated", "root", "ada"),
     ("user.role_changed", "root", "ada"), ("user.disabled", "root", "ada"), ("user.enabled", "root", "ada"),
