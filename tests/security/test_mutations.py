@@ -11,7 +11,7 @@ import pytest
 from tests.conftest import ROOT
 from tests.security.mutations import MUTATIONS, Mutation
 
-PARTS = ("service", "settings", "alembic", "harness", "tools", "tests")
+PARTS = ("service", "settings", "alembic", "harness", "testkit", "tools", "tests")
 FILES = ("pyproject.toml", "alembic.ini")
 
 

@@ -3,7 +3,7 @@ import sys
 
 import pytest
 
-LIBRARIES = {"alembic", "litestar", "sqlalchemy", "uvicorn"}
+LIBRARIES = {"alembic", "cryptography", "litestar", "sqlalchemy", "uvicorn", "webauthn"}
 
 
 @pytest.mark.parametrize(
@@ -12,6 +12,7 @@ LIBRARIES = {"alembic", "litestar", "sqlalchemy", "uvicorn"}
         ("service.cli", ""),
         ("service.server.startup", ""),
         ("service.server.serving", "litestar sqlalchemy uvicorn"),
+        ("service.security.totp, service.security.webauthn", ""),
     ],
 )
 def test_import_of_a_stage_of_the_start_imports_no_later_stage(module: str, imported: str) -> None:

@@ -4,6 +4,7 @@ from tests.security.mutations import (
     access,
     cookies,
     edge,
+    factors,
     gateways,
     hashing,
     identity,
@@ -30,6 +31,7 @@ _AREAS = (
     gateways,
     tokens,
     cookies,
+    factors,
     operations,
 )
 MUTATIONS = tuple(mutation for area in _AREAS for mutation in area.MUTATIONS)

@@ -1,6 +1,6 @@
 """Sessions and their tokens."""
 
-from tests.security.mutations.mutation import CALLERS, FLOWS, LOGIN, LOGINS_SQL, PASSWORDS, THROTTLE, Mutation
+from tests.security.mutations.mutation import CALLERS, FLOWS, LOGINS_SQL, PASSWORDS, THROTTLE, Mutation
 
 _SESSIONS = "service/usecases/sessions.py"
 _SESSIONS_SQL = "service/db/repositories/sessions.py"
@@ -30,10 +30,10 @@ MUTATIONS = (
     ),
     Mutation(
         "At most two hundred sessions an account",
-        LOGIN,
+        "service/usecases/open_session.py",
         "kept_count=policy.per_user",
         "kept_count=1000",
-        f"{FLOWS}/test_sessions.py::test_login_beyond_two_hundred_sessions_ends_the_longest_unused",
+        "tests/flows/test_sessions.py::test_login_beyond_two_hundred_sessions_ends_the_longest_unused",
     ),
     Mutation(
         "A session in use outlives those that never were",
@@ -45,11 +45,10 @@ MUTATIONS = (
     ),
     Mutation(
         "A session in use is known before its use is written",
-        LOGIN,
+        "service/usecases/open_session.py",
         "used_ids=parts.last_used.recorded_sessions_of(user.id)",
         "used_ids=()",
-        f"{FLOWS}/test_sessions.py"
-        "::test_login_beyond_two_hundred_sessions_keeps_one_whose_use_is_not_written_yet",
+        "tests/flows/test_sessions.py::test_login_beyond_two_hundred_sessions_keeps_one_whose_use_is_not_written_yet",
     ),
     Mutation(
         "A new role ends old sessions",
@@ -102,10 +101,10 @@ MUTATIONS = (
     ),
     Mutation(
         "A login with a session of the same user ends that session",
-        LOGIN,
-        "    await end_replaced_session(tx, user, attempt.request.replaced_digest, context)\n",
+        "service/usecases/open_session.py",
+        "    await end_replaced_session(tx, user, client.replaced_digest, context)\n",
         "",
-        f"{FLOWS}/test_step_up.py::test_log_in_with_a_session_of_the_same_user_ends_that_session",
+        "tests/flows/test_step_up.py::test_log_in_with_a_session_of_the_same_user_ends_that_session",
     ),
     Mutation(
         "Changing one's own password forgets the other devices",
@@ -123,10 +122,10 @@ MUTATIONS = (
     ),
     Mutation(
         "The database holds digests of tokens only",
-        LOGIN,
-        "NewSession(session_id, user.id, token.digest,",
-        "NewSession(session_id, user.id, token.digest + token.value.encode(),",
-        f"{FLOWS}/test_login.py::test_login_tokens_are_not_stored",
+        "service/usecases/open_session.py",
+        "user.id, token.digest, lifetime",
+        "user.id, token.digest + token.value.encode(), lifetime",
+        "tests/flows/test_login.py::test_login_tokens_are_not_stored",
     ),
     Mutation(
         "Tokens have 256 random bits",

@@ -42,17 +42,17 @@ MUTATIONS = (
     ),
     Mutation(
         "A right guess beyond the limit of a network tells nothing either",
-        LOGIN,
-        "networks=context.networks if bucket.network_limited else ()",
+        "service/usecases/login.py",
+        "networks=client.context.networks if bucket.network_limited else ()",
         "networks=()",
-        f"{FLOWS}/test_network_throttle.py::test_login_at_network_limit_does_not_reveal_a_right_password",
+        "tests/flows/test_network_throttle.py::test_login_at_network_limit_does_not_reveal_a_right_password",
     ),
     Mutation(
         "Strangers do not lock out the owner's device",
-        LOGIN,
-        "    if credential.device_id is not None:\n        return",
+        "service/usecases/attempts.py",
+        "    if origin.device_id is not None:\n        return",
         "    if False:\n        return",
-        f"{FLOWS}/test_throttle.py::test_failures_from_unknown_devices_do_not_lock_out_the_owner",
+        "tests/flows/test_throttle.py::test_failures_from_unknown_devices_do_not_lock_out_the_owner",
     ),
     Mutation(
         "Neighbours do not lock out the owner's device",
@@ -94,11 +94,10 @@ MUTATIONS = (
     ),
     Mutation(
         "A success of a stranger clears no failures",
-        LOGIN,
-        "clears_bucket=not attempt.bucket.is_unrecognised",
+        "service/usecases/open_session.py",
+        "clears_bucket=not bucket.is_unrecognised",
         "clears_bucket=True",
-        f"{FLOWS}/test_throttle.py"
-        "::test_failures_for_a_login_id_are_kept_as_for_an_unknown_one_whatever_happens_to_its_user",
+        "tests/flows/test_throttle.py::test_failures_for_a_login_id_are_kept_as_for_an_unknown_one_whatever_happens_to_its_user",
     ),
     Mutation(
         "Counts of accounts are purged like those of names",
@@ -146,11 +145,12 @@ MUTATIONS = (
     ),
     Mutation(
         "A login by code changes no count of unknown devices",
-        "service/usecases/login_codes.py",
-        "import bucket_of_device",
-        "import bucket_for_unknown_device\n\n\ndef bucket_of_device(digests, *_):  # noqa\n"
-        '    return bucket_for_unknown_device(digests, "ada", None)',
-        f"{FLOWS}/test_login_codes.py::test_log_in_by_code_forgets_no_failures_of_unknown_devices",
+        "service/usecases/open_session.py",
+        "bucket = proven.bucket or bucket_of_device(parts.policies.digests, device.id, user.id)",
+        "from service.usecases.throttle import bucket_for_unknown_device as unknown\n"
+        "    other = unknown(parts.policies.digests, user.login_id, user.id)\n"
+        "    bucket = proven.bucket or Bucket(other.digest, user.id)",
+        "tests/flows/test_login_codes.py::test_log_in_by_code_forgets_no_failures_of_unknown_devices",
     ),
     Mutation(
         "A right password is not refused for attempts in progress",
@@ -168,10 +168,10 @@ MUTATIONS = (
     ),
     Mutation(
         "Who waits for attempts in progress holds no permit",
-        LOGIN,
+        "service/usecases/login.py",
         "    async with parts.turns.wait(bucket) as turn:\n",
-        "    async with parts.hasher.acquire(*context.flow), parts.turns.wait(bucket) as turn:\n",
-        f"{FAULTS}/test_concurrent_logins.py::test_log_in_while_others_wait_for_attempts_in_progress_succeeds",
+        "    async with parts.hasher.acquire(*flow), parts.turns.wait(bucket) as turn:\n",
+        "tests/faults/test_concurrent_logins.py::test_log_in_while_others_wait_for_attempts_in_progress_succeeds",
     ),
     Mutation(
         "What was not verified is given back",
