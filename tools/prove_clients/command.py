@@ -81,12 +81,12 @@ def prove_clients(only: tuple[str, ...]) -> None:
 
 def _prove(only: Sequence[str], directory: Path, console: Console) -> Iterator[list[Result]]:
     secrets_key = b64encode(secrets.token_bytes(32)).decode()
-    settings = {
-        "ROLLCALL_PUBLIC_URL": "{url}",
-        "ROLLCALL_TOKENS__AUDIENCES": f"{AUDIENCE},{OTHER_AUDIENCE}",
-        "ROLLCALL_SECRETS__KEY": secrets_key,
-    }
-    with service_process(directory, **settings) as service:
+    with service_process(
+        directory,
+        ROLLCALL_PUBLIC_URL="{url}",
+        ROLLCALL_TOKENS__AUDIENCES=f"{AUDIENCE},{OTHER_AUDIENCE}",
+        ROLLCALL_SECRETS__KEY=secrets_key,
+    ) as service:
         accounts, keys = Accounts(service), SigningKeys(service, directory / "postgres", secrets_key)
         target = Target(service.url, accounts.key)
         for proof in (

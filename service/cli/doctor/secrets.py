@@ -19,11 +19,12 @@ async def check_secrets(services: Services) -> list[Finding]:
 
 def check_column(purpose: str, counts: Mapping[bytes, int], cipher: SecretCipher | None) -> Iterator[Finding]:
     """Check the secrets of a column, counted by header. Source: OWASP ASVS 5.0 13.3.4."""
-    newest, readable = (cipher.header, cipher.headers) if cipher is not None else (None, frozenset())
-    older = sum(count for header, count in counts.items() if header in readable and header != newest)
+    readable = cipher.headers if cipher is not None else frozenset()
+    newest = counts.get(cipher.header, 0) if cipher is not None else 0
     unreadable = sum(count for header, count in counts.items() if header not in readable)
-    if newest in counts:
-        yield Finding("secrets", f"{purpose}: {counts[newest]} under the newest key")
+    older = sum(counts.values()) - unreadable - newest
+    if newest:
+        yield Finding("secrets", f"{purpose}: {newest} under the newest key")
     if older:
         cure = "Run: python -m service secrets rotate"
         yield warning("secrets", f"{purpose}: {older} under an old key", cure)

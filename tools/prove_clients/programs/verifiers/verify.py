@@ -6,7 +6,7 @@ import sys
 import jwt
 
 url, audience = os.environ["ROLLCALL_URL"], os.environ["AUDIENCE"]
-# A key signs an hour after it was published; here it is seconds, and PyJWT waits 30 s before it reads keys again.
+# A key signs an hour after it was published, here after seconds; PyJWT reads keys again after 30 s.
 keys = jwt.PyJWKClient(f"{url}/.well-known/jwks.json", cooldown_duration=0)
 for line in sys.stdin:
     token = line.strip()
