@@ -52,7 +52,7 @@ def _compare(
 ) -> list[Comparison]:
     """Compare requests with plain ones, which they may cost `most` times: in time, and of the processor."""
     what = f"{ours[0]}, {CONNECTIONS} connections"
-    rate = Comparison(what, plain[0], "/s", 1 / most)
+    rate = Comparison(what, plain[0], "/s", round(1 / most, 2))
     spent = Comparison(f"{what}: processor time", plain[0], "µs", most, at_least=False)
     for number in range(plan.rounds + 1):
         (our_rate, our_us), (plain_rate, plain_us) = (
