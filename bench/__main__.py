@@ -4,12 +4,24 @@ import argparse
 import subprocess
 from collections.abc import Callable
 
-from bench import compare, fixtures, footprint, hashing, reading, report, scale, servers, serving, sessions
+from bench import (
+    compare,
+    fixtures,
+    footprint,
+    hashing,
+    integrations,
+    reading,
+    report,
+    scale,
+    servers,
+    serving,
+    sessions,
+)
 from bench.comparison import Comparison, Plan, say
 from harness.service_process import ROOT
 from service.embedded.binaries import binary
 
-PARTS = ("reading", "hashing", "footprint", "scale", "sessions", "serving")
+PARTS = ("reading", "integrations", "hashing", "footprint", "scale", "sessions", "serving")
 
 
 def main() -> int:
@@ -31,6 +43,7 @@ def _measure(plan: Plan, only: list[str] | None) -> list[Comparison]:
         dsn = fixtures.fresh_database(server, "bench", accounts=fixtures.ACCOUNTS)
         parts: dict[str, Callable[[], list[Comparison]]] = {
             "reading": lambda: reading.measure(dsn, plan),
+            "integrations": lambda: integrations.measure(dsn, plan),
             "hashing": lambda: hashing.measure(dsn, plan),
             "footprint": lambda: footprint.measure(dsn, plan),
             "scale": lambda: scale.measure(server, plan),

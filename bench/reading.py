@@ -8,12 +8,6 @@ from bench.comparison import Comparison, Plan, say
 PATHS = ("/v1/users/me", "/v1/sessions/current")
 CONNECTIONS = (32, 128)
 BASELINE = "bare Litestar route on a raw asyncpg pool"
-AUDIENCE = "https://orders.example.org"
-ISSUING = {
-    "ROLLCALL_PUBLIC_URL": "https://accounts.example.org",
-    "ROLLCALL_TOKENS__AUDIENCES": AUDIENCE,
-    "ROLLCALL_SECRETS__KEY": "A" * 43,
-}
 PEERS = {
     "fastapi_orm": ("FastAPI + SQLAlchemy ORM session", 5.0),
     "advanced_alchemy": ("Litestar + advanced-alchemy", 8.0),
@@ -28,10 +22,7 @@ def measure(dsn: str, plan: Plan) -> list[Comparison]:
         for path in PATHS:
             for connections in CONNECTIONS:
                 comparisons += _compare(running, path, connections, plan)
-        comparisons += _introspection(running, plan)
-        comparisons += _other_services(running["rollcall"], plan)
-    with servers.rollcall(dsn, "issuing", **ISSUING) as server:
-        return [*comparisons, _issuing(server, plan)]
+        return comparisons + _introspection(running, plan)
 
 
 def _compare(running: dict[str, servers.Server], path: str, connections: int, plan: Plan) -> list[Comparison]:
@@ -64,46 +55,6 @@ def _introspection(running: dict[str, servers.Server], plan: Plan) -> list[Compa
             say(f"  introspection, round {number} of {plan.rounds}: " + _summary(seen))
             rate.add(seen["rollcall"].rate, seen["baseline"].rate)
     return [rate]
-
-
-def _other_services(server: servers.Server, plan: Plan) -> list[Comparison]:
-    """Compare what gateways and OAuth clients ask with the plain requests that do the same work."""
-    pairs = (
-        (
-            Comparison("GET /v1/forward-auth, 32 connections", f"GET {PATHS[1]}", "/s", 1.0),
-            fixtures.reads("/v1/forward-auth"),
-            fixtures.reads(PATHS[1]),
-        ),
-        (
-            Comparison("POST /v1/introspect by Basic, 32 connections", "the same by Bearer", "/s", 0.95),
-            fixtures.introspections(authorization=fixtures.BASIC),
-            fixtures.introspections(),
-        ),
-    )
-    for number in range(plan.rounds + 1):
-        for comparison, ours, plain in pairs:
-            seen = {
-                "this": _load(server, ours, 32, plan),
-                "plain": _load(server, plain, 32, plan),
-            }
-            if number:
-                say(f"  {comparison.name}, round {number} of {plan.rounds}: " + _summary(seen))
-                comparison.add(seen["this"].rate, seen["plain"].rate)
-    return [comparison for comparison, *_ in pairs]
-
-
-def _issuing(server: servers.Server, plan: Plan) -> Comparison:
-    """Compare the issue of an access token with the read of a session, which it includes."""
-    rate = Comparison("POST /v1/tokens, 32 connections", f"GET {PATHS[1]}", "/s", 1 / 1.5)
-    for number in range(plan.rounds + 1):
-        seen = {
-            "issue": _load(server, fixtures.tokens(AUDIENCE), 32, plan),
-            "read": _load(server, fixtures.reads(PATHS[1]), 32, plan),
-        }
-        if number:
-            say(f"  {rate.name}, round {number} of {plan.rounds}: " + _summary(seen))
-            rate.add(seen["issue"].rate, seen["read"].rate)
-    return rate
 
 
 def _load(server: servers.Server, requests: list[bytes], connections: int, plan: Plan) -> load.LoadResult:

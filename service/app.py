@@ -139,10 +139,15 @@ def metrics_snapshot(services: Services, outbox: OutboxDispatcher) -> MetricsSna
         pool_stats(services.background_engine, "background"),
         services.read_pool.stats(),
     )
-    hashing, revision = services.hasher.stats(), services.readiness.schema_revision
-    if (replica := services.replica) is None:
-        return MetricsSnapshot(hashing, pools, revision, mail=outbox.stats())
-    return MetricsSnapshot(hashing, (*pools, replica.stats()), revision, replica.outcomes, outbox.stats())
+    replica = services.replica
+    return MetricsSnapshot(
+        hashing=services.hasher.stats(),
+        pools=pools if replica is None else (*pools, replica.stats()),
+        schema_revision=services.readiness.schema_revision,
+        replica_reads={} if replica is None else replica.outcomes,
+        mail=outbox.stats(),
+        access_tokens_total=services.access_tokens.issued_total,
+    )
 
 
 @asynccontextmanager

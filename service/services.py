@@ -75,7 +75,9 @@ class Services:
         self.background_engine = _create_engine(
             settings, dsn, pool_size=BACKGROUND_CONNECTIONS, name=f"{name}-background"
         )
-        self.background_database = Database(self.background_engine, guard_of, lease=self.lease)
+        self.background_database = Database(
+            self.background_engine, guard_of, lease=self.lease, on_audit=on_audit
+        )
         self.read_pool = ReadPool(
             self.engine,
             size=settings.database.read_pool_size,

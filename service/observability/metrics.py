@@ -142,6 +142,8 @@ class _Gauges:
         self._outcomes: dict[str, _MirroredCounter] = {}
         mails = Counter("rollcall_mails", "Mails by outcome.", ("outcome",), registry=registry)
         self._mails = {outcome: _MirroredCounter(mails.labels(outcome)) for outcome in MAIL_OUTCOMES}
+        issued = Counter("rollcall_access_tokens", "Access tokens issued.", registry=registry)
+        self._access_tokens = _MirroredCounter(issued)
         self._mail_pending = self._max("rollcall_mail_pending", "Mails in the outbox.")
         self._mail_oldest = self._max("rollcall_mail_oldest_seconds", "Age of the oldest mail in the outbox.")
         pool, state = "db_client_connection_pool_name", "db_client_connection_state"
@@ -165,6 +167,7 @@ class _Gauges:
                 self._outcomes[outcome] = _MirroredCounter(self._replica_reads.labels(outcome))
             self._outcomes[outcome].set(total)
         self._update_mail(snapshot.mail)
+        self._access_tokens.set(snapshot.access_tokens_total)
         for pool in snapshot.pools:
             self._connections.labels(pool.name, "used").set(pool.used)
             self._connections.labels(pool.name, "idle").set(pool.idle)

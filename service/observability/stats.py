@@ -53,3 +53,5 @@ class MetricsSnapshot:
     replica_reads: Mapping[str, int] = field(default_factory=dict)
     """Total reads for which the replica was considered, by outcome; empty without a replica."""
     mail: MailStats = MailStats({}, 0, 0.0)
+    access_tokens_total: int = 0
+    """Access tokens that were issued."""

@@ -74,6 +74,11 @@ class SecretCipher:
         """The header of secrets under the newest key; one with another header needs `secrets rotate`."""
         return self._newest.header
 
+    @property
+    def headers(self) -> frozenset[bytes]:
+        """The headers of the secrets that it decrypts."""
+        return frozenset(self._by_header)
+
     def encrypt(self, secret: bytes, place: Place) -> bytes:
         """Return the ciphertext of a secret for this place."""
         key, nonce = self._newest, secrets.token_bytes(_NONCE_BYTES)

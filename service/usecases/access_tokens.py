@@ -26,6 +26,7 @@ class AccessTokenIssuer:
     def __init__(self, policy: AccessTokenPolicy | None, ring: Optional["SigningKeyRing"]) -> None:
         self.policy = policy
         self.ring = ring
+        self.issued_total = 0
 
     async def published_keys(self) -> list[SigningKey]:
         """List the keys that verify tokens.
@@ -54,7 +55,9 @@ class AccessTokenIssuer:
             raise UnknownAudience
         claims = claims_of(authenticated, audience, self.policy)
         signer = await self.ring.signer_at(authenticated.session.created_at + authenticated.age)
-        return AccessToken(signer.sign(claims), claims["exp"] - claims["iat"])
+        token = signer.sign(claims)
+        self.issued_total += 1
+        return AccessToken(token, claims["exp"] - claims["iat"])
 
 
 def claims_of(

@@ -1,24 +1,30 @@
 """The findings of the doctor and their remedies."""
 
 import json
+from base64 import b64encode
 from collections.abc import Iterable
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
+from sqlalchemy import LargeBinary
 
 from service.cli.doctor.database import check_database, check_facts
 from service.cli.doctor.findings import Finding, Level
 from service.cli.doctor.process import check_machine, check_settings
+from service.cli.doctor.secrets import check_secrets
 from service.db.diagnostics import Facts
 from service.db.migrations.compatibility import SchemaState
 from service.db.migrations.history import list_revisions
+from service.db.repositories.encrypted import ENCRYPTED_COLUMNS
+from service.db.tables import Base
 from settings.http import HttpSettings
 from settings.metrics import MetricsSettings
 from settings.passwords import PasswordSettings
+from tests.api.test_access_tokens import KEY, settings_with_tokens
 from tests.cli.conftest import Command
-from tests.support.api import serving
+from tests.support.api import Api, serving
 from tests.support.databases import execute, fetch_values
 from tests.support.settings import settings_for_tests
 
@@ -42,6 +48,7 @@ HEALTHY = Facts(
     public_tables=(),
     scratch_databases=(),
 )
+OTHER_KEY = b64encode(bytes(32)).decode()
 URL = "postgresql://rollcall_app@db/rollcall"
 CONFIGURED = settings_for_tests(database={"url": f"{URL}?sslmode=verify-full"})
 
@@ -126,6 +133,45 @@ async def test_check_database_with_a_schema_changed_by_hand_names_the_difference
     assert [finding.check for finding in found] == [*usual, "drift", "drift"]
     assert any("shoe_size" in finding.seen for finding in found)
     assert any("ix_users_admins" in finding.seen for finding in found)
+
+
+@pytest.mark.parametrize(
+    ("keys", "level", "seen"),
+    [
+        (KEY, Level.OK, "1 under the newest key"),
+        (f"{OTHER_KEY},{KEY}", Level.WARNING, "1 under an old key"),
+        (OTHER_KEY, Level.PROBLEM, "1 under a key that ROLLCALL_SECRETS__KEY does not have"),
+        (None, Level.PROBLEM, "1 under a key that ROLLCALL_SECRETS__KEY does not have"),
+    ],
+)
+async def test_check_secrets_tells_under_which_keys_they_are(
+    api: Api, shared_database: str, keys: str | None, level: Level, seen: str
+) -> None:
+    async with serving(settings_with_tokens(), shared_database):
+        pass  # its first start makes a signing key
+    settings = settings_for_tests() if keys is None else settings_with_tokens(keys)
+    async with serving(settings, shared_database) as running:
+        (finding,) = await check_secrets(running.service)
+    assert (finding.level, finding.seen) == (level, f"signing_keys.private_key: {seen}")
+    assert bool(finding.cure) is (level is not Level.OK)
+
+
+async def test_check_database_tells_of_secrets_that_no_key_decrypts(api: Api, shared_database: str) -> None:
+    async with serving(settings_with_tokens(), shared_database):
+        pass
+    checks = {finding.check: finding for finding in await check_database(api.service)}
+    assert checks["secrets"].level is Level.PROBLEM
+
+
+def test_encrypted_columns_are_all_those_of_bytes_that_are_no_digest_and_no_response_or_seed() -> None:
+    of_bytes = {
+        f"{table.name}.{column.name}"
+        for table in Base.metadata.tables.values()
+        for column in table.columns
+        if isinstance(column.type, LargeBinary) and "digest" not in column.name
+    }
+    plain = {"idempotency_keys.body", "outbox.token_seed"}  # a seed is of no use without the key
+    assert {column.purpose for column in ENCRYPTED_COLUMNS} == of_bytes - plain
 
 
 async def test_check_database_with_an_invalid_index_names_it(database: str) -> None:

@@ -57,6 +57,14 @@ def test_name_operations_by_verb_and_noun() -> None:
     assert len({operation["tags"][0] for operation in OPERATIONS.values()}) == 8
 
 
+def test_field_that_may_be_left_out_has_no_default() -> None:
+    """openapi-typescript makes a field with a default one that must be sent."""
+    fields = [
+        (name, *field) for name, schema in SCHEMAS.items() for field in schema.get("properties", {}).items()
+    ]
+    assert [(name, field) for name, field, schema in fields if "default" in schema] == []
+
+
 def test_enumerate_in_a_response_closes_only_what_never_grows() -> None:
     responses = [operation["responses"] for operation in OPERATIONS.values()]
 

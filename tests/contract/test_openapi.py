@@ -20,52 +20,52 @@ OPERATIONS: dict[str, dict[str, Any]] = {
     for method, operation in item.items()
 }
 ANYBODY: list[dict[str, list[str]]] = [{}]
-SESSION: dict[str, list[str]] = {"bearer": ["session"]}
+SESSION: list[dict[str, list[str]]] = [{"bearer": ["session"]}, {"cookie": []}]
 # Who may call what, written a second time by hand: the contract, not the code, decides.
 CALLERS = {
-    "create_user": [SESSION, {"bearer": ["users:write"]}],
-    "list_users": [SESSION, {"bearer": ["users:read"]}],
-    "get_user": [SESSION, {"bearer": ["users:read"]}],
-    "update_user": [SESSION, {"bearer": ["users:write"]}],
-    "delete_user": [SESSION, {"bearer": ["users:write"]}],
-    "change_password": [SESSION, {"bearer": ["users:write"]}],
-    "create_reset_token": [SESSION, {"bearer": ["users:write"]}],
+    "create_user": [*SESSION, {"bearer": ["users:write"]}],
+    "list_users": [*SESSION, {"bearer": ["users:read"]}],
+    "get_user": [*SESSION, {"bearer": ["users:read"]}],
+    "update_user": [*SESSION, {"bearer": ["users:write"]}],
+    "delete_user": [*SESSION, {"bearer": ["users:write"]}],
+    "change_password": [*SESSION, {"bearer": ["users:write"]}],
+    "create_reset_token": [*SESSION, {"bearer": ["users:write"]}],
     "redeem_reset_token": ANYBODY,
     "request_recovery": ANYBODY,
     "send_login_code": ANYBODY,
-    "send_verification": [SESSION, {"bearer": ["users:write"]}],
+    "send_verification": [*SESSION, {"bearer": ["users:write"]}],
     "verify_email": ANYBODY,
     "log_in": ANYBODY,
-    "get_current_session": [SESSION],
-    "log_out": [SESSION],
-    "list_sessions": [SESSION],
-    "end_sessions": [SESSION, {"bearer": ["users:write"]}],
-    "get_session": [SESSION],
-    "end_session": [SESSION],
-    "list_devices": [SESSION],
-    "forget_device": [SESSION],
-    "enroll_totp": [SESSION],
-    "confirm_totp": [SESSION],
-    "remove_totp": [SESSION],
-    "create_passkey_options": [SESSION],
-    "add_passkey": [SESSION],
-    "list_passkeys": [SESSION],
-    "update_passkey": [SESSION],
-    "remove_passkey": [SESSION],
-    "create_recovery_codes": [SESSION],
-    "remove_factors": [SESSION, {"bearer": ["admins:write"]}],
+    "get_current_session": [*SESSION],
+    "log_out": [*SESSION],
+    "list_sessions": [*SESSION],
+    "end_sessions": [*SESSION, {"bearer": ["users:write"]}],
+    "get_session": [*SESSION],
+    "end_session": [*SESSION],
+    "list_devices": [*SESSION],
+    "forget_device": [*SESSION],
+    "enroll_totp": [*SESSION],
+    "confirm_totp": [*SESSION],
+    "remove_totp": [*SESSION],
+    "create_passkey_options": [*SESSION],
+    "add_passkey": [*SESSION],
+    "list_passkeys": [*SESSION],
+    "update_passkey": [*SESSION],
+    "remove_passkey": [*SESSION],
+    "create_recovery_codes": [*SESSION],
+    "remove_factors": [*SESSION, {"bearer": ["admins:write"]}],
     "introspect": [{"bearer": ["sessions:introspect"]}, {"client": ["sessions:introspect"]}],
     "revoke": [{}, {"bearer": []}, {"client": []}],
-    "forward_auth": [SESSION, {"bearer": []}],
+    "forward_auth": [*SESSION, {"bearer": []}],
     "get_server_metadata": ANYBODY,
     "get_openid_configuration": ANYBODY,
-    "issue_token": [SESSION],
+    "issue_token": [*SESSION],
     "get_jwks": ANYBODY,
-    "create_key": [SESSION],
-    "list_keys": [SESSION],
-    "get_key": [SESSION],
-    "revoke_key": [SESSION],
-    "list_events": [SESSION, {"bearer": ["events:read"]}],
+    "create_key": [*SESSION],
+    "list_keys": [*SESSION],
+    "get_key": [*SESSION],
+    "revoke_key": [*SESSION],
+    "list_events": [*SESSION, {"bearer": ["events:read"]}],
     "check_live": ANYBODY,
     "check_ready": ANYBODY,
     "get_metrics": ANYBODY,
@@ -187,8 +187,15 @@ def test_security_is_one_bearer_scheme_that_tells_every_scope() -> None:
     """Of two bearer schemes the Rust generator sends both, which is two Authorization headers."""
     schemes = DOCUMENT["components"]["securitySchemes"]
 
-    assert {name: scheme["scheme"] for name, scheme in schemes.items()} == {
+    assert {name: scheme["scheme"] for name, scheme in schemes.items() if scheme["type"] == "http"} == {
         "bearer": "bearer",
         "client": "basic",
     }
     assert all(f"`{scope}`" in schemes["bearer"]["description"] for scope in ("session", *Scope))
+
+
+def test_security_has_the_cookie_by_its_name_and_the_setting_that_enables_it() -> None:
+    cookie = DOCUMENT["components"]["securitySchemes"]["cookie"]
+
+    assert (cookie["type"], cookie["in"], cookie["name"]) == ("apiKey", "cookie", "__Host-rollcall")
+    assert "ROLLCALL_HTTP__COOKIES" in cookie["description"]

@@ -3,10 +3,12 @@
 from collections.abc import Callable, Iterator
 from io import StringIO
 from pathlib import Path
+from shutil import copy, copytree, ignore_patterns
 
 import pytest
 from alembic.config import CommandLine, Config
 
+from service.db.migrations import history
 from service.db.migrations.compatibility import HEAD_ID
 from service.db.migrations.history import ROOT
 from settings import get_settings
@@ -27,7 +29,7 @@ def alembic(
         get_settings.cache_clear()
         line, out, status = CommandLine("alembic"), StringIO(), 0
         options = line.parser.parse_args(arguments)
-        config = Config(ROOT / "alembic.ini", cmd_opts=options, stdout=out, output_buffer=out)
+        config = Config("alembic.ini", cmd_opts=options, stdout=out, output_buffer=out)
         try:
             line.run_cmd(config, options)
         except SystemExit as end:
@@ -103,6 +105,22 @@ def test_alembic_command_with_a_wrong_setting_names_it(
     monkeypatch.setenv("DATABASE_URL", "postgresql://u:hunter2@db/x?require_auth=none")
     status, printed = alembic("current")
     assert (status, "DATABASE_URL: must not have require_auth" in printed) == (-1, True)
+
+
+def test_alembic_command_in_a_directory_with_a_percent_sign_succeeds(
+    alembic: Alembic, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    checkout = tmp_path / "100%s sure"
+    copytree(ROOT / "alembic", checkout / "alembic", ignore=ignore_patterns("__pycache__"))
+    copy(ROOT / "alembic.ini", checkout)
+    monkeypatch.chdir(checkout)
+
+    status, printed = alembic("current")
+    assert (status, HEAD_ID in printed) == (0, True), printed
+    monkeypatch.setattr(history, "ROOT", checkout)
+    revisions = history.list_revisions(history.alembic_config(more_versions=checkout))
+    assert revisions[-1].id == HEAD_ID
+    assert str(checkout) in str(revisions[-1].module.__file__)
 
 
 def test_read_alembic_ini_in_any_locale_needs_ascii_alone() -> None:

@@ -18,6 +18,7 @@ from service.domain.callers import OPERATOR
 from service.domain.errors import NotFound
 from service.domain.events import Action, AuditContext
 from service.domain.keys import Scope
+from tests.api.test_access_tokens import issue, settings_with_tokens
 from tests.support.api import PASSWORD, Api, serving
 from tests.support.databases import empty_all_tables
 from tests.support.settings import settings_for_tests
@@ -87,6 +88,21 @@ async def test_scrape_counts_logins_by_outcome(fresh: Api) -> None:
     assert samples["rollcall_hashing_done_total"][()] == 4
     events = _only(samples["rollcall_events_total"])
     assert (events["login.succeeded"], events["login.failed"]) == (1, 2)
+
+
+async def test_scrape_counts_access_tokens_and_the_rotation_in_the_background(
+    fresh: Api, shared_database: str
+) -> None:
+    ada = await fresh.account("ada")
+    async with serving(settings_with_tokens(), shared_database) as running, running.client() as client:
+        issuing = Api(client, running.service)
+        for _ in range(2):
+            await issue(issuing.by(ada))
+        refused = await issuing.by(ada).post("/v1/tokens", {"audience": "https://elsewhere.example.org"})
+        samples = await _samples(issuing)
+    assert refused.status_code == 422
+    assert samples["rollcall_access_tokens_total"][()] == 2
+    assert _only(samples["rollcall_events_total"])["signing_key.rotated"] == 1
 
 
 async def test_scrape_does_not_count_rolled_back_audit_events(fresh: Api) -> None:

@@ -44,6 +44,13 @@ def test_judge_a_client_passes_it_only_if_it_works_with_both_releases() -> None:
     assert Result(kit, unavailable="no cargo on this machine").is_ok
 
 
+def test_judge_a_client_whose_compiler_is_missing_says_that_nothing_was_proved() -> None:
+    assert Result(KITS[0], "ok", ["ok", "ok"]).summary == "ok"
+    assert Result(KITS[0], "ok", ["ok", "log out: 406"]).summary == "fails"
+    missing = Result(KITS[0], unavailable="no dotnet on this machine")
+    assert missing.summary == "not proved: no dotnet on this machine"
+
+
 def test_run_a_tool_says_if_it_is_missing_or_fails(tmp_path: Path) -> None:
     workspace = Workspace(tmp_path)
 

@@ -45,6 +45,13 @@ class Result:
         """Whether the client works, or nothing can be said of it here."""
         return bool(self.unavailable) or (self.built == _OK and set(self.used) == {_OK})
 
+    @property
+    def summary(self) -> str:
+        """Return `ok`, `fails`, or why nothing was proved."""
+        if self.unavailable:
+            return f"not proved: {self.unavailable}"
+        return _OK if self.is_ok else "fails"
+
 
 @click.command("generated-clients")
 @click.option("--only", multiple=True, help="A part of the names of the clients to prove; may be repeated.")
@@ -72,7 +79,7 @@ def _prove(kits: Sequence[ClientKit], directory: Path, console: Console) -> Iter
         credentials = _credentials(service)
         for kit in kits:
             result = _prove_one(kit, (service.url, newer_url), credentials)
-            console.print(f"{kit.name} … {'ok' if result.is_ok else 'fails'}")
+            console.print(f"{kit.name} … {result.summary}", markup=False, highlight=False)
             yield result
 
 
@@ -88,7 +95,7 @@ def _prove_one(kit: ClientKit, urls: tuple[str, str], credentials: dict[str, str
         return result
     finally:
         (workspace.directory / "build.log").write_text("\n".join(workspace.log))
-    result.built = _OK if command else "generated"
+    result.built = _OK if command else "compiled"
     result.unavailable = "" if command else kit.missing
     for number, url in enumerate(urls if command else ()):
         new = f"{kit.slug}-{number}"
@@ -117,8 +124,8 @@ def _table(results: Sequence[Result]) -> Table:
     table = Table("client", "compiles", "works", "works with a newer service")
     for result in results:
         used = ["ok" if cell == _OK else "fails" for cell in result.used]
-        built = "ok" if result.built == _OK else "fails" if result.built else "-"
+        built = "ok" if result.built == _OK else "fails"
         if result.unavailable:
-            built = "generates" if result.built else "-"
+            built = "not compiled" if not result.built else "compiled, not used"
         table.add_row(result.kit.name, built, *(used or ["-", "-"]))
     return table

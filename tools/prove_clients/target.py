@@ -10,11 +10,14 @@ from harness.service_process import ROOT, ServiceProcess
 
 LOGIN: Final = "ada@example.org"
 REFUSED: Final = "refused"
+AUDIENCE: Final = "https://orders.example.org"
+OTHER_AUDIENCE: Final = "https://billing.example.org"
+OK: Final = "ok"
 PASSWORD: Final = "mauve otter sings at dawn"
 _RECIPES: Final = ROOT / "docs/integrations.md"
 
 Ask: TypeAlias = Callable[[str], str]
-"""Returns the login id that a client reads from a token, or `refused`."""
+"""Returns whom a client reads from a token, or `refused`: the login id, or the subject of an access token."""
 
 
 @dataclass(frozen=True)
@@ -46,13 +49,19 @@ class Accounts:
         self._service = service
         root = self._log_in("root", service.first_password() or "")
         ada = {"login_id": LOGIN, "name": "Ada Lovelace", "password": PASSWORD, "must_change": False}
-        service.request("POST", "/v1/users", root, ada).raise_for_status()
+        self.subject: str = service.request("POST", "/v1/users", root, ada).raise_for_status().json()["id"]
         key = {"name": "gateway", "scopes": ["sessions:introspect"]}
         self.key: str = service.request("POST", "/v1/keys", root, key).raise_for_status().json()["key"]
 
     def log_in(self) -> str:
         """Return the token of a new session."""
         return self._log_in(LOGIN, PASSWORD)
+
+    def issue(self, token: str, audience: str) -> str:
+        """Return an access token of a session."""
+        issued = self._service.request("POST", "/v1/tokens", token, {"audience": audience})
+        found: str = issued.raise_for_status().json()["access_token"]
+        return found
 
     def log_out(self, token: str) -> None:
         """End a session."""
@@ -68,6 +77,11 @@ class Accounts:
         )
         token: str = json.loads(opened.raise_for_status().text)["token"]
         return token
+
+
+def verdict(told: str, wanted: str) -> str:
+    """Return `ok` if a client said what was wanted, or else what it said."""
+    return OK if told == wanted else f"{told!r}, not {wanted!r}"
 
 
 def recipe(title: str) -> str:

@@ -9,6 +9,7 @@ from typing import Any, Final
 import msgspec
 
 from service import __version__
+from service.api.cookies import COOKIE
 from service.api.http.errors import (
     BodyTooLarge,
     HeaderTooLarge,
@@ -68,6 +69,14 @@ _SECURITY_SCHEMES: Final[Mapping[str, SchemaNode]] = {
         "scheme": "bearer",
         "description": "A session token, `rcs_…`, from `log_in` (`session`), or an API key, "
         "`rck_…`, with the scopes it was created with: " + ", ".join(f"`{scope}`" for scope in Scope) + ".",
+    },
+    "cookie": {
+        "type": "apiKey",
+        "in": "cookie",
+        "name": COOKIE.decode("ascii"),
+        "description": "A session of a page in a browser, from `log_in` with `cookie`; not together with "
+        "`Authorization`. Anything but GET and HEAD has to come from a page of an allowed origin. Ignored "
+        "unless `ROLLCALL_HTTP__COOKIES` is on.",
     },
     "client": {
         "type": "http",
@@ -176,16 +185,16 @@ def _request_body(operation: Operation, body: type[msgspec.Struct], schemas: Sch
 
 
 def _security(operation: Operation) -> list[dict[str, list[str]]]:
-    """Return the alternatives: no token, a session, or an API key with a scope.
+    """Return the alternatives: no token, a session by token or cookie, or an API key with a scope.
 
-    All are one scheme: of two bearer schemes some generators send both, as two `Authorization` headers.
+    Tokens are one scheme: of two bearer schemes some generators send both, as two `Authorization` headers.
     """
     access = operation.access
     found: list[dict[str, list[str]]] = []
     if access.public:
         found.append({})
     if access.owner or access.admin:
-        found.append({"bearer": ["session"]})
+        found += [{"bearer": ["session"]}, {"cookie": []}]
     scopes = [access.scope.value] if access.scope is not None else []
     if scopes or access.any_key or operation.authenticates_client:
         found.append({"bearer": scopes})

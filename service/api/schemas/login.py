@@ -93,10 +93,10 @@ class LogInBody(Input, frozen=True):
     challenge_id: PasskeyChallengeId | UnsetType = UNSET
     passkey: PasskeyResponse | UnsetType = UNSET
     device_token: DeviceToken | UnsetType = UNSET
-    cookie: Annotated[
-        bool,
-        Meta(description="Set the token as a cookie, for browsers; the body has none then."),
-    ] = False
+    cookie: (
+        Annotated[bool, Meta(description="Set the token as a cookie, for browsers; the body has none then.")]
+        | UnsetType
+    ) = UNSET
 
     def require_one_way(self) -> None:
         """Check that what was sent is one way to log in.

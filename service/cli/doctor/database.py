@@ -5,6 +5,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Final
 
 from service.cli.doctor.findings import Finding, problem, warning
+from service.cli.doctor.secrets import check_secrets
 from service.db.core.connect_errors import explain
 from service.db.core.replica import Replica
 from service.db.core.server import OLDEST_VERSION
@@ -40,6 +41,7 @@ async def check_database(services: Services) -> list[Finding]:
     findings = [Finding("connection", f"{dsn} as {facts.role}"), *check_facts(facts, services.settings)]
     if facts.schema.revision == list_revisions()[-1].id:
         findings += _check_drift(await list_drift(engine))
+        findings += await check_secrets(services) if not facts.denied_tables else ()
     if services.replica is not None:
         findings += await check_replica(services, services.replica)
     return findings

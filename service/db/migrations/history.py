@@ -54,18 +54,18 @@ def alembic_config(*, more_versions: Path | None = None, **attributes: Any) -> C
     """Return the configuration of `alembic.ini`, with attributes that `alembic/env.py` reads.
 
     `more_versions` is a directory of revisions that follow the released ones.
-
-    Raises:
-        alembic.util.CommandError: Alembic cannot read its configuration in this place.
     """
-    if "%" in str(ROOT):
-        raise CommandError(f"Alembic does not take a % in the path of the checkout: move {ROOT}")
     config = Config(ROOT / "alembic.ini")
     config.attributes.update(attributes)
+    _set_paths(config, "script_location", ROOT / "alembic")
+    _set_paths(config, "prepend_sys_path")  # this process has its path
     if more_versions is not None:
-        places = [ROOT / "alembic" / "versions", more_versions]
-        config.set_main_option("version_locations", os.pathsep.join(map(str, places)))
+        _set_paths(config, "version_locations", ROOT / "alembic" / "versions", more_versions)
     return config
+
+
+def _set_paths(config: Config, option: str, *paths: Path) -> None:
+    config.set_main_option(option, os.pathsep.join(map(str, paths)).replace("%", "%%"))
 
 
 def list_revisions(config: Config | None = None) -> list[Revision]:

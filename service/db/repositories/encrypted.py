@@ -1,5 +1,6 @@
-"""The columns whose values are encrypted, and their encryption under a new key."""
+"""The columns whose values are encrypted, under which keys, and their encryption under a new one."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 from uuid import UUID
@@ -7,7 +8,7 @@ from uuid import UUID
 from sqlalchemy import Integer, LargeBinary, Uuid, bindparam, func, select, update
 
 from service.db.core.statements import Statement
-from service.db.repositories.base import Repository
+from service.db.repositories.base import ReadRepository, Repository
 from service.db.tables import SigningKeyRow, TotpSecretRow
 from service.security.encryption import HEADER_BYTES, Place, SecretCipher, SecretUnreadable
 
@@ -39,6 +40,10 @@ class EncryptedColumn:
             .limit(bindparam("batch", type_=Integer()))
             .with_for_update()
         )
+        header = func.substring(secret, 1, HEADER_BYTES)
+        self.count_by_header: Final = Statement(
+            select(header, func.count()).where(secret.is_not(None)).group_by(header)
+        )
         self.update: Final = Statement(
             update(table)
             .where(id_ == bindparam("row_id"))
@@ -54,6 +59,15 @@ PRIVATE_KEYS: Final = EncryptedColumn(SigningKeyRow, "private_key")
 TOTP_SECRETS: Final = EncryptedColumn(TotpSecretRow, "secret")
 ENCRYPTED_COLUMNS: Final = (PRIVATE_KEYS, TOTP_SECRETS)
 """Every column that `secrets rotate` re-encrypts; a test compares it with the columns of bytes."""
+
+
+class EncryptedReads(ReadRepository):
+    """Reads about encrypted secrets."""
+
+    async def count_by_header(self, column: EncryptedColumn) -> Mapping[bytes, int]:
+        """Count the secrets of a column by their header, which tells the key of each."""
+        rows = await self._executor.fetch_all(column.count_by_header)
+        return {row[0]: row[1] for row in rows}
 
 
 class EncryptedSecrets(Repository):

@@ -29,7 +29,9 @@ func main() {
 	api := rollcall.NewAPIClient(config)
 	password, loginID := os.Getenv("ROLLCALL_PASSWORD"), os.Getenv("ROLLCALL_NEW")
 
-	credentials := *rollcall.NewLogInBody("root", password)
+	credentials := rollcall.LogInBody{}
+	credentials.SetLoginId("root")
+	credentials.SetPassword(password)
 	opened, _, err := api.SessionsAPI.LogIn(context.Background()).LogInBody(credentials).Execute()
 	step("log in", err)
 	if err != nil {
@@ -61,7 +63,7 @@ func main() {
 	}
 	step("introspect", err)
 
-	credentials = *rollcall.NewLogInBody(loginID, password)
+	credentials.SetLoginId(loginID)
 	ada, _, err := api.SessionsAPI.LogIn(context.Background()).LogInBody(credentials).Execute()
 	if err == nil {
 		change := *rollcall.NewChangePasswordBody(newPassword)

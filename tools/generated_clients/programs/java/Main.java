@@ -47,13 +47,13 @@ public class Main {
         });
         step("list users", () -> {
             UserPage page = new UsersApi(root).listUsers(
-                List.of(user.getId().toString()), null, null, null, null, null, null, null, null, null);
+                List.of(user.getId().toString()), null, null, null, null, null, null, null, null, null, null, null);
             return page.getItems().size() == 1 && page.getItems().get(0).equals(user);
         });
         step("list events", () -> !new EventsApi(root).listEvents(null, null).getItems().isEmpty());
         step("introspect", () -> {
             ApiClient gateway = client(System.getenv("ROLLCALL_KEY"));
-            IntrospectionView told = new IntrospectionApi(gateway).introspect(opened.getToken(), null);
+            IntrospectionView told = new IntrospectionApi(gateway).introspect(opened.getToken(), null, null, null);
             return told.getActive() && told.getUsername().equals("root") && told.getExp() > 0;
         });
         step("change a password", () -> {

@@ -39,7 +39,8 @@ func client(token string) *rollcall.ClientWithResponses {
 }
 
 func logIn(loginID string) (*rollcall.LogInResponse, error) {
-	body := rollcall.LogInBody{LoginId: loginID, Password: os.Getenv("ROLLCALL_PASSWORD")}
+	password := os.Getenv("ROLLCALL_PASSWORD")
+	body := rollcall.LogInBody{LoginId: &loginID, Password: &password}
 	return client("").LogInWithResponse(context.Background(), body)
 }
 

@@ -34,7 +34,11 @@ fn client(token: Option<&str>) -> Configuration {
 }
 
 fn credentials(login_id: &str) -> models::LogInBody {
-    models::LogInBody::new(login_id.into(), variable("ROLLCALL_PASSWORD"))
+    models::LogInBody {
+        login_id: Some(login_id.into()),
+        password: Some(variable("ROLLCALL_PASSWORD")),
+        ..models::LogInBody::new()
+    }
 }
 
 #[tokio::main]
@@ -50,14 +54,15 @@ async fn main() {
     let user = step("create a user", user, |user| user.login_id == login_id).unwrap();
 
     let ids = Some(vec![user.id.to_string()]);
-    let page = users_api::list_users(&root, ids, None, None, None, None, None, None, None, None, None).await;
+    let page =
+        users_api::list_users(&root, ids, None, None, None, None, None, None, None, None, None, None, None).await;
     step("list users", page, |page| page.items.len() == 1 && page.items[0].login_id == login_id);
 
     let events = events_api::list_events(&root, None, None).await;
     step("list events", events, |events| !events.items.is_empty());
 
     let gateway = client(Some(&variable("ROLLCALL_KEY")));
-    let told = introspection_api::introspect(&gateway, opened.token.as_deref().unwrap(), None).await;
+    let told = introspection_api::introspect(&gateway, opened.token.as_deref().unwrap(), None, None, None).await;
     step("introspect", told, |told| told.active && told.exp > Some(0i64));
 
     let ada = sessions_api::log_in(&client(None), credentials(&login_id)).await.unwrap();
