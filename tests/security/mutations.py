@@ -496,6 +496,13 @@ MUTATIONS = (
         f" {_MAIL}::test_ask_too_often_from_a_network_gets_429",
     ),
     Mutation(
+        "Mails are limited for the networks around a client too",
+        _REQUESTS,
+        "networks=context.networks,",
+        "networks=context.networks[:1],",
+        f"{_MAIL}::test_ask_too_often_from_the_networks_around_gets_429",
+    ),
+    Mutation(
         "A change of address ends the tokens that were mailed to the old one",
         "service/usecases/details.py",
         "        await ResetTokenRepository(tx).drop_mailed(user.id)\n",
