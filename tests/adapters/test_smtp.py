@@ -21,10 +21,13 @@ def message() -> EmailMessage:
     return made
 
 
-async def send(server: MailServer, *, seconds: float = 10, **options: Any) -> None:
+def transport_to(server: MailServer, *, seconds: float = 10, **options: Any) -> SmtpTransport:
     options = {"host": "127.0.0.1", "port": server.port, "ca_file": CERTIFICATE, **options}
-    transport = SmtpTransport(SmtpServer(**options), timeout=timedelta(seconds=seconds))
-    await transport.send(message(), "ada@example.org")
+    return SmtpTransport(SmtpServer(**options), timeout=timedelta(seconds=seconds))
+
+
+async def send(server: MailServer, **options: Any) -> None:
+    await transport_to(server, **options).send(message(), "ada@example.org")
 
 
 async def failure_of(server: MailServer, **options: Any) -> DeliveryFailed:
@@ -114,6 +117,27 @@ async def test_send_with_a_refused_login_is_an_outage() -> None:
         failure = await failure_of(server, username="us", password="wrong")
     assert failure.is_outage
     assert "wrong" not in str(failure)
+
+
+async def test_check_greets_over_tls_and_sends_nothing() -> None:
+    async with mail_server(certificate=CERTIFICATE) as server:
+        await transport_to(server).check()
+    assert server.messages == []
+
+
+@pytest.mark.parametrize(
+    ("options", "reason"),
+    [
+        ({"ca_file": None}, "SSLCertVerificationError"),
+        ({"username": "us", "password": "wrong"}, "smtp 535"),
+    ],
+)
+async def test_check_with_a_wrong_certificate_or_login_says_which(
+    options: dict[str, Any], reason: str
+) -> None:
+    async with mail_server(certificate=CERTIFICATE) as server:
+        with pytest.raises(DeliveryFailed, match=reason):
+            await transport_to(server, **options).check()
 
 
 def test_describe_names_no_credentials() -> None:
