@@ -7,10 +7,12 @@ from typing import Any
 
 import pytest
 
+from harness.mail_server import MailServer, mail_server
 from service.adapters.smtp import SmtpServer, SmtpTransport
 from service.domain.mail import DeliveryFailed
-from tests.support.smtp import CERTIFICATE, MailServer, mail_server
 
+CERTIFICATE = Path(__file__).with_name("localhost.pem")
+"""Its own issuer, for localhost and 127.0.0.1; `elsewhere.pem` is for another host."""
 ELSEWHERE = CERTIFICATE.with_name("elsewhere.pem")
 
 
@@ -40,20 +42,20 @@ async def failure_of(server: MailServer, **options: Any) -> DeliveryFailed:
 async def test_send_with_starttls_delivers_the_mail_over_tls() -> None:
     async with mail_server(certificate=CERTIFICATE) as server:
         await send(server)
-    assert (server.recipients, server.used_tls) == (["ada@example.org"], [True])
+    assert (server.recipients, [mail.used_tls for mail in server.mails]) == (["ada@example.org"], [True])
     assert server.messages[0]["Subject"] == "Hello"
 
 
 async def test_send_with_implicit_tls_delivers_the_mail_over_tls() -> None:
     async with mail_server(certificate=CERTIFICATE, implicit_tls=True) as server:
         await send(server, implicit_tls=True)
-    assert server.used_tls == [True]
+    assert [mail.used_tls for mail in server.mails] == [True]
 
 
 async def test_send_to_loopback_without_starttls_delivers_the_mail() -> None:
     async with mail_server() as server:
         await send(server)
-    assert server.used_tls == [False]
+    assert [mail.used_tls for mail in server.mails] == [False]
 
 
 async def test_send_to_another_machine_without_starttls_sends_nothing(

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from harness.mail_server import mail_server
 from service.cli.doctor.database import check_database, check_facts
 from service.cli.doctor.findings import Finding, Level
 from service.cli.doctor.mail import check_mail
@@ -23,7 +24,6 @@ from tests.cli.conftest import Command
 from tests.support.api import serving
 from tests.support.databases import execute, fetch_values
 from tests.support.settings import settings_for_tests
-from tests.support.smtp import mail_server
 
 HEALTHY = Facts(
     version=18,
