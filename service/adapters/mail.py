@@ -13,6 +13,12 @@ class MailTransport(Protocol):
         Raises: service.domain.mail.DeliveryFailed.
         """
 
+    async def check(self) -> None:
+        """Return if mails can be handed over now, without sending one.
+
+        Raises: service.domain.mail.DeliveryFailed.
+        """
+
     def describe(self) -> str:
         """Return where mails go, without secrets."""
         ...

@@ -32,6 +32,15 @@ class FileTransport:
             raise DeliveryFailed(f"file: {error.strerror}", is_outage=True) from None
         _log.info("mail_written", file=str(path))
 
+    async def check(self) -> None:
+        """Return if the directory can be written to, or made.
+
+        Raises: DeliveryFailed.
+        """
+        nearest = next(path for path in (self._directory, *self._directory.parents) if path.exists())
+        if not (nearest.is_dir() and os.access(nearest, os.W_OK | os.X_OK)):
+            raise DeliveryFailed(f"file: {nearest} cannot be written to", is_outage=True)
+
     def describe(self) -> str:
         """Return the directory."""
         return str(self._directory)

@@ -3,6 +3,8 @@
 import asyncio
 import socket
 import ssl
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import timedelta
 from email.message import EmailMessage
@@ -55,9 +57,24 @@ class SmtpTransport:
             DeliveryFailed: the server refuses it (`is_permanent` if for good), or cannot be used
                 (`is_outage`).
         """
+        async with self._session() as session:
+            sender = message["From"].addresses[0].addr_spec
+            await session.send_message(message, sender=sender, recipients=[recipient])
+
+    async def check(self) -> None:
+        """Greet the server and log in, over TLS as for a mail, and send none.
+
+        Raises: DeliveryFailed.
+        """
+        async with self._session():
+            pass
+
+    @asynccontextmanager
+    async def _session(self) -> AsyncIterator[aiosmtplib.SMTP]:
+        """Hold a connection, within the timeout as a whole."""
         try:
-            async with asyncio.timeout(self._timeout_seconds):
-                await self._send(message, recipient)
+            async with asyncio.timeout(self._timeout_seconds), self._client() as client:
+                yield client
         except TimeoutError:
             raise DeliveryFailed("timeout", is_outage=True) from None
         except (aiosmtplib.SMTPSenderRefused, aiosmtplib.SMTPAuthenticationError) as error:
@@ -69,12 +86,9 @@ class SmtpTransport:
         except (aiosmtplib.SMTPException, OSError) as error:
             raise DeliveryFailed(_type_of(error), is_outage=True) from None
 
-    async def _send(self, message: EmailMessage, recipient: str) -> None:
+    def _client(self) -> aiosmtplib.SMTP:
         server = self._server
-        await aiosmtplib.send(
-            message,
-            sender=message["From"].addresses[0].addr_spec,
-            recipients=[recipient],
+        return aiosmtplib.SMTP(
             hostname=server.host,
             local_hostname=socket.gethostname(),  # otherwise the resolver is asked
             port=server.port,

@@ -5,7 +5,10 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class MailLimits:
-    """How many mails an hour may be asked for: by a network, and for one user, name or address."""
+    """How many mails an hour may be asked for: by a client's network, and for one user, name or address.
+
+    A network around it has a multiple: its share (service.domain.networks).
+    """
 
     per_network: int = 30
     per_name: int = 5

@@ -134,7 +134,7 @@ async def _request(
 ) -> None:
     name = email if email is not None else login_id or ""
     found = canonical_email(name) if email is not None else canonical_login_id(name, policies.login_ids)
-    await count_mail(tx, ("network", context.network), ("name", found or name), policies=policies)
+    await count_mail(tx, ("name", found or name), networks=context.networks, policies=policies)
     # What cannot be a name is stored as none: it finds nothing, and costs the same.
     login_id, email = (None, found) if email is not None else (found, None)
     await MailRequestRepository(tx).add(

@@ -45,3 +45,11 @@ async def test_send_into_what_is_no_directory_is_an_outage(tmp_path: Path) -> No
     with pytest.raises(DeliveryFailed) as raised:
         await FileTransport(tmp_path / "mail").send(message(), "ada@example.org")
     assert raised.value.is_outage
+
+
+async def test_check_writes_nothing_and_fails_where_nothing_can_be_written(tmp_path: Path) -> None:
+    await FileTransport(tmp_path / "mail").check()
+    assert files_in(tmp_path) == []
+    (tmp_path / "mail").write_text("")
+    with pytest.raises(DeliveryFailed, match="cannot be written to"):
+        await FileTransport(tmp_path / "mail").check()

@@ -7,10 +7,12 @@ from typing import Any
 
 import pytest
 
+from harness.mail_server import MailServer, mail_server
 from service.adapters.smtp import SmtpServer, SmtpTransport
 from service.domain.mail import DeliveryFailed
-from tests.support.smtp import CERTIFICATE, MailServer, mail_server
 
+CERTIFICATE = Path(__file__).with_name("localhost.pem")
+"""Its own issuer, for localhost and 127.0.0.1; `elsewhere.pem` is for another host."""
 ELSEWHERE = CERTIFICATE.with_name("elsewhere.pem")
 
 
@@ -21,10 +23,13 @@ def message() -> EmailMessage:
     return made
 
 
-async def send(server: MailServer, *, seconds: float = 10, **options: Any) -> None:
+def transport_to(server: MailServer, *, seconds: float = 10, **options: Any) -> SmtpTransport:
     options = {"host": "127.0.0.1", "port": server.port, "ca_file": CERTIFICATE, **options}
-    transport = SmtpTransport(SmtpServer(**options), timeout=timedelta(seconds=seconds))
-    await transport.send(message(), "ada@example.org")
+    return SmtpTransport(SmtpServer(**options), timeout=timedelta(seconds=seconds))
+
+
+async def send(server: MailServer, **options: Any) -> None:
+    await transport_to(server, **options).send(message(), "ada@example.org")
 
 
 async def failure_of(server: MailServer, **options: Any) -> DeliveryFailed:
@@ -37,20 +42,20 @@ async def failure_of(server: MailServer, **options: Any) -> DeliveryFailed:
 async def test_send_with_starttls_delivers_the_mail_over_tls() -> None:
     async with mail_server(certificate=CERTIFICATE) as server:
         await send(server)
-    assert (server.recipients, server.used_tls) == (["ada@example.org"], [True])
+    assert (server.recipients, [mail.used_tls for mail in server.mails]) == (["ada@example.org"], [True])
     assert server.messages[0]["Subject"] == "Hello"
 
 
 async def test_send_with_implicit_tls_delivers_the_mail_over_tls() -> None:
     async with mail_server(certificate=CERTIFICATE, implicit_tls=True) as server:
         await send(server, implicit_tls=True)
-    assert server.used_tls == [True]
+    assert [mail.used_tls for mail in server.mails] == [True]
 
 
 async def test_send_to_loopback_without_starttls_delivers_the_mail() -> None:
     async with mail_server() as server:
         await send(server)
-    assert server.used_tls == [False]
+    assert [mail.used_tls for mail in server.mails] == [False]
 
 
 async def test_send_to_another_machine_without_starttls_sends_nothing(
@@ -114,6 +119,27 @@ async def test_send_with_a_refused_login_is_an_outage() -> None:
         failure = await failure_of(server, username="us", password="wrong")
     assert failure.is_outage
     assert "wrong" not in str(failure)
+
+
+async def test_check_greets_over_tls_and_sends_nothing() -> None:
+    async with mail_server(certificate=CERTIFICATE) as server:
+        await transport_to(server).check()
+    assert server.messages == []
+
+
+@pytest.mark.parametrize(
+    ("options", "reason"),
+    [
+        ({"ca_file": None}, "SSLCertVerificationError"),
+        ({"username": "us", "password": "wrong"}, "smtp 535"),
+    ],
+)
+async def test_check_with_a_wrong_certificate_or_login_says_which(
+    options: dict[str, Any], reason: str
+) -> None:
+    async with mail_server(certificate=CERTIFICATE) as server:
+        with pytest.raises(DeliveryFailed, match=reason):
+            await transport_to(server, **options).check()
 
 
 def test_describe_names_no_credentials() -> None:

@@ -5,13 +5,16 @@ from base64 import b64encode
 from collections.abc import Iterable
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 import pytest
 from sqlalchemy import LargeBinary
 
+from harness.mail_server import mail_server
 from service.cli.doctor.database import check_database, check_facts
 from service.cli.doctor.findings import Finding, Level
+from service.cli.doctor.mail import check_mail
 from service.cli.doctor.process import check_machine, check_settings
 from service.cli.doctor.secrets import check_secrets
 from service.db.diagnostics import Facts
@@ -117,6 +120,36 @@ def test_check_machine_with_too_little_memory_is_a_problem() -> None:
         http=HttpSettings(workers=64), passwords=PasswordSettings(memory_kib=262144, workers=64)
     )
     assert "memory" in [f.check for f in check_machine(greedy) if f.level is Level.PROBLEM]
+
+
+@pytest.mark.parametrize(
+    ("by_code", "links", "checks"),
+    [
+        (False, {}, []),
+        (True, {}, ["mail server"]),
+        (False, {"link_reset": "https://app.example.com/reset#{token}"}, ["mail server"]),
+    ],
+)
+async def test_check_mail_without_a_server_warns_if_mails_are_needed(
+    tmp_path: Path, *, by_code: bool, links: dict[str, str], checks: list[str]
+) -> None:
+    settings = settings_for_tests(mail={"directory": tmp_path, **links}, login={"by_code": by_code})
+    assert [finding.check for finding in not_ok(await check_mail(settings))] == checks
+
+
+async def test_check_mail_greets_the_server_and_names_its_fault_without_secrets() -> None:
+    async with mail_server() as server:
+        url = f"smtp://us:hunter22@127.0.0.1:{server.port}"
+        settings = settings_for_tests(mail={"smtp_url": url, "sender": "us@example.org"})
+        (refused,) = await check_mail(settings)
+        (found,) = await check_mail(
+            settings_for_tests(mail={"smtp_url": url.replace("us:hunter22@", ""), "sender": "us@example.org"})
+        )
+    (gone,) = await check_mail(settings)
+    assert (found.level, server.messages) == (Level.OK, [])
+    assert [each.level for each in (refused, gone)] == [Level.PROBLEM, Level.PROBLEM]
+    assert "Nothing listens" in gone.cure
+    assert "hunter22" not in str([found, refused, gone])
 
 
 async def test_check_database_with_a_schema_changed_by_hand_names_the_differences(database: str) -> None:

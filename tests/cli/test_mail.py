@@ -3,13 +3,13 @@
 import json
 from pathlib import Path
 
+from harness.mail_server import mail_server
 from service.db.repositories.outbox import OutboxRepository
 from service.domain.callers import OPERATOR
 from service.domain.mail import MailKind, NewMail
 from service.services import Services
 from tests.cli.conftest import Command
 from tests.support.databases import execute, fetch_values
-from tests.support.smtp import mail_server
 
 
 def only_file_in(folder: Path) -> str:

@@ -9,11 +9,11 @@ from typing import Any
 
 import httpx
 
+from harness.mail_server import MailServer, mail_server
 from harness.service_process import ServiceProcess, service_process
 from service.domain.keys import Scope
 from tests.support.api import Api
 from tests.support.databases import execute
-from tests.support.smtp import MailServer, mail_server
 
 ROUNDS = 3
 PER_ROUND = 8

@@ -7,6 +7,7 @@ import pytest
 
 from service.domain.keys import Scope
 from service.services import Services
+from tests.flows.conftest import At
 from tests.support.api import OTHER_PASSWORD, PASSWORD, Account, Api, error_of, faults_of
 from tests.support.databases import execute, fetch_values
 from tests.support.mail import sent_mails
@@ -133,6 +134,30 @@ async def test_ask_too_often_from_a_network_gets_429(api: Api) -> None:
         (await api.post("/v1/recoveries", {"login_id": f"user{number}"})).status_code for number in range(31)
     ]
     assert statuses == [202] * 30 + [429]
+
+
+@pytest.mark.parametrize(
+    ("limit", "inside", "outside"),
+    [
+        (120, "2001:db8:1:2{:x}::1", "2001:db8:1:300::1"),
+        (480, "2001:db8:1:{:x}00::1", "2001:db8:2::1"),
+        (480, "203.0.113.{}", "203.0.114.1"),
+    ],
+)
+async def test_ask_too_often_from_the_networks_around_gets_429(
+    service: Services, at: At, limit: int, inside: str, outside: str
+) -> None:
+    """A provider hands out a /56 or a /48: 256 or 65 536 networks, each with limits of its own."""
+
+    async def ask(place: int, name: str) -> int:
+        response = await at(inside.format(place)).post("/v1/recoveries", {"login_id": name})
+        return response.status_code
+
+    assert await ask(16, "first") == 202
+    await execute(service.engine, "UPDATE mail_counts SET requests = :count", count=limit - 1)
+    assert [await ask(17, "last"), await ask(18, "next")] == [202, 429]
+    elsewhere = await at(outside).post("/v1/recoveries", {"login_id": "next"})
+    assert elsewhere.status_code == 202
 
 
 async def test_verify_own_address_makes_it_usable(api: Api, service: Services) -> None:

@@ -54,6 +54,9 @@ class MailBox:
         self.sent.append((recipient, message["Message-ID"]))
         self.tokens.append(message.get_content().strip())
 
+    async def check(self) -> None:
+        pass
+
     def describe(self) -> str:
         return "the tests"
 

@@ -50,6 +50,9 @@ class Mailbox:
         text = body.get_content().replace("\r\n", "\n")
         self.mails.append(Mail(recipient, kind, text, message["Content-Language"]))
 
+    async def check(self) -> None:
+        """Be there."""
+
     def describe(self) -> str:
         """Return a name."""
         return "the test"

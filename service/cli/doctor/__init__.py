@@ -1,1 +1,1 @@
-"""The command `doctor`: checks of settings, machine and database."""
+"""The command `doctor`: checks of settings, machine, mail and database."""

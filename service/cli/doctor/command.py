@@ -1,11 +1,13 @@
-"""Check settings, machine and database, and print remedies."""
+"""Check settings, machine, mail and database, and print remedies."""
 
+import asyncio
 from dataclasses import asdict
 
 import click
 
 from service.cli.doctor.database import check_database
 from service.cli.doctor.findings import Level
+from service.cli.doctor.mail import check_mail
 from service.cli.doctor.process import check_machine, check_settings
 from service.cli.output import json_option, show_json, show_table
 from service.observability.logging import configure_logs
@@ -16,13 +18,13 @@ from settings import get_settings
 @click.command()
 @json_option
 def doctor(is_json: bool) -> None:
-    """Check settings, machine, database and schema; change nothing.
+    """Check settings, machine, mail, database and schema; change nothing.
 
     The exit status is 1 if there is a problem, and 0 if there are only warnings.
     """
     settings = get_settings()
     configure_logs(settings, is_command=True)
-    findings = [*check_settings(settings), *check_machine(settings)]
+    findings = [*check_settings(settings), *check_machine(settings), *asyncio.run(check_mail(settings))]
     with configured_database(settings) as dsn:
         findings += run_with_services(settings, dsn, check_database)
     if is_json:

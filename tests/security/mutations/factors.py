@@ -6,7 +6,6 @@ _RECOVERY_CODES = "service/security/recovery_codes.py"
 _TOTP = "service/security/totp.py"
 _WEBAUTHN = "service/security/webauthn.py"
 _WEBAUTHN_TESTS = "tests/security/test_webauthn.py"
-
 MUTATIONS = (
     Mutation(
         "A code of an authenticator app counts once",

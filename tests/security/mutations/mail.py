@@ -189,4 +189,11 @@ MUTATIONS = (
         "return text",
         f"{_RENDERING}::test_render_isolates_a_name_that_runs_from_right_to_left",
     ),
+    Mutation(
+        "Mails are limited for the networks around a client too",
+        _REQUESTS,
+        "networks=context.networks,",
+        "networks=context.networks[:1],",
+        f"{_MAIL}::test_ask_too_often_from_the_networks_around_gets_429",
+    ),
 )

@@ -1,0 +1,123 @@
+"""An SMTP server in this process, well or badly behaved."""
+
+import asyncio
+import ssl
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from email import message_from_bytes, policy
+from email.message import EmailMessage
+from pathlib import Path
+from time import monotonic
+from typing import Any
+from weakref import WeakSet
+
+from aiosmtpd.smtp import SMTP
+
+
+@dataclass(frozen=True, slots=True)
+class Accepted:
+    """A mail that the server has accepted."""
+
+    recipient: str
+    content: bytes
+    used_tls: bool
+    at: float
+    """When, on the monotonic clock."""
+
+    @property
+    def message(self) -> EmailMessage:
+        """The mail, parsed."""
+        parsed = message_from_bytes(self.content, policy=policy.default)
+        if not isinstance(parsed, EmailMessage):
+            raise TypeError("the policy makes another class")
+        return parsed
+
+
+@dataclass
+class MailServer:
+    """What a server has accepted, and how it answers; the attributes may be changed at any time."""
+
+    port: int = 0
+    recipient_reply: str = "250 OK"
+    data_reply: str = "250 OK"
+    hangs: bool = False
+    """A message that begins to arrive meanwhile is never answered."""
+    delay_s: float = 0.0
+    """Before each recipient and each message is answered."""
+    mails: list[Accepted] = field(default_factory=list)
+    accepted: asyncio.Event = field(default_factory=asyncio.Event)
+    _server: asyncio.Server | None = None
+    _connections: WeakSet[SMTP] = field(default_factory=WeakSet)
+
+    @property
+    def messages(self) -> list[EmailMessage]:
+        """The mails, parsed."""
+        return [mail.message for mail in self.mails]
+
+    @property
+    def recipients(self) -> list[str]:
+        """The recipients, one for each mail."""
+        return [mail.recipient for mail in self.mails]
+
+    async def start(self, *, certificate: Path | None = None, implicit_tls: bool = False) -> None:
+        """Listen on 127.0.0.1: with STARTTLS if there is a certificate, or TLS from the first byte."""
+        tls = None
+        if certificate is not None:
+            tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+            tls.load_cert_chain(certificate)
+        start_tls = tls if not implicit_tls else None
+
+        def connect() -> SMTP:
+            connection = SMTP(
+                self, tls_context=start_tls, require_starttls=start_tls is not None, hostname="test"
+            )
+            self._connections.add(connection)
+            return connection
+
+        self._server = await asyncio.get_running_loop().create_server(
+            connect, "127.0.0.1", self.port, ssl=tls if implicit_tls else None
+        )
+        self.port = self._server.sockets[0].getsockname()[1]
+
+    def stop(self) -> None:
+        """Listen no longer, and end every connection at once."""
+        if self._server is not None:
+            self._server.close()
+        for connection in list(self._connections):
+            if connection.transport is not None:
+                connection.transport.abort()
+
+    async def handle_RCPT(  # noqa: N802
+        self, _server: Any, _session: Any, envelope: Any, address: str, _options: Any
+    ) -> str:
+        """Accept a recipient, or not."""
+        await asyncio.sleep(self.delay_s)
+        if self.recipient_reply.startswith("250"):
+            envelope.rcpt_tos.append(address)
+        return self.recipient_reply
+
+    async def handle_DATA(self, server: Any, _session: Any, envelope: Any) -> str:  # noqa: N802
+        """Keep a message, if it is accepted."""
+        await asyncio.sleep(60 if self.hangs else self.delay_s)
+        if self.data_reply.startswith("250"):
+            used_tls = server.transport.get_extra_info("sslcontext") is not None
+            self.mails += [
+                Accepted(recipient, envelope.content, used_tls, monotonic())
+                for recipient in envelope.rcpt_tos
+            ]
+            self.accepted.set()
+        return self.data_reply
+
+
+@asynccontextmanager
+async def mail_server(
+    *, certificate: Path | None = None, implicit_tls: bool = False, port: int = 0
+) -> AsyncIterator[MailServer]:
+    """Run a server while the block runs."""
+    server = MailServer(port)
+    await server.start(certificate=certificate, implicit_tls=implicit_tls)
+    try:
+        yield server
+    finally:
+        server.stop()
