@@ -104,11 +104,11 @@ class Page:
         return found
 
     def wait_for(self, selector: str, text: str) -> None:
-        """Wait until an element shows a text.
+        """Wait until there is such an element, and it shows a text.
 
         Raises: BrowserFailed with the text that it shows instead.
         """
-        self._wait(f"{_element(selector)}.textContent", text)
+        self._wait(f"{_element(selector)}?.textContent", text)
 
     def screenshot(self, file: Path) -> None:
         """Write what the page looks like, as PNG."""

@@ -60,7 +60,7 @@ class Stage:
         self.page.fill("#log-in [name=login_id]", LOGIN)
         self.page.fill("#log-in [name=password]", PASSWORD)
         self.page.press("#log-in button")
-        self.expect("second_factor_required")
+        self.page.wait_for("#second-factor:not([hidden]) h2", "Second factor")
 
     def answer(self, method: str, text: str) -> None:
         """Log in with the password and this text as the second factor."""

@@ -144,8 +144,7 @@ def log_in(url: str, login_id: str, password: str, totp: AuthenticatorApp | None
     Raises: ApiError.
     """
     response = send(url, "POST", "/v1/sessions", {"login_id": login_id, "password": password})
-    if totp is not None and response.status == 403:
-        challenge = response.json()["challenge"]
+    if totp is not None and (challenge := response.json().get("challenge")):
         response = send(url, "POST", "/v1/sessions", {"challenge": challenge, "totp": totp.code()})
     opened = json_of(response)
     user, session_id = opened["user"], opened["session"]["id"]
