@@ -189,6 +189,11 @@ class RelyingParty:
         }
 
 
+def import_library() -> None:
+    """Import the library now, so that the first login by passkey does not hold up everything else."""
+    import webauthn  # noqa: F401
+
+
 def credential_of(response: Response) -> tuple[bytes, bytes | None]:
     """Return the credential id and the user handle that a login response claims, both unverified.
 
