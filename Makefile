@@ -26,7 +26,7 @@ $(foreach name,$(ARGUMENTS),$(eval export ARG_$(name) := $$(call given,$(name)))
 
 .PHONY: help install run test coverage check api-diff where format documents migrate rollback revision status plan rehearse \
 	purge-parked admin key image up down doctor fuzz chaos storm prove-failover prove-environments prove-previous prove-docs \
-	prove-search prove-timing prove-defences prove-generated prove-clients bench native-argon2 lock clean
+	prove-search prove-timing prove-defences prove-generated prove-clients prove-passkeys bench native-argon2 lock clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -146,6 +146,9 @@ prove-generated: $(VENV)/.test ## generate clients in seven languages, compile a
 
 prove-clients: $(VENV)/.test ## point stock OAuth clients and gateways at the service, as docs/integrations.md says: ONLY=nginx
 	@$(BIN)/python -m tools.prove_clients $${ARG_ONLY:+--only "$$ARG_ONLY"}
+
+prove-passkeys: $(VENV)/.test ## register and log in with passkeys in a headless Chromium; CHROMIUM=/path/of/it
+	@$(BIN)/python -m tools.prove_passkeys
 
 doctor: $(VENV)/.runtime ## examine settings, database, schema and machine, and tell what to mend
 	@$(SERVICE) doctor

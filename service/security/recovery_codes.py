@@ -6,9 +6,8 @@ from hashlib import sha256
 from typing import Final
 from uuid import UUID
 
+from service.domain.factors import RECOVERY_CODES
 from service.security.tokens import Token
-
-CODES: Final = 10
 
 _ALPHABET: Final = "0123456789abcdefghjkmnpqrstvwxyz"
 """Crockford's base32: no letter that reads like a digit, and no `u`."""
@@ -25,7 +24,7 @@ def new_recovery_codes(user_id: UUID) -> tuple[Token, ...]:
 
     Source: OWASP ASVS 5.0 6.5.2 (from 112 random bits on, a fast digest suffices), 6.5.3.
     """
-    return tuple(_new_code(user_id) for _ in range(CODES))
+    return tuple(_new_code(user_id) for _ in range(RECOVERY_CODES))
 
 
 def digest_of_recovery_code(user_id: UUID, text: str) -> bytes | None:

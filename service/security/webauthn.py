@@ -13,6 +13,8 @@ from dataclasses import dataclass
 from typing import Any, Final
 from uuid import UUID
 
+from service.security.plain_cbor import require_plain_cbor
+
 CHALLENGE_BYTES: Final = 32
 """Source: WebAuthn Level 3 13.4.3 (at least 16)."""
 TIMEOUT_MS: Final = 300_000
@@ -24,6 +26,8 @@ _FORMATS: Final = frozenset({"none", "packed"})
 """What clients send if no attestation is asked for; verifiers of other formats stay out of reach."""
 _MAX_CREDENTIAL_ID_BYTES: Final = 1023
 _MAX_USER_HANDLE_BYTES: Final = 64
+_FLAGS, _ATTESTED, _HEAD_BYTES, _AAGUID_BYTES, _LENGTH_BYTES = 32, 0x40, 37, 16, 2
+"""Of authenticator data. Source: WebAuthn Level 3 6.1, 6.5.1."""
 _MIN_RSA_BITS: Final = 2048
 
 Response = Mapping[str, Any] | bytes
@@ -124,7 +128,7 @@ class RelyingParty:
             from webauthn.helpers.structs import CredentialDeviceType
 
             expected = self._expected(response, challenge)
-            _require_format(expected["credential"])
+            _require_plain_attestation(_bytes_in(expected["credential"], "attestationObject"))
             algorithms = [COSEAlgorithmIdentifier(algorithm) for algorithm in _ALGORITHMS]
             verified = verify_registration_response(**expected, supported_pub_key_algs=algorithms)
             _require_length(verified.credential_id, _MAX_CREDENTIAL_ID_BYTES)
@@ -154,8 +158,10 @@ class RelyingParty:
         with _rejecting():
             from webauthn import verify_authentication_response
 
+            expected = self._expected(response, challenge)
+            _require_plain_authenticator_data(_bytes_in(expected["credential"], "authenticatorData"))
             verified = verify_authentication_response(
-                **self._expected(response, challenge),
+                **expected,
                 credential_public_key=public_key,
                 # The library rejects a counter that went back, which synced passkeys do: compared below.
                 credential_current_sign_count=0,
@@ -171,7 +177,7 @@ class RelyingParty:
     def _expected(self, response: Response, challenge: bytes) -> dict[str, Any]:
         """Return what both ceremonies demand. Source: WebAuthn Level 3 7.1, 7.2, 13.4.9."""
         credential = _object_of(response)
-        client_data = json.loads(_bytes_of(credential["response"]["clientDataJSON"]))
+        client_data = json.loads(_bytes_in(credential, "clientDataJSON"))
         # In a frame of another site people do not see what they allow.
         if client_data.get("crossOrigin") or "topOrigin" in client_data:
             raise PasskeyRejected
@@ -187,6 +193,11 @@ class RelyingParty:
 def new_challenge() -> bytes:
     """Return the random bytes that a passkey signs. Source: WebAuthn Level 3 13.4.3."""
     return secrets.token_bytes(CHALLENGE_BYTES)
+
+
+def import_library() -> None:
+    """Import the library now, so that the first login by passkey does not hold up everything else."""
+    import webauthn  # noqa: F401
 
 
 def credential_of(response: Response) -> tuple[bytes, bytes | None]:
@@ -223,12 +234,24 @@ def _object_of(response: Response) -> dict[str, Any]:
     return {**parsed, "authenticatorAttachment": None}
 
 
-def _require_format(credential: Mapping[str, Any]) -> None:
-    from webauthn.helpers import parse_attestation_object
+def _require_plain_attestation(encoded: bytes) -> None:
+    """Refuse what the library's parsers must not see."""
+    from webauthn.helpers import parse_cbor
 
-    attestation = _bytes_of(credential["response"]["attestationObject"])
-    if parse_attestation_object(attestation).fmt not in _FORMATS:
+    require_plain_cbor(encoded)
+    attestation = parse_cbor(encoded)
+    if attestation["fmt"] not in _FORMATS:
         raise PasskeyRejected
+    _require_plain_authenticator_data(attestation["authData"])
+
+
+def _require_plain_authenticator_data(data: bytes) -> None:
+    """Check the key and the extensions that follow its fixed part."""
+    start = _HEAD_BYTES
+    if data[_FLAGS] & _ATTESTED:
+        start += _AAGUID_BYTES + _LENGTH_BYTES
+        start += int.from_bytes(data[start - _LENGTH_BYTES : start], "big")
+    require_plain_cbor(data[start:])
 
 
 def _require_length(value: bytes, at_most: int) -> None:
@@ -263,6 +286,10 @@ def _transports_in(credential: Mapping[str, Any]) -> tuple[str, ...]:
 def _descriptor(passkey: KnownPasskey) -> dict[str, Any]:
     identified = {"type": "public-key", "id": _base64url(passkey.credential_id)}
     return {**identified, "transports": list(passkey.transports)} if passkey.transports else identified
+
+
+def _bytes_in(credential: Mapping[str, Any], member: str) -> bytes:
+    return _bytes_of(credential["response"][member])
 
 
 def _bytes_of(base64url: str) -> bytes:

@@ -26,7 +26,9 @@ ORIGIN = "https://login.example.org"
 RP = RelyingParty("example.org", "Example", ("https://example.org", ORIGIN))
 ADA = UUID("01890a5d-ac96-774b-bcce-b302099a8057")
 CHALLENGE, OTHER_CHALLENGE = bytes(range(32)), bytes(range(1, 33))
-PRESENT, VERIFIED, BACKED_UP, ATTESTED = 0x01, 0x04, 0x10, 0x40
+PRESENT, VERIFIED, BACKED_UP, ATTESTED, EXTENDED = 0x01, 0x04, 0x10, 0x40, 0x80
+EXTENSIONS = {"plain": encode({"credProtect": 2}), "with a tag": b"\xa1\x61x\xd9\x17\x70\x02"}
+"""The library takes both; a tag could as well be one that grows when it is decoded."""
 
 Json = dict[str, Any]
 
@@ -312,12 +314,13 @@ def test_register_keeps_the_transports_that_the_standard_names(claimed: object, 
     assert RP.verify_registration(made, CHALLENGE).transports == kept
 
 
-def with_key(key: Any, *, credential_id: bytes = b"id" * 8, form: str = "none") -> Json:
+def with_key(key: Any, *, credential_id: bytes = b"id" * 8, extensions: bytes = b"") -> Json:
     """A registration of this COSE key."""
     made = SoftwarePasskey().create(options(), ORIGIN)
-    head = sha256(b"example.org").digest() + bytes([PRESENT | VERIFIED | ATTESTED]) + bytes(4)
-    data = head + bytes(16) + len(credential_id).to_bytes(2, "big") + credential_id + encode(key)
-    attestation = encode({"fmt": form, "attStmt": {}, "authData": data})
+    flags = PRESENT | VERIFIED | ATTESTED | (EXTENDED if extensions else 0)
+    head = sha256(b"example.org").digest() + bytes([flags]) + bytes(4)
+    attested = bytes(16) + len(credential_id).to_bytes(2, "big") + credential_id + encode(key)
+    attestation = encode({"fmt": "none", "attStmt": {}, "authData": head + attested + extensions})
     response = {**made["response"], "attestationObject": base64url(attestation)}
     return {**made, "id": base64url(credential_id), "rawId": base64url(credential_id), "response": response}
 
@@ -390,3 +393,24 @@ def test_credential_of_takes_a_user_handle_of_up_to_64_bytes(length: int | None,
     else:
         with pytest.raises(PasskeyRejected):
             credential_of(response)
+
+
+@pytest.mark.parametrize("form", EXTENSIONS)
+def test_extensions_with_tags_are_rejected(form: str) -> None:
+    passkey = SoftwarePasskey()
+    new = register(passkey)
+
+    def extend(_: Json, data: bytearray) -> None:
+        data[32] |= EXTENDED
+        data += EXTENSIONS[form]
+
+    made = with_key(ec_key(ec.SECP256R1()), extensions=EXTENSIONS[form])
+    response = resigned(passkey, extend)
+    if form == "plain":
+        assert RP.verify_registration(made, CHALLENGE)
+        assert RP.verify_login(response, CHALLENGE, new.public_key, 0)
+    else:
+        with pytest.raises(PasskeyRejected):
+            RP.verify_registration(made, CHALLENGE)
+        with pytest.raises(PasskeyRejected):
+            RP.verify_login(response, CHALLENGE, new.public_key, 0)

@@ -32,6 +32,9 @@ _TEST_SETTINGS = {
     "ROLLCALL_PASSWORDS__QUEUE_TIMEOUT": "30s",
     "ROLLCALL_HTTP__DRAIN_TIMEOUT": "2s",
     "ROLLCALL_MAIL__INTERVAL": "50ms",
+    "ROLLCALL_SECRETS__KEY": "of+no+value+outside+of+tests++++++++++++++0=",  # permits authenticator apps
+    "ROLLCALL_FACTORS__RP_ID": "localhost",
+    "ROLLCALL_FACTORS__ORIGINS": "http://localhost",
 }
 
 

@@ -1,12 +1,13 @@
 """Users, sessions and API keys for a test, created through the service's own API."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import count
 from typing import Any, Literal
 
 from rollcall_testkit.errors import ApiError
 from rollcall_testkit.http import Response, send
 from rollcall_testkit.mailbox import Mailbox
+from rollcall_testkit.totp import AuthenticatorApp
 
 PASSWORD = "mauve otter sings at dawn"
 SCOPES = ("users:read", "users:write", "admins:write", "sessions:introspect", "events:read")
@@ -34,6 +35,8 @@ class User(Caller):
     password: str
     token: str
     session_id: str
+    totp: AuthenticatorApp | None = None
+    """The user's authenticator app, if it has one."""
 
 
 @dataclass(frozen=True)
@@ -74,14 +77,19 @@ class Rollcall:
         password: str = PASSWORD,
         role: Literal["user", "admin"] = "user",
         email: str | None = None,
+        totp: bool = False,
     ) -> User:
-        """Create a user and log it in; `email` is its verified address."""
+        """Create a user and log it in; `email` is its verified address.
+
+        With `totp` it has an authenticator app, and the session two factors.
+        """
         number = next(self._numbers)
         login_id = login_id or f"{role}{number}"
         body = {"login_id": login_id, "name": name or f"{role.title()} {number}", "password": password}
         address = {"email": email, "email_verified": True} if email is not None else {}
         self._call("POST", "/v1/users", {**body, **address, "role": role, "must_change": False})
-        return self.log_in(login_id, password)
+        user = self.log_in(login_id, password)
+        return replace(user, totp=self._enroll_totp(user)) if totp else user
 
     def admin(
         self, login_id: str | None = None, name: str | None = None, *, password: str = PASSWORD
@@ -95,9 +103,11 @@ class Rollcall:
         key = created["api_key"]
         return ApiKey(key["id"], key["name"], tuple(key["scopes"]), created["key"])
 
-    def log_in(self, login_id: str, password: str = PASSWORD) -> User:
-        """Open a session, an additional one if the user has some."""
-        return log_in(self.url, login_id, password)
+    def log_in(
+        self, login_id: str, password: str = PASSWORD, *, totp: AuthenticatorApp | None = None
+    ) -> User:
+        """Open a session, an additional one if the user has some; with `totp`, by two factors."""
+        return log_in(self.url, login_id, password, totp)
 
     def log_out(self, user: User) -> None:
         """End the user's session: its token is invalid from the next request on."""
@@ -119,19 +129,27 @@ class Rollcall:
         """Send any request, unauthenticated unless `by` is given, and return the response of any status."""
         return send(self.url, method, path, json, by.headers if by else None)
 
+    def _enroll_totp(self, user: User) -> AuthenticatorApp:
+        app = AuthenticatorApp(self._call("POST", "/v1/users/me/totp", by=user)["secret"])
+        self._call("POST", "/v1/users/me/totp/confirm", {"code": app.code()}, by=user)
+        return app
+
     def _call(self, method: str, path: str, json: object = None, *, by: Caller | None = None) -> Any:
         return json_of(self.request(method, path, json, by=by or self.root))
 
 
-def log_in(url: str, login_id: str, password: str) -> User:
+def log_in(url: str, login_id: str, password: str, totp: AuthenticatorApp | None = None) -> User:
     """Open a session at the service with this URL.
 
     Raises: ApiError.
     """
-    opened = json_of(send(url, "POST", "/v1/sessions", {"login_id": login_id, "password": password}))
+    response = send(url, "POST", "/v1/sessions", {"login_id": login_id, "password": password})
+    if totp is not None and (challenge := response.json().get("challenge")):
+        response = send(url, "POST", "/v1/sessions", {"challenge": challenge, "totp": totp.code()})
+    opened = json_of(response)
     user, session_id = opened["user"], opened["session"]["id"]
     return User(
-        user["id"], user["login_id"], user["name"], user["role"], password, opened["token"], session_id
+        user["id"], user["login_id"], user["name"], user["role"], password, opened["token"], session_id, totp
     )
 
 

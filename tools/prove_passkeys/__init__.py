@@ -1,0 +1,1 @@
+"""Registers and uses passkeys in a headless Chromium; `python -m tools.prove_passkeys`."""
