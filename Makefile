@@ -116,8 +116,9 @@ down: ## stop these containers; the data stay
 fuzz: $(VENV)/.test ## send whatever the OpenAPI document allows and forbids, in three roles: MINUTES=5
 	@$(BIN)/python -m tools.fuzz $${ARG_MINUTES:+--minutes "$$ARG_MINUTES"}
 
-chaos: $(VENV)/.test ## inject faults at random under load, and prove that nothing acknowledged is lost: MINUTES=10 SEED=1
-	@$(BIN)/python -m tools.chaos $${ARG_MINUTES:+--minutes "$$ARG_MINUTES"} $${ARG_SEED:+--seed "$$ARG_SEED"}
+chaos: $(VENV)/.test ## inject faults at random under load, and prove that nothing acknowledged is lost: MINUTES=10 SEED=1 ONLY=smtp
+	@$(BIN)/python -m tools.chaos $${ARG_MINUTES:+--minutes "$$ARG_MINUTES"} $${ARG_SEED:+--seed "$$ARG_SEED"} \
+	  $${ARG_ONLY:+--only "$$ARG_ONLY"}
 
 storm: chaos
 

@@ -6,10 +6,12 @@ from pathlib import Path
 import pytest
 
 from harness.http_client import Outcome, ServiceClient
+from harness.mail_server import Accepted
 from harness.service_process import free_port
 from tools.chaos.checker import State, check
 from tools.chaos.generator import NO_FAULT
 from tools.chaos.history import Entry, History
+from tools.chaos.mails import Period, check_mails
 
 OK, REJECTED, UNKNOWN = Outcome
 Writes = list[tuple[str, str, Outcome]]
@@ -134,3 +136,35 @@ async def test_request_with_this_response_has_this_outcome(raw: bytes, outcome: 
 async def test_request_without_a_listener_is_rejected() -> None:
     result = await ServiceClient(free_port()).request("GET", "/")
     assert (result.outcome, result.status) == (REJECTED, 0)
+
+
+PERIODS = [Period("smtp slow", 10, 20), Period("worker killed", 30, 31)]
+
+
+def mail_at(at: float, recipient: str = "ada", content: bytes = b"same") -> Accepted:
+    return Accepted(recipient, content, used_tls=False, at=at)
+
+
+@pytest.mark.parametrize(
+    "mails",
+    [[mail_at(1)], [mail_at(29), mail_at(32)], [mail_at(30.5), mail_at(90)]],
+    ids=["once", "again after a kill", "again when a lease ran out"],
+)
+def test_check_mails_that_are_as_promised_finds_nothing(mails: list[Accepted]) -> None:
+    assert list(check_mails(mails, {"ada"}, PERIODS)) == []
+
+
+@pytest.mark.parametrize(
+    "mails",
+    [
+        [],
+        [mail_at(1), mail_at(2, "nobody")],
+        [mail_at(1), mail_at(2)],
+        [mail_at(11), mail_at(19)],
+        [mail_at(32), mail_at(40)],
+        [mail_at(29), mail_at(32, content=b"another")],
+    ],
+    ids=["lost", "without an account", "twice", "twice while slow", "twice after a kill", "changed"],
+)
+def test_check_mails_with_one_violation_finds_it(mails: list[Accepted]) -> None:
+    assert len(list(check_mails(mails, {"ada"}, PERIODS))) == 1

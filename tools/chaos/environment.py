@@ -1,4 +1,4 @@
-"""What the chaos test breaks: PostgreSQL, a proxy before it, and a service with two workers."""
+"""What the chaos test breaks: PostgreSQL, a proxy before it, a mail server, a service with two workers."""
 
 import asyncio
 import shutil
@@ -12,9 +12,10 @@ from typing import Final
 
 from harness.database import DatabaseProbe
 from harness.http_client import ServiceClient
+from harness.mail_server import MailServer
 from harness.processes import family_of, postmaster_in, signal_all
 from harness.proxy import Proxy, dsn_through, socket_directory_of
-from harness.service_process import ServiceProcess, environment, run_command
+from harness.service_process import ServiceProcess, environment, free_port, run_command
 from harness.worker_pool import WorkerPool
 from service.embedded.server import EmbeddedPostgres
 from tools.chaos.generator import PASSWORD
@@ -24,18 +25,26 @@ ROLE: Final = "chaos"
 
 WORKERS: Final = 2
 _START_TIMEOUT_S: Final = 60.0
+_MAILS_TIMEOUT_S: Final = 120.0
 _POLL_INTERVAL_S: Final = 0.1
 _CREATE_ROLE: Final = (
     f"CREATE ROLE {ROLE} LOGIN",
     f"GRANT ALL ON ALL TABLES IN SCHEMA public TO {ROLE}",
     f"GRANT ALL ON ALL SEQUENCES IN SCHEMA public TO {ROLE}",
 )
+_SEND_AGAIN: Final = (
+    "UPDATE outbox SET next_attempt_at = now() WHERE sent_at IS NULL AND next_attempt_at > now()"
+)
+_END_LEASES: Final = "UPDATE outbox SET locked_until = NULL WHERE sent_at IS NULL"
 _SETTINGS: Final = {
     "ROLLCALL_HTTP__WORKERS": str(WORKERS),
     "ROLLCALL_HTTP__TRUSTED_PROXIES": "127.0.0.0/8",
     "ROLLCALL_THROTTLE__NETWORK_PER_MINUTE": "10000",
     "ROLLCALL_THROTTLE__NETWORK_PER_HOUR": "100000",
     "ROLLCALL_LOG__FORMAT": "json",
+    "ROLLCALL_MAIL__FROM": "chaos@example.org",
+    "ROLLCALL_MAIL__INTERVAL": "200ms",
+    "ROLLCALL_MAIL__TIMEOUT": "5s",
 }
 
 
@@ -49,7 +58,9 @@ class ChaosEnvironment:
         self.database = DatabaseProbe(self._postgres.dsn)
         self.proxy = Proxy(directory / "proxy", socket_directory_of(self.database.dsn))
         dsn = dsn_through(self.database.dsn, directory / "proxy").replace("user=rollcall", f"user={ROLE}")
-        settings = environment(**_SETTINGS, DATABASE_URL=dsn)
+        self.mail = MailServer(free_port())
+        smtp_url = f"smtp://127.0.0.1:{self.mail.port}"
+        settings = environment(**_SETTINGS, DATABASE_URL=dsn, ROLLCALL_MAIL__SMTP_URL=smtp_url)
         self.service = ServiceProcess(directory, settings, own_session=True)
         self.workers = WorkerPool(self.service, WORKERS)
 
@@ -79,6 +90,15 @@ class ChaosEnvironment:
     async def stop_service(self) -> int:
         """Have the service drain and end; return its exit status."""
         return await asyncio.to_thread(self.service.stop)
+
+    async def send_rest(self) -> None:
+        """Have a stopped service send the mails that are left; processes that were killed send none."""
+        await self.database.run(_END_LEASES)
+        await self.start_service()
+        async with asyncio.timeout(_MAILS_TIMEOUT_S):
+            while await self.database.fetch("SELECT FROM outbox WHERE sent_at IS NULL LIMIT 1"):
+                await self.database.run(_SEND_AGAIN)
+                await asyncio.sleep(_POLL_INTERVAL_S)
 
     async def start_command(self, *arguments: str) -> asyncio.subprocess.Process:
         """Start `python -m service …` on the database, past the proxy."""
@@ -125,13 +145,15 @@ class ChaosEnvironment:
 
 @asynccontextmanager
 async def chaos_environment() -> AsyncIterator[ChaosEnvironment]:
-    """Run PostgreSQL, proxy and service in a new directory, which stays."""
+    """Run PostgreSQL, proxy, mail server and service in a new directory, which stays."""
     directory = Path(tempfile.mkdtemp(prefix="rollcall-chaos-"))  # short, for the paths of sockets
     (directory / "proxy").mkdir(mode=0o700)
     async with AsyncExitStack() as stack:
         chaos = await asyncio.to_thread(ChaosEnvironment, directory)
         stack.push_async_callback(chaos.stop_postgres)
         await chaos.prepare()
+        await chaos.mail.start()
+        stack.callback(chaos.mail.stop)
         await stack.enter_async_context(chaos.proxy)
         stack.callback(chaos.service.kill)
         await chaos.start_service()

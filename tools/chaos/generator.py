@@ -20,6 +20,11 @@ _MAX_ACCOUNTS: Final = 20
 _MAX_REPEATS: Final = 200
 
 
+def invitation(name: str) -> dict[str, object]:
+    """Return the body that creates an account with a mail to it."""
+    return {"login_id": name, "name": name, "email": f"{name}@example.org", "invite": True}
+
+
 @dataclass
 class Account:
     """An account of a client."""
@@ -117,6 +122,7 @@ class _Client:
         """Work until cancelled; a request in flight is finished and recorded first."""
         steps: list[tuple[int, Callable[[], Awaitable[bool]]]] = [
             (8, self._create),
+            (2, self._invite),
             (10, self._rename),
             (4, self._log_in),
             (3, self._log_out),
@@ -163,6 +169,13 @@ class _Client:
         body = {"login_id": account.login_id, "name": account.name, "password": PASSWORD}
         result = await self._http.request("POST", "/v1/users", body, idempotency_key=account.login_id)
         return await self._record("create", account, account.name, fault, result)
+
+    async def _invite(self) -> bool:
+        """Create an account that gets a mail; nothing else is done with it."""
+        name, fault = self._new_name(), self._workload.fault
+        result = await self._http.request("POST", "/v1/users", invitation(name))
+        await self._workload.record("create", name, name, fault, result)
+        return result.outcome is Outcome.OK
 
     async def _rename(self) -> bool:
         if (account := self._any_account()) is None:
@@ -214,12 +227,12 @@ class _Client:
         if account is None:
             return True
         name = self._new_name()
-        body = {"login_id": account.login_id, "name": name}
+        body = invitation(name) | {"login_id": account.login_id}
         if self._rng.random() < 0.5:
-            body = {"login_id": name, "name": f"{name}\0"}
+            body["login_id"], body["name"] = name, f"{name}\0"
         fault = self._workload.fault
         result = await self._http.request("POST", "/v1/users", body)
-        await self._workload.record("invalid", body["login_id"], body["name"], fault, result)
+        await self._workload.record("invalid", str(body["login_id"]), str(body["name"]), fault, result)
         return result.outcome is not Outcome.UNKNOWN
 
     async def _read(self) -> bool:

@@ -15,7 +15,7 @@ from harness.processes import children_of, frozen, open_files_of
 from harness.proxy import LostCommits
 from tools.chaos.context import FaultContext, InvariantViolated
 from tools.chaos.environment import ROLE
-from tools.chaos.generator import PASSWORD
+from tools.chaos.generator import PASSWORD, invitation
 
 _, _MAX_FILES = resource.getrlimit(resource.RLIMIT_NOFILE)
 _FILES_LEFT: Final = 5
@@ -25,6 +25,7 @@ _OTHER_SESSIONS: Final = (
 _END_ALL: Final = f"SELECT pg_terminate_backend(pid) {_OTHER_SESSIONS} AND usename = '{ROLE}'"
 _END_OPEN: Final = f"{_END_ALL} AND state = 'idle in transaction'"
 _FAILING_SHARE: Final = 0.4
+_INVITATIONS: Final = 8
 
 
 Fault = Callable[[FaultContext], Awaitable[None]]
@@ -332,3 +333,50 @@ async def _send_and_disconnect(context: FaultContext, pieces: list[bytes], *, pa
                 await asyncio.sleep(pause_s)
         finally:
             writer.transport.abort()
+
+
+@fault()
+async def smtp_killed(context: FaultContext) -> None:
+    """Stop the mail server with its connections, and start it again."""
+    context.environment.mail.stop()
+    try:
+        await _invite_during(context, 0.5, 4)
+    finally:
+        await context.environment.mail.start()
+
+
+@fault()
+async def smtp_hanging(context: FaultContext) -> None:
+    """Have the mail server take messages and never answer, for longer than a delivery may take."""
+    with context.environment.mail.misbehaving(hangs=True):
+        await _invite_during(context, 2, 8)
+
+
+@fault()
+async def smtp_refusing(context: FaultContext) -> None:
+    """Have the mail server refuse every recipient for now."""
+    with context.environment.mail.misbehaving(recipient_reply="450 later"):
+        await _invite_during(context, 0.5, 3)
+
+
+@fault()
+async def smtp_slow(context: FaultContext) -> None:
+    """Have the mail server take half a second for each answer."""
+    with context.environment.mail.misbehaving(delay_s=0.5):
+        await _invite_during(context, 1, 4)
+
+
+async def _invite_during(context: FaultContext, min_s: float, max_s: float) -> None:
+    """Create accounts that get mails during a fault of the mail server, which no request may notice."""
+    async with asyncio.TaskGroup() as group:
+        group.create_task(context.sleep(min_s, max_s))
+        names = [f"mail-{context.rng.randrange(10**12)}" for _ in range(_INVITATIONS)]
+        invited = [group.create_task(_invite(context, name)) for name in names]
+    if failed := [task.result() for task in invited if task.result() != "201"]:
+        raise InvariantViolated(f"without a mail server, invitations get {failed}")
+
+
+async def _invite(context: FaultContext, name: str) -> str:
+    result = await context.client().request("POST", "/v1/users", invitation(name))
+    await context.workload.record("create", name, name, context.workload.fault, result)
+    return result.summary

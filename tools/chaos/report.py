@@ -10,6 +10,7 @@ from rich.table import Table
 from harness.http_client import MAX_REQUEST_S, Outcome
 from tools.chaos.checker import CheckResult, Violation
 from tools.chaos.generator import Workload
+from tools.chaos.mails import Period
 
 
 @dataclass(slots=True)
@@ -19,6 +20,16 @@ class FaultLog:
     rounds: Counter[str] = field(default_factory=Counter)
     recoveries_s: dict[str, list[float]] = field(default_factory=lambda: defaultdict(list))
     violations: list[Violation] = field(default_factory=list)
+    periods: list[Period] = field(default_factory=list)
+
+
+@dataclass(frozen=True, slots=True)
+class Mails:
+    """The mails that the server has accepted, how many of them were copies, and what is wrong."""
+
+    accepted: int
+    repeated: int
+    violations: list[Violation]
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,13 +39,19 @@ class Report:
     log: FaultLog
     workload: Workload
     result: CheckResult
+    mails: Mails
     leaks: list[str]
     """The logs that contain a password."""
 
     @property
     def violations(self) -> list[Violation]:
         """All broken promises but leaks, wrong reads and slow requests."""
-        return [*self.log.violations, *self.result.lost, *self.result.half_written]
+        return [
+            *self.log.violations,
+            *self.result.lost,
+            *self.result.half_written,
+            *self.mails.violations,
+        ]
 
     def is_clean(self) -> bool:
         """Return whether every promise was kept."""
@@ -49,7 +66,9 @@ class Report:
             f"{self.workload.acknowledged} acknowledged, {kills[0]} workers and {kills[1]} database servers "
             f"killed, {len(self.result.lost)} lost, {len(self.result.half_written)} half-written, "
             f"{self.workload.wrong_reads} wrong reads, "
-            f"longest request {max(self.workload.longest_s.values(), default=0):.1f} s"
+            f"longest request {max(self.workload.longest_s.values(), default=0):.1f} s, "
+            f"{self.mails.accepted} mails, {self.mails.repeated} of them again, "
+            f"{len(self.mails.violations)} wrong"
         )
         for violation in self.violations:
             console.print(
