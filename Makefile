@@ -8,7 +8,9 @@ VENV := .venv
 BIN := $(VENV)/bin
 SERVICE := $(BIN)/python -m service
 T ?= tests
-PYTEST_WORKERS ?= 2
+# One more than a small machine has cores: a test waits for other processes about a quarter of its time.
+PYTEST_WORKERS ?= 3
+WORKERS = -n $(PYTEST_WORKERS) --dist worksteal
 ENGINE ?= docker
 IMAGE ?= rollcall:dev
 VERSION = $(shell sed -n 's/^__version__ = "\(.*\)"/\1/p' service/__init__.py)
@@ -18,6 +20,8 @@ unexport PIP_USER PIP_TARGET PIP_PREFIX PIP_ROOT PIP_PYTHON PIP_REQUIRE_VIRTUALE
 unexport PIP_DRY_RUN PIP_NO_DEPS PIP_NO_BINARY PIP_IGNORE_INSTALLED PIP_PLATFORM PIP_ABI PIP_IMPLEMENTATION PIP_PYTHON_VERSION
 unexport PYTHONHOME PYTHONPATH PYTHONSTARTUP PYTHONSAFEPATH PYTHONOPTIMIZE PYTHONWARNINGS PYTHONIOENCODING PYTHONUSERBASE
 unexport PYTHONINSPECT PYTHONEXECUTABLE PYTHONPLATLIBDIR PYTHONBREAKPOINT PYTHONCASEOK PYTHONPYCACHEPREFIX
+# Without bytecode each of the many processes would compile everything that it imports.
+unexport PYTHONDONTWRITEBYTECODE
 
 # What a caller writes reaches a command through the environment, as it is: neither make nor the shell expands it.
 ARGUMENTS := LOGIN NAME SCOPES m F BASE TO PREVIOUS ROWS MINUTES SEED SAMPLES ONLY
@@ -47,10 +51,10 @@ run: $(VENV)/.runtime ## serve; on an embedded PostgreSQL unless DATABASE_URL is
 	@exec $(SERVICE) serve
 
 test: $(VENV)/.test ## run the test suite; T=tests/api/test_users.py runs a part
-	@mkdir -p var/tmp && PYTEST_DEBUG_TEMPROOT=var/tmp $(BIN)/python -m pytest $(T) $(if $(filter tests,$(T)),-n $(PYTEST_WORKERS),)
+	@mkdir -p var/tmp && PYTEST_DEBUG_TEMPROOT=var/tmp $(BIN)/python -m pytest $(T) $(if $(filter tests,$(T)),$(WORKERS),)
 
 coverage: $(VENV)/.test ## run the suite, measure its branch coverage and hold it to the gate
-	@mkdir -p var/tmp var/coverage && PYTEST_DEBUG_TEMPROOT=var/tmp $(BIN)/python -m pytest $(T) -n $(PYTEST_WORKERS) --cov
+	@mkdir -p var/tmp var/coverage && PYTEST_DEBUG_TEMPROOT=var/tmp $(BIN)/python -m pytest $(T) $(WORKERS) --cov
 
 check: $(VENV)/.lint ## format, lint, types, layers, migrations and documents in step
 	@$(BIN)/ruff format --check --quiet . || { echo "Run: make format" >&2; exit 1; }

@@ -12,9 +12,17 @@ from service.services import Services
 from settings import Settings, get_settings, sources
 from tests.support.api import Api, RunningService, serving
 from tests.support.databases import Databases, GivenServer, PostgresServer, empty_all_tables
+from tests.support.order import longest_first
 from tests.support.settings import settings_for_tests
 
 ROOT = Path(__file__).resolve().parents[1]
+
+
+@pytest.hookimpl(trylast=True)  # after the order was made random
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Start the longest tests first when there are several workers."""
+    if worker := getattr(config, "workerinput", None):
+        items[:] = longest_first(items, worker["workercount"])
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -38,11 +38,13 @@ REQUESTS: dict[str, tuple[int, Ask]] = {
 def _collector() -> Iterator[None]:
     """The collector, told to show what it finds, and to run only when it is asked."""
     gc.collect()
+    gc.freeze()  # what was there before need not be looked through again
     gc.disable()
     gc.set_debug(gc.DEBUG_SAVEALL)
     yield
     gc.set_debug(0)
     gc.garbage.clear()
+    gc.unfreeze()
     gc.enable()
 
 

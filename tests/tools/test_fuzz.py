@@ -8,7 +8,7 @@ from tests.support.api import Api, RunningService
 from tests.support.servers import listening
 from tools.fuzz import ROLES, schemathesis_command, schemathesis_environment
 
-FEW = ("--phases", "fuzzing,stateful", "--max-examples", "4", "--generation-deterministic", "--no-shrink")
+FEW = ("--phases", "fuzzing,stateful", "--max-examples", "2", "--generation-deterministic", "--no-shrink")
 
 
 async def tokens_of(api: Api) -> dict[str, list[str]]:

@@ -12,7 +12,10 @@ from service.db.migrations.compatibility import HEAD, HEAD_ID, THIS_RELEASE, Rel
 from tools.releases.checkout import build, working_tree
 from tools.releases.schemas import choose_schemas
 
-SHORT = ("--rows", "50", "--requests", "50", "--max-slowdown", "0", "--no-freeze", "--here", "--minutes", "3")
+SHORT = (
+    *("--rows", "50", "--requests", "50", "--clients", "3", "--drain-delay", "1"),
+    *("--max-slowdown", "0", "--no-freeze", "--here", "--minutes", "3"),
+)
 
 
 def releases(*arguments: str, **variables: str) -> subprocess.CompletedProcess[str]:

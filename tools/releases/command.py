@@ -35,6 +35,10 @@ def releases() -> None:
 @click.option("--minutes", default=60.0, show_default=True, help="At most.")
 @click.option("--max-slowdown", default=3.0, show_default=True, help="Of p99, times quiet. 0: no limit.")
 @click.option("--break-rule", is_flag=True, help="Add a contract step that lies: must fail.")
+@click.option("--clients", default=8, type=click.IntRange(1), show_default=True, help="Users at once.")
+@click.option(
+    "--drain-delay", default=2.0, show_default=True, help="Seconds in which a process that ends still serves."
+)
 @click.option("--freeze/--no-freeze", default=True, help="Freeze an old process over a contract step.")
 @click.option("--here", is_flag=True, help="On the server of DATABASE_URL, not on one of its own.")
 def rehearse_releases(previous: str | None, break_rule: bool, freeze: bool, here: bool, **sizes: Any) -> None:

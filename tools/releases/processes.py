@@ -12,7 +12,6 @@ from tools.releases.checkout import Checkout
 PROCESSES: Final = 2
 """Processes of each release."""
 
-DRAIN_DELAY_S: Final = 2
 _START_TIMEOUT_S: Final = 120.0
 _STOP_TIMEOUT_S: Final = 60.0
 
@@ -20,11 +19,14 @@ _STOP_TIMEOUT_S: Final = 60.0
 class Fleet:
     """The processes of one release. They can be started, ended in order, and started again."""
 
-    def __init__(self, name: str, checkout: Checkout, dsn: str, directory: Path) -> None:
+    def __init__(
+        self, name: str, checkout: Checkout, dsn: str, directory: Path, *, drain_delay_s: float
+    ) -> None:
         self.checkout = checkout
         self.ports = {f"{name}-{number}": free_port() for number in range(PROCESSES)}
         self._dsn = dsn
         self._directory = directory
+        self._drain_delay_s = drain_delay_s
         self.running: dict[str, Process] = {}
 
     async def start(self) -> None:
@@ -61,7 +63,7 @@ class Fleet:
             "ROLLCALL_PASSWORDS__ITERATIONS": "1",
             "ROLLCALL_HTTP__HOST": "127.0.0.1",
             "ROLLCALL_HTTP__PORT": str(port),
-            "ROLLCALL_HTTP__DRAIN_DELAY": f"{DRAIN_DELAY_S}s",
+            "ROLLCALL_HTTP__DRAIN_DELAY": f"{self._drain_delay_s * 1000:.0f}ms",
             "ROLLCALL_LOG__FORMAT": "json",
         }
         with (self._directory / f"{name}.log").open("ab") as log:

@@ -2,7 +2,7 @@
 
 import asyncio
 import signal
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -26,7 +26,6 @@ from tools.releases.processes import Fleet, status_of, wait_until_ready
 from tools.releases.report import Phase, Report
 from tools.releases.schemas import Schemas
 
-CLIENTS: Final = 8
 _QUIET_REQUESTS: Final = 2_000
 _STEPS_TOGETHER: Final = 3
 """Times up and down while both releases serve, in each round."""
@@ -44,6 +43,10 @@ class Options:
     """Of p99, times quiet; 0 stands for no limit."""
     freezes: bool
     """Whether to freeze an old process over a contract step, which takes half a minute."""
+    clients: int
+    """Users at once, each with its next request as soon as the last one ended."""
+    drain_delay: float
+    """Seconds in which a process that ends still serves, so that the balancer notices."""
 
 
 @dataclass(slots=True)
@@ -119,7 +122,9 @@ async def rehearse(
     print_status(f"adding {options.rows} users")
     await fill(dsn, options.rows)
     before, key = await checksum(dsn), await make_key(dsn)
-    old_fleet, new_fleet = Fleet("old", old, dsn, directory), Fleet("new", new, dsn, directory)
+    drain_delay_s = options.drain_delay
+    old_fleet = Fleet("old", old, dsn, directory, drain_delay_s=drain_delay_s)
+    new_fleet = Fleet("new", new, dsn, directory, drain_delay_s=drain_delay_s)
     stats = LoadStats(lambda: False)
     rehearsal = Rehearsal(
         options, dsn, schemas, old_fleet, new_fleet, stats, ends_at=monotonic() + options.minutes * 60
@@ -131,7 +136,7 @@ async def rehearse(
         async with balancer(directory, {**old_fleet.ports, **new_fleet.ports}) as port:
             await old_fleet.start()
             await wait_until_ready(port)  # the balancer looks for itself
-            await _under_load(port, key, stats, rehearsal.run, report)
+            await _under_load(port, key, rehearsal, report)
             report.lost = await read_back(port, key, stats.acknowledged)
         if not (report.problem or schemas.is_broken):
             report.checks = await _check_contract(rehearsal, key)
@@ -141,15 +146,13 @@ async def rehearse(
     return report
 
 
-async def _under_load(
-    port: int, key: str, stats: LoadStats, work: Callable[[], Awaitable[None]], report: Report
-) -> None:
+async def _under_load(port: int, key: str, rehearsal: Rehearsal, report: Report) -> None:
     stop = asyncio.Event()
     async with asyncio.TaskGroup() as group:
-        for _ in range(CLIENTS):
-            group.create_task(run_client(port, key, stats, stop))
+        for _ in range(rehearsal.options.clients):
+            group.create_task(run_client(port, key, rehearsal.stats, stop))
         try:
-            await work()
+            await rehearsal.run()
         except (CommandError, DBAPIError, TimeoutError) as error:
             report.problem = str(error).partition("\n")[0] or type(error).__name__
         finally:

@@ -3,6 +3,7 @@
 import os
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -100,8 +101,9 @@ def destination(steps: Sequence[Step]) -> str:
     return last.revision.id if last.is_upgrade else last.revision.before or "base"
 
 
+@cache
 def revision_map() -> RevisionMap:
-    """Return the released revisions as Alembic keeps them."""
+    """Return the released revisions as Alembic keeps them, read once."""
     return ScriptDirectory.from_config(alembic_config()).revision_map
 
 
