@@ -15,8 +15,8 @@ from service.usecases.users import grant_admin
 from tests.flows.conftest import At
 from tests.support.api import OTHER_PASSWORD, PASSWORD, Api
 from tests.support.databases import execute, fetch_values
-from tests.support.second_factors import answer, ask, enroll, log_in_by_passkey
 from tests.support.factors import PASSKEYS, RECOVERY_CODES, TOTP, add_passkey, enroll_totp
+from tests.support.second_factors import answer, ask, enroll, log_in_by_passkey
 
 IP = "198.51.100.7"
 
