@@ -1,15 +1,23 @@
 """The second step of a login: a challenge, and the factor that answers it."""
 
 from collections.abc import AsyncIterator, Awaitable, Callable
+from hashlib import sha256
 from typing import Any
 
 import httpx
 import pytest
 import pytest_asyncio
 from rollcall_testkit.passkeys import SoftwarePasskey
+from sqlalchemy import text
 
+from service.db.core.statements import Statement
+from service.domain.callers import OPERATOR
+from service.domain.events import AuditContext
+from service.security.recovery_codes import digest_of_recovery_code
+from service.security.webauthn import PasskeyLogin
 from service.services import Services
 from service.usecases.cleanup import purge_expired
+from service.usecases.factor_proofs import PasskeyProof, Proof, RecoveryCodeProof, TotpProof
 from tests.flows.conftest import At
 from tests.flows.test_mail import account_with_address
 from tests.flows.throttling import ABROAD, HOME, SETTINGS, WRONG, assert_throttled
@@ -64,9 +72,8 @@ async def test_right_password_with_a_factor_opens_no_session(api: Api, service: 
     problem = await ask(api)
     assert await count(service, "sessions") == before
     assert await count(service, "devices") == 0
-    stored = await fetch_values(service.engine, "SELECT c::text FROM login_challenges c")
-    assert len(stored) == 1
-    assert problem["challenge"] not in str(stored)
+    stored = await fetch_values(service.engine, "SELECT token_digest FROM login_challenges")
+    assert stored == [(sha256(problem["challenge"].encode()).digest(),)]
     assert error_of(await api.by(problem["challenge"]).get("/v1/users/me")) == (401, "invalid_token")
 
 
@@ -173,6 +180,18 @@ async def test_every_failure_is_the_same_and_leaves_the_challenge(
     assert (await answer(api, challenge, totp=ada.code())).status_code == 201
 
 
+def without_user_handle(passkey: dict[str, Any]) -> dict[str, Any]:
+    return {**passkey, "response": {**passkey["response"], "userHandle": None}}
+
+
+async def test_log_in_with_a_passkey_as_second_factor_needs_no_user_handle(api: Api) -> None:
+    """The challenge has told who it is. Source: WebAuthn Level 3 7.2."""
+    ada = await ada_with(api, passkey=SoftwarePasskey())
+    problem = await ask(api)
+    passkey = without_user_handle(ada.sign(problem["public_key"]))
+    assert (await answer(api, problem["challenge"], passkey=passkey)).status_code == 201
+
+
 async def test_factors_of_another_user_fail(api: Api) -> None:
     ada = await ada_with(api, totp=True, passkey=SoftwarePasskey(), recovery_codes=True)
     eve = await enroll(
@@ -184,6 +203,7 @@ async def test_factors_of_another_user_fail(api: Api) -> None:
         {"totp": eve.code()},
         {"recovery_code": eve.recovery_codes[0]},
         {"passkey": eve.sign(public_key)},
+        {"passkey": without_user_handle(eve.sign(public_key))},
     ]
     for factor in stolen:
         assert error_of(await answer(api, challenge, **factor)) == INVALID
@@ -337,6 +357,53 @@ async def test_second_factor_at_the_limit_of_a_network_tells_nothing(
     assert_throttled(await answer(at(ABROAD), challenge, totp=ada.code()))
     assert_throttled(await answer(at(ABROAD), challenge, totp=ada.wrong_code()))
     assert (await answer(at(HOME), challenge, totp=ada.code())).status_code == 201
+
+
+async def test_second_factor_at_a_limit_that_is_reached_meanwhile_tells_nothing(
+    api: Api, service: Services, at: At, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of concurrent guesses of a network at many users, no more than its limit get a result."""
+    ada = await ada_with(api, totp=True)
+    verify = service.login.factors.verify
+
+    async def verify_while_others_fail(*arguments: Any) -> Any:
+        full = (
+            "INSERT INTO network_buckets (network, minute_failures, hour_failures)"
+            " VALUES (:name, 1000, 1000) ON CONFLICT DO NOTHING"
+        )
+        await execute(service.engine, full, name=f"{ABROAD}/32")
+        return await verify(*arguments)
+
+    monkeypatch.setattr(service.login.factors, "verify", verify_while_others_fail)
+    challenge = (await ask(at(ABROAD)))["challenge"]
+    assert_throttled(await answer(at(ABROAD), challenge, totp=ada.code()))
+    await execute(service.engine, "DELETE FROM network_buckets")
+    assert_throttled(await answer(at(ABROAD), challenge, totp=ada.wrong_code()))
+
+
+async def test_factor_that_is_gone_when_it_is_used_up_is_none(api: Api, service: Services) -> None:
+    """It was there when it was verified."""
+    ada = await ada_with(api, totp=True, passkey=SoftwarePasskey(), recovery_codes=True)
+    assert service.totp_secrets is not None
+    (passkey,) = await service.reads.second_factors.list_all(ada.account.id)
+    stored = await service.reads.second_factors.get_totp(ada.account.id)
+    digest = digest_of_recovery_code(ada.account.id, ada.recovery_codes[0])
+    assert stored is not None
+    assert digest is not None
+    used = PasskeyLogin(1, sign_count_went_back=False, is_backed_up=False, user_verified=True)
+    proofs: list[Proof] = [
+        TotpProof(stored.id, 1),
+        RecoveryCodeProof(digest),
+        PasskeyProof(passkey, used),
+    ]
+    user = await service.reads.users.get(ada.account.id)
+    assert user is not None
+    for statement, expected in (("SELECT 1", [True] * 3), ("DELETE FROM users", [False] * 3)):
+        async with service.database.transaction(caller=OPERATOR) as tx:
+            await tx.execute(Statement(text(statement)))
+            spent = [await proof.spend(tx, user, AuditContext(OPERATOR)) for proof in proofs]
+            tx.abandon()
+        assert spent == expected
 
 
 async def test_log_in_with_a_second_factor_ends_the_session_that_it_replaces(api: Api) -> None:

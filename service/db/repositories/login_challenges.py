@@ -81,7 +81,6 @@ _LOCK = Statement(
     .where(
         LoginChallengeRow.token_digest == bindparam("digest"),
         LoginChallengeRow.user_id == bindparam("of_user"),
-        LoginChallengeRow.expires_at > func.now(),
     )
     .with_for_update()
 )
@@ -130,7 +129,7 @@ class LoginChallengeRepository(Repository):
         return await self._tx.execute(_TRY, digest=token_digest) == 1
 
     async def lock(self, token_digest: bytes, user_id: UUID) -> tuple[str, ...] | None:
-        """Return the ways of the first factor if the user's challenge is there and has not expired.
+        """Return the ways of the first factor if the user's challenge is still there after `begin_try`.
 
         Locks: the challenge, after the user, until the transaction ends.
         """
