@@ -146,9 +146,11 @@ MUTATIONS = (
     Mutation(
         "A login by code changes no count of unknown devices",
         "service/usecases/open_session.py",
-        "bucket = proven.bucket or bucket_of_device(device.id, user.id)",
-        "from service.usecases.throttle import bucket_for_unknown_device as unknown\n    bucket = proven.bucket or Bucket(unknown(user.login_id, user.id).digest, user.id)",
-        "tests/flows/test_login_codes.py::test_log_in_by_code_forgets_no_failures_of_unknown_devices",
+        "bucket = proven.bucket or bucket_of_device(parts.policies.digests, device.id, user.id)",
+        "from service.usecases.throttle import bucket_for_unknown_device as unknown\n"
+        "    other = unknown(parts.policies.digests, user.login_id, user.id)\n"
+        "    bucket = proven.bucket or Bucket(other.digest, user.id)",
+        f"{FLOWS}/test_login_codes.py::test_log_in_by_code_forgets_no_failures_of_unknown_devices",
     ),
     Mutation(
         "A right password is not refused for attempts in progress",
