@@ -97,7 +97,7 @@ def create_app(settings: Settings, *, dsn: str | None = None) -> Application:
         cookies=cookies,
         openapi_json=cache(lambda: OpenApiJson(msgspec.json.encode(document(operations)))),
     )
-    authenticator = Authenticator(services.reads, services.last_used)
+    authenticator = Authenticator(services.reads, services.last_used, services.policies.factors)
     pipeline = OperationPipeline(
         RouteTable(endpoints, providers),
         authenticator,

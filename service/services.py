@@ -19,6 +19,7 @@ from service.db.reads import Reads
 from service.db.repositories.authority import guard_of
 from service.db.write_lease import WriteLease
 from service.domain.errors import DatabaseUnavailable, OutcomeUnknown, ValidationFailed
+from service.domain.factors import FactorPolicy, FactorsRequired
 from service.domain.passwords import PasswordPolicy
 from service.domain.sessions import Lifetime, SessionPolicy
 from service.domain.signing import AccessTokenPolicy, SignatureAlgorithm
@@ -145,6 +146,7 @@ def policies_from(settings: Settings) -> Policies:
             memory_ttl=throttle.memory_ttl,
             registrations_per_hour=throttle.registrations_per_hour,
         ),
+        factors=_factor_policy(settings),
         access_tokens=_access_token_policy(settings),
         issuer=settings.public_url,
         introspection_max_age=settings.introspection.max_age,
@@ -159,6 +161,18 @@ def policies_from(settings: Settings) -> Policies:
             throttle_ttl=throttle.memory_ttl,
             batch=retention.purge_batch,
         ),
+    )
+
+
+def _factor_policy(settings: Settings) -> FactorPolicy:
+    """Return which second factors can be enrolled, and who needs one."""
+    factors = settings.factors
+    return FactorPolicy(
+        required=FactorsRequired(factors.required),
+        issuer=factors.issuer or settings.service_name,
+        totp_is_enabled=bool(settings.secrets.keys),
+        rp_id=factors.rp_id,
+        origins=tuple(factors.origins),
     )
 
 

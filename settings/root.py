@@ -8,6 +8,7 @@ from pydantic_settings import BaseSettings, InitSettingsSource, PydanticBaseSett
 from typing_extensions import override
 
 from settings.database import DatabaseSettings
+from settings.factors import FactorSettings
 from settings.http import HttpSettings
 from settings.introspection import IntrospectionSettings
 from settings.log import LogSettings
@@ -67,6 +68,7 @@ class Settings(Section, BaseSettings):
     passwords: PasswordSettings = Field(default_factory=PasswordSettings)
     sessions: SessionSettings = Field(default_factory=SessionSettings)
     login: LoginSettings = Field(default_factory=LoginSettings)
+    factors: FactorSettings = Field(default_factory=FactorSettings)
     throttle: ThrottleSettings = Field(default_factory=ThrottleSettings)
     tokens: TokenSettings = Field(default_factory=TokenSettings)
     introspection: IntrospectionSettings = Field(default_factory=IntrospectionSettings)
@@ -105,6 +107,7 @@ class Settings(Section, BaseSettings):
     def conflicts(self) -> Iterator[str]:
         """Yield a sentence for each conflict between sections."""
         yield from self._profile_conflicts()
+        yield from self._factor_conflicts()
         if self.database.command_timeout >= self.http.request_timeout:
             yield (
                 "ROLLCALL_HTTP__REQUEST_TIMEOUT: must be longer than ROLLCALL_DATABASE__COMMAND_TIMEOUT, "
@@ -112,6 +115,14 @@ class Settings(Section, BaseSettings):
             )
         if self.metrics.port == self.http.port:
             yield ("ROLLCALL_METRICS__PORT: must differ from ROLLCALL_HTTP__PORT (unset, both share one)")
+
+    def _factor_conflicts(self) -> Iterator[str]:
+        has_factors = self.secrets.key is not None or self.factors.rp_id is not None
+        if self.factors.required != "nobody" and not has_factors:
+            yield (
+                "ROLLCALL_FACTORS__REQUIRED: nobody could enrol: set ROLLCALL_SECRETS__KEY for authenticator "
+                "apps, or ROLLCALL_FACTORS__RP_ID and ROLLCALL_FACTORS__ORIGINS for passkeys"
+            )
 
     def _profile_conflicts(self) -> Iterator[str]:
         if self.profile == "test" and not self.http.is_loopback:

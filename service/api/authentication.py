@@ -5,14 +5,18 @@ request, on every worker. Source: OWASP ASVS 5.0 7.4.1, 7.4.2, 8.3.2.
 """
 
 from base64 import b64decode
+from typing import Final
 from urllib.parse import unquote
 
 from service.api.http.errors import InvalidClient
 from service.db.reads import Reads
 from service.domain.callers import ANONYMOUS, Caller, CallerKind
 from service.domain.errors import InvalidToken, Unauthenticated
+from service.domain.factors import FactorPolicy
 from service.security.tokens import API_KEY_PREFIX, SESSION_PREFIX, digest_of
 from service.usecases.last_used import LastUsedTracker
+
+_NO_FACTORS: Final = FactorPolicy()
 
 
 def bearer_token(authorization: str) -> str | None:
@@ -42,9 +46,10 @@ def client_secret(authorization: str) -> str | None:
 class Authenticator:
     """Look up callers by their tokens, and record when a session or key was last used."""
 
-    def __init__(self, reads: Reads, last_used: LastUsedTracker) -> None:
+    def __init__(self, reads: Reads, last_used: LastUsedTracker, factors: FactorPolicy = _NO_FACTORS) -> None:
         self._reads = reads
         self._last_used = last_used
+        self._factors = factors
 
     async def authenticate(self, authorization: str | None) -> Caller:
         """Return the caller behind an Authorization header. Source: RFC 6750 2.1.
@@ -88,7 +93,11 @@ class Authenticator:
         if found is None:
             raise InvalidToken
         self._last_used.record_session(found)
-        return Caller(CallerKind.USER, authenticated_session=found)
+        return Caller(
+            CallerKind.USER,
+            authenticated_session=found,
+            lacks_factor=found.lacks_factor(self._factors),
+        )
 
     async def _key_by_token(self, digest: bytes) -> Caller:
         key = await self._reads.keys.find_live(digest)

@@ -6,6 +6,7 @@ from enum import StrEnum
 from uuid import UUID
 
 from service.domain.errors import (
+    FactorEnrollmentRequired,
     Forbidden,
     NotFound,
     PasswordChangeRequired,
@@ -34,6 +35,8 @@ class Caller:
     kind: CallerKind
     authenticated_session: AuthenticatedSession | None = None
     key: ApiKey | None = None
+    lacks_factor: bool = False
+    """Whether the user needs a second factor, and the session was authenticated without one."""
 
     @property
     def user(self) -> User | None:
@@ -83,7 +86,7 @@ class Caller:
         Raises:
             ReauthenticationRequired: its login is older. Source: OWASP ASVS 5.0 7.5.1, 7.5.2.
         """
-        if self.authenticated_session is not None and self.authenticated_session.age > ttl:
+        if self.authenticated_session is not None and self.authenticated_session.auth_age > ttl:
             raise ReauthenticationRequired
 
     def require_authority_over(self, *roles: UserRole) -> None:
@@ -107,7 +110,8 @@ class Access:
     `owner` grants access to the user that the operation concerns, `admin` to every administrator, `scope` to
     API keys that carry it, `any_key` to all of them. `public` needs no token and ignores one; with
     `optional`, a token counts. `fresh` needs a recent login of a session, `fresh_for_others` only if it
-    concerns another user.
+    concerns another user. `allowed_during_forced_change` and `allowed_during_enrollment`: a session that may
+    only change its password, or only enrol a second factor or change its password, may use it.
     """
 
     public: bool = False
@@ -117,6 +121,7 @@ class Access:
     scope: Scope | None = None
     any_key: bool = False
     allowed_during_forced_change: bool = False
+    allowed_during_enrollment: bool = False
     fresh: bool = False
     fresh_for_others: bool = False
 
@@ -126,6 +131,7 @@ class Access:
         Raises:
             Unauthenticated: the operation needs a token.
             PasswordChangeRequired: the session may only change its password or log out.
+            FactorEnrollmentRequired: the session may only enrol a second factor or log out.
             Forbidden: the caller can never use the operation.
         """
         is_anonymous = caller.kind is CallerKind.ANONYMOUS
@@ -135,6 +141,8 @@ class Access:
             raise Unauthenticated
         if caller.must_change_password and not self.allowed_during_forced_change:
             raise PasswordChangeRequired
+        if caller.lacks_factor and not (self.allowed_during_enrollment or self.allowed_during_forced_change):
+            raise FactorEnrollmentRequired
         if not (self.public or self._grants(caller, is_owner=caller.user_id is not None)):
             raise Forbidden
 

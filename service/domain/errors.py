@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from enum import Enum, auto
 from typing import ClassVar
 
+from service.domain.factors import LoginChallenge
+
 
 class ErrorKind(Enum):
     """The class of an error, by what the caller can do about it."""
@@ -92,6 +94,28 @@ class ReauthenticationRequired(RollcallError):
     title = "A recent log-in is required"
     detail = "The log-in of this session is too long ago for this operation."
     remedy = "Log in again, and repeat with the new token."
+
+
+class SecondFactorRequired(RollcallError):
+    """The first factor was right, and the account has a second one. Source: OWASP ASVS 5.0 6.3.3."""
+
+    code, kind = "second_factor_required", ErrorKind.FORBIDDEN
+    title = "A second factor is required"
+    detail = "The log-in goes on with this challenge and one of these methods."
+    remedy = "Log in with the challenge and a second factor, within five minutes."
+
+    def __init__(self, challenge: LoginChallenge) -> None:
+        super().__init__()
+        self.challenge = challenge
+
+
+class FactorEnrollmentRequired(RollcallError):
+    """The account needs two factors, and the session was opened with one. Source: OWASP ASVS 5.0 6.3.3."""
+
+    code, kind = "factor_enrollment_required", ErrorKind.FORBIDDEN
+    title = "A second factor has to be enrolled first"
+    detail = "This account needs a second factor. This session may only enrol one or log out."
+    remedy = "Enrol an authenticator app or a passkey, or log in with the one that is there. Then repeat."
 
 
 class PasswordChangeRequired(RollcallError):

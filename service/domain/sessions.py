@@ -1,9 +1,11 @@
 """Sessions and their lifetimes."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from uuid import UUID
 
+from service.domain.factors import Assurance, FactorPolicy, assurance_of
 from service.domain.users import User, UserRole
 from service.domain.wal_position import WalPosition
 
@@ -20,6 +22,15 @@ class Session:
     idle_expires_at: datetime
     user_agent: str | None
     ip: str | None
+    auth_time: datetime
+    """When its user last proved who they are."""
+    amr: Sequence[str]
+    """How. Source: RFC 8176."""
+
+    @property
+    def assurance(self) -> Assurance:
+        """How strongly the user was authenticated."""
+        return assurance_of(self.amr)
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,6 +43,17 @@ class AuthenticatedSession:
     idle_for: timedelta
     wal_position: WalPosition | None = None
     """The position of the primary at the look-up, if a replica is used."""
+
+    @property
+    def auth_age(self) -> timedelta:
+        """How long ago the user proved who they are, by the database's clock."""
+        return self.age - (self.session.auth_time - self.session.created_at)
+
+    def lacks_factor(self, policy: FactorPolicy) -> bool:
+        """Return whether the user needs a second factor, and this session was authenticated without one."""
+        if not policy.requires(is_admin=self.user.role is UserRole.ADMIN):
+            return False
+        return self.session.assurance < Assurance.TWO_FACTORS
 
 
 @dataclass(frozen=True, slots=True)

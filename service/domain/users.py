@@ -1,7 +1,7 @@
 """The user: its entity, and the canonical forms of its login id and name."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
@@ -86,6 +86,8 @@ class User:
     external_id: str | None = None
     metadata: Mapping[str, Any] = field(default_factory=dict, hash=False)
     password_changed_at: datetime | None = None
+    factors: Sequence[str] = ()
+    """The second factors that are enrolled."""
 
     @property
     def verified_email(self) -> str | None:

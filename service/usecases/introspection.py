@@ -6,7 +6,7 @@ from uuid import UUID
 
 from service.db.reads import Reads
 from service.domain.keys import ApiKey
-from service.domain.sessions import AuthenticatedSession
+from service.domain.sessions import AuthenticatedSession, Session
 from service.domain.users import User
 from service.security.tokens import API_KEY_PREFIX, SESSION_PREFIX, digest_of
 from service.usecases.last_used import LastUsedTracker
@@ -25,7 +25,7 @@ class ActiveToken:
     user: User | None = None
     """Absent for a key, whose name might be another's login id."""
     client_id: UUID | None = None
-    session_id: UUID | None = None
+    session: Session | None = None
 
 
 async def introspect(
@@ -34,13 +34,13 @@ async def introspect(
     """Return what a token stands for, or None for a token that must not be accepted.
 
     The question is a use of the session or key: other services ask whenever they serve its owner. A session
-    that may only change its password is not active here.
+    that may only change its password or enrol a second factor is not active here.
 
     Source: RFC 7662 2.2.
     """
     if (digest := digest_of(token, SESSION_PREFIX)) is not None:
         found = await reads.sessions.find_open(digest)
-        if found is None or found.user.must_change:
+        if found is None or found.user.must_change or found.lacks_factor(policies.factors):
             return None
         last_used.record_session(found)
         return _of_session(found, policies)
@@ -63,7 +63,7 @@ def _of_session(found: AuthenticatedSession, policies: Policies) -> ActiveToken:
         expires_at=_capped(expires_at, session.created_at + found.age, policies.introspection_max_age),
         scope=user.role.value,
         user=user,
-        session_id=session.id,
+        session=session,
     )
 
 

@@ -3,6 +3,7 @@
 from dataclasses import dataclass, field
 from datetime import timedelta
 
+from service.domain.factors import FactorPolicy
 from service.domain.mail_throttle import MailLimits
 from service.domain.passwords import PasswordPolicy
 from service.domain.sessions import Lifetime, SessionPolicy
@@ -40,6 +41,7 @@ class Policies:
     passwords: PasswordPolicy = field(default_factory=PasswordPolicy)
     sessions: SessionPolicy = _SESSIONS
     throttle: ThrottlePolicy = field(default_factory=ThrottlePolicy)
+    factors: FactorPolicy = field(default_factory=FactorPolicy)
     access_tokens: AccessTokenPolicy | None = None
     """Which access tokens are issued; None: none."""
     issuer: str | None = None

@@ -88,6 +88,8 @@ async def test_issue_token_names_session_user_and_audience(issuing: Api) -> None
         "sid": str(ada.session_id),
         "role": "user",
         "auth_time": int(float(str(created))),
+        "amr": ["pwd"],
+        "acr": "1",
         "iat": claims["iat"],
         "exp": claims["iat"] + FIVE_MINUTES,
     }

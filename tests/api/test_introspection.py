@@ -46,6 +46,8 @@ async def test_introspect_a_session_tells_whose_it_is_in_form_and_json(api: Api)
         "exp": int(ends.timestamp()),
         "token_type": "Bearer",
         "scope": "user",
+        "amr": ["pwd"],
+        "acr": "1",
     }
     assert by_json.json() == told
 

@@ -106,7 +106,7 @@ def test_all_errors_have_unique_codes_and_what_a_document_needs() -> None:
     errors = all_errors()
 
     assert len({error.code for error in errors}) == len(errors) > 20
-    assert all(error.title and error().detail and error.__doc__ for error in errors)
+    assert all(error.title and error.detail and error.__doc__ for error in errors)
 
 
 def test_problem_headers_of_401_challenge_with_an_error_only_after_a_token() -> None:

@@ -42,6 +42,7 @@ async def test_create_user_as_admin_answers_the_account(api: Api) -> None:
         "external_id": None,
         "metadata": {},
         "password_changed_at": body["created_at"],
+        "factors": [],
     }
     assert UUID(body["id"]).version == 7
     assert len(body["created_at"]) == len("2026-11-23T09:30:00.000000Z")

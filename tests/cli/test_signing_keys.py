@@ -37,7 +37,10 @@ async def test_rotate_secrets_reports_what_no_key_decrypts(
     variables = {"DATABASE_URL": shared_database}
     await command("signing-keys", "rotate", ROLLCALL_SECRETS__KEY=KEY, **variables)
     done = await command("secrets", "rotate", ROLLCALL_SECRETS__KEY=f"{NEWER},{KEY}", **variables)
-    assert (done.returncode, done.stdout) == (0, "signing_keys.private_key: 1 encrypted anew.\n")
+    assert (done.returncode, done.stdout) == (
+        0,
+        "signing_keys.private_key: 1 encrypted anew.\ntotp_secrets.secret: 0 encrypted anew.\n",
+    )
     failed = await command("secrets", "rotate", ROLLCALL_SECRETS__KEY=KEY, **variables)
     assert failed.returncode == 1
     assert "1 secrets were encrypted under a key that ROLLCALL_SECRETS__KEY does not have" in failed.stderr

@@ -13,6 +13,7 @@ from service.domain.errors import (
     RollcallError,
     Unauthenticated,
 )
+from service.domain.factors import BY_PASSWORD
 from service.domain.keys import ApiKey, Scope
 from service.domain.sessions import AuthenticatedSession, Session
 from service.domain.users import User, UserRole, UserState
@@ -24,7 +25,7 @@ OTHER = new_id()
 
 def session_of(role: UserRole = UserRole.USER, *, must_change: bool = False) -> Caller:
     user = User(new_id(), "ada", "Ada", role, UserState.ACTIVE, must_change, NOW, NOW, None)
-    session = Session(new_id(), user.id, NOW, NOW, NOW, NOW, None, None)
+    session = Session(new_id(), user.id, NOW, NOW, NOW, NOW, None, None, NOW, BY_PASSWORD)
     authenticated_session = AuthenticatedSession(session, user, timedelta(minutes=1), timedelta())
     return Caller(CallerKind.USER, authenticated_session=authenticated_session)
 

@@ -275,7 +275,7 @@ async def test_list_sessions_contains_no_token(api: Api) -> None:
     fields = {name for item in listed.json()["items"] for name in item}
     assert fields == {
         "id", "user_id", "created_at", "last_used_at", "expires_at", "idle_expires_at", "user_agent", "ip",
-        "current",
+        "auth_time", "amr", "assurance", "current",
     }  # fmt: skip
 
 

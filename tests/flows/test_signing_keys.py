@@ -175,7 +175,7 @@ async def test_rotate_secrets_encrypts_under_the_newest_key_while_tokens_are_iss
         cipher = running.service.cipher
         assert cipher is not None
         for expected in (2, 0):
-            (result,) = await rotate_secrets(running.service.database, cipher, batch=1)
+            result, _ = await rotate_secrets(running.service.database, cipher, batch=1)
             assert (result.done, result.unreadable) == (expected, 0)
         assert await issue(issuing.by(ada))  # from memory
     async with serving(settings_with_tokens(new), shared_database) as running, running.client() as client:
@@ -190,7 +190,7 @@ async def test_rotate_secrets_of_an_unknown_key_leaves_and_counts_them(
     async with serving(settings_with_tokens(other), shared_database) as running:
         cipher = running.service.cipher
         assert cipher is not None
-        (result,) = await rotate_secrets(running.service.database, cipher, batch=1)
+        result, _ = await rotate_secrets(running.service.database, cipher, batch=1)
     assert (result.done, result.unreadable) == (0, 1)
     assert await fetch_values(issuing.service.engine, "SELECT private_key FROM signing_keys") == before
     assert json.loads((await issuing.get(JWKS)).content)["keys"]

@@ -101,6 +101,27 @@ _ROWS = {
         SELECT sha256(('c' || id)::bytea), id, sha256('12345678'), now() + interval '10 minutes'
         FROM users WHERE login_id LIKE '%6'
     """,
+    18: """
+        UPDATE users SET factors = '{{totp,passkey}}' WHERE login_id LIKE '%2';
+        UPDATE sessions SET amr = '{{pwd,otp,mfa}}', authenticated_at = now()
+        WHERE user_id IN (SELECT id FROM users WHERE login_id LIKE '%2');
+        INSERT INTO totp_secrets (id, user_id, secret, confirmed_at, last_step)
+        SELECT gen_random_uuid(), id, '\\x0100ff', now(), 58000000 FROM users WHERE login_id LIKE '%2';
+        INSERT INTO totp_secrets (id, user_id, secret)
+        SELECT gen_random_uuid(), id, '\\x0100fe' FROM users WHERE login_id LIKE '%2';
+        INSERT INTO passkeys (id, user_id, name, credential_id, public_key, sign_count, aaguid, transports,
+                              is_backup_eligible, is_backed_up)
+        SELECT gen_random_uuid(), id, 'Phone', sha256(('p' || id)::bytea), sha256('key'), 7,
+               gen_random_uuid(), '{{internal,hybrid}}', true, true FROM users WHERE login_id LIKE '%2';
+        INSERT INTO recovery_codes (code_digest, user_id)
+        SELECT sha256((number || 'r' || id)::bytea), id
+        FROM users, generate_series(1, 10) AS number WHERE login_id LIKE '%2';
+        INSERT INTO login_challenges (token_digest, user_id, expires_at)
+        SELECT sha256(('l' || id)::bytea), id, now() + interval '5 minutes'
+        FROM users WHERE login_id LIKE '%2';
+        INSERT INTO passkey_challenges (id, user_id, challenge, expires_at)
+        VALUES (gen_random_uuid(), NULL, sha256('challenge'), now() + interval '5 minutes')
+    """,
 }
 
 
@@ -113,7 +134,7 @@ async def connected(dsn: str) -> AsyncIterator[asyncpg.Connection]:
         await connection.close()
 
 
-async def fill(dsn: str, *, first: int = 1, last: int = 17, count: int = 12) -> None:
+async def fill(dsn: str, *, first: int = 1, last: int = 18, count: int = 12) -> None:
     """Insert the rows that belong to the revisions from first to last."""
     async with connected(dsn) as connection:
         for number in range(first, last + 1):

@@ -145,7 +145,7 @@ def test_purge_parked_asks_before_it_deletes(command: Command, filled: str) -> N
         rejected = command("purge-parked", input=answer)
         assert rejected.exit_code == 1
         assert "Nothing was removed" in rejected.stderr
-    assert command("purge-parked", "--yes").stdout == "Removed 19 parked tables and columns.\n"
+    assert command("purge-parked", "--yes").stdout == "Removed 27 parked tables and columns.\n"
     assert command("migrate").exit_code == 0
 
 

@@ -12,8 +12,8 @@ from service.db.migrations.scratch import dsn_of, scratch_database
 from tests.migrations.rows import connected, fetch, fill, picture
 
 CREDENTIALS = (
-    *("api_keys", "devices", "email_verifications", "idempotency_keys", "login_codes", "outbox"),
-    *("reset_tokens", "sessions", "signing_keys"),
+    *("api_keys", "devices", "email_verifications", "idempotency_keys", "login_challenges", "login_codes"),
+    *("outbox", "recovery_codes", "reset_tokens", "sessions", "signing_keys", "totp_secrets"),
 )
 CANARY = "canary-7f3a91"
 

@@ -362,7 +362,7 @@ MUTATIONS = (
     Mutation(
         "A powerful operation needs a recent login",
         _CALLERS,
-        "if self.authenticated_session is not None and self.authenticated_session.age > ttl:",
+        "if self.authenticated_session is not None and self.authenticated_session.auth_age > ttl:",
         "if False:",
         f"{_FLOWS}/test_step_up.py::test_powerful_operation_with_a_login_ten_minutes_old_gets_403"
         f" {_FLOWS}/test_sessions.py::test_delete_own_user_needs_a_login_within_ten_minutes",

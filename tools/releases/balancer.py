@@ -114,11 +114,9 @@ class _RoundRobin:
         while True:
             for port in self._in_turn():
                 with suppress(ConnectionRefusedError):
-                    reader, writer = await asyncio.open_connection("127.0.0.1", port)
-                    writer.write(request)
-                    response = await _read_message(reader)
-                    writer.close()
-                    return response
+                    async with _connection(port) as (reader, writer):
+                        writer.write(request)
+                        return await _read_message(reader)
             await asyncio.sleep(CHECK_INTERVAL_S)
 
     def _in_turn(self) -> list[int]:
@@ -130,13 +128,21 @@ class _RoundRobin:
 async def _is_ready(port: int) -> bool:
     try:
         async with asyncio.timeout(5):
-            reader, writer = await asyncio.open_connection("127.0.0.1", port)
-            writer.write(_CHECK)
-            status = await reader.readline()
-            writer.close()
+            async with _connection(port) as (reader, writer):
+                writer.write(_CHECK)
+                status = await reader.readline()
     except (OSError, TimeoutError):
         return False
     return status.startswith(b"HTTP/1.1 200 ")
+
+
+@asynccontextmanager
+async def _connection(port: int) -> AsyncIterator[tuple[asyncio.StreamReader, asyncio.StreamWriter]]:
+    reader, writer = await asyncio.open_connection("127.0.0.1", port)
+    try:
+        yield reader, writer
+    finally:
+        writer.close()
 
 
 async def _read_message(reader: asyncio.StreamReader) -> bytes:

@@ -57,7 +57,8 @@ def _adapt(node: Any) -> Any:
     if isinstance(node.get("description"), str):
         node["description"] = cleandoc(node["description"])
     if isinstance(node.get("enum"), list):
-        node = {"type": "string", **node}
+        is_number = all(isinstance(value, int) for value in node["enum"])
+        node = {"type": "integer" if is_number else "string", **node}
     if isinstance(node.get("properties"), dict):
         node.setdefault("additionalProperties", True)
     return node

@@ -26,6 +26,7 @@ from service.api.operations import Operation
 from service.domain.callers import Access
 from service.domain.errors import (
     DatabaseUnavailable,
+    FactorEnrollmentRequired,
     Forbidden,
     IdempotencyKeyReused,
     InternalError,
@@ -156,6 +157,8 @@ def _errors_of_access(access: Access) -> Iterator[type[RollcallError]]:
     yield from (Unauthenticated, InvalidToken, Forbidden)
     if (access.owner or access.admin) and not access.allowed_during_forced_change:
         yield PasswordChangeRequired
+        if not access.allowed_during_enrollment:
+            yield FactorEnrollmentRequired
     if access.fresh or access.fresh_for_others:
         yield ReauthenticationRequired
 

@@ -76,7 +76,21 @@ class IntrospectionView(Struct, frozen=True, kw_only=True):
         | UnsetType
     ) = UNSET
     auth_time: (
-        Annotated[EpochSeconds, Meta(description="When the user logged in; absent for an API key.")]
+        Annotated[
+            EpochSeconds,
+            Meta(description="When the user last proved who they are; absent for an API key."),
+        ]
+        | UnsetType
+    ) = UNSET
+    amr: (
+        Annotated[
+            list[str],
+            Meta(description="How (RFC 8176); absent for an API key.", examples=[["pwd", "otp", "mfa"]]),
+        ]
+        | UnsetType
+    ) = UNSET
+    acr: (
+        Annotated[str, Meta(description="2 with two factors, or a passkey; 1 otherwise.", examples=["1"])]
         | UnsetType
     ) = UNSET
     iat: EpochSeconds | UnsetType = UNSET
@@ -93,16 +107,18 @@ class IntrospectionView(Struct, frozen=True, kw_only=True):
         """Return the view of a token; None stands for every inactive one."""
         if token is None:
             return cls(active=False)
-        user, issued_at = token.user, int(token.issued_at.timestamp())
+        user, session, issued_at = token.user, token.session, int(token.issued_at.timestamp())
         return cls(
             active=True,
             iss=token.issuer if token.issuer is not None else UNSET,
             sub=str(token.subject_id),
-            sid=str(token.session_id) if token.session_id is not None else UNSET,
+            sid=str(session.id) if session is not None else UNSET,
             username=user.login_id if user is not None else UNSET,
             name=user.name if user is not None else UNSET,
             role=user.role.value if user is not None else UNSET,
-            auth_time=issued_at if user is not None else UNSET,
+            auth_time=int(session.auth_time.timestamp()) if session is not None else UNSET,
+            amr=list(session.amr) if session is not None else UNSET,
+            acr=str(session.assurance.value) if session is not None else UNSET,
             iat=issued_at,
             exp=int(token.expires_at.timestamp()) if token.expires_at is not None else UNSET,
             token_type="Bearer",

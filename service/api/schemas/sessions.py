@@ -7,6 +7,7 @@ from msgspec import Meta
 
 from service.api.schemas.common import Id, Input, Output, Timestamp, timestamp
 from service.api.schemas.users import UserView
+from service.domain.factors import Assurance
 from service.domain.sessions import AuthenticatedSession, Session
 
 
@@ -27,6 +28,14 @@ class SessionView(Output, frozen=True):
     idle_expires_at: Timestamp
     user_agent: str | None
     ip: str | None
+    auth_time: Annotated[
+        Timestamp, Meta(description="When the user last proved who they are: the log-in, or a later step-up.")
+    ]
+    amr: Annotated[
+        list[str],
+        Meta(description="How (RFC 8176); `mfa` with two factors.", examples=[["pwd", "otp", "mfa"]]),
+    ]
+    assurance: Annotated[Literal[1, 2], Meta(description="2 with two factors, or a passkey.")]
     current: bool
 
     @classmethod
@@ -41,6 +50,9 @@ class SessionView(Output, frozen=True):
             timestamp(session.idle_expires_at),
             session.user_agent,
             session.ip,
+            timestamp(session.auth_time),
+            list(session.amr),
+            2 if session.assurance is Assurance.TWO_FACTORS else 1,
             session.id == current_id,
         )
 

@@ -18,6 +18,7 @@ from service.api.schemas.common import (
 )
 from service.domain.details import EXTERNAL_ID_MAX, LOCALE_MAX, DetailsPatch
 from service.domain.emails import EMAIL_MAX
+from service.domain.factors import Factor
 from service.domain.pages import PAGE_DEFAULT, PAGE_MAX, UserSort
 from service.domain.users import LOGIN_ID_MAX, NAME_MAX, User, UserRole, UserState
 
@@ -226,6 +227,9 @@ class UserView(Output, frozen=True):
     external_id: Annotated[str, Meta(examples=["crm-4711"])] | None
     metadata: Metadata
     password_changed_at: Timestamp | None
+    factors: Annotated[
+        list[Factor], Meta(description="The second factors that are enrolled.", examples=[["totp"]])
+    ]
 
     @classmethod
     def of(cls, user: User) -> Self:
@@ -246,6 +250,7 @@ class UserView(Output, frozen=True):
             user.external_id,
             dict(user.metadata),
             timestamp_or_none(user.password_changed_at),
+            [Factor(factor) for factor in user.factors],
         )
 
 

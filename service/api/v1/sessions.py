@@ -29,7 +29,7 @@ from service.usecases.policies import Policies
     summary="Get the current session",
     description="The session of the token, and its user.",
     tag="sessions",
-    access=Access(owner=True),
+    access=Access(owner=True, allowed_during_enrollment=True),
     responses={200: ResponseSpec("The session and its user.", CurrentSessionView, ("ETag",))},
     is_conditional_read=True,
 )

@@ -8,13 +8,13 @@ from sqlalchemy import text
 from sqlalchemy.exc import ProgrammingError
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-HEAD: Final = 17
+HEAD: Final = 18
 """The number of this release's newest revision; a test compares it with `alembic/versions`."""
 
-HEAD_ID: Final = "0017_create_mail_requests"
+HEAD_ID: Final = "0018_add_factors"
 """The id of that revision."""
 
-NEEDS: Final = 17
+NEEDS: Final = 18
 """The number of the oldest revision that this release works on.
 
 What needs a newer revision is optional: without it, an operation gets 503 `schema_behind`.

@@ -29,8 +29,8 @@ _CREDENTIALS = """
 SELECT format('%I.%I', table_schema, table_name) AS place, bool_or(column_name = 'password_hash') AS is_hash
 FROM information_schema.columns
 WHERE table_schema IN (current_schema(), :parked)
-  AND (column_name IN ('password_hash', 'token_digest', 'private_key') OR column_name LIKE '%secret%'
-       OR table_name = 'idempotency_keys')
+  AND (column_name IN ('password_hash', 'token_digest', 'code_digest', 'private_key')
+       OR column_name LIKE '%secret%' OR table_name = 'idempotency_keys')
 GROUP BY 1
 """
 _DELETE = "DELETE FROM {table}"

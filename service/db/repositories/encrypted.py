@@ -9,7 +9,7 @@ from sqlalchemy import Integer, LargeBinary, Uuid, bindparam, func, select, upda
 
 from service.db.core.statements import Statement
 from service.db.repositories.base import ReadRepository, Repository
-from service.db.tables import SigningKeyRow
+from service.db.tables import SigningKeyRow, TotpSecretRow
 from service.security.encryption import HEADER_BYTES, Place, SecretCipher, SecretUnreadable
 
 _FIRST: Final = UUID(int=0)
@@ -56,7 +56,8 @@ class EncryptedColumn:
 
 
 PRIVATE_KEYS: Final = EncryptedColumn(SigningKeyRow, "private_key")
-ENCRYPTED_COLUMNS: Final = (PRIVATE_KEYS,)
+TOTP_SECRETS: Final = EncryptedColumn(TotpSecretRow, "secret")
+ENCRYPTED_COLUMNS: Final = (PRIVATE_KEYS, TOTP_SECRETS)
 """Every column that `secrets rotate` re-encrypts; a test compares it with the columns of bytes."""
 
 

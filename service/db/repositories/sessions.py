@@ -46,6 +46,8 @@ SESSION = Columns(
     SessionRow.idle_expires_at,
     SessionRow.user_agent,
     SessionRow.ip,
+    func.coalesce(SessionRow.authenticated_at, SessionRow.created_at).label("auth_time"),
+    SessionRow.amr,
 )
 AUTHENTICATED_SESSION = Columns(
     AuthenticatedSession,

@@ -68,6 +68,7 @@ USER = Columns(
     UserRow.external_id,
     UserRow.metadata_,
     UserRow.password_changed_at,
+    UserRow.factors,
 )
 _USER_WITH_HASH: Columns[tuple[User, str | None]] = Columns(values, USER, UserRow.password_hash)
 

@@ -2,6 +2,13 @@
 
 from service.db.tables.base import Base
 from service.db.tables.events import EventRow
+from service.db.tables.factors import (
+    LoginChallengeRow,
+    PasskeyChallengeRow,
+    PasskeyRow,
+    RecoveryCodeRow,
+    TotpSecretRow,
+)
 from service.db.tables.idempotency import IdempotencyKeyRow
 from service.db.tables.instances import InstanceRow
 from service.db.tables.keys import ApiKeyRow
@@ -22,13 +29,18 @@ __all__ = [
     "IdempotencyKeyRow",
     "InstanceRow",
     "LoginBucketRow",
+    "LoginChallengeRow",
     "LoginCodeRow",
     "MailCountRow",
     "MailRequestRow",
     "NetworkBucketRow",
     "OutboxRow",
+    "PasskeyChallengeRow",
+    "PasskeyRow",
+    "RecoveryCodeRow",
     "ResetTokenRow",
     "SessionRow",
     "SigningKeyRow",
+    "TotpSecretRow",
     "UserRow",
 ]

@@ -3,7 +3,8 @@
 from datetime import datetime
 from uuid import UUID
 
-from sqlalchemy import ForeignKey, Index, text
+from sqlalchemy import ForeignKey, Index, Text, text
+from sqlalchemy.dialects.postgresql import ARRAY
 from sqlalchemy.orm import Mapped, mapped_column
 
 from service.db.tables.base import AtNow, Base, Id
@@ -31,6 +32,9 @@ class SessionRow(Base):
     ip: Mapped[str | None]
     device_id: Mapped[UUID | None]
     """No foreign key: a forgotten device ends no session."""
+    amr: Mapped[list[str]] = mapped_column(ARRAY(Text), server_default=text("'{pwd}'::text[]"))
+    authenticated_at: Mapped[datetime | None]
+    """When its user last proved who they are, if that was after the log-in."""
 
 
 class DeviceRow(Base):

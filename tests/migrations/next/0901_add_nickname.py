@@ -6,7 +6,7 @@ import sqlalchemy as sa
 from alembic import op
 
 revision = "0901_add_nickname"
-down_revision = "0017_create_mail_requests"
+down_revision = "0018_add_factors"
 
 phase = "expand"
 locks = "users: ACCESS EXCLUSIVE for an instant"
