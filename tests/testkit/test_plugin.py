@@ -85,7 +85,7 @@ _ANY = "def test_any(rollcall):\n    pass\n"
 def test_run_suite_on_two_workers_resets_a_service_for_each(tmp_path: Path) -> None:
     project = project_of(tmp_path, test_mess=_ASYNC)
     ran = run_tests(project, "-n", "2", "--dist", "each")  # the same in both at the same time
-    assert " 16 passed" in ran.stdout, ran.stdout + ran.stderr
+    assert " 24 passed" in ran.stdout, ran.stdout + ran.stderr
     assert ran.returncode == 0
     assert (project / "gw0").read_text() != (project / "gw1").read_text()
     assert postgres_processes(project) == []
