@@ -14,6 +14,7 @@ from service.adapters.mail import MailTransport
 from service.db.core.database import Database
 from service.db.repositories.outbox import OutboxRepository
 from service.domain.callers import OPERATOR
+from service.domain.errors import DatabaseUnavailable, OutcomeUnknown
 from service.domain.mail import DeliveryFailed, MailKind, QueuedMail, wait_after
 from service.observability.exception_report import describe
 from service.observability.stats import MailStats
@@ -26,6 +27,9 @@ _REQUESTS: Final = 50
 """Requests that are resolved in one transaction."""
 _SHUTDOWN_GRACE: Final = timedelta(seconds=3)
 _LEASE_MARGIN: Final = timedelta(seconds=60)
+_MARKS: Final = 8
+"""Attempts to mark a mail, each with a pause: together about as long as the margin of the lease."""
+_MARK_PAUSE: Final = timedelta(seconds=3)
 _log = structlog.get_logger("rollcall")
 
 
@@ -132,10 +136,24 @@ class OutboxDispatcher:
         except DeliveryFailed as failure:
             await self._record_failure(mail, failure)
             return failure.is_outage
-        if await self._database.run(lambda tx: OutboxRepository(tx).mark_sent(mail), caller=OPERATOR):
+        if await self._mark_sent(mail):
             self._outcomes["sent"] += 1
             _log.info("mail_sent", mail_id=str(mail.id), kind=mail.kind, attempts=mail.attempts)
         return False
+
+    async def _mark_sent(self, mail: QueuedMail) -> bool:
+        """Mark a mail that the server has; try again during an outage, or it would be sent again.
+
+        Marking twice is harmless: the second time finds nothing to mark.
+        """
+        for _ in range(_MARKS - 1):
+            try:
+                return await self._database.run(
+                    lambda tx: OutboxRepository(tx).mark_sent(mail), caller=OPERATOR
+                )
+            except (DatabaseUnavailable, OutcomeUnknown):
+                await asyncio.sleep(_MARK_PAUSE.total_seconds() * self._jitter())
+        return await self._database.run(lambda tx: OutboxRepository(tx).mark_sent(mail), caller=OPERATOR)
 
     async def _send(self, mail: QueuedMail) -> None:
         delivery = self._prepared()

@@ -1,13 +1,18 @@
 """What templates can do with words: paragraphs, and names of any direction inside text of another."""
 
 import re
-import textwrap
 from typing import Final
 
 import unicodedata2
 from markupsafe import Markup, escape
 
-_WIDTH: Final = 72
+_COLUMNS: Final = 72
+_WIDE: Final = "\u3001-\u30ff\u3400-\u9fff\uf900-\ufaff\uff01-\uff60"
+"""Kana, ideographs and their punctuation."""
+_OPENING: Final = "「『（【〈《"
+_NO_START: Final = "、。，．・：；？！」』）】〉》々ーぁぃぅぇぉっゃゅょゎァィゥェォッャュョヮ"
+_UNIT: Final = re.compile(f"( ?)([{_OPENING}]*(?:[{_WIDE}]|[^ {_WIDE}]+)[{_NO_START}]*)")
+"""A space, and what is not broken: a word, or one wide character with its punctuation."""
 _ISOLATE: Final = "\u2068"
 _END: Final = "\u2069"
 _RIGHT_TO_LEFT: Final = frozenset({"R", "AL", "AN"})
@@ -19,10 +24,7 @@ SPACES: Final = re.compile(r"[ \t\r\n]+")
 
 def text_paragraphs(text: str) -> str:
     """Wrap paragraphs, which blank lines separate; a word that is too long has a line to itself."""
-    return "\n\n".join(
-        textwrap.fill(paragraph, _WIDTH, break_long_words=False, break_on_hyphens=False)
-        for paragraph in _split(text)
-    )
+    return "\n\n".join(_wrap(paragraph) for paragraph in _split(text))
 
 
 def html_paragraphs(text: str) -> Markup:
@@ -38,8 +40,8 @@ def isolate_text(text: str) -> str:
 
 
 def isolate_html(text: str) -> Markup:
-    """Do the same with `<bdi>`."""
-    return Markup("<bdi>%s</bdi>") % escape(text)
+    """Do the same with `<bdi>`. A word joiner keeps the line from ending inside a shortened address."""
+    return Markup("<bdi>%s</bdi>") % escape(text).replace("…", "…\u2060")
 
 
 def greetable(name: str) -> str:
@@ -48,6 +50,22 @@ def greetable(name: str) -> str:
     Otherwise anybody could have our mails carry their link to the address of another.
     """
     return "" if len(name) > _NAME_MAX or _LINK_LIKE.search(name) else name
+
+
+def _wrap(paragraph: str) -> str:
+    """Break lines at spaces, and between the characters of scripts that have none.
+
+    Source: UAX #14 5.1 (ID, CL, NS, OP); UAX #11 (wide characters take two columns).
+    """
+    lines, line, columns = [], "", 0
+    for space, unit in _UNIT.findall(paragraph):
+        width = sum(2 if unicodedata2.east_asian_width(character) in "WF" else 1 for character in unit)
+        if line and columns + len(space) + width > _COLUMNS:
+            lines.append(line)
+            line, columns = unit, width
+        else:
+            line, columns = line + space + unit, columns + len(space) + width
+    return "\n".join([*lines, line])
 
 
 def _split(text: str) -> list[str]:

@@ -116,6 +116,13 @@ async def test_issue_two_tokens_gives_them_two_ids(issuing: Api) -> None:
     assert len(ids) == 2
 
 
+async def test_access_token_is_no_credential_here(issuing: Api) -> None:
+    """Source: OWASP ASVS 5.0 9.2.2."""
+    token = await issue(issuing.by(await issuing.account("ada")))
+    refused = await issuing.get("/v1/users/me", headers={"Authorization": f"Bearer {token}"})
+    assert error_of(refused) == (401, "invalid_token")
+
+
 async def test_issue_token_for_an_unknown_audience_is_rejected(issuing: Api) -> None:
     ada = issuing.by(await issuing.account("ada"))
     refused = await ada.post("/v1/tokens", {"audience": "https://elsewhere.example.org"})

@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any
 
+import httpx
 import pytest
 import pytest_asyncio
 from sqlalchemy import text
@@ -43,6 +44,28 @@ async def test_login_after_five_failures_has_to_wait(api: Api, service: Services
     await api.account("ada")
     assert await guess(api, count=5) == [401] * 5
     assert 1 <= assert_throttled(await api.log_in("ada", WRONG)) <= INITIAL_BACKOFF_S
+
+
+@pytest.mark.parametrize("is_known", [False, True], ids=["stranger", "known device"])
+async def test_login_by_address_and_by_login_id_share_a_bucket(
+    api: Api, service: Services, *, is_known: bool
+) -> None:
+    """Otherwise each name of an account would give as many guesses again."""
+    await api.account("ada")
+    await execute(service.engine, "UPDATE users SET email = 'ada@example.org', email_verified_at = now()")
+    body = {"password": WRONG}
+    if is_known:
+        body["device_token"] = (await api.log_in("ada")).json()["device_token"]
+    names = ({"login_id": "ada"}, {"email": "Ada@example.org"}, {"login_id": "ADA"})
+
+    async def guess_as(name: dict[str, str]) -> httpx.Response:
+        return await api.post("/v1/sessions", body | name)
+
+    statuses = [(await guess_as(names[turn % 3])).status_code for turn in range(5)]
+    assert statuses == [401] * 5
+    for name in names:
+        assert_throttled(await guess_as(name))
+    assert (await bucket_counts(service))[-1] == (5,)
 
 
 async def test_login_while_throttled_is_neither_verified_nor_counted(api: Api, service: Services) -> None:

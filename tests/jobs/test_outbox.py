@@ -1,7 +1,7 @@
 """The outbox: each mail at least once, never before its commit, and by one process at a time."""
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass, field
 from datetime import timedelta
 from email.message import EmailMessage
@@ -22,6 +22,13 @@ from service.services import Services
 from tests.support.api import Api
 from tests.support.databases import execute, fetch_values
 
+FAILING_MARKS = (
+    "CREATE SEQUENCE marks",
+    "CREATE FUNCTION fail_mark() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN"
+    " IF nextval('marks') <= 2 THEN RAISE EXCEPTION 'full' USING ERRCODE = '53100'; END IF;"
+    " RETURN NEW; END $$",
+    "CREATE TRIGGER fail_mark BEFORE UPDATE ON outbox FOR EACH ROW EXECUTE FUNCTION fail_mark()",
+)
 RENEWED = "UPDATE outbox SET next_attempt_at = now(), locked_until = NULL"
 
 
@@ -61,10 +68,12 @@ class MailBox:
         return "the tests"
 
 
-def dispatcher_for(service: Services, box: MailBox, tokens: MailTokens | None = None) -> OutboxDispatcher:
+def dispatcher_for(
+    service: Services, box: MailBox, tokens: MailTokens | None = None, *, jitter: float = 1.0
+) -> OutboxDispatcher:
     delivery = Delivery(box, PlainRenderer(), timedelta(seconds=10), "mail.example.org")
     tokens = tokens or MailTokens()
-    return OutboxDispatcher(service.database, lambda: delivery, tokens=tokens, jitter=lambda: 1.0)
+    return OutboxDispatcher(service.database, lambda: delivery, tokens=tokens, jitter=lambda: jitter)
 
 
 async def enqueue(database: Database, *recipients: str, **fields: Any) -> None:
@@ -125,6 +134,26 @@ async def test_run_after_a_crash_between_acceptance_and_commit_repeats_the_messa
     await dispatcher_for(service, box).run()
     assert len(box.sent) == 2
     assert len(set(box.sent)) == 1
+
+
+async def test_run_with_an_outage_of_the_database_after_acceptance_sends_nothing_again(
+    service: Services,
+) -> None:
+    await enqueue(service.background_database)
+    box = MailBox(before=lambda: run_all(service, FAILING_MARKS))
+    try:
+        await dispatcher_for(service, box, jitter=0.0).run()
+    finally:
+        await run_all(service, ("DROP FUNCTION fail_mark CASCADE", "DROP SEQUENCE marks"))
+    await execute(service.engine, RENEWED)
+    await dispatcher_for(service, box).run()
+    assert len(box.sent) == 1
+    assert await one(service, "sent_at IS NOT NULL, attempts") == (True, 1)
+
+
+async def run_all(service: Services, statements: Iterable[str]) -> None:
+    for statement in statements:
+        await execute(service.engine, statement)
 
 
 async def test_run_by_one_that_lost_its_lease_marks_nothing(service: Services) -> None:

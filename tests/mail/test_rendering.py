@@ -1,5 +1,6 @@
 """Mails as messages: headers, text, HTML, and what other people's input cannot do to them."""
 
+import unicodedata
 from dataclasses import replace
 from datetime import UTC, datetime
 from email import message_from_bytes, policy
@@ -10,6 +11,7 @@ from uuid import UUID
 import pytest
 
 from service.domain.mail import LOCALES, MailKind, QueuedMail
+from service.mail.filters import text_paragraphs
 from service.mail.rendering import MailIdentity, MailRenderer
 from service.mail.samples import render_samples, sample, write_samples
 from service.mail.templates import BUILT_IN, TemplateInvalid
@@ -46,6 +48,10 @@ def body(message: EmailMessage, form: str) -> str:
     assert part is not None
     content: str = part.get_content()
     return content.replace("\r\n", "\n")
+
+
+def columns(line: str) -> int:
+    return sum(2 if unicodedata.east_asian_width(each) in "WF" else 1 for each in line)
 
 
 def render(**changes: object) -> EmailMessage:
@@ -117,6 +123,33 @@ def test_render_a_notice_of_a_factor_has_words_for_each(
         message = RENDERER.render(replace(mail, params={**mail.params, "factor": factor}), None)
         texts.add(" ".join(body(message, "plain").split()))
     assert len(texts) == len(factors)
+
+
+@pytest.mark.parametrize("locale", LOCALES)
+@pytest.mark.parametrize("kind", MailKind)
+def test_render_every_kind_in_every_language_fits_76_columns(kind: MailKind, locale: str) -> None:
+    """Links and tokens cannot be broken."""
+    lines = body(RENDERER.render(sample(kind, locale), TOKEN), "plain").splitlines()
+    assert [line for line in lines if columns(line) > 76 and TOKEN not in line] == []
+    assert [line for line in lines if line[:1] in {"、", "。", "ー", "っ"}] == []
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("a" * 80 + " b", "a" * 80 + "\nb"),
+        ("word " * 15, "word " * 13 + "word\nword"),
+        ("これは" * 12 + "。」ね", "これは" * 11 + "これ\nは。」ね"),
+        ("これは" * 11 + "これ" + "（ね）", "これは" * 11 + "これ\n（ね）"),
+        ("漢" * 34 + " code\u00a0: 字", "漢" * 34 + "\ncode\u00a0: 字"),
+    ],
+)
+def test_wrap_breaks_at_spaces_and_between_wide_characters(text: str, expected: str) -> None:
+    assert text_paragraphs(text) == expected
+
+
+def test_render_keeps_a_shortened_address_on_one_line_of_html() -> None:
+    assert "a…\u2060@example.net" in body(RENDERER.render(sample(MailKind.EMAIL_CHANGED, "de"), None), "html")
 
 
 def test_render_in_each_language_has_words_of_its_own() -> None:

@@ -347,7 +347,7 @@ async def smtp_killed(context: FaultContext) -> None:
 
 @fault()
 async def smtp_hanging(context: FaultContext) -> None:
-    """Have the mail server take messages and never answer, for longer than a delivery may take."""
+    """Have the mail server take messages and never answer."""
     with context.environment.mail.misbehaving(hangs=True):
         await _invite_during(context, 2, 8)
 
