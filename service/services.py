@@ -32,9 +32,10 @@ from service.security.mail_tokens import MailTokens
 from service.security.webauthn import RelyingParty
 from service.usecases.access_tokens import AccessTokenIssuer
 from service.usecases.attempt_turns import AttemptTurns
+from service.usecases.factor_proofs import FactorVerifier
 from service.usecases.factors import FactorParts
 from service.usecases.last_used import LastUsedTracker
-from service.usecases.login import LoginParts
+from service.usecases.open_session import LoginParts
 from service.usecases.policies import Policies, Retention
 from settings import Settings, get_settings
 from settings.dsn import mask_dsn
@@ -96,7 +97,10 @@ class Services:
     def _create_login(self) -> LoginParts:
         limiter = self.hasher.limiter
         turns = AttemptTurns(timeout=limiter.queue_timeout, max_waiting=limiter.max_queue)
-        return LoginParts(self.database, self.reads, self.hasher, turns, self.last_used, self.policies)
+        verifier = FactorVerifier(self.reads.second_factors, self.totp_secrets, self.relying_party)
+        return LoginParts(
+            self.database, self.reads, self.hasher, turns, self.last_used, self.policies, verifier
+        )
 
     def _create_ring(self) -> Optional["SigningKeyRing"]:
         """Return the signing keys, if access tokens are issued."""
@@ -157,6 +161,7 @@ def policies_from(settings: Settings) -> Policies:
             network_per_hour=throttle.network_per_hour,
             memory_ttl=throttle.memory_ttl,
             registrations_per_hour=throttle.registrations_per_hour,
+            passkey_challenges_per_hour=throttle.passkey_challenges_per_hour,
         ),
         factors=_factor_policy(settings),
         access_tokens=_access_token_policy(settings),

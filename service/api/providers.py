@@ -22,7 +22,7 @@ from service.security.mail_tokens import MailTokens
 from service.usecases.access_tokens import AccessTokenIssuer
 from service.usecases.factors import FactorParts
 from service.usecases.last_used import LastUsedTracker
-from service.usecases.login import LoginParts
+from service.usecases.open_session import LoginParts
 from service.usecases.policies import Policies
 
 

@@ -2,8 +2,14 @@
 
 from uuid import UUID
 
+import structlog
+
 from service.db.repositories.encrypted import TOTP_SECRETS
-from service.security.encryption import SecretCipher
+from service.db.repositories.second_factors import StoredTotp
+from service.security.encryption import SecretCipher, SecretUnreadable
+from service.security.totp import matching_step
+
+_log = structlog.get_logger(__name__)
 
 
 class TotpSecrets:
@@ -23,3 +29,12 @@ class TotpSecrets:
             SecretUnreadable: its key is not configured, or it is not the ciphertext of this row.
         """
         return self._cipher.decrypt(ciphertext, TOTP_SECRETS.place_of(row_id))
+
+    def matching_step(self, stored: StoredTotp, code: str) -> int | None:
+        """Return the unused time step whose code this is, or None. An unreadable secret is logged."""
+        try:
+            secret = self.decrypt(stored.id, stored.encrypted)
+        except SecretUnreadable:
+            _log.error("totp_secret_unreadable", row_id=str(stored.id))
+            return None
+        return matching_step(secret, code, stored.now, after_step=stored.last_step)

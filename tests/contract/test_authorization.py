@@ -55,6 +55,7 @@ EXPECTED: dict[str, dict[str, Any]] = {
     "create_reset_token": {**ADMIN_ONLY, "scope": Scope.USERS_WRITE},
     "send_verification": {"self": OK, "other": HIDDEN, "admin": OK, "scope": Scope.USERS_WRITE},
     "get_current_session": {"self": OK, "other": OK, "admin": OK, "scope": None},
+    "step_up": OWN,
     "log_out": {"self": OK, "other": OK, "admin": OK, "scope": None},
     "list_sessions": {"self": OK, "other": HIDDEN, "admin": OK, "scope": None},
     "end_sessions": {"self": OK, "other": HIDDEN, "admin": OK, "scope": Scope.USERS_WRITE},
@@ -104,6 +105,7 @@ PUBLIC = {
     "get_openid_configuration",
     "get_jwks",
     "log_in",
+    "create_passkey_challenge",
     "redeem_reset_token",
     "request_recovery",
     "send_login_code",
@@ -185,6 +187,9 @@ async def prepare(operation: str, client: Api) -> Any:
     """Do what has to come before an operation that may be used; return its body."""
     if operation == "confirm_totp":
         return {"code": totp_code((await client.post(TOTP)).json()["secret"])}
+    if operation == "step_up":
+        secret = await enroll_totp(client)
+        return {"totp": totp_code(secret, steps_ahead=1)}  # the current one has enrolled it
     if operation == "remove_totp":
         await client.post(TOTP)
     if operation == "create_recovery_codes":
@@ -205,6 +210,7 @@ def body_for(operation: str, caller: str) -> Any:
     return {
         "confirm_totp": {"code": "123456"},
         "add_passkey": {"challenge_id": "0198c5a4-7d1e-7c3b-9f60-2b1f3a5c7d9e", "passkey": {}},
+        "step_up": {"totp": "123456"},
         "update_passkey": {"name": "Changed"},
         "create_key": {"name": "new", "scopes": ["users:read"]},
         "introspect": {"token": "rcs_x"},
@@ -275,7 +281,7 @@ async def test_call_public_operation_looks_at_no_token(api: Api, operation: str)
     }
 
     assert len(set(statuses.values())) == 1
-    others = {"log_in": 201, "redeem_reset_token": 401, "verify_email": 401}
+    others = {"log_in": 201, "create_passkey_challenge": 201, "redeem_reset_token": 401, "verify_email": 401}
     others |= {"request_recovery": 202, "send_login_code": 202}
     others |= {"get_server_metadata": 404, "get_openid_configuration": 404}  # without a public URL
     assert statuses["nobody"] == others.get(operation, 200)

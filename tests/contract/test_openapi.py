@@ -36,6 +36,8 @@ CALLERS = {
     "send_verification": [SESSION, {"bearer": ["users:write"]}],
     "verify_email": ANYBODY,
     "log_in": ANYBODY,
+    "create_passkey_challenge": ANYBODY,
+    "step_up": [SESSION],
     "get_current_session": [SESSION],
     "log_out": [SESSION],
     "list_sessions": [SESSION],

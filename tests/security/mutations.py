@@ -16,6 +16,13 @@ class Mutation:
 
 _FLOWS, _FAULTS = "tests/flows", "tests/faults"
 _LOGIN, _SESSIONS = "service/usecases/login.py", "service/usecases/sessions.py"
+_SECOND, _PROOFS = "service/usecases/second_factor.py", "service/usecases/factor_proofs.py"
+_PASSKEY_LOGIN, _STEP_UP = "service/usecases/passkey_login.py", "service/usecases/step_up.py"
+_CHALLENGES_SQL = "service/db/repositories/login_challenges.py"
+_FACTORS_SQL = "service/db/repositories/second_factors.py"
+_SECOND_TESTS, _SECOND_RACES = "tests/flows/test_second_factor.py", "tests/faults/test_second_factor_races.py"
+_PASSKEY_TESTS = "tests/flows/test_passkey_login.py"
+_ATTEMPTS, _OPEN_SESSION = "service/usecases/attempts.py", "service/usecases/open_session.py"
 _THROTTLE, _RECOVERY = "service/usecases/throttle.py", "service/usecases/recovery.py"
 _THROTTLE_SQL, _SESSIONS_SQL = "service/db/repositories/throttle.py", "service/db/repositories/sessions.py"
 _POLICY, _CALLERS = "service/domain/passwords.py", "service/domain/callers.py"
@@ -70,14 +77,14 @@ MUTATIONS = (
     Mutation(
         "A right guess beyond the limit of a network tells nothing either",
         _LOGIN,
-        "networks=context.networks if bucket.network_limited else ()",
+        "networks=client.context.networks if bucket.network_limited else ()",
         "networks=()",
         f"{_FLOWS}/test_network_throttle.py::test_login_at_network_limit_does_not_reveal_a_right_password",
     ),
     Mutation(
         "Strangers do not lock out the owner's device",
-        _LOGIN,
-        "    if credential.device_id is not None:\n        return",
+        _ATTEMPTS,
+        "    if origin.device_id is not None:\n        return",
         "    if False:\n        return",
         f"{_FLOWS}/test_throttle.py::test_failures_from_unknown_devices_do_not_lock_out_the_owner",
     ),
@@ -121,8 +128,8 @@ MUTATIONS = (
     ),
     Mutation(
         "A success of a stranger clears no failures",
-        _LOGIN,
-        "clears_bucket=not attempt.bucket.is_unrecognised",
+        _OPEN_SESSION,
+        "clears_bucket=not bucket.is_unrecognised",
         "clears_bucket=True",
         f"{_FLOWS}/test_throttle.py"
         "::test_failures_for_a_login_id_are_kept_as_for_an_unknown_one_whatever_happens_to_its_user",
@@ -151,10 +158,10 @@ MUTATIONS = (
     ),
     Mutation(
         "A login by code changes no count of unknown devices",
-        "service/usecases/login_codes.py",
-        "import bucket_of_device",
-        "import bucket_for_unknown_device\n\n\ndef bucket_of_device(*_):  # noqa\n"
-        '    return bucket_for_unknown_device("ada", None)',
+        _OPEN_SESSION,
+        "bucket = proven.bucket or bucket_of_device(device.id, user.id)",
+        "from service.usecases.throttle import bucket_for_unknown_device as unknown\n"
+        "    bucket = proven.bucket or Bucket(unknown(user.login_id, user.id).digest, user.id)",
         f"{_FLOWS}/test_login_codes.py::test_log_in_by_code_forgets_no_failures_of_unknown_devices",
     ),
     Mutation(
@@ -175,7 +182,7 @@ MUTATIONS = (
         "Who waits for attempts in progress holds no permit",
         _LOGIN,
         "    async with parts.turns.wait(bucket) as turn:\n",
-        "    async with parts.hasher.acquire(*context.flow), parts.turns.wait(bucket) as turn:\n",
+        "    async with parts.hasher.acquire(*flow), parts.turns.wait(bucket) as turn:\n",
         f"{_FAULTS}/test_concurrent_logins.py::test_log_in_while_others_wait_for_attempts_in_progress_succeeds",
     ),
     Mutation(
@@ -282,7 +289,7 @@ MUTATIONS = (
     ),
     Mutation(
         "At most two hundred sessions an account",
-        _LOGIN,
+        _OPEN_SESSION,
         "kept_count=policy.per_user",
         "kept_count=1000",
         f"{_FLOWS}/test_sessions.py::test_login_beyond_two_hundred_sessions_ends_the_longest_unused",
@@ -297,7 +304,7 @@ MUTATIONS = (
     ),
     Mutation(
         "A session in use is known before its use is written",
-        _LOGIN,
+        _OPEN_SESSION,
         "used_ids=parts.last_used.recorded_sessions_of(user.id)",
         "used_ids=()",
         f"{_FLOWS}/test_sessions.py"
@@ -375,8 +382,8 @@ MUTATIONS = (
     ),
     Mutation(
         "A login with a session of the same user ends that session",
-        _LOGIN,
-        "    await end_replaced_session(tx, user, attempt.request.replaced_digest, context)\n",
+        _OPEN_SESSION,
+        "    await end_replaced_session(tx, user, client.replaced_digest, context)\n",
         "",
         f"{_FLOWS}/test_step_up.py::test_log_in_with_a_session_of_the_same_user_ends_that_session",
     ),
@@ -700,9 +707,9 @@ MUTATIONS = (
     ),
     Mutation(
         "The database holds digests of tokens only",
-        _LOGIN,
-        "NewSession(session_id, user.id, token.digest,",
-        "NewSession(session_id, user.id, token.digest + token.value.encode(),",
+        _OPEN_SESSION,
+        "user.id, token.digest, lifetime",
+        "user.id, token.digest + token.value.encode(), lifetime",
         f"{_FLOWS}/test_login.py::test_login_tokens_are_not_stored",
     ),
     Mutation(
@@ -1653,5 +1660,178 @@ MUTATIONS = (
         "raise PasskeyRejected from error",
         "raise",
         "tests/security/test_webauthn_hostile.py::test_any_bytes_are_rejected",
+    ),
+    Mutation(
+        "A right password of a user with a second factor opens no session",
+        _LOGIN,
+        "    if user.factors:\n",
+        "    if False:\n",
+        f"{_SECOND_TESTS}::test_right_password_with_a_factor_opens_no_session",
+    ),
+    Mutation(
+        "A code by mail is one factor: a user with another is asked for it",
+        "service/usecases/login_codes.py",
+        "        if user.factors:\n",
+        "        if False:\n",
+        f"{_SECOND_TESTS}::test_log_in_by_mailed_code_needs_the_second_factor_too",
+    ),
+    Mutation(
+        "A right password forgives no failures while a second factor is to come",
+        _SECOND,
+        "await ThrottleRepository(tx).refund(bucket.digest)",
+        "await ThrottleRepository(tx).clear(bucket.digest)",
+        f"{_SECOND_TESTS}::test_right_password_clears_no_failures_of_a_known_network"
+        f" {_SECOND_TESTS}::test_tries_count_with_wrong_passwords",
+    ),
+    Mutation(
+        "Of the challenge of a login, the database holds a digest",
+        _SECOND,
+        ".add(token.digest, user.id, amr)",
+        ".add(token.value.encode(), user.id, amr)",
+        f"{_SECOND_TESTS}::test_right_password_with_a_factor_opens_no_session",
+    ),
+    Mutation(
+        "The challenge for a passkey is bound to that of the login",
+        _PROOFS,
+        'b"rollcall passkey\\0" + token.encode("ascii")',
+        'b"rollcall passkey\\0"',
+        f"{_SECOND_TESTS}::test_passkey_answer_is_good_for_its_own_challenge_only",
+    ),
+    Mutation(
+        "Tries at a second factor count like wrong passwords",
+        _SECOND,
+        "refusal = await try_reserve(tx, step.bucket, policies=parts.policies)",
+        "refusal: Refusal | None = None",
+        f"{_SECOND_TESTS}::test_tries_count_with_wrong_passwords"
+        f" {_SECOND_RACES}::test_wrong_codes_at_once_are_verified_no_more_often_than_in_a_row",
+    ),
+    Mutation(
+        "A challenge has five tries, counted before they are verified",
+        _CHALLENGES_SQL,
+        "& (LoginChallengeRow.tries < literal_column(str(CHALLENGE_TRIES)))",
+        "",
+        f"{_SECOND_TESTS}::test_challenge_has_five_tries"
+        f" {_SECOND_RACES}::test_tries_at_a_challenge_at_once_are_five",
+    ),
+    Mutation(
+        "A throttled try is none at the challenge",
+        _SECOND,
+        "tx.abandon()  # the try was not made",
+        "pass",
+        f"{_SECOND_TESTS}::test_throttled_try_is_not_counted_at_the_challenge",
+    ),
+    Mutation(
+        "A challenge expires",
+        _CHALLENGES_SQL,
+        "& (LoginChallengeRow.expires_at > func.now())",
+        "",
+        f"{_SECOND_TESTS}::test_challenge_is_useless_after_a_change",
+    ),
+    Mutation(
+        "A challenge opens one session",
+        _SECOND,
+        "    await challenges.use(step.digest)\n",
+        "",
+        f"{_SECOND_TESTS}::test_challenge_is_answered_once"
+        f" {_SECOND_RACES}::test_one_challenge_answered_twenty_times_opens_one_session",
+    ),
+    Mutation(
+        "A challenge is useless once its user is disabled or has no factor any more",
+        _SECOND,
+        "if user is None or user.state is not UserState.ACTIVE or not user.factors:",
+        "if user is None:",
+        f"{_SECOND_TESTS}::test_challenge_is_useless_after_a_change",
+    ),
+    Mutation(
+        "What ends all sessions of a user ends logins under way",
+        _SESSIONS_SQL,
+        '    .add_cte(_challenges.cte("challenges"))\n',
+        "",
+        f"{_SECOND_TESTS}::test_challenge_ends_with_the_sessions_of_its_user",
+    ),
+    Mutation(
+        "A second factor beyond the limit of a network tells nothing",
+        _SECOND,
+        "if proof is not None and wait is None else None",
+        "if proof is not None else None",
+        f"{_SECOND_TESTS}::test_second_factor_at_a_limit_that_is_reached_meanwhile_tells_nothing",
+    ),
+    Mutation(
+        "A code of an authenticator app is good once, on every replica",
+        _FACTORS_SQL,
+        'TotpSecretRow.last_step < bindparam("step")',
+        'TotpSecretRow.last_step <= bindparam("step")',
+        f"{_SECOND_RACES}::test_one_code_in_twenty_logins_opens_one_session",
+    ),
+    Mutation(
+        "A recovery code is used up, with the session that it opens",
+        _PROOFS,
+        "if not await codes.use_recovery_code(user.id, self.digest):",
+        "if not await codes.count_recovery_codes(user.id):",
+        f"{_SECOND_TESTS}::test_log_in_with_a_recovery_code_uses_it_up_and_tells_the_owner"
+        f" {_SECOND_RACES}::test_one_recovery_code_in_five_logins_opens_one_session",
+    ),
+    Mutation(
+        "A passkey that is removed while it logs in opens no session",
+        _FACTORS_SQL,
+        "        return changed == 1",
+        "        return changed >= 0",
+        f"{_SECOND_TESTS}::test_factor_that_is_gone_when_it_is_used_up_is_none",
+    ),
+    Mutation(
+        "A second factor belongs to the user of the challenge",
+        _PROOFS,
+        "passkey.user_id != user_id or ",
+        "",
+        f"{_SECOND_TESTS}::test_factors_of_another_user_fail",
+    ),
+    Mutation(
+        "A passkey alone has to say whose it is",
+        _PASSKEY_LOGIN,
+        " and user_handle == holder.passkey.user_id.bytes:",
+        ":",
+        f"{_PASSKEY_TESTS}::test_passkey_response_that_is_not_valid_fails_alike",
+    ),
+    Mutation(
+        "Failed passkeys count for the networks of the client",
+        _PASSKEY_LOGIN,
+        "    error = await record_failure(tx, user_id, bucket, context=context, policies=policies)\n",
+        "    error = None\n",
+        f"{_PASSKEY_TESTS}::test_failures_of_passkeys_count_for_networks_alone",
+    ),
+    Mutation(
+        "Strangers in the network do not keep passkeys on a known device out",
+        _PASSKEY_LOGIN,
+        "if wait is not None and not is_known_device:",
+        "if wait is not None:",
+        f"{_PASSKEY_TESTS}::test_failures_of_passkeys_count_for_networks_alone",
+    ),
+    Mutation(
+        "Challenges for passkeys are limited per network",
+        _PASSKEY_LOGIN,
+        "        wait = await counts.count_passkey_challenge(context.networks, policy)\n",
+        "        wait = None\n",
+        f"{_PASSKEY_TESTS}::test_challenges_for_passkeys_are_limited_per_network",
+    ),
+    Mutation(
+        "A disabled user logs in by no passkey",
+        _PASSKEY_LOGIN,
+        "if user is None or user.state is not UserState.ACTIVE:",
+        "if user is None:",
+        f"{_PASSKEY_TESTS}::test_log_in_by_passkey_after_a_change_fails",
+    ),
+    Mutation(
+        "A counter of signatures that goes back is told",
+        _PROOFS,
+        "if is_there and self.login.sign_count_went_back:",
+        "if False:",
+        f"{_PASSKEY_TESTS}::test_counter_that_goes_back_is_told_and_not_fatal",
+    ),
+    Mutation(
+        "Tries at a step-up are throttled in the session",
+        _STEP_UP,
+        "        await reserve_attempt(tx, bucket, context=context, policies=parts.policies)\n",
+        "",
+        f"{_PASSKEY_TESTS}::test_step_up_with_a_wrong_factor_changes_nothing_and_is_throttled",
     ),
 )

@@ -166,12 +166,13 @@ def _operation(operation: Operation, schemas: Schemas) -> SchemaNode:
         "security": _security(operation),
     }
     if operation.body is not None:
-        described["requestBody"] = _request_body(operation.body, operation.body_types, schemas)
+        described["requestBody"] = _request_body(operation, operation.body, schemas)
     return described
 
 
-def _request_body(body: type[msgspec.Struct], media_types: Iterable[str], schemas: Schemas) -> SchemaNode:
-    return {"required": True, "content": {name: content_of(body, schemas) for name in media_types}}
+def _request_body(operation: Operation, body: type[msgspec.Struct], schemas: Schemas) -> SchemaNode:
+    content = content_of(body, schemas, operation.body_examples)
+    return {"required": True, "content": dict.fromkeys(operation.body_types, content)}
 
 
 def _security(operation: Operation) -> list[dict[str, list[str]]]:

@@ -92,6 +92,8 @@ Every error is a problem document (RFC 9457), `application/problem+json`:
 - `instance` holds the request id, also sent as `X-Request-Id`; the service's log has more under it.
 - `validation_failed` adds `errors`, a list of `{{"pointer", "code", "detail"}}`. `pointer` is a JSON Pointer
   into the body, or `?name` for a query parameter. The value itself is never repeated.
+- `second_factor_required` adds `challenge`, `methods` and, for a user with a passkey, `public_key`: what the
+  second step of the login needs.
 - 401 carries `WWW-Authenticate: Bearer`, 405 `Allow`, 429 and 503 `Retry-After` in seconds.
 - Unless the code is `outcome_unknown`, a request that fails changes nothing.
 

@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import Any
+from typing import Any, Final
 from uuid import UUID
 
 from sqlalchemy import (
@@ -33,7 +33,8 @@ from service.db.core.wal_position import WAL_POSITION
 from service.db.repositories.base import ReadRepository, Repository, binds, require_row
 from service.db.repositories.listings import Listing, keyset_page
 from service.db.repositories.users import USER
-from service.db.tables import SessionRow, UserRow
+from service.db.tables import LoginChallengeRow, SessionRow, UserRow
+from service.domain.factors import BY_PASSWORD
 from service.domain.pages import Keyset, Page
 from service.domain.sessions import AuthenticatedSession, Lifetime, Session
 
@@ -70,6 +71,7 @@ class NewSession:
     user_agent: str | None
     ip: str | None
     device_id: UUID | None = None
+    amr: Sequence[str] = BY_PASSWORD
 
     @property
     def params(self) -> dict[str, Any]:
@@ -83,7 +85,11 @@ class NewSession:
             "session_user_agent": self.user_agent,
             "session_ip": self.ip,
             "session_device_id": self.device_id,
+            "session_amr": list(self.amr),
         }
+
+
+_GIVEN: Final = ("id", "user_id", "token_digest", "user_agent", "ip", "device_id", "amr")
 
 
 def insert_session() -> Insert:
@@ -91,7 +97,7 @@ def insert_session() -> Insert:
     return (
         insert(SessionRow)
         .values(
-            **binds(SessionRow, "session", "id", "user_id", "token_digest", "user_agent", "ip", "device_id"),
+            **binds(SessionRow, "session", *_GIVEN),
             expires_at=func.now() + bindparam("session_absolute_ttl", type_=Interval),
             idle_expires_at=func.now() + bindparam("session_idle_ttl", type_=Interval),
         )
@@ -138,7 +144,12 @@ _REAUTHENTICATE = Statement(
     .where(SessionRow.id == bindparam("session_id"))
     .values(amr=bindparam("new_amr", type_=ARRAY(Text)), authenticated_at=func.now())
 )
-_of_user = delete(SessionRow).where(SessionRow.user_id == bindparam("of_user"))
+_challenges = delete(LoginChallengeRow).where(LoginChallengeRow.user_id == bindparam("of_user"))
+_of_user = (
+    delete(SessionRow)
+    .where(SessionRow.user_id == bindparam("of_user"))
+    .add_cte(_challenges.cte("challenges"))
+)
 _END_ALL = Statement(_of_user)
 _END_OTHERS = Statement(_of_user.where(SessionRow.id != bindparam("kept_id")))
 _END_OF_DEVICE = Statement(
@@ -219,7 +230,10 @@ class SessionRepository(SessionReads, Repository):
         return SESSION.decode_optional(await self._tx.fetch_one(_REVOKE_TOKEN, digest=token_digest))
 
     async def end_all(self, user_id: UUID, *, kept_id: UUID | None = None) -> int:
-        """Delete the sessions of a user, except the one to keep; return their number."""
+        """Delete the sessions of a user, except the one to keep; return their number.
+
+        Log-ins that wait for a second factor end with them.
+        """
         if kept_id is None:
             return await self._tx.execute(_END_ALL, of_user=user_id)
         return await self._tx.execute(_END_OTHERS, of_user=user_id, kept_id=kept_id)
