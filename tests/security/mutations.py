@@ -1447,14 +1447,8 @@ MUTATIONS = (
         _FACTORS,
         "        await SessionRepository(tx).end_all(user.id, kept_id=session.id)\n",
         "",
-        f"{_FACTOR_TESTS}::test_first_factor_ends_all_other_sessions_of_the_user",
-    ),
-    Mutation(
-        "The first second factor ends every login under way",
-        _FACTORS,
-        "        await FactorRepository(tx).end_logins(user.id)\n",
-        "",
-        f"{_FACTOR_TESTS}::test_first_factor_ends_the_logins_under_way",
+        f"{_FACTOR_TESTS}::test_first_factor_ends_all_other_sessions_of_the_user"
+        f" {_FACTOR_TESTS}::test_first_factor_ends_the_logins_under_way",
     ),
     Mutation(
         "A password alone changes no second factor of a user who has one",
