@@ -115,10 +115,10 @@ MUTATIONS = (
     ),
     Mutation(
         "The first second factor ends every session that has shown none",
-        _FACTORS,
+        "service/usecases/factors.py",
         "        await SessionRepository(tx).end_all(user.id, kept_id=session.id)\n",
         "",
-        f"{_FACTOR_TESTS}::test_first_factor_ends_all_other_sessions_of_the_user",
+        "tests/flows/test_factors.py::test_first_factor_ends_all_other_sessions_of_the_user tests/flows/test_factors.py::test_first_factor_ends_the_logins_under_way",
     ),
     Mutation(
         "The first second factor ends every login under way",
@@ -309,11 +309,10 @@ MUTATIONS = (
     ),
     Mutation(
         "A challenge has five tries, counted before they are verified",
-        "service/db/repositories/login_challenges.py",
+        "service/db/repositories/passkey_challenges.py",
         "& (LoginChallengeRow.tries < literal_column(str(CHALLENGE_TRIES)))",
         "",
-        f"{_SECOND_TESTS}::test_challenge_has_five_tries"
-        f" {_SECOND_RACES}::test_tries_at_a_challenge_at_once_are_five",
+        "tests/flows/test_second_factor.py::test_challenge_has_five_tries tests/faults/test_second_factor_races.py::test_tries_at_a_challenge_at_once_are_five",
     ),
     Mutation(
         "A throttled try is none at the challenge",
@@ -324,7 +323,7 @@ MUTATIONS = (
     ),
     Mutation(
         "A challenge expires",
-        "service/db/repositories/login_challenges.py",
+        "service/db/repositories/passkey_challenges.py",
         "& (LoginChallengeRow.expires_at > func.now())",
         "",
         "tests/flows/test_second_factor.py::test_challenge_is_useless_after_a_change",
