@@ -38,6 +38,10 @@ _MAIL, _CODES = "tests/flows/test_mail.py", "tests/flows/test_login_codes.py"
 _OUTBOX_SQL, _SMTP = "service/db/repositories/outbox.py", "service/adapters/smtp.py"
 _TOTP, _RECOVERY_CODES = "service/security/totp.py", "service/security/recovery_codes.py"
 _WEBAUTHN, _WEBAUTHN_TESTS = "service/security/webauthn.py", "tests/security/test_webauthn.py"
+_FACTORS, _ENROLMENT = "service/usecases/factors.py", "service/usecases/totp.py"
+_CHALLENGES_SQL = "service/db/repositories/passkey_challenges.py"
+_FACTOR_TESTS, _TOTP_API = "tests/flows/test_factors.py", "tests/api/test_totp.py"
+_PASSKEY_API, _DEVICE_API = "tests/api/test_passkeys.py", "tests/api/test_devices.py"
 _ADAPTERS, _RENDERING = "tests/adapters/test_smtp.py", "tests/mail/test_rendering.py"
 
 MUTATIONS = (
@@ -1437,6 +1441,148 @@ MUTATIONS = (
         "(_EXPOSED, _CREDENTIALS) if allows_cookies else (_EXPOSED,)",
         "(_EXPOSED, _CREDENTIALS)",
         "tests/api/test_cors.py::test_send_configured_origin_allows_it",
+    ),
+    Mutation(
+        "The first second factor ends every session that has shown none",
+        _FACTORS,
+        "        await SessionRepository(tx).end_all(user.id, kept_id=session.id)\n",
+        "",
+        f"{_FACTOR_TESTS}::test_first_factor_ends_all_other_sessions_of_the_user",
+    ),
+    Mutation(
+        "The first second factor ends every login under way",
+        _FACTORS,
+        "        await FactorRepository(tx).end_logins(user.id)\n",
+        "",
+        f"{_FACTOR_TESTS}::test_first_factor_ends_the_logins_under_way",
+    ),
+    Mutation(
+        "A password alone changes no second factor of a user who has one",
+        _FACTORS,
+        "if user.factors and session.assurance < Assurance.TWO_FACTORS:",
+        "if False:",
+        f"{_FACTOR_TESTS}::test_session_of_a_password_alone_changes_no_factor_of_a_user_who_has_one",
+    ),
+    Mutation(
+        "Changes of second factors come one after another",
+        _FACTORS,
+        "await UserRepository(tx).get_for_update(user_id) if",
+        "await UserRepository(tx).get(user_id) if",
+        "tests/faults/test_factor_races.py::test_confirm_one_code_many_times_at_once_enrols_once",
+    ),
+    Mutation(
+        "A session that has ended meanwhile enrols nothing",
+        _FACTORS,
+        "await SessionRepository(tx).get(session_id) if session_id is not None else None",
+        'getattr(context.caller.authenticated_session, "session", None)',
+        "tests/faults/test_factor_races.py::test_remove_all_factors_beside_enrolment_leaves_none_or_a_whole_one",
+    ),
+    Mutation(
+        "The last second factor takes the recovery codes with it",
+        _FACTORS,
+        "        await RecoveryCodeRepository(tx).remove_all(user_id)\n",
+        "",
+        "tests/api/test_recovery_codes.py::test_remove_the_last_factor_removes_the_recovery_codes",
+    ),
+    Mutation(
+        "Whose second factors are removed is logged out",
+        _FACTORS,
+        "    await SessionRepository(tx).end_all(user_id)\n",
+        "",
+        f"{_FACTOR_TESTS}::test_remove_factors_removes_all_and_ends_all_sessions",
+    ),
+    Mutation(
+        "New second factors are told by mail",
+        _FACTORS,
+        "    await notify(tx, user, MailKind.FACTOR_ADDED, factor=factor.value)\n",
+        "",
+        f"{_FACTOR_TESTS}::test_change_of_factors_is_told_by_mail",
+    ),
+    Mutation(
+        "A key removes second factors with authority over administrators alone",
+        "service/api/v1/factors.py",
+        "scope=Scope.ADMINS_WRITE",
+        "scope=Scope.USERS_WRITE",
+        f"{_FACTOR_TESTS}::test_remove_factors_by_key_needs_authority_over_administrators",
+    ),
+    Mutation(
+        "Removing the factors of another needs a recent login",
+        "service/api/v1/factors.py",
+        "fresh=True",
+        "fresh=False",
+        f"{_FLOWS}/test_step_up.py::test_powerful_operation_with_a_login_ten_minutes_old_gets_403",
+    ),
+    Mutation(
+        "Secrets of authenticator apps are encrypted at rest",
+        _ENROLMENT,
+        "secrets.encrypt(row_id, secret))",
+        "secret)",
+        f"{_TOTP_API}::test_enroll_totp_stores_the_secret_encrypted_for_its_row",
+    ),
+    Mutation(
+        "Wrong codes of an enrolment are throttled",
+        _ENROLMENT,
+        "        await reserve_attempt(tx, bucket, context=context, policies=policies)\n",
+        "",
+        f"{_TOTP_API}::test_confirm_totp_with_wrong_codes_is_throttled_for_the_session_alone",
+    ),
+    Mutation(
+        "The code that confirms an app cannot log in",
+        _ENROLMENT,
+        "confirm_pending(owner.user.id, step=step)",
+        "confirm_pending(owner.user.id, step=0)",
+        f"{_TOTP_API}::test_confirm_totp_notes_the_step_of_the_code",
+    ),
+    Mutation(
+        "A challenge for a passkey is the user's own",
+        _CHALLENGES_SQL,
+        "        _of_user,\n",
+        "        _of_user | PasskeyChallengeRow.user_id.is_not(None),\n",
+        f"{_PASSKEY_API}::test_add_passkey_by_the_challenge_of_another_user_is_rejected",
+    ),
+    Mutation(
+        "A challenge for a passkey ends",
+        _CHALLENGES_SQL,
+        "PasskeyChallengeRow.expires_at > func.now()",
+        "PasskeyChallengeRow.created_at <= func.now()",
+        f"{_PASSKEY_API}::test_add_passkey_by_an_expired_challenge_is_rejected",
+    ),
+    Mutation(
+        "A challenge for a passkey is good for one try",
+        "service/usecases/passkeys.py",
+        "    if challenge is None:\n",
+        "    await parts.database.run(\n        lambda tx: PasskeyChallengeRepository(tx).add(\n"
+        "            challenge_id, user_id, challenge=challenge or bytes(32), ttl=CHALLENGE_TTL\n        ),\n"
+        "        caller=context.caller,\n    )\n    if challenge is None:\n",
+        f"{_PASSKEY_API}::test_add_passkey_that_is_not_valid_uses_the_challenge_up",
+    ),
+    Mutation(
+        "A passkey of another user is out of reach",
+        "service/db/repositories/passkeys.py",
+        '(PasskeyRow.id == bindparam("passkey_id")) & _of_user',
+        '(PasskeyRow.id == bindparam("passkey_id")) & (_of_user | PasskeyRow.name.is_not(None))',
+        f"{_PASSKEY_API}::test_change_passkey_of_another_user_gets_404",
+    ),
+    Mutation(
+        "A user has a bounded number of passkeys",
+        "service/usecases/passkeys.py",
+        "if len(await passkeys.list_all(owner.user.id)) >= PASSKEYS_PER_USER:",
+        "if False:",
+        f"{_PASSKEY_API}::test_add_more_passkeys_than_a_user_may_have_is_rejected",
+    ),
+    Mutation(
+        "To forget a device ends its sessions",
+        "service/usecases/devices.py",
+        ".end_of_device(device_id, user_id=user_id, kept_id=session.session.id)",
+        ".end_of_device(user_id, user_id=user_id, kept_id=session.session.id)",
+        f"{_DEVICE_API}::test_forget_device_ends_the_sessions_opened_from_it",
+    ),
+    Mutation(
+        "A device of another user is out of reach",
+        "service/db/repositories/devices.py",
+        'bindparam("device_id"), DeviceRow.user_id ==',
+        'bindparam("device_id"), DeviceRow.user_id !=',
+        f"{_DEVICE_API}::test_forget_device_of_another_user_gets_404",
     ),
     Mutation(
         "A code of an authenticator app counts once",
