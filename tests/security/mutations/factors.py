@@ -118,14 +118,8 @@ MUTATIONS = (
         "service/usecases/factors.py",
         "        await SessionRepository(tx).end_all(user.id, kept_id=session.id)\n",
         "",
-        "tests/flows/test_factors.py::test_first_factor_ends_all_other_sessions_of_the_user tests/flows/test_factors.py::test_first_factor_ends_the_logins_under_way",
-    ),
-    Mutation(
-        "The first second factor ends every login under way",
-        _FACTORS,
-        "        await FactorRepository(tx).end_logins(user.id)\n",
-        "",
-        f"{_FACTOR_TESTS}::test_first_factor_ends_the_logins_under_way",
+        "tests/flows/test_factors.py::test_first_factor_ends_all_other_sessions_of_the_user"
+        " tests/flows/test_factors.py::test_first_factor_ends_the_logins_under_way",
     ),
     Mutation(
         "A password alone changes no second factor of a user who has one",
@@ -279,11 +273,11 @@ MUTATIONS = (
     ),
     Mutation(
         "A right password forgives no failures while a second factor is to come",
-        _SECOND,
+        "service/usecases/second_factor.py",
         "await ThrottleRepository(tx).refund(bucket.digest)",
         "await ThrottleRepository(tx).clear(bucket.digest)",
-        f"{_SECOND_TESTS}::test_right_password_clears_no_failures_of_a_known_network"
-        f" {_SECOND_TESTS}::test_tries_count_with_wrong_passwords",
+        "tests/flows/test_second_factor_throttle.py::test_right_password_clears_no_failures_of_a_known_network"
+        " tests/flows/test_second_factor_throttle.py::test_tries_count_with_wrong_passwords",
     ),
     Mutation(
         "Of the challenge of a login, the database holds a digest",
@@ -301,29 +295,30 @@ MUTATIONS = (
     ),
     Mutation(
         "Tries at a second factor count like wrong passwords",
-        _SECOND,
+        "service/usecases/second_factor.py",
         "refusal = await try_reserve(tx, step.bucket, policies=parts.policies)",
         "refusal: Refusal | None = None",
-        f"{_SECOND_TESTS}::test_tries_count_with_wrong_passwords"
-        f" {_SECOND_RACES}::test_wrong_codes_at_once_are_verified_no_more_often_than_in_a_row",
+        "tests/flows/test_second_factor_throttle.py::test_tries_count_with_wrong_passwords"
+        " tests/faults/test_second_factor_races.py::test_wrong_codes_at_once_are_verified_no_more_often_than_in_a_row",
     ),
     Mutation(
         "A challenge has five tries, counted before they are verified",
-        "service/db/repositories/passkey_challenges.py",
+        "service/db/repositories/login_challenges.py",
         "& (LoginChallengeRow.tries < literal_column(str(CHALLENGE_TRIES)))",
         "",
-        "tests/flows/test_second_factor.py::test_challenge_has_five_tries tests/faults/test_second_factor_races.py::test_tries_at_a_challenge_at_once_are_five",
+        "tests/flows/test_second_factor_throttle.py::test_challenge_has_five_tries"
+        " tests/faults/test_second_factor_races.py::test_tries_at_a_challenge_at_once_are_five",
     ),
     Mutation(
         "A throttled try is none at the challenge",
-        _SECOND,
+        "service/usecases/second_factor.py",
         "tx.abandon()  # the try was not made",
         "pass",
-        f"{_SECOND_TESTS}::test_throttled_try_is_not_counted_at_the_challenge",
+        "tests/flows/test_second_factor_throttle.py::test_throttled_try_is_not_counted_at_the_challenge",
     ),
     Mutation(
         "A challenge expires",
-        "service/db/repositories/passkey_challenges.py",
+        "service/db/repositories/login_challenges.py",
         "& (LoginChallengeRow.expires_at > func.now())",
         "",
         "tests/flows/test_second_factor.py::test_challenge_is_useless_after_a_change",
@@ -352,10 +347,10 @@ MUTATIONS = (
     ),
     Mutation(
         "A second factor beyond the limit of a network tells nothing",
-        _SECOND,
+        "service/usecases/second_factor.py",
         "if proof is not None and wait is None else None",
         "if proof is not None else None",
-        f"{_SECOND_TESTS}::test_second_factor_at_a_limit_that_is_reached_meanwhile_tells_nothing",
+        "tests/flows/test_second_factor_throttle.py::test_second_factor_at_a_limit_that_is_reached_meanwhile_tells_nothing",
     ),
     Mutation(
         "A code of an authenticator app is good once, on every replica",
