@@ -97,6 +97,7 @@ def create_app(settings: Settings, *, dsn: str | None = None) -> Application:
         telemetry=telemetry,
         readiness=services.readiness,
         issuer=services.access_tokens,
+        factors=services.factors,
         cookies=cookies,
         openapi_json=cache(lambda: OpenApiJson(msgspec.json.encode(document(operations)))),
     )

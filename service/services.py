@@ -29,10 +29,13 @@ from service.embedded.server import EmbeddedPostgres
 from service.observability.logging import configure_logs
 from service.security.hashing.hasher import PasswordHasher
 from service.security.mail_tokens import MailTokens
+from service.security.webauthn import RelyingParty
 from service.usecases.access_tokens import AccessTokenIssuer
 from service.usecases.attempt_turns import AttemptTurns
+from service.usecases.factor_proofs import FactorVerifier
+from service.usecases.factors import FactorParts
 from service.usecases.last_used import LastUsedTracker
-from service.usecases.login import LoginParts
+from service.usecases.open_session import LoginParts
 from service.usecases.policies import Policies, Retention
 from settings import Settings, get_settings
 from settings.dsn import mask_dsn
@@ -41,6 +44,7 @@ from settings.libpq import discard_libpq_variables
 if TYPE_CHECKING:  # imports cryptography, and PyJWT: a third of a second that few starts need (ADR 14)
     from service.security.encryption import SecretCipher
     from service.usecases.signing_keys import SigningKeyRing
+    from service.usecases.totp_secrets import TotpSecrets
 
 ResultT = TypeVar("ResultT")
 
@@ -83,6 +87,9 @@ class Services:
         self.signing_keys = self._create_ring()
         self.access_tokens = AccessTokenIssuer(self.policies.access_tokens, self.signing_keys)
         self.mail_tokens = MailTokens(settings.secrets.keys)
+        self.totp_secrets = self._create_totp_secrets()
+        self.relying_party = _relying_party(self.policies.factors)
+        self.factors = FactorParts(self.database, self.policies, self.totp_secrets, self.relying_party)
         self.last_used = LastUsedTracker(self.policies.sessions)
         self.login = self._create_login()
         self.readiness = Readiness(self.background_engine)
@@ -90,7 +97,10 @@ class Services:
     def _create_login(self) -> LoginParts:
         limiter = self.hasher.limiter
         turns = AttemptTurns(timeout=limiter.queue_timeout, max_waiting=limiter.max_queue)
-        return LoginParts(self.database, self.reads, self.hasher, turns, self.last_used, self.policies)
+        verifier = FactorVerifier(self.reads.second_factors, self.totp_secrets, self.relying_party)
+        return LoginParts(
+            self.database, self.reads, self.hasher, turns, self.last_used, self.policies, verifier
+        )
 
     def _create_ring(self) -> Optional["SigningKeyRing"]:
         """Return the signing keys, if access tokens are issued."""
@@ -104,6 +114,14 @@ class Services:
             self.cipher,
             self.policies.access_tokens.algorithm,
         )
+
+    def _create_totp_secrets(self) -> Optional["TotpSecrets"]:
+        """Return the encryption of authenticator apps' secrets, if it has a key."""
+        if self.cipher is None:
+            return None
+        from service.usecases.totp_secrets import TotpSecrets
+
+        return TotpSecrets(self.cipher)
 
     @asynccontextmanager
     async def closing(self) -> AsyncIterator[Self]:
@@ -143,6 +161,7 @@ def policies_from(settings: Settings) -> Policies:
             network_per_hour=throttle.network_per_hour,
             memory_ttl=throttle.memory_ttl,
             registrations_per_hour=throttle.registrations_per_hour,
+            passkey_challenges_per_hour=throttle.passkey_challenges_per_hour,
         ),
         factors=_factor_policy(settings),
         access_tokens=_access_token_policy(settings),
@@ -172,6 +191,13 @@ def _factor_policy(settings: Settings) -> FactorPolicy:
         rp_id=factors.rp_id,
         origins=tuple(factors.origins),
     )
+
+
+def _relying_party(factors: FactorPolicy) -> RelyingParty | None:
+    """Return the service as passkeys know it, if they are enabled."""
+    if factors.rp_id is None:
+        return None
+    return RelyingParty(factors.rp_id, factors.issuer, factors.origins)
 
 
 def _access_token_policy(settings: Settings) -> AccessTokenPolicy | None:

@@ -10,10 +10,10 @@ from settings.values import Duration
 
 
 class ThrottleSettings(Section):
-    """Limits on failed logins, per user and per network, and on registrations.
+    """Limits on failed logins, per user and per network, on registrations and on challenges for passkeys.
 
-    A network is an IPv4 address or an IPv6 /64. Around it, an IPv6 /56 may have 4 times as many failures or
-    registrations, an IPv6 /48 and an IPv4 /24 16 times as many.
+    A network is an IPv4 address or an IPv6 /64. Around it, an IPv6 /56 may have 4 times as many of each, an
+    IPv6 /48 and an IPv4 /24 16 times as many.
 
     Source: NIST SP 800-63B-4 3.2.2 (at most 100 failures in a row); OWASP ASVS 5.0 6.3.1.
     """
@@ -56,6 +56,12 @@ class ThrottleSettings(Section):
     )
     registrations_per_hour: int = Field(
         default=20, ge=1, le=100000, description="New users per network and hour with open registration."
+    )
+    passkey_challenges_per_hour: int = Field(
+        default=1000,
+        ge=1,
+        le=100000,
+        description="Challenges for passkeys per network and hour: a login page asks for one when it opens.",
     )
 
     def conflicts(self) -> Iterator[str]:

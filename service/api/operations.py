@@ -7,7 +7,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import KW_ONLY, dataclass, field
 from datetime import timedelta
 from http import HTTPMethod
-from typing import NamedTuple, TypeAlias
+from typing import Any, NamedTuple, TypeAlias
 
 import msgspec
 
@@ -58,6 +58,8 @@ class Operation:
     body_types: tuple[str, ...] = (JSON,)
     """The documented media types of the body; JSON is accepted even if it is not one."""
     body_limit_bytes: int = BODY_LIMIT_BYTES
+    body_examples: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    """Documented bodies by name, where one example cannot show the ways there are."""
     query: type[msgspec.Struct] | None = None
     is_conditional_read: bool = False
     is_conditional_write: bool = False

@@ -10,16 +10,19 @@ from service.api.requests import OperationRequest
 from service.db.core.database import Database
 from service.db.readiness import Readiness
 from service.db.reads import Reads, ReplicaReads
+from service.db.repositories.devices import DeviceReads
 from service.db.repositories.events import EventReads
 from service.db.repositories.keys import ApiKeyReads
+from service.db.repositories.passkeys import PasskeyReads
 from service.db.repositories.sessions import SessionReads
 from service.db.repositories.users import UserReads
 from service.observability.metrics import RequestTelemetry
 from service.security.hashing.hasher import PasswordHasher
 from service.security.mail_tokens import MailTokens
 from service.usecases.access_tokens import AccessTokenIssuer
+from service.usecases.factors import FactorParts
 from service.usecases.last_used import LastUsedTracker
-from service.usecases.login import LoginParts
+from service.usecases.open_session import LoginParts
 from service.usecases.policies import Policies
 
 
@@ -35,6 +38,7 @@ def make_providers(
     telemetry: RequestTelemetry,
     readiness: Readiness,
     issuer: AccessTokenIssuer,
+    factors: FactorParts,
     cookies: CookieSessions,
     openapi_json: Callable[[], OpenApiJson],
 ) -> Providers:
@@ -53,6 +57,9 @@ def make_providers(
         SessionReads: lambda request: recent(request).sessions,
         ApiKeyReads: lambda request: recent(request).keys,
         EventReads: lambda request: recent(request).events,
+        PasskeyReads: lambda request: recent(request).passkeys,
+        DeviceReads: lambda request: recent(request).devices,
+        FactorParts: _constant(factors),
         AccessTokenIssuer: _constant(issuer),
         CookieSessions: _constant(cookies),
         Database: _constant(database),

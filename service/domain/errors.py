@@ -207,6 +207,15 @@ class ExternalIdTaken(RollcallError):
     detail = "Another account has this external id."
 
 
+class RateLimited(RollcallError):
+    """Too many requests from a network; this one was not looked at. Source: OWASP ASVS 5.0 2.4.1."""
+
+    code, kind = "rate_limited", ErrorKind.THROTTLED
+    title = "Too many requests"
+    detail = "There were too many requests like this one from this network. Nothing was done."
+    retry_after = 1
+
+
 class MailThrottled(RollcallError):
     """Too many mails were asked for. Source: OWASP ASVS 5.0 2.4.1."""
 

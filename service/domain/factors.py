@@ -1,10 +1,10 @@
 """Factors of authentication: what they are, how they add up, and who needs a second one."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import IntEnum, StrEnum
-from typing import Final
+from typing import Any, Final
 from uuid import UUID
 
 CHALLENGE_TTL: Final = timedelta(minutes=5)
@@ -111,7 +111,7 @@ class Passkey:
     public_key: bytes
     sign_count: int
     aaguid: UUID
-    transports: tuple[str, ...]
+    transports: Sequence[str]
     is_backup_eligible: bool
     is_backed_up: bool
     created_at: datetime
@@ -124,4 +124,5 @@ class LoginChallenge:
 
     token: str
     methods: tuple[Method, ...]
-    passkeys: tuple[Passkey, ...] = ()
+    public_key: Mapping[str, Any] | None = None
+    """What the browser needs to use a passkey, if the user has one. Source: WebAuthn Level 3 5.5."""

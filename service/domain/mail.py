@@ -25,6 +25,9 @@ class MailKind(StrEnum):
     PASSWORD_CHANGED = "password_changed"
     EMAIL_CHANGED = "email_changed"
     NEW_DEVICE = "new_device"
+    FACTOR_ADDED = "factor_added"
+    FACTOR_REMOVED = "factor_removed"
+    RECOVERY_CODE_USED = "recovery_code_used"
     TEST = "test"
 
 

@@ -21,6 +21,7 @@ class ThrottlePolicy:
     network_per_hour: int = 200
     memory_ttl: timedelta = timedelta(days=30)
     registrations_per_hour: int = 20
+    passkey_challenges_per_hour: int = 1000
 
     @property
     def forgiven_after(self) -> timedelta:

@@ -18,6 +18,8 @@ from service.mail.templates import Templates
 _POLICY: Final = policy.SMTP.clone(cte_type="7bit")
 """Seven bits: no server on the way has to support more."""
 _PLACEHOLDER: Final = "{token}"
+_CHOICES: Final = frozenset({"factor"})
+"""Parameters of our own that choose a template's words, and are not shown themselves."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,7 +86,8 @@ class MailRenderer:
     ) -> dict[str, Any]:
         """Return what a template may use: parameters are text of others, so each is one line, isolated."""
         given = {name: " ".join(value.split()) for name, value in mail.params.items()}
-        params = {name: isolate(value) for name, value in given.items() if name != "name"}
+        shown = {name: isolate(value) for name, value in given.items() if name not in (*_CHOICES, "name")}
+        chosen = {name: given[name] for name in _CHOICES & given.keys()}
         name = greetable(given.get("name", ""))
         product = isolate(self.identity.product)
-        return {**values, **params, "name": isolate(name) if name else "", "product": product}
+        return {**values, **shown, **chosen, "name": isolate(name) if name else "", "product": product}

@@ -28,6 +28,8 @@ _PARAMS: Final = {
     "new_email": "a…@example.net",
     "device": "Firefox 145, Linux",
     "ip": "192.0.2.1",
+    "factor": "passkey",
+    "left": "9",
 }
 _TOKENS: Final = {
     MailKind.VERIFY_EMAIL: "rcv_cX1vs2Le5o0xZ3Ab7dM9fS4gT6hV8iW0jK2lN3mO5pQ",

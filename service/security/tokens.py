@@ -10,6 +10,7 @@ API_KEY_PREFIX = "rck_"
 RESET_PREFIX = "rcr_"
 DEVICE_PREFIX = "rcd_"
 CODE_PREFIX = "rcl_"
+CHALLENGE_PREFIX = "rcc_"
 
 _SECRET_BYTES = 32
 _SECRET = re.compile(r"[A-Za-z0-9_-]{43}")

@@ -5,6 +5,7 @@ Authentication Level 3, 5.1.8 to 5.1.10, 7.1, 7.2.
 """
 
 import json
+import secrets
 from base64 import urlsafe_b64decode, urlsafe_b64encode
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
@@ -187,6 +188,11 @@ class RelyingParty:
             "expected_origin": list(self.origins),
             "require_user_verification": True,
         }
+
+
+def new_challenge() -> bytes:
+    """Return the random bytes that a passkey signs. Source: WebAuthn Level 3 13.4.3."""
+    return secrets.token_bytes(CHALLENGE_BYTES)
 
 
 def import_library() -> None:

@@ -20,6 +20,7 @@ async def purge_expired(database: Database, retention: Retention) -> int:
     purges: tuple[Purge, ...] = (
         lambda tx: Cleanup(tx).purge_parked(),  # first: a table that is parked fails the others
         lambda tx: Cleanup(tx).purge_sessions(batch),
+        lambda tx: Cleanup(tx).purge_challenges(batch),
         lambda tx: Cleanup(tx).purge_reset_tokens(batch),
         lambda tx: Cleanup(tx).purge_idempotency_keys(batch, age=retention.idempotency_ttl),
         lambda tx: Cleanup(tx).purge_events(batch, age=retention.events_ttl),

@@ -12,32 +12,23 @@ import structlog
 from service.db.core.database import Database
 from service.db.core.error_classes import describe
 from service.db.core.transaction import Transaction
-from service.db.reads import Reads
-from service.db.repositories.devices import Device
-from service.db.repositories.events import EventRepository
 from service.db.repositories.login import Credential, LoginRepository
-from service.db.repositories.sessions import NewSession, SessionRepository
 from service.db.repositories.users import UserRepository
 from service.domain.callers import ANONYMOUS
-from service.domain.errors import InvalidCredentials, LoginThrottled
-from service.domain.events import Action, AuditContext
+from service.domain.errors import InvalidCredentials, LoginThrottled, SecondFactorRequired
+from service.domain.events import AuditContext
+from service.domain.factors import BY_PASSWORD, LoginChallenge
 from service.domain.passwords import TypedPassword
-from service.domain.sessions import Session
-from service.domain.users import User, UserState, canonical_login_id
+from service.domain.users import UserState, canonical_login_id
 from service.security.hashing.hasher import HashingPermit, PasswordHasher
-from service.security.ids import new_id
-from service.security.tokens import DEVICE_PREFIX, SESSION_PREFIX, digest_of, new_token
-from service.usecases.attempt_turns import AttemptTurns
-from service.usecases.last_used import LastUsedTracker
-from service.usecases.notices import notify_of_device
+from service.usecases.attempts import bucket_of, record_failure
+from service.usecases.open_session import Client, LoggedIn, LoginParts, Proven, open_session
 from service.usecases.policies import Policies
+from service.usecases.second_factor import require_second_factor
 from service.usecases.throttle import (
     Bucket,
     bucket_for_impossible_login_id,
     bucket_for_unknown_device,
-    bucket_of_device,
-    bucket_of_network,
-    count_failure,
     refund_unverified,
     throttled,
     try_reserve,
@@ -54,86 +45,65 @@ class LoginRequest:
 
     login_id: str
     password: str
-    device_token: str | None = None
-    replaced_digest: bytes | None = None
-    """The digest of the session token that came with the request; that session ends if it is the user's."""
     unverified_email: str | None = None
     """The canonical address that came in place of a login id, if no user has verified it."""
 
 
-@dataclass(frozen=True, slots=True)
-class LoggedIn:
-    """A new session with its tokens, which cannot be read again."""
-
-    token: str
-    session: Session
-    user: User
-    device_token: str
-
-
-@dataclass(frozen=True, slots=True)
-class LoginParts:
-    """The parts of the process that logins use."""
-
-    database: Database
-    reads: Reads
-    hasher: PasswordHasher
-    turns: AttemptTurns
-    last_used: LastUsedTracker
-    policies: Policies
-
-
-async def log_in(parts: LoginParts, request: LoginRequest, *, context: AuditContext) -> LoggedIn:
+async def log_in(parts: LoginParts, request: LoginRequest, client: Client) -> LoggedIn:
     """Open a session, or fail in the same way for every reason. Source: OWASP ASVS 5.0 6.3.8.
 
     A first transaction counts the attempt, the password is verified outside any transaction, and a second one
     opens the session if the user is still what was read before the first.
 
     Raises:
+        SecondFactorRequired: the password is right, and the user has a second factor.
         InvalidCredentials: unknown, disabled, without a password, or the password is wrong.
         LoginThrottled: too many failures before; the result of the verification is withheld.
         HashingBusy: too many passwords wait to be hashed; nothing was counted.
     """
     database = parts.database
-    async with _admitted(parts, request, context) as (permit, attempt):
+    async with _admitted(parts, request, client) as (permit, attempt):
         typed = TypedPassword.of(request.password)
         for _ in range(2):  # a concurrent login may have replaced the hash
             async with refund_unverified(database, attempt.bucket):
                 is_right = await permit.verify(attempt.password_hash, *typed)
             if typed.password is None or not is_right:
                 break
-            result = await database.run(
-                partial(_open_session, attempt=attempt, parts=parts), caller=ANONYMOUS
-            )
+            result = await database.run(partial(_go_on, attempt=attempt, parts=parts), caller=ANONYMOUS)
             if isinstance(result, LoginThrottled):
                 raise result
             if result is not None:
                 await _rehash(database, attempt, typed.password, hasher=parts.hasher, permit=permit)
-                return result
-            attempt = replace(attempt, credential=(await _find(parts, request, context))[0])
-        error = await database.run(
-            partial(_record_failure, attempt=attempt, policies=parts.policies), caller=ANONYMOUS
-        )
+                return _session_of(result)
+            attempt = replace(attempt, credential=(await _find(parts, request, client))[0])
+        error = await database.run(partial(_fail, attempt=attempt, policies=parts.policies), caller=ANONYMOUS)
         raise error or InvalidCredentials
+
+
+def _session_of(result: LoggedIn | LoginChallenge) -> LoggedIn:
+    if isinstance(result, LoginChallenge):
+        raise SecondFactorRequired(result)
+    return result
 
 
 @asynccontextmanager
 async def _admitted(
-    parts: LoginParts, request: LoginRequest, context: AuditContext
+    parts: LoginParts, request: LoginRequest, client: Client
 ) -> AsyncIterator[tuple[HashingPermit, "_Attempt"]]:
     """Hold a permit for a reserved attempt; wait for attempts in progress if they leave no room.
 
     Nobody waits for them with a permit, or logins of one account would keep others from hashing.
     """
-    async with parts.hasher.acquire(*context.flow) as permit:
-        attempt = await _attempt_of(parts, request, context)
+    flow = client.context.flow
+    async with parts.hasher.acquire(*flow) as permit:
+        attempt = await _attempt_of(parts, request, client)
         bucket = attempt.bucket.digest
         if not parts.turns.has_waiters(bucket) and await _is_reserved(parts, attempt):
             yield permit, attempt
             return
     async with parts.turns.wait(bucket) as turn:
         while True:
-            async with parts.hasher.acquire(*context.flow) as permit:
+            async with parts.hasher.acquire(*flow) as permit:
                 if await _is_reserved(parts, attempt):
                     turn.end()
                     yield permit, attempt
@@ -145,10 +115,9 @@ async def _admitted(
 class _Attempt:
     """An attempt and the credential that it is verified against."""
 
-    request: LoginRequest
+    client: Client
     bucket: Bucket
     credential: Credential | None
-    context: AuditContext
 
     @property
     def user_id(self) -> UUID | None:
@@ -163,29 +132,29 @@ class _Attempt:
 
 
 async def _find(
-    parts: LoginParts, request: LoginRequest, context: AuditContext
+    parts: LoginParts, request: LoginRequest, client: Client
 ) -> tuple[Credential | None, timedelta | None]:
     policies = parts.policies
     return await parts.reads.login.find(
         canonical_login_id(request.login_id, policies.login_ids) or _NO_SUCH_LOGIN_ID,
-        device_digest=digest_of(request.device_token or "", DEVICE_PREFIX),
-        networks=context.networks,
+        device_digest=client.device_digest,
+        networks=client.context.networks,
         policy=policies.throttle,
         temporary_ttl=policies.temporary_password_ttl,
     )
 
 
-async def _attempt_of(parts: LoginParts, request: LoginRequest, context: AuditContext) -> _Attempt:
+async def _attempt_of(parts: LoginParts, request: LoginRequest, client: Client) -> _Attempt:
     """Return the attempt that a request makes, which is not reserved yet.
 
     Raises:
         LoginThrottled: a network of the client is at its limit.
     """
-    credential, wait = await _find(parts, request, context)
-    bucket = _bucket_of(request, credential, context, parts.policies)
+    credential, wait = await _find(parts, request, client)
+    bucket = _bucket_of(request, credential, client.context, parts.policies)
     if wait is not None and bucket.network_limited:
-        raise throttled(wait, bucket, context)
-    return _Attempt(request, bucket, credential, context)
+        raise throttled(wait, bucket, client.context)
+    return _Attempt(client, bucket, credential)
 
 
 async def _is_reserved(parts: LoginParts, attempt: _Attempt) -> bool:
@@ -199,101 +168,55 @@ async def _is_reserved(parts: LoginParts, attempt: _Attempt) -> bool:
     )
     if refusal is None or refusal.has_attempts:
         return refusal is None
-    raise throttled(refusal.wait, attempt.bucket, attempt.context)
+    raise throttled(refusal.wait, attempt.bucket, attempt.client.context)
 
 
 def _bucket_of(
     request: LoginRequest, credential: Credential | None, context: AuditContext, policies: Policies
 ) -> Bucket:
-    """Return the bucket of an attempt: known devices and networks of the user have their own.
-
-    Source: OWASP ASVS 5.0 6.1.1 (strangers do not lock the owner out).
-    """
-    if credential is None:
-        canonical = canonical_login_id(request.login_id, policies.login_ids)
-        if canonical is None and request.unverified_email is not None:
-            canonical = f"address {request.unverified_email}"  # counted as one that has a user
-        if canonical is None:
-            return bucket_for_impossible_login_id(context.network)
-        return bucket_for_unknown_device(canonical, None)
-    user = credential.user
-    if credential.device_id is not None:
-        return bucket_of_device(credential.device_id, user.id)
-    if credential.network_is_known:
-        return bucket_of_network(context.network, user.id)
-    return bucket_for_unknown_device(user.login_id, user.id)
+    """Return the bucket of an attempt, of a login id without a user too."""
+    if credential is not None:
+        return bucket_of(credential.user, credential.origin, context)
+    canonical = canonical_login_id(request.login_id, policies.login_ids)
+    if canonical is None and request.unverified_email is not None:
+        canonical = f"address {request.unverified_email}"  # counted as one that has a user
+    if canonical is None:
+        return bucket_for_impossible_login_id(context.network)
+    return bucket_for_unknown_device(canonical, None)
 
 
-async def _open_session(
+async def _go_on(
     tx: Transaction, *, attempt: _Attempt, parts: LoginParts
-) -> LoggedIn | LoginThrottled | None:
-    """Open the session; return None if the user is no longer what was read.
+) -> LoggedIn | LoginChallenge | LoginThrottled | None:
+    """Open the session, or ask for a second factor; return None if the user is no longer what was read.
 
     Locks: the user, then its sessions.
     """
-    credential, bucket, context = attempt.credential, attempt.bucket, attempt.context
+    credential, bucket, client = attempt.credential, attempt.bucket, attempt.client
     policies = parts.policies
     if credential is None or credential.password_hash is None:
         return None
     user = await LoginRepository(tx).record(
         credential.user.id,
         verified_hash=credential.password_hash,
-        networks=context.networks if bucket.network_limited else (),
+        networks=client.context.networks if bucket.network_limited else (),
         policy=policies.throttle,
     )
     if user is None:
         return None
     if isinstance(user, timedelta):
-        error = await _record_failure(tx, attempt=attempt, policies=policies)
-        return error or throttled(user, bucket, context)
-    return await _insert_session(tx, user, credential, attempt=attempt, parts=parts)
+        error = await _fail(tx, attempt=attempt, policies=policies)
+        return error or throttled(user, bucket, client.context)
+    if user.factors:
+        return await require_second_factor(tx, user, BY_PASSWORD, client, parts, bucket=bucket)
+    previous_login_at = credential.user.last_login_at
+    proven = Proven(user, BY_PASSWORD, credential.origin.device_id, bucket, previous_login_at)
+    return await open_session(tx, proven, client, parts)
 
 
-async def _insert_session(
-    tx: Transaction, user: User, credential: Credential, *, attempt: _Attempt, parts: LoginParts
-) -> LoggedIn:
-    token, session_id, context = new_token(SESSION_PREFIX), new_id(), attempt.context
-    policy = parts.policies.sessions
-    lifetime = policy.lifetime_of(user.role)
-    device_token, device = _device_of(attempt.request, credential, context)
-    await end_replaced_session(tx, user, attempt.request.replaced_digest, context)
-    session = await LoginRepository(tx).begin_session(
-        NewSession(session_id, user.id, token.digest, lifetime, context.user_agent, context.ip, device.id),
-        device,
-        kept_count=policy.per_user,
-        used_ids=parts.last_used.recorded_sessions_of(user.id),
-        bucket=attempt.bucket.digest,
-        clears_bucket=not attempt.bucket.is_unrecognised,
-        event=EventRepository(tx).record(context, Action.LOGIN_SUCCEEDED, user.id, session_id=session_id),
-    )
-    if device.token_digest is not None and parts.policies.new_device_is_told:
-        await notify_of_device(tx, user, previous_login_at=credential.user.last_login_at, context=context)
-    return LoggedIn(token.value, session, user, device_token)
-
-
-async def end_replaced_session(
-    tx: Transaction, user: User, digest: bytes | None, context: AuditContext
-) -> None:
-    """End the session from which the user logs in again. Source: OWASP ASVS 5.0 7.2.4."""
-    if digest is None:
-        return
-    ended_id = await SessionRepository(tx).end_by_token(digest, user_id=user.id)
-    if ended_id is not None:
-        await EventRepository(tx).add(context, Action.SESSION_ENDED, user.id, session_id=ended_id)
-
-
-def _device_of(request: LoginRequest, credential: Credential, context: AuditContext) -> tuple[str, Device]:
-    """Return the known device with its token, or a new one."""
-    if credential.device_id is not None and request.device_token is not None:
-        return request.device_token, Device(credential.device_id, context.network)
-    token = new_token(DEVICE_PREFIX)
-    return token.value, Device(new_id(), context.network, token.digest)
-
-
-async def _record_failure(tx: Transaction, *, attempt: _Attempt, policies: Policies) -> LoginThrottled | None:
-    """Record the event and count the failure of the network; the bucket has counted it before."""
-    await EventRepository(tx).add(attempt.context, Action.LOGIN_FAILED, attempt.user_id)
-    return await count_failure(tx, attempt.bucket, context=attempt.context, policies=policies)
+async def _fail(tx: Transaction, *, attempt: _Attempt, policies: Policies) -> LoginThrottled | None:
+    context = attempt.client.context
+    return await record_failure(tx, attempt.user_id, attempt.bucket, context=context, policies=policies)
 
 
 async def _rehash(

@@ -52,6 +52,16 @@ def bucket_for_impossible_login_id(network: str) -> Bucket:
     return Bucket(_digest("impossible", network), None, is_unrecognised=True, network_limited=True)
 
 
+def bucket_for_unknown_challenge(network: str) -> Bucket:
+    """Return the bucket of answers to challenges that are not there: they tell nothing of a user."""
+    return Bucket(_digest("challenge", network), None, is_unrecognised=True, network_limited=True)
+
+
+def bucket_for_passkeys(network: str) -> Bucket:
+    """Return the bucket of passkeys that log in alone: no attempt is reserved in it, only networks count."""
+    return Bucket(_digest("passkeys", network), None, network_limited=True)
+
+
 def bucket_of_network(network: str, user_id: UUID) -> Bucket:
     """Return the bucket of a network that the user has logged in from."""
     return Bucket(_digest("network", network, str(user_id)), user_id, network_limited=True)

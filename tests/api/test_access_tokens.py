@@ -163,7 +163,9 @@ async def test_tokens_without_one_of_their_settings_do_not_exist(
         "tokens": TokenSettings(audiences=AUDIENCE),  # type: ignore[arg-type]
         "secrets": SecretsSettings(key=SecretStr(KEY)),
     }
-    del chosen[{"audiences": "tokens"}.get(missing, missing)]
+    left_out = {"public_url": None, "tokens": TokenSettings(), "secrets": SecretsSettings()}
+    name = {"audiences": "tokens"}.get(missing, missing)
+    chosen[name] = left_out[name]
     async with serving(settings_for_tests(**chosen), shared_database) as running, running.client() as client:
         ours = Api(client, running.service)
         ada = ours.by(await ours.account("ada"))

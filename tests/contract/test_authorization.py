@@ -10,13 +10,21 @@ from uuid import UUID
 
 import httpx
 import pytest
+from rollcall_testkit.passkeys import SoftwarePasskey
 
+from service.db.repositories.devices import Device, DeviceRepository
+from service.db.repositories.passkeys import PasskeyRepository
+from service.domain.callers import OPERATOR
 from service.domain.keys import Scope
 from service.domain.signing import AccessTokenPolicy, SignatureAlgorithm
 from service.security.encryption import SecretCipher
+from service.security.ids import new_id
+from service.security.tokens import DEVICE_PREFIX, new_token
+from service.security.webauthn import NewPasskey
 from service.usecases.signing_keys import SigningKeyRing
-from tests.support.api import OTHER_PASSWORD, PASSWORD, Api, error_of
+from tests.support.api import OTHER_PASSWORD, PASSWORD, Account, Api, error_of
 from tests.support.databases import execute, fingerprint
+from tests.support.factors import TOTP, created_passkey, enroll_totp, totp_code
 
 ROOT = Path(__file__).resolve().parents[2]
 DOCUMENT: dict[str, Any] = json.loads((ROOT / "docs/openapi.json").read_text())
@@ -36,6 +44,7 @@ NO_CLIENT = (401, "invalid_client")
 # What the contract says, by hand. The subject of a path is always Ada; `self` is Ada, `other` another plain
 # user; a key has exactly the scope of the column, `no key` is any other one. `any key` is for all of them.
 ADMIN_ONLY = {"self": FORBIDDEN, "other": FORBIDDEN, "admin": OK, "scope": None}
+OWN = {"self": OK, "other": OK, "admin": OK, "scope": None}
 EXPECTED: dict[str, dict[str, Any]] = {
     "create_user": {**ADMIN_ONLY, "scope": Scope.USERS_WRITE},
     "list_users": {**ADMIN_ONLY, "scope": Scope.USERS_READ},
@@ -46,11 +55,24 @@ EXPECTED: dict[str, dict[str, Any]] = {
     "create_reset_token": {**ADMIN_ONLY, "scope": Scope.USERS_WRITE},
     "send_verification": {"self": OK, "other": HIDDEN, "admin": OK, "scope": Scope.USERS_WRITE},
     "get_current_session": {"self": OK, "other": OK, "admin": OK, "scope": None},
+    "step_up": OWN,
     "log_out": {"self": OK, "other": OK, "admin": OK, "scope": None},
     "list_sessions": {"self": OK, "other": HIDDEN, "admin": OK, "scope": None},
     "end_sessions": {"self": OK, "other": HIDDEN, "admin": OK, "scope": Scope.USERS_WRITE},
     "get_session": {"self": OK, "other": HIDDEN, "admin": OK, "scope": None},
     "end_session": {"self": OK, "other": HIDDEN, "admin": OK, "scope": None},
+    "list_devices": OWN,
+    "forget_device": {**OWN, "other": HIDDEN, "admin": HIDDEN},
+    "enroll_totp": OWN,
+    "confirm_totp": OWN,
+    "remove_totp": OWN,
+    "create_passkey_options": OWN,
+    "add_passkey": OWN,
+    "list_passkeys": OWN,
+    "update_passkey": {**OWN, "other": HIDDEN, "admin": HIDDEN},
+    "remove_passkey": {**OWN, "other": HIDDEN, "admin": HIDDEN},
+    "create_recovery_codes": OWN,
+    "remove_factors": {**ADMIN_ONLY, "scope": Scope.ADMINS_WRITE},
     "introspect": {
         **ADMIN_ONLY,
         "admin": FORBIDDEN,
@@ -83,6 +105,7 @@ PUBLIC = {
     "get_openid_configuration",
     "get_jwks",
     "log_in",
+    "create_passkey_challenge",
     "redeem_reset_token",
     "request_recovery",
     "send_login_code",
@@ -140,7 +163,40 @@ async def world_of(api: Api) -> World:
     for scope in Scope:
         tokens[f"key {scope}"] = await api.key(scope)
     key_id = UUID(made.json()["api_key"]["id"])
-    return World(tokens, {"user_id": ada.id, "session_id": ada.session_id, "key_id": key_id})
+    ids = {"user_id": ada.id, "session_id": ada.session_id, "key_id": key_id}
+    ids |= {"passkey_id": await passkey_of(api, ada), "device_id": await device_of(api, ada)}
+    return World(tokens, ids)
+
+
+async def passkey_of(api: Api, account: Account) -> UUID:
+    passkey_id = new_id()
+    new = NewPasskey(passkey_id.bytes, b"", 0, UUID(int=0), (), is_backup_eligible=False, is_backed_up=False)
+    async with api.service.database.transaction(caller=OPERATOR) as tx:
+        await PasskeyRepository(tx).add(passkey_id, account.id, "Key ring", new)
+    return passkey_id
+
+
+async def device_of(api: Api, account: Account) -> UUID:
+    device = Device(new_id(), "192.0.2.0/24", new_token(DEVICE_PREFIX).digest)
+    async with api.service.database.transaction(caller=OPERATOR) as tx:
+        await DeviceRepository(tx).add(account.id, device)
+    return device.id
+
+
+async def prepare(operation: str, client: Api) -> Any:
+    """Do what has to come before an operation that may be used; return its body."""
+    if operation == "confirm_totp":
+        return {"code": totp_code((await client.post(TOTP)).json()["secret"])}
+    if operation == "step_up":
+        secret = await enroll_totp(client)
+        return {"totp": totp_code(secret, steps_ahead=1)}  # the current one has enrolled it
+    if operation == "remove_totp":
+        await client.post(TOTP)
+    if operation == "create_recovery_codes":
+        await enroll_totp(client)
+    if operation == "add_passkey":
+        return await created_passkey(client, SoftwarePasskey())
+    return None
 
 
 def body_for(operation: str, caller: str) -> Any:
@@ -152,6 +208,10 @@ def body_for(operation: str, caller: str) -> Any:
     if operation == "create_user":
         return {"login_id": "new", "name": "New"}
     return {
+        "confirm_totp": {"code": "123456"},
+        "add_passkey": {"challenge_id": "0198c5a4-7d1e-7c3b-9f60-2b1f3a5c7d9e", "passkey": {}},
+        "step_up": {"totp": "123456"},
+        "update_passkey": {"name": "Changed"},
         "create_key": {"name": "new", "scopes": ["users:read"]},
         "introspect": {"token": "rcs_x"},
         "revoke": {"token": "rcs_x"},
@@ -178,11 +238,14 @@ def expectation(operation: str, caller: str) -> Any:
     raise AssertionError(f"nothing says what {caller} may do with {operation}")
 
 
-async def call(api: Api, world: World, operation: str, caller: str) -> httpx.Response:
+async def call(
+    api: Api, world: World, operation: str, caller: str, *, is_allowed: bool = False
+) -> httpx.Response:
     method, template, _ = OPERATIONS[operation]
-    return await api.by(world.tokens[caller]).request(
-        method, world.path(template), json=body_for(operation, caller)
-    )
+    client = api.by(world.tokens[caller])
+    prepared = await prepare(operation, client) if is_allowed else None
+    body = body_for(operation, caller) if prepared is None else prepared
+    return await client.request(method, world.path(template), json=body)
 
 
 def test_matrix_covers_every_operation_of_the_document() -> None:
@@ -201,7 +264,7 @@ async def test_call_operation_as_anybody_is_answered_as_the_contract_says(api: A
     assert await fingerprint(api.service.engine) == before
 
     for caller in (caller for caller in expected if expected[caller] == OK):
-        answer = await call(api, world, operation, caller)
+        answer = await call(api, world, operation, caller, is_allowed=True)
         assert (caller, answer.is_success) == (caller, True), answer.text
         await execute(api.service.engine, "DELETE FROM users")
         await execute(api.service.engine, "DELETE FROM api_keys")
@@ -218,7 +281,7 @@ async def test_call_public_operation_looks_at_no_token(api: Api, operation: str)
     }
 
     assert len(set(statuses.values())) == 1
-    others = {"log_in": 201, "redeem_reset_token": 401, "verify_email": 401}
+    others = {"log_in": 201, "create_passkey_challenge": 201, "redeem_reset_token": 401, "verify_email": 401}
     others |= {"request_recovery": 202, "send_login_code": 202}
     others |= {"get_server_metadata": 404, "get_openid_configuration": 404}  # without a public URL
     assert statuses["nobody"] == others.get(operation, 200)

@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 import structlog
+from rollcall_testkit.passkeys import SoftwarePasskey
 
 from service.domain.callers import OPERATOR
 from service.domain.events import Action, AuditContext
@@ -14,6 +15,8 @@ from service.usecases.users import grant_admin
 from tests.flows.conftest import At
 from tests.support.api import OTHER_PASSWORD, PASSWORD, Api
 from tests.support.databases import execute, fetch_values
+from tests.support.factors import PASSKEYS, RECOVERY_CODES, TOTP, add_passkey, enroll_totp
+from tests.support.second_factors import answer, ask, enroll, log_in_by_passkey
 
 IP = "198.51.100.7"
 
@@ -32,6 +35,10 @@ async def run_every_action(api: Api, at: At, service: Services) -> dict[str, str
     await session.put("/v1/users/me/password", wrong)
     right = {"current_password": PASSWORD, "new_password": OTHER_PASSWORD}
     await session.put("/v1/users/me/password", right)
+    await change_factors(session, admin, path)
+    session = at(IP).by((await at(IP).log_in("canary-login", OTHER_PASSWORD)).json()["token"])
+    devices = (await session.get("/v1/users/me/devices")).json()["items"]
+    await session.delete(f"/v1/users/me/devices/{devices[0]['id']}")
     await session.delete("/v1/sessions/current")
     await admin.put(f"{path}/password", {"new_password": PASSWORD})
     reset = (await admin.post(f"{path}/reset-tokens")).json()["token"]
@@ -48,16 +55,38 @@ async def run_every_action(api: Api, at: At, service: Services) -> dict[str, str
     return {"root": str(root.id), "ada": ada}
 
 
+async def change_factors(session: Api, admin: Api, path: str) -> None:
+    """Do every audited change of second factors; the last one ends the session."""
+    await enroll_totp(session)
+    passkey = (await add_passkey(session, name="Canary ring")).json()
+    await session.patch(f"{PASSKEYS}/{passkey['id']}", {"name": "Canary key"})
+    await session.post(RECOVERY_CODES)
+    await session.delete(TOTP)
+    await session.delete(f"{PASSKEYS}/{passkey['id']}")
+    await admin.delete(f"{path}/factors")
+
+
 EXPECTED = [
     ("user.created", "root", "ada"), ("login.failed", None, "ada"), ("login.succeeded", None, "ada"),
     ("login.succeeded", None, "ada"), ("password.rejected", "ada", "ada"), ("password.changed", "ada", "ada"),
+    ("totp.enrolled", "ada", "ada"), ("passkey.added", "ada", "ada"), ("passkey.renamed", "ada", "ada"),
+    ("recovery_codes.created", "ada", "ada"), ("totp.removed", "ada", "ada"),
+    ("passkey.removed", "ada", "ada"),
+    ("factors.removed", "root", "ada"), ("login.succeeded", None, "ada"), ("device.forgotten", "ada", "ada"),
     ("session.ended", "ada", "ada"), ("password.set", "root", "ada"), ("reset_token.created", "root", "ada"),
     ("password.reset", None, "ada"), ("sessions.ended", "root", "ada"), ("user.updated", "root", "ada"),
     ("user.role_changed", "root", "ada"), ("user.disabled", "root", "ada"), ("user.enabled", "root", "ada"),
     ("email.changed", "root", "ada"), ("email.verified", "root", "ada"),
     ("key.created", "root", "key"), ("key.revoked", "root", "key"), ("user.deleted", "root", "ada"),
 ]  # fmt: skip
-OVER_HTTP = set(Action) - {Action.USERS_EXPORTED, Action.SIGNING_KEY_ROTATED}
+OF_FACTORS_IN_USE = {
+    Action.LOGIN_CHALLENGED,
+    Action.FACTOR_REJECTED,
+    Action.RECOVERY_CODE_USED,
+    Action.PASSKEY_COUNTER_REGRESSED,
+    Action.SESSION_STEPPED_UP,
+}
+OVER_HTTP = set(Action) - {Action.USERS_EXPORTED, Action.SIGNING_KEY_ROTATED} - OF_FACTORS_IN_USE
 """The command line alone exports users, and time alone rotates signing keys."""
 
 
@@ -97,6 +126,36 @@ async def test_every_audited_action_is_logged_after_its_commit(api: Api, at: At,
     }
     assert "canary" not in str(records).lower()
     assert OTHER_PASSWORD not in str(records)
+
+
+async def test_second_factors_in_use_are_audited(api: Api, service: Services) -> None:
+    ada = await enroll(
+        api, await api.account("ada"), totp=True, passkey=SoftwarePasskey(), recovery_codes=True
+    )
+    code, session = ada.recovery_codes[0], api.by(ada.account)
+    with structlog.testing.capture_logs() as records:
+        await answer(api, (await ask(api))["challenge"], totp=ada.wrong_code())
+        await answer(api, (await ask(api))["challenge"], recovery_code=code)
+        for sign_count in (5, 1):
+            assert ada.passkey is not None
+            ada.passkey.sign_count = sign_count
+            await log_in_by_passkey(api, ada)
+        for totp in (ada.wrong_code(), ada.code()):
+            await session.post("/v1/sessions/current/step-up", {"totp": totp})
+    own = await fetch_values(
+        service.engine, "SELECT action, actor_id IS NOT NULL FROM events ORDER BY at, id"
+    )
+    assert own == [
+        ("login.challenged", False), ("login.failed", False), ("login.challenged", False),
+        ("recovery_code.used", False), ("login.succeeded", False), ("login.succeeded", False),
+        ("passkey.counter_regressed", False), ("login.succeeded", False), ("factor.rejected", True),
+        ("session.stepped_up", True),
+    ]  # fmt: skip
+    assert await fetch_values(service.engine, "SELECT DISTINCT subject_id FROM events") == [(ada.account.id,)]
+    logged = [record["event"] for record in records if record["event"] in set(Action)]
+    assert logged == [action for action, _ in own]
+    assert {action for action, _ in own} - {"login.failed", "login.succeeded"} == OF_FACTORS_IN_USE
+    assert code not in str(records)
 
 
 async def test_failure_to_insert_the_event_rolls_back_the_change(api: Api, service: Services) -> None:

@@ -55,8 +55,17 @@ WITHOUT_BODY: tuple[Step, ...] = (
     ("end_sessions", "DELETE", "/v1/users/{victim}/sessions", None),
     ("end_session", "DELETE", "/v1/sessions/{session}", None),
     ("revoke_key", "DELETE", "/v1/keys/{key}", None),
+    ("remove_factors", "DELETE", "/v1/users/{victim}/factors", None),
+    ("enroll_totp", "POST", "/v1/users/me/totp", None),
+    ("create_passkey_options", "POST", "/v1/users/me/passkeys/options", None),
 )
-BY_SESSION: tuple[Step, ...] = (("issue_token", "POST", "/v1/tokens", {"audience": "AUDIENCE"}),)
+UNKNOWN = "0198c5a4-7d1e-7c3b-9f60-2b1f3a5c7d9e"
+BY_SESSION: tuple[Step, ...] = (
+    ("issue_token", "POST", "/v1/tokens", {"audience": "AUDIENCE"}),
+    ("confirm_totp", "POST", "/v1/users/me/totp/confirm", {"code": "123456"}),
+    ("add_passkey", "POST", "/v1/users/me/passkeys", {"challenge_id": UNKNOWN, "passkey": {}}),
+    ("update_passkey", "PATCH", f"/v1/users/me/passkeys/{UNKNOWN}", {"name": "Mine"}),
+)
 HAVE_NO_CALLER = {"log_in", "redeem_reset_token", "request_recovery", "send_login_code", "verify_email"}
 
 

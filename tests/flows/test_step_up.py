@@ -47,6 +47,7 @@ NEEDS_RECENT_LOGIN: dict[str, Send] = {
     "change one's own login id": lambda api, _: api.patch("/v1/users/me", {"login_id": "mine"}),
     "set a password": on_victim("PUT", "/password", {"new_password": OTHER_PASSWORD}),
     "create a reset token": on_victim("POST", "/reset-tokens"),
+    "remove another's factors": on_victim("DELETE", "/factors"),
     "end another's sessions": on_victim("DELETE", "/sessions"),
     "end another's session": lambda api, scene: api.delete(f"/v1/sessions/{scene.victim.session_id}"),
     "delete a user": on_victim("DELETE"),

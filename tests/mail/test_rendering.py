@@ -100,6 +100,25 @@ def test_render_every_kind_in_every_language_has_seven_bit_lines(kind: MailKind,
     assert message["Content-Language"] == locale
 
 
+@pytest.mark.parametrize("locale", LOCALES)
+@pytest.mark.parametrize(
+    ("kind", "factors"),
+    [
+        (MailKind.FACTOR_ADDED, ("totp", "passkey", "recovery_codes")),
+        (MailKind.FACTOR_REMOVED, ("totp", "passkey", "all")),
+    ],
+)
+def test_render_a_notice_of_a_factor_has_words_for_each(
+    kind: MailKind, factors: tuple[str, ...], locale: str
+) -> None:
+    mail = sample(kind, locale)
+    texts = set()
+    for factor in factors:
+        message = RENDERER.render(replace(mail, params={**mail.params, "factor": factor}), None)
+        texts.add(" ".join(body(message, "plain").split()))
+    assert len(texts) == len(factors)
+
+
 def test_render_in_each_language_has_words_of_its_own() -> None:
     subjects = {RENDERER.render(sample(MailKind.RECOVERY, locale), TOKEN)["Subject"] for locale in LOCALES}
     assert len(subjects) == len(LOCALES)

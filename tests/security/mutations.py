@@ -16,6 +16,13 @@ class Mutation:
 
 _FLOWS, _FAULTS = "tests/flows", "tests/faults"
 _LOGIN, _SESSIONS = "service/usecases/login.py", "service/usecases/sessions.py"
+_SECOND, _PROOFS = "service/usecases/second_factor.py", "service/usecases/factor_proofs.py"
+_PASSKEY_LOGIN, _STEP_UP = "service/usecases/passkey_login.py", "service/usecases/step_up.py"
+_CHALLENGES_SQL = "service/db/repositories/login_challenges.py"
+_FACTORS_SQL = "service/db/repositories/second_factors.py"
+_SECOND_TESTS, _SECOND_RACES = "tests/flows/test_second_factor.py", "tests/faults/test_second_factor_races.py"
+_PASSKEY_TESTS = "tests/flows/test_passkey_login.py"
+_ATTEMPTS, _OPEN_SESSION = "service/usecases/attempts.py", "service/usecases/open_session.py"
 _THROTTLE, _RECOVERY = "service/usecases/throttle.py", "service/usecases/recovery.py"
 _THROTTLE_SQL, _SESSIONS_SQL = "service/db/repositories/throttle.py", "service/db/repositories/sessions.py"
 _POLICY, _CALLERS = "service/domain/passwords.py", "service/domain/callers.py"
@@ -31,6 +38,10 @@ _MAIL, _CODES = "tests/flows/test_mail.py", "tests/flows/test_login_codes.py"
 _OUTBOX_SQL, _SMTP = "service/db/repositories/outbox.py", "service/adapters/smtp.py"
 _TOTP, _RECOVERY_CODES = "service/security/totp.py", "service/security/recovery_codes.py"
 _WEBAUTHN, _WEBAUTHN_TESTS = "service/security/webauthn.py", "tests/security/test_webauthn.py"
+_FACTORS, _ENROLMENT = "service/usecases/factors.py", "service/usecases/totp.py"
+_CHALLENGES_SQL = "service/db/repositories/passkey_challenges.py"
+_FACTOR_TESTS, _TOTP_API = "tests/flows/test_factors.py", "tests/api/test_totp.py"
+_PASSKEY_API, _DEVICE_API = "tests/api/test_passkeys.py", "tests/api/test_devices.py"
 _ADAPTERS, _RENDERING = "tests/adapters/test_smtp.py", "tests/mail/test_rendering.py"
 
 MUTATIONS = (
@@ -66,14 +77,14 @@ MUTATIONS = (
     Mutation(
         "A right guess beyond the limit of a network tells nothing either",
         _LOGIN,
-        "networks=context.networks if bucket.network_limited else ()",
+        "networks=client.context.networks if bucket.network_limited else ()",
         "networks=()",
         f"{_FLOWS}/test_network_throttle.py::test_login_at_network_limit_does_not_reveal_a_right_password",
     ),
     Mutation(
         "Strangers do not lock out the owner's device",
-        _LOGIN,
-        "    if credential.device_id is not None:\n        return",
+        _ATTEMPTS,
+        "    if origin.device_id is not None:\n        return",
         "    if False:\n        return",
         f"{_FLOWS}/test_throttle.py::test_failures_from_unknown_devices_do_not_lock_out_the_owner",
     ),
@@ -117,8 +128,8 @@ MUTATIONS = (
     ),
     Mutation(
         "A success of a stranger clears no failures",
-        _LOGIN,
-        "clears_bucket=not attempt.bucket.is_unrecognised",
+        _OPEN_SESSION,
+        "clears_bucket=not bucket.is_unrecognised",
         "clears_bucket=True",
         f"{_FLOWS}/test_throttle.py"
         "::test_failures_for_a_login_id_are_kept_as_for_an_unknown_one_whatever_happens_to_its_user",
@@ -147,10 +158,10 @@ MUTATIONS = (
     ),
     Mutation(
         "A login by code changes no count of unknown devices",
-        "service/usecases/login_codes.py",
-        "import bucket_of_device",
-        "import bucket_for_unknown_device\n\n\ndef bucket_of_device(*_):  # noqa\n"
-        '    return bucket_for_unknown_device("ada", None)',
+        _OPEN_SESSION,
+        "bucket = proven.bucket or bucket_of_device(device.id, user.id)",
+        "from service.usecases.throttle import bucket_for_unknown_device as unknown\n"
+        "    bucket = proven.bucket or Bucket(unknown(user.login_id, user.id).digest, user.id)",
         f"{_FLOWS}/test_login_codes.py::test_log_in_by_code_forgets_no_failures_of_unknown_devices",
     ),
     Mutation(
@@ -171,7 +182,7 @@ MUTATIONS = (
         "Who waits for attempts in progress holds no permit",
         _LOGIN,
         "    async with parts.turns.wait(bucket) as turn:\n",
-        "    async with parts.hasher.acquire(*context.flow), parts.turns.wait(bucket) as turn:\n",
+        "    async with parts.hasher.acquire(*flow), parts.turns.wait(bucket) as turn:\n",
         f"{_FAULTS}/test_concurrent_logins.py::test_log_in_while_others_wait_for_attempts_in_progress_succeeds",
     ),
     Mutation(
@@ -278,7 +289,7 @@ MUTATIONS = (
     ),
     Mutation(
         "At most two hundred sessions an account",
-        _LOGIN,
+        _OPEN_SESSION,
         "kept_count=policy.per_user",
         "kept_count=1000",
         f"{_FLOWS}/test_sessions.py::test_login_beyond_two_hundred_sessions_ends_the_longest_unused",
@@ -293,7 +304,7 @@ MUTATIONS = (
     ),
     Mutation(
         "A session in use is known before its use is written",
-        _LOGIN,
+        _OPEN_SESSION,
         "used_ids=parts.last_used.recorded_sessions_of(user.id)",
         "used_ids=()",
         f"{_FLOWS}/test_sessions.py"
@@ -371,8 +382,8 @@ MUTATIONS = (
     ),
     Mutation(
         "A login with a session of the same user ends that session",
-        _LOGIN,
-        "    await end_replaced_session(tx, user, attempt.request.replaced_digest, context)\n",
+        _OPEN_SESSION,
+        "    await end_replaced_session(tx, user, client.replaced_digest, context)\n",
         "",
         f"{_FLOWS}/test_step_up.py::test_log_in_with_a_session_of_the_same_user_ends_that_session",
     ),
@@ -696,9 +707,9 @@ MUTATIONS = (
     ),
     Mutation(
         "The database holds digests of tokens only",
-        _LOGIN,
-        "NewSession(session_id, user.id, token.digest,",
-        "NewSession(session_id, user.id, token.digest + token.value.encode(),",
+        _OPEN_SESSION,
+        "user.id, token.digest, lifetime",
+        "user.id, token.digest + token.value.encode(), lifetime",
         f"{_FLOWS}/test_login.py::test_login_tokens_are_not_stored",
     ),
     Mutation(
@@ -1432,6 +1443,148 @@ MUTATIONS = (
         "tests/api/test_cors.py::test_send_configured_origin_allows_it",
     ),
     Mutation(
+        "The first second factor ends every session that has shown none",
+        _FACTORS,
+        "        await SessionRepository(tx).end_all(user.id, kept_id=session.id)\n",
+        "",
+        f"{_FACTOR_TESTS}::test_first_factor_ends_all_other_sessions_of_the_user",
+    ),
+    Mutation(
+        "The first second factor ends every login under way",
+        _FACTORS,
+        "        await FactorRepository(tx).end_logins(user.id)\n",
+        "",
+        f"{_FACTOR_TESTS}::test_first_factor_ends_the_logins_under_way",
+    ),
+    Mutation(
+        "A password alone changes no second factor of a user who has one",
+        _FACTORS,
+        "if user.factors and session.assurance < Assurance.TWO_FACTORS:",
+        "if False:",
+        f"{_FACTOR_TESTS}::test_session_of_a_password_alone_changes_no_factor_of_a_user_who_has_one",
+    ),
+    Mutation(
+        "Changes of second factors come one after another",
+        _FACTORS,
+        "await UserRepository(tx).get_for_update(user_id) if",
+        "await UserRepository(tx).get(user_id) if",
+        "tests/faults/test_factor_races.py::test_confirm_one_code_many_times_at_once_enrols_once",
+    ),
+    Mutation(
+        "A session that has ended meanwhile enrols nothing",
+        _FACTORS,
+        "await SessionRepository(tx).get(session_id) if session_id is not None else None",
+        'getattr(context.caller.authenticated_session, "session", None)',
+        "tests/faults/test_factor_races.py::test_remove_all_factors_beside_enrolment_leaves_none_or_a_whole_one",
+    ),
+    Mutation(
+        "The last second factor takes the recovery codes with it",
+        _FACTORS,
+        "        await RecoveryCodeRepository(tx).remove_all(user_id)\n",
+        "",
+        "tests/api/test_recovery_codes.py::test_remove_the_last_factor_removes_the_recovery_codes",
+    ),
+    Mutation(
+        "Whose second factors are removed is logged out",
+        _FACTORS,
+        "    await SessionRepository(tx).end_all(user_id)\n",
+        "",
+        f"{_FACTOR_TESTS}::test_remove_factors_removes_all_and_ends_all_sessions",
+    ),
+    Mutation(
+        "New second factors are told by mail",
+        _FACTORS,
+        "    await notify(tx, user, MailKind.FACTOR_ADDED, factor=factor.value)\n",
+        "",
+        f"{_FACTOR_TESTS}::test_change_of_factors_is_told_by_mail",
+    ),
+    Mutation(
+        "A key removes second factors with authority over administrators alone",
+        "service/api/v1/factors.py",
+        "scope=Scope.ADMINS_WRITE",
+        "scope=Scope.USERS_WRITE",
+        f"{_FACTOR_TESTS}::test_remove_factors_by_key_needs_authority_over_administrators",
+    ),
+    Mutation(
+        "Removing the factors of another needs a recent login",
+        "service/api/v1/factors.py",
+        "fresh=True",
+        "fresh=False",
+        f"{_FLOWS}/test_step_up.py::test_powerful_operation_with_a_login_ten_minutes_old_gets_403",
+    ),
+    Mutation(
+        "Secrets of authenticator apps are encrypted at rest",
+        _ENROLMENT,
+        "secrets.encrypt(row_id, secret))",
+        "secret)",
+        f"{_TOTP_API}::test_enroll_totp_stores_the_secret_encrypted_for_its_row",
+    ),
+    Mutation(
+        "Wrong codes of an enrolment are throttled",
+        _ENROLMENT,
+        "        await reserve_attempt(tx, bucket, context=context, policies=policies)\n",
+        "",
+        f"{_TOTP_API}::test_confirm_totp_with_wrong_codes_is_throttled_for_the_session_alone",
+    ),
+    Mutation(
+        "The code that confirms an app cannot log in",
+        _ENROLMENT,
+        "confirm_pending(owner.user.id, step=step)",
+        "confirm_pending(owner.user.id, step=0)",
+        f"{_TOTP_API}::test_confirm_totp_notes_the_step_of_the_code",
+    ),
+    Mutation(
+        "A challenge for a passkey is the user's own",
+        _CHALLENGES_SQL,
+        "        _of_user,\n",
+        "        _of_user | PasskeyChallengeRow.user_id.is_not(None),\n",
+        f"{_PASSKEY_API}::test_add_passkey_by_the_challenge_of_another_user_is_rejected",
+    ),
+    Mutation(
+        "A challenge for a passkey ends",
+        _CHALLENGES_SQL,
+        "PasskeyChallengeRow.expires_at > func.now()",
+        "PasskeyChallengeRow.created_at <= func.now()",
+        f"{_PASSKEY_API}::test_add_passkey_by_an_expired_challenge_is_rejected",
+    ),
+    Mutation(
+        "A challenge for a passkey is good for one try",
+        "service/usecases/passkeys.py",
+        "    if challenge is None:\n",
+        "    await parts.database.run(\n        lambda tx: PasskeyChallengeRepository(tx).add(\n"
+        "            challenge_id, user_id, challenge=challenge or bytes(32), ttl=CHALLENGE_TTL\n        ),\n"
+        "        caller=context.caller,\n    )\n    if challenge is None:\n",
+        f"{_PASSKEY_API}::test_add_passkey_that_is_not_valid_uses_the_challenge_up",
+    ),
+    Mutation(
+        "A passkey of another user is out of reach",
+        "service/db/repositories/passkeys.py",
+        '(PasskeyRow.id == bindparam("passkey_id")) & _of_user',
+        '(PasskeyRow.id == bindparam("passkey_id")) & (_of_user | PasskeyRow.name.is_not(None))',
+        f"{_PASSKEY_API}::test_change_passkey_of_another_user_gets_404",
+    ),
+    Mutation(
+        "A user has a bounded number of passkeys",
+        "service/usecases/passkeys.py",
+        "if len(await passkeys.list_all(owner.user.id)) >= PASSKEYS_PER_USER:",
+        "if False:",
+        f"{_PASSKEY_API}::test_add_more_passkeys_than_a_user_may_have_is_rejected",
+    ),
+    Mutation(
+        "To forget a device ends its sessions",
+        "service/usecases/devices.py",
+        ".end_of_device(device_id, user_id=user_id, kept_id=session.session.id)",
+        ".end_of_device(user_id, user_id=user_id, kept_id=session.session.id)",
+        f"{_DEVICE_API}::test_forget_device_ends_the_sessions_opened_from_it",
+    ),
+    Mutation(
+        "A device of another user is out of reach",
+        "service/db/repositories/devices.py",
+        'bindparam("device_id"), DeviceRow.user_id ==',
+        'bindparam("device_id"), DeviceRow.user_id !=',
+        f"{_DEVICE_API}::test_forget_device_of_another_user_gets_404",
+    ),
+    Mutation(
         "A code of an authenticator app counts once",
         _TOTP,
         "if is_equal and step >= earliest",
@@ -1515,5 +1668,178 @@ MUTATIONS = (
         "raise PasskeyRejected from error",
         "raise",
         "tests/security/test_webauthn_hostile.py::test_any_bytes_are_rejected",
+    ),
+    Mutation(
+        "A right password of a user with a second factor opens no session",
+        _LOGIN,
+        "    if user.factors:\n",
+        "    if False:\n",
+        f"{_SECOND_TESTS}::test_right_password_with_a_factor_opens_no_session",
+    ),
+    Mutation(
+        "A code by mail is one factor: a user with another is asked for it",
+        "service/usecases/login_codes.py",
+        "        if user.factors:\n",
+        "        if False:\n",
+        f"{_SECOND_TESTS}::test_log_in_by_mailed_code_needs_the_second_factor_too",
+    ),
+    Mutation(
+        "A right password forgives no failures while a second factor is to come",
+        _SECOND,
+        "await ThrottleRepository(tx).refund(bucket.digest)",
+        "await ThrottleRepository(tx).clear(bucket.digest)",
+        f"{_SECOND_TESTS}::test_right_password_clears_no_failures_of_a_known_network"
+        f" {_SECOND_TESTS}::test_tries_count_with_wrong_passwords",
+    ),
+    Mutation(
+        "Of the challenge of a login, the database holds a digest",
+        _SECOND,
+        ".add(token.digest, user.id, amr)",
+        ".add(token.value.encode(), user.id, amr)",
+        f"{_SECOND_TESTS}::test_right_password_with_a_factor_opens_no_session",
+    ),
+    Mutation(
+        "The challenge for a passkey is bound to that of the login",
+        _PROOFS,
+        'b"rollcall passkey\\0" + token.encode("ascii")',
+        'b"rollcall passkey\\0"',
+        f"{_SECOND_TESTS}::test_passkey_answer_is_good_for_its_own_challenge_only",
+    ),
+    Mutation(
+        "Tries at a second factor count like wrong passwords",
+        _SECOND,
+        "refusal = await try_reserve(tx, step.bucket, policies=parts.policies)",
+        "refusal: Refusal | None = None",
+        f"{_SECOND_TESTS}::test_tries_count_with_wrong_passwords"
+        f" {_SECOND_RACES}::test_wrong_codes_at_once_are_verified_no_more_often_than_in_a_row",
+    ),
+    Mutation(
+        "A challenge has five tries, counted before they are verified",
+        _CHALLENGES_SQL,
+        "& (LoginChallengeRow.tries < literal_column(str(CHALLENGE_TRIES)))",
+        "",
+        f"{_SECOND_TESTS}::test_challenge_has_five_tries"
+        f" {_SECOND_RACES}::test_tries_at_a_challenge_at_once_are_five",
+    ),
+    Mutation(
+        "A throttled try is none at the challenge",
+        _SECOND,
+        "tx.abandon()  # the try was not made",
+        "pass",
+        f"{_SECOND_TESTS}::test_throttled_try_is_not_counted_at_the_challenge",
+    ),
+    Mutation(
+        "A challenge expires",
+        _CHALLENGES_SQL,
+        "& (LoginChallengeRow.expires_at > func.now())",
+        "",
+        f"{_SECOND_TESTS}::test_challenge_is_useless_after_a_change",
+    ),
+    Mutation(
+        "A challenge opens one session",
+        _SECOND,
+        "    await challenges.use(step.digest)\n",
+        "",
+        f"{_SECOND_TESTS}::test_challenge_is_answered_once"
+        f" {_SECOND_RACES}::test_one_challenge_answered_twenty_times_opens_one_session",
+    ),
+    Mutation(
+        "A challenge is useless once its user is disabled or has no factor any more",
+        _SECOND,
+        "if user is None or user.state is not UserState.ACTIVE or not user.factors:",
+        "if user is None:",
+        f"{_SECOND_TESTS}::test_challenge_is_useless_after_a_change",
+    ),
+    Mutation(
+        "What ends all sessions of a user ends logins under way",
+        _SESSIONS_SQL,
+        '    .add_cte(_challenges.cte("challenges"))\n',
+        "",
+        f"{_SECOND_TESTS}::test_challenge_ends_with_the_sessions_of_its_user",
+    ),
+    Mutation(
+        "A second factor beyond the limit of a network tells nothing",
+        _SECOND,
+        "if proof is not None and wait is None else None",
+        "if proof is not None else None",
+        f"{_SECOND_TESTS}::test_second_factor_at_a_limit_that_is_reached_meanwhile_tells_nothing",
+    ),
+    Mutation(
+        "A code of an authenticator app is good once, on every replica",
+        _FACTORS_SQL,
+        'TotpSecretRow.last_step < bindparam("step")',
+        'TotpSecretRow.last_step <= bindparam("step")',
+        f"{_SECOND_RACES}::test_one_code_in_twenty_logins_opens_one_session",
+    ),
+    Mutation(
+        "A recovery code is used up, with the session that it opens",
+        _PROOFS,
+        "if not await codes.use_recovery_code(user.id, self.digest):",
+        "if not await codes.count_recovery_codes(user.id):",
+        f"{_SECOND_TESTS}::test_log_in_with_a_recovery_code_uses_it_up_and_tells_the_owner"
+        f" {_SECOND_RACES}::test_one_recovery_code_in_five_logins_opens_one_session",
+    ),
+    Mutation(
+        "A passkey that is removed while it logs in opens no session",
+        _FACTORS_SQL,
+        "        return changed == 1",
+        "        return changed >= 0",
+        f"{_SECOND_TESTS}::test_factor_that_is_gone_when_it_is_used_up_is_none",
+    ),
+    Mutation(
+        "A second factor belongs to the user of the challenge",
+        _PROOFS,
+        "passkey.user_id != user_id or ",
+        "",
+        f"{_SECOND_TESTS}::test_factors_of_another_user_fail",
+    ),
+    Mutation(
+        "A passkey alone has to say whose it is",
+        _PASSKEY_LOGIN,
+        " and user_handle == holder.passkey.user_id.bytes:",
+        ":",
+        f"{_PASSKEY_TESTS}::test_passkey_response_that_is_not_valid_fails_alike",
+    ),
+    Mutation(
+        "Failed passkeys count for the networks of the client",
+        _PASSKEY_LOGIN,
+        "    error = await record_failure(tx, user_id, bucket, context=context, policies=policies)\n",
+        "    error = None\n",
+        f"{_PASSKEY_TESTS}::test_failures_of_passkeys_count_for_networks_alone",
+    ),
+    Mutation(
+        "Strangers in the network do not keep passkeys on a known device out",
+        _PASSKEY_LOGIN,
+        "if wait is not None and not is_known_device:",
+        "if wait is not None:",
+        f"{_PASSKEY_TESTS}::test_failures_of_passkeys_count_for_networks_alone",
+    ),
+    Mutation(
+        "Challenges for passkeys are limited per network",
+        _PASSKEY_LOGIN,
+        "        wait = await counts.count_passkey_challenge(context.networks, policy)\n",
+        "        wait = None\n",
+        f"{_PASSKEY_TESTS}::test_challenges_for_passkeys_are_limited_per_network",
+    ),
+    Mutation(
+        "A disabled user logs in by no passkey",
+        _PASSKEY_LOGIN,
+        "if user is None or user.state is not UserState.ACTIVE:",
+        "if user is None:",
+        f"{_PASSKEY_TESTS}::test_log_in_by_passkey_after_a_change_fails",
+    ),
+    Mutation(
+        "A counter of signatures that goes back is told",
+        _PROOFS,
+        "if is_there and self.login.sign_count_went_back:",
+        "if False:",
+        f"{_PASSKEY_TESTS}::test_counter_that_goes_back_is_told_and_not_fatal",
+    ),
+    Mutation(
+        "Tries at a step-up are throttled in the session",
+        _STEP_UP,
+        "        await reserve_attempt(tx, bucket, context=context, policies=parts.policies)\n",
+        "",
+        f"{_PASSKEY_TESTS}::test_step_up_with_a_wrong_factor_changes_nothing_and_is_throttled",
     ),
 )

@@ -1,6 +1,6 @@
 """Errors as RFC 9457 problem documents; the only module that knows their statuses."""
 
-from typing import Annotated, Final
+from typing import Annotated, Any, Final
 
 import msgspec
 
@@ -18,8 +18,10 @@ from service.domain.errors import (
     InternalError,
     InvalidToken,
     RollcallError,
+    SecondFactorRequired,
     ValidationFailed,
 )
+from service.domain.factors import LoginChallenge, Method
 from service.observability.exception_report import ClientDisconnected, log_failure
 
 MEDIA_TYPE: Final = b"application/problem+json"
@@ -43,7 +45,8 @@ class Problem(msgspec.Struct, frozen=True):
     """Why a request failed. Source: RFC 9457.
 
     `code` is stable: programs decide by it. `instance` holds the request id, under which the log has more.
-    Only `validation_failed` has `errors`. `error` repeats the code where OAuth clients look for it.
+    Only `validation_failed` has `errors`. Only `second_factor_required` has `challenge`, `methods` and, for
+    a user with a passkey, `public_key`. `error` repeats the code where OAuth clients look for it.
     """
 
     type: str
@@ -54,6 +57,27 @@ class Problem(msgspec.Struct, frozen=True):
     code: str
     errors: tuple[FieldError, ...] | msgspec.UnsetType = msgspec.UNSET
     error: str | msgspec.UnsetType = msgspec.UNSET
+    challenge: (
+        Annotated[
+            str,
+            msgspec.Meta(description="Send it with a second factor to `log_in`, within five minutes."),
+        ]
+        | msgspec.UnsetType
+    ) = msgspec.UNSET
+    methods: (
+        Annotated[
+            list[Annotated[str, msgspec.Meta(extra_json_schema={"x-extensible-enum": [*Method]})]],
+            msgspec.Meta(description="The fields that can answer the challenge."),
+        ]
+        | msgspec.UnsetType
+    ) = msgspec.UNSET
+    public_key: (
+        Annotated[
+            dict[str, Any],
+            msgspec.Meta(description="The options for `navigator.credentials.get()`, in JSON."),
+        ]
+        | msgspec.UnsetType
+    ) = msgspec.UNSET
 
 
 def status_of(error: RollcallError | type[RollcallError]) -> int:
@@ -73,7 +97,14 @@ def problem_of(error: RollcallError, request_id: str) -> Problem:
         code=error.code,
         errors=error.errors if isinstance(error, ValidationFailed) else msgspec.UNSET,
         error=error.code if isinstance(error, OAuthError) else msgspec.UNSET,
+        **(_members_of(error.challenge) if isinstance(error, SecondFactorRequired) else {}),
     )
+
+
+def _members_of(challenge: LoginChallenge) -> dict[str, Any]:
+    """Return what a client needs for the second step of a login."""
+    members = {"challenge": challenge.token, "methods": list(challenge.methods)}
+    return members if challenge.public_key is None else {**members, "public_key": challenge.public_key}
 
 
 def problem_body(error: RollcallError, request_id: str) -> bytes:

@@ -46,6 +46,7 @@ _TAGS: Mapping[str, str] = {
     "users": "Users. In a path, `me` stands for the caller's own id.",
     "passwords": "Changing, setting and resetting passwords.",
     "sessions": "Logging in and out, and the sessions between.",
+    "factors": "Second factors: authenticator apps, passkeys and recovery codes.",
     "introspection": "What a token stands for, and its revocation, for other services (RFC 7662, RFC 7009).",
     "tokens": "Access tokens that other services verify by themselves (RFC 9068), and their keys.",
     "keys": "API keys of other services.",
@@ -165,12 +166,13 @@ def _operation(operation: Operation, schemas: Schemas) -> SchemaNode:
         "security": _security(operation),
     }
     if operation.body is not None:
-        described["requestBody"] = _request_body(operation.body, operation.body_types, schemas)
+        described["requestBody"] = _request_body(operation, operation.body, schemas)
     return described
 
 
-def _request_body(body: type[msgspec.Struct], media_types: Iterable[str], schemas: Schemas) -> SchemaNode:
-    return {"required": True, "content": {name: content_of(body, schemas) for name in media_types}}
+def _request_body(operation: Operation, body: type[msgspec.Struct], schemas: Schemas) -> SchemaNode:
+    content = content_of(body, schemas, operation.body_examples)
+    return {"required": True, "content": dict.fromkeys(operation.body_types, content)}
 
 
 def _security(operation: Operation) -> list[dict[str, list[str]]]:

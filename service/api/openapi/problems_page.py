@@ -35,6 +35,10 @@ FIELD_CODES: Final = {
     "password_blocked": "The password is common, or made from the login id, the name or the service's name.",
     "password_invalid_characters": "The password has control characters or is not valid Unicode.",
     "wrong_password": "The current password is wrong.",
+    "wrong_code": "The code is not the current one of the authenticator app.",
+    "already_enrolled": "The passkey is enrolled already.",
+    "no_factor": "The user has no second factor.",
+    "too_many": "The user has as many of these as it may have.",
 }
 """Every value of `errors[].code`, and its meaning."""
 
@@ -88,6 +92,8 @@ Every error is a problem document (RFC 9457), `application/problem+json`:
 - `instance` holds the request id, also sent as `X-Request-Id`; the service's log has more under it.
 - `validation_failed` adds `errors`, a list of `{{"pointer", "code", "detail"}}`. `pointer` is a JSON Pointer
   into the body, or `?name` for a query parameter. The value itself is never repeated.
+- `second_factor_required` adds `challenge`, `methods` and, for a user with a passkey, `public_key`: what the
+  second step of the login needs.
 - 401 carries `WWW-Authenticate: Bearer`, 405 `Allow`, 429 and 503 `Retry-After` in seconds.
 - Unless the code is `outcome_unknown`, a request that fails changes nothing.
 

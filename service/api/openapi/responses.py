@@ -1,7 +1,7 @@
 """The responses of operations in the document: successes, and errors as problem documents."""
 
 from collections.abc import Mapping
-from typing import Final
+from typing import Any, Final
 
 import msgspec
 
@@ -10,7 +10,9 @@ from service.api.openapi.component_schemas import SchemaNode, Schemas, reference
 from service.api.openapi.examples import example_of
 from service.api.openapi.parameters import SAMPLE_ID
 from service.api.operations import JSON, Operation, ResponseSpec
-from service.domain.errors import RollcallError
+from service.api.schemas.passkey_samples import SAMPLE_CHALLENGE, SAMPLE_PUBLIC_KEY
+from service.domain.errors import RollcallError, SecondFactorRequired
+from service.domain.factors import LoginChallenge, Method
 
 HEADERS: Final[Mapping[str, SchemaNode]] = {
     "ETag": {"description": "The strong entity tag of the representation.", "schema": {"type": "string"}},
@@ -60,6 +62,9 @@ HEADERS: Final[Mapping[str, SchemaNode]] = {
 }
 
 
+_CHALLENGE: Final = LoginChallenge(SAMPLE_CHALLENGE, tuple(Method), SAMPLE_PUBLIC_KEY)
+
+
 def responses_of(
     operation: Operation, errors: list[type[RollcallError]], schemas: Schemas
 ) -> dict[str, SchemaNode]:
@@ -74,9 +79,14 @@ def responses_of(
     return responses | _error_responses(errors)
 
 
-def content_of(type_: type[msgspec.Struct], schemas: Schemas) -> SchemaNode:
-    """Return the content of a body or view: its schema and an example."""
+def content_of(
+    type_: type[msgspec.Struct], schemas: Schemas, examples: Mapping[str, Mapping[str, Any]] | None = None
+) -> SchemaNode:
+    """Return the content of a body or view: its schema, and these examples or one that is made from it."""
     schema = reference_to(type_)
+    if examples:
+        named = {name: {"summary": name, "value": dict(value)} for name, value in examples.items()}
+        return {"schema": schema, "examples": named}
     return {"schema": schema, "example": example_of(schema, schemas)}
 
 
@@ -110,12 +120,16 @@ def _error_responses(errors: list[type[RollcallError]]) -> SchemaNode:
     return {str(status): _error_response(status, by_status[status]) for status in sorted(by_status)}
 
 
+def _sample_of(error: type[RollcallError]) -> RollcallError:
+    return error(_CHALLENGE) if issubclass(error, SecondFactorRequired) else error()
+
+
 def _error_response(status: int, errors: list[type[RollcallError]]) -> SchemaNode:
     codes = ", ".join(f"`{error.code}`" for error in errors)
     examples = {
         error.code: {
             "summary": error.title,
-            "value": msgspec.to_builtins(problem_of(error(), SAMPLE_ID)),
+            "value": msgspec.to_builtins(problem_of(_sample_of(error), SAMPLE_ID)),
         }
         for error in errors
     }

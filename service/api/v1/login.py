@@ -1,6 +1,7 @@
 """Login."""
 
 from http import HTTPMethod
+from uuid import UUID
 
 from msgspec import UNSET
 
@@ -10,7 +11,7 @@ from service.api.http.response import HeaderFields, Response
 from service.api.operations import LOGIN_BODY_LIMIT_BYTES, Operation, ResponseSpec
 from service.api.requests import OperationRequest
 from service.api.responses import created
-from service.api.schemas.login import LoggedInView, LogInBody
+from service.api.schemas.login import LOGIN_EXAMPLES, LoggedInView, LogInBody, PasskeyChallengeView
 from service.api.schemas.sessions import SessionView
 from service.api.schemas.users import UserView
 from service.db.reads import Reads
@@ -22,12 +23,20 @@ from service.domain.errors import (
     HashingBusy,
     InvalidCredentials,
     LoginThrottled,
+    NotFound,
+    RateLimited,
+    SecondFactorRequired,
     ValidationFailed,
 )
 from service.security.tokens import SESSION_PREFIX, digest_of
 from service.usecases import login
-from service.usecases.login import LoggedIn, LoginParts, LoginRequest
+from service.usecases.factor_proofs import Answer
+from service.usecases.login import LoginRequest
 from service.usecases.login_codes import CodeLogin, log_in_by_code
+from service.usecases.open_session import Client, LoggedIn, LoginParts
+from service.usecases.passkey_login import PasskeyRequest, log_in_by_passkey
+from service.usecases.passkey_login import create_passkey_challenge as create_challenge
+from service.usecases.second_factor import SecondFactorLogin, log_in_by_second_factor
 
 
 @Operation(
@@ -35,8 +44,11 @@ from service.usecases.login_codes import CodeLogin, log_in_by_code
     HTTPMethod.POST,
     "/v1/sessions",
     summary="Log in",
-    description="With `login_id` or a verified `email` and `password`, or with a `code` from a mail and the "
-    "`code_token` that came when it was asked for. Every failure is the same 401, in the same time. With a "
+    description="With `login_id` or a verified `email` and `password`, with a `code` from a mail and the "
+    "`code_token` that came when it was asked for, or with a `passkey` and the `challenge_id` of "
+    "`create_passkey_challenge`. If the first two are right and the user has a second factor: 403 "
+    "`second_factor_required`; then with its `challenge` and `totp`, `recovery_code` or `passkey`. Every "
+    "failure is the same 401, in the same time. With a "
     "session token of the same user in `Authorization`, that session ends; any other token is ignored. With "
     "`cookie` the token is in the cookie `__Host-rollcall` alone, where `ROLLCALL_HTTP__COOKIES` is set.",
     tag="sessions",
@@ -54,8 +66,9 @@ from service.usecases.login_codes import CodeLogin, log_in_by_code
             },
         )
     },
-    errors=(InvalidCredentials, LoginThrottled, HashingBusy, Forbidden),
+    errors=(InvalidCredentials, SecondFactorRequired, LoginThrottled, HashingBusy, Forbidden),
     body=LogInBody,
+    body_examples=LOGIN_EXAMPLES,
     body_limit_bytes=LOGIN_BODY_LIMIT_BYTES,
 )
 async def log_in(request: OperationRequest, parts: LoginParts, cookies: CookieSessions) -> Response:
@@ -75,17 +88,50 @@ async def log_in(request: OperationRequest, parts: LoginParts, cookies: CookieSe
     return created(view, f"/v1/sessions/{session.id}", _cookie_for(opened) if body.cookie else ())
 
 
+@Operation(
+    "create_passkey_challenge",
+    HTTPMethod.POST,
+    "/v1/passkey-challenges",
+    summary="Begin a login by passkey",
+    description="What the browser needs to ask for a passkey, whoever has it: also for the suggestions in a "
+    'form (`mediation: "conditional"`), and for `step_up`. Then `log_in` with `challenge_id` and `passkey`. '
+    "404 unless `ROLLCALL_FACTORS__RP_ID` and `ROLLCALL_FACTORS__ORIGINS` are set.",
+    tag="sessions",
+    access=Access(public=True),
+    responses={201: ResponseSpec("The challenge, good for one try.", PasskeyChallengeView)},
+    errors=(NotFound, RateLimited),
+)
+async def create_passkey_challenge(request: OperationRequest, parts: LoginParts) -> Response:
+    """Return a new challenge that any passkey may answer."""
+    challenge = await create_challenge(parts, context=request.context)
+    return created(PasskeyChallengeView(challenge.id, dict(challenge.public_key)))
+
+
 async def _open_session(request: OperationRequest, body: LogInBody, parts: LoginParts) -> LoggedIn:
     """Log in by the way that was sent."""
-    device_token = None if body.device_token is UNSET else body.device_token
-    replaced_digest, context = _replaced_digest(request), request.context
+    client = Client(
+        request.context, None if body.device_token is UNSET else body.device_token, _replaced_digest(request)
+    )
     if body.code_token is not UNSET and body.code is not UNSET:
-        by_code = CodeLogin(body.code_token, body.code, device_token, replaced_digest)
-        return await log_in_by_code(parts, by_code, context=context)
+        return await log_in_by_code(parts, CodeLogin(body.code_token, body.code), client)
+    if body.challenge is not UNSET:
+        answered = SecondFactorLogin(body.challenge, _answer_in(body))
+        return await log_in_by_second_factor(parts, answered, client)
+    if body.challenge_id is not UNSET and body.passkey is not UNSET:
+        by_passkey = PasskeyRequest(UUID(body.challenge_id), body.passkey)
+        return await log_in_by_passkey(parts, by_passkey, client)
     login_id, unverified = await _name_of(body, parts.reads)
     password = "" if body.password is UNSET else body.password
-    by_password = LoginRequest(login_id, password, device_token, replaced_digest, unverified)
-    return await login.log_in(parts, by_password, context=context)
+    return await login.log_in(parts, LoginRequest(login_id, password, unverified), client)
+
+
+def _answer_in(body: LogInBody) -> Answer:
+    """Return the second factor that was sent."""
+    return Answer(
+        None if body.totp is UNSET else body.totp,
+        None if body.recovery_code is UNSET else body.recovery_code,
+        None if body.passkey is UNSET else body.passkey,
+    )
 
 
 async def _name_of(body: LogInBody, reads: Reads) -> tuple[str, str | None]:

@@ -1,25 +1,32 @@
 """Sessions: read the current one, list and end."""
 
 from http import HTTPMethod
+from uuid import UUID
+
+from msgspec import UNSET
 
 from service.api.cookies import BY_COOKIE, with_cookie_cleared
 from service.api.http.response import Response
-from service.api.operations import Operation, ResponseSpec
+from service.api.operations import LOGIN_BODY_LIMIT_BYTES, Operation, ResponseSpec
 from service.api.pagination import keyset_of, page_response
 from service.api.preconditions import if_match_check, require_if_match
 from service.api.requests import OperationRequest
-from service.api.responses import conditional_get, no_content
+from service.api.responses import conditional_get, no_content, ok
 from service.api.schemas.common import PageQuery
+from service.api.schemas.login import STEP_UP_EXAMPLES, StepUpBody
 from service.api.schemas.sessions import CurrentSessionView, EndSessionsQuery, SessionPage, SessionView
 from service.db.core.database import Database
 from service.db.repositories.sessions import SessionReads
 from service.db.repositories.users import UserReads
 from service.domain.callers import Access
-from service.domain.errors import InvalidCursor, NotFound, ReauthenticationRequired
+from service.domain.errors import InvalidCursor, LoginThrottled, NotFound, ReauthenticationRequired
 from service.domain.keys import Scope
 from service.domain.sessions import Session
 from service.usecases import sessions
+from service.usecases.factor_proofs import Answer
+from service.usecases.open_session import LoginParts
 from service.usecases.policies import Policies
+from service.usecases.step_up import step_up as renew_session
 
 
 @Operation(
@@ -36,6 +43,36 @@ from service.usecases.policies import Policies
 async def get_current_session(request: OperationRequest) -> Response:
     """Return the session of the token and its user; authentication has read both."""
     return conditional_get(request, CurrentSessionView.of(request.session))
+
+
+@Operation(
+    "step_up",
+    HTTPMethod.POST,
+    "/v1/sessions/current/step-up",
+    summary="Show a factor again",
+    description="With `totp`, or with `passkey` and the `challenge_id` of `create_passkey_challenge`. The "
+    "session then counts as just logged in, with two factors: for operations that answered 403 "
+    "`reauthentication_required`, or `factor_enrollment_required` where a factor is enrolled. A wrong factor "
+    "is 422.",
+    tag="sessions",
+    access=Access(owner=True, allowed_during_enrollment=True),
+    responses={200: ResponseSpec("The session.", SessionView)},
+    errors=(LoginThrottled,),
+    body=StepUpBody,
+    body_examples=STEP_UP_EXAMPLES,
+    body_limit_bytes=LOGIN_BODY_LIMIT_BYTES,
+)
+async def step_up(request: OperationRequest, parts: LoginParts) -> Response:
+    """Renew the session of the token by a factor of its user."""
+    body = request.body(StepUpBody)
+    body.require_one_way()
+    answer = Answer(
+        totp=None if body.totp is UNSET else body.totp,
+        passkey=None if body.passkey is UNSET else body.passkey,
+    )
+    challenge_id = None if body.challenge_id is UNSET else UUID(body.challenge_id)
+    session = await renew_session(parts, request.session, answer, challenge_id, context=request.context)
+    return ok(SessionView.of(session, session.id))
 
 
 @Operation(

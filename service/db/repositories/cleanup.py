@@ -13,10 +13,12 @@ from service.db.tables import (
     EventRow,
     IdempotencyKeyRow,
     LoginBucketRow,
+    LoginChallengeRow,
     LoginCodeRow,
     MailCountRow,
     NetworkBucketRow,
     OutboxRow,
+    PasskeyChallengeRow,
     ResetTokenRow,
     SessionRow,
 )
@@ -79,6 +81,18 @@ _VERIFICATIONS = _batch(
 _LOGIN_CODES = _batch(
     LoginCodeRow, LoginCodeRow.token_digest, LoginCodeRow.expires_at, LoginCodeRow.expires_at <= func.now()
 )
+_LOGIN_CHALLENGES = _batch(
+    LoginChallengeRow,
+    LoginChallengeRow.token_digest,
+    LoginChallengeRow.expires_at,
+    LoginChallengeRow.expires_at <= func.now(),
+)
+_PASSKEY_CHALLENGES = _batch(
+    PasskeyChallengeRow,
+    PasskeyChallengeRow.id,
+    PasskeyChallengeRow.expires_at,
+    PasskeyChallengeRow.expires_at <= func.now(),
+)
 _MAIL_COUNTS = _batch(
     MailCountRow, MailCountRow.digest, MailCountRow.hour_started_at, _is_older(MailCountRow.hour_started_at)
 )
@@ -106,6 +120,11 @@ class Cleanup(Repository):
     async def purge_sessions(self, batch: int) -> int:
         """Delete ended sessions."""
         return await self._tx.execute(_SESSIONS, batch=batch)
+
+    async def purge_challenges(self, batch: int) -> int:
+        """Delete expired challenges of logins and for passkeys."""
+        removed = await self._tx.execute(_LOGIN_CHALLENGES, batch=batch)
+        return removed + await self._tx.execute(_PASSKEY_CHALLENGES, batch=batch)
 
     async def purge_reset_tokens(self, batch: int) -> int:
         """Delete expired reset tokens."""

@@ -2,10 +2,11 @@
 
 from uuid import UUID
 
-from sqlalchemy import bindparam, func, literal_column, select, update
+from sqlalchemy import bindparam, literal_column, select, update
 
 from service.db.core.statements import Statement
 from service.db.repositories.base import Repository
+from service.db.repositories.login import login_time
 from service.db.repositories.users import USER
 from service.db.tables import DeviceRow, UserRow
 from service.domain.users import User
@@ -13,7 +14,7 @@ from service.domain.users import User
 _RECORD = Statement(
     update(UserRow)
     .where(UserRow.id == bindparam("user_id"), UserRow.state == literal_column("'active'"))
-    .values(last_login_at=func.now())
+    .values(last_login_at=login_time())
     .returning(*USER)
 )
 _DEVICE = Statement(
@@ -28,6 +29,8 @@ class CodeLoginRepository(Repository):
 
     async def record(self, user_id: UUID) -> User | None:
         """Record a login and return the user, or None if it is not active.
+
+        Of a user with second factors, nothing is recorded yet.
 
         Locks: the user, until the transaction ends.
         """

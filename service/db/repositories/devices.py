@@ -3,11 +3,15 @@
 from dataclasses import dataclass
 from uuid import UUID
 
-from sqlalchemy import bindparam, delete, insert, select
+from sqlalchemy import bindparam, delete, func, insert, literal_column, select
 
+from service.db.core.columns import Columns
 from service.db.core.statements import Statement
-from service.db.repositories.base import Repository
+from service.db.repositories.base import ReadRepository, Repository
+from service.db.repositories.listings import Listing, keyset_page
 from service.db.tables import DeviceRow, SessionRow
+from service.domain.devices import KnownDevice
+from service.domain.pages import Keyset, Page
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,7 +34,38 @@ _FORGET_ALL = Statement(
 )
 
 
-class DeviceRepository(Repository):
+_KNOWN = Columns(
+    KnownDevice,
+    DeviceRow.id,
+    DeviceRow.network,
+    DeviceRow.created_at,
+    DeviceRow.last_seen_at,
+    func.coalesce(DeviceRow.id == _device_of_session, literal_column("false")).label("is_current"),
+)
+_LISTING = Listing(
+    _KNOWN,
+    select(*_KNOWN).where(DeviceRow.user_id == bindparam("of_user")),
+    at=DeviceRow.created_at,
+    id=DeviceRow.id,
+)
+_FORGET = Statement(
+    delete(DeviceRow).where(DeviceRow.id == bindparam("device_id"), DeviceRow.user_id == bindparam("of_user"))
+)
+
+
+class DeviceReads(ReadRepository):
+    """Reads of known devices."""
+
+    async def list_page(
+        self, user_id: UUID, *, session_id: UUID, after: Keyset | None, limit: int
+    ) -> Page[KnownDevice]:
+        """List the devices of a user, oldest first; the one of the session is marked."""
+        return await keyset_page(
+            self._executor, _LISTING, after=after, limit=limit, of_user=user_id, session_id=session_id
+        )
+
+
+class DeviceRepository(DeviceReads, Repository):
     """Known devices inside a transaction. A login adds and touches them (`LoginRepository.begin_session`)."""
 
     async def add(self, user_id: UUID, device: Device) -> None:
@@ -38,6 +73,10 @@ class DeviceRepository(Repository):
         await self._tx.execute(
             _ADD, id=device.id, user_id=user_id, token_digest=device.token_digest, network=device.network
         )
+
+    async def forget(self, device_id: UUID, *, user_id: UUID) -> bool:
+        """Delete a device of a user; return False if there is none."""
+        return await self._tx.execute(_FORGET, device_id=device_id, of_user=user_id) == 1
 
     async def forget_all(self, user_id: UUID, *, but_of_session: UUID | None = None) -> None:
         """Delete the devices of a user, except the one that a session was opened from."""

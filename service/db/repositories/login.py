@@ -53,16 +53,23 @@ DEVICES_PER_USER = 20
 
 
 @dataclass(frozen=True, slots=True)
+class Origin:
+    """Whether a user has logged in from the device and the network of a request before."""
+
+    device_id: UUID | None
+    network_is_known: bool
+
+
+@dataclass(frozen=True, slots=True)
 class Credential:
     """What a login attempt is verified against, and whether the user logged in from its origin before."""
 
     user: User
     password_hash: str | None
-    device_id: UUID | None
-    network_is_known: bool
+    origin: Origin
 
 
-_ONE_ROW = select(literal_column("1")).subquery("one_row")
+ONE_ROW = select(literal_column("1")).subquery("one_row")
 _device_id = (
     select(DeviceRow.id)
     .where(DeviceRow.user_id == UserRow.id, DeviceRow.token_digest == bindparam("device_digest"))
@@ -71,10 +78,12 @@ _device_id = (
 _network_is_known = exists().where(
     DeviceRow.user_id == UserRow.id, DeviceRow.network == bindparam("of_network")
 )
-_CREDENTIAL = Columns(Credential, USER, usable_hash(), _device_id, _network_is_known)
+ORIGIN = Columns(Origin, _device_id, _network_is_known)
+"""Of the user in the statement, for the parameters `device_digest` and `of_network`."""
+_CREDENTIAL = Columns(Credential, USER, usable_hash(), ORIGIN)
 _FIND = Statement(
     select(network_wait().scalar_subquery(), *_CREDENTIAL).select_from(
-        _ONE_ROW.outerjoin(UserRow, UserRow.login_id == bindparam("login_id"))
+        ONE_ROW.outerjoin(UserRow, UserRow.login_id == bindparam("login_id"))
     )
 )
 
@@ -106,6 +115,12 @@ class LoginReads(ReadRepository):
         return (_CREDENTIAL.decode(values) if row.id is not None else None), wait
 
 
+def login_time() -> ColumnElement[Any]:
+    """Return when the user last logged in: now, unless a second factor is still to come."""
+    has_factors = func.cardinality(UserRow.factors) > 0
+    return case((has_factors, UserRow.last_login_at), else_=func.now())
+
+
 def _record_login() -> Statement:
     """Record a login, unless its network is at its limit or the user is no longer what was verified.
 
@@ -121,17 +136,22 @@ def _record_login() -> Statement:
             UserRow.state == literal_column("'active'"),
             select(wait.c.wait).scalar_subquery().is_(None),
         )
-        .values(last_login_at=func.now())
+        .values(last_login_at=login_time())
         .returning(*USER)
         .cte("recorded")
     )
     waits = select(wait.c.wait).scalar_subquery()
     return Statement(
-        select(waits, *recorded.c).select_from(_ONE_ROW.outerjoin(recorded, literal_column("true")))
+        select(waits, *recorded.c).select_from(ONE_ROW.outerjoin(recorded, literal_column("true")))
     )
 
 
 _RECORD = _record_login()
+_RECORD_PROVEN = Statement(
+    update(UserRow)
+    .where(UserRow.id == bindparam("user_id"), UserRow.state == literal_column("'active'"))
+    .values(last_login_at=func.now())
+)
 
 
 @cache
@@ -209,6 +229,7 @@ class LoginRepository(LoginReads, Repository):
     ) -> User | timedelta | None:
         """Record a login and return the user, or None if the user changed since the hash was read.
 
+        Of a user with second factors, nothing is recorded yet.
         Return the wait instead if one of the networks, where any are given, has too many failures.
 
         Locks: the user, until the transaction ends.
@@ -225,6 +246,10 @@ class LoginRepository(LoginReads, Repository):
         if wait is not None:
             return wait
         return USER.decode(values) if values[0] is not None else None
+
+    async def record_proven(self, user_id: UUID) -> bool:
+        """Record the login of a locked user who has shown every factor; return False if it is not active."""
+        return await self._tx.execute(_RECORD_PROVEN, user_id=user_id) == 1
 
     async def begin_session(
         self,

@@ -168,8 +168,20 @@ class NetworkCountRepository(Repository):
 
         Locks: the networks' counts, until the transaction ends.
         """
-        named = [network._replace(name=f"registration {network.name}") for network in networks]
-        limits = _limits(named, policy.registrations_per_hour, policy.registrations_per_hour)
+        return await self._count("registration", networks, policy.registrations_per_hour)
+
+    async def count_passkey_challenge(
+        self, networks: Sequence[Network], policy: ThrottlePolicy
+    ) -> timedelta | None:
+        """Count a challenge for passkeys, or return the wait if a network has had its number in this hour.
+
+        Locks: the networks' counts, until the transaction ends.
+        """
+        return await self._count("passkey challenge", networks, policy.passkey_challenges_per_hour)
+
+    async def _count(self, kind: str, networks: Sequence[Network], most_per_hour: int) -> timedelta | None:
+        named = [network._replace(name=f"{kind} {network.name}") for network in networks]
+        limits = _limits(named, most_per_hour, most_per_hour)
         rows = await self._tx.fetch_all(_COUNT_WITHIN_LIMITS, **limits)
         wait: timedelta | None = rows[0][0]
         if wait is not None:

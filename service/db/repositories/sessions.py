@@ -1,9 +1,9 @@
 """Login sessions."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import Any
+from typing import Any, Final
 from uuid import UUID
 
 from sqlalchemy import (
@@ -12,6 +12,7 @@ from sqlalchemy import (
     Insert,
     Interval,
     LargeBinary,
+    Text,
     any_,
     bindparam,
     case,
@@ -32,7 +33,8 @@ from service.db.core.wal_position import WAL_POSITION
 from service.db.repositories.base import ReadRepository, Repository, binds, require_row
 from service.db.repositories.listings import Listing, keyset_page
 from service.db.repositories.users import USER
-from service.db.tables import SessionRow, UserRow
+from service.db.tables import LoginChallengeRow, SessionRow, UserRow
+from service.domain.factors import BY_PASSWORD
 from service.domain.pages import Keyset, Page
 from service.domain.sessions import AuthenticatedSession, Lifetime, Session
 
@@ -69,6 +71,7 @@ class NewSession:
     user_agent: str | None
     ip: str | None
     device_id: UUID | None = None
+    amr: Sequence[str] = BY_PASSWORD
 
     @property
     def params(self) -> dict[str, Any]:
@@ -82,7 +85,11 @@ class NewSession:
             "session_user_agent": self.user_agent,
             "session_ip": self.ip,
             "session_device_id": self.device_id,
+            "session_amr": list(self.amr),
         }
+
+
+_GIVEN: Final = ("id", "user_id", "token_digest", "user_agent", "ip", "device_id", "amr")
 
 
 def insert_session() -> Insert:
@@ -90,7 +97,7 @@ def insert_session() -> Insert:
     return (
         insert(SessionRow)
         .values(
-            **binds(SessionRow, "session", "id", "user_id", "token_digest", "user_agent", "ip", "device_id"),
+            **binds(SessionRow, "session", *_GIVEN),
             expires_at=func.now() + bindparam("session_absolute_ttl", type_=Interval),
             idle_expires_at=func.now() + bindparam("session_idle_ttl", type_=Interval),
         )
@@ -132,9 +139,22 @@ _END_BY_TOKEN = Statement(
 _REVOKE_TOKEN = Statement(
     delete(SessionRow).where(SessionRow.token_digest == bindparam("digest")).returning(*SESSION)
 )
-_of_user = delete(SessionRow).where(SessionRow.user_id == bindparam("of_user"))
+_REAUTHENTICATE = Statement(
+    update(SessionRow)
+    .where(SessionRow.id == bindparam("session_id"))
+    .values(amr=bindparam("new_amr", type_=ARRAY(Text)), authenticated_at=func.now())
+)
+_challenges = delete(LoginChallengeRow).where(LoginChallengeRow.user_id == bindparam("of_user"))
+_of_user = (
+    delete(SessionRow)
+    .where(SessionRow.user_id == bindparam("of_user"))
+    .add_cte(_challenges.cte("challenges"))
+)
 _END_ALL = Statement(_of_user)
 _END_OTHERS = Statement(_of_user.where(SessionRow.id != bindparam("kept_id")))
+_END_OF_DEVICE = Statement(
+    _of_user.where(SessionRow.device_id == bindparam("of_device"), SessionRow.id != bindparam("kept_id"))
+)
 _IDLE_TTL = case(
     (UserRow.role == literal_column("'admin'"), bindparam("admin_idle_ttl", type_=Interval)),
     else_=bindparam("user_idle_ttl", type_=Interval),
@@ -210,10 +230,21 @@ class SessionRepository(SessionReads, Repository):
         return SESSION.decode_optional(await self._tx.fetch_one(_REVOKE_TOKEN, digest=token_digest))
 
     async def end_all(self, user_id: UUID, *, kept_id: UUID | None = None) -> int:
-        """Delete the sessions of a user, except the one to keep; return their number."""
+        """Delete the sessions of a user, except the one to keep; return their number.
+
+        Log-ins that wait for a second factor end with them.
+        """
         if kept_id is None:
             return await self._tx.execute(_END_ALL, of_user=user_id)
         return await self._tx.execute(_END_OTHERS, of_user=user_id, kept_id=kept_id)
+
+    async def end_of_device(self, device_id: UUID, *, user_id: UUID, kept_id: UUID) -> None:
+        """Delete the sessions of a user that were opened from a device, except the one to keep."""
+        await self._tx.execute(_END_OF_DEVICE, of_user=user_id, of_device=device_id, kept_id=kept_id)
+
+    async def reauthenticate(self, session_id: UUID, amr: Sequence[str]) -> None:
+        """Record that the user of a session has proved who they are just now, and in which ways so far."""
+        await self._tx.execute(_REAUTHENTICATE, session_id=session_id, new_amr=list(amr))
 
     async def touch(
         self,

@@ -39,6 +39,7 @@ from service.db.repositories.network_counts import (
     begin_attempt,
     count_networks,
     end_attempt,
+    forget_attempts,
     has_attempts,
     limits_of,
 )
@@ -179,6 +180,12 @@ def _refund() -> Statement:
     return Statement(select(func.count()).select_from(ended))
 
 
+def _clear() -> Statement:
+    cleared = clear_bucket().returning(_Bucket.digest).cte("cleared")
+    forgotten = forget_attempts(cleared).returning(NetworkBucketRow.network).cte("forgotten")
+    return Statement(select(func.count()).select_from(forgotten))
+
+
 def _count_failure() -> Statement:
     """Count a failure of the networks; the attempt is over, and the wait of its bucket begins.
 
@@ -200,6 +207,7 @@ def _count_failure() -> Statement:
 
 _REFUND = _refund()
 _COUNT_FAILURE = _count_failure()
+_CLEAR = _clear()
 _CLEAR_USER = Statement(delete(_Bucket).where(_Bucket.user_id == bindparam("of_user")))
 
 
@@ -231,6 +239,10 @@ class ThrottleRepository(Repository):
     async def refund(self, bucket: bytes) -> None:
         """Take back a reserved attempt that was not verified."""
         await self._tx.fetch_one(_REFUND, bucket=bucket, attempts=attempts_name(bucket))
+
+    async def clear(self, bucket: bytes) -> None:
+        """Forget the failures of a bucket, after a success."""
+        await self._tx.fetch_one(_CLEAR, bucket=bucket, attempts=attempts_name(bucket))
 
     async def clear_user(self, user_id: UUID) -> None:
         """Delete all failures from the user's devices, networks and sessions, after a new password."""

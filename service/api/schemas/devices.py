@@ -1,0 +1,36 @@
+"""Schemas of devices."""
+
+from typing import Annotated, Self
+
+from msgspec import Meta
+
+from service.api.schemas.common import Id, Output, Timestamp, timestamp
+from service.domain.devices import KnownDevice
+
+
+class DeviceView(Output, frozen=True):
+    """A device that the user has logged in from."""
+
+    id: Id
+    network: Annotated[str, Meta(description="Where it was last seen.", examples=["192.0.2.0/24"])]
+    created_at: Timestamp
+    last_seen_at: Timestamp
+    current: Annotated[bool, Meta(description="Whether the session of the token was opened from it.")]
+
+    @classmethod
+    def of(cls, device: KnownDevice) -> Self:
+        """Return the view of a device."""
+        return cls(
+            device.id,
+            device.network,
+            timestamp(device.created_at),
+            timestamp(device.last_seen_at),
+            device.is_current,
+        )
+
+
+class DevicePage(Output, frozen=True):
+    """A page of devices."""
+
+    items: list[DeviceView]
+    next_cursor: str | None

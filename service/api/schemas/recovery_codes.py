@@ -1,0 +1,19 @@
+"""Schemas of recovery codes."""
+
+from typing import Annotated
+
+from msgspec import Meta
+
+from service.api.schemas.common import Output
+
+
+class RecoveryCodesView(Output, frozen=True):
+    """New recovery codes, shown once."""
+
+    codes: Annotated[
+        list[str],
+        Meta(
+            description="Each works once, in any case, with or without hyphens.",
+            examples=[["4h7k2m-9qx3fz-c8w1vn-p6t5rd"]],
+        ),
+    ]

@@ -1,0 +1,159 @@
+"""Passkeys: add, list, rename and remove."""
+
+from http import HTTPMethod
+from uuid import UUID
+
+from service.api.http.response import Response
+from service.api.idempotency import Outcome, find_replay, run_once
+from service.api.operations import JSON, MERGE_PATCH, Operation, ResponseSpec
+from service.api.pagination import keyset_of, page_response
+from service.api.preconditions import if_match_check
+from service.api.requests import OperationRequest
+from service.api.responses import created, no_content, with_etag
+from service.api.schemas.common import PageQuery
+from service.api.schemas.passkeys import (
+    AddPasskeyBody,
+    PasskeyOptionsView,
+    PasskeyPage,
+    PasskeyView,
+    UpdatePasskeyBody,
+)
+from service.db.core.database import Database
+from service.db.core.transaction import Transaction
+from service.db.repositories.passkeys import PasskeyReads
+from service.domain.callers import Access
+from service.domain.errors import InvalidCursor, NotFound, ValidationFailed
+from service.usecases import passkeys
+from service.usecases.factors import FactorParts
+
+_BY_ID = {"passkey_id": "$response.body#/id"}
+
+
+@Operation(
+    "create_passkey_options",
+    HTTPMethod.POST,
+    "/v1/users/me/passkeys/options",
+    summary="Begin to add a passkey",
+    description="Returns what a browser creates a passkey with. Those before no longer count. Needs a recent "
+    "login. 404 unless `ROLLCALL_FACTORS__RP_ID` is set.",
+    tag="factors",
+    access=Access(owner=True, fresh=True, allowed_during_enrollment=True),
+    responses={201: ResponseSpec("The options, for five minutes.", PasskeyOptionsView)},
+    errors=(NotFound, ValidationFailed),
+)
+async def create_passkey_options(request: OperationRequest, factors: FactorParts) -> Response:
+    """Return the options for a new passkey of the caller."""
+    return created(PasskeyOptionsView.of(await passkeys.begin_passkey(factors, context=request.context)))
+
+
+@Operation(
+    "add_passkey",
+    HTTPMethod.POST,
+    "/v1/users/me/passkeys",
+    summary="Add a passkey",
+    description="It can log in without a password, or as a second factor. The session has two factors from "
+    "now on. The first second factor of a user ends all its other sessions. A challenge is good for one try. "
+    "Needs a recent login. 404 unless `ROLLCALL_FACTORS__RP_ID` is set.",
+    tag="factors",
+    access=Access(owner=True, fresh=True, allowed_during_enrollment=True),
+    responses={
+        201: ResponseSpec(
+            "The new passkey.",
+            PasskeyView,
+            ("Location", "ETag"),
+            links={"update_passkey": _BY_ID, "remove_passkey": _BY_ID},
+        )
+    },
+    errors=(NotFound,),
+    body=AddPasskeyBody,
+    is_idempotent_by_key=True,
+)
+async def add_passkey(request: OperationRequest, database: Database, factors: FactorParts) -> Response:
+    """Add a passkey to the caller's user, once per idempotency key."""
+    if (replay := await find_replay(request, database)) is not None:
+        return replay
+    body, context = request.body(AddPasskeyBody), request.context
+    verified = await passkeys.verify_passkey(
+        factors, UUID(body.challenge_id), body.passkey, body.given_name, context=context
+    )
+
+    async def add(tx: Transaction) -> Outcome:
+        passkey = await passkeys.add_passkey(tx, verified, context=context)
+        location = (b"location", b"/v1/users/me/passkeys/%b" % str(passkey.id).encode())
+        response = with_etag(PasskeyView.of(passkey), status=201, headers=(location,))
+        return Outcome(response, response, passkey.user_id)
+
+    return await run_once(request, database, add)
+
+
+@Operation(
+    "list_passkeys",
+    HTTPMethod.GET,
+    "/v1/users/me/passkeys",
+    summary="List one's passkeys",
+    description="Oldest first. Needs a recent login.",
+    tag="factors",
+    access=Access(owner=True, fresh=True),
+    responses={200: ResponseSpec("A page of passkeys, oldest first.", PasskeyPage, ("Link",))},
+    errors=(InvalidCursor,),
+    query=PageQuery,
+)
+async def list_passkeys(request: OperationRequest, own: PasskeyReads) -> Response:
+    """Return a page of the caller's passkeys, oldest first."""
+    query = request.query(PageQuery)
+    after = keyset_of(request, query.cursor)
+    page = await own.list_page(request.session.user.id, after=after, limit=query.limit)
+    return page_response(request, PasskeyPage, page, PasskeyView.of)
+
+
+@Operation(
+    "update_passkey",
+    HTTPMethod.PATCH,
+    "/v1/users/me/passkeys/{passkey_id}",
+    summary="Rename a passkey",
+    description="Needs a recent login.",
+    tag="factors",
+    access=Access(owner=True, fresh=True),
+    responses={200: ResponseSpec("The renamed passkey.", PasskeyView, ("ETag",))},
+    errors=(NotFound,),
+    body=UpdatePasskeyBody,
+    body_types=(MERGE_PATCH, JSON),
+    is_conditional_write=True,
+)
+async def update_passkey(request: OperationRequest, database: Database) -> Response:
+    """Change the name of a passkey of the caller."""
+    name, precondition = (
+        request.body(UpdatePasskeyBody).name,
+        if_match_check(request.if_match, PasskeyView.of),
+    )
+    renamed = await database.run(
+        lambda tx: passkeys.rename_passkey(
+            tx, request.subject_id, name, context=request.context, precondition=precondition
+        ),
+        caller=request.caller,
+    )
+    return with_etag(PasskeyView.of(renamed))
+
+
+@Operation(
+    "remove_passkey",
+    HTTPMethod.DELETE,
+    "/v1/users/me/passkeys/{passkey_id}",
+    summary="Remove a passkey",
+    description="The last second factor takes the recovery codes with it. Needs a recent login.",
+    tag="factors",
+    access=Access(owner=True, fresh=True),
+    responses={204: ResponseSpec("The passkey is removed.")},
+    errors=(NotFound,),
+    is_conditional_write=True,
+)
+async def remove_passkey(request: OperationRequest, database: Database) -> Response:
+    """Remove a passkey of the caller."""
+    precondition = if_match_check(request.if_match, PasskeyView.of)
+    await database.run(
+        lambda tx: passkeys.remove_passkey(
+            tx, request.subject_id, context=request.context, precondition=precondition
+        ),
+        caller=request.caller,
+    )
+    return no_content()

@@ -1,0 +1,33 @@
+"""Recovery codes: make new ones."""
+
+from http import HTTPMethod
+
+from service.api.http.response import Response
+from service.api.operations import Operation, ResponseSpec
+from service.api.requests import OperationRequest
+from service.api.responses import created
+from service.api.schemas.recovery_codes import RecoveryCodesView
+from service.db.core.database import Database
+from service.domain.callers import Access
+from service.domain.errors import ValidationFailed
+from service.usecases import recovery_codes
+
+
+@Operation(
+    "create_recovery_codes",
+    HTTPMethod.POST,
+    "/v1/users/me/recovery-codes",
+    summary="Make recovery codes",
+    description="Ten codes, shown this once, in place of those before. Each stands in once for a second "
+    "factor that is lost. Needs a recent login, and a second factor.",
+    tag="factors",
+    access=Access(owner=True, fresh=True),
+    responses={201: ResponseSpec("The codes, shown this once.", RecoveryCodesView)},
+    errors=(ValidationFailed,),
+)
+async def create_recovery_codes(request: OperationRequest, database: Database) -> Response:
+    """Make recovery codes for the caller."""
+    codes = await database.run(
+        lambda tx: recovery_codes.create_recovery_codes(tx, context=request.context), caller=request.caller
+    )
+    return created(RecoveryCodesView(codes))

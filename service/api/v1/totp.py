@@ -1,0 +1,70 @@
+"""Authenticator apps: enrol, confirm and remove one."""
+
+from http import HTTPMethod
+
+from service.api.http.response import Response
+from service.api.operations import Operation, ResponseSpec
+from service.api.requests import OperationRequest
+from service.api.responses import created, no_content
+from service.api.schemas.totp import ConfirmTotpBody, NewTotpView
+from service.db.core.database import Database
+from service.domain.callers import Access
+from service.domain.errors import LoginThrottled, NotFound
+from service.usecases import totp
+from service.usecases.factors import FactorParts
+
+
+@Operation(
+    "enroll_totp",
+    HTTPMethod.POST,
+    "/v1/users/me/totp",
+    summary="Enrol an authenticator app",
+    description="Makes a secret (RFC 6238), which is shown this once and counts when it is confirmed; until "
+    "then an earlier one keeps working. Needs a recent login. 404 unless `ROLLCALL_SECRETS__KEY` is set.",
+    tag="factors",
+    access=Access(owner=True, fresh=True, allowed_during_enrollment=True),
+    responses={201: ResponseSpec("The secret, shown this once.", NewTotpView)},
+    errors=(NotFound,),
+)
+async def enroll_totp(request: OperationRequest, factors: FactorParts) -> Response:
+    """Make a secret for the caller."""
+    return created(NewTotpView.of(await totp.enroll_totp(factors, context=request.context)))
+
+
+@Operation(
+    "confirm_totp",
+    HTTPMethod.POST,
+    "/v1/users/me/totp/confirm",
+    summary="Confirm an authenticator app",
+    description="By its current code, which then cannot log in. The new app takes the place of an earlier "
+    "one, and the session has two factors from now on. The first second factor of a user ends all its other "
+    "sessions. Wrong codes are throttled. Needs a recent login. 404 if nothing waits to be confirmed.",
+    tag="factors",
+    access=Access(owner=True, fresh=True, allowed_during_enrollment=True),
+    responses={204: ResponseSpec("The app is a second factor now.")},
+    errors=(NotFound, LoginThrottled),
+    body=ConfirmTotpBody,
+)
+async def confirm_totp(request: OperationRequest, factors: FactorParts) -> Response:
+    """Let the caller's new app count."""
+    code = request.body(ConfirmTotpBody).code
+    await totp.confirm_totp(factors, request.session, code, context=request.context)
+    return no_content()
+
+
+@Operation(
+    "remove_totp",
+    HTTPMethod.DELETE,
+    "/v1/users/me/totp",
+    summary="Remove the authenticator app",
+    description="And a secret that waits to be confirmed. The last second factor takes the recovery codes "
+    "with it. Needs a recent login.",
+    tag="factors",
+    access=Access(owner=True, fresh=True),
+    responses={204: ResponseSpec("The app is removed.")},
+    errors=(NotFound,),
+)
+async def remove_totp(request: OperationRequest, database: Database) -> Response:
+    """Remove the caller's app."""
+    await database.run(lambda tx: totp.remove_totp(tx, context=request.context), caller=request.caller)
+    return no_content()

@@ -1,0 +1,70 @@
+"""Which second factors a user has, and the end of all of them."""
+
+from typing import Any, Final
+from uuid import UUID
+
+from sqlalchemy import Delete, Text, bindparam, case, delete, exists, func, literal_column, null, update
+from sqlalchemy.dialects.postgresql import ARRAY, array
+
+from service.db.core.statements import Statement
+from service.db.repositories.base import Repository, require_row
+from service.db.repositories.users import USER
+from service.db.tables import (
+    LoginChallengeRow,
+    PasskeyChallengeRow,
+    PasskeyRow,
+    RecoveryCodeRow,
+    TotpSecretRow,
+    UserRow,
+)
+from service.domain.factors import Factor
+from service.domain.users import User
+
+_ENROLLED: Final = {
+    Factor.TOTP: exists().where(TotpSecretRow.user_id == UserRow.id, TotpSecretRow.confirmed_at.is_not(None)),
+    Factor.PASSKEY: exists().where(PasskeyRow.user_id == UserRow.id),
+}
+_factors: array[Any] = array(
+    [
+        case((is_enrolled, literal_column(f"'{factor.value}'", Text)))
+        for factor, is_enrolled in _ENROLLED.items()
+    ],
+    type_=Text,
+)
+_REFRESH = Statement(
+    update(UserRow)
+    .where(UserRow.id == bindparam("user_id"))
+    .values(factors=func.array_remove(_factors, null(), type_=ARRAY(Text)))
+    .returning(*USER)
+)
+
+
+def _of_user(
+    table: type[TotpSecretRow | PasskeyRow | RecoveryCodeRow | LoginChallengeRow | PasskeyChallengeRow],
+) -> Delete:
+    return delete(table).where(table.user_id == bindparam("of_user"))
+
+
+_DROP_LOGINS = Statement(_of_user(LoginChallengeRow))
+_REMOVE_ALL: Final = tuple(
+    Statement(_of_user(table))
+    for table in (TotpSecretRow, PasskeyRow, RecoveryCodeRow, LoginChallengeRow, PasskeyChallengeRow)
+)
+
+
+class FactorRepository(Repository):
+    """Second factors inside a transaction that has locked their user."""
+
+    async def refresh(self, user_id: UUID) -> User:
+        """Set the factors of a locked user to those that the tables hold, and return the user."""
+        return USER.decode(require_row(await self._tx.fetch_one(_REFRESH, user_id=user_id)))
+
+    async def remove_all(self, user_id: UUID) -> User:
+        """Delete every factor, recovery code and challenge of a locked user, and return the user."""
+        for statement in _REMOVE_ALL:
+            await self._tx.execute(statement, of_user=user_id)
+        return await self.refresh(user_id)
+
+    async def end_logins(self, user_id: UUID) -> None:
+        """Delete the challenges of logins that are under way."""
+        await self._tx.execute(_DROP_LOGINS, of_user=user_id)

@@ -1,0 +1,468 @@
+"""The second step of a login: a challenge, and the factor that answers it."""
+
+from collections.abc import AsyncIterator, Awaitable, Callable
+from hashlib import sha256
+from typing import Any
+
+import httpx
+import pytest
+import pytest_asyncio
+from rollcall_testkit.passkeys import SoftwarePasskey
+from sqlalchemy import text
+
+from service.db.core.statements import Statement
+from service.domain.callers import OPERATOR
+from service.domain.events import AuditContext
+from service.security.recovery_codes import digest_of_recovery_code
+from service.security.webauthn import PasskeyLogin
+from service.services import Services
+from service.usecases.cleanup import purge_expired
+from service.usecases.factor_proofs import PasskeyProof, Proof, RecoveryCodeProof, TotpProof
+from tests.flows.conftest import At
+from tests.flows.test_mail import account_with_address
+from tests.flows.throttling import ABROAD, HOME, SETTINGS, WRONG, assert_throttled
+from tests.support.api import OTHER_PASSWORD, PASSWORD, Api, RunningService, error_of, faults_of, serving
+from tests.support.databases import execute, fetch_values
+from tests.support.mail import sent_mails
+from tests.support.second_factors import Factors, answer, ask, enroll
+
+INVALID = (401, "invalid_credentials")
+CHALLENGE = "rcc_" + "A" * 43
+
+
+@pytest_asyncio.fixture(scope="module")
+async def running(shared_database: str) -> AsyncIterator[RunningService]:
+    """The application with a long initial backoff."""
+    async with serving(SETTINGS, shared_database) as running:
+        yield running
+
+
+async def ada_with(api: Api, **factors: Any) -> Factors:
+    return await enroll(api, await api.account("ada"), **factors)
+
+
+async def count(service: Services, table: str) -> int:
+    ((number,),) = await fetch_values(service.engine, f"SELECT count(*) FROM {table}")
+    assert isinstance(number, int)
+    return number
+
+
+async def test_log_in_with_totp_opens_a_session_of_two_factors(api: Api, service: Services) -> None:
+    """Source: OWASP ASVS 5.0 6.3.3."""
+    ada = await ada_with(api, totp=True)
+    problem = await ask(api)
+    assert problem["methods"] == ["totp"]
+    assert "public_key" not in problem
+    assert "errors" not in problem
+    before = await fetch_values(service.engine, "SELECT last_login_at FROM users")
+
+    opened = await answer(api, problem["challenge"], totp=ada.code())
+
+    assert (before, opened.status_code) == ([(None,)], 201)
+    session = opened.json()["session"]
+    assert (session["amr"], session["assurance"]) == (["pwd", "otp", "mfa"], 2)
+    assert opened.json()["user"]["factors"] == ["totp"]
+    assert (await api.by(opened.json()["token"]).get("/v1/users/me")).status_code == 200
+    assert await fetch_values(service.engine, "SELECT last_login_at IS NULL FROM users") == [(False,)]
+
+
+async def test_right_password_with_a_factor_opens_no_session(api: Api, service: Services) -> None:
+    await ada_with(api, totp=True)
+    before = await count(service, "sessions")
+    problem = await ask(api)
+    assert await count(service, "sessions") == before
+    assert await count(service, "devices") == 0
+    stored = await fetch_values(service.engine, "SELECT token_digest FROM login_challenges")
+    assert stored == [(sha256(problem["challenge"].encode()).digest(),)]
+    assert error_of(await api.by(problem["challenge"]).get("/v1/users/me")) == (401, "invalid_token")
+
+
+async def test_wrong_password_with_a_factor_is_answered_like_any_other(api: Api) -> None:
+    await ada_with(api, totp=True)
+    answers = [await api.log_in(name, WRONG) for name in ("ada", "nobody")]
+    assert {error_of(refused) for refused in answers} == {INVALID}
+    assert len({str({**refused.json(), "instance": ""}) for refused in answers}) == 1
+
+
+async def test_challenge_offers_only_the_methods_that_the_user_has(api: Api) -> None:
+    ada = await ada_with(api, totp=True, passkey=SoftwarePasskey(), recovery_codes=True)
+    problem = await ask(api)
+    assert problem["methods"] == ["totp", "passkey", "recovery_code"]
+    assert ada.passkey is not None
+    (credential,) = ada.passkey.credentials
+    (allowed,) = problem["public_key"]["allowCredentials"]
+    assert len(allowed["id"]) == len(credential.id) * 4 // 3 + 1
+    bob = await enroll(api, await api.account("bob"), passkey=SoftwarePasskey())
+    problem = await ask(api, "bob")
+    assert problem["methods"] == ["passkey"]
+    assert (await answer(api, problem["challenge"], passkey=bob.sign(problem["public_key"]))).is_success
+
+
+async def test_log_in_with_a_passkey_as_second_factor_combines_the_ways(api: Api) -> None:
+    ada = await ada_with(api, passkey=SoftwarePasskey())
+    problem = await ask(api)
+    opened = await answer(api, problem["challenge"], passkey=ada.sign(problem["public_key"]))
+    assert opened.status_code == 201
+    assert opened.json()["session"]["amr"] == ["pwd", "hwk", "user", "mfa"]
+
+
+async def test_log_in_with_a_recovery_code_uses_it_up_and_tells_the_owner(
+    api: Api, service: Services
+) -> None:
+    ada = await enroll(api, await account_with_address(api), totp=True, recovery_codes=True)
+    code = ada.recovery_codes[0]
+    challenge = (await ask(api))["challenge"]
+    opened = await answer(api, challenge, recovery_code=code.upper().replace("-", " "))
+    assert opened.status_code == 201
+    assert opened.json()["session"]["amr"] == ["pwd", "otp", "mfa"]
+    mails = [mail for mail in await sent_mails(service) if mail.kind == "recovery_code_used"]
+    assert len(mails) == 1
+    assert "9" in mails[0].text
+    again = await answer(api, (await ask(api))["challenge"], recovery_code=code)
+    assert error_of(again) == INVALID
+    assert await count(service, "recovery_codes") == 9
+
+
+async def test_log_in_by_mailed_code_needs_the_second_factor_too(api: Api, service: Services) -> None:
+    ada = await enroll(api, await account_with_address(api), totp=True)
+    code_token = (await api.post("/v1/login-codes", {"login_id": "ada"})).json()["code_token"]
+    (mail,) = await sent_mails(service)
+    body = {"code_token": code_token, "code": mail.token}
+    refused = await api.post("/v1/sessions", body)
+    assert error_of(refused) == (403, "second_factor_required")
+    assert error_of(await api.post("/v1/sessions", body)) == INVALID
+    opened = await answer(api, refused.json()["challenge"], totp=ada.code())
+    assert opened.json()["session"]["amr"] == ["otp", "mfa"]
+
+
+async def test_code_is_accepted_once(api: Api) -> None:
+    """Source: RFC 6238 5.2; OWASP ASVS 5.0 6.5.1."""
+    ada = await ada_with(api, totp=True)
+    code = ada.code()
+    assert (await answer(api, (await ask(api))["challenge"], totp=code)).status_code == 201
+    assert error_of(await answer(api, (await ask(api))["challenge"], totp=code)) == INVALID
+
+
+async def test_challenge_is_answered_once(api: Api) -> None:
+    ada = await ada_with(api, totp=True, recovery_codes=True)
+    challenge = (await ask(api))["challenge"]
+    assert (await answer(api, challenge, totp=ada.code())).status_code == 201
+    assert error_of(await answer(api, challenge, recovery_code=ada.recovery_codes[0])) == INVALID
+    assert (await answer(api, (await ask(api))["challenge"], recovery_code=ada.recovery_codes[0])).is_success
+
+
+Fail = Callable[[Api, Factors, str], Awaitable[httpx.Response]]
+FAILURES: dict[str, Fail] = {
+    "wrong code": lambda api, ada, challenge: answer(api, challenge, totp=ada.wrong_code()),
+    "no code": lambda api, _, challenge: answer(api, challenge, totp="x"),
+    "old code": lambda api, ada, challenge: answer(api, challenge, totp=ada.code(steps=-3)),
+    "wrong recovery code": lambda api, _, challenge: answer(
+        api, challenge, recovery_code="000000-000000-000000-000000"
+    ),
+    "no recovery code": lambda api, _, challenge: answer(api, challenge, recovery_code="0"),
+    "no passkey": lambda api, _, challenge: answer(api, challenge, passkey={}),
+    "unknown challenge": lambda api, ada, _: answer(api, CHALLENGE, totp=ada.code()),
+    "no challenge": lambda api, ada, _: answer(api, "x", totp=ada.code()),
+}
+
+
+@pytest.mark.parametrize("why", FAILURES)
+async def test_every_failure_is_the_same_and_leaves_the_challenge(
+    api: Api, service: Services, why: str
+) -> None:
+    ada = await ada_with(api, totp=True, passkey=SoftwarePasskey(), recovery_codes=True)
+    challenge = (await ask(api))["challenge"]
+    reference = await answer(api, challenge, totp=ada.wrong_code())
+    refused = await FAILURES[why](api, ada, challenge)
+    assert error_of(refused) == INVALID
+    assert {**refused.json(), "instance": ""} == {**reference.json(), "instance": ""}
+    assert await count(service, "sessions") == 1
+    assert (await answer(api, challenge, totp=ada.code())).status_code == 201
+
+
+def without_user_handle(passkey: dict[str, Any]) -> dict[str, Any]:
+    return {**passkey, "response": {**passkey["response"], "userHandle": None}}
+
+
+async def test_log_in_with_a_passkey_as_second_factor_needs_no_user_handle(api: Api) -> None:
+    """The challenge has told who it is. Source: WebAuthn Level 3 7.2."""
+    ada = await ada_with(api, passkey=SoftwarePasskey())
+    problem = await ask(api)
+    passkey = without_user_handle(ada.sign(problem["public_key"]))
+    assert (await answer(api, problem["challenge"], passkey=passkey)).status_code == 201
+
+
+async def test_factors_of_another_user_fail(api: Api) -> None:
+    ada = await ada_with(api, totp=True, passkey=SoftwarePasskey(), recovery_codes=True)
+    eve = await enroll(
+        api, await api.account("eve"), totp=True, passkey=SoftwarePasskey(), recovery_codes=True
+    )
+    problem = await ask(api)
+    challenge, public_key = problem["challenge"], {**problem["public_key"], "allowCredentials": []}
+    stolen: list[dict[str, Any]] = [
+        {"totp": eve.code()},
+        {"recovery_code": eve.recovery_codes[0]},
+        {"passkey": eve.sign(public_key)},
+        {"passkey": without_user_handle(eve.sign(public_key))},
+    ]
+    for factor in stolen:
+        assert error_of(await answer(api, challenge, **factor)) == INVALID
+    hers = (await ask(api, "eve"))["challenge"]
+    assert error_of(await answer(api, hers, totp=ada.code())) == INVALID
+
+
+@pytest.mark.parametrize(
+    "alter",
+    [
+        lambda ada, public_key: ada.sign(public_key, "https://evil.example"),
+        lambda ada, public_key: ada.sign({**public_key, "challenge": "A" * 43}),
+        lambda ada, public_key: (
+            ada.sign(public_key) | {"response": {**ada.sign(public_key)["response"], "signature": "AAAA"}}
+        ),
+    ],
+    ids=["other origin", "other challenge", "other signature"],
+)
+async def test_passkey_that_signed_something_else_fails(
+    api: Api, alter: Callable[[Factors, dict[str, Any]], dict[str, Any]]
+) -> None:
+    ada = await ada_with(api, passkey=SoftwarePasskey())
+    problem = await ask(api)
+    challenge, public_key = problem["challenge"], problem["public_key"]
+    assert error_of(await answer(api, challenge, passkey=alter(ada, public_key))) == INVALID
+    assert (await answer(api, challenge, passkey=ada.sign(public_key))).status_code == 201
+
+
+async def test_passkey_answer_is_good_for_its_own_challenge_only(api: Api) -> None:
+    ada = await ada_with(api, passkey=SoftwarePasskey())
+    first, second = await ask(api), await ask(api)
+    signed = ada.sign(first["public_key"])
+    assert error_of(await answer(api, second["challenge"], passkey=signed)) == INVALID
+    assert (await answer(api, first["challenge"], passkey=signed)).status_code == 201
+
+
+async def test_challenge_has_five_tries(api: Api, service: Services, at: At) -> None:
+    """Source: OWASP ASVS 5.0 6.6.3."""
+    ada = await ada_with(api, totp=True)
+    challenge = (await ask(api))["challenge"]
+    for place in range(5):
+        wrong = await answer(at(f"192.0.2.{place}"), challenge, totp=ada.wrong_code())
+        assert error_of(wrong) == INVALID
+    await execute(service.engine, "DELETE FROM login_buckets")
+    assert error_of(await answer(api, challenge, totp=ada.code())) == INVALID
+
+
+MEANWHILE = {
+    "expired": "UPDATE login_challenges SET expires_at = now()",
+    "disabled": "UPDATE users SET state = 'disabled'",
+    "deleted": "DELETE FROM users",
+    "factor removed": "DELETE FROM totp_secrets",
+    "all factors removed": "UPDATE users SET factors = '{}'",
+    "never confirmed": "UPDATE totp_secrets SET confirmed_at = NULL",
+}
+
+
+@pytest.mark.parametrize("what", MEANWHILE)
+async def test_challenge_is_useless_after_a_change(api: Api, service: Services, what: str) -> None:
+    ada = await ada_with(api, totp=True)
+    challenge = (await ask(api))["challenge"]
+    await execute(service.engine, MEANWHILE[what])
+    assert error_of(await answer(api, challenge, totp=ada.code())) == INVALID
+
+
+async def test_challenge_ends_with_the_sessions_of_its_user(api: Api, service: Services) -> None:
+    """A password set, a disabled user, the end of all sessions: a login under way ends too."""
+    admin, ada = api.by(await api.admin()), await ada_with(api, totp=True)
+    path = f"/v1/users/{ada.account.id}"
+    own = {"current_password": PASSWORD, "new_password": OTHER_PASSWORD}
+    changes: dict[str, Callable[[], Awaitable[httpx.Response]]] = {
+        "end sessions": lambda: admin.delete(f"{path}/sessions"),
+        "disable": lambda: admin.patch(path, {"state": "disabled"}),
+        "set a password": lambda: admin.put(
+            f"{path}/password", {"new_password": PASSWORD, "must_change": False}
+        ),
+    }
+    for what, change in changes.items():
+        challenge = (await ask(api))["challenge"]
+        assert (await change()).is_success, what
+        await execute(service.engine, "UPDATE users SET state = 'active'")
+        assert error_of(await answer(api, challenge, totp=ada.code())) == INVALID, what
+    opened = await answer(api, (await ask(api))["challenge"], totp=ada.code())
+    token, challenge = opened.json()["token"], (await ask(api))["challenge"]
+    assert (await api.by(token).put("/v1/users/me/password", own)).status_code == 204
+    assert error_of(await answer(api, challenge, recovery_code="x")) == INVALID
+    assert await count(service, "login_challenges") == 0
+
+
+async def test_tries_count_with_wrong_passwords(api: Api, at: At) -> None:
+    """A right password forgives nothing, or it would buy tries. Source: NIST SP 800-63B-4 3.2.2."""
+    ada = await ada_with(api, totp=True)
+    for _ in range(3):
+        assert error_of(await at(ABROAD).log_in("ada", WRONG)) == INVALID
+    challenge = (await ask(at(ABROAD)))["challenge"]
+    for _ in range(2):
+        assert error_of(await answer(at(ABROAD), challenge, totp=ada.wrong_code())) == INVALID
+    assert_throttled(await answer(at(ABROAD), challenge, totp=ada.code()))
+    assert_throttled(await at(ABROAD).log_in("ada"))
+
+
+async def test_right_password_clears_no_failures_of_a_known_network(
+    api: Api, service: Services, at: At
+) -> None:
+    ada = await ada_with(api, totp=True)
+    assert (await answer(at(HOME), (await ask(at(HOME)))["challenge"], totp=ada.code())).is_success
+    for _ in range(4):
+        assert error_of(await at(HOME).log_in("ada", WRONG)) == INVALID
+        challenge = (await ask(at(HOME)))["challenge"]
+    failures = "SELECT failures FROM login_buckets WHERE user_id IS NOT NULL"
+    assert await fetch_values(service.engine, failures) == [(4,)]
+    assert (await answer(at(HOME), challenge, totp=ada.code(steps=1))).status_code == 201
+    assert await fetch_values(service.engine, failures) == []
+
+
+async def test_throttled_try_is_not_counted_at_the_challenge(api: Api, service: Services, at: At) -> None:
+    ada = await ada_with(api, totp=True)
+    challenge = (await ask(at(ABROAD)))["challenge"]
+    for _ in range(5):
+        await at(ABROAD).log_in("ada", WRONG)
+    for _ in range(6):
+        assert_throttled(await answer(at(ABROAD), challenge, totp=ada.code()))
+    await execute(service.engine, "DELETE FROM login_buckets")
+    assert (await answer(at(ABROAD), challenge, totp=ada.code())).status_code == 201
+
+
+async def test_strangers_do_not_lock_out_the_owner_on_a_known_device(api: Api, at: At) -> None:
+    """Source: OWASP ASVS 5.0 6.1.1."""
+    ada = await ada_with(api, totp=True)
+    opened = await answer(at(HOME), (await ask(at(HOME)))["challenge"], totp=ada.code())
+    device = {"device_token": opened.json()["device_token"]}
+    for _ in range(6):
+        await at(ABROAD).log_in("ada", WRONG)
+    assert_throttled(await at(ABROAD).log_in("ada"))
+    challenge = (await ask(at(ABROAD), **device))["challenge"]
+    assert_throttled(await answer(at(ABROAD), challenge, totp=ada.code(steps=1)))
+    again = await answer(at(ABROAD), challenge, totp=ada.code(steps=1), **device)
+    assert (again.status_code, again.json()["device_token"]) == (201, device["device_token"])
+
+
+async def test_second_factor_at_the_limit_of_a_network_tells_nothing(
+    api: Api, service: Services, at: At
+) -> None:
+    ada = await ada_with(api, totp=True)
+    challenge = (await ask(at(ABROAD)))["challenge"]
+    await execute(
+        service.engine,
+        "INSERT INTO network_buckets (network, minute_failures, hour_failures) VALUES (:name, 1000, 1000)",
+        name=f"{ABROAD}/32",
+    )
+    assert_throttled(await answer(at(ABROAD), challenge, totp=ada.code()))
+    assert_throttled(await answer(at(ABROAD), challenge, totp=ada.wrong_code()))
+    assert (await answer(at(HOME), challenge, totp=ada.code())).status_code == 201
+
+
+async def test_second_factor_at_a_limit_that_is_reached_meanwhile_tells_nothing(
+    api: Api, service: Services, at: At, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of concurrent guesses of a network at many users, no more than its limit get a result."""
+    ada = await ada_with(api, totp=True)
+    verify = service.login.factors.verify
+
+    async def verify_while_others_fail(*arguments: Any) -> Any:
+        full = (
+            "INSERT INTO network_buckets (network, minute_failures, hour_failures)"
+            " VALUES (:name, 1000, 1000) ON CONFLICT DO NOTHING"
+        )
+        await execute(service.engine, full, name=f"{ABROAD}/32")
+        return await verify(*arguments)
+
+    monkeypatch.setattr(service.login.factors, "verify", verify_while_others_fail)
+    challenge = (await ask(at(ABROAD)))["challenge"]
+    assert_throttled(await answer(at(ABROAD), challenge, totp=ada.code()))
+    await execute(service.engine, "DELETE FROM network_buckets")
+    assert_throttled(await answer(at(ABROAD), challenge, totp=ada.wrong_code()))
+
+
+async def test_factor_that_is_gone_when_it_is_used_up_is_none(api: Api, service: Services) -> None:
+    """It was there when it was verified."""
+    ada = await ada_with(api, totp=True, passkey=SoftwarePasskey(), recovery_codes=True)
+    assert service.totp_secrets is not None
+    (passkey,) = await service.reads.second_factors.list_all(ada.account.id)
+    stored = await service.reads.second_factors.get_totp(ada.account.id)
+    digest = digest_of_recovery_code(ada.account.id, ada.recovery_codes[0])
+    assert stored is not None
+    assert digest is not None
+    used = PasskeyLogin(1, sign_count_went_back=False, is_backed_up=False, user_verified=True)
+    proofs: list[Proof] = [
+        TotpProof(stored.id, 1),
+        RecoveryCodeProof(digest),
+        PasskeyProof(passkey, used),
+    ]
+    user = await service.reads.users.get(ada.account.id)
+    assert user is not None
+    for statement, expected in (("SELECT 1", [True] * 3), ("DELETE FROM users", [False] * 3)):
+        async with service.database.transaction(caller=OPERATOR) as tx:
+            await tx.execute(Statement(text(statement)))
+            spent = [await proof.spend(tx, user, AuditContext(OPERATOR)) for proof in proofs]
+            tx.abandon()
+        assert spent == expected
+
+
+async def test_log_in_with_a_second_factor_ends_the_session_that_it_replaces(api: Api) -> None:
+    """Source: OWASP ASVS 5.0 7.2.4."""
+    ada = await ada_with(api, totp=True)
+    old = api.by(ada.account)
+    challenge = (await ask(old))["challenge"]
+    assert (await old.get("/v1/users/me")).status_code == 200
+    assert (await answer(old, challenge, totp=ada.code())).status_code == 201
+    assert (await old.get("/v1/users/me")).status_code == 401
+
+
+async def test_expired_challenges_are_purged(api: Api, service: Services) -> None:
+    await ada_with(api, totp=True, passkey=SoftwarePasskey())
+    for _ in range(2):
+        await ask(api)
+        await api.post("/v1/passkey-challenges")
+    for table in ("login_challenges", "passkey_challenges"):
+        one = f"(SELECT ctid FROM {table} LIMIT 1)"
+        await execute(service.engine, f"UPDATE {table} SET expires_at = now() WHERE ctid = {one}")
+    await purge_expired(service.background_database, service.policies.retention)
+    assert [await count(service, table) for table in ("login_challenges", "passkey_challenges")] == [1, 1]
+
+
+async def test_totp_without_its_key_is_neither_offered_nor_right(
+    api: Api, service: Services, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ada = await ada_with(api, totp=True, recovery_codes=True)
+    monkeypatch.setattr(service.login.factors, "totp_secrets", None)
+    problem = await ask(api)
+    assert problem["methods"] == ["recovery_code"]
+    assert error_of(await answer(api, problem["challenge"], totp=ada.code())) == INVALID
+    recovered = await answer(api, problem["challenge"], recovery_code=ada.recovery_codes[0])
+    assert recovered.status_code == 201
+
+
+async def test_unreadable_secret_fails_like_a_wrong_code(api: Api, service: Services) -> None:
+    ada = await ada_with(api, totp=True)
+    await execute(service.engine, "UPDATE totp_secrets SET id = gen_random_uuid()")
+    assert error_of(await answer(api, (await ask(api))["challenge"], totp=ada.code())) == INVALID
+
+
+@pytest.mark.parametrize(
+    ("body", "faults"),
+    [
+        ({"challenge": CHALLENGE}, [("/totp", "missing_field")]),
+        ({"totp": "123456"}, [("/challenge", "missing_field")]),
+        (
+            {"challenge": CHALLENGE, "totp": "123456", "recovery_code": "x"},
+            [("/recovery_code", "conflicting_fields")],
+        ),
+        (
+            {"login_id": "ada", "password": PASSWORD, "totp": "123456"},
+            [("/totp", "conflicting_fields")],
+        ),
+        ({"challenge_id": "0198c5a4-7d1e-7c3b-9f60-2b1f3a5c7d9e"}, [("/passkey", "missing_field")]),
+    ],
+)
+async def test_log_in_with_the_fields_of_two_ways_names_them(
+    api: Api, body: dict[str, Any], faults: list[tuple[str, str]]
+) -> None:
+    assert faults_of(await api.post("/v1/sessions", body)) == faults
