@@ -29,7 +29,7 @@ from service.embedded.server import EmbeddedPostgres
 from service.observability.logging import configure_logs
 from service.security.hashing.hasher import PasswordHasher
 from service.security.mail_tokens import MailTokens
-from service.security.webauthn import RelyingParty
+from service.security.webauthn import relying_party_of
 from service.usecases.access_tokens import AccessTokenIssuer
 from service.usecases.attempt_turns import AttemptTurns
 from service.usecases.factor_proofs import FactorVerifier
@@ -88,7 +88,7 @@ class Services:
         self.access_tokens = AccessTokenIssuer(self.policies.access_tokens, self.signing_keys)
         self.mail_tokens = MailTokens(settings.secrets.keys)
         self.totp_secrets = self._create_totp_secrets()
-        self.relying_party = _relying_party(self.policies.factors)
+        self.relying_party = relying_party_of(self.policies.factors)
         self.factors = FactorParts(self.database, self.policies, self.totp_secrets, self.relying_party)
         self.last_used = LastUsedTracker(self.policies.sessions)
         self.login = self._create_login()
@@ -191,13 +191,6 @@ def _factor_policy(settings: Settings) -> FactorPolicy:
         rp_id=factors.rp_id,
         origins=tuple(factors.origins),
     )
-
-
-def _relying_party(factors: FactorPolicy) -> RelyingParty | None:
-    """Return the service as passkeys know it, if they are enabled."""
-    if factors.rp_id is None:
-        return None
-    return RelyingParty(factors.rp_id, factors.issuer, factors.origins)
 
 
 def _access_token_policy(settings: Settings) -> AccessTokenPolicy | None:

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 from uuid import UUID
 
+from service.domain.factors import FactorPolicy
 from service.security.plain_cbor import require_plain_cbor
 
 CHALLENGE_BYTES: Final = 32
@@ -188,6 +189,18 @@ class RelyingParty:
             "expected_origin": list(self.origins),
             "require_user_verification": True,
         }
+
+
+def relying_party_of(policy: FactorPolicy) -> RelyingParty | None:
+    """Return the service as passkeys know it, if they are enabled.
+
+    The library is imported here, as that takes half a second: a login would keep all others waiting.
+    """
+    if policy.rp_id is None:
+        return None
+    import webauthn  # noqa: F401
+
+    return RelyingParty(policy.rp_id, policy.issuer, policy.origins)
 
 
 def new_challenge() -> bytes:

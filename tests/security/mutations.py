@@ -22,6 +22,7 @@ _CHALLENGES_SQL = "service/db/repositories/login_challenges.py"
 _FACTORS_SQL = "service/db/repositories/second_factors.py"
 _SECOND_TESTS, _SECOND_RACES = "tests/flows/test_second_factor.py", "tests/faults/test_second_factor_races.py"
 _PASSKEY_TESTS = "tests/flows/test_passkey_login.py"
+_SECOND_THROTTLE = "tests/flows/test_second_factor_throttle.py"
 _ATTEMPTS, _OPEN_SESSION = "service/usecases/attempts.py", "service/usecases/open_session.py"
 _THROTTLE, _RECOVERY = "service/usecases/throttle.py", "service/usecases/recovery.py"
 _THROTTLE_SQL, _SESSIONS_SQL = "service/db/repositories/throttle.py", "service/db/repositories/sessions.py"
@@ -1688,8 +1689,8 @@ MUTATIONS = (
         _SECOND,
         "await ThrottleRepository(tx).refund(bucket.digest)",
         "await ThrottleRepository(tx).clear(bucket.digest)",
-        f"{_SECOND_TESTS}::test_right_password_clears_no_failures_of_a_known_network"
-        f" {_SECOND_TESTS}::test_tries_count_with_wrong_passwords",
+        f"{_SECOND_THROTTLE}::test_right_password_clears_no_failures_of_a_known_network"
+        f" {_SECOND_THROTTLE}::test_tries_count_with_wrong_passwords",
     ),
     Mutation(
         "Of the challenge of a login, the database holds a digest",
@@ -1710,7 +1711,7 @@ MUTATIONS = (
         _SECOND,
         "refusal = await try_reserve(tx, step.bucket, policies=parts.policies)",
         "refusal: Refusal | None = None",
-        f"{_SECOND_TESTS}::test_tries_count_with_wrong_passwords"
+        f"{_SECOND_THROTTLE}::test_tries_count_with_wrong_passwords"
         f" {_SECOND_RACES}::test_wrong_codes_at_once_are_verified_no_more_often_than_in_a_row",
     ),
     Mutation(
@@ -1718,7 +1719,7 @@ MUTATIONS = (
         _CHALLENGES_SQL,
         "& (LoginChallengeRow.tries < literal_column(str(CHALLENGE_TRIES)))",
         "",
-        f"{_SECOND_TESTS}::test_challenge_has_five_tries"
+        f"{_SECOND_THROTTLE}::test_challenge_has_five_tries"
         f" {_SECOND_RACES}::test_tries_at_a_challenge_at_once_are_five",
     ),
     Mutation(
@@ -1726,7 +1727,7 @@ MUTATIONS = (
         _SECOND,
         "tx.abandon()  # the try was not made",
         "pass",
-        f"{_SECOND_TESTS}::test_throttled_try_is_not_counted_at_the_challenge",
+        f"{_SECOND_THROTTLE}::test_throttled_try_is_not_counted_at_the_challenge",
     ),
     Mutation(
         "A challenge expires",
@@ -1762,7 +1763,7 @@ MUTATIONS = (
         _SECOND,
         "if proof is not None and wait is None else None",
         "if proof is not None else None",
-        f"{_SECOND_TESTS}::test_second_factor_at_a_limit_that_is_reached_meanwhile_tells_nothing",
+        f"{_SECOND_THROTTLE}::test_second_factor_at_a_limit_that_is_reached_meanwhile_tells_nothing",
     ),
     Mutation(
         "A code of an authenticator app is good once, on every replica",

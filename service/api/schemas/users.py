@@ -13,6 +13,7 @@ from service.api.schemas.common import (
     Limit,
     Output,
     Timestamp,
+    extensible,
     timestamp,
     timestamp_or_none,
 )
@@ -228,7 +229,8 @@ class UserView(Output, frozen=True):
     metadata: Metadata
     password_changed_at: Timestamp | None
     factors: Annotated[
-        list[Factor], Meta(description="The second factors that are enrolled.", examples=[["totp"]])
+        list[Annotated[str, extensible(Factor)]],
+        Meta(description="The second factors that are enrolled.", examples=[["totp"]]),
     ]
 
     @classmethod
@@ -250,7 +252,7 @@ class UserView(Output, frozen=True):
             user.external_id,
             dict(user.metadata),
             timestamp_or_none(user.password_changed_at),
-            [Factor(factor) for factor in user.factors],
+            list(user.factors),
         )
 
 
