@@ -14,14 +14,18 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from itertools import count
 from typing import Any, Final, cast
+from uuid import UUID
 
 import click
 import httpx
 
 from service.app import Application, create_app
 from service.cli.console import print_result, print_status
+from service.db.core.transaction import Transaction
 from service.db.migrations.running import upgrade
 from service.db.migrations.scratch import scratch_database
+from service.db.repositories.factors import FactorRepository
+from service.db.repositories.totp import TotpRepository
 from service.db.repositories.users import NewUser, UserRepository
 from service.domain.callers import OPERATOR
 from service.domain.users import UserRole, UserState
@@ -34,6 +38,8 @@ from settings.log import LogSettings
 
 RIGHT, WRONG = "mauve otter sings at dawn", "crimson kettle drums loudly"
 REFERENCE: Final = "wrong password"
+SECOND_FACTOR: Final = "second factor"
+"""A wrong password of a user who has one: the right one alone gets another answer."""
 ATTEMPTS_PER_ACCOUNT: Final = 4
 """Fewer than the throttle permits without a delay."""
 LOAD_CLIENTS: Final = 2
@@ -124,14 +130,16 @@ async def _prepare(app: Application, samples: int) -> _Attempts:
         "disabled": (ours, UserState.DISABLED),
         "no password": (None, UserState.ACTIVE),
         "older hash": (older, UserState.ACTIVE),
+        SECOND_FACTOR: (ours, UserState.ACTIVE),
     }
     names = {kind: [f"{kind.replace(' ', '-')}-{place}" for place in accounts] for kind in rows}
     async with service.database.transaction(caller=OPERATOR) as tx:
         for kind, (password_hash, state) in rows.items():
             for login_id in names[kind]:
-                await UserRepository(tx).add(
-                    NewUser(new_id(), login_id, "Timing", password_hash, UserRole.USER, state)
-                )
+                new = NewUser(new_id(), login_id, "Timing", password_hash, UserRole.USER, state)
+                user = await UserRepository(tx).add(new)
+                if kind == SECOND_FACTOR:
+                    await _add_factor(tx, user.id)
     passwords = {kind: RIGHT if kind == "disabled" else WRONG for kind in names}
     return _Attempts(
         app,
@@ -142,6 +150,13 @@ async def _prepare(app: Application, samples: int) -> _Attempts:
             "impossible password": ([f"nobody-else-{place}" for place in accounts], "\x00" * 20),
         },
     )
+
+
+async def _add_factor(tx: Transaction, user_id: UUID) -> None:
+    """Add an authenticator app, whose secret is never read: every password here is wrong."""
+    await TotpRepository(tx).put_pending(new_id(), user_id, bytes(64))
+    await TotpRepository(tx).confirm_pending(user_id, step=0)
+    await FactorRepository(tx).refresh(user_id)
 
 
 def _older_hash(settings: Settings) -> str:

@@ -70,7 +70,7 @@ async def create_passkey_challenge(parts: LoginParts, *, context: AuditContext) 
         return wait
 
     if (wait := await parts.database.run(add, caller=context.caller)) is not None:
-        _log.info("passkey_challenge.throttled", network=context.network, request_id=context.request_id)
+        _log.info("passkey_challenge_throttled", network=context.network, request_id=context.request_id)
         raise RateLimited(retry_after=max(1, ceil(wait.total_seconds())))
     return PasskeyChallenge(challenge_id, relying_party.login_options(challenge))
 

@@ -10,6 +10,7 @@ import pytest
 from service.api.openapi.problems_page import FIELD_CODES, all_errors
 from service.domain.callers import CallerKind
 from service.domain.events import Action
+from service.domain.factors import Method
 from service.domain.keys import Scope
 from tests.contract.test_openapi import DOCUMENT, OPERATIONS
 
@@ -51,10 +52,13 @@ def test_describe_document_names_a_contact_and_describes_every_operation() -> No
 
 
 def test_name_operations_by_verb_and_noun() -> None:
-    verbs = r"(get|list|create|update|delete|end|revoke|change|redeem|check|issue|request|send|verify)_\w+"
-    named = r"log_in|log_out|introspect|revoke|forward_auth"
+    verbs = (
+        r"(get|list|create|add|update|remove|delete|end|revoke|change|redeem|check|issue|request|send|verify"
+        r"|enroll|confirm|forget)_\w+"
+    )
+    named = r"log_in|log_out|step_up|introspect|revoke|forward_auth"
     assert [id_ for id_ in OPERATIONS if not re.fullmatch(f"{verbs}|{named}", id_)] == []
-    assert len({operation["tags"][0] for operation in OPERATIONS.values()}) == 8
+    assert len({operation["tags"][0] for operation in OPERATIONS.values()}) == 9
 
 
 def test_enumerate_in_a_response_closes_only_what_never_grows() -> None:
@@ -70,6 +74,7 @@ def test_enumerate_in_a_response_closes_only_what_never_grows() -> None:
         ("EventView", "actor_kind", [*CallerKind]),
         ("ApiKeyView", "scopes", [*Scope]),
         ("Problem", "code", [error.code for error in all_errors()]),
+        ("Problem", "methods", [*Method]),
         ("FieldError", "code", [*FIELD_CODES]),
     ],
 )

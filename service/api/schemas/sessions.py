@@ -7,7 +7,6 @@ from msgspec import Meta
 
 from service.api.schemas.common import Id, Input, Output, Timestamp, timestamp
 from service.api.schemas.users import UserView
-from service.domain.factors import Assurance
 from service.domain.sessions import AuthenticatedSession, Session
 
 
@@ -35,7 +34,7 @@ class SessionView(Output, frozen=True):
         list[str],
         Meta(description="How (RFC 8176); `mfa` with two factors.", examples=[["pwd", "otp", "mfa"]]),
     ]
-    assurance: Annotated[Literal[1, 2], Meta(description="2 with two factors, or a passkey.")]
+    assurance: Annotated[int, Meta(ge=1, le=2, description="2 with two factors, or a passkey.")]
     current: bool
 
     @classmethod
@@ -52,7 +51,7 @@ class SessionView(Output, frozen=True):
             session.ip,
             timestamp(session.auth_time),
             list(session.amr),
-            2 if session.assurance is Assurance.TWO_FACTORS else 1,
+            int(session.assurance),
             session.id == current_id,
         )
 
