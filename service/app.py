@@ -30,7 +30,6 @@ from service.jobs.schedule import background_work
 from service.observability.metrics import RequestTelemetry
 from service.observability.stats import MetricsSnapshot, PoolStats
 from service.observability.tracing import RequestTracer
-from service.security.webauthn import import_library
 from service.services import Services
 from settings import Settings
 
@@ -71,8 +70,6 @@ def create_app(settings: Settings, *, dsn: str | None = None) -> Application:
         lambda: metrics_snapshot(services, outbox), RequestTracer.configured(settings.service_name)
     )
     services = Services(settings, dsn or settings.database.dsn or "", on_audit=telemetry.count)
-    if services.policies.factors.rp_id is not None:
-        import_library()
     outbox = OutboxDispatcher(
         services.background_database,
         partial(create_delivery, settings),

@@ -208,11 +208,6 @@ def new_challenge() -> bytes:
     return secrets.token_bytes(CHALLENGE_BYTES)
 
 
-def import_library() -> None:
-    """Import the library now, so that the first login by passkey does not hold up everything else."""
-    import webauthn  # noqa: F401
-
-
 def credential_of(response: Response) -> tuple[bytes, bytes | None]:
     """Return the credential id and the user handle that a login response claims, both unverified.
 

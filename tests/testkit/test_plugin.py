@@ -18,6 +18,8 @@ from pathlib import Path
 import pytest
 
 import service
+from rollcall_testkit.errors import ApiError
+from rollcall_testkit.passkeys import SoftwarePasskey
 
 
 def make_a_mess(rollcall):
@@ -58,6 +60,31 @@ async def test_anyio(rollcall, number):
     make_a_mess(rollcall)
 
 
+def session_of(rollcall, user):
+    return rollcall.request("GET", "/v1/sessions/current", by=user).json()["session"]
+
+
+def test_log_in_with_an_authenticator_app(rollcall):
+    ada = rollcall.user("ada", totp=True)
+    assert rollcall.request("GET", "/v1/users/me", by=ada).json()["factors"] == ["totp"]
+    with pytest.raises(ApiError, match="second_factor_required"):
+        rollcall.log_in("ada")
+    again = rollcall.log_in("ada", totp=ada.totp)
+    assert [session_of(rollcall, user)["assurance"] for user in (ada, again)] == [2, 2]
+
+
+def test_log_in_with_a_passkey(rollcall):
+    ada, passkey, origin = rollcall.user("ada"), SoftwarePasskey(), "http://localhost"
+    begun = rollcall.request("POST", "/v1/users/me/passkeys/options", by=ada).json()
+    made = passkey.create(begun.pop("public_key"), origin)
+    added = rollcall.request("POST", "/v1/users/me/passkeys", {**begun, "passkey": made}, by=ada)
+    assert added.status == 201
+    begun = rollcall.request("POST", "/v1/passkey-challenges").json()
+    answer = passkey.get(begun.pop("public_key"), origin)
+    opened = rollcall.request("POST", "/v1/sessions", {**begun, "passkey": answer}).json()
+    assert (opened["user"]["id"], opened["session"]["assurance"]) == (ada.id, 2)
+
+
 def test_modules_with_the_names_of_ours_are_the_consumers():
     assert Path(service.__file__).parent == Path(__file__).parent
 """
@@ -85,7 +112,7 @@ _ANY = "def test_any(rollcall):\n    pass\n"
 def test_run_suite_on_two_workers_resets_a_service_for_each(tmp_path: Path) -> None:
     project = project_of(tmp_path, test_mess=_ASYNC)
     ran = run_tests(project, "-n", "2", "--dist", "each")  # the same in both at the same time
-    assert " 24 passed" in ran.stdout, ran.stdout + ran.stderr
+    assert " 28 passed" in ran.stdout, ran.stdout + ran.stderr
     assert ran.returncode == 0
     assert (project / "gw0").read_text() != (project / "gw1").read_text()
     assert postgres_processes(project) == []

@@ -299,7 +299,7 @@ MUTATIONS = (
         "refusal = await try_reserve(tx, step.bucket, policies=parts.policies)",
         "refusal: Refusal | None = None",
         "tests/flows/test_second_factor_throttle.py::test_tries_count_with_wrong_passwords"
-        " tests/faults/test_second_factor_races.py::test_wrong_codes_at_once_are_verified_no_more_often_than_in_a_row",
+        f" {_SECOND_RACES}::test_wrong_codes_at_once_are_verified_no_more_often_than_in_a_row",
     ),
     Mutation(
         "A challenge has five tries, counted before they are verified",
