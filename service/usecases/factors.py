@@ -80,7 +80,6 @@ async def complete_enrollment(
     await SessionRepository(tx).reauthenticate(session.id, combined_amr(session.amr, amr))
     if not user.factors:
         await SessionRepository(tx).end_all(user.id, kept_id=session.id)
-        await FactorRepository(tx).end_logins(user.id)
     await EventRepository(tx).add(context, _ENROLLED[factor], user.id)
     await notify(tx, user, MailKind.FACTOR_ADDED, factor=factor.value)
 
@@ -90,7 +89,6 @@ async def complete_removal(tx: Transaction, user_id: UUID, factor: Factor, *, co
     user = await FactorRepository(tx).refresh(user_id)
     if not user.factors:
         await RecoveryCodeRepository(tx).remove_all(user_id)
-        await FactorRepository(tx).end_logins(user_id)
     await EventRepository(tx).add(context, _REMOVED[factor], user_id)
     await notify(tx, user, MailKind.FACTOR_REMOVED, factor=factor.value)
 

@@ -19,6 +19,7 @@ DOCUMENTS = (
     "docs/operations.md",
     "docs/security.md",
     "docs/asvs.md",
+    "docs/factors.md",
     "SECURITY.md",
     "docs/architecture.md",
     "docs/clients.md",

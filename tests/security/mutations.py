@@ -40,7 +40,7 @@ _OUTBOX_SQL, _SMTP = "service/db/repositories/outbox.py", "service/adapters/smtp
 _TOTP, _RECOVERY_CODES = "service/security/totp.py", "service/security/recovery_codes.py"
 _WEBAUTHN, _WEBAUTHN_TESTS = "service/security/webauthn.py", "tests/security/test_webauthn.py"
 _FACTORS, _ENROLMENT = "service/usecases/factors.py", "service/usecases/totp.py"
-_CHALLENGES_SQL = "service/db/repositories/passkey_challenges.py"
+_PASSKEY_CHALLENGES_SQL = "service/db/repositories/passkey_challenges.py"
 _FACTOR_TESTS, _TOTP_API = "tests/flows/test_factors.py", "tests/api/test_totp.py"
 _PASSKEY_API, _DEVICE_API = "tests/api/test_passkeys.py", "tests/api/test_devices.py"
 _ADAPTERS, _RENDERING = "tests/adapters/test_smtp.py", "tests/mail/test_rendering.py"
@@ -1448,14 +1448,8 @@ MUTATIONS = (
         _FACTORS,
         "        await SessionRepository(tx).end_all(user.id, kept_id=session.id)\n",
         "",
-        f"{_FACTOR_TESTS}::test_first_factor_ends_all_other_sessions_of_the_user",
-    ),
-    Mutation(
-        "The first second factor ends every login under way",
-        _FACTORS,
-        "        await FactorRepository(tx).end_logins(user.id)\n",
-        "",
-        f"{_FACTOR_TESTS}::test_first_factor_ends_the_logins_under_way",
+        f"{_FACTOR_TESTS}::test_first_factor_ends_all_other_sessions_of_the_user"
+        f" {_FACTOR_TESTS}::test_first_factor_ends_the_logins_under_way",
     ),
     Mutation(
         "A password alone changes no second factor of a user who has one",
@@ -1536,14 +1530,14 @@ MUTATIONS = (
     ),
     Mutation(
         "A challenge for a passkey is the user's own",
-        _CHALLENGES_SQL,
+        _PASSKEY_CHALLENGES_SQL,
         "        _of_user,\n",
         "        _of_user | PasskeyChallengeRow.user_id.is_not(None),\n",
         f"{_PASSKEY_API}::test_add_passkey_by_the_challenge_of_another_user_is_rejected",
     ),
     Mutation(
         "A challenge for a passkey ends",
-        _CHALLENGES_SQL,
+        _PASSKEY_CHALLENGES_SQL,
         "PasskeyChallengeRow.expires_at > func.now()",
         "PasskeyChallengeRow.created_at <= func.now()",
         f"{_PASSKEY_API}::test_add_passkey_by_an_expired_challenge_is_rejected",

@@ -3,14 +3,13 @@
 from typing import Any, Final
 from uuid import UUID
 
-from sqlalchemy import Delete, Text, bindparam, case, delete, exists, func, literal_column, null, update
+from sqlalchemy import Text, bindparam, case, delete, exists, func, literal_column, null, update
 from sqlalchemy.dialects.postgresql import ARRAY, array
 
 from service.db.core.statements import Statement
 from service.db.repositories.base import Repository, require_row
 from service.db.repositories.users import USER
 from service.db.tables import (
-    LoginChallengeRow,
     PasskeyChallengeRow,
     PasskeyRow,
     RecoveryCodeRow,
@@ -39,16 +38,9 @@ _REFRESH = Statement(
 )
 
 
-def _of_user(
-    table: type[TotpSecretRow | PasskeyRow | RecoveryCodeRow | LoginChallengeRow | PasskeyChallengeRow],
-) -> Delete:
-    return delete(table).where(table.user_id == bindparam("of_user"))
-
-
-_DROP_LOGINS = Statement(_of_user(LoginChallengeRow))
+_HELD: Final = (TotpSecretRow, PasskeyRow, RecoveryCodeRow, PasskeyChallengeRow)
 _REMOVE_ALL: Final = tuple(
-    Statement(_of_user(table))
-    for table in (TotpSecretRow, PasskeyRow, RecoveryCodeRow, LoginChallengeRow, PasskeyChallengeRow)
+    Statement(delete(table).where(table.user_id == bindparam("of_user"))) for table in _HELD
 )
 
 
@@ -60,11 +52,7 @@ class FactorRepository(Repository):
         return USER.decode(require_row(await self._tx.fetch_one(_REFRESH, user_id=user_id)))
 
     async def remove_all(self, user_id: UUID) -> User:
-        """Delete every factor, recovery code and challenge of a locked user, and return the user."""
+        """Delete every factor, recovery code and passkey challenge of a locked user, and return the user."""
         for statement in _REMOVE_ALL:
             await self._tx.execute(statement, of_user=user_id)
         return await self.refresh(user_id)
-
-    async def end_logins(self, user_id: UUID) -> None:
-        """Delete the challenges of logins that are under way."""
-        await self._tx.execute(_DROP_LOGINS, of_user=user_id)
