@@ -119,6 +119,9 @@ async def test_serve_with_the_granted_rights_answers_every_operation(granted: Ro
             assert (await root.post(path, {"login_id": "root"})).status_code == 202
         await root.post("/v1/users/me/email-verification")
         await root.post("/v1/email-verifications/redeem", {"token": "rcv_x"})
+        await root.post("/v1/passkey-challenges")
+        await root.get("/v1/users/me/passkeys")
+        await root.post("/v1/sessions/current/step-up", {"totp": "000000"})
         await sent_mails(running.service)
         *_, session = (await root.get("/v1/users/me/sessions")).json()["items"]
         key = await root.post("/v1/keys", {"name": "k", "scopes": ["users:read"]})
