@@ -100,3 +100,14 @@ def test_vector_without_user_verification_is_rejected(name: str) -> None:
 def test_vector_that_is_not_asked_for_is_rejected(name: str) -> None:
     with any_user(), pytest.raises(PasskeyRejected):
         RP.verify_registration(*credential(VECTORS[name], "registration"))
+
+
+@pytest.mark.parametrize("name", [name for name, reason in REJECTED.items() if reason == "format"])
+def test_vector_with_another_attestation_reaches_no_verifier(
+    name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    reached: list[str] = []
+    monkeypatch.setattr(webauthn, "verify_registration_response", lambda **_: reached.append(name))
+    with pytest.raises(PasskeyRejected):
+        RP.verify_registration(*credential(VECTORS[name], "registration"))
+    assert reached == []
