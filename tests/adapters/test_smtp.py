@@ -114,7 +114,7 @@ async def test_send_without_a_server_is_an_outage() -> None:
     assert "127.0.0.1" not in failure.reason
 
 
-async def test_send_with_a_refused_login_is_an_outage() -> None:
+async def test_send_with_a_rejected_login_is_an_outage() -> None:
     async with mail_server(certificate=CERTIFICATE) as server:
         failure = await failure_of(server, username="us", password="wrong")
     assert failure.is_outage

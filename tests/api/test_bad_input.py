@@ -102,7 +102,9 @@ RULELESS: dict[str, Callable[[str], bytes]] = {
 
 
 @pytest.mark.parametrize("operation", WRITES)
-async def test_send_a_malformed_body_is_refused_and_changes_nothing(callers: Callers, operation: str) -> None:
+async def test_send_a_malformed_body_is_rejected_and_changes_nothing(
+    callers: Callers, operation: str
+) -> None:
     before = await fingerprint(callers.api.service.engine)
 
     for what, make in MALFORMED.items():
@@ -113,7 +115,7 @@ async def test_send_a_malformed_body_is_refused_and_changes_nothing(callers: Cal
 
 
 @pytest.mark.parametrize("operation", WRITES)
-async def test_send_a_body_that_breaks_a_rule_is_refused_and_changes_nothing(
+async def test_send_a_body_that_breaks_a_rule_is_rejected_and_changes_nothing(
     callers: Callers, operation: str
 ) -> None:
     before = await fingerprint(callers.api.service.engine)
@@ -157,7 +159,7 @@ async def test_send_escaped_nul_in_any_text_never_fails_the_service(callers: Cal
         "json",
     ],
 )
-async def test_send_another_content_type_is_refused(
+async def test_send_another_content_type_is_rejected(
     callers: Callers, operation: str, content_type: str | None
 ) -> None:
     before = await fingerprint(callers.api.service.engine)
@@ -170,7 +172,7 @@ async def test_send_another_content_type_is_refused(
 
 
 @pytest.mark.parametrize("coding", ["gzip", "br", "deflate", "identity, gzip", "x"])
-async def test_send_an_encoded_body_is_refused_unread(callers: Callers, coding: str) -> None:
+async def test_send_an_encoded_body_is_rejected_unread(callers: Callers, coding: str) -> None:
     refused = await callers.api.request(
         "POST",
         "/v1/sessions",
@@ -182,7 +184,7 @@ async def test_send_an_encoded_body_is_refused_unread(callers: Callers, coding: 
 
 
 @pytest.mark.parametrize("operation", WRITES)
-async def test_send_too_long_a_body_is_refused(callers: Callers, operation: str) -> None:
+async def test_send_too_long_a_body_is_rejected(callers: Callers, operation: str) -> None:
     limit = 8 * 1024 if operation == "log_in" else 64 * 1024
     fits = with_first(operation, b'"a","x":"%s"' % (b"x" * (limit - 500)))
 
@@ -207,7 +209,7 @@ async def chunks() -> AsyncIterator[bytes]:
 
 
 @pytest.mark.parametrize(("method", "path"), BODILESS)
-async def test_send_a_body_where_none_is_taken_is_refused_and_changes_nothing(
+async def test_send_a_body_where_none_is_taken_is_rejected_and_changes_nothing(
     api: Api, method: str, path: str
 ) -> None:
     await api.admin("other")
@@ -266,7 +268,7 @@ async def test_name_an_unreadable_id_is_400(api: Api, place: str, id_: str) -> N
         "/v1",
     ],
 )
-async def test_ask_for_another_spelling_of_a_path_is_404(api: Api, path: str) -> None:
+async def test_call_for_another_spelling_of_a_path_is_404(api: Api, path: str) -> None:
     admin = api.by(await api.admin())
 
     assert error_of(await admin.get(path)) == (404, "not_found")
@@ -313,11 +315,13 @@ async def test_send_a_header_that_others_obey_has_no_effect(api: Api, headers: d
         (b"Bearer " + b"a" * 17_000, (431, "header_too_large")),
     ],
 )
-async def test_send_an_odd_authorization_is_refused(api: Api, value: bytes, refusal: tuple[int, str]) -> None:
+async def test_send_an_odd_authorization_is_rejected(
+    api: Api, value: bytes, refusal: tuple[int, str]
+) -> None:
     assert error_of(await api.get("/v1/users/me", headers={"Authorization": value})) == refusal
 
 
-async def test_send_a_token_anywhere_but_in_the_header_is_refused(api: Api) -> None:
+async def test_send_a_token_anywhere_but_in_the_header_is_rejected(api: Api) -> None:
     ada = await api.account("ada")
 
     two = [("Authorization", f"Bearer {ada.token}"), ("Authorization", f"Bearer {ada.token}")]

@@ -133,6 +133,6 @@ def test_network_of_an_address_of_nat64_is_that_of_the_ipv4_address(address: str
 
 
 @pytest.mark.parametrize("text", ["", "10.0.0.1/8", "proxy.internal", "10.0.0.0/33"])
-def test_networks_of_anything_else_refuses(text: str) -> None:
+def test_networks_of_anything_else_rejects(text: str) -> None:
     with pytest.raises(ValueError, match=r".*"):
         networks_of([text])

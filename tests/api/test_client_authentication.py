@@ -73,7 +73,7 @@ def header_of(form: str | None, key: str, key_id: str) -> str | None:
 
 @pytest.mark.parametrize("path", ["/v1/introspect", "/v1/revoke"])
 @pytest.mark.parametrize("client", CLIENTS)
-async def test_ask_as_a_stock_client_does_is_answered(api: Api, client: str, path: str) -> None:
+async def test_call_as_a_stock_client_does_is_served(api: Api, client: str, path: str) -> None:
     ada, key = await api.account("ada"), await api.key(Scope.SESSIONS_INTROSPECT)
     key_id = "0198c5a4-7d1e-7c3b-9f60-2b1f3a5c7d9e"
     form, more, headers = CLIENTS[client]
@@ -111,7 +111,7 @@ async def test_ask_as_a_stock_client_does_is_answered(api: Api, client: str, pat
         (basic("gateway", "%00%ff" * 9), {}),
     ],
 )
-async def test_introspect_without_valid_credentials_is_refused_as_oauth_clients_read_it(
+async def test_introspect_without_valid_credentials_is_rejected_as_oauth_clients_read_it(
     api: Api, authorization: str | None, fields: dict[str, str]
 ) -> None:
     """Source: RFC 6749 5.2, RFC 7662 2.3."""
@@ -127,7 +127,7 @@ async def test_introspect_without_valid_credentials_is_refused_as_oauth_clients_
     assert (await ask(api, {"token": ada.token}, basic("", key))).json()["active"] is True
 
 
-async def test_introspect_with_a_revoked_key_is_refused_in_every_form(api: Api) -> None:
+async def test_introspect_with_a_revoked_key_is_rejected_in_every_form(api: Api) -> None:
     ada, key = await api.account("ada"), await api.key(Scope.SESSIONS_INTROSPECT)
     await execute(api.service.engine, "DELETE FROM api_keys")
 
@@ -152,7 +152,7 @@ async def test_introspect_with_a_key_without_the_scope_or_a_session_is_forbidden
 
 
 @pytest.mark.parametrize("path", ["/v1/users", "/v1/users/me", "/v1/forward-auth"])
-async def test_use_basic_or_a_secret_in_a_body_elsewhere_is_refused(api: Api, path: str) -> None:
+async def test_use_basic_or_a_secret_in_a_body_elsewhere_is_rejected(api: Api, path: str) -> None:
     key = await api.key(Scope.USERS_READ)
 
     assert error_of(await api.get(path, headers={"Authorization": basic("a", key)})) == (
@@ -161,7 +161,7 @@ async def test_use_basic_or_a_secret_in_a_body_elsewhere_is_refused(api: Api, pa
     )
 
 
-async def test_send_a_field_twice_is_refused_only_if_it_counts(api: Api) -> None:
+async def test_send_a_field_twice_is_rejected_only_if_it_counts(api: Api) -> None:
     """Source: RFC 6749 3.2; RFC 8707 2 (`resource` may be repeated)."""
     ada, key = await api.account("ada"), await api.key(Scope.SESSIONS_INTROSPECT)
     resources = [("token", ada.token), ("client_secret", key), ("resource", "a"), ("resource", "b")]

@@ -34,7 +34,7 @@ async def tag_of(api: Api, path: str) -> str:
         ('"other",', 200),
     ],
 )
-async def test_read_with_if_none_match_answers_304_only_for_the_current_tag(
+async def test_read_with_if_none_match_returns_304_only_for_the_current_tag(
     api: Api, path: str, template: str, status: int
 ) -> None:
     ada = api.by(await api.account("ada"))
@@ -78,7 +78,7 @@ async def test_read_with_two_lines_of_tags_reads_them_as_one_list(api: Api) -> N
         assert (await api.client.get("/v1/users/me", headers=headers)).status_code == 304
 
 
-async def test_read_with_head_and_if_none_match_answers_304_too(api: Api) -> None:
+async def test_read_with_head_and_if_none_match_returns_304_too(api: Api) -> None:
     ada = api.by(await api.account("ada"))
     tag = await tag_of(ada, "/v1/users/me")
 
@@ -177,7 +177,7 @@ async def test_updates_at_once_with_one_tag_make_one_change(api: Api) -> None:
 @pytest.mark.parametrize(
     ("second", "error"), [("*", (400, "malformed_request")), ('"other"', (412, "precondition_failed"))]
 )
-async def test_send_a_condition_twice_is_refused_instead_of_half_read(
+async def test_send_a_condition_twice_is_rejected_instead_of_half_read(
     api: Api, second: str, error: tuple[int, str]
 ) -> None:
     ada = await api.account("ada")

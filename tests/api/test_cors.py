@@ -68,7 +68,7 @@ async def test_send_origin_without_configured_ones_gets_no_cors_header(edge: Edg
     assert not [name for name, _ in response.headers if name.startswith(b"access-control-")]
 
 
-async def test_send_preflight_is_answered_by_the_edge(inner: Inner) -> None:
+async def test_send_preflight_is_served_by_the_edge(inner: Inner) -> None:
     edge = EdgeMiddleware(inner, cors_origins=[ORIGIN.decode()])
 
     response = await ask(

@@ -21,7 +21,7 @@ DETAILS = {
 }
 
 
-async def test_create_user_with_details_answers_them_in_canonical_form(api: Api) -> None:
+async def test_create_user_with_details_returns_them_in_canonical_form(api: Api) -> None:
     key = api.by(await api.key(Scope.USERS_WRITE))
     made = (await key.post("/v1/users", NEW | DETAILS)).json()
     assert made["email"] == "grace@example.org"

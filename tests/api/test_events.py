@@ -8,7 +8,7 @@ from tests.support.databases import execute
 FOREIGN_ID = "01890a5d-ac96-774b-bcce-b302099a8057"
 
 
-async def test_list_events_tells_who_did_what_in_ids_only(api: Api) -> None:
+async def test_list_events_shows_who_did_what_in_ids_only(api: Api) -> None:
     root = await api.admin()
     admin = api.by(root)
     created = await admin.post(
@@ -32,7 +32,7 @@ async def test_list_events_tells_who_did_what_in_ids_only(api: Api) -> None:
     assert not any(word in listed.text for word in ("grace", "Hopper", PASSWORD, "rcs_"))
 
 
-async def test_list_events_of_a_newer_release_tells_them_as_they_are_stored(api: Api) -> None:
+async def test_list_events_of_a_newer_release_shows_them_as_they_are_stored(api: Api) -> None:
     """While two releases serve side by side, the older one reads what the newer one records."""
     await execute(
         api.service.engine,
@@ -49,7 +49,7 @@ async def test_list_events_of_a_newer_release_tells_them_as_they_are_stored(api:
     ]
 
 
-async def test_list_events_tells_the_newest_first_page_by_page(api: Api) -> None:
+async def test_list_events_shows_the_newest_first_page_by_page(api: Api) -> None:
     admin = api.by(await api.admin())
     for number in range(5):
         await admin.post("/v1/users", {"login_id": f"u{number}", "name": "U"})
@@ -64,7 +64,7 @@ async def test_list_events_tells_the_newest_first_page_by_page(api: Api) -> None
     assert times == sorted(times, reverse=True)
 
 
-async def test_list_events_without_role_or_scope_is_refused(api: Api) -> None:
+async def test_list_events_without_role_or_scope_is_rejected(api: Api) -> None:
     others = [scope for scope in Scope if scope is not Scope.EVENTS_READ]
     for caller in ((await api.account("ada")).token, await api.key(*others)):
         assert error_of(await api.by(caller).get("/v1/events")) == (403, "forbidden")

@@ -21,7 +21,7 @@ def told(answer: Any) -> dict[str, str]:
     return {name: answer.headers[name] for name in FIELDS}
 
 
-async def test_ask_for_a_session_names_its_user(api: Api) -> None:
+async def test_call_for_a_session_names_its_user(api: Api) -> None:
     ada = await api.account("ada@example.org", name="Ada, Countess of “Lovelace”")
 
     answer = await api.by(ada).get(PATH)
@@ -40,7 +40,7 @@ async def test_ask_for_a_session_names_its_user(api: Api) -> None:
     assert "ETag" not in answer.headers
 
 
-async def test_ask_for_a_key_names_its_id_and_scopes_and_no_user(api: Api) -> None:
+async def test_call_for_a_key_names_its_id_and_scopes_and_no_user(api: Api) -> None:
     """Its name might be another's login id. Every field is there, or the visitor's own would pass."""
     key = await api.key(Scope.USERS_READ, Scope.EVENTS_READ)
     ((key_id,),) = await fetch_values(api.service.engine, "SELECT id FROM api_keys")
@@ -67,7 +67,7 @@ async def test_ask_for_a_key_names_its_id_and_scopes_and_no_user(api: Api) -> No
         "%41da",
     ],
 )
-async def test_ask_for_any_login_id_and_name_sends_visible_ascii_that_decodes_to_it(
+async def test_call_for_any_login_id_and_name_sends_visible_ascii_that_decodes_to_it(
     api: Api, login_id: str
 ) -> None:
     """Whatever a row holds, even what no operation would let in. Source: CWE-113."""
@@ -107,7 +107,7 @@ VISITS: dict[str, tuple[str, str, list[tuple[str, str]]]] = {
 
 
 @pytest.mark.parametrize("visit", VISITS)
-async def test_ask_with_what_a_visitor_sends_is_answered_by_the_token_alone(
+async def test_call_with_what_a_visitor_sends_is_served_by_the_token_alone(
     api: Api, running: RunningService, visit: str
 ) -> None:
     """Every other status becomes a 500 in front of the visitor."""
@@ -128,7 +128,7 @@ async def test_ask_with_what_a_visitor_sends_is_answered_by_the_token_alone(
     assert (await api.by(ada).get("/v1/users/me")).status_code == 200
 
 
-async def test_ask_over_the_wire_with_a_body_leaves_the_connection_to_the_next(
+async def test_call_over_the_wire_with_a_body_leaves_the_connection_to_the_next(
     api: Api, running: RunningService
 ) -> None:
     ada = await api.account("ada")
@@ -143,14 +143,14 @@ async def test_ask_over_the_wire_with_a_body_leaves_the_connection_to_the_next(
         writer.close()
 
 
-async def test_ask_with_two_tokens_counts_as_none(api: Api) -> None:
+async def test_call_with_two_tokens_counts_as_none(api: Api) -> None:
     ada, bob = await api.account("ada"), await api.account("bob")
     fields = [("Authorization", f"Bearer {account.token}") for account in (ada, bob)]
 
     assert error_of(await api.client.get(PATH, headers=fields)) == (401, "unauthenticated")
 
 
-async def test_ask_without_a_valid_token_gets_the_challenge(api: Api) -> None:
+async def test_call_without_a_valid_token_gets_the_challenge(api: Api) -> None:
     missing, wrong = await api.get(PATH), await api.by("rcs_" + "A" * 43).get(PATH)
 
     assert (missing.status_code, missing.headers["WWW-Authenticate"]) == (401, "Bearer")
@@ -158,7 +158,7 @@ async def test_ask_without_a_valid_token_gets_the_challenge(api: Api) -> None:
     assert not set(FIELDS) & set(missing.headers)
 
 
-async def test_ask_with_a_header_beyond_the_limits_is_refused(api: Api) -> None:
+async def test_call_with_a_header_beyond_the_limits_is_rejected(api: Api) -> None:
     ada = await api.account("ada")
 
     assert error_of(await api.by(ada).get(PATH, headers={"X-Long": "x" * 20_000})) == (
@@ -198,13 +198,13 @@ async def test_require_role_or_scope_lets_only_their_holders_in(
         assert (caller, answer.status_code) == (caller, 200 if caller in allowed else 403)
 
 
-async def test_ask_while_a_password_change_is_due_is_forbidden(api: Api) -> None:
+async def test_call_while_a_password_change_is_due_is_forbidden(api: Api) -> None:
     due = await api.account("due", must_change=True)
 
     assert error_of(await api.by(due).get(PATH)) == (403, "password_change_required")
 
 
-async def test_ask_is_one_statement_and_a_use_of_the_session(
+async def test_call_is_one_statement_and_a_use_of_the_session(
     api: Api, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     ada = await api.account("ada")
@@ -227,7 +227,7 @@ async def test_ask_is_one_statement_and_a_use_of_the_session(
 
 
 @pytest.mark.parametrize("path", ["/v1/forward-authx", "/v1//forward-auth", "/v1/forward-auth%2Fx"])
-async def test_ask_beside_the_path_is_not_found(api: Api, path: str) -> None:
+async def test_call_beside_the_path_is_not_found(api: Api, path: str) -> None:
     ada = await api.account("ada")
 
     assert error_of(await api.by(ada).get(f"http://rollcall.test{path}")) == (404, "not_found")

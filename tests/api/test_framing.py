@@ -77,7 +77,7 @@ TOO_LARGE: dict[str, bytes] = {
 
 
 @pytest.mark.parametrize("what", FRAMING)
-async def test_send_bad_framing_is_refused_and_nothing_follows(address: tuple[str, int], what: str) -> None:
+async def test_send_bad_framing_is_rejected_and_nothing_follows(address: tuple[str, int], what: str) -> None:
 
     statuses = await tell(address, FRAMING[what] + LAST)
 
@@ -86,7 +86,7 @@ async def test_send_bad_framing_is_refused_and_nothing_follows(address: tuple[st
 
 
 @pytest.mark.parametrize("what", TOO_LARGE)
-async def test_send_too_large_a_header_is_refused_and_nothing_follows(
+async def test_send_too_large_a_header_is_rejected_and_nothing_follows(
     address: tuple[str, int], what: str
 ) -> None:
     assert await tell(address, TOO_LARGE[what] + LAST) == [431]
@@ -112,7 +112,7 @@ async def test_send_too_large_a_header_is_refused_and_nothing_follows(
         (b"v1/users", 400),
     ],
 )
-async def test_send_another_form_of_target_is_refused_unless_it_names_this_host(
+async def test_send_another_form_of_target_is_rejected_unless_it_names_this_host(
     address: tuple[str, int], target: bytes, status: int
 ) -> None:
     request = b"GET " + target + b" HTTP/1.1\r\n" + HOST
@@ -139,7 +139,7 @@ async def test_send_another_spelling_of_a_path_never_reaches_it(
 @pytest.mark.parametrize(
     ("length", "status"), [(b"65537", 413), (b"11534336", 413), (b"1000000000000", 413), (b"9" * 30, 400)]
 )
-async def test_declare_too_long_a_body_is_refused_before_it_comes(
+async def test_declare_too_long_a_body_is_rejected_before_it_comes(
     address: tuple[str, int], api: Api, length: bytes, status: int
 ) -> None:
     header = POST + HOST + JSON + b"Content-Length: " + length + b"\r\n\r\n"
@@ -147,7 +147,7 @@ async def test_declare_too_long_a_body_is_refused_before_it_comes(
     assert await tell(address, header, ends=len(length) < 7) == [status]
 
 
-async def test_send_chunks_without_end_is_refused_at_the_limit(address: tuple[str, int], api: Api) -> None:
+async def test_send_chunks_without_end_is_rejected_at_the_limit(address: tuple[str, int], api: Api) -> None:
     chunk = b"1000\r\n" + b" " * 0x1000 + b"\r\n"
 
     statuses = await tell(address, POST + HOST + JSON + CHUNKED + b"\r\n", *[chunk] * 16)
@@ -155,7 +155,7 @@ async def test_send_chunks_without_end_is_refused_at_the_limit(address: tuple[st
     assert statuses == [413]
 
 
-async def test_send_two_requests_on_one_connection_are_answered_in_order(
+async def test_send_two_requests_on_one_connection_are_served_in_order(
     address: tuple[str, int], api: Api
 ) -> None:
     good = POST + HOST + JSON + b"Content-Length: 33\r\n\r\n" + BODY

@@ -32,7 +32,7 @@ async def one_value(api: Api, statement: str) -> object:
     return (await fetch_values(api.service.background_engine, statement))[0][0]
 
 
-async def test_repeat_create_user_gives_the_stored_answer(api: Api) -> None:
+async def test_repeat_create_user_returns_the_stored_response(api: Api) -> None:
     admin = api.by(await api.admin())
 
     first = await admin.post("/v1/users", NEW, headers=KEY)
@@ -46,7 +46,7 @@ async def test_repeat_create_user_gives_the_stored_answer(api: Api) -> None:
         assert again.headers[name] == first.headers[name]
 
 
-async def test_create_users_at_once_under_one_key_makes_one_and_gives_one_answer(api: Api) -> None:
+async def test_create_users_at_once_under_one_key_makes_one_and_gives_one_response(api: Api) -> None:
     admin = api.by(await api.admin())
 
     async def create() -> Any:
@@ -62,7 +62,7 @@ async def test_create_users_at_once_under_one_key_makes_one_and_gives_one_answer
     assert await count(api, "users") == 2
 
 
-async def test_repeat_create_user_after_a_restart_gives_the_stored_answer(
+async def test_repeat_create_user_after_a_restart_returns_the_stored_response(
     api: Api, shared_database: str
 ) -> None:
     root = await api.admin()
@@ -90,7 +90,9 @@ async def test_repeat_create_user_while_it_runs_is_told_so(api: Api) -> None:
 
 
 @pytest.mark.parametrize("other", [{**NEW, "name": "G"}, {**NEW, "login_id": "other"}])
-async def test_use_an_idempotency_key_for_another_request_is_refused(api: Api, other: dict[str, str]) -> None:
+async def test_use_an_idempotency_key_for_another_request_is_rejected(
+    api: Api, other: dict[str, str]
+) -> None:
     admin = api.by(await api.admin())
     assert (await admin.post("/v1/users", NEW, headers=KEY)).status_code == 201
 
@@ -107,7 +109,7 @@ async def test_use_an_idempotency_key_of_another_caller_is_no_repetition(api: Ap
     assert error_of(await key.post("/v1/users", NEW, headers=KEY)) == (409, "login_id_taken")
 
 
-async def test_repeat_a_refused_request_is_tried_again(api: Api) -> None:
+async def test_repeat_a_rejected_request_is_tried_again(api: Api) -> None:
     admin = api.by(await api.admin())
     taken = await api.account("grace")
     assert error_of(await admin.post("/v1/users", NEW, headers=KEY)) == (409, "login_id_taken")
@@ -132,7 +134,7 @@ async def test_repeat_create_key_shows_the_key_no_more(api: Api) -> None:
     assert await count(api, "api_keys") == 1
 
 
-async def test_keep_an_answer_stores_no_password_in_any_readable_form(api: Api) -> None:
+async def test_keep_a_response_stores_no_password_in_any_readable_form(api: Api) -> None:
     admin = api.by(await api.admin())
     await admin.post("/v1/users", NEW, headers=KEY)
 
@@ -173,7 +175,7 @@ def test_bodies_of_idempotent_operations_have_no_secret_that_is_digested(running
     assert set(fields) >= SECRET_FIELDS
 
 
-async def test_delete_user_takes_the_stored_answer_along(api: Api) -> None:
+async def test_delete_user_takes_the_stored_response_along(api: Api) -> None:
     root, ada = await api.admin(), await api.admin("ada")
     created = await api.by(root).post("/v1/users", NEW, headers=KEY)
     made = await api.by(ada).post("/v1/keys", {"name": "ada's", "scopes": ["users:read"]}, headers=KEY)
@@ -203,7 +205,7 @@ async def test_idempotency_key_of_anonymous_callers_belongs_to_the_login_id(data
 
 
 @pytest.mark.parametrize("key", [b"", b"a" * 256, b"a b", b"caf\xc3\xa9", b"a\tb"])
-async def test_use_a_malformed_idempotency_key_is_refused(api: Api, key: bytes) -> None:
+async def test_use_a_malformed_idempotency_key_is_rejected(api: Api, key: bytes) -> None:
     admin = api.by(await api.admin())
 
     refused = await admin.post("/v1/users", NEW, headers={"Idempotency-Key": key})

@@ -24,7 +24,7 @@ async def ask(api: Api, token: str) -> httpx.Response:
     )
 
 
-async def test_introspect_a_session_tells_whose_it_is_in_form_and_json(api: Api) -> None:
+async def test_introspect_a_session_shows_whose_it_is_in_form_and_json(api: Api) -> None:
     ada, gateway = await api.account("ada"), await introspector(api)
     session = (await api.by(ada).get("/v1/sessions/current")).json()["session"]
     ends = min(datetime.fromisoformat(session[name]) for name in ("expires_at", "idle_expires_at"))
@@ -52,7 +52,7 @@ async def test_introspect_a_session_tells_whose_it_is_in_form_and_json(api: Api)
     assert by_json.json() == told
 
 
-async def test_introspect_a_key_tells_its_scopes(api: Api) -> None:
+async def test_introspect_a_key_shows_its_scopes(api: Api) -> None:
     gateway = await introspector(api)
     other = await api.key(Scope.USERS_READ, Scope.USERS_WRITE)
 
@@ -65,7 +65,7 @@ async def test_introspect_a_key_tells_its_scopes(api: Api) -> None:
     assert "exp" not in told
 
 
-async def test_introspect_what_is_not_valid_tells_only_that(api: Api) -> None:
+async def test_introspect_what_is_not_valid_shows_only_that(api: Api) -> None:
     gateway = await introspector(api)
     due, gone, idle = (
         await api.account("due", must_change=True),
@@ -126,7 +126,7 @@ async def test_introspect_without_a_token_names_the_field(api: Api) -> None:
     assert faults_of(await gateway.post("/v1/introspect", {})) == [("/token", "missing_field")]
 
 
-async def test_introspect_without_the_scope_is_refused(api: Api) -> None:
+async def test_introspect_without_the_scope_is_rejected(api: Api) -> None:
     ada = await api.account("ada")
     callers = [ada.token, (await api.admin()).token, await api.key(Scope.USERS_READ, Scope.USERS_WRITE)]
 

@@ -74,7 +74,7 @@ async def test_get_key_that_has_expired_shows_it_and_unknown_ones_are_404(api: A
         ({"expires_at": "9999-12-31T23:59:59.999999Z"}, "/expires_at"),
     ],
 )
-async def test_create_key_with_a_bad_body_names_the_fault(
+async def test_create_key_with_a_bad_body_names_the_error(
     api: Api, change: dict[str, Any], pointer: str
 ) -> None:
     admin = api.by(await api.admin())
@@ -86,7 +86,7 @@ async def test_create_key_with_a_bad_body_names_the_fault(
     assert await fingerprint(api.service.engine) == before
 
 
-async def test_use_key_after_its_end_is_refused(api: Api) -> None:
+async def test_use_key_after_its_end_is_rejected(api: Api) -> None:
     admin = api.by(await api.admin())
     expires_at = f"{datetime.now(UTC) + timedelta(days=365):%Y-%m-%dT%H:%M:%S.%fZ}"
     created = await admin.post("/v1/keys", {**NEW, "expires_at": expires_at})
@@ -111,7 +111,7 @@ async def test_revoke_key_ends_it_for_good(api: Api) -> None:
     assert (await admin.get("/v1/keys")).json()["items"] == []
 
 
-async def test_manage_keys_by_anybody_but_an_administrator_is_refused(api: Api) -> None:
+async def test_manage_keys_by_anybody_but_an_administrator_is_rejected(api: Api) -> None:
     callers = [(await api.account("ada")).token, await api.key(*Scope)]
 
     for caller in callers:

@@ -32,7 +32,7 @@ def split(allow: str) -> set[str]:
     return set(allow.split(", "))
 
 
-async def test_call_another_method_answers_405_with_allow_whatever_the_body(
+async def test_call_another_method_returns_405_with_allow_whatever_the_body(
     api: Api, running: RunningService
 ) -> None:
     allowed = allowed_on(running)
@@ -47,14 +47,14 @@ async def test_call_another_method_answers_405_with_allow_whatever_the_body(
                 assert error_of(refused) == (405, "method_not_allowed")
 
 
-async def test_ask_for_options_names_every_method(api: Api, running: RunningService) -> None:
+async def test_call_for_options_names_every_method(api: Api, running: RunningService) -> None:
     for template, methods in allowed_on(running).items():
         answer = await api.request("OPTIONS", template)
         assert (answer.status_code, answer.content) == (204, b"")
         assert split(answer.headers["Allow"]) == methods | {"OPTIONS"}, template
 
 
-async def test_head_answers_as_get_without_the_body(api: Api) -> None:
+async def test_head_responds_as_get_without_the_body(api: Api) -> None:
     admin = api.by(await api.admin())
 
     for path in ("/v1/users", "/v1/users/me", "/v1/keys", "/v1/users/nobody", "/nowhere", "/openapi.json"):
@@ -89,7 +89,7 @@ async def test_send_any_accept_is_served(api: Api, accept: str) -> None:
     assert (await ada.delete("/v1/sessions/current", headers={"Accept": accept})).status_code == 204
 
 
-async def test_ask_for_options_of_a_patched_resource_names_its_patch_types(api: Api) -> None:
+async def test_call_for_options_of_a_patched_resource_names_its_patch_types(api: Api) -> None:
     patched, other = await api.request("OPTIONS", "/v1/users/me"), await api.request("OPTIONS", "/v1/keys")
 
     assert patched.headers["Accept-Patch"] == "application/merge-patch+json, application/json"
@@ -111,7 +111,7 @@ async def test_patch_in_another_media_type_names_those_that_are_taken(api: Api) 
 
 @pytest.mark.parametrize("path", ["/v1/sessions/current", "/v1/users/me"])
 @pytest.mark.parametrize(("content", "status"), [(b"", 204), (b"{}", 204), (b" ", 400), (b"[]", 400)])
-async def test_send_a_chunked_body_where_none_is_taken_is_refused_unless_empty(
+async def test_send_a_chunked_body_where_none_is_taken_is_rejected_unless_empty(
     api: Api, path: str, content: bytes, status: int
 ) -> None:
     async def chunks() -> AsyncIterator[bytes]:
@@ -142,7 +142,7 @@ async def test_get_root_as_json_gives_an_index(serve: Any, api: Api) -> None:
     assert (without_page.status_code, without_page.json()) == (200, index)
 
 
-async def test_answer_names_no_software_or_release(api: Api) -> None:
+async def test_response_names_no_software_or_release(api: Api) -> None:
     for path in ("/health/live", "/health/ready", "/v1/users/me", "/nowhere", "/v1/users?x=1"):
         answer = await api.get(path)
         shown = (answer.text + str(answer.headers)).lower()
@@ -150,7 +150,7 @@ async def test_answer_names_no_software_or_release(api: Api) -> None:
             assert word not in shown, (path, word)
 
 
-async def test_health_answers_without_authentication_or_detail(api: Api) -> None:
+async def test_health_responds_without_authentication_or_detail(api: Api) -> None:
     for path in ("/health/live", "/health/ready"):
         answer = await api.by("rcs_wrong").get(path)
         assert (answer.status_code, answer.json()) == (200, {"status": "ok"})
@@ -217,7 +217,7 @@ async def test_cors_is_for_configured_origins_alone(serve: Any, api: Api) -> Non
         assert not [name for name in answer.headers if name.startswith("access-control-")]
 
 
-def test_document_of_open_registration_tells_that_anybody_may_create_an_account(
+def test_document_of_open_registration_tells_that_anybody_may_create_a_user(
     running: RunningService,
 ) -> None:
     assert {} not in running.contract.document["paths"]["/v1/users"]["post"]["security"]

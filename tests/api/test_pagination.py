@@ -54,7 +54,7 @@ async def walk(api: Api, path: str) -> list[dict[str, Any]]:
 
 @pytest.mark.parametrize("sort", ["created_at", "-created_at", "login_id"])
 @pytest.mark.parametrize("limit", [1, 7, 100])
-async def test_walk_the_pages_meets_every_account_once_in_order(api: Api, sort: str, limit: int) -> None:
+async def test_walk_the_pages_meets_every_user_once_in_order(api: Api, sort: str, limit: int) -> None:
     admin = api.by(await api.admin())
     await execute(api.service.engine, MANY, count=20)
 
@@ -67,7 +67,7 @@ async def test_walk_the_pages_meets_every_account_once_in_order(api: Api, sort: 
 
 
 @pytest.mark.parametrize("sort", ["created_at", "-created_at", "login_id"])
-async def test_walk_the_pages_while_accounts_come_and_go_skips_none_that_stays(api: Api, sort: str) -> None:
+async def test_walk_the_pages_while_users_come_and_go_skips_none_that_stays(api: Api, sort: str) -> None:
     admin = api.by(await api.admin())
     await execute(api.service.engine, MANY, count=12)
 
@@ -94,7 +94,7 @@ async def test_list_without_limit_gives_fifty(api: Api) -> None:
     assert page.headers["Link"].startswith("</v1/users?limit=50&role=user&cursor=")
 
 
-async def test_cursor_elsewhere_is_refused(api: Api) -> None:
+async def test_cursor_elsewhere_is_rejected(api: Api) -> None:
     admin = api.by(await api.admin())
     await execute(api.service.engine, MANY, count=5)
     cursor = (await admin.get("/v1/users?limit=1&role=user")).json()["next_cursor"]
@@ -105,7 +105,7 @@ async def test_cursor_elsewhere_is_refused(api: Api) -> None:
     assert (await admin.get(f"/v1/users?role=user&limit=100&cursor={cursor}")).status_code == 200
 
 
-async def test_cursor_of_one_account_is_refused_for_another(api: Api) -> None:
+async def test_cursor_of_one_user_is_rejected_for_another(api: Api) -> None:
     ada, bob = await api.account("ada"), await api.account("bob")
     for login_id in ("ada", "bob"):
         await api.log_in(login_id)
@@ -158,7 +158,7 @@ def test_read_cursor_gives_what_was_written(position: Keyset, listing: str) -> N
     st.recursive(SCALARS, lambda inner: st.lists(inner) | st.dictionaries(st.text(max_size=5), inner))
     | st.fixed_dictionaries({"id": st.just(str(ID)) | SCALARS, "at": SCALARS, "text": SCALARS})
 )
-def test_read_cursor_of_any_msgpack_with_its_digest_gives_a_position_or_refuses(payload: object) -> None:
+def test_read_cursor_of_any_msgpack_with_its_digest_gives_a_position_or_rejects(payload: object) -> None:
     raw = msgspec.msgpack.encode(payload)
     digest = sha256(raw + b"\0listing").digest()[:12]
     cursor = urlsafe_b64encode(raw + digest).decode().rstrip("=")
@@ -171,7 +171,7 @@ def test_read_cursor_of_any_msgpack_with_its_digest_gives_a_position_or_refuses(
 
 
 @pytest.mark.parametrize("at", ["0001-01-01T00:00:00+14:00", "9999-12-31T23:59:59-14:00"])
-async def test_cursor_with_a_time_that_utc_lacks_is_refused(api: Api, at: str) -> None:
+async def test_cursor_with_a_time_that_utc_lacks_is_rejected(api: Api, at: str) -> None:
     admin = api.by(await api.admin())
     payload = msgspec.msgpack.encode({"id": str(ID), "at": at, "text": None})
     digest = sha256(payload + b"\0list_users None []").digest()[:12]
@@ -182,7 +182,7 @@ async def test_cursor_with_a_time_that_utc_lacks_is_refused(api: Api, at: str) -
 
 
 @given(POSITIONS, st.data())
-def test_read_cursor_after_any_flipped_bit_refuses(position: Keyset, data: st.DataObject) -> None:
+def test_read_cursor_after_any_flipped_bit_rejects(position: Keyset, data: st.DataObject) -> None:
     cursor = write_cursor(position, "listing") or ""
     raw = bytearray(urlsafe_b64decode(cursor + "=" * (-len(cursor) % 4)))
     bit = data.draw(st.integers(0, len(raw) * 8 - 1))
@@ -193,13 +193,13 @@ def test_read_cursor_after_any_flipped_bit_refuses(position: Keyset, data: st.Da
 
 
 @given(st.text())
-def test_read_cursor_of_anything_else_refuses(cursor: str) -> None:
+def test_read_cursor_of_anything_else_rejects(cursor: str) -> None:
     with pytest.raises(InvalidCursor):
         read_cursor(cursor, "listing")
 
 
 @pytest.mark.parametrize("ending", ["=", "==", " ", "\n", "%", "A"])
-def test_read_cursor_in_another_spelling_refuses(ending: str) -> None:
+def test_read_cursor_in_another_spelling_rejects(ending: str) -> None:
     cursor = write_cursor(Keyset(ID, text="a"), "listing") or ""
 
     with pytest.raises(InvalidCursor):

@@ -102,7 +102,7 @@ async def test_add_passkey_twice_by_one_challenge_adds_one(api: Api) -> None:
     assert len((await ada.get(PASSKEYS)).json()["items"]) == 1
 
 
-async def test_add_passkey_again_with_the_idempotency_key_gets_the_same_answer(api: Api) -> None:
+async def test_add_passkey_again_with_the_idempotency_key_gets_the_same_response(api: Api) -> None:
     ada = api.by(await api.account())
     body, headers = await created_passkey(ada, SoftwarePasskey()), {"Idempotency-Key": "one"}
     first = await ada.post(PASSKEYS, body, headers=headers)

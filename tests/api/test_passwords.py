@@ -61,7 +61,7 @@ async def test_change_own_password_wrongly_again_and_again_is_throttled(api: Api
         ({**OWN, "password": PASSWORD}, ("/password", "unknown_field")),
     ],
 )
-async def test_change_own_password_with_a_bad_body_names_the_fault(
+async def test_change_own_password_with_a_bad_body_names_the_error(
     api: Api, body: dict[str, Any], fault: tuple[str, str]
 ) -> None:
     ada = await api.account("ada")
@@ -102,7 +102,7 @@ async def test_set_password_of_another_takes_no_current_one(api: Api) -> None:
     assert error_of(await admin.put(f"/v1/users/{NOBODY}/password", NEW)) == (404, "not_found")
 
 
-async def test_set_password_of_another_by_a_plain_user_is_refused(api: Api) -> None:
+async def test_set_password_of_another_by_a_plain_user_is_rejected(api: Api) -> None:
     ada, bob = await api.account("ada"), await api.account("bob")
 
     assert error_of(await api.by(bob).put(f"/v1/users/{ada.id}/password", NEW)) == (
@@ -112,7 +112,7 @@ async def test_set_password_of_another_by_a_plain_user_is_refused(api: Api) -> N
     assert (await api.log_in("ada")).status_code == 201
 
 
-async def test_set_password_of_another_with_the_own_to_change_is_refused(api: Api) -> None:
+async def test_set_password_of_another_with_the_own_to_change_is_rejected(api: Api) -> None:
     ada = await api.account("ada")
     root = await api.account("root", role=UserRole.ADMIN, must_change=True)
 
@@ -160,7 +160,7 @@ async def test_redeem_a_bad_reset_token_fails_in_one_way(api: Api) -> None:
     assert (await api.log_in("ada")).status_code == 201
 
 
-async def test_redeem_reset_token_after_a_password_change_is_refused(api: Api) -> None:
+async def test_redeem_reset_token_after_a_password_change_is_rejected(api: Api) -> None:
     ada = await api.account("ada")
     token = await reset_token(api, ada.id)
 
@@ -169,7 +169,7 @@ async def test_redeem_reset_token_after_a_password_change_is_refused(api: Api) -
     assert error_of(await redeem(api, token)) == (401, "invalid_token")
 
 
-async def test_redeem_reset_token_with_a_refused_password_keeps_the_token(api: Api) -> None:
+async def test_redeem_reset_token_with_a_rejected_password_keeps_the_token(api: Api) -> None:
     ada = await api.account("ada")
     token = await reset_token(api, ada.id)
 
@@ -179,7 +179,7 @@ async def test_redeem_reset_token_with_a_refused_password_keeps_the_token(api: A
     assert (await redeem(api, token)).status_code == 204
 
 
-async def test_create_reset_token_for_nobody_is_refused(api: Api) -> None:
+async def test_create_reset_token_for_nobody_is_rejected(api: Api) -> None:
     admin = api.by(await api.admin())
 
     assert error_of(await admin.post(f"/v1/users/{NOBODY}/reset-tokens")) == (404, "not_found")

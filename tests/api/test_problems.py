@@ -95,7 +95,7 @@ def test_problem_body_of_an_error_has_its_members(error: type[RollcallError], st
     }
 
 
-def test_problem_body_of_failed_validation_lists_the_faults() -> None:
+def test_problem_body_of_failed_validation_lists_the_errors() -> None:
     body = json.loads(problem_body(ValidationFailed(FieldError("/a", "too_long", "Too long.")), REQUEST_ID))
 
     assert body["errors"] == [{"pointer": "/a", "code": "too_long", "detail": "Too long."}]
@@ -137,7 +137,7 @@ def test_problem_response_has_further_header_fields_last() -> None:
         (KeyError(SECRET), InternalError),
     ],
 )
-def test_to_error_of_an_exception_gives_its_refusal(exception: Exception, error: type[RollcallError]) -> None:
+def test_to_error_of_an_exception_gives_its_error(exception: Exception, error: type[RollcallError]) -> None:
     assert type(to_error(exception)) is error
 
 
@@ -168,7 +168,7 @@ def test_describe_of_a_group_names_its_members() -> None:
     assert SECRET not in repr(facts)
 
 
-def test_describe_of_a_circle_of_causes_ends() -> None:
+def test_describe_of_a_reference_cycle_of_causes_ends() -> None:
     one, other = ValueError(), KeyError()
     one.__cause__, other.__cause__ = other, one
 

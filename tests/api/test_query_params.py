@@ -154,7 +154,7 @@ async def test_list_with_several_bad_values_names_each(api: Api) -> None:
         "access_token=rcs_x",
     ],
 )
-async def test_list_with_an_unreadable_or_unknown_query_is_refused(api: Api, query: str) -> None:
+async def test_list_with_an_unreadable_or_unknown_query_is_rejected(api: Api, query: str) -> None:
     admin = api.by(await api.admin())
 
     refused = await admin.get(f"/v1/users?{query}")
@@ -166,7 +166,7 @@ def ids_query(*ids: object) -> str:
     return "&".join(f"id={user_id}" for user_id in ids)
 
 
-async def test_list_by_ids_answers_those_there_are_in_that_order_on_one_page(
+async def test_list_by_ids_returns_those_there_are_in_that_order_on_one_page(
     api: Api, people: dict[str, Account]
 ) -> None:
     reader = api.by(await api.key(Scope.USERS_READ))
@@ -199,7 +199,7 @@ async def test_list_by_ids_answers_those_there_are_in_that_order_on_one_page(
         "&".join([f"id={SOMEBODY}"] * 101),
     ],
 )
-async def test_list_by_ids_misspelt_too_many_or_with_a_filter_is_refused(api: Api, query: str) -> None:
+async def test_list_by_ids_misspelt_too_many_or_with_a_filter_is_rejected(api: Api, query: str) -> None:
     reader = api.by(await api.key(Scope.USERS_READ))
 
     refused = await reader.get(f"/v1/users?{query}")
@@ -207,7 +207,7 @@ async def test_list_by_ids_misspelt_too_many_or_with_a_filter_is_refused(api: Ap
     assert [pointer for pointer, _ in faults_of(refused)] == ["?id"]
 
 
-async def test_list_by_hundreds_of_ids_is_refused_unread(api: Api) -> None:
+async def test_list_by_hundreds_of_ids_is_rejected_unread(api: Api) -> None:
     reader = api.by(await api.key(Scope.USERS_READ))
 
     refused = await reader.get(f"/v1/users?{ids_query(*[1] * 129)}")

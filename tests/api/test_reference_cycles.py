@@ -64,7 +64,7 @@ def found_of_ours() -> list[str]:
 
 @pytest.mark.usefixtures("_collector")
 @pytest.mark.parametrize("name", REQUESTS)
-async def test_answer_leaves_no_circle_behind(api: Api, name: str) -> None:
+async def test_response_leaves_no_reference_cycle_behind(api: Api, name: str) -> None:
     admin = api.by(await api.admin("ada"))
     status, ask = REQUESTS[name]
     assert (await ask(admin)).status_code == status
@@ -75,7 +75,7 @@ async def test_answer_leaves_no_circle_behind(api: Api, name: str) -> None:
 
 
 @pytest.mark.usefixtures("_collector")
-async def test_refuse_for_want_of_room_leaves_no_circle_behind(
+async def test_reject_for_want_of_room_leaves_no_reference_cycle_behind(
     api: Api, service: Services, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     await api.account()

@@ -35,7 +35,7 @@ async def test_revoke_with_nothing_but_the_token_itself_ends_it(api: Api, author
 
 
 @pytest.mark.parametrize("fields", [{"client_secret": WRONG}, {}])
-async def test_revoke_with_invalid_credentials_is_refused_and_ends_nothing(
+async def test_revoke_with_invalid_credentials_is_rejected_and_ends_nothing(
     api: Api, fields: dict[str, str]
 ) -> None:
     """Source: RFC 7009 2.1."""
@@ -50,7 +50,7 @@ async def test_revoke_with_invalid_credentials_is_refused_and_ends_nothing(
 
 
 @pytest.mark.parametrize("token", ["", "x", "rcs_x", "rcs_" + "A" * 43, "rcr_" + "A" * 43, "x" * 5000])
-async def test_revoke_what_is_no_live_token_is_answered_like_one_that_was(api: Api, token: str) -> None:
+async def test_revoke_what_is_no_live_token_is_served_like_one_that_was(api: Api, token: str) -> None:
     """Source: RFC 7009 2.2."""
     answer = await ask(api, {"token": token}, path=PATH)
 

@@ -68,7 +68,7 @@ async def test_introspect_with_a_maximum_age_caps_the_expiry_by_the_clock_of_the
         assert answer["iss"] == ISSUER
 
 
-async def test_introspect_a_session_that_ends_before_the_maximum_age_tells_its_end(public: Api) -> None:
+async def test_introspect_a_session_that_ends_before_the_maximum_age_shows_its_end(public: Api) -> None:
     ada, key = await public.account("ada"), await public.key(Scope.SESSIONS_INTROSPECT)
     ends = "UPDATE sessions SET expires_at = now() + interval '1 minute'"
     await execute(public.service.engine, ends)

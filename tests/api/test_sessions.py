@@ -13,7 +13,7 @@ from tests.support.databases import execute, fetch_values
 NOBODY = "0198c5a4-7d1e-7c3b-9f60-2b1f3a5c7d9e"
 
 
-async def test_log_in_answers_session_user_and_tokens(api: Api) -> None:
+async def test_log_in_returns_session_user_and_tokens(api: Api) -> None:
     await api.account("ada")
 
     answer = await api.post(
@@ -83,7 +83,7 @@ async def test_log_in_with_a_known_device_gets_its_token_again(api: Api) -> None
     assert (await api.log_in("ada", device_token="rcd_" + "A" * 43)).json()["device_token"] != first
 
 
-async def test_log_in_with_too_long_a_body_is_refused_before_reading_it(api: Api) -> None:
+async def test_log_in_with_too_long_a_body_is_rejected_before_reading_it(api: Api) -> None:
     assert error_of(await api.log_in("ada", "p" * 8 * 1024)) == (413, "body_too_large")
 
 
@@ -98,7 +98,7 @@ async def test_log_out_ends_the_session_that_asks_alone(api: Api) -> None:
 
 
 @pytest.mark.parametrize("column", ["expires_at", "idle_expires_at"])
-async def test_use_session_after_its_end_is_refused(api: Api, column: str) -> None:
+async def test_use_session_after_its_end_is_rejected(api: Api, column: str) -> None:
     ada = await api.account("ada")
     assert (await api.by(ada).get("/v1/sessions/current")).status_code == 200
 
@@ -181,7 +181,7 @@ async def test_end_sessions_ends_all_or_all_others(api: Api) -> None:
     assert error_of(await api.by(ada).get("/v1/users/me")) == (401, "invalid_token")
 
 
-async def test_end_sessions_by_a_key_ends_all_of_an_account(api: Api) -> None:
+async def test_end_sessions_by_a_key_ends_all_of_a_user(api: Api) -> None:
     ada = await api.account("ada")
     key = api.by(await api.key(Scope.USERS_WRITE))
 

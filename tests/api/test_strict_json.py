@@ -78,7 +78,7 @@ def nested(depth: int) -> bytes:
         b"[1.]",
     ],
 )
-def test_check_json_with_malformed_document_refuses(body: bytes) -> None:
+def test_check_json_with_malformed_document_rejects(body: bytes) -> None:
     with pytest.raises(MalformedJson):
         check_json(body)
 
@@ -87,7 +87,7 @@ def test_check_json_with_malformed_document_refuses(body: bytes) -> None:
     "body",
     [b'{"a":1,"a":1}', b'{"a":1,"\\u0061":2}', b'[{"b":{"c":1,"d":2,"c":3}}]', b'{"":1,"":2}'],
 )
-def test_check_json_with_repeated_key_refuses(body: bytes) -> None:
+def test_check_json_with_repeated_key_rejects(body: bytes) -> None:
     with pytest.raises(MalformedJson):
         check_json(body)
 
@@ -110,7 +110,7 @@ def test_check_json_with_one_meaning_passes(body: bytes) -> None:
 
 @pytest.mark.parametrize("opening", [b"[", b'{"a":', b'[{"a":'])
 @pytest.mark.parametrize("depth", [MAX_DEPTH + 1, 900, 10_000, 30_000])
-def test_check_json_with_deep_document_refuses(opening: bytes, depth: int) -> None:
+def test_check_json_with_deep_document_rejects(opening: bytes, depth: int) -> None:
     closing = {b"[": b"]", b'{"a":': b"}", b'[{"a":': b"}]"}[opening]
     with pytest.raises(MalformedJson):
         check_json(opening * depth + b"1" + closing * depth)
@@ -125,13 +125,13 @@ def test_check_json_with_many_brackets_in_text_passes() -> None:
     check_json(json.dumps({"a": "[{" * 5000}).encode())
 
 
-def test_check_json_with_unclosed_quotes_refuses() -> None:
+def test_check_json_with_unclosed_quotes_rejects() -> None:
     with pytest.raises(MalformedJson):
         check_json(b'["' + b'\\"' * 30_000 + b"[" * 40)
 
 
 @given(st.binary(max_size=60) | st.text(alphabet='{}[]",:\\u0dD8ae1-.x ', max_size=30).map(str.encode))
-def test_decode_with_any_bytes_gives_value_or_refusal(body: bytes) -> None:
+def test_decode_with_any_bytes_gives_value_or_error(body: bytes) -> None:
     try:
         decode(body, Body)
     except (MalformedJson, ValidationFailed):
@@ -162,7 +162,7 @@ class Holder(msgspec.Struct, forbid_unknown_fields=True):
 
 
 @given(st.dictionaries(st.text(max_size=5), documents, min_size=1, max_size=4))
-def test_check_json_with_any_key_said_twice_refuses(members: dict[str, Any]) -> None:
+def test_check_json_with_any_key_said_twice_rejects(members: dict[str, Any]) -> None:
     pairs = [f"{json.dumps(name)}:{json.dumps(value)}" for name, value in members.items()]
     body = "{" + ",".join(pairs) + "}"
     check_json(body.encode())
@@ -267,13 +267,13 @@ def test_require_media_type_with_json_in_utf_8_gives_the_media_type(content_type
         b"\xff",
     ],
 )
-def test_require_media_type_with_another_type_refuses(content_type: bytes | None) -> None:
+def test_require_media_type_with_another_type_rejects(content_type: bytes | None) -> None:
     with pytest.raises(UnsupportedMediaType):
         require_media_type(content_type)
 
 
 @pytest.mark.parametrize("encoding", [b"gzip", b"br", b"identity, gzip", b"x"])
-def test_require_media_type_with_content_encoding_refuses(encoding: bytes) -> None:
+def test_require_media_type_with_content_encoding_rejects(encoding: bytes) -> None:
     with pytest.raises(UnsupportedMediaType):
         require_media_type(b"application/json", content_encoding=encoding)
 

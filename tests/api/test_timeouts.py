@@ -78,7 +78,7 @@ def test_deadlines_in_a_second_event_loop_pass_there_too() -> None:
         assert runner.run(run_limited(deadlines, 0, asyncio.Event())) == "expired"
 
 
-def test_deadlines_without_a_task_refuse() -> None:
+def test_deadlines_without_a_task_reject() -> None:
     async def start_without_a_task() -> None:
         future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
 

@@ -16,7 +16,7 @@ from tests.support.settings import settings_for_tests
 NEW = {"login_id": "grace", "name": "Grace", "password": PASSWORD}
 
 
-async def test_create_user_as_admin_answers_the_account(api: Api) -> None:
+async def test_create_user_as_admin_returns_the_user(api: Api) -> None:
     admin = api.by(await api.admin())
 
     created = await admin.post("/v1/users", NEW)
@@ -78,7 +78,7 @@ async def test_create_user_with_a_hash_lets_its_owner_log_in_and_renews_it(api: 
     assert (await api.log_in("g")).status_code == 201
 
 
-async def test_create_user_with_password_and_hash_is_refused(api: Api) -> None:
+async def test_create_user_with_password_and_hash_is_rejected(api: Api) -> None:
     admin = api.by(await api.admin())
     both = {**NEW, "password_hash": await api.hash(PASSWORD)}
 
@@ -104,7 +104,7 @@ async def test_create_user_with_a_bad_password_names_the_rule(api: Api, password
     assert (await admin.post("/v1/users", NEW)).status_code == 201
 
 
-async def test_create_user_with_several_faults_tells_all(api: Api) -> None:
+async def test_create_user_with_several_errors_shows_all(api: Api) -> None:
     admin = api.by(await api.admin())
 
     refused = await admin.post("/v1/users", {"login_id": "-", "name": "\x00", "password": "x"})
@@ -113,7 +113,7 @@ async def test_create_user_with_several_faults_tells_all(api: Api) -> None:
 
 
 @pytest.mark.parametrize("login_id", ["ada", "ADA", "aDa"])
-async def test_create_user_with_a_taken_login_id_is_refused_in_any_case(api: Api, login_id: str) -> None:
+async def test_create_user_with_a_taken_login_id_is_rejected_in_any_case(api: Api, login_id: str) -> None:
     await api.account("ada")
     admin = api.by(await api.admin())
 
@@ -131,7 +131,7 @@ async def test_create_user_with_a_taken_login_id_is_refused_in_any_case(api: Api
         *("a" * 255, "a" + "\u0301" * 2000, "me", "ME", "current", "null", "undefined"),
     ],
 )  # fmt: skip
-async def test_create_user_with_what_is_no_login_id_is_refused(api: Api, login_id: str) -> None:
+async def test_create_user_with_what_is_no_login_id_is_rejected(api: Api, login_id: str) -> None:
     await api.account("ada")
     admin = api.by(await api.admin())
     before = await fingerprint(api.service.engine)
@@ -152,7 +152,7 @@ async def test_create_user_with_a_decomposed_name_stores_it_composed(api: Api) -
 
 
 @pytest.mark.parametrize("name", ["", "a\x00", "a\u202eb", "a\u0085", "a\uffffb", "a" * 201])
-async def test_create_user_with_a_bad_name_is_refused(api: Api, name: str) -> None:
+async def test_create_user_with_a_bad_name_is_rejected(api: Api, name: str) -> None:
     admin = api.by(await api.admin())
 
     refused = await admin.post("/v1/users", {**NEW, "name": name})
@@ -179,7 +179,7 @@ async def open_api(api: Api, shared_database: str) -> AsyncIterator[Api]:
         yield Api(client, running.service)
 
 
-async def test_open_registration_lets_anybody_create_a_plain_account(api: Api, open_api: Api) -> None:
+async def test_open_registration_lets_anybody_create_a_plain_user(api: Api, open_api: Api) -> None:
     assert error_of(await api.post("/v1/users", NEW)) == (401, "unauthenticated")
 
     created = await open_api.post("/v1/users", NEW)

@@ -70,7 +70,7 @@ async def test_update_user_with_nothing_changes_nothing(api: Api) -> None:
 
 
 @pytest.mark.parametrize("field", ["name", "login_id", "role", "state"])
-async def test_update_user_with_null_is_refused(api: Api, field: str) -> None:
+async def test_update_user_with_null_is_rejected(api: Api, field: str) -> None:
     ada = await api.account("ada")
     admin = api.by(await api.admin())
 
@@ -91,7 +91,7 @@ async def test_update_user_by_its_owner_may_change_the_name_alone(api: Api, fiel
     assert (await api.by(ada).patch("/v1/users/me", {"name": "Countess"})).status_code == 200
 
 
-async def test_update_user_to_a_taken_login_id_is_refused(api: Api) -> None:
+async def test_update_user_to_a_taken_login_id_is_rejected(api: Api) -> None:
     ada = await api.account("ada")
     await api.account("bob")
     admin = api.by(await api.admin())

@@ -125,7 +125,7 @@ async def test_import_names_the_field_of_a_bad_line_and_adds_the_others(
     assert await fetch_values(service.engine, "SELECT login_id FROM users ORDER BY 1") == [("ada",), ("bob",)]
 
 
-async def test_import_tells_which_byte_of_a_line_is_not_utf8(service: Services) -> None:
+async def test_import_shows_which_byte_of_a_line_is_not_utf8(service: Services) -> None:
     _, (reported,) = await run_import(service, b'{"login_id":"x","name":"Andr\xe9"}')
     assert reported["message"] == "Byte 29 of the line is not UTF-8."
 
@@ -183,7 +183,7 @@ async def test_import_without_a_name_takes_the_login_id(service: Services) -> No
 
 
 @pytest.mark.parametrize("unusable", ["!", "!JZXyn8fS0SRDwIqgPy2CtWbOWrYfRVGxmFW0fUSB", "", None])
-async def test_import_of_an_unusable_password_makes_an_account_without_one(
+async def test_import_of_an_unusable_password_makes_a_user_without_one(
     api: Api, unusable: str | None
 ) -> None:
     assert (await run_import(api.service, {"login_id": "ada", "password_hash": unusable}))[0] == (1, 0, 0)
@@ -232,7 +232,7 @@ async def test_import_of_a_thousand_bad_lines_among_five_thousand_reports_each(
     assert await fetch_values(service.engine, "SELECT count(*) FROM users") == [(4000,)]
 
 
-async def test_import_without_a_report_tells_how_to_get_one(
+async def test_import_without_a_report_shows_how_to_get_one(
     command: Command, service: Services, shared_database: str
 ) -> None:
     done = await command("users", "import", "-", stdin="no json\n" * 21, DATABASE_URL=shared_database)

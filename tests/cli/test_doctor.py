@@ -186,7 +186,7 @@ async def test_check_database_with_a_schema_changed_by_hand_names_the_difference
         (None, Level.PROBLEM, "1 under a key that ROLLCALL_SECRETS__KEY does not have"),
     ],
 )
-async def test_check_secrets_tells_under_which_keys_they_are(
+async def test_check_secrets_shows_under_which_keys_they_are(
     api: Api, shared_database: str, keys: str | None, level: Level, seen: str
 ) -> None:
     async with serving(settings_with_tokens(), shared_database):

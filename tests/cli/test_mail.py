@@ -57,7 +57,7 @@ async def test_send_a_test_mail_to_files_says_where(command: Command, tmp_path: 
     assert "Subject: Test mail from rollcall" in only_file_in(tmp_path)
 
 
-async def test_send_a_test_mail_that_is_refused_exits_1_with_the_reason(command: Command) -> None:
+async def test_send_a_test_mail_that_is_rejected_exits_1_with_the_reason(command: Command) -> None:
     async with mail_server() as server:
         server.recipient_reply = "550 unknown"
         refused = await command(

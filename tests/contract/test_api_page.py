@@ -32,7 +32,7 @@ def learn(values: dict[str, str], answer: httpx.Response) -> None:
         values |= {"id": answer.json()["id"], "etag": answer.headers["ETag"]}
 
 
-async def test_examples_of_the_page_are_answered_as_it_says(api: Api) -> None:
+async def test_examples_of_the_page_respond_as_it_says(api: Api) -> None:
     await api.admin()
     values = {"password": PASSWORD, "key": await api.key(Scope.SESSIONS_INTROSPECT)}
     examples = list(EXAMPLE.finditer(PAGE))

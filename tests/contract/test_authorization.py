@@ -253,7 +253,7 @@ def test_matrix_covers_every_operation_of_the_document() -> None:
 
 
 @pytest.mark.parametrize("operation", EXPECTED)
-async def test_call_operation_as_anybody_is_answered_as_the_contract_says(api: Api, operation: str) -> None:
+async def test_call_operation_as_anybody_responds_as_the_contract_says(api: Api, operation: str) -> None:
     world = await world_of(api)
     before = await fingerprint(api.service.engine)
     expected = {caller: expectation(operation, caller) for caller in world.tokens}

@@ -150,7 +150,7 @@ def test_parameters_are_described_and_typed() -> None:
             assert not part.startswith("{") or part.strip("{}") in names
 
 
-def test_every_answer_names_its_headers() -> None:
+def test_every_response_names_its_headers() -> None:
     for operation in OPERATIONS.values():
         for status, response in operation["responses"].items():
             headers = response["headers"]
@@ -185,7 +185,7 @@ def test_links_lead_to_operations_and_their_parameters() -> None:
         assert name in {parameter["name"] for parameter in OPERATIONS[id_]["parameters"]}
 
 
-def test_security_is_one_bearer_scheme_that_tells_every_scope() -> None:
+def test_security_is_one_bearer_scheme_that_shows_every_scope() -> None:
     """Of two bearer schemes the Rust generator sends both, which is two Authorization headers."""
     schemes = DOCUMENT["components"]["securitySchemes"]
 

@@ -68,7 +68,7 @@ async def test_connect_with_tls_to_a_server_without_is_explained() -> None:
         assert "does not offer TLS" in await reason_of(f"postgresql://u@127.0.0.1:{port}/x?sslmode=require")
 
 
-async def test_connect_with_a_certificate_that_is_refused_is_explained() -> None:
+async def test_connect_with_a_certificate_that_is_rejected_is_explained() -> None:
     async with fake_postgres(has_tls=True) as port:
         query = f"sslmode=verify-full&sslrootcert={CERTIFICATE}"
         reason = await reason_of(f"postgresql://u@127.0.0.1:{port}/x?{query}")

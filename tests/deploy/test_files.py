@@ -105,7 +105,7 @@ def _secrets_of(service: dict[str, Any]) -> set[str]:
     return {each if isinstance(each, str) else each["source"] for each in service.get("secrets", ())}
 
 
-def test_read_compose_file_asks_for_no_variable_that_the_service_would_refuse() -> None:
+def test_read_compose_file_asks_for_no_variable_that_the_service_would_reject() -> None:
     """Compose reads `.env` as the service does, which refuses what looks like a setting and is none."""
     asked = set(re.findall(r"\$\{([A-Z_]+)", (ROOT / "compose.yaml").read_text()))
     assert {name for name in asked if name.startswith("ROLLCALL_")} <= set(setting_variables(Settings))
@@ -241,7 +241,7 @@ def test_run_image_runs_as_nobody_in_particular() -> None:
     assert "--require-hashes" in (ROOT / "Containerfile").read_text()
 
 
-def test_ask_dashboard_and_alerts_use_metrics_that_exist() -> None:
+def test_call_dashboard_and_alerts_use_metrics_that_exist() -> None:
     dashboard = json.loads((DEPLOY / "grafana/dashboards/rollcall.json").read_text())
     policies = yaml.safe_load((DEPLOY / "prometheus/alerts.yml").read_text())["groups"][0]["rules"]
     asked = [target["expr"] for panel in dashboard["panels"] for target in panel["targets"]]

@@ -11,7 +11,7 @@ def locations(server: str) -> dict[str, str]:
     return dict(re.findall(r"location (\S+(?: \S+)?) \{\n(.*?)\n        \}", server, re.DOTALL))
 
 
-def test_call_over_plain_http_is_refused_and_only_the_page_redirects() -> None:
+def test_call_over_plain_http_is_rejected_and_only_the_page_redirects() -> None:
     """A redirect would hide from the client that it has sent a password in clear. ASVS 5.0 4.1.2."""
     assert "listen 80;" in PLAIN
     answers = {path: re.findall(r"return (\d+)", body) for path, body in locations(PLAIN).items()}

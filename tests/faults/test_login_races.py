@@ -105,7 +105,7 @@ async def test_remove_the_last_administrator_gets_409(api: Api, service: Service
     assert await _active_admins(service) == 1
 
 
-async def test_create_one_login_id_fifty_times_concurrently_creates_one_account(
+async def test_create_one_login_id_fifty_times_concurrently_creates_one_user(
     api: Api, service: Services
 ) -> None:
     """Source: CVE-2019-19844."""
@@ -123,7 +123,7 @@ async def test_create_one_login_id_fifty_times_concurrently_creates_one_account(
     ) == [(f"race-{number}",) for number in range(4)]
 
 
-async def test_rename_two_accounts_to_one_login_id_concurrently_renames_one(api: Api) -> None:
+async def test_rename_two_users_to_one_login_id_concurrently_renames_one(api: Api) -> None:
     admin = api.by(await api.admin())
     pair = [await api.account(f"pair-{place}") for place in range(2)]
     for number in range(ROUNDS // 4):

@@ -82,7 +82,7 @@ async def wait_until_ready(api: Api) -> None:
             pass
 
 
-async def test_account_lifecycle_through_pgbouncer_succeeds(pooled: Api) -> None:
+async def test_user_lifecycle_through_pgbouncer_succeeds(pooled: Api) -> None:
     root = pooled.by(await pooled.admin())
     key = {"Idempotency-Key": "one"}
     body = {"login_id": "ada", "name": "Ada", "password": PASSWORD}

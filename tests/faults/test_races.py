@@ -21,7 +21,7 @@ async def live_sessions(api: Api, account: Account) -> object:
     return (await fetch_values(api.service.engine, statement, id=account.id))[0][0]
 
 
-async def test_delete_an_account_many_times_concurrently_succeeds_once(api: Api) -> None:
+async def test_delete_a_user_many_times_concurrently_succeeds_once(api: Api) -> None:
     ada, key = await api.account("ada"), api.by(await api.key(Scope.USERS_WRITE))
 
     statuses = await concurrently(*(key.delete(f"/v1/users/{ada.id}") for _ in range(20)))
@@ -29,7 +29,7 @@ async def test_delete_an_account_many_times_concurrently_succeeds_once(api: Api)
     assert sorted(statuses) == [204, *[404] * 19]
 
 
-async def test_disable_an_account_during_its_logins_leaves_no_session(api: Api) -> None:
+async def test_disable_a_user_during_its_logins_leaves_no_session(api: Api) -> None:
     key = api.by(await api.key(Scope.USERS_READ, Scope.USERS_WRITE))
     for number in range(ROUNDS):
         ada = await api.account(f"ada{number}")

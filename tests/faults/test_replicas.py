@@ -60,7 +60,7 @@ async def test_log_out_in_one_process_ends_the_session_in_the_other(two: TwoServ
     assert (await ada.second.get("/v1/users/me")).status_code == 401
 
 
-async def test_disable_in_one_process_rejects_the_account_in_the_other(two: TwoServices) -> None:
+async def test_disable_in_one_process_rejects_the_user_in_the_other(two: TwoServices) -> None:
     ada = await two.first.account("ada")
     root = two.by((await two.first.admin()).token)
     assert (await two.second.by(ada).get("/v1/users/me")).status_code == 200

@@ -57,7 +57,7 @@ async def test_one_code_in_twenty_logins_opens_one_session(api: Api, service: Se
         challenges = [(await ask(api))["challenge"] for _ in range(20)]
 
 
-async def test_one_challenge_answered_twenty_times_opens_one_session(api: Api, service: Services) -> None:
+async def test_one_challenge_served_twenty_times_opens_one_session(api: Api, service: Services) -> None:
     ada = await enroll(api, await api.account("ada"), totp=True, recovery_codes=True)
     challenge = (await ask(api))["challenge"]
     factors: list[dict[str, Any]] = [{"recovery_code": code} for code in ada.recovery_codes] * 2
@@ -75,9 +75,7 @@ async def test_one_recovery_code_in_five_logins_opens_one_session(api: Api, serv
     assert statuses(responses) == [201, 401, 401, 401, 401]
 
 
-async def test_one_passkey_challenge_answered_ten_times_opens_one_session(
-    api: Api, service: Services
-) -> None:
+async def test_one_passkey_challenge_served_ten_times_opens_one_session(api: Api, service: Services) -> None:
     ada = await enroll(api, await api.account("ada"), passkey=SoftwarePasskey())
     challenge_id, public_key = await passkey_challenge(api)
     body = {"challenge_id": challenge_id, "passkey": ada.sign(public_key)}
@@ -152,7 +150,7 @@ async def test_deletion_of_the_user_beside_logins_leaves_nothing(api: Api, servi
         await clear_throttle(service)
 
 
-async def test_challenge_is_answered_at_another_replica_after_a_restart(database: str) -> None:
+async def test_challenge_is_served_at_another_replica_after_a_restart(database: str) -> None:
     settings = settings_for_tests()
     async with serving(settings, database) as first, first.client() as client:
         one = Api(client, first.service)

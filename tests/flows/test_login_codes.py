@@ -99,7 +99,7 @@ async def test_log_in_by_code_concurrently_opens_one_session(api: Api, service: 
         "DELETE FROM users",
     ],
 )
-async def test_log_in_by_code_too_late_or_without_an_active_account_fails(
+async def test_log_in_by_code_too_late_or_without_an_active_user_fails(
     api: Api, service: Services, meanwhile: str
 ) -> None:
     await account_with_address(api)
@@ -109,7 +109,7 @@ async def test_log_in_by_code_too_late_or_without_an_active_account_fails(
     assert error_of(await enter(api, code_token, mail.token)) == (401, "invalid_credentials")
 
 
-async def test_ask_for_a_code_without_an_account_looks_the_same_and_has_the_same_rows(
+async def test_request_a_code_without_a_user_looks_the_same_and_has_the_same_rows(
     api: Api, service: Services
 ) -> None:
     await account_with_address(api)
@@ -137,7 +137,7 @@ async def test_log_in_with_an_address_that_is_the_login_id_of_another_reaches_ne
     assert error_of(await api.post("/v1/sessions", body)) == (401, "invalid_credentials")
 
 
-async def test_log_in_with_an_address_is_throttled_alike_with_and_without_an_account(
+async def test_log_in_with_an_address_is_throttled_alike_with_and_without_a_user(
     api: Api, service: Services
 ) -> None:
     await account_with_address(api)
@@ -178,7 +178,7 @@ async def test_log_in_in_no_one_way_names_the_fields(
     assert faults_of(await api.post("/v1/sessions", body)) == faults
 
 
-async def test_ask_for_a_code_where_it_is_off_gets_404(database: str) -> None:
+async def test_request_a_code_where_it_is_off_gets_404(database: str) -> None:
     settings = settings_for_tests(login=LoginSettings())
     async with serving(settings, database) as running, running.client() as client:
         refused = await client.post("/v1/login-codes", json={"login_id": "ada"})

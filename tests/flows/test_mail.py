@@ -48,7 +48,7 @@ async def test_recover_by_mail_sets_a_password_once(
     assert (notice.recipient, notice.kind) == (ADDRESS, "password_changed")
 
 
-async def test_recover_answers_the_same_bytes_and_mails_verified_addresses_of_active_users_alone(
+async def test_recover_returns_the_same_bytes_and_mails_verified_addresses_of_active_users_alone(
     api: Api, service: Services
 ) -> None:
     await account_with_address(api)
@@ -110,11 +110,11 @@ async def test_change_of_address_ends_a_token_mailed_to_the_old_one(api: Api, se
 
 @pytest.mark.parametrize("body", [{}, {"login_id": "ada", "email": ADDRESS}, {"login_id": 1}, {"x": "y"}])
 @pytest.mark.parametrize("path", ["/v1/recoveries", "/v1/login-codes"])
-async def test_ask_with_another_body_gets_422(api: Api, path: str, body: dict[str, Any]) -> None:
+async def test_call_with_another_body_gets_422(api: Api, path: str, body: dict[str, Any]) -> None:
     assert error_of(await api.post(path, body)) == (422, "validation_failed")
 
 
-async def test_ask_too_often_for_a_name_gets_429_whether_or_not_it_has_an_account(
+async def test_request_mail_too_often_for_a_name_gets_429_whether_or_not_it_has_a_user(
     api: Api, service: Services
 ) -> None:
     await account_with_address(api)
@@ -129,7 +129,7 @@ async def test_ask_too_often_for_a_name_gets_429_whether_or_not_it_has_an_accoun
     assert (await api.post("/v1/recoveries", {"login_id": "ada"})).status_code == 202
 
 
-async def test_ask_too_often_from_a_network_gets_429(api: Api) -> None:
+async def test_request_mail_too_often_from_a_network_gets_429(api: Api) -> None:
     statuses = [
         (await api.post("/v1/recoveries", {"login_id": f"user{number}"})).status_code for number in range(31)
     ]
@@ -144,7 +144,7 @@ async def test_ask_too_often_from_a_network_gets_429(api: Api) -> None:
         (480, "203.0.113.{}", "203.0.114.1"),
     ],
 )
-async def test_ask_too_often_from_the_networks_around_gets_429(
+async def test_request_mail_too_often_from_the_networks_around_gets_429(
     service: Services, at: At, limit: int, inside: str, outside: str
 ) -> None:
     """A provider hands out a /56 or a /48: 256 or 65 536 networks, each with limits of its own."""

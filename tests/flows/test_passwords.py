@@ -303,7 +303,7 @@ async def age_passwords(api: Api, age: str) -> None:
 
 
 @pytest.mark.parametrize(("age", "is_refused"), [("23:59", False), ("24:00", True)])
-async def test_password_set_by_another_is_refused_a_day_later(
+async def test_password_set_by_another_is_rejected_a_day_later(
     api: Api, service: Services, age: str, is_refused: bool
 ) -> None:
     """Source: OWASP ASVS 5.0 6.4.1."""

@@ -76,7 +76,7 @@ async def test_right_password_with_a_factor_opens_no_session(api: Api, service: 
     assert error_of(await api.by(problem["challenge"]).get("/v1/users/me")) == (401, "invalid_token")
 
 
-async def test_wrong_password_with_a_factor_is_answered_like_any_other(api: Api) -> None:
+async def test_wrong_password_with_a_factor_is_served_like_any_other(api: Api) -> None:
     await ada_with(api, totp=True)
     answers = [await api.log_in(name, WRONG) for name in ("ada", "nobody")]
     assert {error_of(refused) for refused in answers} == {INVALID}
@@ -142,7 +142,7 @@ async def test_code_is_accepted_once(api: Api) -> None:
     assert error_of(await answer(api, (await ask(api))["challenge"], totp=code)) == INVALID
 
 
-async def test_challenge_is_answered_once(api: Api) -> None:
+async def test_challenge_is_served_once(api: Api) -> None:
     ada = await ada_with(api, totp=True, recovery_codes=True)
     challenge = (await ask(api))["challenge"]
     assert (await answer(api, challenge, totp=ada.code())).status_code == 201
@@ -231,7 +231,7 @@ async def test_passkey_that_signed_something_else_fails(
     assert (await answer(api, challenge, passkey=ada.sign(public_key))).status_code == 201
 
 
-async def test_passkey_answer_is_good_for_its_own_challenge_only(api: Api) -> None:
+async def test_passkey_response_is_good_for_its_own_challenge_only(api: Api) -> None:
     ada = await ada_with(api, passkey=SoftwarePasskey())
     first, second = await ask(api), await ask(api)
     signed = ada.sign(first["public_key"])

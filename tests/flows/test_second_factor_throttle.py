@@ -84,7 +84,7 @@ async def test_strangers_do_not_lock_out_the_owner_on_a_known_device(api: Api, a
     assert (again.status_code, again.json()["device_token"]) == (201, device["device_token"])
 
 
-async def test_second_factor_at_the_limit_of_a_network_tells_nothing(
+async def test_second_factor_at_the_limit_of_a_network_shows_nothing(
     api: Api, service: Services, at: At
 ) -> None:
     ada = await ada_with(api, totp=True)
@@ -99,7 +99,7 @@ async def test_second_factor_at_the_limit_of_a_network_tells_nothing(
     assert (await answer(at(HOME), challenge, totp=ada.code())).status_code == 201
 
 
-async def test_second_factor_at_a_limit_that_is_reached_meanwhile_tells_nothing(
+async def test_second_factor_at_a_limit_that_is_reached_meanwhile_shows_nothing(
     api: Api, service: Services, at: At, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Of concurrent guesses of a network at many users, no more than its limit get a result."""

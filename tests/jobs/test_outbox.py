@@ -195,7 +195,7 @@ async def test_run_with_a_permanent_failure_gives_up_at_once_and_forgets_the_tok
     assert await one(service, "dead_at IS NOT NULL, token_seed, attempts") == (True, None, 1)
 
 
-async def test_run_with_an_outage_stops_and_with_a_refusal_goes_on(service: Services) -> None:
+async def test_run_with_an_outage_stops_and_with_an_error_goes_on(service: Services) -> None:
     recipients = [f"user{number}@example.org" for number in range(20)]
     await enqueue(service.database, *recipients)
     box = MailBox(DeliveryFailed("timeout", is_outage=True))

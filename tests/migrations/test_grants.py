@@ -103,7 +103,7 @@ async def recorded(running: RunningService) -> AsyncIterator[tuple[Recorder, Api
         yield recorder, Api(client, running.service)
 
 
-async def test_serve_with_the_granted_rights_answers_every_operation(granted: Role) -> None:
+async def test_serve_with_the_granted_rights_returns_every_operation(granted: Role) -> None:
     async with serving(settings_with_tokens(), granted.dsn) as running, recorded(running) as (recorder, api):
         await run_every_action(api, lambda _: api, running.service)
         root = api.by((await api.log_in("root")).json()["token"])
@@ -135,7 +135,7 @@ async def test_serve_with_the_granted_rights_answers_every_operation(granted: Ro
 
 
 @pytest.mark.parametrize("statement", REFUSED)
-async def test_change_schema_or_trail_with_the_granted_rights_is_refused(
+async def test_change_schema_or_trail_with_the_granted_rights_is_rejected(
     granted: Role, statement: str
 ) -> None:
     await execute(granted.owner_dsn, EVENT.format("now() - interval '1 year'"))
@@ -209,7 +209,7 @@ async def test_purge_function_is_for_no_other_role(granted: Role) -> None:
     assert await fetch(granted.owner_dsn, f"{is_public} WHERE proname = 'purge_events'") is False
 
 
-async def test_grant_to_the_role_that_migrates_is_refused(database: str) -> None:
+async def test_grant_to_the_role_that_migrates_is_rejected(database: str) -> None:
     owner = await fetch(database, "SELECT current_user")
     with pytest.raises(Exception, match="serve with another role"):
         await grant_rights(database, owner, LockRetryPolicy())

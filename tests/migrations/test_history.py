@@ -41,7 +41,7 @@ def test_look_for_a_package_in_alembic_finds_none() -> None:
     assert not list((ROOT / "alembic").rglob("__init__.py"))
 
 
-def test_list_revisions_with_two_heads_is_refused(tmp_path: Path) -> None:
+def test_list_revisions_with_two_heads_is_rejected(tmp_path: Path) -> None:
     (tmp_path / "0011_rival.py").write_text(
         'revision = "0011_rival"\ndown_revision = "0010_create_instances"\n'
         "def upgrade(): pass\ndef downgrade(): pass\n"
@@ -70,7 +70,7 @@ def test_steps_between_two_places_lead_from_one_to_the_other(
 
 
 @pytest.mark.parametrize("target", ["0099", "create", "00x", "nonsense"])
-def test_steps_to_no_single_revision_are_refused(target: str) -> None:
+def test_steps_to_no_single_revision_are_rejected(target: str) -> None:
     with pytest.raises(CommandError, match=f"no revision {target}"):
         steps_between(None, target)
 

@@ -41,7 +41,7 @@ async def plan_of(dsn: str, current: str | None, target: str) -> list[StepPlan]:
         await engine.dispose()
 
 
-async def test_plan_of_an_empty_database_tells_every_step(empty_database: str) -> None:
+async def test_plan_of_an_empty_database_shows_every_step(empty_database: str) -> None:
     plans = await plan_of(empty_database, None, "head")
     assert [plan.step.revision.number for plan in plans] == list(range(1, HEAD + 1))
     assert "CREATE TABLE users" in plans[0].sql
@@ -83,7 +83,7 @@ async def test_plan_after_a_rollback_shows_what_comes_back_and_its_size(database
     assert "events (12 rows," in plan_in_words([plan])
 
 
-async def test_plan_in_json_tells_phase_locks_and_losslessness(empty_database: str) -> None:
+async def test_plan_in_json_shows_phase_locks_and_losslessness(empty_database: str) -> None:
     told = json.loads(plan_as_json(await plan_of(empty_database, None, "+1")))
     assert told[0] | {"sql": ""} == {
         "revision": "0001_create_users",

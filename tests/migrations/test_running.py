@@ -40,7 +40,7 @@ async def test_upgrade_while_another_holds_the_lock_gives_up_at_the_deadline(emp
     assert await fetch(empty_database, "SELECT to_regclass('users')") is None
 
 
-async def test_rollback_after_the_schema_was_moved_meanwhile_is_refused(database: str) -> None:
+async def test_rollback_after_the_schema_was_moved_meanwhile_is_rejected(database: str) -> None:
     async with connected(database) as other:
         await other.execute(f"SELECT pg_advisory_lock({LOCK_ID})")
         waiting = asyncio.create_task(downgrade(database, report=_resume(resumed := asyncio.Event())))

@@ -109,7 +109,7 @@ def test_dsn_of_another_database_differs_in_its_name_alone(dsn: str, expected: s
     assert dsn_of(dsn, "other") == expected
 
 
-def test_libpq_environment_holds_what_the_dsn_says_and_nothing_that_libpq_refuses() -> None:
+def test_libpq_environment_holds_what_the_dsn_says_and_nothing_that_libpq_rejects() -> None:
     dsn = (
         "postgresql://u:p%40+%24@a:1,[::1]/db%20x?sslmode=require&statement_timeout=5s&options=-c%20jit%3Doff"
     )

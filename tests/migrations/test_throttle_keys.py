@@ -15,6 +15,6 @@ async def test_upgrade_makes_another_key_in_each_database(database: str, empty_d
 
 
 @pytest.mark.parametrize("is_only_row", [True, False])
-async def test_insert_a_second_key_is_refused(database: str, is_only_row: bool) -> None:
+async def test_insert_a_second_key_is_rejected(database: str, is_only_row: bool) -> None:
     with pytest.raises(asyncpg.IntegrityConstraintViolationError):
         await execute(database, f"INSERT INTO throttle_keys VALUES ({is_only_row}, sha256('x'))")

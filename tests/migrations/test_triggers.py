@@ -33,7 +33,7 @@ async def aged(database: str) -> str:
         "last_login_at = now(), must_change = true",
     ],
 )
-async def test_update_of_an_account_moves_updated_at_to_now(aged: str, change: str) -> None:
+async def test_update_of_a_user_moves_updated_at_to_now(aged: str, change: str) -> None:
     await execute(aged, f"UPDATE users SET {change} WHERE id = '{USER_3}'")
     assert await fetch(aged, UPDATED_AT) > LONG_AGO
     assert await fetch(aged, f"SELECT updated_at <= now() FROM users WHERE id = '{USER_3}'")

@@ -18,7 +18,7 @@ C = "TEMPLATE template0 LOCALE_PROVIDER libc LOCALE 'C'"
 
 
 @pytest.mark.parametrize("encoding", ["LATIN1", "SQL_ASCII"])
-async def test_migrate_and_ready_refuse_an_encoding_that_cannot_hold_every_text(
+async def test_migrate_and_ready_reject_an_encoding_that_cannot_hold_every_text(
     databases: Databases, encoding: str
 ) -> None:
     async with databases.created(f"{C} ENCODING '{encoding}'") as dsn:
@@ -37,7 +37,7 @@ async def latin(databases: Databases) -> AsyncIterator[str]:
         yield dsn
 
 
-def test_migrate_by_command_refuses_an_encoding_in_one_sentence(
+def test_migrate_by_command_rejects_an_encoding_in_one_sentence(
     latin: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("DATABASE_URL", latin)

@@ -59,7 +59,7 @@ async def test_any_path_through_the_revisions_keeps_every_value(filled: str, pat
     assert await picture(filled) == before
 
 
-async def test_rollback_of_ten_thousand_accounts_and_back_keeps_every_value(database: str) -> None:
+async def test_rollback_of_ten_thousand_users_and_back_keeps_every_value(database: str) -> None:
     await fill(database, count=10_000)
     before = await sums(database)
     await downgrade(database, "base")
@@ -87,7 +87,7 @@ async def test_migrate_after_a_change_in_between_keeps_it_beside_the_parked_valu
     assert found == "Renamed admin"
 
 
-async def test_delete_in_between_takes_what_is_parked_of_the_account(filled: str) -> None:
+async def test_delete_in_between_takes_what_is_parked_of_the_user(filled: str) -> None:
     await downgrade(filled, "0001_create_users")
     await execute(filled, f"DELETE FROM users WHERE id = '{USER_3}'")
     await upgrade(filled)

@@ -50,14 +50,14 @@ def test_encrypt_with_two_keys_uses_the_first_and_decrypts_with_both() -> None:
     [Place("factors.secret", PLACE.row_id), Place(PLACE.purpose, UUID(int=1))],
     ids=["another column", "another row"],
 )
-def test_decrypt_a_ciphertext_that_was_moved_is_refused(place: Place) -> None:
+def test_decrypt_a_ciphertext_that_was_moved_is_rejected(place: Place) -> None:
     cipher = SecretCipher([OLD])
     with pytest.raises(SecretUnreadable):
         cipher.decrypt(cipher.encrypt(SECRET, PLACE), place)
 
 
 @pytest.mark.parametrize("position", [0, 1, HEADER_BYTES, HEADER_BYTES + 12, -1])
-def test_decrypt_a_ciphertext_that_was_altered_is_refused(position: int) -> None:
+def test_decrypt_a_ciphertext_that_was_altered_is_rejected(position: int) -> None:
     cipher = SecretCipher([OLD])
     altered = bytearray(cipher.encrypt(SECRET, PLACE))
     altered[position] ^= 1
@@ -66,13 +66,13 @@ def test_decrypt_a_ciphertext_that_was_altered_is_refused(position: int) -> None
 
 
 @pytest.mark.parametrize("length", [0, HEADER_BYTES, HEADER_BYTES + 12, HEADER_BYTES + 20])
-def test_decrypt_a_ciphertext_that_was_cut_is_refused(length: int) -> None:
+def test_decrypt_a_ciphertext_that_was_cut_is_rejected(length: int) -> None:
     cipher = SecretCipher([OLD])
     with pytest.raises(SecretUnreadable):
         cipher.decrypt(cipher.encrypt(SECRET, PLACE)[:length], PLACE)
 
 
-def test_decrypt_with_another_key_is_refused() -> None:
+def test_decrypt_with_another_key_is_rejected() -> None:
     with pytest.raises(SecretUnreadable):
         SecretCipher([NEW]).decrypt(SecretCipher([OLD]).encrypt(SECRET, PLACE), PLACE)
 
@@ -82,7 +82,7 @@ def test_cipher_shows_no_key() -> None:
 
 
 @pytest.mark.parametrize("keys", [[], [bytes(16)], [OLD, bytes(31)]])
-def test_cipher_of_no_or_short_keys_is_refused(keys: list[bytes]) -> None:
+def test_cipher_of_no_or_short_keys_is_rejected(keys: list[bytes]) -> None:
     with pytest.raises(ValueError, match="32 bytes"):
         SecretCipher(keys)
 
@@ -97,11 +97,11 @@ def test_parse_keys_reads_both_alphabets_with_and_without_padding(encode: Callab
     "text",
     ["", ",", "x", "A" * 42, b64encode(bytes(16)).decode(), f"{b64encode(OLD).decode()},", "é" * 43],
 )
-def test_parse_keys_of_anything_else_is_refused_without_a_word(text: str) -> None:
+def test_parse_keys_of_anything_else_is_rejected_without_a_word(text: str) -> None:
     with pytest.raises(ValueError, match=r"^$"):
         parse_keys(text)
 
 
-def test_parse_keys_of_a_repeated_key_is_refused() -> None:
+def test_parse_keys_of_a_repeated_key_is_rejected() -> None:
     with pytest.raises(ValueError, match=r"^$"):
         parse_keys(",".join([b64encode(OLD).decode(), urlsafe_b64encode(OLD).decode()]))

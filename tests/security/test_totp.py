@@ -108,7 +108,7 @@ def test_base32_of_a_secret_has_no_padding() -> None:
     assert base32_of(SECRET) == "GEZDGNBVGY3TQOJQGEZDGNBVGY3TQOJQ"
 
 
-def test_uri_names_issuer_account_and_parameters() -> None:
+def test_uri_names_issuer_user_and_parameters() -> None:
     uri = otpauth_uri(SECRET, issuer="Rollcall", account="ada@example.org")
     assert uri == (
         "otpauth://totp/Rollcall:ada%40example.org?secret=GEZDGNBVGY3TQOJQGEZDGNBVGY3TQOJQ"
@@ -120,7 +120,7 @@ def test_uri_names_issuer_account_and_parameters() -> None:
     ("issuer", "account"),
     [("Bank & Söhne", "o'brien"), ("A/B?C=#1", "corp\\ada"), ("100 %", "+81 3"), ("a:b", "c:d&issuer=e")],
 )
-def test_uri_keeps_every_character_of_issuer_and_account(issuer: str, account: str) -> None:
+def test_uri_keeps_every_character_of_issuer_and_user(issuer: str, account: str) -> None:
     uri = urlsplit(otpauth_uri(SECRET, issuer=issuer, account=account))
     label = uri.path.removeprefix("/").split(":")
     assert [unquote(part) for part in label] == [issuer, account]

@@ -43,7 +43,7 @@ async def test_send_trailers_drops_them(server: EdgeServer, segments: int) -> No
 @pytest.mark.parametrize("separator", [b"  ", b"   "])
 @pytest.mark.parametrize("segments", ["whole", "bytes", "after the method"])
 @pytest.mark.parametrize("before", [b"", GET + b"\r\n", POST + b"Content-Length: 7\r\n\r\nGET  /x"])
-async def test_send_two_spaces_before_the_target_is_refused(
+async def test_send_two_spaces_before_the_target_is_rejected(
     server: EdgeServer, separator: bytes, segments: str, before: bytes
 ) -> None:
     request = b"GET" + separator + b"/twice HTTP/1.1\r\n" + HOST + b"\r\n"
@@ -105,7 +105,7 @@ async def test_pipeline_requests_while_bodies_are_read_keeps_reading_paused(serv
     assert max(queued) <= MAX_QUEUED_REQUESTS
 
 
-async def test_pipeline_too_many_small_requests_answers_some_and_closes(server: EdgeServer) -> None:
+async def test_pipeline_too_many_small_requests_responds_some_and_closes(server: EdgeServer) -> None:
     server.app.may_respond.clear()
     reader, writer = await asyncio.open_connection(*server.address)
     writer.write((b"GET / HTTP/1.1\r\n" + HOST + b"\r\n") * 1000)
@@ -119,7 +119,7 @@ async def test_pipeline_too_many_small_requests_answers_some_and_closes(server: 
     assert answer.count(b"\r\nretry-after: 1\r\n") == 1
 
 
-async def test_send_a_malformed_request_behind_another_answers_in_order(server: EdgeServer) -> None:
+async def test_send_a_malformed_request_behind_another_responds_in_order(server: EdgeServer) -> None:
     server.app.may_respond.clear()
     reader, writer = await asyncio.open_connection(*server.address)
     writer.write(GET + b"\r\n" + GET + b"\r\nX : y\r\n\r\n" + LAST)
@@ -132,7 +132,7 @@ async def test_send_a_malformed_request_behind_another_answers_in_order(server: 
     assert statuses(answer) == [200, 200, 400]
 
 
-async def test_send_a_malformed_body_gets_one_answer_and_reaches_no_application_whole(
+async def test_send_a_malformed_body_gets_one_response_and_reaches_no_application_whole(
     server: EdgeServer,
 ) -> None:
     answer = await exchange(server, POST + CHUNKED + b"\r\n2\r\n{}\r\nzz\r\n" + LAST)
@@ -150,7 +150,7 @@ async def test_send_a_malformed_body_gets_one_answer_and_reaches_no_application_
         (GET + b"X: y\r\n" * 20_000, 431, "header_too_large"),
     ],
 )
-async def test_refuse_a_request_responds_with_a_problem_and_records_the_network(
+async def test_reject_a_request_responds_with_a_problem_and_records_the_network(
     server: EdgeServer, what: bytes, status: int, code: str
 ) -> None:
     answer = await exchange(server, what)
@@ -170,7 +170,7 @@ async def test_refuse_a_request_responds_with_a_problem_and_records_the_network(
     assert record.request_id == fields[b"x-request-id"].decode()
 
 
-async def test_send_a_refused_request_on_and_on_still_gets_the_response(server: EdgeServer) -> None:
+async def test_send_a_rejected_request_on_and_on_still_gets_the_response(server: EdgeServer) -> None:
     reader, writer = await asyncio.open_connection(*server.address)
     writer.write(GET + b"X: ")
     for _ in range(64):

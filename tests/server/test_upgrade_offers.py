@@ -62,7 +62,7 @@ async def test_offer_an_upgrade_serves_the_request_with_its_body(
 
 @pytest.mark.parametrize("offer", OFFERS)
 @pytest.mark.parametrize("segments", split(LAST))
-async def test_hide_a_request_in_the_body_of_an_offer_is_not_answered(
+async def test_hide_a_request_in_the_body_of_an_offer_is_not_served(
     server: EdgeServer, offer: str, segments: str
 ) -> None:
     hidden = b"GET /hidden HTTP/1.1\r\n" + HOST + b"\r\n"
@@ -73,7 +73,7 @@ async def test_hide_a_request_in_the_body_of_an_offer_is_not_answered(
     assert echoes(answer) == [["POST", "/b", hidden.decode()], ["GET", "/last", ""]]
 
 
-async def test_send_requests_split_anywhere_gets_the_same_answers(server: EdgeServer) -> None:
+async def test_send_requests_split_anywhere_gets_the_same_responses(server: EdgeServer) -> None:
     chunked = CHUNKED + b"\r\n2\r\nhe\r\n3;x=y\r\nllo\r\n0\r\nX-A: b\r\n\r\n"
     sent = GET + OFFERS["TLS"] + b"\r\n" + POST + OFFERS["h2c"] + chunked + LAST
     answers = [["GET", "/a", ""], ["POST", "/b", "hello"], ["GET", "/last", ""]]
@@ -98,7 +98,7 @@ async def test_offer_upgrades_in_pipelined_requests_serves_all_in_order(server: 
     ]
 
 
-async def test_offer_upgrades_in_too_many_pipelined_requests_answers_some_and_closes(
+async def test_offer_upgrades_in_too_many_pipelined_requests_responds_some_and_closes(
     server: EdgeServer,
 ) -> None:
     server.app.may_respond.clear()
@@ -110,7 +110,7 @@ async def test_offer_upgrades_in_too_many_pipelined_requests_answers_some_and_cl
 
 
 @pytest.mark.parametrize("target", [b"here:443", b"/a", b"http://here/a"])
-async def test_send_connect_is_refused(server: EdgeServer, target: bytes) -> None:
+async def test_send_connect_is_rejected(server: EdgeServer, target: bytes) -> None:
     answer = await exchange(server, b"CONNECT " + target + b" HTTP/1.1\r\n" + HOST + b"\r\n" + LAST)
 
     assert statuses(answer) == [400]

@@ -74,7 +74,7 @@ def test_create_for_a_user_again_replaces_the_passkey() -> None:
     assert passkey.get(GET, ORIGIN)["id"] == second
 
 
-def test_create_refuses_what_is_excluded_or_not_wanted() -> None:
+def test_create_rejects_what_is_excluded_or_not_wanted() -> None:
     passkey = SoftwarePasskey()
     made = passkey.create(CREATE, ORIGIN)
     with pytest.raises(NoPasskey, match="already"):

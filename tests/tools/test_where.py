@@ -31,7 +31,7 @@ def checkout(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def test_ask_where_a_noun_lives_names_files_by_layer_and_else_by_content(checkout: Path) -> None:
+def test_call_where_a_noun_lives_names_files_by_layer_and_else_by_content(checkout: Path) -> None:
     assert list(where("recovery", checkout)) == [
         ("usecases", ["service/usecases/recovery.py"]),
         ("domain", ["service/domain/users.py (2)"]),
@@ -39,7 +39,7 @@ def test_ask_where_a_noun_lives_names_files_by_layer_and_else_by_content(checkou
     ]
 
 
-def test_ask_where_a_noun_lives_takes_plural_for_singular(checkout: Path) -> None:
+def test_call_where_a_noun_lives_takes_plural_for_singular(checkout: Path) -> None:
     assert ("usecases", ["service/usecases/users.py"]) in list(where("user", checkout))
     assert ("usecases", ["service/usecases/users.py"]) in list(where("users", checkout))
 
@@ -49,7 +49,7 @@ def test_read_the_table_of_questions_has_twenty_rows() -> None:
 
 
 @pytest.mark.parametrize("row", ROWS, ids=lambda row: row[0].strip())
-def test_read_an_answer_of_the_table_names_files_that_exist(row: list[str]) -> None:
+def test_read_a_response_of_the_table_names_files_that_exist(row: list[str]) -> None:
     named = re.findall(r"`([a-z_./0-9-]+/[a-z_./0-9-]*)`", row[1])
     assert named
     assert [name for name in named if not (ROOT / name).exists()] == []

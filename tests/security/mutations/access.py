@@ -18,7 +18,7 @@ MUTATIONS = (
         "service/api/idempotency.py",
         'response.body or b"", user_id)',
         'response.body or b"", None)',
-        "tests/api/test_idempotency.py::test_delete_user_takes_the_stored_answer_along",
+        "tests/api/test_idempotency.py::test_delete_user_takes_the_stored_response_along",
     ),
     Mutation(
         "Anonymous callers of one network have idempotency keys of their own",
@@ -117,7 +117,7 @@ MUTATIONS = (
         "service/api/schemas/users.py",
         "max_length=PAGE_MAX,",
         "max_length=None,",
-        "tests/api/test_query_params.py::test_list_by_ids_misspelt_too_many_or_with_a_filter_is_refused",
+        "tests/api/test_query_params.py::test_list_by_ids_misspelt_too_many_or_with_a_filter_is_rejected",
     ),
     Mutation(
         "What is not granted is denied",

@@ -291,7 +291,7 @@ MUTATIONS = (
         _PROOFS,
         'b"rollcall passkey\\0" + token.encode("ascii")',
         'b"rollcall passkey\\0"',
-        f"{_SECOND_TESTS}::test_passkey_answer_is_good_for_its_own_challenge_only",
+        f"{_SECOND_TESTS}::test_passkey_response_is_good_for_its_own_challenge_only",
     ),
     Mutation(
         "Tries at a second factor count like wrong passwords",
@@ -328,8 +328,8 @@ MUTATIONS = (
         _SECOND,
         "    await challenges.use(step.digest)\n",
         "",
-        f"{_SECOND_TESTS}::test_challenge_is_answered_once"
-        f" {_SECOND_RACES}::test_one_challenge_answered_twenty_times_opens_one_session",
+        f"{_SECOND_TESTS}::test_challenge_is_served_once"
+        f" {_SECOND_RACES}::test_one_challenge_served_twenty_times_opens_one_session",
     ),
     Mutation(
         "A challenge is useless once its user is disabled or has no factor any more",
@@ -350,7 +350,7 @@ MUTATIONS = (
         "service/usecases/second_factor.py",
         "if proof is not None and wait is None else None",
         "if proof is not None else None",
-        "tests/flows/test_second_factor_throttle.py::test_second_factor_at_a_limit_that_is_reached_meanwhile_tells_nothing",
+        "tests/flows/test_second_factor_throttle.py::test_second_factor_at_a_limit_that_is_reached_meanwhile_shows_nothing",
     ),
     Mutation(
         "A code of an authenticator app is good once, on every replica",

@@ -15,7 +15,7 @@ MUTATIONS = (
         "service/api/v1/forward_auth.py",
         "login = quote(user.login_id, safe=_VISIBLE).encode()",
         "login = user.login_id.encode()",
-        "tests/api/test_forward_auth.py::test_ask_for_any_login_id_and_name_sends_visible_ascii_that_decodes_to_it",
+        "tests/api/test_forward_auth.py::test_call_for_any_login_id_and_name_sends_visible_ascii_that_decodes_to_it",
     ),
     Mutation(
         "A role that a gateway demands is demanded",
@@ -29,21 +29,21 @@ MUTATIONS = (
         "service/api/http/headers.py",
         '        del fields[b"authorization"]\n',
         '        fields[b"authorization"] += b""\n',
-        "tests/api/test_forward_auth.py::test_ask_with_two_tokens_counts_as_none",
+        "tests/api/test_forward_auth.py::test_call_with_two_tokens_counts_as_none",
     ),
     Mutation(
         "A visitor's path below forward auth leads nowhere else",
         "service/api/dispatch.py",
         "            if path.startswith(prefix):\n",
         "            if path.startswith(prefix) and '/..' not in path:\n",
-        "tests/api/test_forward_auth.py::test_ask_with_what_a_visitor_sends_is_answered_by_the_token_alone",
+        "tests/api/test_forward_auth.py::test_call_with_what_a_visitor_sends_is_served_by_the_token_alone",
     ),
     Mutation(
         "A service with a wrong secret is nobody, not anonymous",
         "service/api/authentication.py",
         "            raise InvalidClient from None\n",
         "            return ANONYMOUS\n",
-        "tests/api/test_revocation.py::test_revoke_with_invalid_credentials_is_refused_and_ends_nothing",
+        "tests/api/test_revocation.py::test_revoke_with_invalid_credentials_is_rejected_and_ends_nothing",
     ),
     Mutation(
         "The secret in the header wins over the one in the form",
@@ -52,7 +52,7 @@ MUTATIONS = (
         "        secret = _client_secret_in(body, fields)\n"
         "        authorization = None if secret else authorization\n",
         "tests/api/test_client_authentication.py"
-        "::test_introspect_without_valid_credentials_is_refused_as_oauth_clients_read_it",
+        "::test_introspect_without_valid_credentials_is_rejected_as_oauth_clients_read_it",
     ),
     Mutation(
         "A session in use behind a gateway is not idle",

@@ -8,7 +8,7 @@ MUTATIONS = (
         "service/domain/users.py",
         "    login_id = raw.translate(_ASCII_LOWER)\n",
         "    login_id = raw\n",
-        f"{FAULTS}/test_login_races.py::test_create_one_login_id_fifty_times_concurrently_creates_one_account",
+        f"{FAULTS}/test_login_races.py::test_create_one_login_id_fifty_times_concurrently_creates_one_user",
     ),
     Mutation(
         "No other character is folded into a login id",

@@ -17,22 +17,22 @@ MUTATIONS = (
         _REQUESTS,
         "user is not None and user.verified_email is not None and user.state is UserState.ACTIVE",
         "user is not None and user.email is not None",
-        f"{_MAIL}::test_recover_answers_the_same_bytes_and_mails_verified_addresses_of_active_users_alone",
+        f"{_MAIL}::test_recover_returns_the_same_bytes_and_mails_verified_addresses_of_active_users_alone",
     ),
     Mutation(
         "Whether there is an account decides nothing while a mail is asked for",
         _REQUESTS,
         "    if user is None or user.verified_email is None:\n        return\n    params",
         "    params",
-        f"{_CODES}::test_ask_for_a_code_without_an_account_looks_the_same_and_has_the_same_rows",
+        f"{_CODES}::test_request_a_code_without_a_user_looks_the_same_and_has_the_same_rows",
     ),
     Mutation(
         "Nobody's mailbox is flooded",
         "service/usecases/mail_throttle.py",
         "            raise MailThrottled(retry_after=max(1, ceil(wait.total_seconds())))\n",
         "            pass\n",
-        f"{_MAIL}::test_ask_too_often_for_a_name_gets_429_whether_or_not_it_has_an_account"
-        f" {_MAIL}::test_ask_too_often_from_a_network_gets_429",
+        f"{_MAIL}::test_request_mail_too_often_for_a_name_gets_429_whether_or_not_it_has_a_user"
+        f" {_MAIL}::test_request_mail_too_often_from_a_network_gets_429",
     ),
     Mutation(
         "A change of address ends the tokens that were mailed to the old one",
@@ -110,7 +110,7 @@ MUTATIONS = (
         "service/db/repositories/code_logins.py",
         ", UserRow.state == literal_column(\"'active'\")",
         "",
-        f"{_CODES}::test_log_in_by_code_too_late_or_without_an_active_account_fails",
+        f"{_CODES}::test_log_in_by_code_too_late_or_without_an_active_user_fails",
     ),
     Mutation(
         "An address that is not verified lets nobody in",
@@ -194,6 +194,6 @@ MUTATIONS = (
         _REQUESTS,
         "networks=context.networks,",
         "networks=context.networks[:1],",
-        f"{_MAIL}::test_ask_too_often_from_the_networks_around_gets_429",
+        f"{_MAIL}::test_request_mail_too_often_from_the_networks_around_gets_429",
     ),
 )

@@ -24,14 +24,14 @@ MUTATIONS = (
         "service/db/migrations/grants.py",
         '"events": ("SELECT", "INSERT"),',
         '"events": READ_AND_WRITE,',
-        f"{_GRANTS}::test_change_schema_or_trail_with_the_granted_rights_is_refused",
+        f"{_GRANTS}::test_change_schema_or_trail_with_the_granted_rights_is_rejected",
     ),
     Mutation(
         "The role that serves deletes no event that is younger than 30 days",
         "service/db/migrations/grants.py",
         "    IF age < interval '30 days' THEN\n",
         "    IF false THEN\n",
-        f"{_GRANTS}::test_change_schema_or_trail_with_the_granted_rights_is_refused",
+        f"{_GRANTS}::test_change_schema_or_trail_with_the_granted_rights_is_rejected",
     ),
     Mutation(
         "No password is in the arguments of a process",

@@ -53,7 +53,7 @@ MUTATIONS = (
         "service/db/repositories/user_columns.py",
         "case((~is_expired, UserRow.password_hash))",
         "case((is_expired.is_not(None), UserRow.password_hash))",
-        f"{FLOWS}/test_passwords.py::test_password_set_by_another_is_refused_a_day_later",
+        f"{FLOWS}/test_passwords.py::test_password_set_by_another_is_rejected_a_day_later",
     ),
     Mutation(
         "A password set by another cannot be kept",

@@ -141,7 +141,7 @@ MUTATIONS = (
         'canonical = f"address {request.unverified_email}"',
         "canonical = None",
         f"{FLOWS}/test_login_codes.py"
-        "::test_log_in_with_an_address_is_throttled_alike_with_and_without_an_account",
+        "::test_log_in_with_an_address_is_throttled_alike_with_and_without_a_user",
     ),
     Mutation(
         "A login by code changes no count of unknown devices",

@@ -14,7 +14,7 @@ MUTATIONS = (
         _ENCRYPTION,
         'return self.purpose.encode("ascii") + b"\\0" + self.row_id.bytes',
         'return b""',
-        "tests/security/test_encryption.py::test_decrypt_a_ciphertext_that_was_moved_is_refused",
+        "tests/security/test_encryption.py::test_decrypt_a_ciphertext_that_was_moved_is_rejected",
     ),
     Mutation(
         "Private keys are encrypted in the database",
