@@ -12,6 +12,7 @@ import structlog
 
 from service.adapters.mail import MailTransport
 from service.db.core.database import Database
+from service.db.core.driver import ResultT
 from service.db.core.transaction import Transaction
 from service.db.repositories.outbox import OutboxRepository
 from service.domain.callers import OPERATOR
@@ -155,7 +156,7 @@ class OutboxDispatcher:
                 await asyncio.sleep(_MARK_PAUSE.total_seconds() * self._jitter())
         return await self._mark(lambda tx: OutboxRepository(tx).mark_sent(mail))
 
-    async def _mark(self, work: Callable[[Transaction], Awaitable[bool]]) -> bool:
+    async def _mark(self, work: Callable[[Transaction], Awaitable[ResultT]]) -> ResultT:
         """Run a transaction, one at a time: the heartbeat shares the few connections."""
         async with self._marking:
             return await self._database.run(work, caller=OPERATOR)
