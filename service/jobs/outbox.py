@@ -2,7 +2,7 @@
 
 import asyncio
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from email.message import EmailMessage
@@ -12,6 +12,8 @@ import structlog
 
 from service.adapters.mail import MailTransport
 from service.db.core.database import Database
+from service.db.core.driver import ResultT
+from service.db.core.transaction import Transaction
 from service.db.repositories.outbox import OutboxRepository
 from service.domain.callers import OPERATOR
 from service.domain.errors import DatabaseUnavailable, OutcomeUnknown
@@ -72,6 +74,7 @@ class OutboxDispatcher:
         self._make_delivery = delivery
         self._delivery: Delivery | None = None
         self._jitter = jitter
+        self._marking = asyncio.Lock()
         self._outcomes: Counter[str] = Counter()
         self._backlog = (0, 0.0)
 
@@ -148,12 +151,15 @@ class OutboxDispatcher:
         """
         for _ in range(_MARKS - 1):
             try:
-                return await self._database.run(
-                    lambda tx: OutboxRepository(tx).mark_sent(mail), caller=OPERATOR
-                )
+                return await self._mark(lambda tx: OutboxRepository(tx).mark_sent(mail))
             except (DatabaseUnavailable, OutcomeUnknown):
                 await asyncio.sleep(_MARK_PAUSE.total_seconds() * self._jitter())
-        return await self._database.run(lambda tx: OutboxRepository(tx).mark_sent(mail), caller=OPERATOR)
+        return await self._mark(lambda tx: OutboxRepository(tx).mark_sent(mail))
+
+    async def _mark(self, work: Callable[[Transaction], Awaitable[ResultT]]) -> ResultT:
+        """Run a transaction, one at a time: the heartbeat shares the few connections."""
+        async with self._marking:
+            return await self._database.run(work, caller=OPERATOR)
 
     async def _send(self, mail: QueuedMail) -> None:
         delivery = self._prepared()
@@ -176,11 +182,10 @@ class OutboxDispatcher:
 
     async def _record_failure(self, mail: QueuedMail, failure: DeliveryFailed) -> None:
         wait = wait_after(mail.attempts) * self._jitter()
-        is_dead = await self._database.run(
+        is_dead = await self._mark(
             lambda tx: OutboxRepository(tx).mark_failed(
                 mail, reason=failure.reason, wait=wait, is_permanent=failure.is_permanent
-            ),
-            caller=OPERATOR,
+            )
         )
         fields = {"mail_id": str(mail.id), "kind": mail.kind, "attempts": mail.attempts}
         if is_dead:

@@ -368,8 +368,8 @@ async def smtp_slow(context: FaultContext) -> None:
 
 async def _invite_during(context: FaultContext, min_s: float, max_s: float) -> None:
     """Create accounts that get mails, one after the other; no request may wait for the mail server."""
-    results: list[str] = []
     ends_at = monotonic() + context.rng.uniform(min_s, max_s)
+    results: list[str] = []
     while monotonic() < ends_at or not results:
         results.append(await _invite(context, f"mail-{context.rng.randrange(10**12)}"))
         await asyncio.sleep(0.05)
