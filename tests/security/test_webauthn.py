@@ -1,6 +1,7 @@
 """Registration and login with passkeys: what is asked of the client, and what is believed of its response."""
 
 import json
+import sys
 from base64 import urlsafe_b64decode, urlsafe_b64encode
 from collections.abc import Callable
 from hashlib import sha256
@@ -13,6 +14,7 @@ from cryptography.hazmat.primitives.hashes import SHA256
 from rollcall_testkit.cbor import encode
 from rollcall_testkit.passkeys import SoftwarePasskey
 
+from service.domain.factors import FactorPolicy
 from service.security.webauthn import (
     KnownPasskey,
     NewPasskey,
@@ -20,6 +22,7 @@ from service.security.webauthn import (
     PasskeyRejected,
     RelyingParty,
     credential_of,
+    relying_party_of,
 )
 
 ORIGIN = "https://login.example.org"
@@ -51,6 +54,17 @@ def register(passkey: SoftwarePasskey) -> NewPasskey:
 
 def log_in(passkey: SoftwarePasskey, origin: str = ORIGIN) -> Json:
     return passkey.get(RP.login_options(CHALLENGE), origin)
+
+
+def test_relying_party_of_a_policy_imports_the_library_if_passkeys_are_enabled(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """At start: in a login it would hold up all others."""
+    monkeypatch.delitem(sys.modules, "webauthn", raising=False)
+    assert relying_party_of(FactorPolicy()) is None
+    assert "webauthn" not in sys.modules
+    assert relying_party_of(FactorPolicy(issuer=RP.name, rp_id=RP.id, origins=RP.origins)) == RP
+    assert "webauthn" in sys.modules
 
 
 def test_registration_options_ask_for_a_discoverable_credential_and_a_verified_user() -> None:
