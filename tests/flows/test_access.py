@@ -25,6 +25,7 @@ READ, WRITE, INTROSPECT = Scope.USERS_READ.value, Scope.USERS_WRITE.value, Scope
 WRITE_ADMINS, EVENTS = Scope.ADMINS_WRITE.value, Scope.EVENTS_READ.value
 CALLERS = ("nobody", "owner", "stranger", "admin", READ, WRITE, WRITE_ADMINS, INTROSPECT, EVENTS)
 ANYBODY = frozenset(CALLERS)
+SESSIONS = {"owner", "stranger", "admin"}
 ALLOWED = {
     ("POST", "/v1/users"): {"admin", WRITE},
     ("GET", "/v1/users"): {"admin", READ},
@@ -42,6 +43,20 @@ ALLOWED = {
     ("POST", "/v1/sessions"): ANYBODY,
     ("GET", "/v1/sessions/current"): {"owner", "stranger", "admin"},
     ("DELETE", "/v1/sessions/current"): {"owner", "stranger", "admin"},
+    ("POST", "/v1/passkey-challenges"): ANYBODY,
+    ("POST", "/v1/sessions/current/step-up"): SESSIONS,
+    ("GET", "/v1/users/me/devices"): SESSIONS,
+    ("DELETE", "/v1/users/me/devices/{device_id}"): SESSIONS,
+    ("POST", "/v1/users/me/totp"): SESSIONS,
+    ("POST", "/v1/users/me/totp/confirm"): SESSIONS,
+    ("DELETE", "/v1/users/me/totp"): SESSIONS,
+    ("POST", "/v1/users/me/passkeys/options"): SESSIONS,
+    ("GET", "/v1/users/me/passkeys"): SESSIONS,
+    ("POST", "/v1/users/me/passkeys"): SESSIONS,
+    ("PATCH", "/v1/users/me/passkeys/{passkey_id}"): SESSIONS,
+    ("DELETE", "/v1/users/me/passkeys/{passkey_id}"): SESSIONS,
+    ("POST", "/v1/users/me/recovery-codes"): SESSIONS,
+    ("DELETE", "/v1/users/{user_id}/factors"): {"admin", WRITE_ADMINS},
     ("GET", "/v1/sessions/{session_id}"): {"owner", "admin"},
     ("DELETE", "/v1/sessions/{session_id}"): {"owner", "admin"},
     ("GET", "/v1/users/{user_id}/sessions"): {"owner", "admin"},
@@ -55,6 +70,7 @@ ALLOWED = {
     ("DELETE", "/v1/keys/{key_id}"): {"admin"},
     ("GET", "/v1/events"): {"admin", EVENTS},
 }
+NOBODYS = "0198c5a4-7d1e-7c3b-9f60-2b1f3a5c7d9e"
 BODIES = {"PATCH": {"name": "Same"}, "PUT": {"current_password": "", "new_password": ""}}
 
 
@@ -105,9 +121,11 @@ async def test_call_operation_is_granted_exactly_as_in_the_contract(api: Api, me
     tokens = await tokens_of(api, owner)
     key_id = (await fetch_values(api.service.engine, "SELECT id FROM api_keys ORDER BY created_at"))[0][0]
     for caller in sorted(CALLERS, key=lambda caller: caller in allowed):
-        filled = path.format(user_id=owner.id, session_id=owner.session_id, key_id=key_id)
+        nothing = {"passkey_id": NOBODYS, "device_id": NOBODYS}
+        filled = path.format(user_id=owner.id, session_id=owner.session_id, key_id=key_id, **nothing)
         answer = await api.by(tokens[caller]).request(method, filled, json=BODIES.get(method))
         is_gone = method == "DELETE" and answer.status_code in {401, 404}
+        is_gone |= "{passkey_id}" in path and answer.status_code == 404
         if caller in allowed:
             assert is_gone or answer.status_code not in {401, 403, 404}, caller
         elif caller == "nobody":

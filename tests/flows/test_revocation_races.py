@@ -63,6 +63,7 @@ UNKNOWN = "0198c5a4-7d1e-7c3b-9f60-2b1f3a5c7d9e"
 BY_SESSION: tuple[Step, ...] = (
     ("issue_token", "POST", "/v1/tokens", {"audience": "AUDIENCE"}),
     ("confirm_totp", "POST", "/v1/users/me/totp/confirm", {"code": "123456"}),
+    ("step_up", "POST", "/v1/sessions/current/step-up", {"totp": "123456"}),
     ("add_passkey", "POST", "/v1/users/me/passkeys", {"challenge_id": UNKNOWN, "passkey": {}}),
     ("update_passkey", "PATCH", f"/v1/users/me/passkeys/{UNKNOWN}", {"name": "Mine"}),
 )

@@ -10,7 +10,7 @@ import json
 import os
 import re
 import subprocess
-from base64 import b64encode
+from base64 import b32decode, b64encode
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -25,6 +25,7 @@ import pytest
 from harness.service_process import ServiceProcess, service_process
 from service.embedded.binaries import binary, environment
 from tests.conftest import ROOT
+from tests.support.factors import totp_code
 
 ROOTS, FIRST, SECOND, THIRD = (f"canary {word} sings in the mine" for word in ("zero", "one", "two", "three"))
 IMPORTED = bcrypt.hashpw(FIRST.encode(), bcrypt.gensalt(4)).decode()
@@ -44,8 +45,8 @@ class Evidence:
 class RecordingClient:
     """Sends requests, and collects error responses and issued tokens."""
 
-    def __init__(self, service: ServiceProcess, evidence: Evidence) -> None:
-        self._service, self._evidence = service, evidence
+    def __init__(self, service: ServiceProcess, evidence: Evidence, dsn: str) -> None:
+        self._service, self.evidence, self.dsn = service, evidence, dsn
 
     def __call__(
         self, method: str, path: str, token: str | None = None, json: object = None, **headers: str
@@ -54,9 +55,9 @@ class RecordingClient:
         url, sent = f"{self._service.url}{path}", {**bearer, **headers}
         answer = httpx.request(method, url, json=json, headers=sent, timeout=20)
         if answer.status_code >= 400:
-            self._evidence.errors.append(f"{answer.headers} {answer.text}")
+            self.evidence.errors.append(f"{answer.headers} {answer.text}")
         if answer.status_code == 201:
-            self._evidence.secrets |= set(re.findall(r"rc[skrd]_[\w-]{43}", answer.text))
+            self.evidence.secrets |= set(re.findall(r"rc[skrd]_[\w-]{43}", answer.text))
         return answer
 
 
@@ -77,6 +78,7 @@ async def call_every_operation(call: RecordingClient, database: asyncpg.Connecti
     call("PUT", "/v1/users/me/password", token, {"current_password": THIRD, "new_password": SECOND})
     changed = {"current_password": FIRST, "new_password": SECOND}
     assert call("PUT", "/v1/users/me/password", token, changed).status_code == 204
+    enrol_and_remove(call, token)
     reset = call("POST", f"{path}/reset-tokens", root).json()["token"]
     call("POST", "/v1/reset-tokens/redeem", json={"token": f"{reset}x", "new_password": THIRD})
     call("POST", "/v1/reset-tokens/redeem", json={"token": reset, "new_password": "canary"})
@@ -98,6 +100,18 @@ async def call_every_operation(call: RecordingClient, database: asyncpg.Connecti
     call("GET", f"/{quote(FORGED)}", root, **{"User-Agent": "forged \x1b[2J line"})
     call("POST", "/v1/sessions", json={"login_id": FORGED, "password": FORGED + FIRST})
     await fail(call, database, root, path)
+
+
+def enrol_and_remove(call: RecordingClient, token: str) -> None:
+    """Enrol an authenticator app, make recovery codes, and remove both."""
+    secret = call("POST", "/v1/users/me/totp", token).json()["secret"]
+    call.evidence.secrets |= {secret, b32decode(secret).hex()}
+    call("POST", "/v1/users/me/totp/confirm", token, {"code": "no code"})
+    confirmed = call("POST", "/v1/users/me/totp/confirm", token, {"code": totp_code(secret)})
+    assert confirmed.status_code == 204, confirmed.text
+    call.evidence.secrets |= set(call("POST", "/v1/users/me/recovery-codes", token).json()["codes"])
+    call.evidence.sources["the database"] = dump(call.dsn)
+    assert call("DELETE", "/v1/users/me/totp", token).status_code == 204
 
 
 async def fail(call: RecordingClient, database: asyncpg.Connection, root: str, path: str) -> None:
@@ -157,15 +171,19 @@ async def evidence(database: str, tmp_path: Path) -> Evidence:
         argon2.PasswordHasher(1, 8, 1, 32, 16).hash(ROOTS),
     )
     with service_process(
-        tmp_path, DATABASE_URL=database, ROLLCALL_LOG__LEVEL="debug", ROLLCALL_LOG__FORMAT="json"
+        tmp_path,
+        DATABASE_URL=database,
+        ROLLCALL_LOG__LEVEL="debug",
+        ROLLCALL_LOG__FORMAT="json",
+        ROLLCALL_SECRETS__KEY=b64encode(bytes(range(32))).decode(),
     ) as service:
-        await call_every_operation(RecordingClient(service, found), connection)
+        await call_every_operation(RecordingClient(service, found, database), connection)
         found.sources["the title of the process"] = title_of(service.process.pid)
         found.sources["the metrics"] = service.get("/metrics").text
         service.stop()
         found.sources["the log"] = service.output()
     await connection.close()
-    found.sources["the database"] = dump(database)
+    found.sources["the database"] += dump(database)
     found.sources["the errors"] = "\n".join(found.errors)
     found.sources["PostgreSQL's log"] = server_log()[log_start:].decode(errors="replace")
     return found

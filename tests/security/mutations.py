@@ -18,7 +18,7 @@ _FLOWS, _FAULTS = "tests/flows", "tests/faults"
 _LOGIN, _SESSIONS = "service/usecases/login.py", "service/usecases/sessions.py"
 _SECOND, _PROOFS = "service/usecases/second_factor.py", "service/usecases/factor_proofs.py"
 _PASSKEY_LOGIN, _STEP_UP = "service/usecases/passkey_login.py", "service/usecases/step_up.py"
-_CHALLENGES_SQL = "service/db/repositories/login_challenges.py"
+_LOGIN_CHALLENGES_SQL = "service/db/repositories/login_challenges.py"
 _FACTORS_SQL = "service/db/repositories/second_factors.py"
 _SECOND_TESTS, _SECOND_RACES = "tests/flows/test_second_factor.py", "tests/faults/test_second_factor_races.py"
 _PASSKEY_TESTS = "tests/flows/test_passkey_login.py"
@@ -1711,7 +1711,7 @@ MUTATIONS = (
     ),
     Mutation(
         "A challenge has five tries, counted before they are verified",
-        _CHALLENGES_SQL,
+        _LOGIN_CHALLENGES_SQL,
         "& (LoginChallengeRow.tries < literal_column(str(CHALLENGE_TRIES)))",
         "",
         f"{_SECOND_THROTTLE}::test_challenge_has_five_tries"
@@ -1726,7 +1726,7 @@ MUTATIONS = (
     ),
     Mutation(
         "A challenge expires",
-        _CHALLENGES_SQL,
+        _LOGIN_CHALLENGES_SQL,
         "& (LoginChallengeRow.expires_at > func.now())",
         "",
         f"{_SECOND_TESTS}::test_challenge_is_useless_after_a_change",
