@@ -105,7 +105,6 @@ class PasskeyProof:
         """
         is_there = await SecondFactorRepository(tx).use_passkey(
             self.passkey.id,
-            user.id,
             sign_count=self.login.sign_count,
             is_backed_up=self.login.is_backed_up,
         )

@@ -71,7 +71,7 @@ _USE_CODE = Statement(
 )
 _USE_PASSKEY = Statement(
     update(PasskeyRow)
-    .where(PasskeyRow.id == bindparam("passkey_id"), PasskeyRow.user_id == bindparam("of_user"))
+    .where(PasskeyRow.id == bindparam("passkey_id"))
     .values(
         sign_count=func.greatest(
             PasskeyRow.sign_count, bindparam("new_count", type_=PasskeyRow.sign_count.type)
@@ -126,14 +126,11 @@ class SecondFactorRepository(SecondFactorReads, Repository):
         """Use up a recovery code; return False if the user has none like it."""
         return await self._tx.execute(_USE_CODE, digest=digest, of_user=user_id) == 1
 
-    async def use_passkey(
-        self, passkey_id: UUID, user_id: UUID, *, sign_count: int, is_backed_up: bool
-    ) -> bool:
+    async def use_passkey(self, passkey_id: UUID, *, sign_count: int, is_backed_up: bool) -> bool:
         """Record the use of a passkey; return False if it was removed. A lower count is not stored."""
         changed = await self._tx.execute(
             _USE_PASSKEY,
             passkey_id=passkey_id,
-            of_user=user_id,
             new_count=sign_count,
             backed_up=is_backed_up,
         )
