@@ -1,18 +1,14 @@
 """Registration and login with passkeys: what is asked of the client, and what is believed of its response."""
 
 import json
-from base64 import urlsafe_b64decode, urlsafe_b64encode
+import sys
 from collections.abc import Callable
-from hashlib import sha256
-from typing import Any
 from uuid import UUID
 
 import pytest
-from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.hazmat.primitives.hashes import SHA256
-from rollcall_testkit.cbor import encode
 from rollcall_testkit.passkeys import SoftwarePasskey
 
+from service.domain.factors import FactorPolicy
 from service.security.webauthn import (
     KnownPasskey,
     NewPasskey,
@@ -20,37 +16,50 @@ from service.security.webauthn import (
     PasskeyRejected,
     RelyingParty,
     credential_of,
+    relying_party_of,
+)
+from tests.support.webauthn import (
+    ADA,
+    ATTESTED,
+    BACKED_UP,
+    CHALLENGE,
+    ORIGIN,
+    OTHER_CHALLENGE,
+    PRESENT,
+    RP,
+    VERIFIED,
+    Json,
+    base64url,
+    bytes_of,
+    log_in,
+    options,
+    register,
+    resigned,
 )
 
-ORIGIN = "https://login.example.org"
-RP = RelyingParty("example.org", "Example", ("https://example.org", ORIGIN))
-ADA = UUID("01890a5d-ac96-774b-bcce-b302099a8057")
-CHALLENGE, OTHER_CHALLENGE = bytes(range(32)), bytes(range(1, 33))
-PRESENT, VERIFIED, BACKED_UP, ATTESTED, EXTENDED = 0x01, 0x04, 0x10, 0x40, 0x80
-EXTENSIONS = {"plain": encode({"credProtect": 2}), "with a tag": b"\xa1\x61x\xd9\x17\x70\x02"}
-"""The library takes both; a tag could as well be one that grows when it is decoded."""
-
-Json = dict[str, Any]
-
-
-def base64url(value: bytes | bytearray) -> str:
-    return urlsafe_b64encode(value).rstrip(b"=").decode()
-
-
-def bytes_of(text: str) -> bytes:
-    return urlsafe_b64decode(text + "===")
+WRONG_ORIGINS = [
+    "https://evil.example",
+    "https://example.org.evil.example",
+    "https://evil.example/https://example.org",
+    "https://other.example.org",
+    "http://example.org",
+    "https://example.org:8443",
+    "https://example.org/",
+    "https://EXAMPLE.org",
+    "null",
+    "",
+]
 
 
-def options() -> Json:
-    return RP.registration_options(ADA, "ada@example.org", "Ada", CHALLENGE)
-
-
-def register(passkey: SoftwarePasskey) -> NewPasskey:
-    return RP.verify_registration(passkey.create(options(), ORIGIN), CHALLENGE)
-
-
-def log_in(passkey: SoftwarePasskey, origin: str = ORIGIN) -> Json:
-    return passkey.get(RP.login_options(CHALLENGE), origin)
+def test_relying_party_of_a_policy_imports_the_library_if_passkeys_are_enabled(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """At start: in a login it would hold up all others."""
+    monkeypatch.delitem(sys.modules, "webauthn", raising=False)
+    assert relying_party_of(FactorPolicy()) is None
+    assert "webauthn" not in sys.modules
+    assert relying_party_of(FactorPolicy(issuer=RP.name, rp_id=RP.id, origins=RP.origins)) == RP
+    assert "webauthn" in sys.modules
 
 
 def test_registration_options_ask_for_a_discoverable_credential_and_a_verified_user() -> None:
@@ -137,20 +146,6 @@ def test_log_in_without_counter_went_back_only_if_there_was_one(stored: int, wen
     assert (login.sign_count_went_back, login.is_backed_up) == (went_back, True)
 
 
-WRONG_ORIGINS = [
-    "https://evil.example",
-    "https://example.org.evil.example",
-    "https://evil.example/https://example.org",
-    "https://other.example.org",
-    "http://example.org",
-    "https://example.org:8443",
-    "https://example.org/",
-    "https://EXAMPLE.org",
-    "null",
-    "",
-]
-
-
 @pytest.mark.parametrize("origin", WRONG_ORIGINS)
 def test_page_of_another_origin_is_rejected(origin: str) -> None:
     passkey = SoftwarePasskey()
@@ -194,22 +189,6 @@ def test_user_who_was_not_verified_is_rejected() -> None:
         RP.verify_login(log_in(passkey), CHALLENGE, new.public_key, 0)
     with pytest.raises(PasskeyRejected):
         register(passkey)
-
-
-def resigned(passkey: SoftwarePasskey, change: Callable[[Json, bytearray], None]) -> Json:
-    """A login response that was changed before the passkey signed it."""
-    response = log_in(passkey)
-    client_data = json.loads(bytes_of(response["response"]["clientDataJSON"]))
-    data = bytearray(bytes_of(response["response"]["authenticatorData"]))
-    change(client_data, data)
-    text = json.dumps(client_data).encode()
-    signature = passkey.credentials[0].private_key.sign(data + sha256(text).digest(), ec.ECDSA(SHA256()))
-    signed = {
-        "clientDataJSON": base64url(text),
-        "authenticatorData": base64url(data),
-        "signature": base64url(signature),
-    }
-    return {**response, "response": {**response["response"], **signed}}
 
 
 def set_flags(flags: int) -> Callable[[Json, bytearray], None]:
@@ -299,87 +278,6 @@ def test_attachment_of_any_value_is_ignored(value: object) -> None:
 
 
 @pytest.mark.parametrize(
-    ("claimed", "kept"),
-    [
-        (["usb", "nfc", "usb"], ("nfc", "usb")),
-        (["of-the-future", "x" * 1000, "ble"], ("ble",)),
-        ([], ()),
-        (None, ()),
-        ("usb", ()),
-    ],
-)
-def test_register_keeps_the_transports_that_the_standard_names(claimed: object, kept: tuple[str]) -> None:
-    made = SoftwarePasskey().create(options(), ORIGIN)
-    made["response"]["transports"] = claimed
-    assert RP.verify_registration(made, CHALLENGE).transports == kept
-
-
-def with_key(key: Any, *, credential_id: bytes = b"id" * 8, extensions: bytes = b"") -> Json:
-    """A registration of this COSE key."""
-    made = SoftwarePasskey().create(options(), ORIGIN)
-    flags = PRESENT | VERIFIED | ATTESTED | (EXTENDED if extensions else 0)
-    head = sha256(b"example.org").digest() + bytes([flags]) + bytes(4)
-    attested = bytes(16) + len(credential_id).to_bytes(2, "big") + credential_id + encode(key)
-    attestation = encode({"fmt": "none", "attStmt": {}, "authData": head + attested + extensions})
-    response = {**made["response"], "attestationObject": base64url(attestation)}
-    return {**made, "id": base64url(credential_id), "rawId": base64url(credential_id), "response": response}
-
-
-def ec_key(curve: ec.EllipticCurve, *, alg: int = -7, crv: int = 1, y_offset: int = 0) -> Json:
-    numbers = ec.generate_private_key(curve).public_key().public_numbers()
-    size = (curve.key_size + 7) // 8
-    x, y = (number.to_bytes(size, "big") for number in (numbers.x, numbers.y ^ y_offset))
-    return {1: 2, 3: alg, -1: crv, -2: x, -3: y}  # type: ignore[dict-item]
-
-
-def rsa_key(bits: int) -> Json:
-    return {1: 3, 3: -257, -1: b"\x80" + bytes(bits // 8 - 2) + b"\x01", -2: b"\x01\x00\x01"}  # type: ignore[dict-item]
-
-
-@pytest.mark.parametrize("key", [ec_key(ec.SECP256R1()), rsa_key(2048)], ids=["P-256", "RSA 2048"])
-def test_register_a_key_that_can_log_in_succeeds(key: Json) -> None:
-    assert RP.verify_registration(with_key(key), CHALLENGE).credential_id == b"id" * 8
-
-
-@pytest.mark.parametrize(
-    "key",
-    [
-        ec_key(ec.SECP256R1(), y_offset=1),
-        ec_key(ec.SECP384R1(), crv=2),
-        ec_key(ec.SECP384R1(), crv=2, alg=-35),
-        rsa_key(1024),
-        {1: 1, 3: -8, -1: 6, -2: bytes(31)},
-        {1: 1, 3: -8, -1: 7, -2: bytes(57)},
-        {1: 4, 3: -7, -1: b"symmetric"},
-        {},
-    ],
-    ids=[
-        "off the curve",
-        "ES256 on P-384",
-        "ES384",
-        "RSA 1024",
-        "Ed25519 too short",
-        "Ed448",
-        "symmetric",
-        "empty",
-    ],
-)
-def test_register_a_key_that_cannot_log_in_or_is_weak_is_rejected(key: Json) -> None:
-    with pytest.raises(PasskeyRejected):
-        RP.verify_registration(with_key(key), CHALLENGE)
-
-
-@pytest.mark.parametrize(("length", "is_accepted"), [(0, False), (1, True), (1023, True), (1024, False)])
-def test_register_a_credential_id_of_up_to_1023_bytes_succeeds(length: int, is_accepted: bool) -> None:
-    made = with_key(ec_key(ec.SECP256R1()), credential_id=b"x" * length)
-    if is_accepted:
-        assert len(RP.verify_registration(made, CHALLENGE).credential_id) == length
-    else:
-        with pytest.raises(PasskeyRejected):
-            RP.verify_registration(made, CHALLENGE)
-
-
-@pytest.mark.parametrize(
     ("length", "is_accepted"), [(None, True), (0, False), (1, True), (64, True), (65, False)]
 )
 def test_credential_of_takes_a_user_handle_of_up_to_64_bytes(length: int | None, is_accepted: bool) -> None:
@@ -393,24 +291,3 @@ def test_credential_of_takes_a_user_handle_of_up_to_64_bytes(length: int | None,
     else:
         with pytest.raises(PasskeyRejected):
             credential_of(response)
-
-
-@pytest.mark.parametrize("form", EXTENSIONS)
-def test_extensions_with_tags_are_rejected(form: str) -> None:
-    passkey = SoftwarePasskey()
-    new = register(passkey)
-
-    def extend(_: Json, data: bytearray) -> None:
-        data[32] |= EXTENDED
-        data += EXTENSIONS[form]
-
-    made = with_key(ec_key(ec.SECP256R1()), extensions=EXTENSIONS[form])
-    response = resigned(passkey, extend)
-    if form == "plain":
-        assert RP.verify_registration(made, CHALLENGE)
-        assert RP.verify_login(response, CHALLENGE, new.public_key, 0)
-    else:
-        with pytest.raises(PasskeyRejected):
-            RP.verify_registration(made, CHALLENGE)
-        with pytest.raises(PasskeyRejected):
-            RP.verify_login(response, CHALLENGE, new.public_key, 0)

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from rollcall_testkit.passkeys import SoftwarePasskey
 
 from service.security.webauthn import PasskeyRejected, Response, credential_of
-from tests.security.test_webauthn import CHALLENGE, ORIGIN, RP, Json, base64url, bytes_of, options
+from tests.support.webauthn import CHALLENGE, ORIGIN, RP, Json, base64url, bytes_of, options
 
 PASSKEY = SoftwarePasskey()
 MADE = PASSKEY.create(options(), ORIGIN)

@@ -14,7 +14,7 @@ import pytest
 import webauthn
 
 from service.security.webauthn import PasskeyRejected, RelyingParty
-from tests.security.test_webauthn import base64url
+from tests.support.webauthn import base64url
 
 VECTORS: dict[str, Any] = json.loads(Path(__file__).with_name("webauthn_vectors.json").read_text())
 ACCEPTED = [
