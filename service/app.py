@@ -78,11 +78,7 @@ def create_app(settings: Settings, *, dsn: str | None = None) -> Application:
     )
     endpoints = _endpoints(settings)
     operations = tuple(endpoint.operation for endpoint in endpoints)
-    cookies = CookieSessions(
-        is_enabled=settings.http.cookies,
-        origins=settings.http.cors_origins,
-        own_origin=settings.public_url,
-    )
+    cookies = _create_cookies(settings)
     providers = make_providers(
         database=services.database,
         reads=services.reads,
@@ -112,6 +108,14 @@ def create_app(settings: Settings, *, dsn: str | None = None) -> Application:
     )
     edge = _create_edge(settings, pipeline, telemetry, operations)
     return Application(services, telemetry, operations, framework, edge)
+
+
+def _create_cookies(settings: Settings) -> CookieSessions:
+    return CookieSessions(
+        is_enabled=settings.http.cookies,
+        origins=settings.http.cors_origins,
+        own_origin=settings.public_url,
+    )
 
 
 def _create_edge(

@@ -11,7 +11,8 @@ from service.cli.encryption import require_cipher
 from service.cli.output import json_option, show_json, show_table
 from service.domain.callers import OPERATOR
 from service.domain.signing import SigningKey
-from service.services import Services, run_command, signature_algorithm
+from service.policies import signature_algorithm
+from service.services import Services, run_command
 from service.usecases.signing_keys import replace_all, rotate
 
 _COLUMNS = ("id", "algorithm", "signs from", "published until")

@@ -95,26 +95,9 @@ async def prepare_user(
         ReauthenticationRequired: it is an administrator, and the caller's login is too old.
         HashingBusy: too many passwords wait to be hashed.
     """
-    login_id, name = validate_login_id(request.login_id, policies.login_ids), validate_name(request.name)
-    errors = [found for found in (login_id, name) if isinstance(found, FieldError)]
-    errors += _password_hash_errors(request) + _privilege_errors(request, context.caller)
-    if admit is not None and request.password is None and request.password_hash is None:
-        errors.append(FieldError("/password", "missing_field", "This field is required."))
-    if request.password is not None:
-        terms = (request.login_id, request.name, policies.service_name)
-        errors += password_errors(request.password, "/password", terms, policies)
-    details = details_of_new_user(request.details, login_id, context.caller)
-    if isinstance(details, list):
-        errors += details
-    elif request.invite:
-        errors += _invitation_errors(request, details)
-    if (
-        errors
-        or isinstance(details, list)
-        or isinstance(login_id, FieldError)
-        or isinstance(name, FieldError)
-    ):
-        raise ValidationFailed(*errors)
+    login_id, name, details = _validate(
+        request, caller=context.caller, policies=policies, needs_password=admit is not None
+    )
     if request.role is UserRole.ADMIN:
         context.caller.require_authority_over(UserRole.ADMIN)
         context.caller.require_recent_login(policies.sessions.step_up_ttl)
@@ -138,6 +121,32 @@ async def prepare_user(
         external_id=details.external_id,
         metadata=merge_metadata({}, details.metadata),
     )
+
+
+def _validate(
+    request: Registration, *, caller: Caller, policies: Policies, needs_password: bool
+) -> tuple[str, str, DetailsPatch]:
+    """Return login id, name and details in their stored forms.
+
+    Raises:
+        ValidationFailed: with every error at once.
+    """
+    login_id, name = validate_login_id(request.login_id, policies.login_ids), validate_name(request.name)
+    errors = [found for found in (login_id, name) if isinstance(found, FieldError)]
+    errors += _password_hash_errors(request) + _privilege_errors(request, caller)
+    if needs_password and request.password is None and request.password_hash is None:
+        errors.append(FieldError("/password", "missing_field", "This field is required."))
+    if request.password is not None:
+        terms = (request.login_id, request.name, policies.service_name)
+        errors += password_errors(request.password, "/password", terms, policies)
+    details = details_of_new_user(request.details, login_id, caller)
+    if isinstance(details, list):
+        raise ValidationFailed(*errors, *details)
+    if request.invite:
+        errors += _invitation_errors(request, details)
+    if errors or isinstance(login_id, FieldError) or isinstance(name, FieldError):
+        raise ValidationFailed(*errors)
+    return login_id, name, details
 
 
 async def create_user(tx: Transaction, new: NewUser, *, context: AuditContext) -> User:

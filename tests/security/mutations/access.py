@@ -145,7 +145,7 @@ MUTATIONS = (
     Mutation(
         "Open registration gives no rights",
         "service/usecases/users.py",
-        " + _privilege_errors(request, context.caller)",
+        " + _privilege_errors(request, caller)",
         "",
         f"{FLOWS}/test_access.py::test_open_registration_grants_no_rights_and_no_bypass_of_forced_change",
     ),

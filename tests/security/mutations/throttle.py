@@ -220,7 +220,7 @@ MUTATIONS = (
     Mutation(
         "Open registration needs a password",
         "service/usecases/users.py",
-        "if admit is not None and request.password is None",
+        "if needs_password and request.password is None",
         "if False and request.password is None",
         f"{FLOWS}/test_registration.py::test_register_without_a_password_gets_422_and_is_not_counted",
     ),
