@@ -74,9 +74,9 @@ class InvalidCredentials(RollcallError):
     """A login failed: one error for every reason. Source: OWASP ASVS 5.0 6.3.8."""
 
     code, kind = "invalid_credentials", ErrorKind.UNAUTHENTICATED
-    title = "The login id or the password is wrong"
-    detail = "No active account has this login id and this password."
-    remedy = "Ask for login id and password again; nothing tells which one was wrong."
+    title = "The credentials are wrong"
+    detail = "No active account has these credentials."
+    remedy = "Ask for the credentials again; nothing tells which one was wrong."
 
 
 class Forbidden(RollcallError):
