@@ -231,6 +231,7 @@ async def test_login_without_free_permit_waits_and_other_requests_do_not(blocked
     acquire = blocked.running.service.hasher.acquire
     async with acquire("192.0.2.1"), acquire("192.0.2.1"), acquire("192.0.2.1"):  # one thread, three permits
         login = blocked.send_login("192.0.2.2", "ada")
+        await blocked.wait_until(running=0, queued=1)
         assert (await root.get("/v1/users/me")).status_code == 200
         assert (blocked.stats.running, login.done()) == (0, False)
     await blocked.wait_until(running=1, queued=0)

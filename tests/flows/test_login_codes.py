@@ -62,7 +62,8 @@ async def test_log_in_by_code_of_another_browser_fails(api: Api, service: Servic
     assert len(set(codes)) == 2
     assert error_of(await enter(api, "rcl_" + "x" * 43, codes[0])) == (401, "invalid_credentials")
     answers = [await enter(api, token, code) for token in (mine, theirs) for code in codes]
-    assert sorted(answer.status_code for answer in answers) == [201, 201, 401, 401]
+    statuses = [answer.status_code for answer in answers]
+    assert statuses in ([201, 401, 401, 201], [401, 201, 201, 401])
 
 
 async def test_log_in_by_code_has_five_tries(api: Api, service: Services) -> None:
@@ -142,10 +143,10 @@ async def test_log_in_with_an_address_is_throttled_alike_with_and_without_a_user
 ) -> None:
     await account_with_address(api)
     statuses = []
-    for email in ("nobody@example.org", ADDRESS):
+    for email in ("nobody@example.org", "noone@example.org", ADDRESS):
         body = {"email": email, "password": "wrong horse battery"}
         statuses.append([(await api.post("/v1/sessions", body)).status_code for _ in range(6)])
-    assert statuses == [[401, 401, 401, 401, 401, 429]] * 2
+    assert statuses == [[401, 401, 401, 401, 401, 429]] * 3
 
 
 async def test_log_in_by_code_forgets_no_failures_of_unknown_devices(api: Api, service: Services) -> None:

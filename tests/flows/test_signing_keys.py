@@ -130,9 +130,16 @@ async def test_key_that_is_old_is_replaced_and_one_that_has_ended_deleted(issuin
 
 
 async def test_rotation_by_several_processes_at_once_adds_one_key(issuing: Api) -> None:
+    engine, waiting = issuing.service.engine, "SELECT count(*) FROM pg_locks WHERE NOT granted"
     await age_keys(issuing, "30 days")
-    await asyncio.gather(*(ring_of(issuing).rotate_if_due() for _ in range(5)))
-    assert await fetch_values(issuing.service.engine, COUNT) == [(2,)]
+    async with engine.begin() as other_process:
+        await other_process.exec_driver_sql("SELECT pg_advisory_xact_lock(8242558622567392628)")
+        rotations = asyncio.gather(*(ring_of(issuing).rotate_if_due() for _ in range(5)))
+        async with asyncio.timeout(5):
+            while await fetch_values(engine, waiting) == [(0,)]:  # noqa: ASYNC110 - there is no event
+                await asyncio.sleep(0.01)
+    await rotations
+    assert await fetch_values(engine, COUNT) == [(2,)]
 
 
 async def test_first_tokens_of_several_at_once_come_from_one_key(issuing: Api) -> None:

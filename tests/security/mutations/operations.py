@@ -16,7 +16,7 @@ MUTATIONS = (
         "Security events are logged",
         "service/db/core/database.py",
         "            _audit.info(**record)\n",
-        "        pass\n",
+        "",
         f"{FLOWS}/test_audit_trail.py::test_every_audited_action_is_logged_after_its_commit",
     ),
     Mutation(
