@@ -85,8 +85,9 @@ class MailServer:
         if self._server is not None:
             self._server.close()
         for connection in list(self._connections):
-            if isinstance(connection.transport, asyncio.WriteTransport):
-                connection.transport.abort()
+            transport = connection.transport
+            if isinstance(transport, asyncio.WriteTransport) and not transport.is_closing():
+                transport.abort()
 
     @contextmanager
     def misbehaving(self, **attributes: Any) -> Iterator[None]:

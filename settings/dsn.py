@@ -102,11 +102,16 @@ def _reject_characters(text: str) -> None:
 
 
 def _split(text: str) -> SplitResult:
+    """Split a URL. It may have several hosts: some releases of `urlsplit` reject a second one in brackets."""
+    scheme, separator, rest = text.partition("://")
+    address, _, query = rest.partition("?")
+    netloc, slash, path = address.partition("/")
     try:
-        parts = urlsplit(text)
+        urlsplit("//" + netloc.replace("[", "").replace("]", ""))  # no letter that is a separator in NFKC
     except ValueError:  # its message quotes the URL
         raise ValueError(_MALFORMED) from None
-    if parts.scheme not in SCHEMES or not text[len(parts.scheme) :].startswith("://"):
+    parts = SplitResult(scheme.lower(), netloc, slash + path, query, "")
+    if parts.scheme not in SCHEMES or not separator:
         raise ValueError("must start with postgresql://, postgres:// or postgresql+asyncpg://")
     if parts.netloc.count("@") > 1 or "@" in parts.path or "/" in parts.path[1:]:
         raise ValueError(

@@ -21,6 +21,7 @@ SECRET = "g3heim"
         ("postgresql:///x?host=/run/postgresql", "postgresql:///x?host=/run/postgresql"),
         ("postgresql://%2Frun%2Fpostgresql/x", "postgresql://%2Frun%2Fpostgresql/x"),
         ("postgresql://[::1]:5432/x", "postgresql://[::1]:5432/x"),
+        ("postgresql://a:1,[::1]:2/x", "postgresql://a:1,[::1]:2/x"),
         (
             "postgres://u:p@a:5432,b:5433/x?target_session_attrs=read-write&sslmode=verify-full",
             "postgresql://u:p@a:5432,b:5433/x?target_session_attrs=read-write&sslmode=verify-full",

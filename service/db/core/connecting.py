@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any, Final, Self
-from urllib.parse import parse_qsl, quote, unquote, urlencode, urlsplit
+from urllib.parse import parse_qsl, quote, unquote, urlencode
 
 import asyncpg
 
@@ -185,12 +185,14 @@ def libpq_environment(dsn: str) -> dict[str, str]:
     The password stays out of their arguments, which every user of the machine can read.
     """
     address, _, query = dsn.partition("?")
-    parts, parameters = urlsplit(address), dict(_pairs(query))
+    netloc, _, database = address.partition("://")[2].partition("/")
+    user, _, password = netloc.rpartition("@")[0].partition(":")
+    parameters = dict(_pairs(query))
     hosts = list(_hosts_in(address, parameters))
     given = {
-        "user": unquote(parts.username or ""),
-        "password": unquote(parts.password or "") or os.environ.get("PGPASSWORD", ""),
-        "dbname": unquote(parts.path[1:]),
+        "user": unquote(user),
+        "password": unquote(password) or os.environ.get("PGPASSWORD", ""),
+        "dbname": unquote(database),
         **parameters,
         "host": ",".join(host for host, _ in hosts),
         "port": ",".join(str(port) for _, port in hosts),
@@ -209,7 +211,7 @@ def _is_socket(hosts: tuple[tuple[str, int], ...]) -> bool:
 
 def _hosts_in(address: str, parameters: Mapping[str, str]) -> list[tuple[str, int]]:
     """Return the hosts and ports of a DSN in order."""
-    netloc = urlsplit(address).netloc.rpartition("@")[2]
+    netloc = address.partition("://")[2].partition("/")[0].rpartition("@")[2]
     if netloc:
         found = [_host_and_port(part) for part in netloc.split(",")]
     else:
