@@ -36,7 +36,7 @@ class Caller:
     authenticated_session: AuthenticatedSession | None = None
     key: ApiKey | None = None
     lacks_factor: bool = False
-    """Whether the user needs a second factor, and the session was authenticated without one."""
+    """Whether the user needs a second factor, and has none or has not shown it in this session."""
 
     @property
     def user(self) -> User | None:

@@ -50,10 +50,10 @@ class AuthenticatedSession:
         return self.age - (self.session.auth_time - self.session.created_at)
 
     def lacks_factor(self, policy: FactorPolicy) -> bool:
-        """Return whether the user needs a second factor, and this session was authenticated without one."""
+        """Return whether the user needs a second factor, and has none or has not shown it in this session."""
         if not policy.requires(is_admin=self.user.role is UserRole.ADMIN):
             return False
-        return self.session.assurance < Assurance.TWO_FACTORS
+        return not self.user.factors or self.session.assurance < Assurance.TWO_FACTORS
 
 
 @dataclass(frozen=True, slots=True)

@@ -430,4 +430,11 @@ MUTATIONS = (
         "",
         f"{_PASSKEY_TESTS}::test_step_up_with_a_wrong_factor_changes_nothing_and_is_throttled",
     ),
+    Mutation(
+        "Who removes a factor that is demanded may only enrol another",
+        "service/domain/sessions.py",
+        "return not self.user.factors or self.session.assurance",
+        "return self.session.assurance",
+        f"{_TOTP_API}::test_session_without_a_required_factor_may_only_enrol_one",
+    ),
 )
