@@ -12,7 +12,7 @@ from service.domain.factors import Amr, Factor
 from service.domain.sessions import AuthenticatedSession
 from service.domain.users import User
 from service.security.ids import new_id
-from service.security.totp import base32_of, matching_step, new_totp_secret, otpauth_uri
+from service.security.totp import base32_of, new_totp_secret, otpauth_uri
 from service.usecases.factors import FactorParts, complete_enrollment, complete_removal, lock_owner
 from service.usecases.throttle import bucket_of_session, count_failure, reserve_attempt
 
@@ -73,8 +73,7 @@ async def confirm_totp(
         if pending is None:
             raise NotFound
         await reserve_attempt(tx, bucket, context=context, policies=policies)
-        secret = secrets.decrypt(pending.id, pending.encrypted)
-        step = matching_step(secret, code, pending.now, after_step=None)
+        step = secrets.matching_step(pending, code)
         if step is None:
             await count_failure(tx, bucket, context=context, policies=policies)
             return False

@@ -100,6 +100,16 @@ async def test_confirm_totp_with_a_wrong_code_enrols_nothing(api: Api) -> None:
     assert (session["amr"], session["assurance"]) == (["pwd"], 1)
 
 
+async def test_confirm_totp_with_a_secret_that_no_key_decrypts_enrols_nothing(
+    api: Api, service: Services
+) -> None:
+    ada = api.by(await api.account())
+    secret = (await ada.post(TOTP)).json()["secret"]
+    await execute(service.engine, "UPDATE totp_secrets SET secret = '\\x0100'")
+    assert faults_of(await ada.post(CONFIRM, {"code": totp_code(secret)})) == [("/code", "wrong_code")]
+    assert await factors_of(ada) == []
+
+
 async def test_confirm_totp_with_wrong_codes_is_throttled_for_the_session_alone(
     api: Api, service: Services
 ) -> None:
@@ -207,6 +217,8 @@ async def test_session_without_a_required_factor_may_only_enrol_one(
             assert error_of(await root.get(path)) == (403, "factor_enrollment_required")
         await enroll_totp(root)
         assert (await root.get("/v1/users")).status_code == 200
+        assert (await root.delete(TOTP)).status_code == 204
+        assert error_of(await root.get("/v1/users")) == (403, "factor_enrollment_required")
 
 
 async def test_enroll_totp_lasts_no_longer_than_the_login_is_recent(api: Api, service: Services) -> None:

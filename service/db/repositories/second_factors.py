@@ -36,11 +36,11 @@ class PasskeyHolder:
     origin: Origin
 
 
-_TOTP = Columns(
+STORED_TOTP = Columns(
     StoredTotp, TotpSecretRow.id, TotpSecretRow.secret, TotpSecretRow.last_step, func.now().label("at")
 )
 _GET_TOTP = Statement(
-    select(*_TOTP).where(
+    select(*STORED_TOTP).where(
         TotpSecretRow.user_id == bindparam("of_user"), TotpSecretRow.confirmed_at.is_not(None)
     )
 )
@@ -87,7 +87,7 @@ class SecondFactorReads(PasskeyReads):
 
     async def get_totp(self, user_id: UUID) -> StoredTotp | None:
         """Return the authenticator app that a user has confirmed."""
-        return _TOTP.decode_optional(await self._executor.fetch_one(_GET_TOTP, of_user=user_id))
+        return STORED_TOTP.decode_optional(await self._executor.fetch_one(_GET_TOTP, of_user=user_id))
 
     async def get_passkey(self, credential_id: bytes) -> Passkey | None:
         """Return the passkey that its authenticator calls so."""

@@ -1,31 +1,18 @@
 """Secrets of authenticator apps."""
 
-from dataclasses import dataclass
-from datetime import datetime
 from uuid import UUID
 
 from sqlalchemy import bindparam, delete, func, insert, select, update
 
-from service.db.core.columns import Columns
 from service.db.core.statements import Statement
 from service.db.repositories.base import Repository
+from service.db.repositories.second_factors import STORED_TOTP, StoredTotp
 from service.db.tables import TotpSecretRow
 
-
-@dataclass(frozen=True, slots=True)
-class PendingTotp:
-    """A secret that waits for its first code; `now` is the time of the read."""
-
-    id: UUID
-    encrypted: bytes
-    now: datetime
-
-
-_PENDING = Columns(PendingTotp, TotpSecretRow.id, TotpSecretRow.secret, func.now().label("now"))
 _of_user = TotpSecretRow.user_id == bindparam("of_user")
 _is_pending = TotpSecretRow.confirmed_at.is_(None)
 _ADD = Statement(insert(TotpSecretRow), "id", "user_id", "secret")
-_GET_PENDING = Statement(select(*_PENDING).where(_of_user, _is_pending))
+_GET_PENDING = Statement(select(*STORED_TOTP).where(_of_user, _is_pending))
 _REMOVE_PENDING = Statement(delete(TotpSecretRow).where(_of_user, _is_pending))
 _REMOVE_CONFIRMED = Statement(delete(TotpSecretRow).where(_of_user, ~_is_pending))
 _CONFIRM = Statement(
@@ -43,9 +30,9 @@ class TotpRepository(Repository):
         await self.remove_pending(user_id)
         await self._tx.execute(_ADD, id=secret_id, user_id=user_id, secret=encrypted)
 
-    async def get_pending(self, user_id: UUID) -> PendingTotp | None:
+    async def get_pending(self, user_id: UUID) -> StoredTotp | None:
         """Return the secret that waits for its first code."""
-        return _PENDING.decode_optional(await self._tx.fetch_one(_GET_PENDING, of_user=user_id))
+        return STORED_TOTP.decode_optional(await self._tx.fetch_one(_GET_PENDING, of_user=user_id))
 
     async def confirm_pending(self, user_id: UUID, *, step: int) -> None:
         """Let the pending secret take the place of the confirmed one; `step` is that of its first code."""
