@@ -16,7 +16,7 @@ from aiosmtpd.smtp import SMTP
 
 
 @dataclass(frozen=True, slots=True)
-class Accepted:
+class ReceivedMail:
     """A mail that the server has accepted."""
 
     recipient: str
@@ -45,7 +45,7 @@ class MailServer:
     """A message that begins to arrive meanwhile is never answered."""
     delay_s: float = 0.0
     """Before each recipient and each message is answered."""
-    mails: list[Accepted] = field(default_factory=list)
+    mails: list[ReceivedMail] = field(default_factory=list)
     accepted: asyncio.Event = field(default_factory=asyncio.Event)
     _server: asyncio.Server | None = None
     _connections: WeakSet[SMTP] = field(default_factory=WeakSet)
@@ -114,7 +114,7 @@ class MailServer:
         if self.data_reply.startswith("250"):
             used_tls = server.transport.get_extra_info("sslcontext") is not None
             self.mails += [
-                Accepted(recipient, envelope.content, used_tls, monotonic())
+                ReceivedMail(recipient, envelope.content, used_tls, monotonic())
                 for recipient in envelope.rcpt_tos
             ]
             self.accepted.set()

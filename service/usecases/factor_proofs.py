@@ -34,7 +34,7 @@ _log = structlog.get_logger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
+class FactorResponse:
     """A factor as it was sent: one of the three."""
 
     totp: str | None = None
@@ -138,7 +138,7 @@ class FactorVerifier:
             methods.append(Method.RECOVERY_CODE)
         return LoginChallenge(token, tuple(methods), public_key)
 
-    async def verify(self, user_id: UUID, answer: Answer, passkey_challenge: bytes) -> Proof | None:
+    async def verify(self, user_id: UUID, answer: FactorResponse, passkey_challenge: bytes) -> Proof | None:
         """Return the proof in a user's answer, or None if it is wrong."""
         if answer.totp is not None:
             return await self._verify_totp(user_id, answer.totp)

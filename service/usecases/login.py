@@ -22,7 +22,7 @@ from service.domain.passwords import TypedPassword
 from service.domain.users import UserState, canonical_login_id
 from service.security.hashing.hasher import HashingPermit, PasswordHasher
 from service.usecases.attempts import bucket_of, record_failure
-from service.usecases.open_session import Client, LoggedIn, LoginParts, Proven, open_session
+from service.usecases.open_session import Client, LoggedIn, LoginParts, ProvenUser, open_session
 from service.usecases.policies import Policies
 from service.usecases.second_factor import require_second_factor
 from service.usecases.throttle import (
@@ -211,7 +211,7 @@ async def _go_on(
     if user.factors:
         return await require_second_factor(tx, user, BY_PASSWORD, client, parts, bucket=bucket)
     previous_login_at = credential.user.last_login_at
-    proven = Proven(user, BY_PASSWORD, credential.origin.device_id, bucket, previous_login_at)
+    proven = ProvenUser(user, BY_PASSWORD, credential.origin.device_id, bucket, previous_login_at)
     return await open_session(tx, proven, client, parts)
 
 

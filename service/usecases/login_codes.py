@@ -14,7 +14,7 @@ from service.domain.events import Action, AuditContext
 from service.domain.factors import BY_MAILED_CODE, LoginChallenge
 from service.security.tokens import CODE_PREFIX, digest_of
 from service.usecases.mail_requests import digest_of_code
-from service.usecases.open_session import Client, LoggedIn, LoginParts, Proven, open_session
+from service.usecases.open_session import Client, LoggedIn, LoginParts, ProvenUser, open_session
 from service.usecases.second_factor import require_second_factor
 
 
@@ -53,7 +53,7 @@ async def log_in_by_code(parts: LoginParts, request: CodeLogin, client: Client) 
             return await require_second_factor(tx, user, BY_MAILED_CODE, client, parts)
         device = client.device_digest
         device_id = await logins.find_device(user.id, device) if device is not None else None
-        return await open_session(tx, Proven(user, BY_MAILED_CODE, device_id), client, parts)
+        return await open_session(tx, ProvenUser(user, BY_MAILED_CODE, device_id), client, parts)
 
     result = await database.run(go_on, caller=ANONYMOUS)
     if isinstance(result, LoginChallenge):

@@ -55,7 +55,7 @@ class Client:
 
 
 @dataclass(frozen=True, slots=True)
-class Proven:
+class ProvenUser:
     """A locked user who has proved who they are, and how."""
 
     user: User
@@ -78,7 +78,7 @@ class LoggedIn:
     device_token: str
 
 
-async def open_session(tx: Transaction, proven: Proven, client: Client, parts: LoginParts) -> LoggedIn:
+async def open_session(tx: Transaction, proven: ProvenUser, client: Client, parts: LoginParts) -> LoggedIn:
     """Insert the session, remember the device, and end the attempt: it was no failure."""
     token, session_id, context = new_token(SESSION_PREFIX), new_id(), client.context
     user, policy = proven.user, parts.policies.sessions
@@ -113,7 +113,7 @@ async def end_replaced_session(
         await EventRepository(tx).add(context, Action.SESSION_ENDED, user.id, session_id=ended_id)
 
 
-def _device_of(proven: Proven, client: Client) -> tuple[str, Device]:
+def _device_of(proven: ProvenUser, client: Client) -> tuple[str, Device]:
     """Return the known device with its token, or a new one."""
     network = client.context.network
     if proven.device_id is not None and client.device_token is not None:

@@ -25,7 +25,7 @@ from service.security.ids import new_id
 from service.security.webauthn import new_challenge
 from service.usecases.attempts import record_failure
 from service.usecases.factor_proofs import PasskeyProof, claimed_credential
-from service.usecases.open_session import Client, LoggedIn, LoginParts, Proven, open_session
+from service.usecases.open_session import Client, LoggedIn, LoginParts, ProvenUser, open_session
 from service.usecases.throttle import bucket_for_passkeys, throttled
 
 _NO_SUCH_CREDENTIAL = b""
@@ -147,7 +147,7 @@ async def _complete(
 
 async def _prove(
     tx: Transaction, holder: PasskeyHolder, proof: PasskeyProof, client: Client
-) -> Proven | None:
+) -> ProvenUser | None:
     """Return the locked user if it is active and still has the passkey."""
     user = await UserRepository(tx).get_for_update(holder.passkey.user_id)
     if user is None or user.state is not UserState.ACTIVE:
@@ -155,4 +155,4 @@ async def _prove(
     if not await proof.spend(tx, user, client.context):
         return None
     await LoginRepository(tx).record_proven(user.id)
-    return Proven(user, proof.amr, holder.origin.device_id, previous_login_at=user.last_login_at)
+    return ProvenUser(user, proof.amr, holder.origin.device_id, previous_login_at=user.last_login_at)

@@ -8,7 +8,7 @@ from uuid import UUID
 from service.db.core.transaction import Transaction
 from service.db.repositories.events import EventRepository
 from service.db.repositories.login import LoginRepository
-from service.db.repositories.login_challenges import Challenged, LoginChallengeRepository
+from service.db.repositories.login_challenges import ChallengedUser, LoginChallengeRepository
 from service.db.repositories.network_counts import NetworkCountRepository
 from service.db.repositories.throttle import Refusal, ThrottleRepository
 from service.db.repositories.users import UserRepository
@@ -19,8 +19,8 @@ from service.domain.factors import LoginChallenge, combined_amr
 from service.domain.users import User, UserState
 from service.security.tokens import CHALLENGE_PREFIX, digest_of, new_token
 from service.usecases.attempts import bucket_of, record_failure, reserve_in_turn
-from service.usecases.factor_proofs import Answer, Proof, passkey_challenge_of
-from service.usecases.open_session import Client, LoggedIn, LoginParts, Proven, open_session
+from service.usecases.factor_proofs import FactorResponse, Proof, passkey_challenge_of
+from service.usecases.open_session import Client, LoggedIn, LoginParts, ProvenUser, open_session
 from service.usecases.throttle import Bucket, bucket_for_unknown_challenge, throttled, try_reserve
 
 
@@ -29,7 +29,7 @@ class SecondFactorLogin:
     """The answer to a challenge as it was sent."""
 
     challenge: str
-    answer: Answer
+    answer: FactorResponse
 
 
 async def require_second_factor(
@@ -85,7 +85,7 @@ class _Step:
 
     client: Client
     digest: bytes | None
-    challenged: Challenged | None
+    challenged: ChallengedUser | None
     bucket: Bucket
 
     @property
@@ -163,7 +163,7 @@ async def _complete(
     return error or (InvalidCredentials() if wait is None else throttled(wait, bucket, context))
 
 
-async def _prove(tx: Transaction, step: _Step, proof: Proof) -> Proven | None:
+async def _prove(tx: Transaction, step: _Step, proof: Proof) -> ProvenUser | None:
     """Return the locked user if the challenge and the factor were still there."""
     if step.digest is None or step.challenged is None:
         return None
@@ -177,4 +177,4 @@ async def _prove(tx: Transaction, step: _Step, proof: Proof) -> Proven | None:
     await challenges.use(step.digest)
     await LoginRepository(tx).record_proven(user.id)
     device_id, amr = step.challenged.origin.device_id, combined_amr(first, proof.amr)
-    return Proven(user, amr, device_id, step.bucket, user.last_login_at)
+    return ProvenUser(user, amr, device_id, step.bucket, user.last_login_at)

@@ -14,7 +14,7 @@ from service.domain.errors import FieldError, InvalidToken, ValidationFailed
 from service.domain.events import Action, AuditContext
 from service.domain.factors import combined_amr
 from service.domain.sessions import AuthenticatedSession, Session
-from service.usecases.factor_proofs import Answer, Proof
+from service.usecases.factor_proofs import FactorResponse, Proof
 from service.usecases.open_session import LoginParts
 from service.usecases.throttle import Bucket, bucket_of_session, count_failure, reserve_attempt
 
@@ -25,7 +25,7 @@ _REJECTED: Final = FieldError("/passkey", "invalid_value", "This is no valid res
 async def step_up(
     parts: LoginParts,
     authenticated: AuthenticatedSession,
-    answer: Answer,
+    answer: FactorResponse,
     challenge_id: UUID | None,
     *,
     context: AuditContext,

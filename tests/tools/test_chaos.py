@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from harness.http_client import Outcome, ServiceClient
-from harness.mail_server import Accepted
+from harness.mail_server import ReceivedMail
 from harness.service_process import free_port
 from tools.chaos.checker import State, check
 from tools.chaos.generator import NO_FAULT
@@ -141,8 +141,8 @@ async def test_request_without_a_listener_is_rejected() -> None:
 PERIODS = [Period("smtp slow", 10, 20), Period("worker killed", 30, 31)]
 
 
-def mail_at(at: float, recipient: str = "ada", content: bytes = b"same") -> Accepted:
-    return Accepted(recipient, content, used_tls=False, at=at)
+def mail_at(at: float, recipient: str = "ada", content: bytes = b"same") -> ReceivedMail:
+    return ReceivedMail(recipient, content, used_tls=False, at=at)
 
 
 @pytest.mark.parametrize(
@@ -150,7 +150,7 @@ def mail_at(at: float, recipient: str = "ada", content: bytes = b"same") -> Acce
     [[mail_at(1)], [mail_at(29), mail_at(32)], [mail_at(30.5), mail_at(90)]],
     ids=["once", "again after a kill", "again when a lease ran out"],
 )
-def test_check_mails_that_are_as_promised_finds_nothing(mails: list[Accepted]) -> None:
+def test_check_mails_that_are_as_promised_finds_nothing(mails: list[ReceivedMail]) -> None:
     assert list(check_mails(mails, {"ada"}, PERIODS)) == []
 
 
@@ -166,5 +166,5 @@ def test_check_mails_that_are_as_promised_finds_nothing(mails: list[Accepted]) -
     ],
     ids=["lost", "without an account", "twice", "twice while slow", "twice after a kill", "changed"],
 )
-def test_check_mails_with_one_violation_finds_it(mails: list[Accepted]) -> None:
+def test_check_mails_with_one_violation_finds_it(mails: list[ReceivedMail]) -> None:
     assert len(list(check_mails(mails, {"ada"}, PERIODS))) == 1

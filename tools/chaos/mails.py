@@ -5,7 +5,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Final
 
-from harness.mail_server import Accepted
+from harness.mail_server import ReceivedMail
 from tools.chaos.checker import Violation
 
 MAIL_FAULTS: Final = ("smtp killed", "smtp hanging", "smtp refusing", "smtp slow")
@@ -23,13 +23,13 @@ class Period:
 
 
 def check_mails(
-    accepted: Iterable[Accepted], invited: set[str], periods: list[Period]
+    accepted: Iterable[ReceivedMail], invited: set[str], periods: list[Period]
 ) -> Iterator[Violation]:
     """Compare what the mail server has accepted with the accounts that were invited.
 
     An invitation is committed with its account: without one, the other is wrong.
     """
-    copies: dict[str, list[Accepted]] = defaultdict(list)
+    copies: dict[str, list[ReceivedMail]] = defaultdict(list)
     for mail in accepted:
         copies[mail.recipient].append(mail)
     for recipient in sorted(invited - copies.keys()):
@@ -44,7 +44,7 @@ def check_mails(
             yield Violation(fault, f"{recipient} has {len(mails)} mails, and nothing was killed or lost")
 
 
-def _may_be_repeated(mails: list[Accepted], periods: list[Period]) -> bool:
+def _may_be_repeated(mails: list[ReceivedMail], periods: list[Period]) -> bool:
     """Return whether a fault that loses the reply or the mark of a mail came before its last copy."""
     first, last = mails[0].at, mails[-1].at
     return any(

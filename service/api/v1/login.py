@@ -30,7 +30,7 @@ from service.domain.errors import (
 )
 from service.security.tokens import SESSION_PREFIX, digest_of
 from service.usecases import login
-from service.usecases.factor_proofs import Answer
+from service.usecases.factor_proofs import FactorResponse
 from service.usecases.login import LoginRequest
 from service.usecases.login_codes import CodeLogin, log_in_by_code
 from service.usecases.open_session import Client, LoggedIn, LoginParts
@@ -125,9 +125,9 @@ async def _open_session(request: OperationRequest, body: LogInBody, parts: Login
     return await login.log_in(parts, LoginRequest(login_id, password, unverified), client)
 
 
-def _answer_in(body: LogInBody) -> Answer:
+def _answer_in(body: LogInBody) -> FactorResponse:
     """Return the second factor that was sent."""
-    return Answer(
+    return FactorResponse(
         None if body.totp is UNSET else body.totp,
         None if body.recovery_code is UNSET else body.recovery_code,
         None if body.passkey is UNSET else body.passkey,

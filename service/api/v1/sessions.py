@@ -23,7 +23,7 @@ from service.domain.errors import InvalidCursor, LoginThrottled, NotFound, Reaut
 from service.domain.keys import Scope
 from service.domain.sessions import Session
 from service.usecases import sessions
-from service.usecases.factor_proofs import Answer
+from service.usecases.factor_proofs import FactorResponse
 from service.usecases.open_session import LoginParts
 from service.usecases.policies import Policies
 from service.usecases.step_up import step_up as renew_session
@@ -66,7 +66,7 @@ async def step_up(request: OperationRequest, parts: LoginParts) -> Response:
     """Renew the session of the token by a factor of its user."""
     body = request.body(StepUpBody)
     body.require_one_way()
-    answer = Answer(
+    answer = FactorResponse(
         totp=None if body.totp is UNSET else body.totp,
         passkey=None if body.passkey is UNSET else body.passkey,
     )

@@ -31,7 +31,7 @@ from service.domain.users import User
 
 
 @dataclass(frozen=True, slots=True)
-class Challenged:
+class ChallengedUser:
     """A user who has passed the first factor, and whether they logged in from this origin before."""
 
     user: User
@@ -47,7 +47,7 @@ def _is_open() -> ColumnElement[bool]:
     )
 
 
-_CHALLENGED = Columns(Challenged, USER, ORIGIN)
+_CHALLENGED = Columns(ChallengedUser, USER, ORIGIN)
 _FIND = Statement(
     select(network_wait().scalar_subquery(), *_CHALLENGED).select_from(
         ONE_ROW.outerjoin(LoginChallengeRow, _is_open()).outerjoin(
@@ -97,7 +97,7 @@ class LoginChallengeReads(ReadRepository):
         device_digest: bytes | None,
         networks: Networks,
         policy: ThrottlePolicy,
-    ) -> tuple[Challenged | None, timedelta | None]:
+    ) -> tuple[ChallengedUser | None, timedelta | None]:
         """Return who has an open challenge, and the wait of networks with too many failures."""
         row = require_row(
             await self._executor.fetch_one(
