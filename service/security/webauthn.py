@@ -198,7 +198,7 @@ def relying_party_of(policy: FactorPolicy) -> RelyingParty | None:
     """
     if policy.rp_id is None:
         return None
-    import webauthn  # noqa: F401
+    import webauthn  # noqa: F401 - it is the import that counts
 
     return RelyingParty(policy.rp_id, policy.issuer, policy.origins)
 
