@@ -162,4 +162,18 @@ MUTATIONS = (
         "if session is None:",
         "tests/api/test_sessions.py::test_get_session_of_another_is_the_same_404_as_of_nobody",
     ),
+    Mutation(
+        "To forget a device ends its sessions",
+        "service/usecases/devices.py",
+        ".end_of_device(device_id, user_id=user_id, kept_id=session.session.id)",
+        ".end_of_device(user_id, user_id=user_id, kept_id=session.session.id)",
+        "tests/api/test_devices.py::test_forget_device_ends_the_sessions_opened_from_it",
+    ),
+    Mutation(
+        "A device of another user is out of reach",
+        "service/db/repositories/devices.py",
+        'bindparam("device_id"), DeviceRow.user_id ==',
+        'bindparam("device_id"), DeviceRow.user_id !=',
+        "tests/api/test_devices.py::test_forget_device_of_another_user_gets_404",
+    ),
 )
