@@ -1,10 +1,7 @@
 """The login throttle by user and device. Rows are aged instead of waiting."""
 
-from collections.abc import AsyncIterator
-
 import httpx
 import pytest
-import pytest_asyncio
 
 from service.domain.throttle import ThrottlePolicy
 from service.services import Services
@@ -23,17 +20,12 @@ from tests.flows.throttling import (
     expire_backoff,
     guess,
 )
-from tests.support.api import OTHER_PASSWORD, PASSWORD, Api, RunningService, serving
+from tests.support.api import OTHER_PASSWORD, PASSWORD, Api, running_with
 from tests.support.databases import execute, fetch_values
 
 pytestmark = pytest.mark.usefixtures("_many_processes")
 
-
-@pytest_asyncio.fixture(scope="module")
-async def running(shared_database: str) -> AsyncIterator[RunningService]:
-    """The application with a long initial backoff."""
-    async with serving(SETTINGS, shared_database) as running:
-        yield running
+running = running_with(SETTINGS)
 
 
 async def test_login_after_five_failures_has_to_wait(api: Api, service: Services) -> None:

@@ -1,9 +1,6 @@
 """Known and unknown devices at the login throttle."""
 
-from collections.abc import AsyncIterator
-
 import pytest
-import pytest_asyncio
 
 from service.services import Services
 from tests.flows.conftest import At
@@ -15,17 +12,12 @@ from tests.flows.throttling import (
     bucket_counts,
     guess,
 )
-from tests.support.api import OTHER_PASSWORD, PASSWORD, Api, RunningService, serving
+from tests.support.api import OTHER_PASSWORD, PASSWORD, Api, running_with
 from tests.support.databases import fetch_values
 
 pytestmark = pytest.mark.usefixtures("_many_processes")
 
-
-@pytest_asyncio.fixture(scope="module")
-async def running(shared_database: str) -> AsyncIterator[RunningService]:
-    """The application with a long initial backoff."""
-    async with serving(SETTINGS, shared_database) as running:
-        yield running
+running = running_with(SETTINGS)
 
 
 async def test_failures_from_unknown_devices_do_not_lock_out_the_owner(

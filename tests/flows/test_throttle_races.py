@@ -18,16 +18,11 @@ from tests.flows.throttling import (
     bucket_counts,
     guess,
 )
-from tests.support.api import PASSWORD, Api, RunningService, serving
+from tests.support.api import PASSWORD, Api, RunningService, running_with, serving
 
 pytestmark = pytest.mark.usefixtures("_many_processes")
 
-
-@pytest_asyncio.fixture(scope="module")
-async def running(shared_database: str) -> AsyncIterator[RunningService]:
-    """The application with a long initial backoff."""
-    async with serving(SETTINGS, shared_database) as running:
-        yield running
+running = running_with(SETTINGS)
 
 
 async def test_login_costs_three_statements_in_transactions(

@@ -77,6 +77,11 @@ async def enroll(
     return factors
 
 
+async def ada_with(api: Api, **factors: Any) -> Factors:
+    """Create the account `ada` with factors."""
+    return await enroll(api, await api.account("ada"), **factors)
+
+
 async def _add_totp(tx: Transaction, service: Services, account: Account) -> bytes:
     assert service.totp_secrets is not None
     secret, secret_id = new_totp_secret(), new_id()

@@ -2,6 +2,7 @@
 
 from tests.security.mutations.mutation import Mutation
 
+_CHALLENGE_TESTS = "tests/flows/test_login_challenges.py"
 _CHALLENGES_SQL = "service/db/repositories/login_challenges.py"
 _FACTORS_SQL = "service/db/repositories/second_factors.py"
 _PROOFS = "service/usecases/factor_proofs.py"
@@ -45,7 +46,7 @@ MUTATIONS = (
         _PROOFS,
         'b"rollcall passkey\\0" + token.encode("ascii")',
         'b"rollcall passkey\\0"',
-        f"{_TESTS}::test_passkey_response_is_good_for_its_own_challenge_only",
+        f"{_CHALLENGE_TESTS}::test_passkey_response_is_good_for_its_own_challenge_only",
     ),
     Mutation(
         "Tries at a second factor count like wrong passwords",
@@ -75,14 +76,14 @@ MUTATIONS = (
         _CHALLENGES_SQL,
         "& (LoginChallengeRow.expires_at > func.now())",
         "",
-        f"{_TESTS}::test_challenge_is_useless_after_a_change",
+        f"{_CHALLENGE_TESTS}::test_challenge_is_useless_after_a_change",
     ),
     Mutation(
         "A challenge opens one session",
         _SECOND_FACTOR,
         "    await challenges.use(step.digest)\n",
         "",
-        f"{_TESTS}::test_challenge_is_served_once"
+        f"{_CHALLENGE_TESTS}::test_challenge_is_served_once"
         f" {_RACES}::test_one_challenge_served_twenty_times_opens_one_session",
     ),
     Mutation(
@@ -90,14 +91,14 @@ MUTATIONS = (
         _SECOND_FACTOR,
         "if user is None or user.state is not UserState.ACTIVE or not user.factors:",
         "if user is None:",
-        f"{_TESTS}::test_challenge_is_useless_after_a_change",
+        f"{_CHALLENGE_TESTS}::test_challenge_is_useless_after_a_change",
     ),
     Mutation(
         "What ends all sessions of a user ends logins under way",
         "service/db/repositories/sessions.py",
         '    .add_cte(_challenges.cte("challenges"))\n',
         "",
-        f"{_TESTS}::test_challenge_ends_with_the_sessions_of_its_user",
+        f"{_CHALLENGE_TESTS}::test_challenge_ends_with_the_sessions_of_its_user",
     ),
     Mutation(
         "A second factor beyond the limit of a network tells nothing",
