@@ -29,7 +29,7 @@ from service.usecases.mail_requests import resolve_requests
 from settings import Settings, get_settings
 from settings.log import LogSettings
 from settings.login import LoginSettings
-from tools.timing_proof import report
+from tools.prove_timing.logins import report
 
 MAX_DIFFERENCE_MS: Final = 1.0
 REQUESTS_PER_NAME: Final = 4

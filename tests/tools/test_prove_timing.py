@@ -4,7 +4,7 @@ import random
 
 import pytest
 
-from tools.timing_proof import REFERENCE, p_value, report, tail_p_value
+from tools.prove_timing.logins import REFERENCE, p_value, report, tail_p_value
 
 
 def times(count: int, *, seed: int, shift_ms: float = 0.0, slow_share: float = 0.0) -> list[float]:
