@@ -11,9 +11,7 @@ from service.usecases.cleanup import purge_expired
 from tests.flows.throttling import SETTINGS
 from tests.support.api import OTHER_PASSWORD, PASSWORD, Api, error_of, running_with
 from tests.support.databases import count_rows, execute
-from tests.support.second_factors import ada_with, answer, ask, enroll
-
-INVALID = (401, "invalid_credentials")
+from tests.support.second_factors import INVALID, ada_with, answer, ask, enroll
 
 running = running_with(SETTINGS)
 

@@ -17,10 +17,9 @@ from tests.flows.throttling import ABROAD, HOME, SETTINGS, WRONG, assert_throttl
 from tests.support.api import Account, Api, error_of, faults_of, running_with, serving
 from tests.support.databases import execute, fetch_values
 from tests.support.mail import sent_mails
-from tests.support.second_factors import Factors, enroll, log_in_by_passkey, passkey_challenge
+from tests.support.second_factors import INVALID, Factors, enroll, log_in_by_passkey, passkey_challenge
 from tests.support.settings import settings_for_tests
 
-INVALID = (401, "invalid_credentials")
 STEP_UP = "/v1/sessions/current/step-up"
 
 running = running_with(SETTINGS)

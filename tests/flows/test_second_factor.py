@@ -21,9 +21,8 @@ from tests.flows.throttling import SETTINGS, WRONG
 from tests.support.api import PASSWORD, Api, error_of, faults_of, running_with
 from tests.support.databases import count_rows, execute, fetch_values
 from tests.support.mail import sent_mails
-from tests.support.second_factors import Factors, ada_with, answer, ask, enroll
+from tests.support.second_factors import INVALID, Factors, ada_with, answer, ask, enroll
 
-INVALID = (401, "invalid_credentials")
 CHALLENGE = "rcc_" + "A" * 43
 
 running = running_with(SETTINGS)

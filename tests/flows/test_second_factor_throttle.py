@@ -9,7 +9,7 @@ from tests.flows.conftest import At
 from tests.flows.throttling import ABROAD, HOME, SETTINGS, WRONG, assert_throttled
 from tests.support.api import Api, error_of, running_with
 from tests.support.databases import execute, fetch_values
-from tests.support.second_factors import ada_with, answer, ask
+from tests.support.second_factors import INVALID, ada_with, answer, ask
 
 running = running_with(SETTINGS)
 

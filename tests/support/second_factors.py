@@ -23,6 +23,9 @@ from service.services import Services
 from tests.support.api import Account, Api, error_of
 from tests.support.settings import ORIGIN
 
+INVALID = (401, "invalid_credentials")
+"""What every failed login gets."""
+
 
 @dataclass
 class Factors:
