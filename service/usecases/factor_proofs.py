@@ -18,7 +18,6 @@ from service.domain.mail import MailKind
 from service.domain.users import User
 from service.security.recovery_codes import digest_of_recovery_code
 from service.security.webauthn import (
-    KnownPasskey,
     PasskeyLogin,
     PasskeyRejected,
     RelyingParty,
@@ -131,8 +130,7 @@ class FactorVerifier:
         factors, public_key = SecondFactorRepository(tx), None
         methods = [Method.TOTP] if self.totp_secrets is not None and Factor.TOTP in user.factors else []
         if self.relying_party is not None and (passkeys := await factors.list_all(user.id)):
-            known = [KnownPasskey(passkey.credential_id, tuple(passkey.transports)) for passkey in passkeys]
-            public_key = self.relying_party.login_options(passkey_challenge_of(token), known)
+            public_key = self.relying_party.login_options(passkey_challenge_of(token), passkeys)
             methods.append(Method.PASSKEY)
         if await factors.count_recovery_codes(user.id) > 0:
             methods.append(Method.RECOVERY_CODE)

@@ -12,7 +12,7 @@ from service.db.repositories.sessions import SessionRepository
 from service.db.repositories.throttle import ThrottleRepository
 from service.db.repositories.users import UserRepository
 from service.domain.callers import Caller
-from service.domain.errors import FieldError, NotFound, PreconditionFailed, ValidationFailed
+from service.domain.errors import FieldError, PreconditionFailed, ValidationFailed
 from service.domain.events import Action, AuditContext
 from service.domain.mail import MailKind
 from service.domain.passwords import TypedPassword, normalize_password
@@ -22,6 +22,7 @@ from service.security.blocklist import is_common
 from service.security.hashing.hasher import PasswordHasher
 from service.usecases.notices import notify
 from service.usecases.policies import Policies
+from service.usecases.subjects import lock_subject
 from service.usecases.throttle import (
     Bucket,
     bucket_of_session,
@@ -154,10 +155,7 @@ async def set_password(
     new_hash = await hash_new_password(new_password, hasher=hasher, context=context)
 
     async def store(tx: Transaction) -> None:
-        current = await UserRepository(tx).get_for_update(user.id)
-        if current is None:
-            raise NotFound
-        context.caller.require_authority_over(current.role)
+        current = await lock_subject(tx, user.id, caller=context.caller)
         if not precondition(current):
             raise PreconditionFailed
         await store_new_password(tx, user.id, new_hash, must_change=must_change)
