@@ -72,7 +72,7 @@ async def begin_passkey(parts: FactorParts, *, context: AuditContext) -> Passkey
         if len(passkeys) >= PASSKEYS_PER_USER:
             raise ValidationFailed(_TOO_MANY)
         challenges = PasskeyChallengeRepository(tx)
-        await challenges.drop_all(user.id)
+        await challenges.delete_all(user.id)
         await challenges.add(challenge_id, user.id, challenge=challenge, ttl=CHALLENGE_TTL)
         return party.registration_options(user.id, user.login_id, user.name, challenge, passkeys)
 
@@ -159,7 +159,7 @@ async def remove_passkey(
         ReauthenticationRequired: see `lock_owner`.
     """
     passkey = await _lock_own(tx, passkey_id, context=context, precondition=precondition)
-    await PasskeyRepository(tx).remove(passkey_id, user_id=passkey.user_id)
+    await PasskeyRepository(tx).delete(passkey_id, user_id=passkey.user_id)
     await complete_removal(tx, passkey.user_id, Factor.PASSKEY, context=context)
 
 

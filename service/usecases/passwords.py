@@ -171,7 +171,7 @@ async def store_new_password(
     """Store the password of a locked user, and end every session and forget every device."""
     await UserRepository(tx).set_password(user_id, new_hash, must_change=must_change)
     await SessionRepository(tx).end_all(user_id)
-    await DeviceRepository(tx).forget_all(user_id)
+    await DeviceRepository(tx).delete_all(user_id)
     await ResetTokenRepository(tx).drop(user_id)
     await ThrottleRepository(tx).clear_user(user_id)
 
@@ -211,7 +211,7 @@ async def _replace(
         raise ValidationFailed(_WRONG_PASSWORD)
     await UserRepository(tx).set_password(user_id, new_hash, must_change=False)
     await SessionRepository(tx).end_all(user_id, kept_id=context.caller.session_id)
-    await DeviceRepository(tx).forget_all(user_id, but_of_session=context.caller.session_id)
+    await DeviceRepository(tx).delete_all(user_id, but_of_session=context.caller.session_id)
     await ResetTokenRepository(tx).drop(user_id)
     await ThrottleRepository(tx).clear_user(user_id)
     await EventRepository(tx).add(context, Action.PASSWORD_CHANGED, user_id)

@@ -5,7 +5,7 @@ from uuid import UUID
 
 from service.db.core.database import Database
 from service.db.core.transaction import Transaction
-from service.db.repositories.devices import Device, DeviceRepository
+from service.db.repositories.devices import DeviceRepository, LoginDevice
 from service.db.repositories.events import EventRepository
 from service.db.repositories.reset_tokens import ResetTokenRepository
 from service.db.repositories.users import UserRepository
@@ -77,7 +77,7 @@ async def redeem_reset_token(
             raise InvalidToken
         await store_new_password(tx, user.id, new_hash)
         nobody = new_token(DEVICE_PREFIX)
-        await DeviceRepository(tx).add(user.id, Device(new_id(), context.network, nobody.digest))
+        await DeviceRepository(tx).add(user.id, LoginDevice(new_id(), context.network, nobody.digest))
         await notify(tx, owner, MailKind.PASSWORD_CHANGED)
         if taken[1] is not None and taken[1] == owner.email and owner.verified_email is None:
             await replace_email(tx, owner, owner.email, is_verified=True, context=context)

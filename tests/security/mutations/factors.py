@@ -65,7 +65,7 @@ MUTATIONS = (
     Mutation(
         "The last second factor takes the recovery codes with it",
         _FACTORS,
-        "        await RecoveryCodeRepository(tx).remove_all(user_id)\n",
+        "        await RecoveryCodeRepository(tx).delete_all(user_id)\n",
         "        pass\n",
         "tests/api/test_recovery_codes.py::test_remove_the_last_factor_removes_the_recovery_codes",
     ),
