@@ -34,4 +34,4 @@ class SessionRow(Base):
     """No foreign key: a forgotten device ends no session."""
     amr: Mapped[list[str]] = mapped_column(ARRAY(Text), server_default=text("'{pwd}'::text[]"))
     authenticated_at: Mapped[datetime | None]
-    """When its user last proved who they are, if that was after the log-in."""
+    """When its user last proved who they are, if that was after the login."""
