@@ -235,8 +235,8 @@ MUTATIONS = (
     Mutation(
         "Registrations at once are counted like those in a row",
         "service/db/repositories/network_counts.py",
-        "is_within = all(count <= per_hour[network] for _, network, count in rows)",
-        "is_within = all(per_hour[network] for _, network, _ in rows)",
+        "is_within = all(count <= most_per_hour * shares[network] for _, network, count in rows)",
+        "is_within = all(shares[network] for _, network, _ in rows)",
         f"{FLOWS}/test_registration.py::test_register_concurrently_stops_at_the_limit",
     ),
 )
