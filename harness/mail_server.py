@@ -70,7 +70,7 @@ class MailServer:
 
         def connect() -> SMTP:
             connection = SMTP(
-                self, tls_context=start_tls, require_starttls=start_tls is not None, hostname="test"
+                _Hooks(self), tls_context=start_tls, require_starttls=start_tls is not None, hostname="test"
             )
             self._connections.add(connection)
             return connection
@@ -99,26 +99,33 @@ class MailServer:
         finally:
             vars(self).update(before)
 
+
+class _Hooks:
+    """What aiosmtpd calls. It reads every attribute at each connection; those of the server parse mails."""
+
+    def __init__(self, server: MailServer) -> None:
+        self._server = server
+
     async def handle_RCPT(  # noqa: N802
-        self, _server: Any, _session: Any, envelope: Any, address: str, _options: Any
+        self, _smtp: Any, _session: Any, envelope: Any, address: str, _options: Any
     ) -> str:
         """Accept a recipient, or not."""
-        await asyncio.sleep(self.delay_s)
-        if self.recipient_reply.startswith("250"):
+        await asyncio.sleep(self._server.delay_s)
+        if self._server.recipient_reply.startswith("250"):
             envelope.rcpt_tos.append(address)
-        return self.recipient_reply
+        return self._server.recipient_reply
 
-    async def handle_DATA(self, server: Any, _session: Any, envelope: Any) -> str:  # noqa: N802
+    async def handle_DATA(self, smtp: Any, _session: Any, envelope: Any) -> str:  # noqa: N802
         """Keep a message, if it is accepted."""
-        await asyncio.sleep(60 if self.hangs else self.delay_s)
-        if self.data_reply.startswith("250"):
-            used_tls = server.transport.get_extra_info("sslcontext") is not None
-            self.mails += [
+        await asyncio.sleep(60 if self._server.hangs else self._server.delay_s)
+        if self._server.data_reply.startswith("250"):
+            used_tls = smtp.transport.get_extra_info("sslcontext") is not None
+            self._server.mails += [
                 ReceivedMail(recipient, envelope.content, used_tls, monotonic())
                 for recipient in envelope.rcpt_tos
             ]
-            self.accepted.set()
-        return self.data_reply
+            self._server.accepted.set()
+        return self._server.data_reply
 
 
 @asynccontextmanager

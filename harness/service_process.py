@@ -26,8 +26,8 @@ CHEAP_HASH: Final = {
 }
 _WITHOUT_DOTENV: Final = ROOT / "tests"
 """Commands run here, because a developer's .env is in the root."""
-_START_TIMEOUT_S: Final = 60.0
-_STOP_TIMEOUT_S: Final = 60.0
+_START_TIMEOUT_S: Final = 180.0
+_STOP_TIMEOUT_S: Final = 180.0
 _POLL_INTERVAL_S: Final = 0.005
 _LOG_TAIL_LINES: Final = 40
 

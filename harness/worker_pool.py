@@ -7,7 +7,7 @@ from typing import Final
 from harness.processes import children_of
 from harness.service_process import ServiceProcess
 
-_START_TIMEOUT_S: Final = 60.0
+_START_TIMEOUT_S: Final = 180.0
 _POLL_INTERVAL_S: Final = 0.05
 
 

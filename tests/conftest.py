@@ -13,7 +13,7 @@ from settings import Settings, get_settings, sources
 from tests.support.api import Api, RunningService, serving
 from tests.support.databases import Databases, GivenServer, PostgresServer, empty_all_tables
 from tests.support.order import longest_first
-from tests.support.settings import settings_for_tests
+from tests.support.settings import patient_settings
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -80,8 +80,8 @@ async def shared_database(databases: Databases) -> AsyncIterator[str]:
 
 @pytest.fixture(scope="session")
 def test_settings() -> Settings:
-    """Settings with a cheap hash, which production rejects."""
-    return settings_for_tests()
+    """Settings with a cheap hash, which production rejects, and with time for a slow machine."""
+    return patient_settings()
 
 
 @pytest_asyncio.fixture(scope="session")

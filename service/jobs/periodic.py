@@ -9,6 +9,7 @@ from datetime import timedelta
 
 import structlog
 
+from service.db.core.error_classes import describe as describe_outage
 from service.db.core.error_classes import translate
 from service.observability.exception_report import describe
 
@@ -56,12 +57,13 @@ async def _repeat(task: PeriodicTask, jitter: Callable[[], float]) -> None:
 async def run_and_log(name: str, work: Work) -> None:
     """Run work once; log a failure instead of raising it.
 
-    An outage is a warning with its code. Anything else is an error with types and frames, never messages.
+    An outage is a warning with its code and cause. Anything else is an error with types and frames, never
+    messages.
     """
     try:
         await work()
     except Exception as error:  # noqa: BLE001 - must not end the process. Source: PocketBase #7762
         if (outage := translate(error)) is not None:
-            _log.warning("periodic_task_postponed", task=name, code=outage.code)
+            _log.warning("periodic_task_postponed", task=name, code=outage.code, **describe_outage(error))
         else:
             _log.error("periodic_task_failed", task=name, **describe(error))

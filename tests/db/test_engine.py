@@ -4,11 +4,11 @@ from typing import Any
 
 import pytest
 import pytest_asyncio
+from sqlalchemy import event, text
 from sqlalchemy import exc as sa
-from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from service.db.core.engine import create_engine
+from service.db.core.engine import create_engine, invalidate_pool
 from service.embedded.server import EmbeddedPostgres
 
 EngineFactory = Callable[..., AsyncEngine]
@@ -35,6 +35,11 @@ async def engine_for(dsn: str) -> AsyncIterator[EngineFactory]:
 async def setting(engine: AsyncEngine, name: str) -> str:
     async with engine.connect() as connection:
         return str(await connection.scalar(text("SELECT current_setting(:name)"), {"name": name}))
+
+
+async def backend(engine: AsyncEngine) -> int:
+    async with engine.connect() as connection:
+        return int(await connection.scalar(text("SELECT pg_backend_pid()")) or 0)
 
 
 @pytest.mark.parametrize(
@@ -113,6 +118,18 @@ async def test_check_out_beyond_pool_size_raises_timeout(engine_for: EngineFacto
     async with engine.connect():
         with pytest.raises(sa.TimeoutError):
             await engine.connect()
+
+
+async def test_check_out_while_the_pool_is_invalidated_again_gets_a_new_connection(
+    engine_for: EngineFactory,
+) -> None:
+    engine = engine_for()
+    before = await backend(engine)
+    event.listen(engine.sync_engine, "connect", lambda *_: invalidate_pool(engine), insert=True)
+    invalidate_pool(engine)
+    after = await backend(engine)
+    assert after != before
+    assert await backend(engine) == after
 
 
 async def test_execute_beyond_command_timeout_raises_timeout(engine_for: EngineFactory) -> None:

@@ -15,7 +15,7 @@ from service.embedded.server import EmbeddedPostgres
 
 ROOT = Path(__file__).parents[2]
 
-TIMEOUT_S = 30.0
+TIMEOUT_S = 120.0
 
 # Runs the server until its standard input ends.
 SHARER = """

@@ -9,22 +9,10 @@ from service.db.migrations.running import upgrade
 from service.embedded.server import EmbeddedPostgres
 from settings.database import DatabaseSettings
 from settings.http import HttpSettings
-from tests.support.api import RunningService, serving
 from tests.support.faults import FaultEnvironment, fault_environment, short_timeouts
 from tests.support.settings import settings_for_tests
 
 _MINUTE = timedelta(minutes=1)
-# Many requests at once wait longer for a connection on a slow machine than the default allows.
-PATIENT = settings_for_tests(
-    database=DatabaseSettings(pool_timeout=_MINUTE), http=HttpSettings(request_timeout=2 * _MINUTE)
-)
-
-
-@pytest_asyncio.fixture(scope="session")
-async def running(shared_database: str) -> AsyncIterator[RunningService]:
-    """The running application, with time for everything that is sent at once."""
-    async with serving(PATIENT, shared_database) as running:
-        yield running
 
 
 @pytest_asyncio.fixture

@@ -8,8 +8,8 @@ import pytest
 import pytest_asyncio
 
 from service.services import Services
+from settings import Settings
 from settings.passwords import PasswordSettings
-from tests.faults.conftest import PATIENT
 from tests.faults.racing import ROUNDS, clear_throttle, concurrently
 from tests.flows.throttling import SETTINGS as LONG_BACKOFF
 from tests.support.api import OTHER_PASSWORD, Api, RunningService, serving
@@ -21,10 +21,10 @@ pytestmark = pytest.mark.usefixtures("_many_processes")
 
 @pytest_asyncio.fixture
 async def replica(
-    shared_database: str, service: Services, monkeypatch: pytest.MonkeyPatch
+    shared_database: str, test_settings: Settings, service: Services, monkeypatch: pytest.MonkeyPatch
 ) -> AsyncIterator[RunningService]:
     """A second instance of the application on the same database."""
-    async with serving(PATIENT, shared_database) as second:
+    async with serving(test_settings, shared_database) as second:
         monkeypatch.setattr(second.service.hasher.limiter, "total_permits", 1000)
         yield second
 

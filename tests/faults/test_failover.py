@@ -89,7 +89,7 @@ async def pair() -> AsyncIterator[tuple[DatabaseProbe, DatabaseProbe, int]]:
                 await primary.run(
                     "ALTER SYSTEM SET synchronous_standby_names = '*'", "SELECT pg_reload_conf()"
                 )
-                async with asyncio.timeout(20):
+                async with asyncio.timeout(60):
                     while ("sync",) not in await primary.fetch("SELECT sync_state FROM pg_stat_replication"):
                         pass
                 yield primary, standby, postmaster_in(directory / "primary")

@@ -22,7 +22,7 @@ PER_ROUND = 8
 async def invite(service: ServiceProcess, token: str, name: str) -> int:
     body = {"login_id": name, "name": name.title(), "email": f"{name}@example.org", "invite": True}
     headers = {"Authorization": f"Bearer {token}"}
-    async with httpx.AsyncClient(base_url=service.url, headers=headers, timeout=10) as client:
+    async with httpx.AsyncClient(base_url=service.url, headers=headers, timeout=60) as client:
         return (await client.post("/v1/users", json=body)).status_code
 
 

@@ -54,7 +54,7 @@ def pgbouncer(dsn: str) -> Iterator[str]:
         yield dsn_through(dsn, directory)
     finally:
         running.terminate()
-        running.wait(10)
+        running.wait(60)
         shutil.rmtree(directory)
 
 
@@ -77,7 +77,7 @@ async def pooled(postgres: EmbeddedPostgres, database: str) -> AsyncIterator[Api
 
 
 async def wait_until_ready(api: Api) -> None:
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(60):
         while (await api.get("/health/ready")).status_code != 200:
             pass
 

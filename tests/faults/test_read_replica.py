@@ -72,6 +72,12 @@ async def env(pair: Pair) -> AsyncIterator[ReplicaEnvironment]:
     shutil.rmtree(directory)
 
 
+@pytest.fixture
+def _patience(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let reads on a slow machine wait for the replica instead of the primary taking over."""
+    monkeypatch.setattr("service.db.core.replica.READ_TIMEOUT_S", 60.0)
+
+
 def digest_of_token(api: Api) -> bytes:
     digest = digest_of(api.token or "", SESSION_PREFIX)
     assert digest is not None
@@ -110,6 +116,7 @@ async def test_read_of_what_authentication_loaded_uses_no_replica(env: ReplicaEn
     assert env.replica.outcomes.total() == before
 
 
+@pytest.mark.usefixtures("_patience")
 async def test_read_with_paused_replay_shows_writes_of_every_client(env: ReplicaEnvironment) -> None:
     key = await env.one.key(Scope.USERS_READ)
     _, root, elsewhere = await root_of(env)
@@ -126,6 +133,7 @@ async def test_read_with_paused_replay_shows_writes_of_every_client(env: Replica
     await wait_until(lambda: uses_replica(root, path))
 
 
+@pytest.mark.usefixtures("_patience")
 async def test_read_after_each_of_many_writes_shows_it(env: ReplicaEnvironment) -> None:
     _, root, elsewhere = await root_of(env)
     path = await created(root, "many")
@@ -136,6 +144,7 @@ async def test_read_after_each_of_many_writes_shows_it(env: ReplicaEnvironment) 
     assert env.replica.outcomes[Outcome.FAILED] == 0
 
 
+@pytest.mark.usefixtures("_patience")
 async def test_read_started_before_the_replica_caught_up_is_discarded(env: ReplicaEnvironment) -> None:
     """A statement does not see what is replayed while it runs."""
     _, root, _ = await root_of(env)
@@ -257,6 +266,7 @@ async def test_read_with_a_replica_of_another_database_uses_the_primary(env: Rep
         assert not await is_healthy(caller)
 
 
+@pytest.mark.usefixtures("_patience")
 async def test_read_at_a_wal_position_of_another_timeline_uses_the_primary(env: ReplicaEnvironment) -> None:
     admin, _, _ = await root_of(env)
     found = await env.one.service.reads.users.get(admin.id)

@@ -156,3 +156,7 @@ async def test_periodic_task_in_an_outage_is_postponed_and_a_failing_one_is_repo
         ("periodic_task_postponed", "one"),
         ("periodic_task_failed", "two"),
     ]
+    assert (lines[0]["code"], lines[0]["error"]) == (
+        "database_unavailable",
+        "builtins.ConnectionRefusedError",
+    )

@@ -73,7 +73,7 @@ async def test_start_before_the_database_serves_once_it_is_up(database: str) -> 
             assert (await api.get("/health/live")).status_code == 200
             assert (await api.get("/health/ready")).status_code == 503
             assert error_of(await api.log_in("ada")) == (503, "database_unavailable")
-            async with Proxy(Path(directory), socket_directory_of(database)), asyncio.timeout(5):
+            async with Proxy(Path(directory), socket_directory_of(database)), asyncio.timeout(60):
                 while (await api.get("/health/ready")).status_code != 200:
                     pass
                 assert (await api.log_in("ada")).status_code == 401

@@ -135,7 +135,7 @@ async def test_rotation_by_several_processes_at_once_adds_one_key(issuing: Api) 
     async with engine.begin() as other_process:
         await other_process.exec_driver_sql("SELECT pg_advisory_xact_lock(8242558622567392628)")
         rotations = asyncio.gather(*(ring_of(issuing).rotate_if_due() for _ in range(5)))
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(60):
             while await fetch_values(engine, waiting) == [(0,)]:  # noqa: ASYNC110 - there is no event
                 await asyncio.sleep(0.01)
     await rotations

@@ -40,4 +40,4 @@ def test_write_is_flushed_by_the_thread() -> None:
             written.set()
 
     BackgroundLogWriter(Stream()).write("x")
-    assert written.wait(10)
+    assert written.wait(60)

@@ -17,7 +17,7 @@ REQUEST = b"GET /health/live HTTP/1.1\r\nHost: rollcall.test\r\nConnection: clos
 def test_sigterm_serves_connections_whose_request_comes_later(tmp_path: Path, database: str) -> None:
     with service_process(tmp_path, DATABASE_URL=database, ROLLCALL_HTTP__DRAIN_DELAY="0s") as service:
         address = ("127.0.0.1", int(service.url.rpartition(":")[2]))
-        connections = [socket.create_connection(address, timeout=5) for _ in range(50)]
+        connections = [socket.create_connection(address, timeout=60) for _ in range(50)]
         service.process.send_signal(signal.SIGTERM)
         for connection in connections:
             connection.sendall(REQUEST)
@@ -34,7 +34,7 @@ def listener() -> socket.socket:
 async def test_ignore_handshakes_drops_new_connections_alone(
     listener: socket.socket,
 ) -> None:
-    with listener, socket.create_connection(listener.getsockname(), timeout=5) as accepted:
+    with listener, socket.create_connection(listener.getsockname(), timeout=60) as accepted:
         ignore_handshakes(listener)
         with pytest.raises(TimeoutError):
             socket.create_connection(listener.getsockname(), timeout=0.1)
@@ -44,7 +44,7 @@ async def test_ignore_handshakes_drops_new_connections_alone(
             assert server_side.recv(1) == b"x"
         accept_handshakes(listener)
         accept_handshakes(listener)
-        socket.create_connection(listener.getsockname(), timeout=5).close()
+        socket.create_connection(listener.getsockname(), timeout=60).close()
 
 
 async def test_serve_accepted_empties_the_queue_before_it_returns(listener: socket.socket) -> None:

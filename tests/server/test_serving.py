@@ -54,7 +54,7 @@ def kill_database(directory: Path) -> None:
     killed = postmaster(directory)
     assert killed is not None
     os.kill(killed, signal.SIGKILL)
-    ends_at = time.monotonic() + 30
+    ends_at = time.monotonic() + 120
     while postmaster(directory) in (killed, None):
         assert time.monotonic() < ends_at, "not restarted"
         time.sleep(0.05)

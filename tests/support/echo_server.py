@@ -59,7 +59,7 @@ class EdgeServer:
 
     async def until(self, condition: Callable[[], bool]) -> None:
         """Wait until a condition holds."""
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(60):
             while not condition():  # noqa: ASYNC110 - uvicorn has no event
                 await asyncio.sleep(0.001)
 

@@ -76,7 +76,7 @@ async def is_healthy(api: Api) -> bool:
 
 
 async def wait_until(holds: Callable[[], Awaitable[bool]]) -> None:
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(120):
         while True:
             try:
                 if await holds():

@@ -7,7 +7,9 @@ from typing import Any, Final
 from pydantic import SecretStr
 
 from settings import Settings
+from settings.database import DatabaseSettings
 from settings.factors import FactorSettings
+from settings.http import HttpSettings
 from settings.login import LoginSettings
 from settings.mail import MailSettings
 from settings.passwords import PasswordSettings
@@ -30,3 +32,16 @@ def settings_for_tests(**sections: Any) -> Settings:
         "factors": FactorSettings(rp_id=RP_ID, origins=(ORIGIN,)),
     }
     return Settings(**given | sections)
+
+
+def patient_settings() -> Settings:
+    """Return settings for tests that inject no fault: no time limit ends a request on a slow machine."""
+    minute = timedelta(minutes=1)
+    database = DatabaseSettings(
+        pool_timeout=minute,
+        connect_timeout=minute,
+        lock_timeout=minute,
+        statement_timeout=minute,
+        command_timeout=2 * minute,
+    )
+    return settings_for_tests(database=database, http=HttpSettings(request_timeout=3 * minute))

@@ -39,7 +39,7 @@ class Standby:
         """Stop it if it runs, and wait for its end."""
         if self._server is not None:
             self._server.send_signal(number)
-            self._server.wait(30)
+            self._server.wait(120)
             self._server = None
 
 

@@ -107,7 +107,7 @@ def test_restore_during_a_transaction_waits_and_removes_its_rows(
         while not request.run("SELECT 1 FROM pg_locks WHERE NOT granted"):
             assert not restoring.done()
         request.run("COMMIT")
-        restoring.result(timeout=10)
+        restoring.result(timeout=60)
     assert connection.run(_ROWS) == before
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from harness.http_client import Outcome, ServiceClient
-from harness.mail_server import ReceivedMail
+from harness.mail_server import ReceivedMail, mail_server
 from harness.service_process import free_port
 from tools.chaos.checker import State, check
 from tools.chaos.generator import NO_FAULT
@@ -168,3 +168,16 @@ def test_check_mails_that_are_as_promised_finds_nothing(mails: list[ReceivedMail
 )
 def test_check_mails_with_one_violation_finds_it(mails: list[ReceivedMail]) -> None:
     assert len(list(check_mails(mails, {"ada"}, PERIODS))) == 1
+
+
+async def test_connect_to_the_mail_server_parses_none_of_its_mails(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The proxy of the database runs in the same event loop, and would stand still meanwhile."""
+    parsed: list[ReceivedMail] = []
+    monkeypatch.setattr(ReceivedMail, "message", property(parsed.append))
+    async with mail_server() as server:
+        server.mails.append(ReceivedMail("ada@example.org", b"", used_tls=False, at=0.0))
+        reader, writer = await asyncio.open_connection("127.0.0.1", server.port)
+        assert (await reader.readline()).startswith(b"220 ")
+        writer.close()
+        await writer.wait_closed()
+    assert parsed == []

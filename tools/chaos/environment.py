@@ -24,7 +24,7 @@ ROLE: Final = "chaos"
 """The service connects as this role, which is no superuser: limits do not apply to those."""
 
 WORKERS: Final = 2
-_START_TIMEOUT_S: Final = 60.0
+_START_TIMEOUT_S: Final = 180.0
 _MAILS_TIMEOUT_S: Final = 300.0
 _POLL_INTERVAL_S: Final = 0.1
 _CREATE_ROLE: Final = (

@@ -8,9 +8,9 @@ from typing import Any, cast
 from sqlalchemy import event
 from sqlalchemy.engine import ExceptionContext
 from sqlalchemy.engine.interfaces import DBAPIConnection
-from sqlalchemy.exc import DisconnectionError, InvalidatePoolError
+from sqlalchemy.exc import DisconnectionError
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
-from sqlalchemy.pool import QueuePool
+from sqlalchemy.pool import ConnectionPoolEntry, QueuePool
 
 from service.db.core.connecting import Target, connect
 from service.db.core.driver import Driver, Record
@@ -18,6 +18,7 @@ from service.observability.stats import PoolStats
 
 _URL = "postgresql+asyncpg://"
 _INVALIDATOR = "rollcall_pool_invalidator"
+_GENERATION = "rollcall_generation"
 _POOLER = "rollcall_pooler"
 _CLOSE_TIMEOUT_S = 0.25
 
@@ -93,7 +94,7 @@ def pool_stats(engine: AsyncEngine, name: str) -> PoolStats:
 def invalidate_pool(engine: AsyncEngine) -> None:
     """Replace every connection that is open now before its next use."""
     invalidator: _PoolInvalidator = engine.get_execution_options()[_INVALIDATOR]
-    invalidator.is_due = True
+    invalidator.generation += 1
 
 
 def is_behind_pooler(engine: AsyncEngine) -> bool:
@@ -112,24 +113,30 @@ def _pooled(connect: Callable[[], Awaitable[Driver]], pgbouncer: bool, **options
         _URL, creator=creator, max_overflow=0, pool_use_lifo=True, hide_parameters=True,
         execution_options={_INVALIDATOR: invalidator, _POOLER: pgbouncer}, **options,
     )  # fmt: skip
+    event.listen(engine.sync_engine, "connect", invalidator.mark)
     event.listen(engine.sync_engine, "checkout", invalidator.check)
     event.listen(engine.sync_engine, "handle_error", _invalidate_after_timeout)
     return engine
 
 
 class _PoolInvalidator:
-    """Checks connections at checkout, without the round trip of a ping."""
+    """Checks connections at checkout, without the round trip of a ping.
+
+    A connection of an earlier generation is replaced. One that has just been opened never is: SQLAlchemy
+    tries twice, and then raises `InvalidRequestError`.
+    """
 
     def __init__(self) -> None:
-        self.is_due = False
+        self.generation = 0
 
-    def check(self, dbapi_connection: DBAPIConnection, _record: object, _fairy: object) -> None:
-        """Replace a connection that the server has closed, or all if the pool is to be invalidated."""
+    def mark(self, _dbapi_connection: DBAPIConnection, record: ConnectionPoolEntry) -> None:
+        """Record the generation of a new connection."""
+        record.info[_GENERATION] = self.generation
+
+    def check(self, dbapi_connection: DBAPIConnection, record: ConnectionPoolEntry, _fairy: object) -> None:
+        """Replace a connection that the server has closed, or that was open when the pool was invalidated."""
         driver: Any = dbapi_connection
-        if self.is_due:
-            self.is_due = False
-            raise InvalidatePoolError
-        if driver.driver_connection.is_closed():
+        if record.info[_GENERATION] != self.generation or driver.driver_connection.is_closed():
             raise DisconnectionError
 
 

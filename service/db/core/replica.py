@@ -28,7 +28,7 @@ from service.observability.stats import PoolStats
 
 PROBE_INTERVAL: Final = timedelta(seconds=1)
 
-_TIMEOUT_S: Final = 0.5
+READ_TIMEOUT_S: Final = 0.5
 """After it, a read goes to the primary."""
 _PAUSES_S: Final = (0.001, 0.002, 0.004, 0.008)
 """Pauses before further attempts on a standby that is behind; streaming takes about a millisecond."""
@@ -66,7 +66,7 @@ class Replica:
         self.engine: Final = engine
         self.primary: Final = primary
         self.outcomes: Counter[str] = Counter(dict.fromkeys(Outcome, 0))
-        self._read_pool = ReadPool(engine, size=size, deadline=_TIMEOUT_S, recycle=recycle)
+        self._read_pool = ReadPool(engine, size=size, deadline=READ_TIMEOUT_S, recycle=recycle)
         self._reached: WeakKeyDictionary[Driver, WalPosition] = WeakKeyDictionary()
         self._system: int | None = None
         self._last_error: dict[str, str] | None = {}
@@ -119,7 +119,7 @@ class Replica:
         if not self.is_healthy:
             return Outcome.FAILED
         try:
-            async with asyncio.timeout(_TIMEOUT_S):
+            async with asyncio.timeout(READ_TIMEOUT_S):
                 found = await read()
         except Exception as error:  # noqa: BLE001 - any failure: the primary serves
             self._open_circuit(error)
