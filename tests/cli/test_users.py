@@ -51,6 +51,13 @@ async def test_run_a_failing_command_prints_one_sentence_and_exits_1(
     assert (refused.returncode, refused.stdout) == (1, "0 added, 0 existed, 1 rejected.\n")
 
 
+async def test_create_a_user_with_wrong_values_names_each(command: Command, shared_database: str) -> None:
+    done = await command("users", "create", "a b", stdin="short\n", DATABASE_URL=shared_database)
+    assert (done.returncode, done.stdout, done.stderr.count("\n")) == (1, "", 1)
+    assert done.stderr.startswith("login_id: 1 to 254 characters")
+    assert " password: A password has at least 15 characters." in done.stderr
+
+
 async def test_list_on_a_database_without_schema_advises_to_migrate(
     command: Command, empty_database: str
 ) -> None:
