@@ -1,10 +1,13 @@
 """Commands for users, one by one and in bulk."""
 
+import errno
 import io
 import json
 from pathlib import Path
 
 import bcrypt
+import click
+import pytest
 
 from service.cli.bulk import export_lines, import_lines
 from service.cli.import_report import ImportResult
@@ -154,6 +157,16 @@ async def test_export_to_a_file_makes_it_private_and_is_recorded(
     assert file.stat().st_mode & 0o777 == 0o600
     events = await fetch_values(api.service.engine, "SELECT action, actor_kind FROM events")
     assert events == [("users.exported", "operator")]
+
+
+async def test_export_to_a_closed_pipe_does_not_blame_the_database(api: Api) -> None:
+    class ClosedPipe(io.BytesIO):
+        def write(self, _: object) -> int:
+            raise BrokenPipeError(errno.EPIPE, "Broken pipe")
+
+    await api.account("ada")
+    with pytest.raises(click.ClickException, match="The output cannot be written: Broken pipe"):
+        await export_lines(api.service, ClosedPipe(), with_hashes=False)
 
 
 async def test_export_to_a_directory_that_is_missing_names_it(command: Command, tmp_path: Path) -> None:
