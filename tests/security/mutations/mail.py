@@ -70,7 +70,7 @@ MUTATIONS = (
         "tests/domain/test_details.py::test_metadata_with_large_numbers_count_every_digit_that_is_kept",
     ),
     Mutation(
-        "A new address needs a recent log-in",
+        "A new address needs a recent login",
         "service/usecases/details.py",
         "        caller.require_recent_login(policies.sessions.step_up_ttl)\n",
         "        pass\n",
