@@ -41,7 +41,7 @@ def _read() -> tuple[Settings, list[str]]:
     # A wrong value hides later checks: those of its section, then those across sections.
     # So replace it with its default and check again.
     replaced: dict[str, Any] = {}
-    problems: list[str] = []
+    _, problems = read_variables(setting_variables(Settings))
     for _ in range(3):
         try:
             return Settings(**replaced), problems
@@ -54,7 +54,7 @@ def _read() -> tuple[Settings, list[str]]:
 
 
 def _new_only(known: list[str], sentences: list[str]) -> list[str]:
-    wrong = {variable for sentence in known for variable in _VARIABLE.findall(sentence)}
+    wrong = {name.removesuffix(FILE_SUFFIX) for sentence in known for name in _VARIABLE.findall(sentence)}
     return [
         sentence for sentence in dict.fromkeys(sentences) if wrong.isdisjoint(_VARIABLE.findall(sentence))
     ]
@@ -98,7 +98,8 @@ def _misspelt() -> list[str]:
     known[_plain(SECRETS_DIR)] = SECRETS_DIR
     secrets = [setting for setting in settings.values() if setting.is_secret]
     known |= {_plain(each.spelled_path + FILE_SUFFIX): each.variable + FILE_SUFFIX for each in secrets}
-    unknown = [name for name in read_variables(settings) if name not in {*settings, SECRETS_DIR}]
+    found, _ = read_variables(settings)
+    unknown = [name for name in found if name not in {*settings, SECRETS_DIR}]
     return [_no_such_setting(name, known) for name in sorted(unknown)]
 
 

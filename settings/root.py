@@ -32,7 +32,7 @@ class Settings(Section, BaseSettings):
     """All settings, checked.
 
     Arguments override variables; `settings.sources` reads the variables.
-    Raises: pydantic.ValidationError; `get_settings` says the same in words.
+    Raises: pydantic.ValidationError; `get_settings` says the same in words, and what is wrong with files.
     """
 
     model_config = SettingsConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
@@ -146,5 +146,5 @@ class Settings(Section, BaseSettings):
     ) -> tuple[PydanticBaseSettingsSource, ...]:
         """Use arguments first, then the variables as `settings.sources` reads them."""
         variables = setting_variables(settings_cls)
-        found = read_variables(variables)
+        found, _ = read_variables(variables)
         return init_settings, InitSettingsSource(settings_cls, init_kwargs=tree_of(found, variables))

@@ -29,41 +29,45 @@ _KUBERNETES = re.compile(
 _KUBERNETES_PORT = re.compile(r"(?:tcp|udp|sctp)://.*")
 
 
-def read_variables(settings: Mapping[str, Setting]) -> dict[str, str]:
-    """Return every variable of the service that is set, by its upper-case name.
+def read_variables(settings: Mapping[str, Setting]) -> tuple[dict[str, str], list[str]]:
+    """Return every variable of the service that is set, by its upper-case name, and what is wrong with files.
 
-    Unknown names are included, even if empty, so that misspelt ones can be reported.
-    Raises: SettingsError if a file exists and cannot be read, or a secret is given twice.
+    Unknown names are included, even if empty, so that misspelt ones can be reported. A secret is left out if
+    it is given twice, or its file cannot be read.
+    Raises: SettingsError if `.env` or the secrets directory exists and cannot be read.
     """
     secrets = [variable for variable, setting in settings.items() if setting.is_secret]
     known = frozenset(settings) | {variable + FILE_SUFFIX for variable in secrets}
     environment = {name: text for name, text in os.environ.items() if not _is_from_kubernetes(name, text)}
     overriding = _known_only(_read_dotenv(), known) | _known_only(environment, known)
-    overriding = _with_files_read(overriding, secrets)
+    overriding, problems = _with_files_read(overriding, secrets)
     directory = overriding.get(SECRETS_DIR)
-    return _known_only(_read_secrets(Path(directory) if directory else None, known), known) | overriding
+    in_directory = _read_secrets(Path(directory) if directory else None, known)
+    return _known_only(in_directory, known) | overriding, problems
 
 
-def _with_files_read(variables: Mapping[str, str], secrets: Iterable[str]) -> dict[str, str]:
+def _with_files_read(
+    variables: Mapping[str, str], secrets: Iterable[str]
+) -> tuple[dict[str, str], list[str]]:
     """Replace each variable that names a file with the variable whose value the file holds."""
-    read, problems = dict(variables), []
+    read, problems = dict(variables), list[str]()
     for variable in secrets:
         name = read.pop(variable + FILE_SUFFIX, None)
         if name is None:
             continue
-        if variable in read:
+        if read.pop(variable, None) is not None:
             problems.append(f"{variable}: must not be set together with {variable}{FILE_SUFFIX}")
             continue
         try:
-            read[variable] = _read_secret(Path(name), f"{variable}{FILE_SUFFIX}: its file").strip()
+            text = _read_secret(Path(name), f"{variable}{FILE_SUFFIX}: its file").strip()
         except SettingsError as error:
             problems += error.problems
             continue
-        if not read[variable]:
+        if text:
+            read[variable] = text
+        else:
             problems.append(f"{variable}{FILE_SUFFIX}: its file must not be empty")
-    if problems:
-        raise SettingsError(problems)
-    return read
+    return read, problems
 
 
 def _known_only(variables: Mapping[str, str], known: frozenset[str]) -> dict[str, str]:

@@ -12,7 +12,8 @@ from service.domain.errors import PreconditionFailed
 
 ItemT = TypeVar("ItemT")
 
-_TAGS = re.compile(r'\s*(?:W/)?"[\x21\x23-\x7e]*"\s*(?:,\s*(?:W/)?"[\x21\x23-\x7e]*"\s*)*')
+# Empty elements of a list are ignored. Source: RFC 9110 5.6.1.2.
+_TAGS = re.compile(r'[\s,]*(?:W/)?"[\x21\x23-\x7e]*"(?:\s*,[\s,]*(?:W/)?"[\x21\x23-\x7e]*")*[\s,]*')
 _TAG = re.compile(r'(W/)?("[\x21\x23-\x7e]*")')
 
 encode = msgspec.json.Encoder().encode

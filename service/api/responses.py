@@ -34,7 +34,7 @@ def created_with_etag(view: msgspec.Struct, location: str) -> Response:
 
 def accepted(view: msgspec.Struct | None = None) -> Response:
     """Return 202 for what will be done later."""
-    return Response(202, encode(view) if view is not None else None)
+    return Response(202, headers=(_LENGTH_0,)) if view is None else Response(202, encode(view))
 
 
 def no_content() -> Response:

@@ -122,4 +122,6 @@ def _sentence_of(error: Exception) -> str:
 
     if (not isinstance(error, OSError) or isinstance(error, CannotConnect)) and (reason := explain(error)):
         return reason
+    if isinstance(error, OSError) and error.strerror:
+        return f"Failed: {error.strerror}."
     return f"Failed: {type(error).__name__}. Run it again with --debug for the traceback."

@@ -146,13 +146,20 @@ async def _import(services: Services, batch: list[ImportLine], result: ImportRes
 
 
 async def export_lines(services: Services, output: BinaryIO, with_hashes: bool) -> int:
-    """Export every user; return their number. The audit trail has it before anything is written."""
+    """Export every user; return their number. The audit trail has it before anything is written.
+
+    Raises:
+        click.ClickException: the output cannot be written.
+    """
     await services.database.run(lambda tx: record_export(tx, context=_OPERATOR), caller=OPERATOR)
     count, after_id = 0, UUID(int=0)
     while page := await services.reads.users.list_credentials(after_id=after_id, limit=_BATCH):
-        for user, password_hash in page:
-            line = _line_of(user, password_hash if with_hashes else UNSET)
-            output.write(msgspec.json.encode(line) + b"\n")
+        lines = (_line_of(user, password_hash if with_hashes else UNSET) for user, password_hash in page)
+        try:
+            output.write(b"".join(msgspec.json.encode(line) + b"\n" for line in lines))
+            output.flush()
+        except OSError as error:  # a closed pipe is no failure of the database
+            raise click.ClickException(f"The output cannot be written: {error.strerror}.") from None
         count += len(page)
         after_id = page[-1][0].id
     return count

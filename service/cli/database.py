@@ -89,6 +89,8 @@ def purge_parked(yes: bool) -> None:
 @click.option("-m", "--message", required=True, help="What it does, in a few words.")
 def revision(message: str) -> None:
     """Draft a revision from the difference between the declared tables and the schema."""
+    if not message.strip():
+        raise click.UsageError("Say what the revision does, in a few words: -m (make revision m=…).")
     with configured_target() as migration:
         config = alembic_config(dsn=migration.dsn, lock_retry=migration.lock_retry, report=print_status)
         config.stdout = StringIO()
@@ -162,7 +164,7 @@ def _steps(current: str | None, target: str) -> list[Step]:
         ) from error
     try:
         return steps_between(current, target)
-    except (CommandError, ValueError) as error:
+    except CommandError as error:
         raise click.UsageError(f"There is no revision {target}.") from error
 
 

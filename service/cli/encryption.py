@@ -13,8 +13,8 @@ if TYPE_CHECKING:
 def require_cipher(services: Services) -> "SecretCipher":
     """Return the encryption of stored secrets.
 
-    Raises: click.ClickException if it has no key.
+    Raises: click.UsageError if it has no key.
     """
     if services.cipher is None:
-        raise click.ClickException("ROLLCALL_SECRETS__KEY is not set: nothing is encrypted without it.")
+        raise click.UsageError("ROLLCALL_SECRETS__KEY is not set: nothing is encrypted without it.")
     return services.cipher

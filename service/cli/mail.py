@@ -12,6 +12,7 @@ from service.cli.console import print_result, print_status
 from service.cli.output import json_option, show_json, show_table
 from service.db.repositories.outbox import OutboxReads, OutboxRepository
 from service.domain.callers import OPERATOR
+from service.domain.emails import EMAIL_RULE, canonical_email
 from service.domain.ids import parse_id
 from service.domain.mail import DeliveryFailed, MailKind, MailState, MailStatus, QueuedMail
 from service.domain.pages import PAGE_MAX, Keyset
@@ -88,12 +89,15 @@ def retry(mail_id: str, is_json: bool) -> None:
 @click.option("--locale", help="Language, such as de. Default: en.")
 def test_(address: str, locale: str | None) -> None:
     """Send a test mail to ADDRESS at once, without the outbox."""
+    recipient = canonical_email(address)
+    if recipient is None:
+        raise click.UsageError(f"ADDRESS is none. {EMAIL_RULE}")
     settings = get_settings()
     try:
-        described = asyncio.run(_send_test(settings, address, locale))
+        described = asyncio.run(_send_test(settings, recipient, locale))
     except DeliveryFailed as failure:
         raise click.ClickException(f"The mail was not accepted: {failure.reason}.") from None
-    except (TemplateInvalid, ValueError, IndexError) as error:
+    except (TemplateInvalid, ValueError) as error:
         raise click.ClickException(f"The mail cannot be made: {error}.") from None
     print_result(f"Accepted by {described}.")
 

@@ -4,6 +4,7 @@ import json
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from decimal import Decimal
 from typing import Any, Final
 
 from service.domain.emails import EMAIL_RULE, canonical_email
@@ -17,6 +18,8 @@ _LOCALE: Final = re.compile(
     re.IGNORECASE | re.ASCII,
 )
 _EXTERNAL_ID: Final = re.compile(r"[^\x00-\x1f\x7f-\x9f\ud800-\udfff]{1,255}")
+_EXPONENT_FROM: Final = 1e16
+"""The float from which JSON is written with an exponent, while PostgreSQL keeps every digit."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +60,8 @@ def checked(patch: DetailsPatch) -> DetailsPatch | list[FieldError]:
     if "email_verified" in patch.named and patch.email is None:
         detail = "Send the address that is verified, too."
         errors.append(FieldError("/email_verified", "conflicting_fields", detail))
+    if _has_nul(patch.metadata):
+        errors.append(FieldError("/metadata", "invalid_value", "Texts and names without U+0000."))
     if errors:
         return errors
     return replace(patch, **values)
@@ -92,5 +97,25 @@ def merge_metadata(metadata: Mapping[str, Any], patch: Mapping[str, Any]) -> dic
 
 
 def is_too_large(metadata: Mapping[str, Any]) -> bool:
-    """Return whether metadata exceed their size as JSON."""
-    return len(json.dumps(metadata, ensure_ascii=False, separators=(",", ":")).encode()) > METADATA_MAX_BYTES
+    """Return whether metadata exceed their size as the JSON that is kept of them."""
+    kept = json.dumps(_as_kept(metadata), ensure_ascii=False, separators=(",", ":"))
+    return len(kept.encode()) > METADATA_MAX_BYTES
+
+
+def _as_kept(value: Any) -> Any:
+    """Return a value as the database gives it back: a large float with all its digits."""
+    if isinstance(value, Mapping):
+        return {name: _as_kept(each) for name, each in value.items()}
+    if isinstance(value, list):
+        return [_as_kept(each) for each in value]
+    is_long = isinstance(value, float) and abs(value) >= _EXPONENT_FROM
+    return int(Decimal(repr(value))) if is_long else value
+
+
+def _has_nul(value: Any) -> bool:
+    """Return whether a text in a JSON value has U+0000, which PostgreSQL does not store."""
+    if isinstance(value, Mapping):
+        return any(_has_nul(each) for pair in value.items() for each in pair)
+    if isinstance(value, list):
+        return any(map(_has_nul, value))
+    return isinstance(value, str) and "\0" in value

@@ -48,6 +48,8 @@ async def test_create_user_whose_login_id_is_an_address_has_it_unverified(api: A
         ({"email_verified": True}, ("/email_verified", "conflicting_fields")),
         ({"metadata": {"a": "x" * 8200}}, ("/metadata", "too_large")),
         ({"metadata": []}, ("/metadata", "wrong_type")),
+        ({"metadata": {"a": "\0"}}, ("/metadata", "invalid_value")),
+        ({"metadata": {"a": [{"\0": 1}]}}, ("/metadata", "invalid_value")),
     ],
 )
 async def test_create_and_update_with_a_wrong_detail_name_the_field(

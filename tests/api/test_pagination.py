@@ -94,7 +94,7 @@ async def test_list_without_limit_gives_fifty(api: Api) -> None:
     assert page.headers["Link"].startswith("</v1/users?limit=50&role=user&cursor=")
 
 
-async def test_cursor_elsewhere_is_rejected(api: Api) -> None:
+async def test_cursor_elsewhere_or_altered_is_rejected(api: Api) -> None:
     admin = api.by(await api.admin())
     await execute(api.service.engine, MANY, count=5)
     cursor = (await admin.get("/v1/users?limit=1&role=user")).json()["next_cursor"]
@@ -102,6 +102,9 @@ async def test_cursor_elsewhere_is_rejected(api: Api) -> None:
     others = ("users?", "users?role=admin&", "users?role=user&sort=login_id&", "keys?", "events?")
     for path in (f"/v1/{other}" for other in others):
         assert error_of(await admin.get(f"{path}cursor={cursor}")) == (400, "invalid_cursor")
+    for more in ("A", "A" * 2000):
+        altered = await admin.get(f"/v1/users?role=user&cursor={cursor}{more}")
+        assert error_of(altered) == (400, "invalid_cursor")
     assert (await admin.get(f"/v1/users?role=user&limit=100&cursor={cursor}")).status_code == 200
 
 

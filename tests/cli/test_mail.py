@@ -3,6 +3,8 @@
 import json
 from pathlib import Path
 
+import pytest
+
 from harness.mail_server import mail_server
 from service.db.repositories.outbox import OutboxRepository
 from service.domain.callers import OPERATOR
@@ -55,6 +57,13 @@ async def test_send_a_test_mail_to_files_says_where(command: Command, tmp_path: 
     sent = await command("mail", "test", "ada@example.org", ROLLCALL_MAIL__DIRECTORY=str(tmp_path))
     assert (sent.returncode, sent.stdout) == (0, f"Accepted by {tmp_path}.\n")
     assert "Subject: Test mail from rollcall" in only_file_in(tmp_path)
+
+
+@pytest.mark.parametrize("address", ["", "ada", "ada@"])
+async def test_send_a_test_mail_to_what_is_no_address_exits_2(command: Command, address: str) -> None:
+    refused = await command("mail", "test", address)
+    assert (refused.returncode, refused.stdout) == (2, "")
+    assert "such as ada@example.org" in refused.stderr
 
 
 async def test_send_a_test_mail_that_is_rejected_exits_1_with_the_reason(command: Command) -> None:

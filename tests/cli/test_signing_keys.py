@@ -51,5 +51,5 @@ async def test_rotate_without_a_secrets_key_says_what_is_missing(
 ) -> None:
     for arguments in (("secrets", "rotate"), ("signing-keys", "rotate")):
         refused = await command(*arguments, DATABASE_URL=shared_database)
-        assert refused.returncode == 1
+        assert refused.returncode == 2
         assert "ROLLCALL_SECRETS__KEY is not set" in refused.stderr

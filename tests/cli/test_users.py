@@ -1,10 +1,13 @@
 """Commands for users, one by one and in bulk."""
 
+import errno
 import io
 import json
 from pathlib import Path
 
 import bcrypt
+import click
+import pytest
 
 from service.cli.bulk import export_lines, import_lines
 from service.cli.import_report import ImportResult
@@ -49,6 +52,13 @@ async def test_run_a_failing_command_prints_one_sentence_and_exits_1(
     assert (absent.returncode, absent.stdout, absent.stderr) == (1, "", "There is no such user.\n")
     refused = await command("users", "import", "-", stdin="no json\n", DATABASE_URL=shared_database)
     assert (refused.returncode, refused.stdout) == (1, "0 added, 0 existed, 1 rejected.\n")
+
+
+async def test_create_a_user_with_wrong_values_names_each(command: Command, shared_database: str) -> None:
+    done = await command("users", "create", "a b", stdin="short\n", DATABASE_URL=shared_database)
+    assert (done.returncode, done.stdout, done.stderr.count("\n")) == (1, "", 1)
+    assert done.stderr.startswith("login_id: 1 to 254 characters")
+    assert " password: A password has at least 15 characters." in done.stderr
 
 
 async def test_list_on_a_database_without_schema_advises_to_migrate(
@@ -147,6 +157,16 @@ async def test_export_to_a_file_makes_it_private_and_is_recorded(
     assert file.stat().st_mode & 0o777 == 0o600
     events = await fetch_values(api.service.engine, "SELECT action, actor_kind FROM events")
     assert events == [("users.exported", "operator")]
+
+
+async def test_export_to_a_closed_pipe_does_not_blame_the_database(api: Api) -> None:
+    class ClosedPipe(io.BytesIO):
+        def write(self, _: object) -> int:
+            raise BrokenPipeError(errno.EPIPE, "Broken pipe")
+
+    await api.account("ada")
+    with pytest.raises(click.ClickException, match="The output cannot be written: Broken pipe"):
+        await export_lines(api.service, ClosedPipe(), with_hashes=False)
 
 
 async def test_export_to_a_directory_that_is_missing_names_it(command: Command, tmp_path: Path) -> None:

@@ -70,3 +70,10 @@ def test_metadata_are_too_large_by_their_bytes() -> None:
     assert not is_too_large({"a": "x" * (METADATA_MAX_BYTES - frame)})
     assert is_too_large({"a": "x" * (METADATA_MAX_BYTES - frame + 1)})
     assert is_too_large({"a": "é" * (METADATA_MAX_BYTES // 2)})
+
+
+def test_metadata_with_large_numbers_count_every_digit_that_is_kept() -> None:
+    assert not is_too_large({"a": [1e308] * 26})
+    assert is_too_large({"a": [1e308] * 27})
+    assert is_too_large({"a": {"b": [-1e308] * 27}})
+    assert not is_too_large({"a": [1e15, 1e-308] * 300})

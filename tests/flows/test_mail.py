@@ -64,6 +64,7 @@ async def test_recover_returns_the_same_bytes_and_mails_verified_addresses_of_ac
     names += [{"email": email} for email in ("c@example.org", "nobody@example.org", "no address", "", "\0")]
 
     answers = [await api.post("/v1/recoveries", name) for name in names]
+    assert {answer.headers["Content-Length"] for answer in answers} == {"0"}
 
     assert {(answer.status_code, answer.content) for answer in answers} == {(202, b"")}
     assert {tuple(sorted(answer.headers.keys())) for answer in answers} == {

@@ -83,6 +83,20 @@ def test_migrate_to_unknown_revision_is_a_usage_error(command: Command) -> None:
     assert "There is no revision 0099." in done.stderr
 
 
+@pytest.mark.parametrize("name", ["migrate", "rollback", "plan"])
+def test_move_to_what_is_no_revision_is_a_usage_error(command: Command, name: str) -> None:
+    for target in ("", "+", "-x", "+" + "9" * 5000):
+        done = command(name, "--to", target)
+        assert done.exit_code == 2
+        assert "There is no revision" in done.stderr
+
+
+def test_draft_a_revision_without_a_message_is_a_usage_error(command: Command) -> None:
+    done = command("revision", "-m", " ")
+    assert done.exit_code == 2
+    assert "Say what the revision does" in done.stderr
+
+
 def test_rollback_past_a_live_process_is_rejected_by_name_unless_forced(
     command: Command, live: Instance
 ) -> None:

@@ -131,6 +131,24 @@ def test_read_variables_with_files_of_secrets_that_hold_nothing_are_all_reported
     ]
 
 
+def test_read_variables_with_a_wrong_file_is_reported_together_with_other_wrong_values(
+    variables: Variables,
+) -> None:
+    assert variables.problems(
+        DATABASE_URL="mysql://db/x",
+        DATABASE_URL_FILE="url",
+        ROLLCALL_SECRETS__KEY_FILE="nowhere",
+        ROLLCALL_FACTORS__REQUIRED="admins",
+        ROLLCALL_HTTP__PORT="x",
+        ROLLCALL_XYZZY="1",
+    ) == [
+        "ROLLCALL_XYZZY: no such setting",
+        "DATABASE_URL: must not be set together with DATABASE_URL_FILE",
+        "ROLLCALL_SECRETS__KEY_FILE: its file cannot be read as UTF-8 text",
+        "ROLLCALL_HTTP__PORT: must be a whole number from 1 to 65535",
+    ]
+
+
 def test_read_variables_with_the_file_of_no_secret_is_reported(variables: Variables) -> None:
     assert variables.problems(ROLLCALL_HTTP__PORT_FILE="x", ROLLCALL_DATABASE__URL_FILE="x") == [
         "ROLLCALL_DATABASE__URL_FILE: no such setting; did you mean DATABASE_URL_FILE?",

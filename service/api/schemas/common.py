@@ -32,7 +32,7 @@ IdText = Annotated[str, Meta(pattern=ID_PATTERN, examples=["0198c5a4-7d1e-7c3b-9
 Limit = Annotated[int, Meta(ge=1, le=PAGE_MAX, description="The maximum number of items on a page.")]
 Cursor = Annotated[
     str,
-    Meta(max_length=2000, description="`next_cursor` of the previous page, with the same filter and sort."),
+    Meta(description="`next_cursor` of the previous page, with the same filter and sort."),
 ]
 InputTime = Annotated[
     datetime, Meta(tz=True, description="RFC 3339 with an offset.", examples=["2036-11-23T09:30:00Z"])

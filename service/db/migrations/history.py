@@ -1,12 +1,13 @@
 """The revisions in the versions directory: one line, numbered from 1."""
 
 import os
+import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from types import ModuleType
-from typing import Any
+from typing import Any, Final
 
 from alembic.config import Config
 from alembic.script import Script, ScriptDirectory
@@ -16,6 +17,7 @@ from alembic.util import CommandError
 from service.db.migrations.compatibility import SchemaState, number_of
 
 ROOT = Path(__file__).resolve().parents[3]
+_RELATIVE: Final = re.compile(r"[+-][0-9]{1,4}", re.ASCII)
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,13 +124,13 @@ def _position(ids: Sequence[str], target: str, here: int) -> int:
         return len(ids)
     if target == "base":
         return 0
-    if target[0] in "+-":
+    if _RELATIVE.fullmatch(target):
         return min(max(here + int(target), 0), len(ids))
     if target.isascii() and target.isdigit():
         target = target.zfill(4)
     matching = [index for index, name in enumerate(ids, start=1) if name == target]
     matching = matching or [index for index, name in enumerate(ids, start=1) if name.startswith(target)]
-    if len(matching) != 1:
+    if not target or len(matching) != 1:
         raise CommandError(f"this release has no revision {target}")
     return matching[0]
 

@@ -63,6 +63,13 @@ MUTATIONS = (
         f"{_DETAILS}::test_update_own_details_is_granted_for_language_and_address_only",
     ),
     Mutation(
+        "Metadata count as they are kept",
+        "service/domain/details.py",
+        "abs(value) >= _EXPONENT_FROM",
+        "False",
+        "tests/domain/test_details.py::test_metadata_with_large_numbers_count_every_digit_that_is_kept",
+    ),
+    Mutation(
         "A new address needs a recent login",
         "service/usecases/details.py",
         "        caller.require_recent_login(policies.sessions.step_up_ttl)\n",
