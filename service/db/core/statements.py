@@ -6,7 +6,7 @@ SQLAlchemy's work per execution takes several times the processor time of the dr
 from collections.abc import Iterable, Mapping
 from typing import Any, Final, Protocol
 
-from sqlalchemy import Enum, Select, TextClause, TypeDecorator, UpdateBase, make_url
+from sqlalchemy import Enum, SelectBase, TextClause, TypeDecorator, UpdateBase, make_url
 
 from service.db.core.driver import Record
 
@@ -22,9 +22,7 @@ class Statement:
         TypeError: a column's type converts in Python, or `in_()` expands at run time: use `any_()`.
     """
 
-    def __init__(
-        self, statement: Select[*tuple[Any, ...]] | UpdateBase | TextClause, /, *columns: str
-    ) -> None:
+    def __init__(self, statement: SelectBase | UpdateBase | TextClause, /, *columns: str) -> None:
         compiled = statement.compile(dialect=_DIALECT, column_keys=columns or None)
         if compiled.post_compile_params:
             raise TypeError("a statement is compiled once: compare with any_() of an array instead of in_()")
