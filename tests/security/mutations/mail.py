@@ -124,8 +124,7 @@ MUTATIONS = (
         "alembic/versions/0021_index_unverified_emails.py",
         '    op.remove_index("ix_users_email")',
         "    pass",
-        "tests/db/test_listings.py"
-        "::test_find_an_address_that_many_claim_reads_no_claim_more_than_it_shows",
+        "tests/db/test_listings.py::test_find_an_address_that_many_claim_reads_no_claim_more_than_it_shows",
     ),
     Mutation(
         "A mail is sent by one process at a time",
