@@ -2,6 +2,8 @@
 
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
+from importlib import import_module
+from pkgutil import walk_packages
 from typing import Any
 from uuid import UUID
 
@@ -33,6 +35,7 @@ from sqlalchemy import (
 from sqlalchemy.dialects.postgresql import INTERVAL, JSONB
 from sqlalchemy.ext.asyncio import AsyncEngine
 
+import service.db
 from service.db.core.database import Database
 from service.db.core.engine import create_engine
 from service.db.core.statements import Statement
@@ -141,6 +144,13 @@ async def test_known_constraint_violation_raises_its_domain_error(engine: AsyncE
         await Database(engine, guard_of).run(add_twice, caller=OPERATOR)
 
 
+def test_compile_every_statement_of_a_module_succeeds() -> None:
+    names = [found.name for found in walk_packages(service.db.__path__, "service.db.")]
+    values = [value for name in names for value in vars(import_module(name)).values()]
+    texts = {value.sql for value in values if isinstance(value, Statement)}
+    assert len(texts) > 100
+
+
 def test_compile_insert_takes_named_columns() -> None:
     statement = Statement(insert(ROWS).values(word="one").returning(ROWS.c.n), "n", "digest")
     assert statement.arguments({"n": 1, "digest": b""}).count("one") == 1
@@ -152,7 +162,7 @@ def test_compile_of_python_converted_type_raises_type_error() -> None:
     colour = Table("t", MetaData(), Column("c", Enum("red", name="colour")), Column("i", Interval))
     for column in colour.c:
         with pytest.raises(TypeError, match="converts"):
-            Statement(update(colour).values(c="red").returning(column))
+            _ = Statement(update(colour).values(c="red").returning(column)).sql
 
 
 def test_compile_orders_names_by_placeholder() -> None:
@@ -183,4 +193,4 @@ def test_bind_with_wrong_names_raises_type_error(params: dict[str, int]) -> None
 )
 def test_compile_of_runtime_expansion_raises_type_error(statement: Select[Any]) -> None:
     with pytest.raises(TypeError):
-        Statement(statement)
+        _ = Statement(statement).sql

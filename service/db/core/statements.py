@@ -1,9 +1,10 @@
-"""Statements that SQLAlchemy compiles once, at import, and that run directly on the driver.
+"""Statements that SQLAlchemy compiles once, and that run directly on the driver.
 
 SQLAlchemy's work per execution takes several times the processor time of the driver's.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
+from functools import cached_property
 from typing import Any, Final, Protocol
 
 from sqlalchemy import Enum, SelectBase, TextClause, TypeDecorator, UpdateBase, make_url
@@ -14,15 +15,56 @@ _DIALECT: Final = make_url("postgresql+asyncpg://").get_dialect()()
 
 
 class Statement:
-    """A compiled Core statement. Its parameters are the names of `bindparam`s and, in an insert, `columns`.
+    """A Core statement. Its parameters are the names of `bindparam`s and, in an insert, `columns`.
 
+    It is compiled when it is first used: a start uses few, and compiling all takes a seventh of it (ADR 14).
     Rows have the values of the driver (UUID, aware datetime, bytes, list, decoded JSON).
-
-    Raises:
-        TypeError: a column's type converts in Python, or `in_()` expands at run time: use `any_()`.
     """
 
     def __init__(self, statement: SelectBase | UpdateBase | TextClause, /, *columns: str) -> None:
+        self._statement = statement
+        self._columns = columns
+
+    @cached_property
+    def sql(self) -> str:
+        """The text, with numbered placeholders.
+
+        Raises:
+            TypeError: a column's type converts in Python, or `in_()` expands at run time: use `any_()`.
+        """
+        return self._compiled.sql
+
+    @cached_property
+    def order(self) -> tuple[str, ...]:
+        """The names of the parameters and constants, by placeholder."""
+        return self._compiled.order
+
+    @cached_property
+    def _compiled(self) -> "_Compiled":
+        return _Compiled(self._statement, self._columns)
+
+    def arguments(self, params: Mapping[str, Any]) -> list[Any]:
+        """Return the values in the order of the statement's placeholders.
+
+        Raises:
+            TypeError: a parameter is missing or unknown.
+        """
+        compiled = self._compiled
+        required, order = compiled.required, compiled.order
+        if params.keys() != required and not required <= params.keys() <= frozenset(order):
+            raise TypeError(f"the statement takes {sorted(required)}, not {sorted(params)}")
+        values = {**compiled.constants, **params}
+        for name, process in compiled.processors.items():
+            values[name] = process(values[name])
+        return [values[name] for name in order]
+
+
+class _Compiled:
+    """The text of a statement, and what its arguments are made of."""
+
+    __slots__ = ("constants", "order", "processors", "required", "sql")
+
+    def __init__(self, statement: SelectBase | UpdateBase | TextClause, columns: Sequence[str]) -> None:
         compiled = statement.compile(dialect=_DIALECT, column_keys=columns or None)
         if compiled.post_compile_params:
             raise TypeError("a statement is compiled once: compare with any_() of an array instead of in_()")
@@ -31,23 +73,10 @@ class Statement:
         self.sql: Final = str(compiled)
         self.order: Final = tuple(compiled.positiontup or ())
         binds = compiled.bind_names.items()
-        self._constants = {name: bind.effective_value for bind, name in binds if not bind.required}
-        self._required = frozenset(self.order) - self._constants.keys()
+        self.constants: Final = {name: bind.effective_value for bind, name in binds if not bind.required}
+        self.required: Final = frozenset(self.order) - self.constants.keys()
         processors = {name: bind.type.dialect_impl(_DIALECT).bind_processor(_DIALECT) for bind, name in binds}
-        self._processors = {name: processor for name, processor in processors.items() if processor}
-
-    def arguments(self, params: Mapping[str, Any]) -> list[Any]:
-        """Return the values in the order of the statement's placeholders.
-
-        Raises:
-            TypeError: a parameter is missing or unknown.
-        """
-        if params.keys() != self._required and not self._required <= params.keys() <= frozenset(self.order):
-            raise TypeError(f"the statement takes {sorted(self._required)}, not {sorted(params)}")
-        values = {**self._constants, **params}
-        for name, process in self._processors.items():
-            values[name] = process(values[name])
-        return [values[name] for name in self.order]
+        self.processors: Final = {name: processor for name, processor in processors.items() if processor}
 
 
 class Executor(Protocol):

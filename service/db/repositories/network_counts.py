@@ -2,10 +2,9 @@
 
 from collections.abc import Sequence
 from datetime import timedelta
-from typing import Any
+from typing import Any, Final
 
 from sqlalchemy import (
-    ARRAY,
     CTE,
     Delete,
     Integer,
@@ -15,6 +14,7 @@ from sqlalchemy import (
     Update,
     bindparam,
     case,
+    column,
     delete,
     exists,
     func,
@@ -23,6 +23,7 @@ from sqlalchemy import (
     select,
     type_coerce,
     update,
+    values,
 )
 from sqlalchemy.dialects.postgresql import INTERVAL, Insert, insert
 
@@ -41,18 +42,28 @@ _Count = NetworkBucketRow
 
 _minute_is_over = _Count.minute_started_at <= func.now() - _MINUTE
 _hour_is_over = _Count.hour_started_at <= func.now() - _HOUR
+_MOST_LEVELS: Final = 3
 _levels = (
-    func.unnest(
-        bindparam("networks", type_=ARRAY(Text)),
-        bindparam("per_minute", type_=ARRAY(Integer)),
-        bindparam("per_hour", type_=ARRAY(Integer)),
-    )
-    .table_valued("network", "per_minute", "per_hour", with_ordinality="place")
-    .render_derived(name="level")
+    values(column("network", Text), column("share", Integer), column("place", Integer), name="level")
+).data(
+    [
+        (
+            bindparam(f"network_{place}", type_=Text),
+            bindparam(f"share_{place}", type_=Integer),
+            literal_column(str(place)),
+        )
+        for place in range(_MOST_LEVELS)
+    ]
 )
+"""The networks of the parameters, null where there are fewer. Not an array: PostgreSQL takes one of unknown
+length for ten rows, so the generic plan looks expensive, and each execution would be planned again."""
+_LEVEL_KEYS: Final = tuple((f"network_{place}", f"share_{place}") for place in range(_MOST_LEVELS))
+_NO_LEVELS: Final = ((None, None),) * _MOST_LEVELS
+_per_minute = _levels.c.share * bindparam("per_minute", type_=Integer)
+_per_hour = _levels.c.share * bindparam("per_hour", type_=Integer)
 _released_at = func.greatest(
-    case((_Count.minute_failures >= _levels.c.per_minute, _Count.minute_started_at + _MINUTE)),
-    case((_Count.hour_failures >= _levels.c.per_hour, _Count.hour_started_at + _HOUR)),
+    case((_Count.minute_failures >= _per_minute, _Count.minute_started_at + _MINUTE)),
+    case((_Count.hour_failures >= _per_hour, _Count.hour_started_at + _HOUR)),
 )
 
 
@@ -63,23 +74,32 @@ def network_wait() -> Select[*tuple[Any, ...]]:
     return select(wait).select_from(_levels.join(_Count, of_level)).where(_released_at > func.now())
 
 
-def limits_of(networks: Sequence[Network], policy: ThrottlePolicy) -> dict[str, list[Any]]:
+def limits_of(networks: Sequence[Network], policy: ThrottlePolicy) -> dict[str, Any]:
     """Return the parameters of `network_wait` for failed logins; no networks, no limit."""
     return _limits(networks, policy.network_per_minute, policy.network_per_hour)
 
 
-def _limits(networks: Sequence[Network], per_minute: int, per_hour: int) -> dict[str, list[Any]]:
-    return {
-        "networks": [network.name for network in networks],
-        "per_minute": [per_minute * network.share for network in networks],
-        "per_hour": [per_hour * network.share for network in networks],
-    }
+def _limits(networks: Sequence[Network], per_minute: int, per_hour: int) -> dict[str, Any]:
+    return {**levels_of(networks), "per_minute": per_minute, "per_hour": per_hour}
+
+
+def levels_of(networks: Sequence[Network]) -> dict[str, Any]:
+    """Return the parameters of `count_networks`.
+
+    Raises:
+        ValueError: there are more networks than levels.
+    """
+    padded = (*networks, *_NO_LEVELS[len(networks) :])
+    levels: dict[str, Any] = {}
+    for (name_key, share_key), (name, share) in zip(_LEVEL_KEYS, padded, strict=True):
+        levels[name_key], levels[share_key] = name, share
+    return levels
 
 
 def count_networks(*conditions: Any) -> Insert:
     """Count one for each of `networks` if the conditions hold. Locks: the narrowest network first."""
     once: tuple[Any, ...] = (_levels.c.network, literal_column("1"), literal_column("1"))
-    counted = select(*once).where(*conditions).order_by(_levels.c.place)
+    counted = select(*once).where(_levels.c.network.is_not(None), *conditions).order_by(_levels.c.place)
     upsert = insert(_Count).from_select(["network", "minute_failures", "hour_failures"], counted)
     return upsert.on_conflict_do_update(
         index_elements=[_Count.network],
@@ -182,10 +202,10 @@ class NetworkCountRepository(Repository):
         wait: timedelta | None = rows[0][0]
         if wait is not None:
             return wait
-        per_hour = dict(zip(limits["networks"], limits["per_hour"], strict=True))
-        is_within = all(count <= per_hour[network] for _, network, count in rows)
+        shares = dict(named)
+        is_within = all(count <= most_per_hour * shares[network] for _, network, count in rows)
         return None if is_within else await self._wait(limits)
 
-    async def _wait(self, limits: dict[str, list[Any]]) -> timedelta | None:
+    async def _wait(self, limits: dict[str, Any]) -> timedelta | None:
         row = await self._tx.fetch_one(_NETWORK_WAIT, **limits)
         return row[0] if row is not None else None

@@ -40,7 +40,7 @@ from service.db.repositories.network_counts import (
     end_attempt,
     forget_attempts,
     has_attempts,
-    limits_of,
+    levels_of,
 )
 from service.db.repositories.throttle_keys import keyed
 from service.db.tables import LoginBucketRow, NetworkBucketRow, UserRow
@@ -252,13 +252,12 @@ class ThrottleRepository(Repository):
 
         Locks: the bucket, then the networks' counts, until the transaction ends.
         """
-        limits = limits_of(networks, policy)
         rows = await self._tx.fetch_all(
-            _COUNT_FAILURE,
-            bucket=bucket,
-            **{**limits, **_backoff_of(policy)},
+            _COUNT_FAILURE, bucket=bucket, **levels_of(networks), **_backoff_of(policy)
         )
-        allowed = {name: (minute, hour) for name, minute, hour in zip(*limits.values(), strict=True)}
+        shares = dict(networks)
         return all(
-            in_minute <= allowed[name][0] and in_hour <= allowed[name][1] for name, in_minute, in_hour in rows
+            in_minute <= policy.network_per_minute * shares[name]
+            and in_hour <= policy.network_per_hour * shares[name]
+            for name, in_minute, in_hour in rows
         )

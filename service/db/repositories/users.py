@@ -1,7 +1,7 @@
 """Users."""
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from functools import cache
 from typing import Any
@@ -205,7 +205,8 @@ class UserRepository(UserReads, Repository):
         Raises:
             LoginIdTaken: another user has the login id (raised when the transaction ends).
         """
-        params = asdict(user) | {"role": user.role.value, "state": user.state.value}
+        params = {name: getattr(user, name) for name in (*_NEW, "email_verified")}
+        params |= {"role": user.role.value, "state": user.state.value}
         params["has_password"] = user.password_hash is not None
         return USER.decode(require_row(await self._tx.fetch_one(_ADD, **params)))
 

@@ -63,7 +63,7 @@ MUTATIONS = (
         f"{_DETAILS}::test_update_own_details_is_granted_for_language_and_address_only",
     ),
     Mutation(
-        "A new address needs a recent log-in",
+        "A new address needs a recent login",
         "service/usecases/details.py",
         "        caller.require_recent_login(policies.sessions.step_up_ttl)\n",
         "        pass\n",
