@@ -57,7 +57,7 @@ async def import_batch(tx: Transaction, batch: Sequence[ImportLine], *, context:
     return result
 
 
-async def _taken_details(tx: Transaction, lines: Sequence[ImportLine]) -> set[str | None]:
+async def _taken_details(tx: Transaction, lines: Sequence[ImportLine]) -> set[str]:
     """Return the addresses and external ids of lines that belong to users."""
     users = [line.imported.user for line in lines]
     emails = [user.email for user in users if user.email is not None and user.email_verified]
@@ -66,7 +66,7 @@ async def _taken_details(tx: Transaction, lines: Sequence[ImportLine]) -> set[st
 
 
 def _errors(
-    line: ImportLine, owners: dict[UUID, str], ids: dict[str, UUID], details: set[str | None]
+    line: ImportLine, owners: dict[UUID, str], ids: dict[str, UUID], details: set[str]
 ) -> list[FieldError]:
     """Return why a user was not added; nothing if it is present."""
     user = line.imported.user

@@ -139,8 +139,17 @@ async def test_list_users_by_address_or_external_id_is_exact(api: Api) -> None:
     assert error_of(await admin.get("/v1/users?email=nobody")) == (422, "validation_failed")
 
 
-@pytest.mark.parametrize("column", ["email", "external_id"])
-async def test_list_users_by_detail_reads_an_index(api: Api, service: Services, column: str) -> None:
+@pytest.mark.parametrize(
+    ("column", "condition", "index"),
+    [
+        ("email", "email_verified_at IS NOT NULL", "uq_users_email"),
+        ("email", "email_verified_at IS NULL", "ix_users_unverified_email"),
+        ("external_id", "true", "uq_users_external_id"),
+    ],
+)
+async def test_list_users_by_detail_reads_an_index(
+    api: Api, service: Services, column: str, condition: str, index: str
+) -> None:
     await execute(
         service.engine,
         "INSERT INTO users (id, login_id, name, email, external_id) SELECT gen_random_uuid(), 'user' || n,"
@@ -149,10 +158,11 @@ async def test_list_users_by_detail_reads_an_index(api: Api, service: Services, 
     await execute(service.engine, "ANALYZE users")
     ((plan,),) = await fetch_values(
         service.engine,
-        f"EXPLAIN (FORMAT JSON) SELECT id FROM users WHERE {column} = 'x7' ORDER BY created_at, id LIMIT 51",
+        f"EXPLAIN (FORMAT JSON) SELECT id FROM users WHERE {column} = 'x7' AND {condition}"
+        " ORDER BY created_at, id LIMIT 51",
     )
     assert "Seq Scan" not in json.dumps(plan)
-    assert column in json.dumps(plan)
+    assert index in json.dumps(plan)
 
 
 async def test_replace_a_verified_address_tells_the_old_one(api: Api, service: Services) -> None:

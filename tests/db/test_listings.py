@@ -1,9 +1,9 @@
-"""The cost of a page: it reads a range of an index, for any filter, sort and table size."""
+"""The cost of a page or a look-up: it reads a range of an index, for any filter, sort and table size."""
 
 import itertools
 import json
 from collections.abc import AsyncIterator, Iterator
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any, cast
 from uuid import UUID
 
@@ -13,6 +13,8 @@ import pytest_asyncio
 
 from service.db.core.read_pool import ReadPool
 from service.db.core.statements import Statement
+from service.db.core.transaction import Transaction
+from service.db.repositories.emails import EmailReads, EmailRepository
 from service.db.repositories.events import EventReads
 from service.db.repositories.keys import ApiKeyReads
 from service.db.repositories.sessions import SessionReads
@@ -48,6 +50,15 @@ KEYS = """
            timestamptz '2026-01-01 UTC' + n * interval '1 s'
     FROM generate_series(1, $1::int) n
     """
+CLAIMED = "ada@example.org"
+CLAIMS = f"""
+    INSERT INTO users (id, login_id, name, created_at, email, email_verified_at, external_id)
+    SELECT gen_random_uuid(), 'user' || n, 'User', timestamptz '2026-01-01 UTC' + n * interval '1 s',
+           CASE WHEN n < $1::int THEN 'user' || n || '@example.org' ELSE '{CLAIMED}' END,
+           CASE WHEN n <= $1::int THEN now() END, 'x' || n
+    FROM generate_series(1, $1::int + $2::int) n
+    """
+"""Its last users claim the address that one of them has verified."""
 SESSIONS = """
     INSERT INTO sessions (id, user_id, token_digest, expires_at, idle_expires_at)
     SELECT gen_random_uuid(), id, sha256(id::text::bytea), now() + interval '1 d', now() + interval '1 d'
@@ -84,6 +95,22 @@ async def plan_of(connection: Any, statements: RecordingExecutor) -> list[dict[s
     return list(nodes_of(json.loads(explained)[0]["Plan"]))
 
 
+async def prepared_plan_of(connection: Any, statements: RecordingExecutor) -> list[dict[str, Any]]:
+    """Return the plan of a prepared statement, which `plan_cache_mode` decides about."""
+    assert statements.last is not None
+    query, values = statements.last
+    literals = [
+        "'{" + ",".join(value) + "}'" if isinstance(value, list) else f"'{value}'"
+        for value in query.arguments(values)
+    ]
+    await connection.execute(f"PREPARE found AS {query.sql}")
+    explained = await connection.fetchval(
+        f"EXPLAIN (ANALYZE, FORMAT JSON) EXECUTE found({', '.join(literals)})"
+    )
+    await connection.execute("DEALLOCATE found")
+    return list(nodes_of(json.loads(explained)[0]["Plan"]))
+
+
 def rows_read(nodes: list[dict[str, Any]]) -> int:
     """Return the number of rows that the scans of a plan read."""
     return sum(
@@ -93,6 +120,7 @@ def rows_read(nodes: list[dict[str, Any]]) -> int:
     )
 
 
+ADDRESSES = (UserFilter(email=CLAIMED), UserFilter(email="user7@example.org"), UserFilter(external_id="x7"))
 FILTERS: dict[str, dict[str, Any]] = {
     "none": {},
     "common prefix": {"prefix": "us"},
@@ -192,6 +220,37 @@ async def test_list_users_by_rare_prefix_uses_both_indexes(connection: Any) -> N
 
     indexes = {node.get("Index Name") for node in await plan_of(connection, statements)}
     assert {"uq_users_login_id", "ix_users_folded_name"} <= indexes
+
+
+@pytest.mark.parametrize(
+    ("users", "claims"),
+    [
+        (3000, 1000),
+        pytest.param(MILLION, 50_000, marks=[pytest.mark.slow, pytest.mark.timeout(900)]),
+    ],
+)
+@pytest.mark.parametrize("plans", ["custom", "generic"])
+async def test_find_an_address_that_many_claim_reads_no_claim_more_than_it_shows(
+    connection: Any, users: int, claims: int, plans: str
+) -> None:
+    await connection.execute(CLAIMS.replace("$1", str(users)).replace("$2", str(claims)), timeout=600)
+    await connection.execute(f"ANALYZE users; SET plan_cache_mode = force_{plans}_plan", timeout=600)
+    statements = RecordingExecutor()
+
+    middle = Keyset(ID, at=START + timedelta(seconds=users + claims / 2))
+    found = {}
+
+    await EmailReads(cast(ReadPool, statements)).get_by_verified(CLAIMED)
+    found["get_by_verified"] = rows_read(await prepared_plan_of(connection, statements))
+    await EmailRepository(cast(Transaction, statements)).taken([CLAIMED, "user7@example.org"], ["x7"])
+    found["taken"] = rows_read(await prepared_plan_of(connection, statements))
+    for wanted, sort, after in itertools.product(
+        ADDRESSES, (UserSort.CREATED, UserSort.CREATED_DESCENDING), (None, middle)
+    ):
+        await UserReads(cast(ReadPool, statements)).list_page(wanted, sort=sort, after=after, limit=9)
+        found[f"{wanted} {sort} {after}"] = rows_read(await prepared_plan_of(connection, statements))
+
+    assert {what: rows for what, rows in found.items() if rows > 40} == {}
 
 
 @pytest.mark.slow

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from functools import cached_property
 from typing import Any, Final, Protocol
 
-from sqlalchemy import Enum, Select, TextClause, TypeDecorator, UpdateBase, make_url
+from sqlalchemy import Enum, SelectBase, TextClause, TypeDecorator, UpdateBase, make_url
 
 from service.db.core.driver import Record
 
@@ -21,9 +21,7 @@ class Statement:
     Rows have the values of the driver (UUID, aware datetime, bytes, list, decoded JSON).
     """
 
-    def __init__(
-        self, statement: Select[*tuple[Any, ...]] | UpdateBase | TextClause, /, *columns: str
-    ) -> None:
+    def __init__(self, statement: SelectBase | UpdateBase | TextClause, /, *columns: str) -> None:
         self._statement = statement
         self._columns = columns
 
@@ -66,9 +64,7 @@ class _Compiled:
 
     __slots__ = ("constants", "order", "processors", "required", "sql")
 
-    def __init__(
-        self, statement: Select[*tuple[Any, ...]] | UpdateBase | TextClause, columns: Sequence[str]
-    ) -> None:
+    def __init__(self, statement: SelectBase | UpdateBase | TextClause, columns: Sequence[str]) -> None:
         compiled = statement.compile(dialect=_DIALECT, column_keys=columns or None)
         if compiled.post_compile_params:
             raise TypeError("a statement is compiled once: compare with any_() of an array instead of in_()")

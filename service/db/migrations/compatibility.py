@@ -8,10 +8,10 @@ from sqlalchemy import text
 from sqlalchemy.exc import ProgrammingError
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-HEAD: Final = 20
+HEAD: Final = 21
 """The number of this release's newest revision; a test compares it with `alembic/versions`."""
 
-HEAD_ID: Final = "0020_fold_names"
+HEAD_ID: Final = "0021_index_unverified_emails"
 """The id of that revision."""
 
 NEEDS: Final = 20

@@ -68,7 +68,15 @@ def _listing(
         statement = statement.where(UserRow.state == literal_column(f"'{state.value}'"))
     if role is not None:
         statement = statement.where(UserRow.role == literal_column(f"'{role.value}'"))
-    return Listing(USER, statement, **_ORDERS[sort])
+    return Listing(USER, *_by_index(statement, filters), **_ORDERS[sort])
+
+
+def _by_index(statement: Select[Any], filters: tuple[str, ...]) -> tuple[Select[Any], ...]:
+    """Return the statement, or the two that each read one of the indexes on addresses."""
+    if "email" not in filters:
+        return (statement,)
+    verified_at = UserRow.email_verified_at
+    return statement.where(verified_at.is_not(None)), statement.where(verified_at.is_(None))
 
 
 async def list_users(

@@ -22,7 +22,13 @@ class UserRow(Base):
         Index("ix_users_name_prefix", text('lower(name) COLLATE "C"')),  # the previous release reads it
         Index("ix_users_admins", "created_at", "id", postgresql_where=text("role = 'admin'")),
         Index("uq_users_email", "email", unique=True, postgresql_where=text("email_verified_at IS NOT NULL")),
-        Index("ix_users_email", "email", "id"),
+        Index(
+            "ix_users_unverified_email",
+            "email",
+            "created_at",
+            "id",
+            postgresql_where=text("email_verified_at IS NULL"),
+        ),
         Index("uq_users_external_id", "external_id", unique=True),
         Index("ix_users_disabled", "created_at", "id", postgresql_where=text("state = 'disabled'")),
     )
