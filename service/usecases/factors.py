@@ -100,7 +100,10 @@ async def remove_factors(tx: Transaction, user_id: UUID, *, context: AuditContex
 
     Raises:
         NotFound: there is no such user.
+        ReauthenticationRequired: they are the caller's own; see `lock_owner`.
     """
+    if user_id == context.caller.user_id:
+        await lock_owner(tx, context=context)
     user = await UserRepository(tx).get_for_update(user_id)
     if user is None:
         raise NotFound

@@ -6,6 +6,7 @@ from uuid import UUID
 
 from service.db.core.transaction import Transaction
 from service.db.repositories.events import EventRepository
+from service.db.repositories.reset_tokens import ResetTokenRepository
 from service.db.repositories.sessions import SessionRepository
 from service.db.repositories.users import NewUser, UserRepository
 from service.domain.callers import Caller, CallerKind
@@ -194,7 +195,7 @@ async def update_user(
     context: AuditContext,
     precondition: Precondition,
 ) -> User:
-    """Apply a checked patch. Disabling and a new role end every session, in this transaction.
+    """Apply a checked patch. Disabling and a new role end every session, disabling the reset token too.
 
     The caller's own session outlives a change of its own role: it has been used to make it.
 
@@ -219,6 +220,7 @@ async def update_user(
     changed = await apply_details(tx, changed, change.details, context=context)
     if changed.state is UserState.DISABLED and user.state is UserState.ACTIVE:
         await SessionRepository(tx).end_all(user_id)
+        await ResetTokenRepository(tx).drop(user_id)
     elif changed.role is not user.role:
         await SessionRepository(tx).end_all(user_id, kept_id=context.caller.session_id)
     if user.is_active_admin and not changed.is_active_admin:
