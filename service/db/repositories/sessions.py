@@ -144,6 +144,11 @@ _REAUTHENTICATE = Statement(
     .where(SessionRow.id == bindparam("session_id"))
     .values(amr=bindparam("new_amr", type_=ARRAY(Text)), authenticated_at=func.now())
 )
+_RENEW_TOKEN = Statement(
+    update(SessionRow)
+    .where(SessionRow.id == bindparam("session_id"))
+    .values(token_digest=bindparam("new_digest"))
+)
 _challenges = delete(LoginChallengeRow).where(LoginChallengeRow.user_id == bindparam("of_user"))
 _codes = delete(LoginCodeRow).where(LoginCodeRow.user_id == bindparam("of_user"))
 _under_way = (_challenges.cte("challenges"), _codes.cte("codes"))
@@ -248,6 +253,10 @@ class SessionRepository(SessionReads, Repository):
     async def reauthenticate(self, session_id: UUID, amr: Sequence[str]) -> None:
         """Record that the user of a session has proved who they are just now, and in which ways so far."""
         await self._tx.execute(_REAUTHENTICATE, session_id=session_id, new_amr=list(amr))
+
+    async def renew_token(self, session_id: UUID, token_digest: bytes) -> None:
+        """Let a session have another token; the one before is not valid any more."""
+        await self._tx.execute(_RENEW_TOKEN, session_id=session_id, new_digest=token_digest)
 
     async def touch(
         self,
