@@ -110,6 +110,16 @@ async def replace_email(
     return changed
 
 
+async def forget_pending_address(tx: Transaction, user: User) -> User:
+    """Forget the address that a session of a locked user has asked for, if there is one.
+
+    Its link works without a session: it would outlive the thief of one. A new password forgets it too.
+    """
+    if user.pending_email is None:
+        return user
+    return await EmailRepository(tx).set_pending(user.id, None)
+
+
 async def _set_others(tx: Transaction, user: User, patch: DetailsPatch) -> User:
     named = patch.named
     metadata = _merged(user.metadata, patch.metadata)

@@ -11,6 +11,7 @@ from service.domain.callers import Caller
 from service.domain.errors import NotFound, PreconditionFailed
 from service.domain.events import Action, AuditContext
 from service.domain.sessions import Session
+from service.usecases.details import forget_pending_address
 from service.usecases.policies import Policies
 
 
@@ -67,7 +68,7 @@ async def end_session(
 async def end_sessions(
     tx: Transaction, user_id: UUID, *, kept_id: UUID | None, context: AuditContext
 ) -> None:
-    """End every session of a user, except the one to keep.
+    """End every session of a user, except the one to keep, and the address that one has asked for.
 
     Locks: the user, then its sessions.
 
@@ -80,6 +81,7 @@ async def end_sessions(
         raise NotFound
     context.caller.require_authority_over(user.role)
     await SessionRepository(tx).end_all(user_id, kept_id=kept_id)
+    await forget_pending_address(tx, user)
     await EventRepository(tx).add(context, Action.SESSIONS_ENDED, user_id)
 
 

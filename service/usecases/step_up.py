@@ -42,7 +42,8 @@ async def step_up(
 ) -> SteppedUp:
     """Return the caller's session, which counts as authenticated now and with one factor more.
 
-    It gets another token: whoever else has the old one is not stepped up with its owner. A try is counted in a bucket of the session, and a challenge used up, before the factor is verified.
+    It gets another token: whoever else has the old one is not stepped up with its owner. A try is counted in
+    a bucket of the session, and a challenge used up, before the factor is verified.
     Source: OWASP ASVS 5.0 7.2.4, 7.5.1, 7.5.3; NIST SP 800-63B-4 2.2.3.
 
     Raises:

@@ -171,6 +171,17 @@ async def test_send_the_cookie_twice_counts_as_none(browser: Api) -> None:
     assert error_of(await browser.get("/v1/users/me", headers=headers)) == (401, "unauthenticated")
 
 
+async def test_send_the_cookie_in_two_header_lines_counts_as_none(browser: Api) -> None:
+    """A browser sends one line; two may come from whatever stands between. Source: RFC 9113 8.2.3."""
+    ada, eve = await browser.account("ada"), await browser.account("eve")
+    lines = [("Cookie", f"{NAME}={ada.token}"), ("Cookie", f"{NAME}={eve.token}")]
+    request = browser.client.build_request("GET", "/v1/users/me", headers=lines)
+    assert error_of(await browser.client.send(request)) == (401, "unauthenticated")
+    lines = [("Cookie", f"{NAME}={ada.token}"), ("Cookie", "theme=dark")]
+    request = browser.client.build_request("GET", "/v1/users/me", headers=lines)
+    assert (await browser.client.send(request)).status_code == 200
+
+
 async def test_logout_with_the_cookie_ends_the_session_and_clears_it(browser: Api) -> None:
     ada = await browser.account("ada")
     ended = await browser.delete("/v1/sessions/current", headers={**cookie_of(ada), **SAME_ORIGIN})

@@ -13,7 +13,7 @@ from service.api.preconditions import if_match_check, require_if_match
 from service.api.requests import OperationRequest
 from service.api.responses import conditional_get, no_content, ok
 from service.api.schemas.common import PageQuery
-from service.api.schemas.login import STEP_UP_EXAMPLES, StepUpBody, SteppedUpView
+from service.api.schemas.login import STEP_UP_EXAMPLES, SteppedUpView, StepUpBody
 from service.api.schemas.sessions import CurrentSessionView, EndSessionsQuery, SessionPage, SessionView
 from service.db.core.database import Database
 from service.db.repositories.sessions import SessionReads

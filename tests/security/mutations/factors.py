@@ -341,8 +341,8 @@ MUTATIONS = (
     Mutation(
         "What ends all sessions of a user ends logins under way",
         _SESSIONS_SQL,
-        '    .add_cte(_challenges.cte("challenges"))\n',
-        "",
+        '_under_way = (_challenges.cte("challenges"), _codes.cte("codes"))',
+        '_under_way = (_codes.cte("codes"),)',
         f"{_SECOND_TESTS}::test_challenge_ends_with_the_sessions_of_its_user",
     ),
     Mutation(
@@ -436,5 +436,19 @@ MUTATIONS = (
         "return not self.user.factors or self.session.assurance",
         "return self.session.assurance",
         f"{_TOTP_API}::test_session_without_a_required_factor_may_only_enrol_one",
+    ),
+    Mutation(
+        "A step-up ends the token that may have been stolen",
+        _STEP_UP,
+        "    await sessions.renew_token(session.id, token.digest)\n",
+        "",
+        f"{_PASSKEY_TESTS}::test_step_up_ends_the_token_that_it_renews",
+    ),
+    Mutation(
+        "An administrator removes no factor of its own by a password alone",
+        _FACTORS,
+        "    if user_id == context.caller.user_id:\n",
+        "    if False:\n",
+        "tests/flows/test_factors.py::test_admin_removes_no_factor_of_its_own_by_a_password_alone",
     ),
 )
