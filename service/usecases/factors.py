@@ -19,6 +19,7 @@ from service.domain.mail import MailKind
 from service.domain.sessions import Session
 from service.domain.users import User
 from service.security.webauthn import RelyingParty
+from service.usecases.details import forget_pending_address
 from service.usecases.notices import notify
 from service.usecases.policies import Policies
 
@@ -109,5 +110,6 @@ async def remove_factors(tx: Transaction, user_id: UUID, *, context: AuditContex
         raise NotFound
     await FactorRepository(tx).remove_all(user_id)
     await SessionRepository(tx).end_all(user_id)
+    await forget_pending_address(tx, user)
     await EventRepository(tx).add(context, Action.FACTORS_REMOVED, user_id)
     await notify(tx, user, MailKind.FACTOR_REMOVED, factor="all")

@@ -41,13 +41,13 @@ async def log_in_by_code(parts: LoginParts, request: CodeLogin, client: Client) 
     """
     database, digest = parts.database, digest_of(request.code_token, CODE_PREFIX)
     tried = await database.run(lambda tx: _try(tx, digest, request.code, client, parts), caller=ANONYMOUS)
-    if digest is None or not isinstance(tried, UUID):
+    if not isinstance(tried, UUID):
         raise tried
 
     async def go_on(tx: Transaction) -> LoggedIn | LoginChallenge:
         logins = CodeLoginRepository(tx)
         user = await logins.record(tried)
-        if user is None or not await LoginCodeRepository(tx).use(digest):
+        if user is None or not await LoginCodeRepository(tx).use(digest or b""):
             raise InvalidCredentials
         if user.factors:
             return await require_second_factor(tx, user, BY_MAILED_CODE, client, parts)

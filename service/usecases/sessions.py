@@ -49,6 +49,10 @@ async def end_session(
 ) -> None:
     """End one session: the caller's own or, for an administrator, any.
 
+    With another one than the caller's, the address that it may have asked for ends too.
+
+    Locks: the user, then the session.
+
     Raises:
         NotFound: there is none, or it belongs to another user.
         ReauthenticationRequired: it belongs to another user, and the caller's login is too old.
@@ -60,8 +64,11 @@ async def end_session(
         context.caller.require_recent_login(policies.sessions.step_up_ttl)
     if not precondition(session):
         raise PreconditionFailed
-    if not await sessions.end(session_id):
+    user = await UserRepository(tx).get_for_update(session.user_id)
+    if user is None or not await sessions.end(session_id):
         raise NotFound
+    if session_id != context.caller.session_id:
+        await forget_pending_address(tx, user)
     await EventRepository(tx).add(context, Action.SESSION_ENDED, session.user_id, session_id=session.id)
 
 

@@ -249,8 +249,8 @@ MUTATIONS = (
     Mutation(
         "An address that a thief's session has asked for ends with the sessions",
         "service/usecases/sessions.py",
-        "    await forget_pending_address(tx, user)\n",
-        "",
+        "kept_id=kept_id)\n    await forget_pending_address(tx, user)\n",
+        "kept_id=kept_id)\n",
         f"{_MAIL}::test_end_of_a_stolen_session_ends_the_address_that_it_has_asked_for",
     ),
     Mutation(
@@ -273,5 +273,26 @@ MUTATIONS = (
         'if not await may_mail(tx, "new device", str(user.id), policies=policies):',
         "if False:",
         f"{_CODES}::test_log_in_again_and_again_from_new_devices_mails_five_notices_an_hour",
+    ),
+    Mutation(
+        "An address that a thief's session has asked for ends with that session",
+        "service/usecases/sessions.py",
+        "        await forget_pending_address(tx, user)\n",
+        "        pass\n",
+        f"{_MAIL}::test_end_of_a_stolen_session_ends_the_address_that_it_has_asked_for",
+    ),
+    Mutation(
+        "An address that a thief's device has asked for ends with that device",
+        "service/usecases/devices.py",
+        "    await forget_pending_address(tx, user)\n",
+        "",
+        f"{_MAIL}::test_end_of_a_stolen_session_ends_the_address_that_it_has_asked_for",
+    ),
+    Mutation(
+        "An address that a thief's session has asked for ends with all factors",
+        "service/usecases/factors.py",
+        "    await forget_pending_address(tx, user)\n",
+        "",
+        f"{_MAIL}::test_end_of_a_stolen_session_ends_the_address_that_it_has_asked_for",
     ),
 )
