@@ -7,7 +7,7 @@ from typing import Any, Final, TypeAlias, cast
 from urllib.parse import unquote
 
 import httptools
-from uvicorn._types import ASGI3Application, HTTPScope
+from uvicorn._types import ASGI3Application, ASGISendEvent, HTTPScope
 from uvicorn.config import Config
 from uvicorn.protocols.http.flow_control import FlowControl
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
@@ -219,7 +219,7 @@ class HttpProtocol(HttpToolsProtocol):
 
     def _break_body(self, cycle: RequestResponseCycle, error: Exception) -> None:
         """Give the application the error in place of the rest of the body, unless it has responded."""
-        cycle.keep_alive, cycle.transport = False, _lingering(self.transport, self.loop)
+        cycle.keep_alive, cycle.transport = False, _lingering(cycle.transport, self.loop)
         if cycle.response_complete:
             self.transport.close()
         cycle.scope["state"][BODY_ERROR] = error
@@ -231,7 +231,7 @@ class HttpProtocol(HttpToolsProtocol):
         return cast(HTTPScope, {**self.scope, **nothing})
 
     def _new_cycle(self, scope: HTTPScope, *, keep_alive: bool) -> RequestResponseCycle:
-        return RequestResponseCycle(
+        return _ResponseCycle(
             scope=scope,
             transport=self.transport,
             flow=self.flow,
@@ -244,6 +244,56 @@ class HttpProtocol(HttpToolsProtocol):
             keep_alive=keep_alive,
             on_response=self.on_response_complete,
         )
+
+
+class _ResponseCycle(RequestResponseCycle):
+    """uvicorn's cycle, but a header is written together with the first part of the body.
+
+    uvicorn writes both on their own, and a system call is a twentieth of a read.
+    """
+
+    _writer: "_HeldHeader | None" = None
+
+    async def send(self, message: ASGISendEvent) -> None:
+        """Send a part of the response; its header leaves with what follows."""
+        if self._writer is None:
+            self._writer = _HeldHeader(self.transport)
+            self.transport = cast(asyncio.Transport, self._writer)
+        await super().send(message)
+        if self.response_complete:
+            self._writer.flush()
+
+
+class _HeldHeader:
+    """A transport that keeps what is written first until there is more, or no more."""
+
+    def __init__(self, transport: asyncio.Transport) -> None:
+        self._transport = transport
+        self._header: bytes | None = None
+        self.is_closing = transport.is_closing
+
+    def write(self, data: bytes) -> None:
+        """Write, the header and what follows it at once."""
+        if self._header is None:
+            self._header = data
+        else:
+            header, self._header = self._header, b""
+            self._transport.write(header + data)
+
+    def flush(self) -> None:
+        """Write the header if nothing has followed."""
+        if self._header:
+            self.write(b"")
+
+    def write_eof(self) -> None:
+        """Write what is left, and say that no more follows."""
+        self.flush()
+        self._transport.write_eof()
+
+    def close(self) -> None:
+        """Write what is left, and close."""
+        self.flush()
+        self._transport.close()
 
 
 class _ReadGate(FlowControl):

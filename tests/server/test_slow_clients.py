@@ -10,27 +10,7 @@ from service.api.http.edge import EdgeMiddleware
 from service.server.connections import ConnectionLimiter
 from service.server.http_protocol import HttpProtocol
 from service.server.slow_clients import HEADERS_TIMEOUT_S, SlowClientGuard
-
-
-class Transport(asyncio.Transport):
-    """A transport without a peer."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.written = b""
-        self.is_closed = False
-
-    def write(self, data: bytes | bytearray | memoryview) -> None:
-        self.written += bytes(data)
-
-    def close(self) -> None:
-        self.is_closed = True
-
-    def is_closing(self) -> bool:
-        return self.is_closed
-
-    def set_write_buffer_limits(self, high: int | None = None, low: int | None = None) -> None:
-        pass
+from tests.support.recording_transport import RecordingTransport
 
 
 @dataclass
@@ -38,7 +18,7 @@ class GuardedConnection:
     """A connection of a server, and the guard that watches it."""
 
     protocol: HttpProtocol
-    transport: Transport
+    transport: RecordingTransport
     guard: SlowClientGuard
     may_respond: asyncio.Event
 
@@ -57,7 +37,7 @@ async def connection() -> GuardedConnection:
     config.load()
     limiter = ConnectionLimiter(total=1000, per_network=1000)
     protocol = HttpProtocol(config, state, {}, limiter=limiter, respond=EdgeMiddleware(app).respond_to_error)
-    transport = Transport()
+    transport = RecordingTransport()
     protocol.connection_made(transport)
     return GuardedConnection(protocol, transport, SlowClientGuard(state.connections), may_respond)
 

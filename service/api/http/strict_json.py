@@ -6,6 +6,7 @@ Source: RFC 8259, RFC 7493 (I-JSON); OWASP ASVS 5.0 1.5.3, 4.1.1, 15.3.5.
 import json
 import re
 from collections.abc import Callable
+from functools import lru_cache
 from typing import Any, Final, TypeVar
 
 import msgspec
@@ -31,6 +32,7 @@ _JSON_NAMES: Final = {"str": "string", "int": "integer", "float": "number", "boo
 _SIGNS: Final = {"<=": "at most", ">=": "at least", "<": "less than", ">": "more than", "==": "exactly"}
 
 
+@lru_cache(256)
 def require_media_type(
     content_type: bytes | None, accepted: tuple[str, ...] = (_JSON,), content_encoding: bytes | None = None
 ) -> str:

@@ -4,6 +4,7 @@ from collections.abc import Awaitable, Callable
 from functools import partial
 from typing import Any, cast
 
+import msgspec
 from sqlalchemy import event
 from sqlalchemy.engine import ExceptionContext
 from sqlalchemy.engine.interfaces import DBAPIConnection
@@ -105,7 +106,8 @@ def _pooled(connect: Callable[[], Awaitable[Driver]], pgbouncer: bool, **pool: f
     invalidator = _PoolInvalidator()
     engine = create_async_engine(
         _URL, creator=creator, max_overflow=0, pool_use_lifo=True, hide_parameters=True,
-        execution_options={_INVALIDATOR: invalidator, _POOLER: pgbouncer}, **pool,
+        execution_options={_INVALIDATOR: invalidator, _POOLER: pgbouncer},
+        json_deserializer=msgspec.json.decode, **pool,
     )  # fmt: skip
     event.listen(engine.sync_engine, "checkout", invalidator.check)
     event.listen(engine.sync_engine, "handle_error", _invalidate_after_timeout)
