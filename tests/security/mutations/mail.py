@@ -100,7 +100,7 @@ MUTATIONS = (
     Mutation(
         "A code works once",
         "service/usecases/login_codes.py",
-        "if user is None or not await LoginCodeRepository(tx).use(digest or b""):",
+        'if user is None or not await LoginCodeRepository(tx).use(digest or b""):',
         "if user is None:",
         f"{_CODES}::test_log_in_by_code_opens_a_session_once"
         f" {_CODES}::test_log_in_by_code_concurrently_opens_one_session",
