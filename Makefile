@@ -139,8 +139,8 @@ prove-search: $(VENV)/.test ## prove that no listing of a million accounts reads
 	@$(BIN)/python -m pytest -m slow tests/db/test_listings.py
 
 prove-timing: $(VENV)/.test ## prove that the duration of a rejected login, or of asking for a mail, reveals nothing: SAMPLES=300
-	@$(BIN)/python -m tools.timing_proof $${ARG_SAMPLES:+--samples "$$ARG_SAMPLES"}
-	@$(BIN)/python -m tools.timing_mail $${ARG_SAMPLES:+--samples "$$ARG_SAMPLES"}
+	@$(BIN)/python -m tools.prove_timing.logins $${ARG_SAMPLES:+--samples "$$ARG_SAMPLES"}
+	@$(BIN)/python -m tools.prove_timing.mails $${ARG_SAMPLES:+--samples "$$ARG_SAMPLES"}
 
 prove-defences: $(VENV)/.test ## break each defence once, and see a test fail; run each race a hundred times
 	@ROUNDS=100 $(BIN)/python -m pytest tests/faults/test_login_races.py tests/faults/test_concurrent_logins.py -q

@@ -78,29 +78,7 @@ def create_app(settings: Settings, *, dsn: str | None = None) -> Application:
     )
     endpoints = _endpoints(settings)
     operations = tuple(endpoint.operation for endpoint in endpoints)
-    cookies = _create_cookies(settings)
-    providers = make_providers(
-        database=services.database,
-        reads=services.reads,
-        hasher=services.hasher,
-        login=services.login,
-        policies=services.policies,
-        last_used=services.last_used,
-        mail_tokens=services.mail_tokens,
-        telemetry=telemetry,
-        readiness=services.readiness,
-        issuer=services.access_tokens,
-        factors=services.factors,
-        cookies=cookies,
-        openapi_json=cache(lambda: OpenApiJson(msgspec.json.encode(document(operations)))),
-    )
-    authenticator = Authenticator(services.reads, services.last_used, services.policies.factors)
-    pipeline = OperationPipeline(
-        RouteTable(endpoints, providers),
-        authenticator,
-        step_up_ttl=services.policies.sessions.step_up_ttl,
-        cookies=cookies,
-    )
+    pipeline = _create_pipeline(services, endpoints, telemetry)
     framework = Litestar(
         lifespan=[lambda _app: _running(services, telemetry, outbox)],
         openapi_config=None,
@@ -110,11 +88,36 @@ def create_app(settings: Settings, *, dsn: str | None = None) -> Application:
     return Application(services, telemetry, operations, framework, edge)
 
 
-def _create_cookies(settings: Settings) -> CookieSessions:
-    return CookieSessions(
+def _create_pipeline(
+    services: Services, endpoints: list[Endpoint], telemetry: RequestTelemetry
+) -> OperationPipeline:
+    settings, policies = services.settings, services.policies
+    cookies = CookieSessions(
         is_enabled=settings.http.cookies,
         origins=settings.http.cors_origins,
         own_origin=settings.public_url,
+    )
+    shared = (
+        services.database,
+        services.reads,
+        services.hasher,
+        services.login,
+        services.factors,
+        services.last_used,
+        services.mail_tokens,
+        services.access_tokens,
+        services.readiness,
+        policies,
+        cookies,
+        telemetry,
+    )
+    operations = [endpoint.operation for endpoint in endpoints]
+    openapi_json = cache(lambda: OpenApiJson(msgspec.json.encode(document(operations))))
+    return OperationPipeline(
+        RouteTable(endpoints, make_providers(services.reads, openapi_json, shared)),
+        Authenticator(services.reads, services.last_used, policies.factors),
+        step_up_ttl=policies.sessions.step_up_ttl,
+        cookies=cookies,
     )
 
 

@@ -6,6 +6,7 @@ from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from typing import TYPE_CHECKING, Optional, Self, TypeVar
 
 import click
+import msgspec
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from service.db.core.connect_errors import DATABASE_ERRORS, URL, explain
@@ -170,6 +171,7 @@ def _create_engine(
         recycle=database.recycle.total_seconds(),
         application_name=name,
         pgbouncer=database.pgbouncer if pgbouncer is None else pgbouncer,
+        json_deserializer=msgspec.json.decode,
     )
 
 

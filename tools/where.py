@@ -19,6 +19,10 @@ LAYERS = (
     ("db", "service/db"),
     ("security", "service/security"),
     ("domain", "service/domain"),
+    ("mail", "service/mail"),
+    ("adapters", "service/adapters"),
+    ("observability", "service/observability"),
+    ("server", "service/server"),
     ("cli", "service/cli"),
     ("service", "service"),
     ("settings", "settings"),
@@ -33,12 +37,16 @@ _SHOWN = 4
 
 
 def where(stem: str, root: Path = ROOT) -> Iterator[tuple[str, list[str]]]:
-    """Yield each layer with the files named for the stem or, without any, with those that contain it most."""
+    """Yield each layer with the files named for the stem or, without any, with those that contain it most.
+
+    The words of a stem may be joined in any way: `second_factor`, `second-factor`, `second factor`.
+    """
+    words = re.split(r"[\s_-]+", stem.lower().rstrip("s"))
     files = _files(root)
     for layer, folder in LAYERS:
         inside = [name for name in files if name.startswith(f"{folder}/")]
         files = [name for name in files if name not in inside]
-        if found := _named(stem, inside) or _containing(stem, inside, root):
+        if found := _named("_".join(words), inside) or _containing(words, inside, root):
             yield layer, found
 
 
@@ -49,12 +57,13 @@ def _files(root: Path) -> list[str]:
 
 
 def _named(stem: str, names: list[str]) -> list[str]:
-    return [name for name in names if stem.rstrip("s") in Path(name).stem]
+    return [name for name in names if stem in Path(name).stem]
 
 
-def _containing(stem: str, names: list[str], root: Path) -> list[str]:
-    word = re.compile(rf"(?<![a-z]){re.escape(stem.rstrip('s'))}s?(?![a-z])", re.IGNORECASE)
-    counts = {name: len(word.findall((root / name).read_text(encoding="utf-8"))) for name in names}
+def _containing(words: list[str], names: list[str], root: Path) -> list[str]:
+    joined = r"[\s_-]?".join(map(re.escape, words))
+    stem = re.compile(rf"(?<![a-z]){joined}s?(?![a-z])", re.IGNORECASE)
+    counts = {name: len(stem.findall((root / name).read_text(encoding="utf-8"))) for name in names}
     most = sorted((name for name in names if counts[name]), key=lambda name: -counts[name])
     return [f"{name} ({counts[name]})" for name in most[:_SHOWN]]
 

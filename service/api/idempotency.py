@@ -17,7 +17,7 @@ from service.api.http.response import Response
 from service.api.requests import OperationRequest
 from service.db.core.database import Database
 from service.db.core.transaction import Transaction
-from service.db.repositories.idempotency import StoredAnswer
+from service.db.repositories.idempotency import StoredResponse
 from service.usecases.idempotency import IdempotencyKey, find_response, lock_key, store_response
 
 _KEY: Final = re.compile(r"[\x21-\x7e]{1,255}")
@@ -100,11 +100,11 @@ async def run_once(
     return await database.run(run, caller=request.caller)
 
 
-def _stored(response: Response, key: IdempotencyKey, user_id: UUID | None) -> StoredAnswer:
+def _stored(response: Response, key: IdempotencyKey, user_id: UUID | None) -> StoredResponse:
     headers = {name.decode(): value.decode("latin-1") for name, value in response.headers}
-    return StoredAnswer(key.request_digest, response.status, headers, response.body or b"", user_id)
+    return StoredResponse(key.request_digest, response.status, headers, response.body or b"", user_id)
 
 
-def _replayed(stored: StoredAnswer) -> Response:
+def _replayed(stored: StoredResponse) -> Response:
     headers = [(name.lower().encode(), value.encode("latin-1")) for name, value in stored.headers.items()]
     return Response(stored.status, stored.body, (*headers, (b"idempotent-replayed", b"true")))

@@ -26,6 +26,12 @@ def created(view: msgspec.Struct, location: str | None = None, headers: HeaderFi
     return Response(201, encode(view), (*address, *headers))
 
 
+def created_with_etag(view: msgspec.Struct, location: str) -> Response:
+    """Return 201 with a view of the new resource, its entity tag and its address."""
+    body = encode(view)
+    return Response(201, body, ((b"etag", entity_tag(body).encode()), (b"location", location.encode())))
+
+
 def accepted(view: msgspec.Struct | None = None) -> Response:
     """Return 202 for what will be done later."""
     return Response(202, encode(view) if view is not None else None)
@@ -36,10 +42,10 @@ def no_content() -> Response:
     return _NO_CONTENT
 
 
-def with_etag(view: msgspec.Struct, *, status: int = 200, headers: HeaderFields = ()) -> Response:
-    """Return a view with its entity tag."""
+def with_etag(view: msgspec.Struct) -> Response:
+    """Return 200 with a view and its entity tag."""
     body = encode(view)
-    return Response(status, body, ((b"etag", entity_tag(body).encode()), *headers))
+    return Response(200, body, ((b"etag", entity_tag(body).encode()),))
 
 
 def conditional_get(request: OperationRequest, view: msgspec.Struct) -> Response:

@@ -6,7 +6,7 @@ from uuid import UUID
 
 
 @dataclass(frozen=True, slots=True)
-class KnownDevice:
+class Device:
     """A device that a user has logged in from, without its token."""
 
     id: UUID

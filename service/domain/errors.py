@@ -91,8 +91,8 @@ class ReauthenticationRequired(RollcallError):
     """The login of the session is too long ago for this operation. Source: OWASP ASVS 5.0 7.5.1."""
 
     code, kind = "reauthentication_required", ErrorKind.FORBIDDEN
-    title = "A recent log-in is required"
-    detail = "The log-in of this session is too long ago for this operation."
+    title = "A recent login is required"
+    detail = "The login of this session is too long ago for this operation."
     remedy = "Log in again, and repeat with the new token."
 
 
@@ -101,7 +101,7 @@ class SecondFactorRequired(RollcallError):
 
     code, kind = "second_factor_required", ErrorKind.FORBIDDEN
     title = "A second factor is required"
-    detail = "The log-in goes on with this challenge and one of these methods."
+    detail = "The login goes on with this challenge and one of these methods."
     remedy = "Log in with the challenge and a second factor, within five minutes."
 
     def __init__(self, challenge: LoginChallenge) -> None:
@@ -229,7 +229,7 @@ class LoginThrottled(RollcallError):
     """Too many failed logins; this one was neither verified nor counted. Source: NIST SP 800-63B-4 3.2.2."""
 
     code, kind = "login_throttled", ErrorKind.THROTTLED
-    title = "Too many failed log-ins"
+    title = "Too many failed logins"
     detail = "This attempt was neither verified nor counted."
     retry_after = 1
 
@@ -255,7 +255,7 @@ class HashingBusy(RollcallError):
     """Password hashing is overloaded, or short of memory or threads. Source: OWASP ASVS 5.0 15.2.2."""
 
     code, kind = "hashing_busy", ErrorKind.UNAVAILABLE
-    title = "Too many log-ins at once"
+    title = "Too many logins at once"
     detail = "Password hashing is overloaded. Nothing was done."
     retry_after = 1
 

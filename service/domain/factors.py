@@ -8,7 +8,7 @@ from typing import Any, Final
 from uuid import UUID
 
 CHALLENGE_TTL: Final = timedelta(minutes=5)
-"""How long a log-in may wait for its second factor, and a passkey for its use."""
+"""How long a login may wait for its second factor, and a passkey for its use."""
 CHALLENGE_TRIES: Final = 5
 """Second factors that may be tried before the first one is asked for again."""
 RECOVERY_CODES: Final = 10
@@ -120,7 +120,7 @@ class Passkey:
 
 @dataclass(frozen=True, slots=True)
 class LoginChallenge:
-    """A log-in that has passed its first factor, and what can answer it."""
+    """A login that has passed its first factor, and what can answer it."""
 
     token: str
     methods: tuple[Method, ...]

@@ -32,8 +32,8 @@ class Place:
     row_id: UUID
 
     @property
-    def label(self) -> bytes:
-        """The bytes that are authenticated with the secret."""
+    def associated_data(self) -> bytes:
+        """The associated data of the encryption. Source: RFC 5116 2.1."""
         return self.purpose.encode("ascii") + b"\0" + self.row_id.bytes
 
 
@@ -82,7 +82,7 @@ class SecretCipher:
     def encrypt(self, secret: bytes, place: Place) -> bytes:
         """Return the ciphertext of a secret for this place."""
         key, nonce = self._newest, secrets.token_bytes(_NONCE_BYTES)
-        return key.header + nonce + key.cipher.encrypt(nonce, secret, key.header + place.label)
+        return key.header + nonce + key.cipher.encrypt(nonce, secret, key.header + place.associated_data)
 
     def decrypt(self, ciphertext: bytes, place: Place) -> bytes:
         """Return the secret.
@@ -95,6 +95,8 @@ class SecretCipher:
         if key is None or len(rest) <= _NONCE_BYTES:
             raise SecretUnreadable
         try:
-            return key.cipher.decrypt(rest[:_NONCE_BYTES], rest[_NONCE_BYTES:], header + place.label)
+            return key.cipher.decrypt(
+                rest[:_NONCE_BYTES], rest[_NONCE_BYTES:], header + place.associated_data
+            )
         except InvalidTag:
             raise SecretUnreadable from None

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 from uuid import UUID
 
-from service.domain.factors import FactorPolicy
+from service.domain.factors import FactorPolicy, Passkey
 from service.security.plain_cbor import require_plain_cbor
 
 CHALLENGE_BYTES: Final = 32
@@ -37,14 +37,6 @@ Response = Mapping[str, Any] | bytes
 
 class PasskeyRejected(Exception):
     """The response is malformed, or does not prove what was asked for. The cause is for the log alone."""
-
-
-@dataclass(frozen=True, slots=True)
-class KnownPasskey:
-    """A passkey that the client is told about."""
-
-    credential_id: bytes
-    transports: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,7 +73,7 @@ class RelyingParty:
     origins: tuple[str, ...]
 
     def registration_options(
-        self, user_id: UUID, login_id: str, name: str, challenge: bytes, exclude: Iterable[KnownPasskey] = ()
+        self, user_id: UUID, login_id: str, name: str, challenge: bytes, exclude: Iterable[Passkey] = ()
     ) -> dict[str, Any]:
         """Return the options of `navigator.credentials.create()` for a discoverable credential.
 
@@ -102,7 +94,7 @@ class RelyingParty:
             "attestation": "none",
         }
 
-    def login_options(self, challenge: bytes, allow: Iterable[KnownPasskey] = ()) -> dict[str, Any]:
+    def login_options(self, challenge: bytes, allow: Iterable[Passkey] = ()) -> dict[str, Any]:
         """Return the options of `navigator.credentials.get()`; without `allow`, any passkey may answer.
 
         Source: WebAuthn Level 3 5.5.
@@ -291,7 +283,8 @@ def _transports_in(credential: Mapping[str, Any]) -> tuple[str, ...]:
     return tuple(sorted({transport.value for transport in transports}))
 
 
-def _descriptor(passkey: KnownPasskey) -> dict[str, Any]:
+def _descriptor(passkey: Passkey) -> dict[str, Any]:
+    """Return the `PublicKeyCredentialDescriptor` of a passkey. Source: WebAuthn Level 3 5.8.3."""
     identified = {"type": "public-key", "id": _base64url(passkey.credential_id)}
     return {**identified, "transports": list(passkey.transports)} if passkey.transports else identified
 

@@ -25,7 +25,7 @@ async def forget_device(
     """
     user_id = session.user.id
     user = await UserRepository(tx).get_for_update(user_id)
-    if user is None or not await DeviceRepository(tx).forget(device_id, user_id=user_id):
+    if user is None or not await DeviceRepository(tx).delete(device_id, user_id=user_id):
         raise NotFound
     await SessionRepository(tx).end_of_device(device_id, user_id=user_id, kept_id=session.session.id)
     await forget_pending_address(tx, user)

@@ -10,7 +10,7 @@ from service.db.repositories.emails import EmailRepository
 from service.db.repositories.outbox import OutboxRepository
 from service.db.repositories.users import UserRepository
 from service.domain.callers import Caller
-from service.domain.errors import InvalidToken, NotFound
+from service.domain.errors import InvalidToken
 from service.domain.events import AuditContext
 from service.domain.mail import MailKind, NewMail
 from service.domain.users import User
@@ -19,6 +19,7 @@ from service.security.tokens import digest_of
 from service.usecases.details import replace_email
 from service.usecases.mail_throttle import count_mail
 from service.usecases.policies import Policies
+from service.usecases.subjects import lock_subject
 
 VERIFICATION_TTL: Final = timedelta(hours=24)
 
@@ -35,10 +36,7 @@ async def send_verification(
         Forbidden: it is an administrator, and the caller a key without authority over one.
         MailThrottled: too many mails for this user, or to this address.
     """
-    user = await UserRepository(tx).get_for_update(user_id)
-    if user is None:
-        raise NotFound
-    caller.require_authority_over(user.role)
+    user = await lock_subject(tx, user_id, caller=caller)
     address = user.pending_email or (user.email if user.verified_email is None else None)
     if address is None:
         return

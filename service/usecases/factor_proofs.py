@@ -18,7 +18,6 @@ from service.domain.mail import MailKind
 from service.domain.users import User
 from service.security.recovery_codes import digest_of_recovery_code
 from service.security.webauthn import (
-    KnownPasskey,
     PasskeyLogin,
     PasskeyRejected,
     RelyingParty,
@@ -127,12 +126,11 @@ class FactorVerifier:
         self.relying_party = relying_party
 
     async def challenge_of(self, tx: Transaction, user: User, token: str) -> LoginChallenge:
-        """Return what the client of a log-in is told: the token, and what this user can answer it with."""
+        """Return what the client of a login is told: the token, and what this user can answer it with."""
         factors, public_key = SecondFactorRepository(tx), None
         methods = [Method.TOTP] if self.totp_secrets is not None and Factor.TOTP in user.factors else []
         if self.relying_party is not None and (passkeys := await factors.list_all(user.id)):
-            known = [KnownPasskey(passkey.credential_id, tuple(passkey.transports)) for passkey in passkeys]
-            public_key = self.relying_party.login_options(passkey_challenge_of(token), known)
+            public_key = self.relying_party.login_options(passkey_challenge_of(token), passkeys)
             methods.append(Method.PASSKEY)
         if await factors.count_recovery_codes(user.id) > 0:
             methods.append(Method.RECOVERY_CODE)
@@ -186,5 +184,5 @@ def claimed_credential(response: Mapping[str, Any]) -> tuple[bytes, bytes | None
 
 
 def passkey_challenge_of(token: str) -> bytes:
-    """Return the challenge for passkeys of a log-in: as unique as its token, and not in the database."""
+    """Return the challenge for passkeys of a login: as unique as its token, and not in the database."""
     return sha256(b"rollcall passkey\0" + token.encode("ascii")).digest()

@@ -89,7 +89,7 @@ async def complete_removal(tx: Transaction, user_id: UUID, factor: Factor, *, co
     """Let the deletion of a factor of a locked user take effect; with the last one, recovery codes go too."""
     user = await FactorRepository(tx).refresh(user_id)
     if not user.factors:
-        await RecoveryCodeRepository(tx).remove_all(user_id)
+        await RecoveryCodeRepository(tx).delete_all(user_id)
     await EventRepository(tx).add(context, _REMOVED[factor], user_id)
     await notify(tx, user, MailKind.FACTOR_REMOVED, factor=factor.value)
 
@@ -108,7 +108,7 @@ async def remove_factors(tx: Transaction, user_id: UUID, *, context: AuditContex
     user = await UserRepository(tx).get_for_update(user_id)
     if user is None:
         raise NotFound
-    await FactorRepository(tx).remove_all(user_id)
+    await FactorRepository(tx).delete_all(user_id)
     await SessionRepository(tx).end_all(user_id)
     await forget_pending_address(tx, user)
     await EventRepository(tx).add(context, Action.FACTORS_REMOVED, user_id)

@@ -4,7 +4,7 @@ import hmac
 from dataclasses import dataclass
 
 from service.db.core.transaction import Transaction
-from service.db.repositories.idempotency import IdempotencyRepository, StoredAnswer
+from service.db.repositories.idempotency import IdempotencyRepository, StoredResponse
 from service.domain.errors import IdempotencyKeyReused, RequestInProgress
 
 
@@ -28,7 +28,7 @@ async def lock_key(tx: Transaction, key: IdempotencyKey) -> None:
         raise RequestInProgress
 
 
-async def find_response(tx: Transaction, key: IdempotencyKey) -> StoredAnswer | None:
+async def find_response(tx: Transaction, key: IdempotencyKey) -> StoredResponse | None:
     """Return the stored response of a key, or None.
 
     Raises:
@@ -40,6 +40,6 @@ async def find_response(tx: Transaction, key: IdempotencyKey) -> StoredAnswer | 
     return stored
 
 
-async def store_response(tx: Transaction, key: IdempotencyKey, response: StoredAnswer) -> None:
+async def store_response(tx: Transaction, key: IdempotencyKey, response: StoredResponse) -> None:
     """Store the response of a key in the transaction that does the work: both are committed, or neither."""
     await IdempotencyRepository(tx).add(key.digest, response)

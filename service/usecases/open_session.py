@@ -8,7 +8,7 @@ from uuid import UUID
 from service.db.core.database import Database
 from service.db.core.transaction import Transaction
 from service.db.reads import Reads
-from service.db.repositories.devices import Device
+from service.db.repositories.devices import LoginDevice
 from service.db.repositories.events import EventRepository
 from service.db.repositories.login import LoginRepository
 from service.db.repositories.sessions import NewSession, SessionRepository
@@ -115,10 +115,10 @@ async def end_replaced_session(
         await EventRepository(tx).add(context, Action.SESSION_ENDED, user.id, session_id=ended_id)
 
 
-def _device_of(proven: ProvenUser, client: Client) -> tuple[str, Device]:
+def _device_of(proven: ProvenUser, client: Client) -> tuple[str, LoginDevice]:
     """Return the known device with its token, or a new one."""
     network = client.context.network
     if proven.device_id is not None and client.device_token is not None:
-        return client.device_token, Device(proven.device_id, network)
+        return client.device_token, LoginDevice(proven.device_id, network)
     token = new_token(DEVICE_PREFIX)
-    return token.value, Device(new_id(), network, token.digest)
+    return token.value, LoginDevice(new_id(), network, token.digest)

@@ -22,7 +22,7 @@ from service.domain.factors import (
 )
 from service.domain.users import NAME_RULE, canonical_name
 from service.security.ids import new_id
-from service.security.webauthn import CHALLENGE_BYTES, KnownPasskey, NewPasskey, PasskeyRejected
+from service.security.webauthn import CHALLENGE_BYTES, NewPasskey, PasskeyRejected
 from service.usecases.factors import FactorParts, complete_enrollment, complete_removal, lock_owner
 
 Precondition = Callable[[Passkey], bool]
@@ -72,10 +72,9 @@ async def begin_passkey(parts: FactorParts, *, context: AuditContext) -> Passkey
         if len(passkeys) >= PASSKEYS_PER_USER:
             raise ValidationFailed(_TOO_MANY)
         challenges = PasskeyChallengeRepository(tx)
-        await challenges.drop_all(user.id)
+        await challenges.delete_all(user.id)
         await challenges.add(challenge_id, user.id, challenge=challenge, ttl=CHALLENGE_TTL)
-        known = [KnownPasskey(passkey.credential_id, tuple(passkey.transports)) for passkey in passkeys]
-        return party.registration_options(user.id, user.login_id, user.name, challenge, known)
+        return party.registration_options(user.id, user.login_id, user.name, challenge, passkeys)
 
     return PasskeyOptions(challenge_id, await parts.database.run(begin, caller=context.caller))
 
@@ -160,7 +159,7 @@ async def remove_passkey(
         ReauthenticationRequired: see `lock_owner`.
     """
     passkey = await _lock_own(tx, passkey_id, context=context, precondition=precondition)
-    await PasskeyRepository(tx).remove(passkey_id, user_id=passkey.user_id)
+    await PasskeyRepository(tx).delete(passkey_id, user_id=passkey.user_id)
     await complete_removal(tx, passkey.user_id, Factor.PASSKEY, context=context)
 
 

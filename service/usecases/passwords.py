@@ -12,7 +12,7 @@ from service.db.repositories.sessions import SessionRepository
 from service.db.repositories.throttle import ThrottleRepository
 from service.db.repositories.users import UserRepository
 from service.domain.callers import Caller
-from service.domain.errors import FieldError, NotFound, PreconditionFailed, ValidationFailed
+from service.domain.errors import FieldError, PreconditionFailed, ValidationFailed
 from service.domain.events import Action, AuditContext
 from service.domain.mail import MailKind
 from service.domain.passwords import TypedPassword, normalize_password
@@ -22,6 +22,7 @@ from service.security.blocklist import is_common
 from service.security.hashing.hasher import PasswordHasher
 from service.usecases.notices import notify
 from service.usecases.policies import Policies
+from service.usecases.subjects import lock_subject
 from service.usecases.throttle import (
     Bucket,
     bucket_of_session,
@@ -154,10 +155,7 @@ async def set_password(
     new_hash = await hash_new_password(new_password, hasher=hasher, context=context)
 
     async def store(tx: Transaction) -> None:
-        current = await UserRepository(tx).get_for_update(user.id)
-        if current is None:
-            raise NotFound
-        context.caller.require_authority_over(current.role)
+        current = await lock_subject(tx, user.id, caller=context.caller)
         if not precondition(current):
             raise PreconditionFailed
         await store_new_password(tx, user.id, new_hash, must_change=must_change)
@@ -173,7 +171,7 @@ async def store_new_password(
     """Store the password of a locked user, and end every session and forget every device."""
     await UserRepository(tx).set_password(user_id, new_hash, must_change=must_change)
     await SessionRepository(tx).end_all(user_id)
-    await DeviceRepository(tx).forget_all(user_id)
+    await DeviceRepository(tx).delete_all(user_id)
     await ResetTokenRepository(tx).drop(user_id)
     await ThrottleRepository(tx).clear_user(user_id)
 
@@ -213,7 +211,7 @@ async def _replace(
         raise ValidationFailed(_WRONG_PASSWORD)
     await UserRepository(tx).set_password(user_id, new_hash, must_change=False)
     await SessionRepository(tx).end_all(user_id, kept_id=context.caller.session_id)
-    await DeviceRepository(tx).forget_all(user_id, but_of_session=context.caller.session_id)
+    await DeviceRepository(tx).delete_all(user_id, but_of_session=context.caller.session_id)
     await ResetTokenRepository(tx).drop(user_id)
     await ThrottleRepository(tx).clear_user(user_id)
     await EventRepository(tx).add(context, Action.PASSWORD_CHANGED, user_id)

@@ -5,11 +5,11 @@ from uuid import UUID
 
 from service.db.core.database import Database
 from service.db.core.transaction import Transaction
-from service.db.repositories.devices import Device, DeviceRepository
+from service.db.repositories.devices import DeviceRepository, LoginDevice
 from service.db.repositories.events import EventRepository
 from service.db.repositories.reset_tokens import ResetTokenRepository
 from service.db.repositories.users import UserRepository
-from service.domain.errors import InvalidToken, NotFound
+from service.domain.errors import InvalidToken
 from service.domain.events import Action, AuditContext
 from service.domain.mail import MailKind
 from service.domain.users import User
@@ -20,6 +20,7 @@ from service.usecases.details import replace_email
 from service.usecases.notices import notify
 from service.usecases.passwords import hash_new_password, require_valid_password, store_new_password
 from service.usecases.policies import Policies
+from service.usecases.subjects import lock_subject
 
 
 async def create_reset_token(
@@ -33,10 +34,7 @@ async def create_reset_token(
         NotFound: there is no such user.
         Forbidden: it is an administrator, and the key lacks `admins:write`.
     """
-    user = await UserRepository(tx).get_for_update(user_id)
-    if user is None:
-        raise NotFound
-    context.caller.require_authority_over(user.role)
+    await lock_subject(tx, user_id, caller=context.caller)
     token = new_token(RESET_PREFIX)
     expires_at = await ResetTokenRepository(tx).put(
         user_id, token_digest=token.digest, ttl=policies.reset_ttl
@@ -79,7 +77,7 @@ async def redeem_reset_token(
             raise InvalidToken
         await store_new_password(tx, user.id, new_hash)
         nobody = new_token(DEVICE_PREFIX)
-        await DeviceRepository(tx).add(user.id, Device(new_id(), context.network, nobody.digest))
+        await DeviceRepository(tx).add(user.id, LoginDevice(new_id(), context.network, nobody.digest))
         await notify(tx, owner, MailKind.PASSWORD_CHANGED)
         if taken[1] is not None and taken[1] == owner.email and owner.verified_email is None:
             await replace_email(tx, owner, owner.email, is_verified=True, context=context)

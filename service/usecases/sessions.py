@@ -6,13 +6,13 @@ from uuid import UUID
 from service.db.core.transaction import Transaction
 from service.db.repositories.events import EventRepository
 from service.db.repositories.sessions import SessionReads, SessionRepository
-from service.db.repositories.users import UserRepository
 from service.domain.callers import Caller
 from service.domain.errors import NotFound, PreconditionFailed
 from service.domain.events import Action, AuditContext
 from service.domain.sessions import Session
 from service.usecases.details import forget_pending_address
 from service.usecases.policies import Policies
+from service.usecases.subjects import lock_subject
 
 
 async def log_out(tx: Transaction, session: Session, *, context: AuditContext) -> None:
@@ -83,10 +83,7 @@ async def end_sessions(
         NotFound: there is no such user.
         Forbidden: it is an administrator, and the key lacks `admins:write`.
     """
-    user = await UserRepository(tx).get_for_update(user_id)
-    if user is None:
-        raise NotFound
-    context.caller.require_authority_over(user.role)
+    await lock_subject(tx, user_id, caller=context.caller)
     await SessionRepository(tx).end_all(user_id, kept_id=kept_id)
     await forget_pending_address(tx, user)
     await EventRepository(tx).add(context, Action.SESSIONS_ENDED, user_id)

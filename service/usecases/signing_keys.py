@@ -11,8 +11,8 @@ from service.db.core.transaction import Transaction
 from service.db.repositories.encrypted import PRIVATE_KEYS
 from service.db.repositories.events import EventRepository
 from service.db.repositories.signing_keys import (
+    EncryptedSigningKey,
     NewSigningKey,
-    SealedSigningKey,
     SigningKeyReads,
     SigningKeyRepository,
 )
@@ -79,9 +79,9 @@ async def _add_key(
 ) -> SigningKey:
     keys, key_id = SigningKeyRepository(tx), new_id()
     public_jwk, private_key = new_key_pair(str(key_id), algorithm)
-    sealed = cipher.encrypt(private_key, PRIVATE_KEYS.place_of(key_id))
+    encrypted = cipher.encrypt(private_key, PRIVATE_KEYS.place_of(key_id))
     await keys.retire(delay=delay + PUBLISHED_AFTER)
-    key = await keys.add(NewSigningKey(key_id, algorithm.value, public_jwk, sealed), delay=delay)
+    key = await keys.add(NewSigningKey(key_id, algorithm.value, public_jwk, encrypted), delay=delay)
     await EventRepository(tx).add(_OPERATOR, Action.SIGNING_KEY_ROTATED, key_id)
     return key
 
@@ -99,7 +99,7 @@ class SigningKeyRing:
         self._database = database
         self._cipher = cipher
         self._algorithm = algorithm
-        self._sealed: list[SealedSigningKey] = []
+        self._encrypted: list[EncryptedSigningKey] = []
         self._signers: dict[UUID, Signer] = {}
         self._reading = asyncio.Lock()
 
@@ -114,11 +114,11 @@ class SigningKeyRing:
             async with self._reading:
                 if not self._is_current(now):
                     await self._refresh()
-        sealed, *later = self._sealed  # the first key signs at once, though created after `now`
+        encrypted, *later = self._encrypted  # the first key signs at once, though created after `now`
         for each in later:
             if each.key.signs_from <= now:
-                sealed = each
-        return self._signer_of(sealed)
+                encrypted = each
+        return self._signer_of(encrypted)
 
     async def list_published(self) -> list[SigningKey]:
         """List the keys that verifiers need, as the database has them now; the first call creates one."""
@@ -136,22 +136,22 @@ class SigningKeyRing:
 
     def invalidate(self) -> None:
         """Read the keys again before the next signature."""
-        self._sealed = []
+        self._encrypted = []
 
     def _is_current(self, now: datetime) -> bool:
-        return bool(self._sealed) and now < self._sealed[0].now + REFRESH_INTERVAL
+        return bool(self._encrypted) and now < self._encrypted[0].now + REFRESH_INTERVAL
 
     async def _refresh(self) -> None:
-        if not (sealed := await self._reads.list_sealed()):
+        if not (encrypted := await self._reads.list_encrypted()):
             await self.rotate_if_due()
-            sealed = await self._reads.list_sealed()
-        known = {each.key.id for each in sealed}
+            encrypted = await self._reads.list_encrypted()
+        known = {each.key.id for each in encrypted}
         self._signers = {id_: signer for id_, signer in self._signers.items() if id_ in known}
-        self._sealed = sealed
+        self._encrypted = encrypted
 
-    def _signer_of(self, sealed: SealedSigningKey) -> Signer:
-        key = sealed.key
+    def _signer_of(self, encrypted: EncryptedSigningKey) -> Signer:
+        key = encrypted.key
         if (signer := self._signers.get(key.id)) is None:
-            private_key = self._cipher.decrypt(sealed.private_key, PRIVATE_KEYS.place_of(key.id))
+            private_key = self._cipher.decrypt(encrypted.private_key, PRIVATE_KEYS.place_of(key.id))
             signer = self._signers[key.id] = Signer(str(key.id), key.algorithm, private_key)
         return signer

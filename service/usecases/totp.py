@@ -96,8 +96,8 @@ async def remove_totp(tx: Transaction, *, context: AuditContext) -> None:
         ReauthenticationRequired: see `lock_owner`.
     """
     user, _ = await lock_owner(tx, context=context)
-    was_pending = await TotpRepository(tx).remove_pending(user.id)
-    if await TotpRepository(tx).remove_confirmed(user.id):
+    was_pending = await TotpRepository(tx).delete_pending(user.id)
+    if await TotpRepository(tx).delete_confirmed(user.id):
         await complete_removal(tx, user.id, Factor.TOTP, context=context)
     elif not was_pending:
         raise NotFound

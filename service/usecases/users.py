@@ -44,6 +44,7 @@ from service.usecases.details import (
 from service.usecases.keys import revoke_keys_of
 from service.usecases.passwords import Admit, hash_new_password, must_change_password, password_errors
 from service.usecases.policies import Policies
+from service.usecases.subjects import lock_subject
 
 Precondition = Callable[[User], bool]
 """Whether the user is still the version that the caller has seen."""
@@ -289,10 +290,7 @@ async def _lock_for_change(
     if seen is None:
         raise NotFound
     admins = await users.lock_active_admins() if loses_admin and seen.is_active_admin else set()
-    user = await users.get_for_update(user_id)
-    if user is None:
-        raise NotFound
-    caller.require_authority_over(user.role)
+    user = await lock_subject(tx, user_id, caller=caller)
     if not precondition(user):
         raise PreconditionFailed
     if loses_admin and user.is_active_admin and admins <= {user_id}:

@@ -1,4 +1,4 @@
-"""Log-ins and sessions over HTTP."""
+"""Logins and sessions over HTTP."""
 
 from datetime import datetime
 

@@ -12,7 +12,7 @@ import httpx
 import pytest
 from rollcall_testkit.passkeys import SoftwarePasskey
 
-from service.db.repositories.devices import Device, DeviceRepository
+from service.db.repositories.devices import DeviceRepository, LoginDevice
 from service.db.repositories.passkeys import PasskeyRepository
 from service.domain.callers import OPERATOR
 from service.domain.keys import Scope
@@ -177,7 +177,7 @@ async def passkey_of(api: Api, account: Account) -> UUID:
 
 
 async def device_of(api: Api, account: Account) -> UUID:
-    device = Device(new_id(), "192.0.2.0/24", new_token(DEVICE_PREFIX).digest)
+    device = LoginDevice(new_id(), "192.0.2.0/24", new_token(DEVICE_PREFIX).digest)
     async with api.service.database.transaction(caller=OPERATOR) as tx:
         await DeviceRepository(tx).add(account.id, device)
     return device.id

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tools.chaos.mail_faults import FAULTS
+from tools.chaos.nemesis import FAULTS
 
 ROOT = Path(__file__).parents[2]
 _TABLE = (ROOT / "docs/faults.md").read_text().partition("| fault | test | chaos test |\n|---|---|---|\n")[2]

@@ -1,31 +1,24 @@
 """Races of second factors: one code, one challenge and one recovery code open one session each."""
 
 import asyncio
-from collections.abc import AsyncIterator
 from typing import Any
 
 import httpx
 import pytest
-import pytest_asyncio
 from rollcall_testkit.passkeys import SoftwarePasskey
 
 from service.services import Services
 from settings.throttle import ThrottleSettings
 from tests.faults.racing import ROUNDS, clear_throttle, concurrently
 from tests.flows.throttling import SETTINGS
-from tests.support.api import Api, RunningService, error_of, serving
+from tests.support.api import Api, error_of, running_with, serving
 from tests.support.databases import execute, fetch_values
-from tests.support.second_factors import answer, ask, enroll, passkey_challenge
+from tests.support.second_factors import ada_with, answer, ask, enroll, passkey_challenge
 from tests.support.settings import settings_for_tests
 
 pytestmark = pytest.mark.usefixtures("_many_processes")
 
-
-@pytest_asyncio.fixture(scope="module")
-async def running(shared_database: str) -> AsyncIterator[RunningService]:
-    """The application with a long initial backoff."""
-    async with serving(SETTINGS, shared_database) as running:
-        yield running
+running = running_with(SETTINGS)
 
 
 def statuses(responses: list[httpx.Response]) -> list[int]:
@@ -39,7 +32,7 @@ async def sessions_opened(service: Services) -> list[tuple[object, ...]]:
 
 async def test_one_code_in_twenty_logins_opens_one_session(api: Api, service: Services) -> None:
     """Source: RFC 6238 5.2; OWASP ASVS 5.0 6.5.1."""
-    ada = await enroll(api, await api.account("ada"), totp=True)
+    ada = await ada_with(api, totp=True)
     challenges = [(await ask(api))["challenge"] for _ in range(20)]
     for _ in range(max(1, ROUNDS // 15)):
         await execute(service.engine, "UPDATE totp_secrets SET last_step = 0")
@@ -58,7 +51,7 @@ async def test_one_code_in_twenty_logins_opens_one_session(api: Api, service: Se
 
 
 async def test_one_challenge_served_twenty_times_opens_one_session(api: Api, service: Services) -> None:
-    ada = await enroll(api, await api.account("ada"), totp=True, recovery_codes=True)
+    ada = await ada_with(api, totp=True, recovery_codes=True)
     challenge = (await ask(api))["challenge"]
     factors: list[dict[str, Any]] = [{"recovery_code": code} for code in ada.recovery_codes] * 2
     responses = await concurrently(*(answer(api, challenge, **factor) for factor in factors))
@@ -68,7 +61,7 @@ async def test_one_challenge_served_twenty_times_opens_one_session(api: Api, ser
 
 
 async def test_one_recovery_code_in_five_logins_opens_one_session(api: Api, service: Services) -> None:
-    ada = await enroll(api, await api.account("ada"), totp=True, recovery_codes=True)
+    ada = await ada_with(api, totp=True, recovery_codes=True)
     challenges = [(await ask(api))["challenge"] for _ in range(5)]
     code = ada.recovery_codes[0]
     responses = await concurrently(*(answer(api, each, recovery_code=code) for each in challenges))
@@ -76,7 +69,7 @@ async def test_one_recovery_code_in_five_logins_opens_one_session(api: Api, serv
 
 
 async def test_one_passkey_challenge_served_ten_times_opens_one_session(api: Api, service: Services) -> None:
-    ada = await enroll(api, await api.account("ada"), passkey=SoftwarePasskey())
+    ada = await ada_with(api, passkey=SoftwarePasskey())
     challenge_id, public_key = await passkey_challenge(api)
     body = {"challenge_id": challenge_id, "passkey": ada.sign(public_key)}
     responses = await concurrently(*(api.post("/v1/sessions", body) for _ in range(10)))
@@ -88,7 +81,7 @@ async def test_wrong_codes_at_once_are_verified_no_more_often_than_in_a_row(
     api: Api, service: Services
 ) -> None:
     """Source: CVE-2023-47111; NIST SP 800-63B-4 3.2.2."""
-    ada = await enroll(api, await api.account("ada"), totp=True)
+    ada = await ada_with(api, totp=True)
     challenges = [(await ask(api))["challenge"] for _ in range(4)]
     wrong = [answer(api, challenge, totp=ada.wrong_code()) for challenge in challenges for _ in range(10)]
     responses = await concurrently(*wrong)
@@ -111,7 +104,7 @@ async def test_tries_at_a_challenge_at_once_are_five(
             verified.append(arguments)
             return await verify(*arguments)
 
-        ada = await enroll(api, await api.account("ada"), totp=True)
+        ada = await ada_with(api, totp=True)
         challenge = (await ask(api))["challenge"]
         monkeypatch.setattr(roomy.service.login.factors, "verify", recording)
         await concurrently(*(answer(api, challenge, totp=ada.wrong_code()) for _ in range(12)))
@@ -142,7 +135,7 @@ async def test_removal_of_the_factor_beside_logins_leaves_no_session_after_it(
 async def test_deletion_of_the_user_beside_logins_leaves_nothing(api: Api, service: Services) -> None:
     root = await api.admin()
     for number in range(ROUNDS // 3):
-        ada = await enroll(api, await api.account("ada"), totp=True)
+        ada = await ada_with(api, totp=True)
         login = answer(api, (await ask(api))["challenge"], totp=ada.code())
         deletion = api.by(root).delete(f"/v1/users/{ada.account.id}")
         await concurrently(*([login, deletion] if number % 2 else [deletion, login]))
@@ -166,7 +159,7 @@ async def test_challenge_is_served_at_another_replica_after_a_restart(database: 
 
 async def test_right_codes_of_parallel_logins_take_turns(api: Api) -> None:
     """Recovery codes: each is right once. None is refused because others are in flight."""
-    ada = await enroll(api, await api.account("ada"), totp=True, recovery_codes=True)
+    ada = await ada_with(api, totp=True, recovery_codes=True)
     challenges = await asyncio.gather(*(ask(api) for _ in range(10)))
     responses = await concurrently(
         *(

@@ -1,11 +1,10 @@
 """The login throttle by network. Rows are aged instead of waiting."""
 
 import asyncio
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import Iterable
 from ipaddress import ip_network
 
 import pytest
-import pytest_asyncio
 
 from service.security.hashing.hasher import HashingPermit
 from service.services import Services
@@ -20,18 +19,13 @@ from tests.flows.throttling import (
     assert_throttled,
     guess,
 )
-from tests.support.api import OTHER_PASSWORD, PASSWORD, Api, RunningService, serving
+from tests.support.api import OTHER_PASSWORD, PASSWORD, Api, running_with, serving
 from tests.support.databases import execute, fetch_values
 from tests.support.settings import settings_for_tests
 
 pytestmark = pytest.mark.usefixtures("_many_processes")
 
-
-@pytest_asyncio.fixture(scope="module")
-async def running(shared_database: str) -> AsyncIterator[RunningService]:
-    """The application with a long initial backoff."""
-    async with serving(SETTINGS, shared_database) as running:
-        yield running
+running = running_with(SETTINGS)
 
 
 async def test_concurrent_logins_to_many_users_stop_at_the_network_limit(api: Api, service: Services) -> None:

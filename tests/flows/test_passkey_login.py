@@ -14,21 +14,15 @@ from settings.throttle import ThrottleSettings
 from tests.flows.conftest import At
 from tests.flows.test_mail import account_with_address
 from tests.flows.throttling import ABROAD, HOME, SETTINGS, WRONG, assert_throttled
-from tests.support.api import Account, Api, RunningService, error_of, faults_of, serving
+from tests.support.api import Account, Api, error_of, faults_of, running_with, serving
 from tests.support.databases import execute, fetch_values
 from tests.support.mail import sent_mails
-from tests.support.second_factors import Factors, enroll, log_in_by_passkey, passkey_challenge
+from tests.support.second_factors import INVALID, Factors, enroll, log_in_by_passkey, passkey_challenge
 from tests.support.settings import settings_for_tests
 
-INVALID = (401, "invalid_credentials")
 STEP_UP = "/v1/sessions/current/step-up"
 
-
-@pytest_asyncio.fixture(scope="module")
-async def running(shared_database: str) -> AsyncIterator[RunningService]:
-    """The application with a long initial backoff."""
-    async with serving(SETTINGS, shared_database) as running:
-        yield running
+running = running_with(SETTINGS)
 
 
 @pytest_asyncio.fixture

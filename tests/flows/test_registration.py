@@ -1,29 +1,22 @@
 """Open registration: it needs a password, and each network has a number of them an hour."""
 
 import asyncio
-from collections.abc import AsyncIterator
 
 import httpx
 import pytest
-import pytest_asyncio
 
 from service.domain.keys import Scope
 from service.services import Services
 from settings.passwords import PasswordSettings
 from tests.flows.conftest import At
 from tests.flows.throttling import age
-from tests.support.api import OTHER_PASSWORD, Api, RunningService, error_of, faults_of, serving
+from tests.support.api import OTHER_PASSWORD, Api, RunningService, error_of, faults_of, running_with, serving
 from tests.support.databases import execute, fetch_values
 from tests.support.settings import settings_for_tests
 
 pytestmark = pytest.mark.usefixtures("_many_processes")
 
-
-@pytest_asyncio.fixture(scope="module")
-async def running(shared_database: str) -> AsyncIterator[RunningService]:
-    """The application with open registration."""
-    async with serving(settings_for_tests(registration="open"), shared_database) as running:
-        yield running
+running = running_with(settings_for_tests(registration="open"))
 
 
 async def register(api: Api, login_id: str, **more: str) -> httpx.Response:

@@ -1,12 +1,11 @@
 """The second step of a login: a challenge, and the factor that answers it."""
 
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import Awaitable, Callable
 from hashlib import sha256
 from typing import Any
 
 import httpx
 import pytest
-import pytest_asyncio
 from rollcall_testkit.passkeys import SoftwarePasskey
 from sqlalchemy import text
 
@@ -16,34 +15,17 @@ from service.domain.events import AuditContext
 from service.security.recovery_codes import digest_of_recovery_code
 from service.security.webauthn import PasskeyLogin
 from service.services import Services
-from service.usecases.cleanup import purge_expired
 from service.usecases.factor_proofs import PasskeyProof, Proof, RecoveryCodeProof, TotpProof
 from tests.flows.test_mail import account_with_address
 from tests.flows.throttling import SETTINGS, WRONG
-from tests.support.api import OTHER_PASSWORD, PASSWORD, Api, RunningService, error_of, faults_of, serving
-from tests.support.databases import execute, fetch_values
+from tests.support.api import PASSWORD, Api, error_of, faults_of, running_with
+from tests.support.databases import count_rows, execute, fetch_values
 from tests.support.mail import sent_mails
-from tests.support.second_factors import Factors, answer, ask, enroll
+from tests.support.second_factors import INVALID, Factors, ada_with, answer, ask, enroll
 
-INVALID = (401, "invalid_credentials")
 CHALLENGE = "rcc_" + "A" * 43
 
-
-@pytest_asyncio.fixture(scope="module")
-async def running(shared_database: str) -> AsyncIterator[RunningService]:
-    """The application with a long initial backoff."""
-    async with serving(SETTINGS, shared_database) as running:
-        yield running
-
-
-async def ada_with(api: Api, **factors: Any) -> Factors:
-    return await enroll(api, await api.account("ada"), **factors)
-
-
-async def count(service: Services, table: str) -> int:
-    ((number,),) = await fetch_values(service.engine, f"SELECT count(*) FROM {table}")
-    assert isinstance(number, int)
-    return number
+running = running_with(SETTINGS)
 
 
 async def test_log_in_with_totp_opens_a_session_of_two_factors(api: Api, service: Services) -> None:
@@ -67,10 +49,10 @@ async def test_log_in_with_totp_opens_a_session_of_two_factors(api: Api, service
 
 async def test_right_password_with_a_factor_opens_no_session(api: Api, service: Services) -> None:
     await ada_with(api, totp=True)
-    before = await count(service, "sessions")
+    before = await count_rows(service.engine, "sessions")
     problem = await ask(api)
-    assert await count(service, "sessions") == before
-    assert await count(service, "devices") == 0
+    assert await count_rows(service.engine, "sessions") == before
+    assert await count_rows(service.engine, "devices") == 0
     stored = await fetch_values(service.engine, "SELECT token_digest FROM login_challenges")
     assert stored == [(sha256(problem["challenge"].encode()).digest(),)]
     assert error_of(await api.by(problem["challenge"]).get("/v1/users/me")) == (401, "invalid_token")
@@ -81,20 +63,6 @@ async def test_wrong_password_with_a_factor_is_served_like_any_other(api: Api) -
     answers = [await api.log_in(name, WRONG) for name in ("ada", "nobody")]
     assert {error_of(refused) for refused in answers} == {INVALID}
     assert len({str({**refused.json(), "instance": ""}) for refused in answers}) == 1
-
-
-async def test_challenge_offers_only_the_methods_that_the_user_has(api: Api) -> None:
-    ada = await ada_with(api, totp=True, passkey=SoftwarePasskey(), recovery_codes=True)
-    problem = await ask(api)
-    assert problem["methods"] == ["totp", "passkey", "recovery_code"]
-    assert ada.passkey is not None
-    (credential,) = ada.passkey.credentials
-    (allowed,) = problem["public_key"]["allowCredentials"]
-    assert len(allowed["id"]) == len(credential.id) * 4 // 3 + 1
-    bob = await enroll(api, await api.account("bob"), passkey=SoftwarePasskey())
-    problem = await ask(api, "bob")
-    assert problem["methods"] == ["passkey"]
-    assert (await answer(api, problem["challenge"], passkey=bob.sign(problem["public_key"]))).is_success
 
 
 async def test_log_in_with_a_passkey_as_second_factor_combines_the_ways(api: Api) -> None:
@@ -119,7 +87,7 @@ async def test_log_in_with_a_recovery_code_uses_it_up_and_tells_the_owner(
     assert "9" in mails[0].text
     again = await answer(api, (await ask(api))["challenge"], recovery_code=code)
     assert error_of(again) == INVALID
-    assert await count(service, "recovery_codes") == 9
+    assert await count_rows(service.engine, "recovery_codes") == 9
 
 
 async def test_log_in_by_mailed_code_needs_the_second_factor_too(api: Api, service: Services) -> None:
@@ -140,14 +108,6 @@ async def test_code_is_accepted_once(api: Api) -> None:
     code = ada.code()
     assert (await answer(api, (await ask(api))["challenge"], totp=code)).status_code == 201
     assert error_of(await answer(api, (await ask(api))["challenge"], totp=code)) == INVALID
-
-
-async def test_challenge_is_served_once(api: Api) -> None:
-    ada = await ada_with(api, totp=True, recovery_codes=True)
-    challenge = (await ask(api))["challenge"]
-    assert (await answer(api, challenge, totp=ada.code())).status_code == 201
-    assert error_of(await answer(api, challenge, recovery_code=ada.recovery_codes[0])) == INVALID
-    assert (await answer(api, (await ask(api))["challenge"], recovery_code=ada.recovery_codes[0])).is_success
 
 
 Fail = Callable[[Api, Factors, str], Awaitable[httpx.Response]]
@@ -175,7 +135,7 @@ async def test_every_failure_is_the_same_and_leaves_the_challenge(
     refused = await FAILURES[why](api, ada, challenge)
     assert error_of(refused) == INVALID
     assert {**refused.json(), "instance": ""} == {**reference.json(), "instance": ""}
-    assert await count(service, "sessions") == 1
+    assert await count_rows(service.engine, "sessions") == 1
     assert (await answer(api, challenge, totp=ada.code())).status_code == 201
 
 
@@ -231,57 +191,6 @@ async def test_passkey_that_signed_something_else_fails(
     assert (await answer(api, challenge, passkey=ada.sign(public_key))).status_code == 201
 
 
-async def test_passkey_response_is_good_for_its_own_challenge_only(api: Api) -> None:
-    ada = await ada_with(api, passkey=SoftwarePasskey())
-    first, second = await ask(api), await ask(api)
-    signed = ada.sign(first["public_key"])
-    assert error_of(await answer(api, second["challenge"], passkey=signed)) == INVALID
-    assert (await answer(api, first["challenge"], passkey=signed)).status_code == 201
-
-
-MEANWHILE = {
-    "expired": "UPDATE login_challenges SET expires_at = now()",
-    "disabled": "UPDATE users SET state = 'disabled'",
-    "deleted": "DELETE FROM users",
-    "factor removed": "DELETE FROM totp_secrets",
-    "all factors removed": "UPDATE users SET factors = '{}'",
-    "never confirmed": "UPDATE totp_secrets SET confirmed_at = NULL",
-}
-
-
-@pytest.mark.parametrize("what", MEANWHILE)
-async def test_challenge_is_useless_after_a_change(api: Api, service: Services, what: str) -> None:
-    ada = await ada_with(api, totp=True)
-    challenge = (await ask(api))["challenge"]
-    await execute(service.engine, MEANWHILE[what])
-    assert error_of(await answer(api, challenge, totp=ada.code())) == INVALID
-
-
-async def test_challenge_ends_with_the_sessions_of_its_user(api: Api, service: Services) -> None:
-    """A password set, a disabled user, the end of all sessions: a login under way ends too."""
-    admin, ada = api.by(await api.admin()), await ada_with(api, totp=True)
-    path = f"/v1/users/{ada.account.id}"
-    own = {"current_password": PASSWORD, "new_password": OTHER_PASSWORD}
-    changes: dict[str, Callable[[], Awaitable[httpx.Response]]] = {
-        "end sessions": lambda: admin.delete(f"{path}/sessions"),
-        "disable": lambda: admin.patch(path, {"state": "disabled"}),
-        "set another address": lambda: admin.patch(path, {"email": "ada@example.org"}),
-        "set a password": lambda: admin.put(
-            f"{path}/password", {"new_password": PASSWORD, "must_change": False}
-        ),
-    }
-    for what, change in changes.items():
-        challenge = (await ask(api))["challenge"]
-        assert (await change()).is_success, what
-        await execute(service.engine, "UPDATE users SET state = 'active'")
-        assert error_of(await answer(api, challenge, totp=ada.code())) == INVALID, what
-    opened = await answer(api, (await ask(api))["challenge"], totp=ada.code())
-    token, challenge = opened.json()["token"], (await ask(api))["challenge"]
-    assert (await api.by(token).put("/v1/users/me/password", own)).status_code == 204
-    assert error_of(await answer(api, challenge, recovery_code="x")) == INVALID
-    assert await count(service, "login_challenges") == 0
-
-
 async def test_factor_that_is_gone_when_it_is_used_up_is_none(api: Api, service: Services) -> None:
     """It was there when it was verified."""
     ada = await ada_with(api, totp=True, passkey=SoftwarePasskey(), recovery_codes=True)
@@ -315,18 +224,6 @@ async def test_log_in_with_a_second_factor_ends_the_session_that_it_replaces(api
     assert (await old.get("/v1/users/me")).status_code == 200
     assert (await answer(old, challenge, totp=ada.code())).status_code == 201
     assert (await old.get("/v1/users/me")).status_code == 401
-
-
-async def test_expired_challenges_are_purged(api: Api, service: Services) -> None:
-    await ada_with(api, totp=True, passkey=SoftwarePasskey())
-    for _ in range(2):
-        await ask(api)
-        await api.post("/v1/passkey-challenges")
-    for table in ("login_challenges", "passkey_challenges"):
-        one = f"(SELECT ctid FROM {table} LIMIT 1)"
-        await execute(service.engine, f"UPDATE {table} SET expires_at = now() WHERE ctid = {one}")
-    await purge_expired(service.background_database, service.policies.retention)
-    assert [await count(service, table) for table in ("login_challenges", "passkey_challenges")] == [1, 1]
 
 
 async def test_totp_without_its_key_is_neither_offered_nor_right(

@@ -1,25 +1,17 @@
 """The throttle at the second step of a login: tries count like wrong passwords."""
 
-from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
-import pytest_asyncio
 
 from service.services import Services
 from tests.flows.conftest import At
-from tests.flows.test_second_factor import INVALID, ada_with
 from tests.flows.throttling import ABROAD, HOME, SETTINGS, WRONG, assert_throttled
-from tests.support.api import Api, RunningService, error_of, serving
+from tests.support.api import Api, error_of, running_with
 from tests.support.databases import execute, fetch_values
-from tests.support.second_factors import answer, ask
+from tests.support.second_factors import INVALID, ada_with, answer, ask
 
-
-@pytest_asyncio.fixture(scope="module")
-async def running(shared_database: str) -> AsyncIterator[RunningService]:
-    """The application with a long initial backoff."""
-    async with serving(SETTINGS, shared_database) as running:
-        yield running
+running = running_with(SETTINGS)
 
 
 async def test_challenge_has_five_tries(api: Api, service: Services, at: At) -> None:

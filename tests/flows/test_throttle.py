@@ -1,15 +1,8 @@
 """The login throttle by user and device. Rows are aged instead of waiting."""
 
-import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable
-from typing import Any
-
 import httpx
 import pytest
-import pytest_asyncio
-from sqlalchemy import text
 
-from service.db.core.transaction import Transaction
 from service.domain.throttle import ThrottlePolicy
 from service.services import Services
 from service.usecases.cleanup import purge_expired
@@ -27,17 +20,12 @@ from tests.flows.throttling import (
     expire_backoff,
     guess,
 )
-from tests.support.api import OTHER_PASSWORD, PASSWORD, Api, RunningService, serving
+from tests.support.api import OTHER_PASSWORD, PASSWORD, Api, running_with
 from tests.support.databases import execute, fetch_values
 
 pytestmark = pytest.mark.usefixtures("_many_processes")
 
-
-@pytest_asyncio.fixture(scope="module")
-async def running(shared_database: str) -> AsyncIterator[RunningService]:
-    """The application with a long initial backoff."""
-    async with serving(SETTINGS, shared_database) as running:
-        yield running
+running = running_with(SETTINGS)
 
 
 async def test_login_after_five_failures_has_to_wait(api: Api, service: Services) -> None:
@@ -214,58 +202,6 @@ async def test_login_id_that_cannot_be_one_is_counted_by_network_alone(
     assert again == [(first,)]
 
 
-async def test_login_costs_three_statements_in_transactions(
-    api: Api, service: Services, at: At, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Each one is a round trip: the attempt; the user; session, bucket, device and event."""
-    await api.account("ada")
-    statements = 0
-    ran = {name: getattr(Transaction, name) for name in ("fetch_one", "fetch_all", "execute")}
-
-    def counting(name: str) -> Callable[..., Awaitable[Any]]:
-        async def run(self: Transaction, *args: Any, **params: Any) -> Any:
-            nonlocal statements
-            statements += 1
-            return await ran[name](self, *args, **params)
-
-        return run
-
-    for name in ran:
-        monkeypatch.setattr(Transaction, name, counting(name))
-    for password, status in ((PASSWORD, 201), (WRONG, 401)):
-        statements = 0
-        assert (await at("2001:db8::1").log_in("ada", password)).status_code == status
-        assert statements == 3
-
-
-async def test_concurrent_logins_verify_no_more_guesses_than_sequential_ones(
-    api: Api, service: Services, at: At
-) -> None:
-    """Source: CVE-2023-47111."""
-    await api.account("ada")
-    before = service.hasher.stats().done_total
-    clients = [at(f"203.0.113.{number}") for number in range(30)]
-    at_once = asyncio.Semaphore(50)
-
-    async def guess_once(turn: int) -> int:
-        async with at_once:
-            return (await clients[turn % 30].log_in("ada", WRONG)).status_code
-
-    statuses = await asyncio.gather(*(guess_once(turn) for turn in range(300)))
-    verified = service.hasher.stats().done_total - before
-    assert verified == statuses.count(401) == 5
-    assert statuses.count(429) == 300 - verified
-    assert await bucket_counts(service) == [(verified,)]
-
-
-async def test_login_while_throttled_does_not_lock_the_bucket(api: Api, service: Services) -> None:
-    await api.account("ada")
-    assert await guess(api, count=6) == [401] * 5 + [429]
-    async with service.engine.connect() as connection:
-        await connection.execute(text("SELECT 1 FROM login_buckets FOR UPDATE"))
-        assert await guess(api) == [429]
-
-
 async def test_login_to_unknown_login_id_is_throttled_alike(api: Api, service: Services, at: At) -> None:
     """Source: GHSA-c27j-76xg-6x4f."""
     await api.account("ada")
@@ -283,56 +219,6 @@ async def test_login_in_several_spellings_is_counted_together(
     for login_id in spellings:
         assert await guess(api, login_id) == [401]
     assert await bucket_counts(service) == [(len(spellings),)]
-
-
-async def test_failures_from_unknown_devices_do_not_lock_out_the_owner(
-    api: Api, service: Services, at: At
-) -> None:
-    """Source: OWASP ASVS 5.0 6.1.1."""
-    await api.account("ada")
-    known = (await at(HOME).log_in("ada")).json()
-    await guess(at(ABROAD), count=5)
-    assert_throttled(await at(ABROAD).log_in("ada"))
-    session = at(ABROAD).by(known["token"])
-    assert (await session.get("/v1/users/me")).status_code == 200
-    assert (await at(HOME).log_in("ada")).status_code == 201, "a network that logged in before"
-    travelling = await at("192.0.2.1").log_in("ada", device_token=known["device_token"])
-    assert travelling.status_code == 201, "a device that logged in before"
-    change = {"current_password": PASSWORD, "new_password": OTHER_PASSWORD}
-    assert (await session.put("/v1/users/me/password", change)).status_code == 204
-
-
-async def test_login_from_known_device_has_its_own_throttle(api: Api, service: Services, at: At) -> None:
-    await api.account("ada")
-    device = (await at(HOME).log_in("ada")).json()["device_token"]
-    assert await guess(at(ABROAD), count=6, device_token=device) == [401] * 5 + [429]
-    assert (await at(HOME).log_in("ada")).status_code == 201
-
-
-async def test_login_with_device_token_of_another_user_counts_as_unknown_device(
-    api: Api, service: Services, at: At
-) -> None:
-    await api.account("ada")
-    await api.account("mallory")
-    device = (await at(ABROAD).log_in("mallory")).json()["device_token"]
-    assert await guess(at(ABROAD), count=3, device_token=device) == [401] * 3
-    assert await guess(at("192.0.2.1"), count=3) == [401, 401, 429]
-
-
-async def test_login_clears_only_its_own_bucket(api: Api, service: Services, at: At) -> None:
-    """Source: the notice of allauth 65.8: a success cleared the network's failures."""
-    await api.account("ada")
-    device = (await at(HOME).log_in("ada")).json()["device_token"]
-    await guess(at(ABROAD), count=4)
-    await guess(at(ABROAD), count=3, device_token=device)
-    assert (await at(ABROAD).log_in("ada", device_token=device)).status_code == 201
-    assert await bucket_counts(service) == [(4,)]
-    in_network = "SELECT minute_failures FROM network_buckets WHERE network = :network"
-    assert await fetch_values(service.engine, in_network, network=f"{ABROAD}/32") == [(7,)]
-    assert (await at("192.0.2.1").log_in("ada")).status_code == 201
-    assert await bucket_counts(service) == [(4,)], (
-        "a success from an unknown device is no failure, and no more"
-    )
 
 
 async def test_change_password_after_repeated_failures_has_to_wait(
@@ -354,26 +240,3 @@ async def test_change_password_after_repeated_failures_has_to_wait(
     await expire_backoff(service)
     assert (await ada.put("/v1/users/me/password", right)).status_code == 204
     assert await bucket_counts(service) == []
-
-
-@pytest_asyncio.fixture
-async def replica(shared_database: str, service: Services) -> AsyncIterator[RunningService]:
-    """A second instance of the application on the same database."""
-    async with serving(SETTINGS, shared_database) as second:
-        yield second
-
-
-async def test_failures_at_two_replicas_are_counted_together(api: Api, replica: RunningService) -> None:
-    await api.account("ada")
-    async with replica.client() as client:
-        other = Api(client, replica.service)
-        assert await guess(api, count=3) + await guess(other, count=2) == [401] * 5
-        assert_throttled(await api.log_in("ada"))
-        assert_throttled(await other.log_in("ada"))
-
-
-async def test_failures_are_counted_across_a_restart(database: str) -> None:
-    """Source: CVE-2026-35597: the count was rolled back with the failed login."""
-    for expected in ([401] * 3, [401, 401, 429]):
-        async with serving(SETTINGS, database) as running, running.client() as client:
-            assert await guess(Api(client, running.service), "nobody", count=3) == expected

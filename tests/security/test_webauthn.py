@@ -3,14 +3,14 @@
 import json
 import sys
 from collections.abc import Callable
+from datetime import UTC, datetime
 from uuid import UUID
 
 import pytest
 from rollcall_testkit.passkeys import SoftwarePasskey
 
-from service.domain.factors import FactorPolicy
+from service.domain.factors import FactorPolicy, Passkey
 from service.security.webauthn import (
-    KnownPasskey,
     NewPasskey,
     PasskeyLogin,
     PasskeyRejected,
@@ -62,8 +62,13 @@ def test_relying_party_of_a_policy_imports_the_library_if_passkeys_are_enabled(
     assert "webauthn" in sys.modules
 
 
+def enrolled(credential_id: bytes, *transports: str) -> Passkey:
+    at = datetime(2026, 1, 1, tzinfo=UTC)
+    return Passkey(ADA, ADA, "Passkey", credential_id, b"", 0, ADA, transports, False, False, at, None)
+
+
 def test_registration_options_ask_for_a_discoverable_credential_and_a_verified_user() -> None:
-    known = [KnownPasskey(b"\xff\xfe", ("internal",)), KnownPasskey(b"\x00")]
+    known = [enrolled(b"\xff\xfe", "internal"), enrolled(b"\x00")]
     assert RP.registration_options(ADA, "ada@example.org", "Ada", CHALLENGE, known) == {
         "rp": {"id": "example.org", "name": "Example"},
         "user": {"id": "AYkKXayWd0u8zrMCCZqAVw", "name": "ada@example.org", "displayName": "Ada"},
@@ -84,7 +89,7 @@ def test_registration_options_ask_for_a_discoverable_credential_and_a_verified_u
 
 
 def test_login_options_ask_for_a_verified_user() -> None:
-    assert RP.login_options(CHALLENGE, [KnownPasskey(b"\x00", ("usb", "nfc"))]) == {
+    assert RP.login_options(CHALLENGE, [enrolled(b"\x00", "usb", "nfc")]) == {
         "challenge": "AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8",
         "rpId": "example.org",
         "timeout": 300_000,

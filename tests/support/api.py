@@ -8,6 +8,7 @@ from typing import Any, Self, cast
 from uuid import UUID
 
 import httpx
+import pytest_asyncio
 
 from service.app import Application, create_app
 from service.db.repositories.keys import ApiKeyRepository, NewApiKey
@@ -66,6 +67,17 @@ async def serving(settings: Settings, dsn: str) -> AsyncIterator[RunningService]
     finally:
         stop.set()
         await task
+
+
+def running_with(settings: Settings) -> Any:
+    """Return a fixture for one module, named by its assignment: the application with other settings."""
+
+    @pytest_asyncio.fixture(scope="module")
+    async def running(shared_database: str) -> AsyncIterator[RunningService]:
+        async with serving(settings, shared_database) as running:
+            yield running
+
+    return running
 
 
 @dataclass(frozen=True)

@@ -135,6 +135,13 @@ async def fetch_values(engine: AsyncEngine, statement: str, **values: object) ->
         return [tuple(row) for row in await connection.execute(text(statement), values)]
 
 
+async def count_rows(engine: AsyncEngine, table: str) -> int:
+    """Return how many rows a table has."""
+    ((number,),) = await fetch_values(engine, f"SELECT count(*) FROM {table}")
+    assert isinstance(number, int)
+    return number
+
+
 async def execute(engine: AsyncEngine, statement: str, **values: object) -> None:
     """Run a statement, past the application."""
     async with engine.begin() as connection:

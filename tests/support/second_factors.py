@@ -23,6 +23,9 @@ from service.services import Services
 from tests.support.api import Account, Api, error_of
 from tests.support.settings import ORIGIN
 
+INVALID = (401, "invalid_credentials")
+"""What every failed login gets."""
+
 
 @dataclass
 class Factors:
@@ -75,6 +78,11 @@ async def enroll(
             factors.recovery_codes = [code.value for code in codes]
         await FactorRepository(tx).refresh(account.id)
     return factors
+
+
+async def ada_with(api: Api, **factors: Any) -> Factors:
+    """Create the account `ada` with factors."""
+    return await enroll(api, await api.account("ada"), **factors)
 
 
 async def _add_totp(tx: Transaction, service: Services, account: Account) -> bytes:

@@ -44,6 +44,16 @@ def test_call_where_a_noun_lives_takes_plural_for_singular(checkout: Path) -> No
     assert ("usecases", ["service/usecases/users.py"]) in list(where("users", checkout))
 
 
+@pytest.mark.parametrize("stem", ["mail-code", "mail code", "Mail_Codes"])
+def test_call_where_a_noun_of_two_words_lives_takes_any_joint(checkout: Path, stem: str) -> None:
+    (checkout / "service/usecases/mail_codes.py").write_text("")
+    (checkout / "docs/api.md").write_text("Mail codes, mail-code")
+    assert list(where(stem, checkout)) == [
+        ("usecases", ["service/usecases/mail_codes.py"]),
+        ("docs", ["docs/api.md (2)"]),
+    ]
+
+
 def test_read_the_table_of_questions_has_twenty_rows() -> None:
     assert len(ROWS) >= 20
 

@@ -17,8 +17,8 @@ from tools.chaos.context import FaultContext, InvariantViolated
 from tools.chaos.environment import ChaosEnvironment, chaos_environment
 from tools.chaos.generator import NO_FAULT, Workload
 from tools.chaos.history import History
-from tools.chaos.mail_faults import FAULTS
 from tools.chaos.mails import Period, check_mails
+from tools.chaos.nemesis import FAULTS
 from tools.chaos.report import FaultLog, Mails, Report
 
 _MAX_RECOVERY_S: Final = 30.0

@@ -1,13 +1,11 @@
-"""The faults of the mail server, which join the others in `FAULTS`."""
+"""The faults of the mail server."""
 
 import asyncio
 from time import monotonic
 
 from tools.chaos.context import FaultContext, InvariantViolated
+from tools.chaos.faults import fault
 from tools.chaos.generator import invitation
-from tools.chaos.nemesis import FAULTS, fault
-
-__all__ = ["FAULTS"]
 
 
 @fault()

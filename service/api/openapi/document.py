@@ -100,7 +100,7 @@ def document(operations: Iterable[Operation]) -> dict[str, Any]:
         "info": {
             "title": "Rollcall",
             "version": __version__,
-            "summary": "Accounts, log-ins, sessions and introspection.",
+            "summary": "Accounts, logins, sessions and introspection.",
             "description": _ABOUT,
             "contact": {"name": "The operator of this service"},
             "license": {"name": "Apache-2.0", "identifier": "Apache-2.0"},

@@ -5,7 +5,7 @@ from typing import Annotated, Self
 from msgspec import Meta
 
 from service.api.schemas.common import Id, Output, Timestamp, timestamp
-from service.domain.devices import KnownDevice
+from service.domain.devices import Device
 
 
 class DeviceView(Output, frozen=True):
@@ -18,7 +18,7 @@ class DeviceView(Output, frozen=True):
     current: Annotated[bool, Meta(description="Whether the session of the token was opened from it.")]
 
     @classmethod
-    def of(cls, device: KnownDevice) -> Self:
+    def of(cls, device: Device) -> Self:
         """Return the view of a device."""
         return cls(
             device.id,

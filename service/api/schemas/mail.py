@@ -24,7 +24,7 @@ class VerifyEmailBody(Input, frozen=True):
     token: VerificationToken
 
 
-class AccountNameBody(Input, frozen=True):
+class LoginIdOrEmailBody(Input, frozen=True):
     """The login id of an account, or its verified address: one of the two."""
 
     login_id: Annotated[str, Meta(examples=["ada"])] | UnsetType = UNSET

@@ -28,7 +28,7 @@ class SessionView(Output, frozen=True):
     user_agent: str | None
     ip: str | None
     auth_time: Annotated[
-        Timestamp, Meta(description="When the user last proved who they are: the log-in, or a later step-up.")
+        Timestamp, Meta(description="When the user last proved who they are: the login, or a later step-up.")
     ]
     amr: Annotated[
         list[str],

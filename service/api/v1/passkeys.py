@@ -9,7 +9,7 @@ from service.api.operations import JSON, MERGE_PATCH, Operation, ResponseSpec
 from service.api.pagination import keyset_of, page_response
 from service.api.preconditions import if_match_check
 from service.api.requests import OperationRequest
-from service.api.responses import created, no_content, with_etag
+from service.api.responses import created, created_with_etag, no_content, with_etag
 from service.api.schemas.common import PageQuery
 from service.api.schemas.passkeys import (
     AddPasskeyBody,
@@ -79,8 +79,7 @@ async def add_passkey(request: OperationRequest, database: Database, factors: Fa
 
     async def add(tx: Transaction) -> Outcome:
         passkey = await passkeys.add_passkey(tx, verified, context=context)
-        location = (b"location", b"/v1/users/me/passkeys/%b" % str(passkey.id).encode())
-        response = with_etag(PasskeyView.of(passkey), status=201, headers=(location,))
+        response = created_with_etag(PasskeyView.of(passkey), f"/v1/users/me/passkeys/{passkey.id}")
         return Outcome(response, response, passkey.user_id)
 
     return await run_once(request, database, add)
@@ -122,10 +121,8 @@ async def list_passkeys(request: OperationRequest, own: PasskeyReads) -> Respons
 )
 async def update_passkey(request: OperationRequest, database: Database) -> Response:
     """Change the name of a passkey of the caller."""
-    name, precondition = (
-        request.body(UpdatePasskeyBody).name,
-        if_match_check(request.if_match, PasskeyView.of),
-    )
+    name = request.body(UpdatePasskeyBody).name
+    precondition = if_match_check(request.if_match, PasskeyView.of)
     renamed = await database.run(
         lambda tx: passkeys.rename_passkey(
             tx, request.subject_id, name, context=request.context, precondition=precondition

@@ -6,7 +6,7 @@ from service.api.http.response import Response
 from service.api.operations import LOGIN_BODY_LIMIT_BYTES, Operation, ResponseSpec
 from service.api.requests import OperationRequest
 from service.api.responses import accepted
-from service.api.schemas.mail import AccountNameBody, CodeTokenView
+from service.api.schemas.mail import CodeTokenView, LoginIdOrEmailBody
 from service.db.core.database import Database
 from service.domain.callers import Access
 from service.domain.errors import MailThrottled
@@ -26,12 +26,12 @@ from service.usecases.policies import Policies
     access=Access(public=True),
     responses={202: ResponseSpec("If there is such an account, a mail will be sent.")},
     errors=(MailThrottled,),
-    body=AccountNameBody,
+    body=LoginIdOrEmailBody,
     body_limit_bytes=LOGIN_BODY_LIMIT_BYTES,
 )
 async def request_recovery(request: OperationRequest, database: Database, policies: Policies) -> Response:
     """Note a request for a new password."""
-    login_id, email = request.body(AccountNameBody).login_id_or_email
+    login_id, email = request.body(LoginIdOrEmailBody).login_id_or_email
     await database.run(
         lambda tx: mail_requests.request_recovery(
             tx, login_id=login_id, email=email, context=request.context, policies=policies
@@ -53,12 +53,12 @@ async def request_recovery(request: OperationRequest, database: Database, polici
     access=Access(public=True),
     responses={202: ResponseSpec("If there is such an account, a mail will be sent.", CodeTokenView)},
     errors=(MailThrottled,),
-    body=AccountNameBody,
+    body=LoginIdOrEmailBody,
     body_limit_bytes=LOGIN_BODY_LIMIT_BYTES,
 )
 async def send_login_code(request: OperationRequest, database: Database, policies: Policies) -> Response:
     """Note a request for a code."""
-    login_id, email = request.body(AccountNameBody).login_id_or_email
+    login_id, email = request.body(LoginIdOrEmailBody).login_id_or_email
     token = await database.run(
         lambda tx: mail_requests.request_login_code(
             tx, login_id=login_id, email=email, context=request.context, policies=policies

@@ -13,7 +13,7 @@ from service.api.operations import JSON, MERGE_PATCH, Operation, ResponseSpec
 from service.api.pagination import keyset_of, page_response
 from service.api.preconditions import if_match_check
 from service.api.requests import OperationRequest
-from service.api.responses import conditional_get, no_content, with_etag
+from service.api.responses import conditional_get, created_with_etag, no_content, with_etag
 from service.api.schemas.common import EARLIEST, in_utc
 from service.api.schemas.users import (
     CreateUserBody,
@@ -111,8 +111,7 @@ async def create_user(
         user = await users.create_user(tx, new, context=context)
         if registration.invite:
             await invite(tx, user, context=context, tokens=tokens)
-        location = (b"location", b"/v1/users/%b" % str(user.id).encode())
-        response = with_etag(UserView.of(user), status=201, headers=(location,))
+        response = created_with_etag(UserView.of(user), f"/v1/users/{user.id}")
         return Outcome(response, response, user.id)
 
     return await run_once(request, database, create)

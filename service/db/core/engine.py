@@ -1,10 +1,10 @@
 """The engine, with a limit on every wait."""
 
+import json
 from collections.abc import Awaitable, Callable
 from functools import partial
 from typing import Any, cast
 
-import msgspec
 from sqlalchemy import event
 from sqlalchemy.engine import ExceptionContext
 from sqlalchemy.engine.interfaces import DBAPIConnection
@@ -47,6 +47,7 @@ def create_engine(
     recycle: float = 1800.0,
     application_name: str = "rollcall",
     pgbouncer: bool = False,
+    json_deserializer: Callable[[str], Any] = json.loads,
 ) -> AsyncEngine:
     """Return an engine with at most `pool_size` connections, each opened when first needed.
 
@@ -77,7 +78,10 @@ def create_engine(
         record_class=Record,
         server_settings={**ours, **target.server_settings},
     )
-    return _pooled(creator, pgbouncer, pool_size=pool_size, pool_timeout=pool_timeout, pool_recycle=recycle)
+    return _pooled(
+        creator, pgbouncer, pool_size=pool_size, pool_timeout=pool_timeout, pool_recycle=recycle,
+        json_deserializer=json_deserializer,
+    )  # fmt: skip
 
 
 def pool_stats(engine: AsyncEngine, name: str) -> PoolStats:
@@ -97,7 +101,7 @@ def is_behind_pooler(engine: AsyncEngine) -> bool:
     return bool(engine.get_execution_options().get(_POOLER))
 
 
-def _pooled(connect: Callable[[], Awaitable[Driver]], pgbouncer: bool, **pool: float) -> AsyncEngine:
+def _pooled(connect: Callable[[], Awaitable[Driver]], pgbouncer: bool, **options: Any) -> AsyncEngine:
     def creator() -> DBAPIConnection:
         dbapi: Any = engine.dialect.dbapi
         connection: DBAPIConnection = dbapi.connect(async_creator_fn=connect, **_statement_options(pgbouncer))
@@ -106,8 +110,7 @@ def _pooled(connect: Callable[[], Awaitable[Driver]], pgbouncer: bool, **pool: f
     invalidator = _PoolInvalidator()
     engine = create_async_engine(
         _URL, creator=creator, max_overflow=0, pool_use_lifo=True, hide_parameters=True,
-        execution_options={_INVALIDATOR: invalidator, _POOLER: pgbouncer},
-        json_deserializer=msgspec.json.decode, **pool,
+        execution_options={_INVALIDATOR: invalidator, _POOLER: pgbouncer}, **options,
     )  # fmt: skip
     event.listen(engine.sync_engine, "checkout", invalidator.check)
     event.listen(engine.sync_engine, "handle_error", _invalidate_after_timeout)

@@ -10,13 +10,13 @@ from service.db.core.statements import Statement
 from service.db.repositories.base import ReadRepository, Repository
 from service.db.repositories.listings import Listing, keyset_page
 from service.db.tables import DeviceRow, SessionRow
-from service.domain.devices import KnownDevice
+from service.domain.devices import Device
 from service.domain.pages import Keyset, Page
 
 
 @dataclass(frozen=True, slots=True)
-class Device:
-    """A device that a user logs in from, and its network. A known one has no digest here."""
+class LoginDevice:
+    """The device of a login, and its network. One that is known has no digest here."""
 
     id: UUID
     network: str
@@ -27,7 +27,7 @@ _ADD = Statement(insert(DeviceRow), "id", "user_id", "token_digest", "network")
 _device_of_session = (
     select(SessionRow.device_id).where(SessionRow.id == bindparam("session_id")).scalar_subquery()
 )
-_FORGET_ALL = Statement(
+_DELETE_ALL = Statement(
     delete(DeviceRow).where(
         DeviceRow.user_id == bindparam("of_user"), DeviceRow.id.is_distinct_from(_device_of_session)
     )
@@ -35,7 +35,7 @@ _FORGET_ALL = Statement(
 
 
 _KNOWN = Columns(
-    KnownDevice,
+    Device,
     DeviceRow.id,
     DeviceRow.network,
     DeviceRow.created_at,
@@ -48,7 +48,7 @@ _LISTING = Listing(
     at=DeviceRow.created_at,
     id=DeviceRow.id,
 )
-_FORGET = Statement(
+_DELETE = Statement(
     delete(DeviceRow).where(DeviceRow.id == bindparam("device_id"), DeviceRow.user_id == bindparam("of_user"))
 )
 
@@ -58,7 +58,7 @@ class DeviceReads(ReadRepository):
 
     async def list_page(
         self, user_id: UUID, *, session_id: UUID, after: Keyset | None, limit: int
-    ) -> Page[KnownDevice]:
+    ) -> Page[Device]:
         """List the devices of a user, oldest first; the one of the session is marked."""
         return await keyset_page(
             self._executor, _LISTING, after=after, limit=limit, of_user=user_id, session_id=session_id
@@ -68,16 +68,16 @@ class DeviceReads(ReadRepository):
 class DeviceRepository(DeviceReads, Repository):
     """Known devices inside a transaction. A login adds and touches them (`LoginRepository.begin_session`)."""
 
-    async def add(self, user_id: UUID, device: Device) -> None:
+    async def add(self, user_id: UUID, device: LoginDevice) -> None:
         """Insert a new device."""
         await self._tx.execute(
             _ADD, id=device.id, user_id=user_id, token_digest=device.token_digest, network=device.network
         )
 
-    async def forget(self, device_id: UUID, *, user_id: UUID) -> bool:
+    async def delete(self, device_id: UUID, *, user_id: UUID) -> bool:
         """Delete a device of a user; return False if there is none."""
-        return await self._tx.execute(_FORGET, device_id=device_id, of_user=user_id) == 1
+        return await self._tx.execute(_DELETE, device_id=device_id, of_user=user_id) == 1
 
-    async def forget_all(self, user_id: UUID, *, but_of_session: UUID | None = None) -> None:
+    async def delete_all(self, user_id: UUID, *, but_of_session: UUID | None = None) -> None:
         """Delete the devices of a user, except the one that a session was opened from."""
-        await self._tx.execute(_FORGET_ALL, of_user=user_id, session_id=but_of_session)
+        await self._tx.execute(_DELETE_ALL, of_user=user_id, session_id=but_of_session)

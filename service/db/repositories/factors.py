@@ -39,7 +39,7 @@ _REFRESH = Statement(
 
 
 _HELD: Final = (TotpSecretRow, PasskeyRow, RecoveryCodeRow, PasskeyChallengeRow)
-_REMOVE_ALL: Final = tuple(
+_DELETE_ALL: Final = tuple(
     Statement(delete(table).where(table.user_id == bindparam("of_user"))) for table in _HELD
 )
 
@@ -51,8 +51,8 @@ class FactorRepository(Repository):
         """Set the factors of a locked user to those that the tables hold, and return the user."""
         return USER.decode(require_row(await self._tx.fetch_one(_REFRESH, user_id=user_id)))
 
-    async def remove_all(self, user_id: UUID) -> User:
+    async def delete_all(self, user_id: UUID) -> User:
         """Delete every factor, recovery code and passkey challenge of a locked user, and return the user."""
-        for statement in _REMOVE_ALL:
+        for statement in _DELETE_ALL:
             await self._tx.execute(statement, of_user=user_id)
         return await self.refresh(user_id)

@@ -12,7 +12,7 @@ from service.db.tables import IdempotencyKeyRow
 
 
 @dataclass(frozen=True, slots=True)
-class StoredAnswer:
+class StoredResponse:
     """The response to the first request with a key. It contains no secret.
 
     It is deleted with the user `user_id`, whom it describes.
@@ -26,7 +26,7 @@ class StoredAnswer:
 
 
 _STORED = Columns(
-    StoredAnswer,
+    StoredResponse,
     IdempotencyKeyRow.request_digest,
     IdempotencyKeyRow.status,
     IdempotencyKeyRow.headers,
@@ -51,10 +51,10 @@ class IdempotencyRepository(Repository):
         number = int.from_bytes(digest[:8], "big", signed=True)
         return bool(require_row(await self._tx.fetch_one(_LOCK, lock_number=number))[0])
 
-    async def get(self, digest: bytes) -> StoredAnswer | None:
+    async def get(self, digest: bytes) -> StoredResponse | None:
         """Return the stored response of a key."""
         return _STORED.decode_optional(await self._tx.fetch_one(_GET, digest=digest))
 
-    async def add(self, digest: bytes, answer: StoredAnswer) -> None:
+    async def add(self, digest: bytes, answer: StoredResponse) -> None:
         """Store the response of a key, in the transaction of the change that it reports."""
         await self._tx.execute(_ADD, digest=digest, **asdict(answer))

@@ -31,7 +31,7 @@ from sqlalchemy import (
 from service.db.core.columns import Columns
 from service.db.core.statements import Statement
 from service.db.repositories.base import ReadRepository, Repository, binds, prefixed, require_row
-from service.db.repositories.devices import Device
+from service.db.repositories.devices import LoginDevice
 from service.db.repositories.events import EVENT_FIELDS
 from service.db.repositories.network_counts import (
     end_attempt,
@@ -253,7 +253,7 @@ class LoginRepository(LoginReads, Repository):
     async def begin_session(
         self,
         session: NewSession,
-        device: Device,
+        device: LoginDevice,
         *,
         kept_count: int,
         used_ids: Collection[UUID],

@@ -1,4 +1,4 @@
-"""Log-ins that wait for their second factor."""
+"""Logins that wait for their second factor."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass

@@ -27,7 +27,6 @@ _TRY = Statement(
     .returning(LoginCodeRow.user_id, LoginCodeRow.code_digest)
 )
 _USE = Statement(delete(LoginCodeRow).where(_of_token))
-_DROP = Statement(delete(LoginCodeRow).where(LoginCodeRow.user_id == bindparam("of_user")))
 
 
 class CodeAttempt(NamedTuple):
@@ -57,7 +56,3 @@ class LoginCodeRepository(Repository):
     async def use(self, token_digest: bytes) -> bool:
         """Use up a code: exactly one of many concurrent calls gets it."""
         return await self._tx.execute(_USE, digest=token_digest) == 1
-
-    async def drop_all(self, user_id: UUID) -> None:
-        """Delete the codes of a user."""
-        await self._tx.execute(_DROP, of_user=user_id)

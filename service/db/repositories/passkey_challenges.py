@@ -29,7 +29,9 @@ _TAKE = Statement(
     )
     .returning(PasskeyChallengeRow.challenge)
 )
-_DROP = Statement(delete(PasskeyChallengeRow).where(PasskeyChallengeRow.user_id == bindparam("of_user")))
+_DELETE_ALL = Statement(
+    delete(PasskeyChallengeRow).where(PasskeyChallengeRow.user_id == bindparam("of_user"))
+)
 
 
 class PasskeyChallengeRepository(Repository):
@@ -46,6 +48,6 @@ class PasskeyChallengeRepository(Repository):
         row = await self._tx.fetch_one(_TAKE, challenge_id=challenge_id, of_user=user_id)
         return row[0] if row is not None else None
 
-    async def drop_all(self, user_id: UUID) -> None:
+    async def delete_all(self, user_id: UUID) -> None:
         """Delete the challenges of a user."""
-        await self._tx.execute(_DROP, of_user=user_id)
+        await self._tx.execute(_DELETE_ALL, of_user=user_id)

@@ -48,7 +48,7 @@ _ADD = Statement(
     "is_backed_up",
 )
 _RENAME = Statement(update(PasskeyRow).where(_one).values(name=bindparam("new_name")).returning(*PASSKEY))
-_REMOVE = Statement(delete(PasskeyRow).where(_one))
+_DELETE = Statement(delete(PasskeyRow).where(_one))
 
 
 class PasskeyReads(ReadRepository):
@@ -94,6 +94,6 @@ class PasskeyRepository(PasskeyReads, Repository):
         row = await self._tx.fetch_one(_RENAME, passkey_id=passkey_id, of_user=user_id, new_name=name)
         return PASSKEY.decode(require_row(row))
 
-    async def remove(self, passkey_id: UUID, *, user_id: UUID) -> None:
+    async def delete(self, passkey_id: UUID, *, user_id: UUID) -> None:
         """Delete a passkey."""
-        await self._tx.execute(_REMOVE, passkey_id=passkey_id, of_user=user_id)
+        await self._tx.execute(_DELETE, passkey_id=passkey_id, of_user=user_id)

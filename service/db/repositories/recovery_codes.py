@@ -18,7 +18,7 @@ _ADD = Statement(
         ),
     )
 )
-_REMOVE_ALL = Statement(delete(RecoveryCodeRow).where(RecoveryCodeRow.user_id == bindparam("of_user")))
+_DELETE_ALL = Statement(delete(RecoveryCodeRow).where(RecoveryCodeRow.user_id == bindparam("of_user")))
 
 
 class RecoveryCodeRepository(Repository):
@@ -26,9 +26,9 @@ class RecoveryCodeRepository(Repository):
 
     async def replace_all(self, user_id: UUID, digests: Iterable[bytes]) -> None:
         """Insert codes in place of those before."""
-        await self.remove_all(user_id)
+        await self.delete_all(user_id)
         await self._tx.execute(_ADD, digests=list(digests), of_user=user_id)
 
-    async def remove_all(self, user_id: UUID) -> None:
+    async def delete_all(self, user_id: UUID) -> None:
         """Delete every code of a user."""
-        await self._tx.execute(_REMOVE_ALL, of_user=user_id)
+        await self._tx.execute(_DELETE_ALL, of_user=user_id)

@@ -31,7 +31,7 @@ SIGNING_KEY = Columns(
 
 
 @dataclass(frozen=True, slots=True)
-class SealedSigningKey:
+class EncryptedSigningKey:
     """A key with its encrypted private half; `now` is the time of the read."""
 
     key: SigningKey
@@ -49,13 +49,13 @@ class NewSigningKey:
     private_key: bytes
 
 
-_SEALED = Columns(SealedSigningKey, SIGNING_KEY, SigningKeyRow.private_key, func.now().label("now"))
+_ENCRYPTED = Columns(EncryptedSigningKey, SIGNING_KEY, SigningKeyRow.private_key, func.now().label("now"))
 _NEWEST = Columns(
     values, SIGNING_KEY, type_coerce(func.now() - SigningKeyRow.created_at, INTERVAL).label("age")
 )
 _is_published = or_(SigningKeyRow.ends_at.is_(None), SigningKeyRow.ends_at > func.now())
 _LIST = Statement(select(*SIGNING_KEY).where(_is_published).order_by(SigningKeyRow.signs_from))
-_LIST_SEALED = Statement(select(*_SEALED).where(_is_published).order_by(SigningKeyRow.signs_from))
+_LIST_ENCRYPTED = Statement(select(*_ENCRYPTED).where(_is_published).order_by(SigningKeyRow.signs_from))
 _GET_NEWEST = Statement(select(*_NEWEST).where(SigningKeyRow.ends_at.is_(None)))
 _LOCK = Statement(text("SELECT pg_advisory_xact_lock(8242558622567392628)"))
 _ADD = Statement(
@@ -80,9 +80,9 @@ class SigningKeyReads(ReadRepository):
         """List the keys that verifiers may meet, in the order in which they sign."""
         return [SIGNING_KEY.decode(row) for row in await self._executor.fetch_all(_LIST)]
 
-    async def list_sealed(self) -> list[SealedSigningKey]:
+    async def list_encrypted(self) -> list[EncryptedSigningKey]:
         """List the same keys with their encrypted private halves."""
-        return [_SEALED.decode(row) for row in await self._executor.fetch_all(_LIST_SEALED)]
+        return [_ENCRYPTED.decode(row) for row in await self._executor.fetch_all(_LIST_ENCRYPTED)]
 
 
 class SigningKeyRepository(SigningKeyReads, Repository):

@@ -13,8 +13,8 @@ _of_user = TotpSecretRow.user_id == bindparam("of_user")
 _is_pending = TotpSecretRow.confirmed_at.is_(None)
 _ADD = Statement(insert(TotpSecretRow), "id", "user_id", "secret")
 _GET_PENDING = Statement(select(*STORED_TOTP).where(_of_user, _is_pending))
-_REMOVE_PENDING = Statement(delete(TotpSecretRow).where(_of_user, _is_pending))
-_REMOVE_CONFIRMED = Statement(delete(TotpSecretRow).where(_of_user, ~_is_pending))
+_DELETE_PENDING = Statement(delete(TotpSecretRow).where(_of_user, _is_pending))
+_DELETE_CONFIRMED = Statement(delete(TotpSecretRow).where(_of_user, ~_is_pending))
 _CONFIRM = Statement(
     update(TotpSecretRow)
     .where(_of_user, _is_pending)
@@ -27,7 +27,7 @@ class TotpRepository(Repository):
 
     async def put_pending(self, secret_id: UUID, user_id: UUID, encrypted: bytes) -> None:
         """Insert a secret that waits for its first code; an earlier one is replaced."""
-        await self.remove_pending(user_id)
+        await self.delete_pending(user_id)
         await self._tx.execute(_ADD, id=secret_id, user_id=user_id, secret=encrypted)
 
     async def get_pending(self, user_id: UUID) -> StoredTotp | None:
@@ -36,13 +36,13 @@ class TotpRepository(Repository):
 
     async def confirm_pending(self, user_id: UUID, *, step: int) -> None:
         """Let the pending secret take the place of the confirmed one; `step` is that of its first code."""
-        await self.remove_confirmed(user_id)
+        await self.delete_confirmed(user_id)
         await self._tx.execute(_CONFIRM, of_user=user_id, step=step)
 
-    async def remove_pending(self, user_id: UUID) -> bool:
+    async def delete_pending(self, user_id: UUID) -> bool:
         """Delete the pending secret; return False if there is none."""
-        return await self._tx.execute(_REMOVE_PENDING, of_user=user_id) == 1
+        return await self._tx.execute(_DELETE_PENDING, of_user=user_id) == 1
 
-    async def remove_confirmed(self, user_id: UUID) -> bool:
+    async def delete_confirmed(self, user_id: UUID) -> bool:
         """Delete the confirmed secret; return False if there is none."""
-        return await self._tx.execute(_REMOVE_CONFIRMED, of_user=user_id) == 1
+        return await self._tx.execute(_DELETE_CONFIRMED, of_user=user_id) == 1

@@ -1,6 +1,7 @@
 """The declared schema, one file per resource. Importing this package fills `Base.metadata`."""
 
 from service.db.tables.base import Base
+from service.db.tables.devices import DeviceRow
 from service.db.tables.events import EventRow
 from service.db.tables.factors import (
     LoginChallengeRow,
@@ -15,7 +16,7 @@ from service.db.tables.keys import ApiKeyRow
 from service.db.tables.mail_requests import EmailVerificationRow, LoginCodeRow, MailCountRow, MailRequestRow
 from service.db.tables.outbox import OutboxRow
 from service.db.tables.reset_tokens import ResetTokenRow
-from service.db.tables.sessions import DeviceRow, SessionRow
+from service.db.tables.sessions import SessionRow
 from service.db.tables.signing_keys import SigningKeyRow
 from service.db.tables.throttle import LoginBucketRow, NetworkBucketRow, ThrottleKeyRow
 from service.db.tables.users import UserRow

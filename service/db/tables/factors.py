@@ -1,4 +1,4 @@
-"""Second factors and passkeys, and the challenges of log-ins that are under way."""
+"""Second factors and passkeys, and the challenges of logins that are under way."""
 
 from datetime import datetime
 from uuid import UUID
@@ -71,7 +71,7 @@ class RecoveryCodeRow(Base):
 
 
 class LoginChallengeRow(Base):
-    """A log-in that has passed its first factor, and how (`amr`); the client holds its token."""
+    """A login that has passed its first factor, and how (`amr`); the client holds its token."""
 
     __tablename__ = "login_challenges"
     __table_args__ = (Index("ix_login_challenges_user_id", "user_id"),)
@@ -85,7 +85,7 @@ class LoginChallengeRow(Base):
 
 
 class PasskeyChallengeRow(Base):
-    """A WebAuthn challenge, deleted when it is answered: of the user who adds a passkey, or of a log-in."""
+    """A WebAuthn challenge, deleted when it is answered: of the user who adds a passkey, or of a login."""
 
     __tablename__ = "passkey_challenges"
     __table_args__ = (

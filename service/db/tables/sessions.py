@@ -1,4 +1,4 @@
-"""Login sessions, and the devices that users have logged in from."""
+"""Login sessions."""
 
 from datetime import datetime
 from uuid import UUID
@@ -34,18 +34,4 @@ class SessionRow(Base):
     """No foreign key: a forgotten device ends no session."""
     amr: Mapped[list[str]] = mapped_column(ARRAY(Text), server_default=text("'{pwd}'::text[]"))
     authenticated_at: Mapped[datetime | None]
-    """When its user last proved who they are, if that was after the log-in."""
-
-
-class DeviceRow(Base):
-    """A device that a user has logged in from, and the network where it was last seen."""
-
-    __tablename__ = "devices"
-    __table_args__ = (Index("ix_devices_user_id_network", "user_id", "network"),)
-
-    id: Mapped[Id]
-    user_id: Mapped[UUID] = mapped_column(ForeignKey(UserRow.id, ondelete="CASCADE"))
-    token_digest: Mapped[bytes] = mapped_column(unique=True)
-    network: Mapped[str]
-    created_at: Mapped[AtNow]
-    last_seen_at: Mapped[AtNow]
+    """When its user last proved who they are, if that was after the login."""

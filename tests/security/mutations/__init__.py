@@ -10,7 +10,9 @@ from tests.security.mutations import (
     identity,
     mail,
     operations,
+    passkeys,
     passwords,
+    second_factor,
     sessions,
     throttle,
     tokens,
@@ -32,6 +34,8 @@ _AREAS = (
     tokens,
     cookies,
     factors,
+    second_factor,
+    passkeys,
     operations,
 )
 MUTATIONS = tuple(mutation for area in _AREAS for mutation in area.MUTATIONS)

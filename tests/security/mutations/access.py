@@ -77,7 +77,7 @@ MUTATIONS = (
         "tests/api/test_users.py::test_last_admin_with_a_password_of_its_own_cannot_be_lost",
     ),
     Mutation(
-        "A log-in counts only while the password is the one that was verified",
+        "A login counts only while the password is the one that was verified",
         LOGINS_SQL,
         'UserRow.password_hash == bindparam("verified_hash"),',
         'func.coalesce(bindparam("verified_hash"), "") != "",',
@@ -85,7 +85,7 @@ MUTATIONS = (
         "::test_change_password_during_logins_with_the_old_one_leaves_no_session_of_them",
     ),
     Mutation(
-        "A log-in counts only while the account is active",
+        "A login counts only while the account is active",
         LOGINS_SQL,
         "            UserRow.state == literal_column(\"'active'\"),\n",
         "",
@@ -99,7 +99,7 @@ MUTATIONS = (
         f"{FAULTS}/test_login_races.py::test_demote_each_other_concurrently_leaves_one_administrator",
     ),
     Mutation(
-        "A log-in beside the deletion of its account is refused, not failed",
+        "A login beside the deletion of its account is refused, not failed",
         THROTTLE_SQL,
         '        "user_id": _owner,\n',
         '        "user_id": bindparam("of_user", type_=_Bucket.user_id.type),\n',

@@ -40,7 +40,7 @@ MUTATIONS = (
         "tests/settings/test_sections.py",
     ),
     Mutation(
-        "A hash that cannot be renewed does not fail the log-in",
+        "A hash that cannot be renewed does not fail the login",
         LOGIN,
         "    except Exception as error:  # noqa: BLE001 - the login has succeeded\n",
         "    except ZeroDivisionError as error:\n",

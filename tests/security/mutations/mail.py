@@ -63,7 +63,7 @@ MUTATIONS = (
         f"{_DETAILS}::test_update_own_details_is_granted_for_language_and_address_only",
     ),
     Mutation(
-        "A new address needs a recent log-in",
+        "A new address needs a recent login",
         "service/usecases/details.py",
         "        caller.require_recent_login(policies.sessions.step_up_ttl)\n",
         "        pass\n",
@@ -209,7 +209,7 @@ MUTATIONS = (
         "        await SessionRepository(tx).end_logins_under_way(user.id)\n",
         "",
         f"{_CODES}::test_change_of_the_user_ends_a_code_that_was_mailed_before"
-        " tests/flows/test_second_factor.py::test_challenge_ends_with_the_sessions_of_its_user",
+        " tests/flows/test_login_challenges.py::test_challenge_ends_with_the_sessions_of_its_user",
     ),
     Mutation(
         "Codes are tried, and failures recorded, so often from a network",

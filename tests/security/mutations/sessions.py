@@ -109,7 +109,7 @@ MUTATIONS = (
     Mutation(
         "Changing one's own password forgets the other devices",
         PASSWORDS,
-        "    await DeviceRepository(tx).forget_all(user_id, but_of_session=context.caller.session_id)\n",
+        "    await DeviceRepository(tx).delete_all(user_id, but_of_session=context.caller.session_id)\n",
         "",
         f"{FLOWS}/test_step_up.py::test_change_own_password_forgets_all_devices_except_that_of_the_session",
     ),
@@ -161,5 +161,19 @@ MUTATIONS = (
         "if session is None or not _may_access(caller, session):",
         "if session is None:",
         "tests/api/test_sessions.py::test_get_session_of_another_is_the_same_404_as_of_nobody",
+    ),
+    Mutation(
+        "To forget a device ends its sessions",
+        "service/usecases/devices.py",
+        ".end_of_device(device_id, user_id=user_id, kept_id=session.session.id)",
+        ".end_of_device(user_id, user_id=user_id, kept_id=session.session.id)",
+        "tests/api/test_devices.py::test_forget_device_ends_the_sessions_opened_from_it",
+    ),
+    Mutation(
+        "A device of another user is out of reach",
+        "service/db/repositories/devices.py",
+        'bindparam("device_id"), DeviceRow.user_id ==',
+        'bindparam("device_id"), DeviceRow.user_id !=',
+        "tests/api/test_devices.py::test_forget_device_of_another_user_gets_404",
     ),
 )

@@ -31,7 +31,7 @@ MUTATIONS = (
         THROTTLE_SQL,
         "where=not_(or_(_is_waiting, _hour_is_full, _in_a_row_is_full)),",
         "where=not_(literal(False)),",
-        f"{FLOWS}/test_throttle.py::test_concurrent_logins_verify_no_more_guesses_than_sequential_ones",
+        f"{FLOWS}/test_throttle_races.py::test_concurrent_logins_verify_no_more_guesses_than_sequential_ones",
     ),
     Mutation(
         "Guesses beyond the limit of a network tell nothing",
@@ -52,7 +52,7 @@ MUTATIONS = (
         "service/usecases/attempts.py",
         "    if origin.device_id is not None:\n        return",
         "    if False:\n        return",
-        "tests/flows/test_throttle.py::test_failures_from_unknown_devices_do_not_lock_out_the_owner",
+        "tests/flows/test_throttle_devices.py::test_failures_from_unknown_devices_do_not_lock_out_the_owner",
     ),
     Mutation(
         "Neighbours do not lock out the owner's device",
@@ -66,7 +66,7 @@ MUTATIONS = (
         THROTTLE_SQL,
         "return delete(_Bucket).where(_of_bucket)",
         'return delete(_Bucket).where(_of_bucket | (_Bucket.digest != b""))',
-        f"{FLOWS}/test_throttle.py::test_login_clears_only_its_own_bucket",
+        f"{FLOWS}/test_throttle_devices.py::test_login_clears_only_its_own_bucket",
     ),
     Mutation(
         "At most a hundred failures in a row",

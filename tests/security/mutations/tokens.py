@@ -19,8 +19,8 @@ MUTATIONS = (
     Mutation(
         "Private keys are encrypted in the database",
         _SIGNING_KEYS,
-        "sealed = cipher.encrypt(private_key, PRIVATE_KEYS.place_of(key_id))",
-        "sealed = private_key",
+        "encrypted = cipher.encrypt(private_key, PRIVATE_KEYS.place_of(key_id))",
+        "encrypted = private_key",
         f"{_TOKEN_TESTS}::test_private_keys_are_encrypted_in_the_database",
     ),
     Mutation(

@@ -4,7 +4,8 @@ import random
 
 import pytest
 
-from tools.timing_proof import REFERENCE, p_value, report, tail_p_value
+from tools.prove_timing.comparison import p_value, report, tail_p_value
+from tools.prove_timing.logins import MAX_DIFFERENCE_MS, REFERENCE
 
 
 def times(count: int, *, seed: int, shift_ms: float = 0.0, slow_share: float = 0.0) -> list[float]:
@@ -29,7 +30,9 @@ def times(count: int, *, seed: int, shift_ms: float = 0.0, slow_share: float = 0
 def test_report_returns_kinds_too_far_from_a_wrong_password(
     capsys: pytest.CaptureFixture[str], other: list[float], distinguishable: list[str]
 ) -> None:
-    assert report("idle", {REFERENCE: times(300, seed=1), "unknown": other}) == distinguishable
+    spent_ms = {REFERENCE: times(300, seed=1), "unknown": other}
+    found = report("idle", spent_ms, reference=REFERENCE, max_difference_ms=MAX_DIFFERENCE_MS)
+    assert found == distinguishable
     assert ("DIFFERS" in capsys.readouterr().out) == bool(distinguishable)
 
 

@@ -3,38 +3,30 @@
 Source: OWASP ASVS 5.0 6.3.8; CWE-208.
 """
 
-import asyncio
 import random
-import time
 from collections.abc import Mapping
-from itertools import count
-from typing import Any, Final, cast
+from typing import Final
 
 import click
 import httpx
 from sqlalchemy import text
 
-from service.app import Application, create_app
+from service.app import Application
 from service.cli.console import print_result, print_status
-from service.db.migrations.running import upgrade
-from service.db.migrations.scratch import scratch_database
 from service.db.repositories.users import NewUser, UserRepository
 from service.domain.callers import OPERATOR
 from service.domain.users import UserRole, UserState
-from service.observability.logging import configure_logs
 from service.security.ids import new_id
 from service.security.tokens import CODE_PREFIX, new_token
-from service.services import configured_database
 from service.usecases.mail_requests import resolve_requests
-from settings import Settings, get_settings
-from settings.log import LogSettings
+from settings import get_settings
 from settings.login import LoginSettings
-from tools.timing_proof import report
+from tools.prove_timing.comparison import report
+from tools.prove_timing.scratch_service import post, run_with_application
 
 MAX_DIFFERENCE_MS: Final = 1.0
 REQUESTS_PER_NAME: Final = 4
 """Fewer than the limit of an hour."""
-_NETWORKS = count()
 Requests = Mapping[str, list[tuple[str, dict[str, str]]]]
 """Path and body of each request, by kind; the first kind is the reference."""
 
@@ -48,27 +40,22 @@ def prove_timing_mail(samples: int) -> None:
     of a kind differs from that of an account by more than 1 ms and 5 %, and significantly.
     """
     settings = get_settings().model_copy(update={"login": LoginSettings(by_code=True)})
-    configure_logs(settings.model_copy(update={"log": LogSettings(level="error")}))
-    with configured_database(settings) as dsn:
-        distinguishable = asyncio.run(_prove(settings, dsn, samples))
+    distinguishable = run_with_application(settings, lambda app: _prove(app, samples))
     if distinguishable:
         raise click.ClickException(f"Distinguishable from an account: {', '.join(distinguishable)}.")
     print_result("Neither asking for a mail nor a wrong code reveals by its duration who has an account.")
 
 
-async def _prove(settings: Settings, dsn: str, samples: int) -> list[str]:
-    async with scratch_database(dsn) as scratch:
-        await upgrade(scratch)
-        app = create_app(settings, dsn=scratch)
-        async with app.services.closing():  # without background work: nothing is resolved meanwhile
-            await app.services.read_pool.start()
-            names = await _names(app, samples)
-            print_status(f"{samples} requests of each of {3 * len(names)} kinds.")
-            found = []
-            for path in ("/v1/recoveries", "/v1/login-codes"):
-                requests = {kind: [(path, body) for body in bodies] for kind, bodies in names.items()}
-                found += await _compare(app, path, requests)
-            return found + await _compare(app, "wrong codes", await _wrong_codes(app, names))
+async def _prove(app: Application, samples: int) -> list[str]:
+    async with app.services.closing():  # without background work: nothing is resolved meanwhile
+        await app.services.read_pool.start()
+        names = await _names(app, samples)
+        print_status(f"{samples} requests of each of {3 * len(names)} kinds.")
+        found = []
+        for path in ("/v1/recoveries", "/v1/login-codes"):
+            requests = {kind: [(path, body) for body in bodies] for kind, bodies in names.items()}
+            found += await _compare(app, path, requests)
+        return found + await _compare(app, "wrong codes", await _wrong_codes(app, names))
 
 
 async def _names(app: Application, samples: int) -> dict[str, list[dict[str, str]]]:
@@ -111,8 +98,8 @@ async def _wrong_codes(app: Application, names: Mapping[str, list[dict[str, str]
     await _forget_counts(app)
     requests: dict[str, list[tuple[str, dict[str, str]]]] = {}
     for kind in ("verified", "unknown"):
-        answers = [await _send(app, "/v1/login-codes", body) for body in names[kind]]
-        requests[kind] = [_entered(answer.json()["code_token"]) for answer, _ in answers]
+        responses = [await _send(app, "/v1/login-codes", body) for body in names[kind]]
+        requests[kind] = [_entered(response.json()["code_token"]) for response, _ in responses]
     while await services.database.run(
         lambda tx: resolve_requests(tx, batch=50, tokens=services.mail_tokens), caller=OPERATOR
     ):
@@ -139,18 +126,11 @@ async def _compare(app: Application, title: str, requests: Requests) -> list[str
 
 
 async def _send(app: Application, path: str, body: dict[str, str]) -> tuple[httpx.Response, float]:
-    """Send a request from a network of its own, without a socket; return its duration in ms too."""
-    number = next(_NETWORKS)
-    address = f"10.{number >> 16 & 255}.{number >> 8 & 255}.{number & 255}"
-    # httpx and Litestar spell ASGI's types differently.
-    transport = httpx.ASGITransport(app=cast(Any, app), client=(address, 50000))
-    async with httpx.AsyncClient(transport=transport, base_url="http://localhost") as client:
-        started_at = time.perf_counter()
-        answer = await client.post(path, json=body)
-        spent_ms = (time.perf_counter() - started_at) * 1000
-    if answer.status_code not in (202, 401):
-        raise click.ClickException(f"A request that must get 202 or 401 got {answer.status_code}.")
-    return answer, spent_ms
+    """Send a request from a network of its own; return its duration in ms too."""
+    response, spent_ms = await post(app, path, body)
+    if response.status_code not in (202, 401):
+        raise click.ClickException(f"A request that must get 202 or 401 got {response.status_code}.")
+    return response, spent_ms
 
 
 async def _forget_counts(app: Application) -> None:

@@ -1,0 +1,1 @@
+"""Prove that durations do not reveal who has an account."""
