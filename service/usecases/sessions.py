@@ -6,6 +6,7 @@ from uuid import UUID
 from service.db.core.transaction import Transaction
 from service.db.repositories.events import EventRepository
 from service.db.repositories.sessions import SessionReads, SessionRepository
+from service.db.repositories.users import UserRepository
 from service.domain.callers import Caller
 from service.domain.errors import NotFound, PreconditionFailed
 from service.domain.events import Action, AuditContext
@@ -83,7 +84,7 @@ async def end_sessions(
         NotFound: there is no such user.
         Forbidden: it is an administrator, and the key lacks `admins:write`.
     """
-    await lock_subject(tx, user_id, caller=context.caller)
+    user = await lock_subject(tx, user_id, caller=context.caller)
     await SessionRepository(tx).end_all(user_id, kept_id=kept_id)
     await forget_pending_address(tx, user)
     await EventRepository(tx).add(context, Action.SESSIONS_ENDED, user_id)
