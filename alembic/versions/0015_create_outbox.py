@@ -53,4 +53,4 @@ def upgrade() -> None:
 
 
 def downgrade() -> None:
-    op.park_table("outbox")
+    op.park_table("outbox", expired="GREATEST(give_up_at, created_at + interval '30 days') < now()")

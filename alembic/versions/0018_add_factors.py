@@ -140,7 +140,9 @@ def downgrade() -> None:
     for table, columns in COLUMNS.items():
         op.keep_columns(table, *columns)
     for table in reversed(TABLES):
-        is_challenge = table.endswith("_challenges")
-        op.park_table(table, expired="expires_at <= now()" if is_challenge else None)
+        expired = "expires_at <= now()" if table.endswith("_challenges") else None
+        # A new password removes no factor; it ends a login that waits for one.
+        owner = "user_id" if table == "login_challenges" else None
+        op.park_table(table, credentials_of=owner, expired=expired)
     for table, columns in COLUMNS.items():
         op.drop_kept_columns(table, *columns)

@@ -17,6 +17,7 @@ _ISOLATE: Final = "\u2068"
 _END: Final = "\u2069"
 _RIGHT_TO_LEFT: Final = frozenset({"R", "AL", "AN"})
 _LINK_LIKE: Final = re.compile(r"[/@:\\]|\.\w{2,}|www\.", re.IGNORECASE)
+_LINK_START: Final = re.compile(r"[/@:\\]|www\.", re.IGNORECASE)
 _NAME_MAX: Final = 80
 SPACES: Final = re.compile(r"[ \t\r\n]+")
 """Those that may become a line break; a no-break space stays."""
@@ -50,6 +51,18 @@ def greetable(name: str) -> str:
     Otherwise anybody could have our mails carry their link to the address of another.
     """
     return "" if len(name) > _NAME_MAX or _LINK_LIKE.search(name) else name
+
+
+def unlinked(login_id: str) -> str:
+    """Return a login id, cut where it begins to read as a link; that of an address, whole.
+
+    Its owner chose it, and whose unverified address the mail goes to.
+    """
+    local, at, domain = login_id.rpartition("@")
+    if at and local and not _LINK_START.search(local) and not _LINK_START.search(domain):
+        return login_id
+    found = _LINK_LIKE.search(login_id)
+    return login_id if found is None else f"{login_id[: found.start()]}…"
 
 
 def _wrap(paragraph: str) -> str:

@@ -12,7 +12,7 @@ from typing import Any, Final
 from markupsafe import Markup
 
 from service.domain.mail import MailKind, QueuedMail
-from service.mail.filters import greetable, isolate_html, isolate_text
+from service.mail.filters import greetable, isolate_html, isolate_text, unlinked
 from service.mail.templates import Templates
 
 _POLICY: Final = policy.SMTP.clone(cte_type="7bit")
@@ -86,6 +86,8 @@ class MailRenderer:
     ) -> dict[str, Any]:
         """Return what a template may use: parameters are text of others, so each is one line, isolated."""
         given = {name: " ".join(value.split()) for name, value in mail.params.items()}
+        if mail.kind == MailKind.VERIFY_EMAIL and "login_id" in given:
+            given["login_id"] = unlinked(given["login_id"])
         shown = {name: isolate(value) for name, value in given.items() if name not in (*_CHOICES, "name")}
         chosen = {name: given[name] for name in _CHOICES & given.keys()}
         name = greetable(given.get("name", ""))

@@ -8,6 +8,7 @@ from service.db.core.transaction import Transaction
 from service.db.repositories.emails import EmailRepository
 from service.db.repositories.events import EventRepository
 from service.db.repositories.reset_tokens import ResetTokenRepository
+from service.db.repositories.sessions import SessionRepository
 from service.domain.callers import Caller, CallerKind
 from service.domain.details import METADATA_MAX_BYTES, DetailsPatch, checked, is_too_large, merge_metadata
 from service.domain.emails import canonical_email, masked_email
@@ -84,7 +85,9 @@ async def apply_details(tx: Transaction, user: User, patch: DetailsPatch, *, con
 async def replace_email(
     tx: Transaction, user: User, email: str | None, *, is_verified: bool, context: AuditContext
 ) -> User:
-    """Replace the address of a locked user; links in older mails end, and the old address is told.
+    """Replace the address of a locked user; what older mails can be used for ends, and the old one is told.
+
+    A login under way may have begun with a code from the old mailbox.
 
     An address that stays the same stays verified.
 
@@ -97,6 +100,7 @@ async def replace_email(
     if not is_same:
         await EmailRepository(tx).drop_token(user.id)
         await ResetTokenRepository(tx).drop_mailed(user.id)
+        await SessionRepository(tx).end_logins_under_way(user.id)
         await EventRepository(tx).add(context, Action.EMAIL_CHANGED, user.id)
         if user.verified_email is not None:
             new = masked_email(email) if email is not None else "–"
@@ -104,6 +108,16 @@ async def replace_email(
     if changed.verified_email is not None and changed.verified_email != user.verified_email:
         await EventRepository(tx).add(context, Action.EMAIL_VERIFIED, user.id)
     return changed
+
+
+async def forget_pending_address(tx: Transaction, user: User) -> User:
+    """Forget the address that a session of a locked user has asked for, if there is one.
+
+    Its link works without a session: it would outlive the thief of one. A new password forgets it too.
+    """
+    if user.pending_email is None:
+        return user
+    return await EmailRepository(tx).set_pending(user.id, None)
 
 
 async def _set_others(tx: Transaction, user: User, patch: DetailsPatch) -> User:

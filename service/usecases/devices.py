@@ -10,6 +10,7 @@ from service.db.repositories.users import UserRepository
 from service.domain.errors import NotFound
 from service.domain.events import Action, AuditContext
 from service.domain.sessions import AuthenticatedSession
+from service.usecases.details import forget_pending_address
 
 
 async def forget_device(
@@ -27,4 +28,5 @@ async def forget_device(
     if user is None or not await DeviceRepository(tx).delete(device_id, user_id=user_id):
         raise NotFound
     await SessionRepository(tx).end_of_device(device_id, user_id=user_id, kept_id=session.session.id)
+    await forget_pending_address(tx, user)
     await EventRepository(tx).add(context, Action.DEVICE_FORGOTTEN, user_id)

@@ -19,6 +19,7 @@ from service.domain.mail import MailKind
 from service.domain.sessions import Session
 from service.domain.users import User
 from service.security.webauthn import RelyingParty
+from service.usecases.details import forget_pending_address
 from service.usecases.notices import notify
 from service.usecases.policies import Policies
 
@@ -100,11 +101,15 @@ async def remove_factors(tx: Transaction, user_id: UUID, *, context: AuditContex
 
     Raises:
         NotFound: there is no such user.
+        ReauthenticationRequired: they are the caller's own; see `lock_owner`.
     """
+    if user_id == context.caller.user_id:
+        await lock_owner(tx, context=context)
     user = await UserRepository(tx).get_for_update(user_id)
     if user is None:
         raise NotFound
     await FactorRepository(tx).delete_all(user_id)
     await SessionRepository(tx).end_all(user_id)
+    await forget_pending_address(tx, user)
     await EventRepository(tx).add(context, Action.FACTORS_REMOVED, user_id)
     await notify(tx, user, MailKind.FACTOR_REMOVED, factor="all")

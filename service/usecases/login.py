@@ -15,6 +15,7 @@ from service.db.core.transaction import Transaction
 from service.db.repositories.login import Credential, LoginRepository
 from service.db.repositories.users import UserRepository
 from service.domain.callers import ANONYMOUS
+from service.domain.emails import canonical_email
 from service.domain.errors import InvalidCredentials, LoginThrottled, SecondFactorRequired
 from service.domain.events import AuditContext
 from service.domain.factors import BY_PASSWORD, LoginChallenge
@@ -45,8 +46,8 @@ class LoginRequest:
 
     login_id: str
     password: str
-    unverified_email: str | None = None
-    """The canonical address that came in place of a login id, if no user has verified it."""
+    email: str | None = None
+    """The address that came in place of a login id."""
 
 
 async def log_in(parts: LoginParts, request: LoginRequest, client: Client) -> LoggedIn:
@@ -75,7 +76,7 @@ async def log_in(parts: LoginParts, request: LoginRequest, client: Client) -> Lo
             if result is not None:
                 await _rehash(database, attempt, typed.password, hasher=parts.hasher, permit=permit)
                 return _session_of(result)
-            attempt = replace(attempt, credential=(await _find(parts, request, client))[0])
+            attempt = replace(attempt, credential=(await _find(parts, attempt.login_id, client))[0])
         error = await database.run(partial(_fail, attempt=attempt, policies=parts.policies), caller=ANONYMOUS)
         raise error or InvalidCredentials
 
@@ -116,6 +117,7 @@ class _Attempt:
     """An attempt and the credential that it is verified against."""
 
     client: Client
+    login_id: str
     bucket: Bucket
     credential: Credential | None
 
@@ -131,12 +133,24 @@ class _Attempt:
         return self.credential.password_hash
 
 
+async def _name_of(parts: LoginParts, request: LoginRequest) -> tuple[str, str | None]:
+    """Return the login id that was sent, or that of the user who has verified the address.
+
+    Without one, return none, and the canonical address.
+    """
+    if request.email is None:
+        return request.login_id, None
+    email = canonical_email(request.email)
+    user = await parts.reads.emails.get_by_verified(email or "")
+    return (user.login_id, None) if user is not None else (_NO_SUCH_LOGIN_ID, email)
+
+
 async def _find(
-    parts: LoginParts, request: LoginRequest, client: Client
+    parts: LoginParts, login_id: str, client: Client
 ) -> tuple[Credential | None, timedelta | None]:
     policies = parts.policies
     return await parts.reads.login.find(
-        canonical_login_id(request.login_id, policies.login_ids) or _NO_SUCH_LOGIN_ID,
+        canonical_login_id(login_id, policies.login_ids) or _NO_SUCH_LOGIN_ID,
         device_digest=client.device_digest,
         networks=client.context.networks,
         policy=policies.throttle,
@@ -150,11 +164,16 @@ async def _attempt_of(parts: LoginParts, request: LoginRequest, client: Client) 
     Raises:
         LoginThrottled: a network of the client is at its limit.
     """
-    credential, wait = await _find(parts, request, client)
-    bucket = _bucket_of(request, credential, client.context, parts.policies)
+    login_id, unverified_email = await _name_of(parts, request)
+    credential, wait = await _find(parts, login_id, client)
+    context, policies = client.context, parts.policies
+    if credential is not None:
+        bucket = bucket_of(policies.digests, credential.user, credential.origin, context)
+    else:
+        bucket = _bucket_without_user(login_id, unverified_email, context, policies)
     if wait is not None and bucket.network_limited:
-        raise throttled(wait, bucket, client.context)
-    return _Attempt(client, bucket, credential)
+        raise throttled(wait, bucket, context)
+    return _Attempt(client, login_id, bucket, credential)
 
 
 async def _is_reserved(parts: LoginParts, attempt: _Attempt) -> bool:
@@ -171,16 +190,13 @@ async def _is_reserved(parts: LoginParts, attempt: _Attempt) -> bool:
     raise throttled(refusal.wait, attempt.bucket, attempt.client.context)
 
 
-def _bucket_of(
-    request: LoginRequest, credential: Credential | None, context: AuditContext, policies: Policies
+def _bucket_without_user(
+    login_id: str, unverified_email: str | None, context: AuditContext, policies: Policies
 ) -> Bucket:
-    """Return the bucket of an attempt, of a login id without a user too."""
-    digests = policies.digests
-    if credential is not None:
-        return bucket_of(digests, credential.user, credential.origin, context)
-    canonical = canonical_login_id(request.login_id, policies.login_ids)
-    if canonical is None and request.unverified_email is not None:
-        canonical = f"address {request.unverified_email}"  # counted as one that has a user
+    """Return the bucket of attempts at a login id without a user, or at an address that nobody has."""
+    digests, canonical = policies.digests, canonical_login_id(login_id, policies.login_ids)
+    if canonical is None and unverified_email is not None:
+        canonical = f"address {unverified_email}"  # counted as one that has a user
     if canonical is None:
         return bucket_for_impossible_login_id(digests, context.network)
     return bucket_for_unknown_device(digests, canonical, None)

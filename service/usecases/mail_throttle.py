@@ -29,3 +29,9 @@ async def count_mail(
     for digest, limit in sorted(counted):
         if (wait := await MailCountRepository(tx).count(digest, limit)) is not None:
             raise MailThrottled(retry_after=max(1, ceil(wait.total_seconds())))
+
+
+async def may_mail(tx: Transaction, *name: str, policies: Policies) -> bool:
+    """Count a mail that nobody asked for; return False if there were enough of its name in this hour."""
+    counts, digest = MailCountRepository(tx), policies.digests.of(*name)
+    return await counts.count(digest, policies.mail.per_name) is None

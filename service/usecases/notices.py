@@ -7,15 +7,27 @@ from service.db.repositories.outbox import OutboxRepository
 from service.domain.events import AuditContext
 from service.domain.mail import MailKind, NewMail
 from service.domain.users import User
+from service.usecases.mail_throttle import may_mail
+from service.usecases.policies import Policies
 
 _AGENT_MAX = 120
 
 
 async def notify_of_device(
-    tx: Transaction, user: User, *, previous_login_at: datetime | None, context: AuditContext
+    tx: Transaction,
+    user: User,
+    *,
+    previous_login_at: datetime | None,
+    context: AuditContext,
+    policies: Policies,
 ) -> None:
-    """Queue a notice of a login from a new device; nothing for the first login of a user."""
-    if previous_login_at is None:
+    """Queue a notice of a login from a new device; nothing for the first login of a user.
+
+    There are so many an hour: a script that logs in for each request keeps no device token.
+    """
+    if previous_login_at is None or user.verified_email is None:
+        return
+    if not await may_mail(tx, "new device", str(user.id), policies=policies):
         return
     agent = (context.user_agent or "–")[:_AGENT_MAX].replace("://", " ")  # no link in our mail
     await notify(tx, user, MailKind.NEW_DEVICE, device=agent, ip=context.ip or "–")

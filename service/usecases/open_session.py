@@ -98,7 +98,9 @@ async def open_session(tx: Transaction, proven: ProvenUser, client: Client, part
         event=EventRepository(tx).record(context, Action.LOGIN_SUCCEEDED, user.id, session_id=session_id),
     )
     if device.token_digest is not None and parts.policies.new_device_is_told:
-        await notify_of_device(tx, user, previous_login_at=proven.previous_login_at, context=context)
+        await notify_of_device(
+            tx, user, previous_login_at=proven.previous_login_at, context=context, policies=parts.policies
+        )
     return LoggedIn(token.value, session, user, device_token)
 
 

@@ -6,10 +6,12 @@ from uuid import UUID
 from service.db.core.transaction import Transaction
 from service.db.repositories.events import EventRepository
 from service.db.repositories.sessions import SessionReads, SessionRepository
+from service.db.repositories.users import UserRepository
 from service.domain.callers import Caller
 from service.domain.errors import NotFound, PreconditionFailed
 from service.domain.events import Action, AuditContext
 from service.domain.sessions import Session
+from service.usecases.details import forget_pending_address
 from service.usecases.policies import Policies
 from service.usecases.subjects import lock_subject
 
@@ -48,6 +50,10 @@ async def end_session(
 ) -> None:
     """End one session: the caller's own or, for an administrator, any.
 
+    With another one than the caller's, the address that it may have asked for ends too.
+
+    Locks: the user, then the session.
+
     Raises:
         NotFound: there is none, or it belongs to another user.
         ReauthenticationRequired: it belongs to another user, and the caller's login is too old.
@@ -59,15 +65,18 @@ async def end_session(
         context.caller.require_recent_login(policies.sessions.step_up_ttl)
     if not precondition(session):
         raise PreconditionFailed
-    if not await sessions.end(session_id):
+    user = await UserRepository(tx).get_for_update(session.user_id)
+    if user is None or not await sessions.end(session_id):
         raise NotFound
+    if session_id != context.caller.session_id:
+        await forget_pending_address(tx, user)
     await EventRepository(tx).add(context, Action.SESSION_ENDED, session.user_id, session_id=session.id)
 
 
 async def end_sessions(
     tx: Transaction, user_id: UUID, *, kept_id: UUID | None, context: AuditContext
 ) -> None:
-    """End every session of a user, except the one to keep.
+    """End every session of a user, except the one to keep, and the address that one has asked for.
 
     Locks: the user, then its sessions.
 
@@ -75,8 +84,9 @@ async def end_sessions(
         NotFound: there is no such user.
         Forbidden: it is an administrator, and the key lacks `admins:write`.
     """
-    await lock_subject(tx, user_id, caller=context.caller)
+    user = await lock_subject(tx, user_id, caller=context.caller)
     await SessionRepository(tx).end_all(user_id, kept_id=kept_id)
+    await forget_pending_address(tx, user)
     await EventRepository(tx).add(context, Action.SESSIONS_ENDED, user_id)
 
 

@@ -1,5 +1,6 @@
 """Showing a factor again in a session, for operations that need a fresh login."""
 
+from dataclasses import dataclass, field
 from functools import partial
 from typing import Final
 from uuid import UUID
@@ -14,12 +15,21 @@ from service.domain.errors import FieldError, InvalidToken, ValidationFailed
 from service.domain.events import Action, AuditContext
 from service.domain.factors import combined_amr
 from service.domain.sessions import AuthenticatedSession, Session
+from service.security.tokens import SESSION_PREFIX, new_token
 from service.usecases.factor_proofs import FactorResponse, Proof
 from service.usecases.open_session import LoginParts
 from service.usecases.throttle import Bucket, bucket_of_session, count_failure, reserve_attempt
 
 _WRONG_CODE: Final = FieldError("/totp", "wrong_code", "This is not the current code.")
 _REJECTED: Final = FieldError("/passkey", "invalid_value", "This is no valid response to the challenge.")
+
+
+@dataclass(frozen=True, slots=True)
+class SteppedUp:
+    """A session that was renewed, and its new token."""
+
+    token: str = field(repr=False)
+    session: Session
 
 
 async def step_up(
@@ -29,11 +39,12 @@ async def step_up(
     challenge_id: UUID | None,
     *,
     context: AuditContext,
-) -> Session:
+) -> SteppedUp:
     """Return the caller's session, which counts as authenticated now and with one factor more.
 
-    A try is counted in a bucket of the session, and a challenge used up, before the factor is verified.
-    Source: OWASP ASVS 5.0 7.5.1, 7.5.3; NIST SP 800-63B-4 2.2.3.
+    It gets another token: whoever else has the old one is not stepped up with its owner. A try is counted in
+    a bucket of the session, and a challenge used up, before the factor is verified.
+    Source: OWASP ASVS 5.0 7.2.4, 7.5.1, 7.5.3; NIST SP 800-63B-4 2.2.3.
 
     Raises:
         ValidationFailed: the factor is wrong, or none of the user's.
@@ -65,7 +76,7 @@ async def _complete(
     bucket: Bucket,
     context: AuditContext,
     parts: LoginParts,
-) -> Session | None:
+) -> SteppedUp | None:
     """Use up the factor and renew the session; record a failure, and return None, if it is not there.
 
     Locks: the user, then the factor, the session and the bucket.
@@ -77,11 +88,12 @@ async def _complete(
         await EventRepository(tx).add(context, Action.FACTOR_REJECTED, user.id)
         await count_failure(tx, bucket, context=context, policies=parts.policies)
         return None
-    sessions = SessionRepository(tx)
+    sessions, token = SessionRepository(tx), new_token(SESSION_PREFIX)
     await sessions.reauthenticate(session.id, combined_amr(session.amr, proof.amr))
+    await sessions.renew_token(session.id, token.digest)
     await ThrottleRepository(tx).clear(bucket.digest)
     await EventRepository(tx).add(context, Action.SESSION_STEPPED_UP, user.id)
     renewed = await sessions.get(session.id)
     if renewed is None:
         raise InvalidToken
-    return renewed
+    return SteppedUp(token.value, renewed)

@@ -62,6 +62,11 @@ def bucket_for_passkeys(digests: CountDigests, network: str) -> Bucket:
     return Bucket(digests.of("passkeys", network), None, network_limited=True)
 
 
+def bucket_for_codes(digests: CountDigests, network: str) -> Bucket:
+    """Return the bucket of codes from mails: a code counts its own tries, so only networks count here."""
+    return Bucket(digests.of("codes", network), None, network_limited=True)
+
+
 def bucket_of_network(digests: CountDigests, network: str, user_id: UUID) -> Bucket:
     """Return the bucket of a network that the user has logged in from."""
     return Bucket(digests.of("network", network, str(user_id)), user_id, network_limited=True)

@@ -6,6 +6,7 @@ from uuid import UUID
 
 from service.db.core.transaction import Transaction
 from service.db.repositories.events import EventRepository
+from service.db.repositories.reset_tokens import ResetTokenRepository
 from service.db.repositories.sessions import SessionRepository
 from service.db.repositories.users import NewUser, UserRepository
 from service.domain.callers import Caller, CallerKind
@@ -34,7 +35,12 @@ from service.domain.users import (
 from service.security.hashing.hasher import PasswordHasher
 from service.security.hashing.imported_hashes import check_importable
 from service.security.ids import new_id
-from service.usecases.details import apply_details, check_details, details_of_new_user
+from service.usecases.details import (
+    apply_details,
+    check_details,
+    details_of_new_user,
+    forget_pending_address,
+)
 from service.usecases.keys import revoke_keys_of
 from service.usecases.passwords import Admit, hash_new_password, must_change_password, password_errors
 from service.usecases.policies import Policies
@@ -197,6 +203,8 @@ async def update_user(
 ) -> User:
     """Apply a checked patch. Disabling and a new role end every session, in this transaction.
 
+    Disabling also ends what mails to the user can be used for.
+
     The caller's own session outlives a change of its own role: it has been used to make it.
 
     The API keys that an administrator has created are revoked with the administrator's rights.
@@ -220,6 +228,8 @@ async def update_user(
     changed = await apply_details(tx, changed, change.details, context=context)
     if changed.state is UserState.DISABLED and user.state is UserState.ACTIVE:
         await SessionRepository(tx).end_all(user_id)
+        await ResetTokenRepository(tx).drop(user_id)
+        changed = await forget_pending_address(tx, changed)
     elif changed.role is not user.role:
         await SessionRepository(tx).end_all(user_id, kept_id=context.caller.session_id)
     if user.is_active_admin and not changed.is_active_admin:

@@ -13,6 +13,7 @@ from service.domain.errors import Forbidden
 from settings.http import HttpSettings
 from tests.support.api import PASSWORD, Account, Api, error_of, faults_of, serving
 from tests.support.databases import execute, fetch_values
+from tests.support.second_factors import enroll
 from tests.support.settings import settings_for_tests
 
 APP, OWN, EVIL = "https://app.example.org", "https://rollcall.test", "https://evil.example"
@@ -75,6 +76,21 @@ async def test_login_from_the_session_of_the_cookie_ends_that_one(browser: Api) 
     ada = await browser.account("ada")
     assert (await log_in(browser, **SAME_ORIGIN, **cookie_of(ada))).status_code == 201
     assert error_of(await browser.by(ada).get("/v1/users/me")) == (401, "invalid_token")
+
+
+async def test_step_up_with_the_cookie_sets_a_new_one_and_returns_no_token(browser: Api) -> None:
+    """Source: OWASP ASVS 5.0 7.2.4."""
+    ada = await enroll(browser, await browser.account("ada"), totp=True)
+    headers = cookie_of(ada.account) | SAME_ORIGIN
+    answer = await browser.post("/v1/sessions/current/step-up", {"totp": ada.code()}, headers=headers)
+    assert answer.status_code == 200
+    assert "rcs_" not in answer.text
+    pair, *attributes = answer.headers["Set-Cookie"].split("; ")
+    name, token = pair.split("=")
+    assert (name, attributes[:-1]) == (NAME, ["Path=/", "Secure", "HttpOnly", "SameSite=Lax"])
+    ended = await browser.get("/v1/sessions/current", headers=cookie_of(ada.account))
+    assert error_of(ended) == (401, "invalid_token")
+    assert (await browser.get("/v1/sessions/current", headers=cookie_of(token))).status_code == 200
 
 
 @pytest.mark.parametrize(
@@ -153,6 +169,17 @@ async def test_send_the_cookie_twice_counts_as_none(browser: Api) -> None:
     ada, eve = await browser.account("ada"), await browser.account("eve")
     headers = {"Cookie": f"{NAME}={ada.token}; {NAME}={eve.token}"}
     assert error_of(await browser.get("/v1/users/me", headers=headers)) == (401, "unauthenticated")
+
+
+async def test_send_the_cookie_in_two_header_lines_counts_as_none(browser: Api) -> None:
+    """A browser sends one line; two may come from whatever stands between. Source: RFC 9113 8.2.3."""
+    ada, eve = await browser.account("ada"), await browser.account("eve")
+    lines = [("Cookie", f"{NAME}={ada.token}"), ("Cookie", f"{NAME}={eve.token}")]
+    request = browser.client.build_request("GET", "/v1/users/me", headers=lines)
+    assert error_of(await browser.client.send(request)) == (401, "unauthenticated")
+    lines = [("Cookie", f"{NAME}={ada.token}"), ("Cookie", "theme=dark")]
+    request = browser.client.build_request("GET", "/v1/users/me", headers=lines)
+    assert (await browser.client.send(request)).status_code == 200
 
 
 async def test_logout_with_the_cookie_ends_the_session_and_clears_it(browser: Api) -> None:

@@ -10,6 +10,8 @@ import httpx
 import pytest
 import pytest_asyncio
 
+from service.db.repositories.emails import EmailReads
+from service.domain.users import User
 from service.observability.stats import HashingStats
 from service.security.hashing.scheme import HashingScheme
 from settings import Settings
@@ -96,6 +98,27 @@ async def test_login_with_full_queue_gets_503_before_any_query(blocked: BlockedH
     assert (await blocked.at("192.0.2.1").get("/health/live")).status_code == 200
     blocked.unblock.set()
     assert [(await task).status_code for task in waiting] == [401] * 7
+
+
+async def test_login_by_address_with_full_queue_gets_503_before_any_query(
+    blocked: BlockedHasher, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    looked_up, find = [], EmailReads.get_by_verified
+
+    async def find_and_note(reads: EmailReads, email: str) -> User | None:
+        looked_up.append(email)
+        return await find(reads, email)
+
+    monkeypatch.setattr(EmailReads, "get_by_verified", find_and_note)
+    waiting = [blocked.send_login("192.0.2.1", f"name-{turn}") for turn in range(7)]
+    await blocked.wait_until(queued=6)
+    body = {"email": "ada@example.org", "password": OTHER_PASSWORD}
+    rejected = await blocked.at("192.0.2.1").post("/v1/sessions", body)
+    assert (rejected.json()["code"], looked_up) == ("hashing_busy", [])
+    blocked.unblock.set()
+    await asyncio.gather(*waiting)
+    assert (await blocked.at("192.0.2.1").post("/v1/sessions", body)).status_code == 401
+    assert looked_up == ["ada@example.org"]
 
 
 async def test_login_shed_for_another_network_is_not_counted(blocked: BlockedHasher) -> None:

@@ -117,6 +117,18 @@ async def test_session_of_a_password_alone_changes_no_factor_of_a_user_who_has_o
     assert (await ada.get("/v1/users/me")).json()["factors"] == [factor]
 
 
+async def test_admin_removes_no_factor_of_its_own_by_a_password_alone(api: Api, service: Services) -> None:
+    """What an administrator may do to others does not lead around the rule for one's own factors."""
+    account = await api.admin()
+    root = api.by(account)
+    await enroll_totp(root)
+    await weaken(service, account)
+    for user in ("me", account.id):
+        answer = await root.delete(f"/v1/users/{user}/factors")
+        assert error_of(answer) == (403, "reauthentication_required")
+    assert (await root.get("/v1/users/me")).json()["factors"] == ["totp"]
+
+
 async def test_change_of_factors_is_told_by_mail(api: Api, service: Services) -> None:
     """Source: OWASP ASVS 5.0 6.3.7."""
     account = await api.account()

@@ -72,6 +72,7 @@ async def test_challenge_ends_with_the_sessions_of_its_user(api: Api, service: S
     changes: dict[str, Callable[[], Awaitable[httpx.Response]]] = {
         "end sessions": lambda: admin.delete(f"{path}/sessions"),
         "disable": lambda: admin.patch(path, {"state": "disabled"}),
+        "set another address": lambda: admin.patch(path, {"email": "ada@example.org"}),
         "set a password": lambda: admin.put(
             f"{path}/password", {"new_password": PASSWORD, "must_change": False}
         ),

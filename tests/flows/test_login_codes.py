@@ -1,6 +1,7 @@
 """Logging in by an address, or by a code from a mail."""
 
 import asyncio
+from collections.abc import Awaitable, Callable
 from typing import Any
 
 import httpx
@@ -8,8 +9,10 @@ import pytest
 
 from service.services import Services
 from settings.login import LoginSettings
+from tests.flows.conftest import At
 from tests.flows.test_mail import ADDRESS, account_with_address
-from tests.support.api import PASSWORD, Api, error_of, faults_of, serving
+from tests.flows.throttling import assert_throttled
+from tests.support.api import OTHER_PASSWORD, PASSWORD, Api, error_of, faults_of, serving
 from tests.support.databases import execute, fetch_values
 from tests.support.mail import sent_mails
 from tests.support.settings import settings_for_tests
@@ -110,6 +113,59 @@ async def test_log_in_by_code_too_late_or_without_an_active_user_fails(
     assert error_of(await enter(api, code_token, mail.token)) == (401, "invalid_credentials")
 
 
+async def _set_address(admin: Api, path: str, _ada: Api) -> list[httpx.Response]:
+    return [await admin.patch(path, {"email": "new@example.org", "email_verified": True})]
+
+
+async def _change_password(_admin: Api, path: str, ada: Api) -> list[httpx.Response]:
+    body = {"current_password": PASSWORD, "new_password": OTHER_PASSWORD}
+    return [await ada.put(f"{path}/password", body)]
+
+
+async def _disable_for_a_moment(admin: Api, path: str, _ada: Api) -> list[httpx.Response]:
+    return [await admin.patch(path, {"state": state}) for state in ("disabled", "active")]
+
+
+async def _end_sessions(admin: Api, path: str, _ada: Api) -> list[httpx.Response]:
+    return [await admin.delete(f"{path}/sessions")]
+
+
+@pytest.mark.parametrize(
+    "change", [_set_address, _change_password, _disable_for_a_moment, _end_sessions], ids=lambda f: f.__name__
+)
+async def test_change_of_the_user_ends_a_code_that_was_mailed_before(
+    api: Api, service: Services, change: Callable[[Api, str, Api], Awaitable[list[httpx.Response]]]
+) -> None:
+    """Source: OWASP ASVS 5.0 7.4.3; who had the mailbox, or the account, has neither any more."""
+    ada = await account_with_address(api)
+    code_token = await ask(api)
+    (mail,) = await sent_mails(service)
+    answers = await change(api.by(await api.admin()), f"/v1/users/{ada.id}", api.by(ada))
+    assert all(answer.is_success for answer in answers)
+    assert error_of(await enter(api, code_token, mail.token)) == (401, "invalid_credentials")
+
+
+async def test_try_codes_without_end_is_limited_by_network_and_recorded_so_often(
+    api: Api, service: Services, at: At
+) -> None:
+    """A failure is a row of the audit trail, which is kept for a year. Source: OWASP ASVS 5.0 2.4.1."""
+    await account_with_address(api)
+    device_token = (await api.log_in("ada")).json()["device_token"]
+    code_token = await ask(api)
+    (mail,) = await sent_mails(service)
+    stranger = at("203.0.113.66")
+    unknown = [await enter(stranger, "rcl_" + "x" * 43, "12345678") for _ in range(20)]
+    assert {error_of(answer) for answer in unknown} == {(401, "invalid_credentials")}
+    assert_throttled(await enter(stranger, "rcl_" + "x" * 43, "12345678"))
+    assert_throttled(await enter(stranger, "no token", "12345678"))
+    assert_throttled(await enter(stranger, code_token, mail.token))
+    failed = "SELECT count(*) FROM events WHERE action = 'login.failed'"
+    assert await fetch_values(service.engine, failed) == [(20,)]
+    assert await fetch_values(service.engine, "SELECT tries FROM login_codes") == [(0,)]
+    known = await enter(stranger, code_token, mail.token, device_token=device_token)
+    assert known.status_code == 201
+
+
 async def test_request_a_code_without_a_user_looks_the_same_and_has_the_same_rows(
     api: Api, service: Services
 ) -> None:
@@ -201,3 +257,12 @@ async def test_log_in_from_a_new_device_tells_the_owner_but_not_of_the_first_log
     assert (mail.recipient, mail.kind) == (ADDRESS, "new_device")
     assert "127.0.0.1" in mail.text
     assert "://" not in mail.text
+
+
+async def test_log_in_again_and_again_from_new_devices_mails_five_notices_an_hour(
+    api: Api, service: Services
+) -> None:
+    """A script that logs in for each request keeps no device token."""
+    await account_with_address(api)
+    assert [(await api.log_in("ada")).status_code for _ in range(9)] == [201] * 9
+    assert [mail.kind for mail in await sent_mails(service)] == ["new_device"] * 5

@@ -193,23 +193,33 @@ async def test_step_up_makes_an_old_session_fresh(api: Api, service: Services, a
     renewed = await session.post(STEP_UP, {"totp": ada.code()})
 
     assert renewed.status_code == 200
-    shown = renewed.json()
+    session, shown = api.by(renewed.json()["token"]), renewed.json()["session"]
     assert (shown["id"], shown["amr"], shown["assurance"]) == (
         str(ada.account.session_id),
         ["pwd", "otp", "mfa"],
         2,
     )
     assert shown["auth_time"] > shown["created_at"]
-    assert (await session.get("/v1/sessions/current")).json()["session"]["amr"] == shown["amr"]
+    assert (await session.get("/v1/sessions/current")).json()["session"] == shown
     assert (await session.delete("/v1/users/me")).status_code == 204
+
+
+async def test_step_up_ends_the_token_that_it_renews(api: Api, ada: Factors) -> None:
+    """Whoever has stolen the token is not stepped up with its owner. Source: OWASP ASVS 5.0 7.2.4."""
+    stolen = api.by(ada.account)
+    renewed = await api.by(ada.account).post(STEP_UP, {"totp": ada.code()})
+    assert error_of(await stolen.get("/v1/users/me")) == (401, "invalid_token")
+    assert (await api.by(renewed.json()["token"]).get("/v1/users/me")).status_code == 200
 
 
 async def test_step_up_by_passkey_adds_its_ways(api: Api, ada: Factors) -> None:
     session = api.by(ada.account)
     challenge_id, public_key = await passkey_challenge(api)
     body = {"challenge_id": challenge_id, "passkey": ada.sign(public_key)}
-    assert (await session.post(STEP_UP, body)).json()["amr"] == ["pwd", "hwk", "user", "mfa"]
-    assert faults_of(await session.post(STEP_UP, body)) == [("/passkey", "invalid_value")]
+    renewed = (await session.post(STEP_UP, body)).json()
+    assert renewed["session"]["amr"] == ["pwd", "hwk", "user", "mfa"]
+    again = await api.by(renewed["token"]).post(STEP_UP, body)
+    assert faults_of(again) == [("/passkey", "invalid_value")]
 
 
 async def test_step_up_with_a_wrong_factor_changes_nothing_and_is_throttled(
@@ -231,8 +241,9 @@ async def test_step_up_with_a_wrong_factor_changes_nothing_and_is_throttled(
 
 async def test_step_up_takes_a_code_once(api: Api, ada: Factors) -> None:
     code = ada.code()
-    assert (await api.by(ada.account).post(STEP_UP, {"totp": code})).status_code == 200
-    assert faults_of(await api.by(ada.account).post(STEP_UP, {"totp": code})) == [("/totp", "wrong_code")]
+    renewed = await api.by(ada.account).post(STEP_UP, {"totp": code})
+    again = await api.by(renewed.json()["token"]).post(STEP_UP, {"totp": code})
+    assert faults_of(again) == [("/totp", "wrong_code")]
 
 
 async def test_step_up_by_factors_of_another_or_without_any_fails(api: Api, ada: Factors) -> None:
@@ -274,5 +285,5 @@ async def test_step_up_lifts_a_session_that_lacks_the_demanded_factor(database: 
         root = await enroll(api, await api.account("root", role=UserRole.ADMIN), totp=True)
         session = api.by(root.account)
         assert error_of(await session.get("/v1/users")) == (403, "factor_enrollment_required")
-        assert (await session.post(STEP_UP, {"totp": root.code()})).status_code == 200
-        assert (await session.get("/v1/users")).status_code == 200
+        token = (await session.post(STEP_UP, {"totp": root.code()})).json()["token"]
+        assert (await api.by(token).get("/v1/users")).status_code == 200

@@ -252,6 +252,15 @@ async def test_redeem_reset_token_of_disabled_user_does_not_enable_login(api: Ap
     assert (await api.log_in("ada", OTHER_PASSWORD)).status_code == 401
 
 
+async def test_disable_user_ends_its_reset_token(api: Api) -> None:
+    """An account is disabled because somebody else has it, and may be enabled within a week."""
+    admin, ada = api.by(await api.admin()), await api.account("ada")
+    token = await reset_token(api, ada)
+    for state in ("disabled", "active"):
+        assert (await admin.patch(f"/v1/users/{ada.id}", {"state": state})).status_code == 200
+    assert (await redeem(api, token)).json()["code"] == "invalid_token"
+
+
 CREATE = {"login_id": "grace", "name": "Grace", "password": PASSWORD}
 
 

@@ -186,6 +186,34 @@ def test_render_greets_by_a_name(name: str) -> None:
     assert body(render(name=name), "plain").startswith(f"Hello {name},\n")
 
 
+@pytest.mark.parametrize(
+    ("login_id", "shown"),
+    [
+        ("https://evil.example/a", "https…"),
+        ("evil.example", "evil…"),
+        ("www.evil.example", "…"),
+        ("evil.example/a@b.example", "evil…"),
+        ("john.doe", "john…"),
+        ("ada", "ada"),
+        ("ada.lovelace@example.org", "ada.lovelace@example.org"),
+    ],
+)
+def test_render_for_an_unverified_address_shows_no_login_id_that_reads_as_a_link(
+    login_id: str, shown: str
+) -> None:
+    """Whoever registers chooses the login id, and whom its verification is mailed to."""
+    params = {"name": "Ada", "login_id": login_id, "hours": "24"}
+    message = RENDERER.render(replace(MAIL, kind="verify_email", params=params), TOKEN)
+    for form in ("plain", "html"):
+        text = " ".join(body(message, form).replace("\u2060", "").replace("<bdi>", "").split())
+        assert f"The account {shown}" in text
+        assert shown == login_id or login_id not in text
+
+
+def test_render_for_a_verified_address_shows_the_login_id() -> None:
+    assert "account john.doe" in " ".join(body(render(login_id="john.doe"), "plain").split())
+
+
 def test_render_isolates_a_name_that_runs_from_right_to_left() -> None:
     message = render(name="עדה", login_id="عدا")
     assert body(message, "plain").startswith("Hello \u2068עדה\u2069,\n")

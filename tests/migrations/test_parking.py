@@ -109,12 +109,18 @@ HARMLESS = {
 
 @pytest.fixture
 async def parked(database: str) -> str:
-    """A database with parked sessions, devices and reset tokens of twelve users."""
+    """A database with parked credentials of every kind that ends with a change, of twelve users."""
     await fill(database)
+    of_all = "sha256(id::text::bytea), now() + interval '1 hour' FROM users"
     await execute(
         database,
-        "TRUNCATE reset_tokens; INSERT INTO reset_tokens (user_id, token_digest, expires_at)"
-        " SELECT id, sha256(id::text::bytea), now() + interval '1 hour' FROM users",
+        "TRUNCATE reset_tokens, email_verifications, login_codes, login_challenges;"
+        f" INSERT INTO reset_tokens (user_id, token_digest, expires_at) SELECT id, {of_all};"
+        " INSERT INTO email_verifications (user_id, email, token_digest, expires_at)"
+        f" SELECT id, 'a@example.org', {of_all};"
+        " INSERT INTO login_codes (user_id, code_digest, token_digest, expires_at)"
+        f" SELECT id, 'c', {of_all};"
+        f" INSERT INTO login_challenges (user_id, token_digest, expires_at) SELECT id, {of_all}",
     )
     await downgrade(database, "0003_add_roles_and_states")
     return database
@@ -138,7 +144,8 @@ async def test_change_of_a_user_ends_its_parked_credentials_only(parked: str) ->
     for number, change in HARMLESS.items():
         await execute(parked, change_of(number, change))
     await upgrade(parked)
-    for kind in ("sessions", "devices", "reset_tokens"):
+    kinds = ("sessions", "devices", "reset_tokens", "email_verifications", "login_codes", "login_challenges")
+    for kind in kinds:
         assert await users_with(parked, kind) == set(range(1, 13)) - CHANGES.keys()
     assert await fetch(parked, "SELECT count(*) FROM pg_trigger WHERE tgname LIKE 'revoke %'") == 0
 
@@ -205,6 +212,12 @@ async def test_purge_deletes_expired_rows_of_parked_tables(database: str) -> Non
     old = {
         "sessions": "idle_expires_at = now() - interval '1 second'",
         "reset_tokens": "expires_at = now() - interval '1 second'",
+        "email_verifications": "expires_at = now() - interval '1 second'",
+        "login_codes": "expires_at = now() - interval '1 second'",
+        "login_challenges": "expires_at = now() - interval '1 second'",
+        "mail_requests": "created_at = now() - interval '2 hours'",
+        "mail_counts": "hour_started_at = now() - interval '2 hours'",
+        "outbox": "created_at = now() - interval '31 days', give_up_at = now() - interval '31 days'",
         "idempotency_keys": "created_at = now() - interval '31 days'",
         "network_buckets": "hour_started_at = now() - interval '2 days'",
         "login_buckets": "updated_at = now() - interval '366 days'",
@@ -223,6 +236,12 @@ async def test_purge_deletes_expired_rows_of_parked_tables(database: str) -> Non
     assert counts == {
         "sessions": 12,
         "reset_tokens": 0,
+        "email_verifications": 0,
+        "login_codes": 0,
+        "login_challenges": 0,
+        "mail_requests": 0,
+        "mail_counts": 0,
+        "outbox": 0,
         "idempotency_keys": 0,
         "network_buckets": 0,
         "login_buckets": 1,

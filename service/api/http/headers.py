@@ -32,8 +32,11 @@ _SINGLETON_FIELDS: Final = frozenset(
 )
 _FORWARDED_SINGLETONS: Final = frozenset({b"content-length", b"host", b"transfer-encoding"})
 """What must be single in the request of a gateway's visitor; the rest is ignored there."""
-_LISTS: Final = frozenset({b"if-match", b"if-none-match"})
-"""Fields that we read as lists, which may come in several lines. Source: RFC 9110 5.3."""
+_LISTS: Final = {b"if-match": b", ", b"if-none-match": b", ", b"cookie": b"; "}
+"""Fields that we read as lists, which may come in several lines, and what joins these.
+
+Source: RFC 9110 5.3, RFC 9113 8.2.3.
+"""
 _HOST: Final = re.compile(rb"(?:[A-Za-z0-9._-]{1,253}|\[[0-9A-Fa-f:.]{2,45}\])(?::[0-9]{0,5})?")
 _BROKEN_ESCAPE: Final = re.compile(rb"%(?![0-9A-Fa-f]{2})")
 
@@ -104,8 +107,8 @@ def _check_repeated(
         raise MalformedRequest
     if is_forwarded and sum(name == b"authorization" for name, _ in headers) > 1:
         del fields[b"authorization"]
-    for name in _LISTS & fields.keys():
-        fields[name] = b", ".join(value for field, value in headers if field == name)
+    for name in _LISTS.keys() & fields.keys():
+        fields[name] = _LISTS[name].join(value for field, value in headers if field == name)
 
 
 @lru_cache(256)

@@ -156,3 +156,10 @@ class LoggedInView(Output, frozen=True, kw_only=True):
     session: SessionView
     user: UserView
     device_token: DeviceToken
+
+
+class SteppedUpView(Output, frozen=True, kw_only=True):
+    """A session that counts as just logged in, with its new token. A cookie has it in place of the body."""
+
+    token: SessionToken | UnsetType = UNSET
+    session: SessionView

@@ -14,9 +14,7 @@ from service.api.responses import created
 from service.api.schemas.login import LOGIN_EXAMPLES, LoggedInView, LogInBody, PasskeyChallengeView
 from service.api.schemas.sessions import SessionView
 from service.api.schemas.users import UserView
-from service.db.reads import Reads
 from service.domain.callers import Access
-from service.domain.emails import canonical_email
 from service.domain.errors import (
     FieldError,
     Forbidden,
@@ -120,9 +118,10 @@ async def _open_session(request: OperationRequest, body: LogInBody, parts: Login
     if body.challenge_id is not UNSET and body.passkey is not UNSET:
         by_passkey = PasskeyRequest(UUID(body.challenge_id), body.passkey)
         return await log_in_by_passkey(parts, by_passkey, client)
-    login_id, unverified = await _name_of(body, parts.reads)
+    login_id = "" if body.login_id is UNSET else body.login_id
     password = "" if body.password is UNSET else body.password
-    return await login.log_in(parts, LoginRequest(login_id, password, unverified), client)
+    email = None if body.email is UNSET else body.email
+    return await login.log_in(parts, LoginRequest(login_id, password, email), client)
 
 
 def _answer_in(body: LogInBody) -> FactorResponse:
@@ -132,18 +131,6 @@ def _answer_in(body: LogInBody) -> FactorResponse:
         None if body.recovery_code is UNSET else body.recovery_code,
         None if body.passkey is UNSET else body.passkey,
     )
-
-
-async def _name_of(body: LogInBody, reads: Reads) -> tuple[str, str | None]:
-    """Return the login id that was sent, or that of the user who has verified the address.
-
-    Without one, return none, and the canonical address.
-    """
-    if body.login_id is not UNSET:
-        return body.login_id, None
-    email = canonical_email("" if body.email is UNSET else body.email)
-    user = await reads.emails.get_by_verified(email or "")
-    return (user.login_id, None) if user is not None else ("", email)
 
 
 def _cookie_for(opened: LoggedIn) -> HeaderFields:

@@ -5,7 +5,7 @@ from uuid import UUID
 
 from msgspec import UNSET
 
-from service.api.cookies import BY_COOKIE, with_cookie_cleared
+from service.api.cookies import BY_COOKIE, set_cookie, with_cookie_cleared
 from service.api.http.response import Response
 from service.api.operations import LOGIN_BODY_LIMIT_BYTES, Operation, ResponseSpec
 from service.api.pagination import keyset_of, page_response
@@ -13,7 +13,7 @@ from service.api.preconditions import if_match_check, require_if_match
 from service.api.requests import OperationRequest
 from service.api.responses import conditional_get, no_content, ok
 from service.api.schemas.common import PageQuery
-from service.api.schemas.login import STEP_UP_EXAMPLES, StepUpBody
+from service.api.schemas.login import STEP_UP_EXAMPLES, SteppedUpView, StepUpBody
 from service.api.schemas.sessions import CurrentSessionView, EndSessionsQuery, SessionPage, SessionView
 from service.db.core.database import Database
 from service.db.repositories.sessions import SessionReads
@@ -52,11 +52,11 @@ async def get_current_session(request: OperationRequest) -> Response:
     summary="Show a factor again",
     description="With `totp`, or with `passkey` and the `challenge_id` of `create_passkey_challenge`. The "
     "session then counts as just logged in, with two factors: for operations that answered 403 "
-    "`reauthentication_required`, or `factor_enrollment_required` where a factor is enrolled. A wrong factor "
-    "is 422.",
+    "`reauthentication_required`, or `factor_enrollment_required` where a factor is enrolled. It has another "
+    "token from now on, in the cookie for a request with the cookie. A wrong factor is 422.",
     tag="sessions",
     access=Access(owner=True, allowed_during_enrollment=True),
-    responses={200: ResponseSpec("The session.", SessionView)},
+    responses={200: ResponseSpec("The session and its new token.", SteppedUpView, ("Set-Cookie",))},
     errors=(LoginThrottled,),
     body=StepUpBody,
     body_examples=STEP_UP_EXAMPLES,
@@ -71,8 +71,12 @@ async def step_up(request: OperationRequest, parts: LoginParts) -> Response:
         passkey=None if body.passkey is UNSET else body.passkey,
     )
     challenge_id = None if body.challenge_id is UNSET else UUID(body.challenge_id)
-    session = await renew_session(parts, request.session, answer, challenge_id, context=request.context)
-    return ok(SessionView.of(session, session.id))
+    renewed = await renew_session(parts, request.session, answer, challenge_id, context=request.context)
+    session = SessionView.of(renewed.session, renewed.session.id)
+    if BY_COOKIE not in request.scope["state"]:
+        return ok(SteppedUpView(token=renewed.token, session=session))
+    lifetime = renewed.session.expires_at - renewed.session.auth_time
+    return ok(SteppedUpView(session=session), set_cookie(renewed.token, lifetime))
 
 
 @Operation(

@@ -33,7 +33,7 @@ from service.db.core.wal_position import WAL_POSITION
 from service.db.repositories.base import ReadRepository, Repository, binds, require_row
 from service.db.repositories.listings import Listing, keyset_page
 from service.db.repositories.user_columns import USER
-from service.db.tables import LoginChallengeRow, SessionRow, UserRow
+from service.db.tables import LoginChallengeRow, LoginCodeRow, SessionRow, UserRow
 from service.domain.factors import BY_PASSWORD
 from service.domain.pages import Keyset, Page
 from service.domain.sessions import AuthenticatedSession, Lifetime, Session
@@ -144,12 +144,16 @@ _REAUTHENTICATE = Statement(
     .where(SessionRow.id == bindparam("session_id"))
     .values(amr=bindparam("new_amr", type_=ARRAY(Text)), authenticated_at=func.now())
 )
-_challenges = delete(LoginChallengeRow).where(LoginChallengeRow.user_id == bindparam("of_user"))
-_of_user = (
-    delete(SessionRow)
-    .where(SessionRow.user_id == bindparam("of_user"))
-    .add_cte(_challenges.cte("challenges"))
+_RENEW_TOKEN = Statement(
+    update(SessionRow)
+    .where(SessionRow.id == bindparam("session_id"))
+    .values(token_digest=bindparam("new_digest"))
 )
+_challenges = delete(LoginChallengeRow).where(LoginChallengeRow.user_id == bindparam("of_user"))
+_codes = delete(LoginCodeRow).where(LoginCodeRow.user_id == bindparam("of_user"))
+_under_way = (_challenges.cte("challenges"), _codes.cte("codes"))
+_END_LOGINS_UNDER_WAY = Statement(select(literal_column("1")).add_cte(*_under_way))
+_of_user = delete(SessionRow).where(SessionRow.user_id == bindparam("of_user")).add_cte(*_under_way)
 _END_ALL = Statement(_of_user)
 _END_OTHERS = Statement(_of_user.where(SessionRow.id != bindparam("kept_id")))
 _END_OF_DEVICE = Statement(
@@ -232,11 +236,15 @@ class SessionRepository(SessionReads, Repository):
     async def end_all(self, user_id: UUID, *, kept_id: UUID | None = None) -> int:
         """Delete the sessions of a user, except the one to keep; return their number.
 
-        Log-ins that wait for a second factor end with them.
+        Logins under way end with them: those that wait for a second factor, and codes that were mailed.
         """
         if kept_id is None:
             return await self._tx.execute(_END_ALL, of_user=user_id)
         return await self._tx.execute(_END_OTHERS, of_user=user_id, kept_id=kept_id)
+
+    async def end_logins_under_way(self, user_id: UUID) -> None:
+        """End the logins of a user that wait for a second factor, and the codes that were mailed."""
+        await self._tx.fetch_one(_END_LOGINS_UNDER_WAY, of_user=user_id)
 
     async def end_of_device(self, device_id: UUID, *, user_id: UUID, kept_id: UUID) -> None:
         """Delete the sessions of a user that were opened from a device, except the one to keep."""
@@ -245,6 +253,10 @@ class SessionRepository(SessionReads, Repository):
     async def reauthenticate(self, session_id: UUID, amr: Sequence[str]) -> None:
         """Record that the user of a session has proved who they are just now, and in which ways so far."""
         await self._tx.execute(_REAUTHENTICATE, session_id=session_id, new_amr=list(amr))
+
+    async def renew_token(self, session_id: UUID, token_digest: bytes) -> None:
+        """Let a session have another token; the one before is not valid any more."""
+        await self._tx.execute(_RENEW_TOKEN, session_id=session_id, new_digest=token_digest)
 
     async def touch(
         self,

@@ -20,6 +20,7 @@ from sqlalchemy import (
     func,
     insert,
     literal_column,
+    null,
     or_,
     select,
     update,
@@ -145,6 +146,7 @@ _SET_PASSWORD = Statement(
         password_hash=bindparam("new_hash"),
         must_change=bindparam("new_must_change"),
         password_changed_at=func.now(),
+        pending_email=null(),
     )
 )
 _REHASH = Statement(
@@ -259,7 +261,7 @@ class UserRepository(UserReads, Repository):
         return USER.decode(require_row(row))
 
     async def set_password(self, user_id: UUID, password_hash: str, *, must_change: bool) -> None:
-        """Replace the password hash."""
+        """Replace the password hash, and forget an address that a session has asked for."""
         await self._tx.execute(
             _SET_PASSWORD, user_id=user_id, new_hash=password_hash, new_must_change=must_change
         )

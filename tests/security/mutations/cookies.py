@@ -90,4 +90,18 @@ MUTATIONS = (
         "(_EXPOSED, _CREDENTIALS)",
         "tests/api/test_cors.py::test_send_configured_origin_allows_it",
     ),
+    Mutation(
+        "Session cookies in several header lines are several",
+        "service/api/http/headers.py",
+        ', b"cookie": b"; "}',
+        "}",
+        "tests/api/test_cookies.py::test_send_the_cookie_in_two_header_lines_counts_as_none",
+    ),
+    Mutation(
+        "With a cookie, a step-up shows no token",
+        "service/api/v1/sessions.py",
+        "        return ok(SteppedUpView(token=renewed.token, session=session))\n    lifetime",
+        "        pass\n    return ok(SteppedUpView(token=renewed.token, session=session))\n    lifetime",
+        "tests/api/test_cookies.py::test_step_up_with_the_cookie_sets_a_new_one_and_returns_no_token",
+    ),
 )

@@ -140,4 +140,25 @@ MUTATIONS = (
         '"NULL;"',
         "tests/migrations/test_parking.py::test_purge_deletes_expired_rows_of_parked_tables",
     ),
+    Mutation(
+        "Parked codes and links end with a change of their user",
+        "alembic/versions/0017_create_mail_requests.py",
+        "credentials_of=owner, ",
+        "",
+        "tests/migrations/test_parking.py::test_change_of_a_user_ends_its_parked_credentials_only",
+    ),
+    Mutation(
+        "A parked login under way ends with a change of its user",
+        "alembic/versions/0018_add_factors.py",
+        "credentials_of=owner, ",
+        "",
+        "tests/migrations/test_parking.py::test_change_of_a_user_ends_its_parked_credentials_only",
+    ),
+    Mutation(
+        "Parked requests for mails expire",
+        "alembic/versions/0017_create_mail_requests.py",
+        ", expired=EXPIRED[table])",
+        ")",
+        "tests/migrations/test_parking.py::test_purge_deletes_expired_rows_of_parked_tables",
+    ),
 )

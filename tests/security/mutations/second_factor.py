@@ -96,8 +96,8 @@ MUTATIONS = (
     Mutation(
         "What ends all sessions of a user ends logins under way",
         "service/db/repositories/sessions.py",
-        '    .add_cte(_challenges.cte("challenges"))\n',
-        "",
+        '_under_way = (_challenges.cte("challenges"), _codes.cte("codes"))',
+        '_under_way = (_codes.cte("codes"),)',
         f"{_CHALLENGE_TESTS}::test_challenge_ends_with_the_sessions_of_its_user",
     ),
     Mutation(

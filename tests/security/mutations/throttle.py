@@ -110,7 +110,7 @@ MUTATIONS = (
         "A password typed into the wrong field leaves no digest",
         LOGIN,
         "return bucket_for_impossible_login_id(digests, context.network)",
-        "return bucket_for_unknown_device(digests, request.login_id, None)",
+        "return bucket_for_unknown_device(digests, login_id, None)",
         f"{FLOWS}/test_throttle.py::test_login_id_that_cannot_be_one_is_counted_by_network_alone",
     ),
     Mutation(
@@ -138,7 +138,7 @@ MUTATIONS = (
     Mutation(
         "Logins with an address are throttled alike with and without an account",
         LOGIN,
-        'canonical = f"address {request.unverified_email}"',
+        'canonical = f"address {unverified_email}"',
         "canonical = None",
         f"{FLOWS}/test_login_codes.py"
         "::test_log_in_with_an_address_is_throttled_alike_with_and_without_a_user",
