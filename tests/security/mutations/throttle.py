@@ -205,8 +205,8 @@ MUTATIONS = (
     Mutation(
         "A provider's network counts as a whole",
         THROTTLE_SQL,
-        "in_minute <= allowed[name][0] and in_hour <= allowed[name][1]",
-        "True or (in_minute, in_hour, allowed, name)",
+        "in_minute <= policy.network_per_minute * shares[name]",
+        "True or in_minute <= policy.network_per_minute * shares[name]",
         f"{FLOWS}/test_network_throttle.py"
         "::test_concurrent_logins_from_many_networks_stop_at_the_limit_of_the_one_around",
     ),
