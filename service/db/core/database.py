@@ -2,9 +2,10 @@
 
 import asyncio
 import random
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from collections.abc import Awaitable, Callable
+from contextlib import AbstractAsyncContextManager
 from functools import partial
+from types import TracebackType
 from typing import Final
 
 import structlog
@@ -84,8 +85,7 @@ class Database:
             await asyncio.sleep(random.uniform(0.01, 0.1))  # noqa: S311 - jitter, not a secret
             attempt += 1
 
-    @asynccontextmanager
-    async def transaction(self, *, caller: Caller) -> AsyncIterator[Transaction]:
+    def transaction(self, *, caller: Caller) -> AbstractAsyncContextManager[Transaction]:
         """Open one transaction: leaving the block commits, an exception rolls back. Nothing is retried.
 
         Raises:
@@ -93,21 +93,25 @@ class Database:
             DatabaseUnavailable: the database cannot be used now; nothing was changed.
             OutcomeUnknown: COMMIT was sent and no response came.
         """
+        return _Block(partial(self._open, caller), self._close)
+
+    async def _open(self, caller: Caller) -> tuple[AsyncConnection, Transaction]:
         connection = await self._connect()
-        tx = Transaction(driver_of(connection), partial(self._opening, connection, caller), self._lease)
-        try:
-            yield tx
-            tx.require_no_failure()
-        except BaseException as error:
+        opening = partial(self._opening, connection, caller)
+        return connection, Transaction(driver_of(connection), opening, self._lease)
+
+    async def _close(self, connection: AsyncConnection, tx: Transaction, error: BaseException | None) -> None:
+        """Commit, or roll back after an error and raise what it means."""
+        if error is not None:
             tx.record_failure(error)
-            await self._roll_back(connection, tx)
-            if isinstance(error, RollcallError) or not isinstance(error, Exception):
-                raise
-            raise _translated(error) from None
-        if tx.is_abandoned:
-            await self._roll_back(connection, tx)
-        else:
+        if tx.failure is None and not tx.is_abandoned:
             await self._commit(connection, tx)
+            return
+        await self._roll_back(connection, tx)
+        if error is None:
+            tx.require_no_failure()
+        elif isinstance(error, Exception) and not isinstance(error, RollcallError):
+            raise _translated(error) from None
 
     def _opening(self, connection: AsyncConnection, caller: Caller) -> str:
         guard = self._guard_of(caller)
@@ -157,6 +161,30 @@ class Database:
         for record in tx.audit_records:
             _audit.info(**record)
             self._on_audit(record["event"])
+
+
+class _Block(AbstractAsyncContextManager[Transaction]):
+    """The block of a transaction.
+
+    No generator: on Python 3.13 one that raises another error than it was left with makes a reference cycle.
+    """
+
+    def __init__(
+        self,
+        open_: Callable[[], Awaitable[tuple[AsyncConnection, Transaction]]],
+        close: Callable[[AsyncConnection, Transaction, BaseException | None], Awaitable[None]],
+    ) -> None:
+        self._open = open_
+        self._close = close
+
+    async def __aenter__(self) -> Transaction:
+        self._connection, self._tx = await self._open()
+        return self._tx
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        await self._close(self._connection, self._tx, error)
 
 
 def _may_retry(tx: Transaction, error: Exception) -> bool:
