@@ -57,10 +57,17 @@ class Server(uvicorn.Server):
         readiness, delay = self.services.readiness, self.services.settings.http.drain_delay
         if readiness.is_draining:
             self.force_exit = True
+            self._forget_listeners()
             return
         _log.info("draining", signal=signal.Signals(sig).name)
         readiness.is_draining = True  # load balancers see it before the port closes
         asyncio.get_running_loop().call_later(delay.total_seconds(), self._stop_accepting)
+
+    def _forget_listeners(self) -> None:
+        """Close the listeners; from Python 3.12 on, asyncio would wait for their connections to end."""
+        for server in self.servers:
+            server.close()
+        self.servers = []
 
     def _stop_accepting(self) -> None:
         self.should_exit = True
