@@ -5,6 +5,7 @@ measured first alternates from round to round.
 """
 
 import secrets
+import shutil
 import subprocess
 import tarfile
 from collections.abc import Callable, Iterator, Mapping
@@ -145,6 +146,8 @@ def _start(checkouts: Mapping[str, Path], plan: Plan) -> Comparison:
     comparison = Comparison(
         "start to the first 200, migrated embedded database", "base", "s", _NOT_WORSE, at_least=False
     )
+    for name in checkouts:
+        shutil.rmtree(_start_directory(name), ignore_errors=True)  # another base may have left it
     for number in range(plan.rounds + 1):
         taken = {name: _started_in_s(name, checkouts[name]) for name in _order(number)}
         if number:  # the first round makes and migrates the databases
@@ -154,11 +157,15 @@ def _start(checkouts: Mapping[str, Path], plan: Plan) -> Comparison:
 
 
 def _started_in_s(name: str, checkout: Path) -> float:
-    directory = str(servers.STATE / f"compare-start-{name}")
+    directory = str(_start_directory(name))
     with servers.rollcall(
         None, f"start-{name}", checkout, ROLLCALL_DATABASE__EMBEDDED_DIR=directory
     ) as server:
         return server.started_in_s
+
+
+def _start_directory(name: str) -> Path:
+    return servers.STATE / f"compare-start-{name}"
 
 
 def _same(requests: list[bytes]) -> Callable[[Side], list[bytes]]:
