@@ -6,6 +6,7 @@ from uuid import UUID
 from service.db.core.database import Database
 from service.db.core.transaction import Transaction
 from service.db.repositories.devices import DeviceRepository, LoginDevice
+from service.db.repositories.emails import EmailRepository
 from service.db.repositories.events import EventRepository
 from service.db.repositories.reset_tokens import ResetTokenRepository
 from service.db.repositories.users import UserRepository
@@ -62,6 +63,7 @@ async def redeem_reset_token(
         InvalidToken: unknown, expired or used.
         ValidationFailed: the new password breaks a rule.
         HashingBusy: too many passwords wait to be hashed.
+        EmailTaken: another user verifies the address of an invitation at this moment.
     """
     digest = digest_of(token, RESET_PREFIX)
     if digest is None:
@@ -80,10 +82,16 @@ async def redeem_reset_token(
         await DeviceRepository(tx).add(user.id, LoginDevice(new_id(), context.network, nobody.digest))
         await notify(tx, owner, MailKind.PASSWORD_CHANGED)
         if taken[1] is not None and taken[1] == owner.email and owner.verified_email is None:
-            await replace_email(tx, owner, owner.email, is_verified=True, context=context)
+            await _verify_by_mail(tx, owner, taken[1], context)
         await EventRepository(tx).add(context, Action.PASSWORD_RESET, user.id)
 
     await database.run(redeem, caller=context.caller)
+
+
+async def _verify_by_mail(tx: Transaction, owner: User, email: str, context: AuditContext) -> None:
+    """Verify the address that a token was mailed to, unless another user has: the password counts anyway."""
+    if await EmailRepository(tx).get_by_verified(email) is None:
+        await replace_email(tx, owner, email, is_verified=True, context=context)
 
 
 async def _owner_of(tx: Transaction, digest: bytes) -> User:

@@ -16,6 +16,7 @@ from service.db.core.database import Database
 from service.db.reads import Reads
 from service.domain.callers import Access
 from service.domain.errors import (
+    EmailTaken,
     FieldError,
     HashingBusy,
     InvalidToken,
@@ -95,7 +96,7 @@ async def create_reset_token(request: OperationRequest, database: Database, poli
     tag="passwords",
     access=Access(public=True),
     responses={204: ResponseSpec("The password is set.")},
-    errors=(InvalidToken, HashingBusy),
+    errors=(InvalidToken, HashingBusy, EmailTaken),
     body=RedeemBody,
 )
 async def redeem_reset_token(
