@@ -10,7 +10,7 @@ import pytest
 from service.services import Services
 from settings.login import LoginSettings
 from tests.flows.conftest import At
-from tests.flows.test_mail import ADDRESS, account_with_address
+from tests.flows.recovering import ADDRESS, account_with_address
 from tests.flows.throttling import assert_throttled
 from tests.support.api import OTHER_PASSWORD, PASSWORD, Api, error_of, faults_of, serving
 from tests.support.databases import execute, fetch_values

@@ -12,7 +12,7 @@ from service.services import Services
 from settings.factors import FactorSettings
 from settings.throttle import ThrottleSettings
 from tests.flows.conftest import At
-from tests.flows.test_mail import account_with_address
+from tests.flows.recovering import account_with_address
 from tests.flows.throttling import ABROAD, HOME, SETTINGS, WRONG, assert_throttled
 from tests.support.api import Account, Api, error_of, faults_of, running_with, serving
 from tests.support.databases import execute, fetch_values

@@ -16,7 +16,7 @@ from service.security.recovery_codes import digest_of_recovery_code
 from service.security.webauthn import PasskeyLogin
 from service.services import Services
 from service.usecases.factor_proofs import PasskeyProof, Proof, RecoveryCodeProof, TotpProof
-from tests.flows.test_mail import account_with_address
+from tests.flows.recovering import account_with_address
 from tests.flows.throttling import SETTINGS, WRONG
 from tests.support.api import PASSWORD, Api, error_of, faults_of, running_with
 from tests.support.databases import count_rows, execute, fetch_values

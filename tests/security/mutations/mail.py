@@ -5,7 +5,8 @@ from tests.security.mutations.mutation import Mutation
 _ADAPTERS = "tests/adapters/test_smtp.py"
 _CODES = "tests/flows/test_login_codes.py"
 _DETAILS = "tests/api/test_details.py"
-_MAIL = "tests/flows/test_mail.py"
+_RECOVERY = "tests/flows/test_recovery.py"
+_VERIFICATION = "tests/flows/test_email_verification.py"
 _OUTBOX_SQL = "service/db/repositories/outbox.py"
 _RENDERING = "tests/mail/test_rendering.py"
 _REQUESTS = "service/usecases/mail_requests.py"
@@ -17,7 +18,7 @@ MUTATIONS = (
         _REQUESTS,
         "user is not None and user.verified_email is not None and user.state is UserState.ACTIVE",
         "user is not None and user.email is not None",
-        f"{_MAIL}::test_recover_returns_the_same_bytes_and_mails_verified_addresses_of_active_users_alone",
+        f"{_RECOVERY}::test_recover_returns_the_same_bytes_and_mails_verified_addresses_of_active_users_alone",
     ),
     Mutation(
         "Whether there is an account decides nothing while a mail is asked for",
@@ -31,29 +32,29 @@ MUTATIONS = (
         "service/usecases/mail_throttle.py",
         "            raise MailThrottled(retry_after=max(1, ceil(wait.total_seconds())))\n",
         "            pass\n",
-        f"{_MAIL}::test_request_mail_too_often_for_a_name_gets_429_whether_or_not_it_has_a_user"
-        f" {_MAIL}::test_request_mail_too_often_from_a_network_gets_429",
+        f"{_RECOVERY}::test_request_mail_too_often_for_a_name_gets_429_whether_or_not_it_has_a_user"
+        f" {_RECOVERY}::test_request_mail_too_often_from_a_network_gets_429",
     ),
     Mutation(
         "A change of address ends the tokens that were mailed to the old one",
         "service/usecases/details.py",
         "        await ResetTokenRepository(tx).drop_mailed(user.id)\n",
         "",
-        f"{_MAIL}::test_change_of_address_ends_a_token_mailed_to_the_old_one",
+        f"{_RECOVERY}::test_change_of_address_ends_a_token_mailed_to_the_old_one",
     ),
     Mutation(
         "An address is verified for the user who has it now",
         "service/usecases/emails.py",
         " or taken.email not in (user.pending_email, user.email)",
         "",
-        f"{_MAIL}::test_verify_an_address_that_was_changed_meanwhile_gets_401",
+        f"{_VERIFICATION}::test_verify_an_address_that_was_changed_meanwhile_gets_401",
     ),
     Mutation(
         "A verified address has one owner",
         "service/db/core/constraints.py",
         '    "uq_users_email": EmailTaken,\n',
         "",
-        f"{_MAIL}::test_verify_an_address_that_another_has_verified_gets_409",
+        f"{_VERIFICATION}::test_verify_an_address_that_another_has_verified_gets_409",
     ),
     Mutation(
         "Users set what is theirs alone",
@@ -208,7 +209,7 @@ MUTATIONS = (
         _REQUESTS,
         "networks=context.networks,",
         "networks=context.networks[:1],",
-        f"{_MAIL}::test_request_mail_too_often_from_the_networks_around_gets_429",
+        f"{_RECOVERY}::test_request_mail_too_often_from_the_networks_around_gets_429",
     ),
     Mutation(
         "A code ends with the sessions of its user",
@@ -251,28 +252,28 @@ MUTATIONS = (
         "service/usecases/users.py",
         "        await ResetTokenRepository(tx).drop(user_id)\n",
         "",
-        "tests/flows/test_passwords.py::test_disable_user_ends_its_reset_token",
+        "tests/flows/test_reset_tokens.py::test_disable_user_ends_its_reset_token",
     ),
     Mutation(
         "An address that a thief's session has asked for ends with a new password",
         "service/db/repositories/users.py",
         "        pending_email=null(),\n",
         "",
-        f"{_MAIL}::test_end_of_a_stolen_session_ends_the_address_that_it_has_asked_for",
+        f"{_VERIFICATION}::test_end_of_a_stolen_session_ends_the_address_that_it_has_asked_for",
     ),
     Mutation(
         "An address that a thief's session has asked for ends with the sessions",
         "service/usecases/sessions.py",
         "kept_id=kept_id)\n    await forget_pending_address(tx, user)\n",
         "kept_id=kept_id)\n",
-        f"{_MAIL}::test_end_of_a_stolen_session_ends_the_address_that_it_has_asked_for",
+        f"{_VERIFICATION}::test_end_of_a_stolen_session_ends_the_address_that_it_has_asked_for",
     ),
     Mutation(
         "An address that a thief's session has asked for ends when the user is disabled",
         "service/usecases/users.py",
         "        changed = await forget_pending_address(tx, changed)\n",
         "",
-        f"{_MAIL}::test_end_of_a_stolen_session_ends_the_address_that_it_has_asked_for",
+        f"{_VERIFICATION}::test_end_of_a_stolen_session_ends_the_address_that_it_has_asked_for",
     ),
     Mutation(
         "Nobody has their link mailed to others as a login id",
@@ -293,20 +294,20 @@ MUTATIONS = (
         "service/usecases/sessions.py",
         "        await forget_pending_address(tx, user)\n",
         "        pass\n",
-        f"{_MAIL}::test_end_of_a_stolen_session_ends_the_address_that_it_has_asked_for",
+        f"{_VERIFICATION}::test_end_of_a_stolen_session_ends_the_address_that_it_has_asked_for",
     ),
     Mutation(
         "An address that a thief's device has asked for ends with that device",
         "service/usecases/devices.py",
         "    await forget_pending_address(tx, user)\n",
         "",
-        f"{_MAIL}::test_end_of_a_stolen_session_ends_the_address_that_it_has_asked_for",
+        f"{_VERIFICATION}::test_end_of_a_stolen_session_ends_the_address_that_it_has_asked_for",
     ),
     Mutation(
         "An address that a thief's session has asked for ends with all factors",
         "service/usecases/factors.py",
         "    await forget_pending_address(tx, user)\n",
         "",
-        f"{_MAIL}::test_end_of_a_stolen_session_ends_the_address_that_it_has_asked_for",
+        f"{_VERIFICATION}::test_end_of_a_stolen_session_ends_the_address_that_it_has_asked_for",
     ),
 )

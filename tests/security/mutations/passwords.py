@@ -25,7 +25,7 @@ MUTATIONS = (
         _RECOVERY,
         "if owner is None or taken is None or taken[0] != user.id:",
         "taken = taken or (user.id, None)\n        if owner is None:",
-        f"{FLOWS}/test_passwords.py::test_redeem_reset_token_concurrently_succeeds_exactly_once",
+        f"{FLOWS}/test_reset_tokens.py::test_redeem_reset_token_concurrently_succeeds_exactly_once",
     ),
     Mutation(
         "A changed password ends the other sessions",
@@ -123,6 +123,6 @@ MUTATIONS = (
         "service/db/repositories/reset_tokens.py",
         " & (ResetTokenRow.expires_at > func.now())",
         "",
-        f"{FLOWS}/test_passwords.py::test_redeem_bad_reset_token_has_the_same_response_without_hashing",
+        f"{FLOWS}/test_reset_tokens.py::test_redeem_bad_reset_token_has_the_same_response_without_hashing",
     ),
 )
