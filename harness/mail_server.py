@@ -70,7 +70,10 @@ class MailServer:
 
         def connect() -> SMTP:
             connection = SMTP(
-                _Hooks(self), tls_context=start_tls, require_starttls=start_tls is not None, hostname="test"
+                _SmtpHandler(self),
+                tls_context=start_tls,
+                require_starttls=start_tls is not None,
+                hostname="test",
             )
             self._connections.add(connection)
             return connection
@@ -100,7 +103,7 @@ class MailServer:
             vars(self).update(before)
 
 
-class _Hooks:
+class _SmtpHandler:
     """What aiosmtpd calls. It reads every attribute at each connection; those of the server parse mails."""
 
     def __init__(self, server: MailServer) -> None:

@@ -40,7 +40,9 @@ async def log_in_by_code(parts: LoginParts, request: CodeLogin, client: Client) 
         LoginThrottled: a network of the client is at its limit; the try is not counted.
     """
     database, digest = parts.database, digest_of(request.code_token, CODE_PREFIX)
-    tried = await database.run(lambda tx: _try(tx, digest, request.code, client, parts), caller=ANONYMOUS)
+    tried = await database.run(
+        lambda tx: _try_code(tx, digest, request.code, client, parts), caller=ANONYMOUS
+    )
     if not isinstance(tried, UUID):
         raise tried
 
@@ -60,7 +62,7 @@ async def log_in_by_code(parts: LoginParts, request: CodeLogin, client: Client) 
     return result
 
 
-async def _try(
+async def _try_code(
     tx: Transaction, digest: bytes | None, code: str, client: Client, parts: LoginParts
 ) -> UUID | InvalidCredentials | LoginThrottled:
     """Count a try; return the user if the code is right, and record a failure otherwise.

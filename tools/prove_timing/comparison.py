@@ -27,16 +27,18 @@ def report(
     print_result(f"{title:<22}{'median':>13}{'p95':>13}{'differences':>24}{'p-values':>14}")
     distinguishable = []
     for kind, values in spent_ms.items():
-        differences = [own - other for own, other in zip(_shape(values), _shape(expected), strict=True)]
+        differences = [
+            own - other for own, other in zip(_median_and_p95(values), _median_and_p95(expected), strict=True)
+        ]
         p_values = (p_value(values, expected), tail_p_value(values, expected))
         large = [
             not _is_small(gap, other, max_difference_ms)
-            for gap, other in zip(differences, _shape(expected), strict=True)
+            for gap, other in zip(differences, _median_and_p95(expected), strict=True)
         ]
         differs = any(is_large and p < ALPHA for is_large, p in zip(large, p_values, strict=True))
         distinguishable += [kind] if differs else []
         remark = "  DIFFERS" if differs else "  noise" if any(large) else ""
-        median, p95 = _shape(values)
+        median, p95 = _median_and_p95(values)
         print_result(
             f"  {kind:<20}{median:>10.2f} ms{p95:>10.2f} ms"
             f"{differences[0]:>+10.2f} {differences[1]:>+10.2f} ms"
@@ -56,12 +58,12 @@ def p_value(one: list[float], other: list[float]) -> float:
 
 def tail_p_value(one: list[float], other: list[float]) -> float:
     """Return the p-value of the number of values above the other's 95th percentile."""
-    beyond = sum(value > _shape(other)[1] for value in one)
+    beyond = sum(value > _median_and_p95(other)[1] for value in one)
     deviation = math.sqrt(len(one) * 0.05 * 0.95 * (1 + len(one) / len(other)))
     return math.erfc(abs(beyond - len(one) * 0.05) / deviation / math.sqrt(2))
 
 
-def _shape(values: list[float]) -> tuple[float, float]:
+def _median_and_p95(values: list[float]) -> tuple[float, float]:
     """Return median and 95th percentile."""
     return statistics.median(values), statistics.quantiles(values, n=20)[-1]
 

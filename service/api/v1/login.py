@@ -113,7 +113,7 @@ async def _open_session(request: OperationRequest, body: LogInBody, parts: Login
     if body.code_token is not UNSET and body.code is not UNSET:
         return await log_in_by_code(parts, CodeLogin(body.code_token, body.code), client)
     if body.challenge is not UNSET:
-        answered = SecondFactorLogin(body.challenge, _answer_in(body))
+        answered = SecondFactorLogin(body.challenge, _factor_response_in(body))
         return await log_in_by_second_factor(parts, answered, client)
     if body.challenge_id is not UNSET and body.passkey is not UNSET:
         by_passkey = PasskeyRequest(UUID(body.challenge_id), body.passkey)
@@ -124,7 +124,7 @@ async def _open_session(request: OperationRequest, body: LogInBody, parts: Login
     return await login.log_in(parts, LoginRequest(login_id, password, email), client)
 
 
-def _answer_in(body: LogInBody) -> FactorResponse:
+def _factor_response_in(body: LogInBody) -> FactorResponse:
     """Return the second factor that was sent."""
     return FactorResponse(
         None if body.totp is UNSET else body.totp,

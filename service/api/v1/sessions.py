@@ -66,12 +66,12 @@ async def step_up(request: OperationRequest, parts: LoginParts) -> Response:
     """Renew the session of the token by a factor of its user."""
     body = request.body(StepUpBody)
     body.require_one_way()
-    answer = FactorResponse(
+    response = FactorResponse(
         totp=None if body.totp is UNSET else body.totp,
         passkey=None if body.passkey is UNSET else body.passkey,
     )
     challenge_id = None if body.challenge_id is UNSET else UUID(body.challenge_id)
-    renewed = await renew_session(parts, request.session, answer, challenge_id, context=request.context)
+    renewed = await renew_session(parts, request.session, response, challenge_id, context=request.context)
     session = SessionView.of(renewed.session, renewed.session.id)
     if BY_COOKIE not in request.scope["state"]:
         return ok(SteppedUpView(token=renewed.token, session=session))

@@ -93,7 +93,7 @@ class Database:
             DatabaseUnavailable: the database cannot be used now; nothing was changed.
             OutcomeUnknown: COMMIT was sent and no response came.
         """
-        return _Block(partial(self._open, caller), self._close)
+        return _TransactionContext(partial(self._open, caller), self._close)
 
     async def _open(self, caller: Caller) -> tuple[AsyncConnection, Transaction]:
         connection = await self._connect()
@@ -163,7 +163,7 @@ class Database:
             self._on_audit(record["event"])
 
 
-class _Block(AbstractAsyncContextManager[Transaction]):
+class _TransactionContext(AbstractAsyncContextManager[Transaction]):
     """The block of a transaction.
 
     No generator: on Python 3.13 one that raises another error than it was left with makes a reference cycle.
