@@ -118,7 +118,7 @@ class _SmtpHandler:
             envelope.rcpt_tos.append(address)
         return self._server.recipient_reply
 
-    async def handle_DATA(self, smtp: Any, _session: Any, envelope: Any) -> str:  # noqa: N802
+    async def handle_DATA(self, smtp: Any, _session: Any, envelope: Any) -> str:  # noqa: N802 - aiosmtpd calls it so
         """Keep a message, if it is accepted."""
         await asyncio.sleep(60 if self._server.hangs else self._server.delay_s)
         if self._server.data_reply.startswith("250"):
