@@ -30,6 +30,11 @@ def test_schemas_of_a_release_without_serves_from_end_one_ahead(tmp_path: Path) 
     assert (schemas.bottom, schemas.top) == ("0011_tune_sessions", "0012_add_serves_from")
 
 
+def test_schemas_start_where_the_previous_release_left_them(tmp_path: Path) -> None:
+    schemas = choose_schemas(Release(head=12, needs=10), Release(HEAD, needs=20), tmp_path, is_broken=False)
+    assert (schemas.previous, schemas.bottom) == ("0012_add_serves_from", "0020_fold_names")
+
+
 def test_schemas_of_a_release_with_serves_from_end_before_the_contract_step(tmp_path: Path) -> None:
     schemas = choose_schemas(Release(HEAD, needs=10), THIS_RELEASE, tmp_path, is_broken=False)
     assert (schemas.bottom, schemas.top, schemas.contract) == (HEAD_ID, "0902_fill_nickname", "0903_contract")

@@ -89,7 +89,7 @@ class Rehearsal:
         async with self._phase("down"):
             await self.old.start()
             await self.new.stop()
-            await self._move(self.schemas.bottom)
+            await self._move(self.schemas.previous)
 
     async def _move(self, target: str) -> None:
         """Bring the schema to a revision, whichever way that is."""
@@ -118,7 +118,7 @@ async def rehearse(
     dsn: str, directory: Path, old: Checkout, new: Checkout, schemas: Schemas, options: Options
 ) -> Report:
     """Run a rehearsal on an empty database and return its report."""
-    await upgrade(dsn, schemas.bottom)
+    await upgrade(dsn, schemas.previous)
     print_status(f"adding {options.rows} users")
     await fill(dsn, options.rows)
     before, key = await checksum(dsn), await make_key(dsn)
@@ -191,7 +191,7 @@ async def _check_frozen(rehearsal: Rehearsal, key: str) -> dict[str, bool]:
     body = {"login_id": "rehearsal-frozen", "name": "Frozen"}
     written = [await status_of(port, "POST", "/v1/users", key, body) for _ in range(5)]
     unchanged = await _fetch(rehearsal.dsn, "SELECT count(*) FROM users") == users
-    await downgrade(rehearsal.dsn, schemas.bottom, more_versions=schemas.contract_versions, force=True)
+    await downgrade(rehearsal.dsn, schemas.previous, more_versions=schemas.contract_versions, force=True)
     return {
         "process frozen over a contract step: not ready at once": ready == 503,
         "process frozen over a contract step: writes nothing": set(written) == {503} and unchanged,

@@ -52,7 +52,8 @@ class Report:
 
     def lines(self) -> Iterator[str]:
         """Yield the report."""
-        yield f"schema     {self.schemas.bottom} to {self.schemas.top}"
+        yield f"schema     {self.schemas.previous} to {self.schemas.top}"
+        yield f"together   from {self.schemas.bottom}"
         yield _HEADING
         for name in ("quiet", "up", "together", "down"):
             yield self._row(name)

@@ -8,7 +8,7 @@ from typing import Final
 import click
 from alembic.script import ScriptDirectory
 
-from service.db.migrations.compatibility import Release
+from service.db.migrations.compatibility import Release, SchemaState
 from service.db.migrations.history import alembic_config, list_revisions, state_at
 from tools.releases.checkout import ROOT
 
@@ -40,12 +40,14 @@ def downgrade() -> None:
 
 @dataclass(frozen=True, slots=True)
 class Schemas:
-    """The schema goes between `bottom` and `top`, both of which serve both releases.
+    """The schema goes between `previous` and `top`; from `bottom` on, it serves both releases.
 
-    `contract` comes after `top` and serves neither. With `is_broken`, `top` is a contract step that drops a
-    column in use and states that it serves both.
+    `previous` is the newest revision that the previous release brings: where the database stands before a
+    deployment, and after a rollback. `contract` comes after `top` and serves neither. With `is_broken`, `top`
+    is a contract step that drops a column in use and states that it serves both.
     """
 
+    previous: str
     bottom: str
     top: str
     contract: str
@@ -55,15 +57,16 @@ class Schemas:
 
 
 def choose_schemas(old: Release, new: Release, directory: Path, *, is_broken: bool) -> Schemas:
-    """Return the lowest and the highest revision that serve both releases, and write the contract steps.
+    """Return the schemas of a rehearsal of two releases, and write the contract steps.
 
     Raises:
         click.ClickException: no revision serves both.
     """
-    served = _served(old, new)
+    revisions = _revisions_from(old)
+    served = [revision for revision, state in revisions.items() if _serves(state, old, new)]
     if not served:
         raise click.ClickException(f"No revision serves both releases: {old}; {new}.")
-    bottom, top = served[0], served[-1]
+    previous, bottom, top = next(iter(revisions)), served[0], served[-1]
     more, contract_versions = directory / "more", directory / "contract"
     number = int(top[:4])
     more.mkdir()
@@ -77,18 +80,22 @@ def choose_schemas(old: Release, new: Release, directory: Path, *, is_broken: bo
     shutil.copytree(more, contract_versions)
     contract = f"{number + 1:04}_contract"
     _write(contract_versions, contract, before=top, serves_from=top, comment="which no later release uses")
-    return Schemas(bottom, top, contract, more, contract_versions, is_broken)
+    return Schemas(previous, bottom, top, contract, more, contract_versions, is_broken)
 
 
-def _served(old: Release, new: Release) -> list[str]:
+def _revisions_from(old: Release) -> dict[str, SchemaState]:
+    """Return the revisions from the head of a release on, and the state that each leads to."""
     config = alembic_config(more_versions=NEXT)
     revisions = ScriptDirectory.from_config(config).revision_map
-    return [
-        revision.id
+    return {
+        revision.id: state_at(revisions, revision.id)
         for revision in list_revisions(config)
         if revision.number >= old.head
-        and all(release.is_served_by(state_at(revisions, revision.id)) for release in (old, new))
-    ]
+    }
+
+
+def _serves(state: SchemaState, *releases: Release) -> bool:
+    return all(release.is_served_by(state) for release in releases)
 
 
 def _write(directory: Path, revision: str, *, before: str, serves_from: str, comment: str) -> None:
