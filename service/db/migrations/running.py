@@ -19,7 +19,7 @@ from service.db.core.engine import create_engine
 from service.db.core.server import unmet_need
 from service.db.migrations import grants, parking
 from service.db.migrations.history import alembic_config
-from service.db.migrations.lock import blocking_sessions, migration_lock
+from service.db.migrations.lock import blocking_sessions, migration_lock, waits_reported
 from service.db.migrations.lock_retry import LockRetryPolicy
 
 Report = Callable[[str], None]
@@ -196,7 +196,7 @@ async def _retry_on_lock(
     attempts = lock_retry.start()
     while True:
         try:
-            async with engine.connect() as connection:
+            async with engine.connect() as connection, waits_reported(engine, report):
                 return await connection.run_sync(work)
         except DBAPIError as error:
             blockers = await blocking_sessions(engine)
