@@ -108,7 +108,7 @@ async def test_upgrade_waits_for_the_locks_of_each_revision_until_a_deadline_of_
                 database,
                 more_versions=tmp_path,
                 lock_retry=LockRetryPolicy(timedelta(milliseconds=20), timedelta(milliseconds=500)),
-                report=partial(loop.call_soon_threadsafe, lines.put_nowait),
+                report=lambda line: loop.call_soon_threadsafe(lines.put_nowait, line) and None,
             )
         )
         waiting.add_done_callback(lambda _task: lines.put_nowait("nothing more"))

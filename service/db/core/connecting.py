@@ -37,6 +37,7 @@ _LIBPQ_ONLY: Final = frozenset({
 
 _OURS: Final = frozenset({
     "application_name",
+    "enable_seqscan",
     "idle_in_transaction_session_timeout",
     "jit",
     "lock_timeout",
