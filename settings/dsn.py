@@ -67,6 +67,7 @@ INSTEAD = {
 
 MAX_CONNECT_TIMEOUT_S = 60
 _MALFORMED = "must be a PostgreSQL URL such as postgresql://user:password@host:5432/database"
+_UNESCAPED = "must be a PostgreSQL URL with @ written as %40 and / as %2F in user, password and database"
 _HOST = re.compile(r"(?:\[[0-9a-f:.]+(?:%25[^\[\]]+)?\]|[^\[\]:]+)(?::([0-9]+))?", re.IGNORECASE)
 _KEY = re.compile(r"[A-Za-z_][A-Za-z0-9_.]*")
 _BAD_ESCAPE = re.compile(r"%(?![0-9A-Fa-f]{2})|%00")
@@ -114,9 +115,7 @@ def _split(text: str) -> SplitResult:
     if parts.scheme not in SCHEMES or not separator:
         raise ValueError("must start with postgresql://, postgres:// or postgresql+asyncpg://")
     if parts.netloc.count("@") > 1 or "@" in parts.path or "/" in parts.path[1:]:
-        raise ValueError(
-            "must be a PostgreSQL URL with @ written as %40 and / as %2F in user, password and database"
-        )
+        raise ValueError(_UNESCAPED)
     return parts
 
 

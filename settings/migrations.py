@@ -37,7 +37,7 @@ class MigrationSettings(Section):
         default=timedelta(minutes=5),
         ge=timedelta(seconds=1),
         le=timedelta(days=1),
-        description="Total time to retry for locks before the migration fails.",
+        description="Time to retry for the locks of one revision before the migration fails.",
     )
     on_start: bool | None = Field(
         default=None,

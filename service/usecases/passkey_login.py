@@ -109,16 +109,13 @@ async def _find_holder(parts: LoginParts, credential_id: bytes, client: Client) 
     Raises:
         LoginThrottled: a network is at its limit, and the client is no known device of that user.
     """
-    context = client.context
+    context, policies = client.context, parts.policies
     holder, wait = await parts.reads.second_factors.find_holder(
-        credential_id,
-        device_digest=client.device_digest,
-        networks=context.networks,
-        policy=parts.policies.throttle,
+        credential_id, device_digest=client.device_digest, networks=context.networks, policy=policies.throttle
     )
     is_known_device = holder is not None and holder.origin.device_id is not None
     if wait is not None and not is_known_device:
-        raise throttled(wait, bucket_for_passkeys(parts.policies.digests, context.network), context)
+        raise throttled(wait, bucket_for_passkeys(policies.digests, context.network), context)
     return holder
 
 

@@ -176,6 +176,19 @@ async def test_password_on_standard_input_that_is_not_utf_8_is_named(command: Co
     assert (refused.returncode, refused.stderr) == (1, "The password on standard input is not UTF-8.\n")
 
 
+@pytest.mark.parametrize("closed", ["<&- >&-", "2>&-"])
+def test_command_with_closed_standard_streams_succeeds(closed: str) -> None:
+    done = subprocess.run(
+        ["/bin/sh", "-c", f'"$0" -m service config show {closed}', sys.executable],
+        cwd=ROOT,
+        env=environment(),
+        capture_output=True,
+        encoding="utf-8",
+        check=False,
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+
+
 @pytest.mark.slow
 @pytest.mark.timeout(1200)
 @pytest.mark.parametrize("variables", README_SHELLS.values(), ids=README_SHELLS)

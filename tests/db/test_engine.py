@@ -50,10 +50,21 @@ async def backend(engine: AsyncEngine) -> int:
         ("lock_timeout", "2s"),
         ("idle_in_transaction_session_timeout", "10s"),
         ("jit", "off"),
+        ("enable_seqscan", "off"),
     ],
 )
 async def test_connect_sets_session_limits(engine_for: EngineFactory, name: str, value: str) -> None:
     assert await setting(engine_for(), name) == value
+
+
+async def test_plan_made_while_a_table_is_empty_uses_its_index(engine_for: EngineFactory) -> None:
+    """A connection keeps it: each failed login would read all the others until the table is analyzed."""
+    async with engine_for().connect() as connection:
+        connection = await connection.execution_options(isolation_level="AUTOCOMMIT")
+        await connection.execute(text("CREATE TEMPORARY TABLE counts (digest bytea PRIMARY KEY)"))
+        await connection.execute(text("VACUUM counts"))
+        plan = await connection.scalar(text("EXPLAIN SELECT * FROM counts WHERE digest = ''"))
+        assert "Index" in str(plan)
 
 
 async def test_connect_prefers_settings_of_the_dsn(engine_for: EngineFactory) -> None:

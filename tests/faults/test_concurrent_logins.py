@@ -94,10 +94,7 @@ async def test_log_in_while_others_wait_for_attempts_in_progress_succeeds(
     await api.account("ada")
     await api.account("bo")
     assert [(await api.log_in("ada", OTHER_PASSWORD)).status_code for _ in range(5)] == [401] * 5
-    in_progress = (
-        "UPDATE network_buckets SET minute_failures = :count, minute_started_at = now() + interval '1 minute'"
-        " WHERE network LIKE 'attempts %'"
-    )
+    in_progress = "UPDATE login_buckets SET attempts = :count, updated_at = now() + interval '1 minute'"
     await execute(service.engine, in_progress, count=1)
     await execute(service.engine, "UPDATE login_buckets SET blocked_until = now() + interval '1 hour'")
     monkeypatch.setattr(service.hasher.limiter, "total_permits", 1)
@@ -123,13 +120,10 @@ async def test_log_in_while_attempts_do_not_end_gets_503_and_is_not_counted(
         await execute(service.engine, "UPDATE login_buckets SET blocked_until = now() + interval '1 hour'")
         await execute(
             service.engine,
-            "UPDATE network_buckets SET minute_failures = 1, minute_started_at = now() + interval '1 minute'"
-            " WHERE network LIKE 'attempts %'",
+            "UPDATE login_buckets SET attempts = 1, updated_at = now() + interval '1 minute'",
         )
         waited = await api.log_in("ada")
         assert (waited.status_code, waited.json()["code"]) == (503, "hashing_busy")
         assert await fetch_values(service.engine, "SELECT failures FROM login_buckets") == [(5,)]
-        await execute(
-            service.engine, "UPDATE network_buckets SET minute_started_at = now() - interval '11 seconds'"
-        )
+        await execute(service.engine, "UPDATE login_buckets SET updated_at = now() - interval '11 seconds'")
         assert (await api.log_in("ada")).json()["code"] == "login_throttled", "its process has died"

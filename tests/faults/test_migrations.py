@@ -50,7 +50,7 @@ async def test_migrate_after_each_of_twenty_killed_migrations_loses_nothing(data
 
 async def test_interrupt_migration_exits_with_130_and_can_be_repeated(database: str) -> None:
     await fill(database)
-    await downgrade(database, "0020_fold_names")  # 0021 waits in silence: it drops an index concurrently
+    await downgrade(database, "0020_fold_names")  # the steps above wait for transactions, not for the lock
     async with connected(database) as other:
         await other.execute("BEGIN; LOCK TABLE users IN ACCESS SHARE MODE")
         process = await _command(database, "rollback", "--to", "base", "--force")
@@ -62,6 +62,21 @@ async def test_interrupt_migration_exits_with_130_and_can_be_repeated(database: 
     process = await _command(database, "rollback", "--to", "base", "--force")
     said, _ = await process.communicate()
     assert (process.returncode, said.decode()) == (0, "The schema is at base.\n")
+
+
+async def test_migrate_that_waits_for_a_transaction_names_it(database: str) -> None:
+    """An index is built and dropped concurrently, which waits for every transaction that is open."""
+    await downgrade(database, "0020_fold_names")
+    async with connected(database) as other:
+        await other.execute("BEGIN; SELECT count(*) FROM users; LOCK TABLE users IN ACCESS SHARE MODE")
+        pid = await other.fetchval("SELECT pg_backend_pid()")
+        process = await _command(database, "migrate")
+        while "waiting" not in (line := (await _errors(process).readline()).decode()):
+            assert line, "it ended before it waited for the transaction"
+        assert re.fullmatch(rf"waiting for process {pid} \(.+, idle in transaction for \d+ s\)\n", line)
+        await other.execute("COMMIT")
+    await process.communicate()
+    assert process.returncode == 0
 
 
 async def roll_back_and_migrate_with_kills(dsn: str, rng: random.Random) -> None:

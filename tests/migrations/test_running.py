@@ -2,6 +2,7 @@
 
 import asyncio
 from datetime import timedelta
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -17,6 +18,16 @@ from tests.migrations.test_schema import dump
 NEXT = Path(__file__).parent / "next"
 HASTY = LockRetryPolicy(timedelta(milliseconds=20), timedelta(milliseconds=100))
 REVISION = "SELECT version_num FROM alembic_version"
+REVISION_FILE = """
+from alembic import op
+
+revision, down_revision = "{revision}", "{before}"
+
+
+def upgrade() -> None:
+    for statement in "{work}".split("; "):
+        op.execute(statement)
+"""
 
 
 async def test_upgrade_with_login_ids_taken_twice_names_them_and_changes_nothing(empty_database: str) -> None:
@@ -81,6 +92,35 @@ async def test_upgrade_of_a_table_in_use_waits_until_it_is_free(database: str) -
     assert await fetch(database, REVISION) == "0901_add_nickname"
 
 
+async def test_upgrade_waits_for_the_locks_of_each_revision_until_a_deadline_of_its_own(
+    database: str, tmp_path: Path
+) -> None:
+    """The work of a revision may take longer than the deadline, and so may all waits together."""
+    _write_revision(tmp_path, "0901_sessions", HEAD_ID, "LOCK TABLE sessions; SELECT pg_sleep(0.6)")
+    _write_revision(tmp_path, "0902_users", "0901_sessions", "LOCK TABLE users")
+    async with connected(database) as first, connected(database) as second:
+        await first.execute("BEGIN; LOCK TABLE sessions IN ACCESS SHARE MODE")
+        await second.execute("BEGIN; LOCK TABLE users IN ACCESS SHARE MODE")
+        lines: asyncio.Queue[str] = asyncio.Queue()
+        loop = asyncio.get_running_loop()
+        waiting = asyncio.create_task(
+            upgrade(
+                database,
+                more_versions=tmp_path,
+                lock_retry=LockRetryPolicy(timedelta(milliseconds=20), timedelta(milliseconds=500)),
+                report=lambda line: loop.call_soon_threadsafe(lines.put_nowait, line) and None,
+            )
+        )
+        waiting.add_done_callback(lambda _task: lines.put_nowait("nothing more"))
+        await _line(lines, "in use")
+        await first.execute("COMMIT")
+        await _line(lines, "applying 0902")
+        await _line(lines, "in use")
+        await second.execute("COMMIT")
+        await waiting
+    assert await fetch(database, REVISION) == "0902_users"
+
+
 async def test_upgrade_of_a_table_in_use_for_too_long_stops_and_changes_nothing(database: str) -> None:
     before = dump(database)
     async with connected(database) as other:
@@ -124,6 +164,16 @@ async def test_drop_unfinished_after_interrupted_rollback_restores_the_schema(
     assert dump(database) != before
     await drop_unfinished(database, LockRetryPolicy())
     assert (dump(database), await picture(database)) == (before, rows)
+
+
+def _write_revision(directory: Path, revision: str, before: str, work: str) -> None:
+    content = REVISION_FILE.format(revision=revision, before=before, work=work)
+    (directory / f"{revision}.py").write_text(content)
+
+
+async def _line(lines: asyncio.Queue[str], part: str) -> None:
+    while part not in (line := await lines.get()):
+        assert line != "nothing more"
 
 
 async def _until(dsn: str, condition: str) -> None:

@@ -95,10 +95,8 @@ def _header_refs(*names: str) -> SchemaNode:
 
 
 def _success(spec: ResponseSpec, extra: tuple[str, ...], schemas: Schemas) -> SchemaNode:
-    described: SchemaNode = {
-        "description": spec.description,
-        "headers": _header_refs(*spec.headers, *extra),
-    }
+    headers = _header_refs(*spec.headers, *extra)
+    described: SchemaNode = {"description": spec.description, "headers": headers}
     if spec.view is not None:
         described["content"] = {spec.media_type: content_of(spec.view, schemas)}
     elif spec.media_type != JSON:

@@ -196,11 +196,7 @@ async def update_user(request: OperationRequest, database: Database, policies: P
     patch = users.check_change(_patch(request.body(UpdateUserBody)), caller=request.caller, policies=policies)
     user = await database.run(
         lambda tx: users.update_user(
-            tx,
-            request.subject_id,
-            patch,
-            context=request.context,
-            precondition=precondition,
+            tx, request.subject_id, patch, context=request.context, precondition=precondition
         ),
         caller=request.caller,
     )

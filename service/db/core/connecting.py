@@ -37,6 +37,7 @@ _LIBPQ_ONLY: Final = frozenset({
 
 _OURS: Final = frozenset({
     "application_name",
+    "enable_seqscan",
     "idle_in_transaction_session_timeout",
     "jit",
     "lock_timeout",
@@ -100,10 +101,11 @@ class Target:
         """Whether every host is the directory of a unix socket."""
         return _is_socket(self.hosts)
 
-    def sets(self, name: str) -> bool:
-        """Return whether the DSN sets a server setting, by itself or in `options`."""
-        options = dict(_pairs(self.dsn.partition("?")[2])).get("options", "")
-        return name in self.server_settings or name in _OPTION.findall(options)
+    def server_settings_with(self, defaults: Mapping[str, str]) -> dict[str, str]:
+        """Return the server settings of the DSN, and the defaults that neither they nor `options` set."""
+        in_options = _OPTION.findall(dict(_pairs(self.dsn.partition("?")[2])).get("options", ""))
+        missing = {name: value for name, value in defaults.items() if name not in in_options}
+        return {**missing, **self.server_settings}
 
 
 async def connect(target: Target, *, timeout: float, **options: Any) -> Driver:  # noqa: ASYNC109 - the driver's

@@ -56,19 +56,18 @@ def create_engine(
     and socket directories work, and what it sets overrides the argument of the same meaning. With
     `pgbouncer`, a transaction pooler is in front: nothing stays on a connection between transactions, and the
     server's timeouts have to be set with `ALTER ROLE … SET`.
-
     Source: OWASP ASVS 5.0 13.1.2, 13.1.3 (limits and timeouts of every connection to another system).
     """
-    target = Target.of(dsn)
-    server_settings = {"application_name": application_name}
+    target, defaults = Target.of(dsn), {"application_name": application_name}
     if not pgbouncer:
-        server_settings |= {
+        defaults |= {
             "statement_timeout": _milliseconds(statement_timeout),
             "lock_timeout": _milliseconds(lock_timeout),
             "idle_in_transaction_session_timeout": _milliseconds(idle_in_transaction_timeout),
             "jit": "off",
+            # A plan is kept for a connection's life. One that was made while a table was empty reads all of it.
+            "enable_seqscan": "off",
         }
-    ours = {name: value for name, value in server_settings.items() if not target.sets(name)}
     creator = partial(
         connect,
         target,
@@ -77,7 +76,7 @@ def create_engine(
         command_timeout=command_timeout,
         statement_cache_size=0 if pgbouncer else 100,
         record_class=Record,
-        server_settings={**ours, **target.server_settings},
+        server_settings=target.server_settings_with(defaults),
     )
     return _pooled(
         creator, pgbouncer, pool_size=pool_size, pool_timeout=pool_timeout, pool_recycle=recycle,

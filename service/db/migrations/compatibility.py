@@ -8,13 +8,13 @@ from sqlalchemy import text
 from sqlalchemy.exc import ProgrammingError
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-HEAD: Final = 21
+HEAD: Final = 22
 """The number of this release's newest revision; a test compares it with `alembic/versions`."""
 
-HEAD_ID: Final = "0021_index_unverified_emails"
+HEAD_ID: Final = "0022_count_attempts"
 """The id of that revision."""
 
-NEEDS: Final = 20
+NEEDS: Final = 22
 """The number of the oldest revision that this release works on.
 
 What needs a newer revision is optional: without it, an operation gets 503 `schema_behind`.

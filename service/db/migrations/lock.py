@@ -16,10 +16,18 @@ LOCK_ID = int.from_bytes(b"rollcall")
 
 _POLL_INTERVAL_S = 0.2
 
+_WAIT_CHECK_INTERVAL_S = 2.0
+
 _OLDEST_TRANSACTIONS = """
 SELECT pid, application_name AS name, state, round(extract(epoch FROM now() - xact_start)) AS seconds
 FROM pg_stat_activity
-WHERE datname = current_database() AND xact_start < now() AND pid <> pg_backend_pid()
+WHERE datname = current_database() AND xact_start < now() AND pid <> pg_backend_pid() AND (
+    NOT :awaited_by_index OR pid = ANY (
+        SELECT unnest(pg_blocking_pids(pid)) FROM pg_stat_activity
+        WHERE application_name = current_setting('application_name') AND datname = current_database()
+          AND wait_event = 'virtualxid'
+    )
+)
 ORDER BY xact_start LIMIT 3
 """
 
@@ -51,12 +59,39 @@ async def migration_lock(
 
 async def blocking_sessions(engine: AsyncEngine) -> str:
     """Return a description of the oldest open transactions of this database."""
+    return await _oldest_transactions(engine) or "others"
+
+
+@asynccontextmanager
+async def waits_reported(engine: AsyncEngine, report: Callable[[str], None]) -> AsyncIterator[None]:
+    """Say for which transactions an index waits that is built or dropped concurrently while the block runs.
+
+    It waits for each that is open, for up to the deadline: without a word, it would seem to hang.
+    """
+    reporter = asyncio.create_task(_report_waits(engine, report))
+    try:
+        yield
+    finally:
+        reporter.cancel()
+        await asyncio.gather(reporter, return_exceptions=True)  # what it could not ask, the work could not do
+
+
+async def _report_waits(engine: AsyncEngine, report: Callable[[str], None]) -> None:
+    is_reported = False
+    while True:
+        await asyncio.sleep(_WAIT_CHECK_INTERVAL_S)
+        awaited = await _oldest_transactions(engine, awaited_by_index=True)
+        if awaited and not is_reported:
+            report(f"waiting for {awaited}")
+        is_reported = bool(awaited)
+
+
+async def _oldest_transactions(engine: AsyncEngine, *, awaited_by_index: bool = False) -> str:
     async with engine.connect() as connection:
-        found = (await connection.execute(text(_OLDEST_TRANSACTIONS))).all()
-    described = (
+        found = await connection.execute(text(_OLDEST_TRANSACTIONS), {"awaited_by_index": awaited_by_index})
+    return ", ".join(
         f"process {row.pid} ({row.name or 'no name'}, {row.state} for {row.seconds} s)" for row in found
     )
-    return ", ".join(described) or "others"
 
 
 async def _acquire(

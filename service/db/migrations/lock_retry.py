@@ -19,7 +19,7 @@ class StillLocked(CommandError):
 
 @dataclass(frozen=True, slots=True)
 class LockRetryPolicy:
-    """`lock_timeout` limits one wait, behind which later queries queue; `deadline` limits all attempts."""
+    """`lock_timeout` limits one wait, behind which later queries queue; `deadline` limits the retries."""
 
     lock_timeout: timedelta = timedelta(milliseconds=300)
     deadline: timedelta = timedelta(minutes=5)
@@ -35,16 +35,24 @@ class LockRetryPolicy:
         return round(self.deadline / timedelta(milliseconds=1))
 
     def start(self) -> "Attempts":
-        """Return a count of attempts whose deadline starts now."""
-        return Attempts(ends_at=monotonic() + self.deadline.total_seconds())
+        """Return a count of attempts at a change."""
+        return Attempts(self.deadline.total_seconds())
 
 
 @dataclass(slots=True)
 class Attempts:
-    """Attempts at one change with exponential backoff until the deadline."""
+    """Attempts at one change with exponential backoff until the deadline.
 
-    ends_at: float
+    It starts with the first failure: the work itself may take longer.
+    """
+
+    deadline_s: float
+    ends_at: float | None = None
     count: int = 0
+
+    def restart(self) -> None:
+        """Begin with another change, after one was completed."""
+        self.ends_at, self.count = None, 0
 
     def next_pause_s(self, error: DBAPIError, blockers: str = "others") -> float:
         """Return the seconds to wait after a failed attempt.
@@ -55,6 +63,8 @@ class Attempts:
         """
         if sqlstate(error) not in {_LOCK_NOT_AVAILABLE, _DEADLOCK, _SERIALIZATION}:
             raise error
+        if self.ends_at is None:
+            self.ends_at = monotonic() + self.deadline_s
         if monotonic() > self.ends_at:
             raise StillLocked(
                 f"{blockers} held what this change needs until the deadline: end that, or try again later"

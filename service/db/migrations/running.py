@@ -19,8 +19,8 @@ from service.db.core.engine import create_engine
 from service.db.core.server import unmet_need
 from service.db.migrations import grants, parking
 from service.db.migrations.history import alembic_config
-from service.db.migrations.lock import blocking_sessions, migration_lock
-from service.db.migrations.lock_retry import LockRetryPolicy
+from service.db.migrations.lock import blocking_sessions, migration_lock, waits_reported
+from service.db.migrations.lock_retry import Attempts, LockRetryPolicy
 
 Report = Callable[[str], None]
 
@@ -111,7 +111,7 @@ async def _run_locked(
     engine = migration_engine(dsn)
     try:
         async with migration_lock(engine, lock_retry, report):
-            await _retry_on_lock(engine, run_once, lock_retry, report)
+            await _retry_on_lock(engine, run_once, lock_retry.start(), report)
     finally:
         await engine.dispose()
 
@@ -167,9 +167,9 @@ async def run(
                 await require_suitable(connection)
         if steps:
             async with migration_lock(engine, lock_retry, report):
-                await _retry_on_lock(
-                    engine, partial(_apply, context, options, steps, report), lock_retry, report
-                )
+                attempts = lock_retry.start()
+                work = partial(_apply, context, options, steps, attempts, report)
+                await _retry_on_lock(engine, work, attempts, report)
     finally:
         await engine.dispose()
 
@@ -191,12 +191,11 @@ def _resolve_steps(connection: Connection, context: Any, options: dict[str, Any]
 
 
 async def _retry_on_lock(
-    engine: AsyncEngine, work: Callable[[Connection], None], lock_retry: LockRetryPolicy, report: Report
+    engine: AsyncEngine, work: Callable[[Connection], None], attempts: Attempts, report: Report
 ) -> None:
-    attempts = lock_retry.start()
     while True:
         try:
-            async with engine.connect() as connection:
+            async with engine.connect() as connection, waits_reported(engine, report):
                 return await connection.run_sync(work)
         except DBAPIError as error:
             blockers = await blocking_sessions(engine)
@@ -206,7 +205,12 @@ async def _retry_on_lock(
 
 
 def _apply(
-    context: Any, options: dict[str, Any], steps: list[Any], report: Report, connection: Connection
+    context: Any,
+    options: dict[str, Any],
+    steps: list[Any],
+    attempts: Attempts,
+    report: Report,
+    connection: Connection,
 ) -> None:
     """Apply the steps that remain from the current revision."""
     _set_timeouts(connection, options["lock_retry"])
@@ -218,6 +222,7 @@ def _apply(
         for step in _remaining(steps, heads):
             report(f"{'applying' if step.is_upgrade else 'rolling back'} {_revision(step)}")
             yield step
+            attempts.restart()
 
     context.configure(connection=connection, fn=remaining, dont_mutate=False, **options)
     with context.begin_transaction():

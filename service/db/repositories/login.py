@@ -9,7 +9,6 @@ from uuid import UUID
 
 from sqlalchemy import (
     ARRAY,
-    CTE,
     ColumnElement,
     Delete,
     Insert,
@@ -33,16 +32,11 @@ from service.db.core.statements import Statement
 from service.db.repositories.base import ReadRepository, Repository, binds, prefixed, require_row
 from service.db.repositories.devices import LoginDevice
 from service.db.repositories.events import EVENT_FIELDS
-from service.db.repositories.network_counts import (
-    end_attempt,
-    forget_attempts,
-    limits_of,
-    network_wait,
-)
+from service.db.repositories.network_counts import limits_of, network_wait
 from service.db.repositories.sessions import SESSION, NewSession, insert_session, is_live
 from service.db.repositories.throttle import clear_bucket, refund_attempt
 from service.db.repositories.user_columns import USER, usable_hash
-from service.db.tables import DeviceRow, EventRow, LoginBucketRow, SessionRow, UserRow
+from service.db.tables import DeviceRow, EventRow, SessionRow, UserRow
 from service.domain.networks import Networks
 from service.domain.sessions import Session
 from service.domain.throttle import ThrottlePolicy
@@ -172,17 +166,8 @@ def _begin_session(kept_others: int, *, on_known_device: bool, clears_bucket: bo
             **binds(DeviceRow, "device", "id", "user_id", "token_digest", "network")
         )
         parts["excess_devices"] = _delete_excess_devices()
-    ctes = [part.cte(name) for name, part in parts.items()]
-    return Statement(select(*session.c).add_cte(*ctes, *_end_attempt(clears_bucket=clears_bucket)))
-
-
-def _end_attempt(*, clears_bucket: bool) -> tuple[CTE, CTE]:
-    """End a successful attempt: its bucket is cleared, or as if the attempt had never been."""
-    if clears_bucket:
-        cleared = clear_bucket().returning(LoginBucketRow.digest).cte("bucket")
-        return cleared, forget_attempts(cleared).cte("attempts")
-    refunded = refund_attempt().returning(LoginBucketRow.digest).cte("bucket")
-    return refunded, end_attempt(refunded).cte("attempts")
+    parts["bucket"] = clear_bucket() if clears_bucket else refund_attempt()
+    return Statement(select(*session.c).add_cte(*(part.cte(name) for name, part in parts.items())))
 
 
 def _delete_excess_sessions(kept_others: int) -> Delete:

@@ -1,43 +1,34 @@
-"""Counts by name in the current minute and hour: of networks, and of attempts that are being verified."""
+"""Counts by network in the current minute and hour: of failures, and of what else is limited."""
 
 from collections.abc import Sequence
 from datetime import timedelta
 from typing import Any, Final
 
 from sqlalchemy import (
-    CTE,
-    Delete,
     Integer,
     Interval,
     Select,
     Text,
-    Update,
     bindparam,
     case,
     column,
-    delete,
-    exists,
     func,
     literal,
     literal_column,
     select,
     type_coerce,
-    update,
     values,
 )
 from sqlalchemy.dialects.postgresql import INTERVAL, Insert, insert
 
 from service.db.core.statements import Statement
 from service.db.repositories.base import Repository
-from service.db.repositories.throttle_keys import keyed
 from service.db.tables import NetworkBucketRow
 from service.domain.networks import Network
 from service.domain.throttle import ThrottlePolicy
 
 _MINUTE = literal(timedelta(minutes=1), Interval)
 _HOUR = literal(timedelta(hours=1), Interval)
-_ATTEMPT_TTL = literal(timedelta(seconds=10), Interval)
-"""Longer than an attempt takes; one that is older belongs to a process that died."""
 _Count = NetworkBucketRow
 
 _minute_is_over = _Count.minute_started_at <= func.now() - _MINUTE
@@ -110,50 +101,6 @@ def count_networks(*conditions: Any) -> Insert:
             "hour_started_at": case((_hour_is_over, func.now()), else_=_Count.hour_started_at),
         },
     )
-
-
-_attempts = literal("attempts ", Text).op("||")(func.encode(keyed("bucket"), "hex", type_=Text))
-"""The name under which the attempts at `bucket` are counted while they are verified."""
-_of_attempt = _Count.network == _attempts
-
-
-def has_attempts() -> Any:
-    """Return whether an attempt at `bucket` is being verified."""
-    is_recent = _Count.minute_started_at > func.now() - _ATTEMPT_TTL
-    return exists().where(_of_attempt, _Count.minute_failures > 0, is_recent)
-
-
-def begin_attempt(reserved: CTE) -> Insert:
-    """Count an attempt as one that is being verified if it was reserved."""
-    one: Select[*tuple[Any, ...]] = select(_attempts, literal_column("1")).select_from(reserved)
-    is_stale = _Count.minute_started_at <= func.now() - _ATTEMPT_TTL
-    return (
-        insert(_Count)
-        .from_select(["network", "minute_failures"], one)
-        .on_conflict_do_update(
-            index_elements=[_Count.network],
-            set_={
-                "minute_failures": case((is_stale, 1), else_=_Count.minute_failures + 1),
-                "minute_started_at": func.now(),
-                "hour_started_at": func.now(),
-            },
-        )
-    )
-
-
-def end_attempt(bucket: CTE) -> Update:
-    """Count one attempt less, after the bucket is locked."""
-    one_less = func.greatest(_Count.minute_failures - 1, 0)
-    return update(_Count).where(_of_attempt, _after(bucket)).values(minute_failures=one_less)
-
-
-def forget_attempts(bucket: CTE) -> Delete:
-    """Forget the attempts at a bucket that is cleared."""
-    return delete(_Count).where(_of_attempt, _after(bucket))
-
-
-def _after(cte: CTE) -> Any:
-    return select(func.count()).select_from(cte).scalar_subquery() >= 0
 
 
 _NETWORK_WAIT = Statement(network_wait())

@@ -34,20 +34,15 @@ from sqlalchemy.orm import InstrumentedAttribute
 
 from service.db.core.statements import Statement
 from service.db.repositories.base import Repository, require_row
-from service.db.repositories.network_counts import (
-    begin_attempt,
-    count_networks,
-    end_attempt,
-    forget_attempts,
-    has_attempts,
-    levels_of,
-)
+from service.db.repositories.network_counts import count_networks, levels_of
 from service.db.repositories.throttle_keys import keyed
 from service.db.tables import LoginBucketRow, NetworkBucketRow, UserRow
 from service.domain.networks import Network
 from service.domain.throttle import ThrottlePolicy
 
 _HOUR = literal(timedelta(hours=1), Interval)
+_ATTEMPT_TTL = literal(timedelta(seconds=10), Interval)
+"""Longer than an attempt takes; one that is older belongs to a process that died."""
 _Bucket = LoginBucketRow
 
 
@@ -92,6 +87,9 @@ _hour_is_full = and_(
 )
 _in_a_row_is_full = _failures >= _most
 _is_waiting = func.coalesce(_Bucket.blocked_until > func.now(), False)
+_attempts_are_over = _Bucket.updated_at <= func.now() - _ATTEMPT_TTL
+_has_attempts = and_(_Bucket.attempts > 0, not_(_attempts_are_over))
+_other_attempts = func.greatest(_Bucket.attempts - 1, 0)
 
 # Null if the user was deleted since it was read. Locked here, so before the bucket.
 _owner = (
@@ -107,7 +105,7 @@ _released_at = func.greatest(
 )
 _of_bucket = _Bucket.digest == keyed("bucket")
 _wait = select(
-    type_coerce(_released_at - func.now(), INTERVAL).label("wait"), has_attempts().label("has_attempts")
+    type_coerce(_released_at - func.now(), INTERVAL).label("wait"), _has_attempts.label("has_attempts")
 ).where(_of_bucket, _released_at.is_not(None))
 _WAIT = Statement(_wait)
 
@@ -125,6 +123,7 @@ def _reserve_attempt() -> Statement:
         "failures": literal(1),
         "hour_failures": literal(1),
         "blocked_until": _wait_until(literal(1)),
+        "attempts": literal(1),
     }
     new = insert(_Bucket).from_select(
         list(first), select(*first.values()).where(~exists().select_from(waiting))
@@ -138,6 +137,7 @@ def _reserve_attempt() -> Statement:
                 "hour_failures": case((_hour_is_over, 1), else_=_Bucket.hour_failures + 1),
                 "hour_started_at": case((_hour_is_over, func.now()), else_=_Bucket.hour_started_at),
                 "blocked_until": _wait_until(_failures + 1),
+                "attempts": case((_attempts_are_over, 1), else_=_Bucket.attempts + 1),
                 "updated_at": func.now(),
             },
             where=not_(or_(_is_waiting, _hour_is_full, _in_a_row_is_full)),
@@ -146,18 +146,14 @@ def _reserve_attempt() -> Statement:
         .cte("reserved")
     )
     answer = (waiting.c.wait, waiting.c.has_attempts, reserved.c.failures)
-    return Statement(
-        select(*(select(value).scalar_subquery() for value in answer)).add_cte(
-            begin_attempt(reserved).cte("attempts")
-        )
-    )
+    return Statement(select(*(select(value).scalar_subquery() for value in answer)))
 
 
 _RESERVE = _reserve_attempt()
 
 
 def refund_attempt() -> Update:
-    """Make the failures of `bucket` what they would be without one attempt."""
+    """End an attempt at `bucket`, and make its failures what they would be without it."""
     return (
         update(_Bucket)
         .where(_of_bucket)
@@ -165,49 +161,36 @@ def refund_attempt() -> Update:
             failures=func.greatest(_Bucket.failures - 1, 0),
             hour_failures=func.greatest(_Bucket.hour_failures - 1, 0),
             blocked_until=null(),
+            attempts=_other_attempts,
         )
     )
 
 
 def clear_bucket() -> Delete:
-    """Forget the failures of `bucket`."""
+    """Forget the failures of `bucket`, and the attempts at it."""
     return delete(_Bucket).where(_of_bucket)
 
 
-def _refund() -> Statement:
-    refunded = refund_attempt().returning(_Bucket.digest).cte("refunded")
-    ended = end_attempt(refunded).returning(NetworkBucketRow.network).cte("ended")
-    return Statement(select(func.count()).select_from(ended))
-
-
-def _clear() -> Statement:
-    cleared = clear_bucket().returning(_Bucket.digest).cte("cleared")
-    forgotten = forget_attempts(cleared).returning(NetworkBucketRow.network).cte("forgotten")
-    return Statement(select(func.count()).select_from(forgotten))
-
-
 def _count_failure() -> Statement:
-    """Count a failure of the networks; the attempt is over, and the wait of its bucket begins.
+    """End an attempt, count a failure of the networks, and begin the wait of the bucket.
 
     The wait was set by the last reservation, for others that have succeeded since too.
     """
-    is_due = or_(_Bucket.blocked_until.is_not(None), _Bucket.failures >= bindparam("free_attempts"))
     bucket = (
         update(_Bucket)
-        .where(_of_bucket, is_due)
-        .values(blocked_until=_wait_until(_Bucket.failures))
+        .where(_of_bucket)
+        .values(blocked_until=_wait_until(_Bucket.failures), attempts=_other_attempts)
         .returning(_Bucket.digest)
         .cte("bucket")
     )
-    ended = end_attempt(bucket).returning(NetworkBucketRow.network).cte("ended")
-    is_over = select(func.count()).select_from(ended).scalar_subquery() >= 0
+    is_over = select(func.count()).select_from(bucket).scalar_subquery() >= 0
     counted = (NetworkBucketRow.network, NetworkBucketRow.minute_failures, NetworkBucketRow.hour_failures)
     return Statement(count_networks(is_over).returning(*counted))
 
 
-_REFUND = _refund()
+_REFUND = Statement(refund_attempt())
 _COUNT_FAILURE = _count_failure()
-_CLEAR = _clear()
+_CLEAR = Statement(clear_bucket())
 _CLEAR_USER = Statement(delete(_Bucket).where(_Bucket.user_id == bindparam("of_user")))
 
 
@@ -237,11 +220,11 @@ class ThrottleRepository(Repository):
 
     async def refund(self, bucket: bytes) -> None:
         """Take back a reserved attempt that was not verified."""
-        await self._tx.fetch_one(_REFUND, bucket=bucket)
+        await self._tx.execute(_REFUND, bucket=bucket)
 
     async def clear(self, bucket: bytes) -> None:
         """Forget the failures of a bucket, after a success."""
-        await self._tx.fetch_one(_CLEAR, bucket=bucket)
+        await self._tx.execute(_CLEAR, bucket=bucket)
 
     async def clear_user(self, user_id: UUID) -> None:
         """Delete all failures from the user's devices, networks and sessions, after a new password."""

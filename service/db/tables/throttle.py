@@ -36,6 +36,8 @@ class LoginBucketRow(Base):
     hour_started_at: Mapped[AtNow]
     blocked_until: Mapped[datetime | None]
     updated_at: Mapped[AtNow]
+    attempts: Mapped[int] = mapped_column(server_default=text("0"))
+    """Attempts that are being verified, if `updated_at` is recent."""
 
 
 class NetworkBucketRow(Base):

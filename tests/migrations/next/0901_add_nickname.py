@@ -6,7 +6,7 @@ import sqlalchemy as sa
 from alembic import op
 
 revision = "0901_add_nickname"
-down_revision = "0021_index_unverified_emails"
+down_revision = "0022_count_attempts"
 
 phase = "expand"
 locks = "users: ACCESS EXCLUSIVE for an instant"
