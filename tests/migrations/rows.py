@@ -126,6 +126,7 @@ _ROWS = {
     20: "UPDATE users SET name = 'Élodie Straße ' || login_id WHERE login_id LIKE '%8'",
     21: "UPDATE users SET email = 'user2@example.org' WHERE login_id LIKE '%6' OR login_id LIKE '%9'",
     22: "UPDATE login_buckets SET attempts = 2 WHERE user_id IS NOT NULL",
+    23: "SELECT 1",  # an index
 }
 
 
@@ -138,7 +139,7 @@ async def connected(dsn: str) -> AsyncIterator[asyncpg.Connection]:
         await connection.close()
 
 
-async def fill(dsn: str, *, first: int = 1, last: int = 22, count: int = 12) -> None:
+async def fill(dsn: str, *, first: int = 1, last: int = 23, count: int = 12) -> None:
     """Insert the rows that belong to the revisions from first to last."""
     async with connected(dsn) as connection:
         for number in range(first, last + 1):
