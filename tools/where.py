@@ -39,14 +39,16 @@ _SHOWN = 4
 def where(stem: str, root: Path = ROOT) -> Iterator[tuple[str, list[str]]]:
     """Yield each layer with the files named for the stem or, without any, with those that contain it most.
 
-    The words of a stem may be joined in any way: `second_factor`, `second-factor`, `second factor`.
+    The words of a stem may be joined in any way: `second_factor`, `second-factor`, `second factor`. Singular
+    and plural find the same.
     """
-    words = re.split(r"[\s_-]+", stem.lower().rstrip("s"))
+    words = [re.escape(word) for word in re.split(r"[\s_-]+", stem.lower())]
+    words[-1] = _either_number(words[-1])
     files = _files(root)
     for layer, folder in LAYERS:
         inside = [name for name in files if name.startswith(f"{folder}/")]
         files = [name for name in files if name not in inside]
-        if found := _named("_".join(words), inside) or _containing(words, inside, root):
+        if found := _named(words, inside) or _containing(words, inside, root):
             yield layer, found
 
 
@@ -56,13 +58,20 @@ def _files(root: Path) -> list[str]:
     return sorted({name for name in listed.stdout.splitlines() if (root / name).exists()})
 
 
-def _named(stem: str, names: list[str]) -> list[str]:
-    return [name for name in names if stem in Path(name).stem]
+def _either_number(word: str) -> str:
+    """Return a pattern for the singular and the plural of a word: `key`, `address`, `policy`."""
+    singular = re.sub(r"ies$", "y", word)
+    singular = re.sub(r"(?<!s)s$|(?<=ss)es$", "", singular)
+    return f"{singular[:-1]}(?:y|ies)" if singular.endswith("y") else f"{singular}(?:e?s)?"
+
+
+def _named(words: list[str], names: list[str]) -> list[str]:
+    stem = re.compile("_".join(words))
+    return [name for name in names if stem.search(Path(name).stem)]
 
 
 def _containing(words: list[str], names: list[str], root: Path) -> list[str]:
-    joined = r"[\s_-]?".join(map(re.escape, words))
-    stem = re.compile(rf"(?<![a-z]){joined}s?(?![a-z])", re.IGNORECASE)
+    stem = re.compile(rf"(?<![a-z]){r'[\s_-]?'.join(words)}(?![a-z])", re.IGNORECASE)
     counts = {name: len(stem.findall((root / name).read_text(encoding="utf-8"))) for name in names}
     most = sorted((name for name in names if counts[name]), key=lambda name: -counts[name])
     return [f"{name} ({counts[name]})" for name in most[:_SHOWN]]
