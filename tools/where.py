@@ -71,7 +71,8 @@ def _named(words: list[str], names: list[str]) -> list[str]:
 
 
 def _containing(words: list[str], names: list[str], root: Path) -> list[str]:
-    stem = re.compile(rf"(?<![a-z]){r'[\s_-]?'.join(words)}(?![a-z])", re.IGNORECASE)
+    joined = r"[\s_-]?".join(words)
+    stem = re.compile(rf"(?<![a-z]){joined}(?![a-z])", re.IGNORECASE)
     counts = {name: len(stem.findall((root / name).read_text(encoding="utf-8"))) for name in names}
     most = sorted((name for name in names if counts[name]), key=lambda name: -counts[name])
     return [f"{name} ({counts[name]})" for name in most[:_SHOWN]]
