@@ -36,7 +36,7 @@ from settings import Settings, get_settings
 from settings.dsn import mask_dsn
 from settings.libpq import discard_libpq_variables
 
-if TYPE_CHECKING:  # imports cryptography, and PyJWT: a third of a second that few starts need (ADR 14)
+if TYPE_CHECKING:  # imports cryptography and PyJWT, a third of a second that few starts need (ADR 19)
     from service.security.encryption import SecretCipher
     from service.usecases.signing_keys import SigningKeyRing
     from service.usecases.totp_secrets import TotpSecrets

@@ -43,7 +43,7 @@ class MailView(msgspec.Struct, frozen=True):
 
 @click.group()
 def mail() -> None:
-    """Look after outgoing mail."""
+    """Manage outgoing mail."""
 
 
 @mail.command("list")
