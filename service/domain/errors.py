@@ -27,7 +27,7 @@ class ErrorKind(Enum):
 
 
 class RollcallError(Exception):
-    """Base of the expected errors. Raising one promises that nothing was changed."""
+    """Base of the expected errors. Raised inside a transaction, one promises that nothing was changed."""
 
     code: ClassVar[str]
     kind: ClassVar[ErrorKind]
