@@ -1,4 +1,4 @@
-"""Password reset tokens."""
+"""Password reset tokens: created by administrators, redeemed by their owners."""
 
 from datetime import datetime
 from uuid import UUID
