@@ -13,7 +13,7 @@ from service.observability.metrics import RequestTelemetry
 from service.observability.stats import HashingStats, MetricsSnapshot, PoolStats
 
 ROOT = Path(__file__).parents[2]
-SOURCES = [path.read_text() for path in (ROOT / "service").rglob("*.py") if "rehearse" not in path.parts]
+SOURCES = [path.read_text() for path in (ROOT / "service").rglob("*.py")]
 OPERATIONS = (ROOT / "docs/operations.md").read_text()
 DOCUMENTS = (
     "docs/operations.md",
