@@ -109,7 +109,7 @@ class MailSettings(Section):
         default=timedelta(seconds=1),
         ge=timedelta(milliseconds=50),
         le=timedelta(hours=1),
-        description="Pause between two looks for mails to send.",
+        description="Pause between two runs that send what is due.",
     )
     directory: Directory = Field(
         default=ROOT / "var/mail",
