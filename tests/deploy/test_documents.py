@@ -11,6 +11,7 @@ from prometheus_client import generate_latest
 from service.api.operations import Endpoint
 from service.api.v1 import sessions
 from service.cli import cli
+from service.db.migrations.operations import ACTIONS
 from service.domain.events import Action
 from service.domain.keys import Scope
 from service.observability.metrics import RequestTelemetry
@@ -86,6 +87,14 @@ def test_declare_the_endpoint_of_the_recipe_returns_one() -> None:
     names = vars(sessions) | {"GroupReads": object, "GroupPage": sessions.SessionPage, "Scope": Scope}
     exec(textwrap.dedent(recipe), names)
     assert isinstance(names["list_groups"], Endpoint)
+
+
+def test_list_operations_for_revisions_names_each_that_is_registered() -> None:
+    rows = [
+        line for line in (ROOT / "alembic/README.md").read_text().splitlines() if line.startswith("| `op")
+    ]
+    listed = {name for row in rows for name in re.findall(r"`op\.(\w+)\(", row)}
+    assert listed == {action.__name__ for action in ACTIONS}
 
 
 def test_list_decisions_has_a_row_for_each_with_its_title_status_and_date() -> None:
