@@ -244,7 +244,7 @@ async def _explaining_errors(services: Services) -> AsyncIterator[None]:
     try:
         yield
     except ValidationFailed as error:
-        named = (f"{fault.pointer.removeprefix('/')}: {fault.detail}" for fault in error.errors)
+        named = (f"{each.pointer.removeprefix('/')}: {each.detail}" for each in error.errors)
         raise click.ClickException(" ".join(named)) from None
     except DatabaseUnavailable as error:
         raise click.ClickException(await _explain_unavailable(services, error)) from error

@@ -121,7 +121,7 @@ class MailSettings(Section):
     )
     reply_to: Mailbox | None = Field(default=None, description="Where answers go, if not to the sender.")
     new_device: bool = Field(
-        default=True, description="Tell users by mail of a login from a device that was not used before."
+        default=True, description="Notify users by mail of a login from a device that was not used before."
     )
     templates: Annotated[Directory, AfterValidator(_require_directory)] | None = Field(
         default=None,

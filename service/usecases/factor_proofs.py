@@ -75,7 +75,7 @@ class RecoveryCodeProof:
     amr: tuple[Amr, ...] = _BY_CODE
 
     async def spend(self, tx: Transaction, user: User, context: AuditContext, /) -> bool:
-        """Delete the code and tell the owner. Source: OWASP ASVS 5.0 6.5.1, 6.3.7."""
+        """Delete the code and notify the owner. Source: OWASP ASVS 5.0 6.5.1, 6.3.7."""
         codes = SecondFactorRepository(tx)
         if not await codes.use_recovery_code(user.id, self.digest):
             return False

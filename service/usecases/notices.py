@@ -1,4 +1,4 @@
-"""Security notices: what the owner of an account is told by mail."""
+"""Security notices: mails to the owner of an account."""
 
 from datetime import datetime
 
