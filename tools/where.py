@@ -33,11 +33,13 @@ LAYERS = (
 )
 """A file belongs to the first layer whose folder it is in."""
 _SHOWN = 4
-"""Files of a layer, where none is named for the stem."""
+"""Files of a layer that contain the stem."""
 
 
 def where(stem: str, root: Path = ROOT) -> Iterator[tuple[str, list[str]]]:
-    """Yield each layer with the files named for the stem or, without any, with those that contain it most.
+    """Yield each layer with the files named for the stem.
+
+    Unless one has its very name, those that contain it most come after them.
 
     The words of a stem may be joined in any way: `second_factor`, `second-factor`, `second factor`. Singular
     and plural find the same.
@@ -48,8 +50,11 @@ def where(stem: str, root: Path = ROOT) -> Iterator[tuple[str, list[str]]]:
     for layer, folder in LAYERS:
         inside = [name for name in files if name.startswith(f"{folder}/")]
         files = [name for name in files if name not in inside]
-        if found := _named(words, inside) or _containing(words, inside, root):
-            yield layer, found
+        named = _named(words, inside)
+        if not any(re.fullmatch("(?:test_)?" + "_".join(words), Path(name).stem) for name in named):
+            named += _containing(words, [name for name in inside if name not in named], root)
+        if named:
+            yield layer, named
 
 
 def _files(root: Path) -> list[str]:
@@ -81,7 +86,7 @@ def _containing(words: list[str], names: list[str], root: Path) -> list[str]:
 @click.command()
 @click.argument("stem")
 def main(stem: str) -> None:
-    """Print the files of each layer that are named for STEM, or else contain it, and how often."""
+    """Print the files of each layer that are named for STEM, or contain it, and how often."""
     found = list(where(stem))
     if not found:
         raise click.ClickException(f"nothing is named {stem}, and nothing contains it")

@@ -39,6 +39,14 @@ def test_call_where_a_noun_lives_names_files_by_layer_and_else_by_content(checko
     ]
 
 
+def test_call_where_a_noun_lives_names_what_contains_it_unless_a_file_has_its_name(checkout: Path) -> None:
+    (checkout / "service/domain/recovery_codes.py").write_text("")
+    assert dict(where("recovery", checkout))["domain"] == [
+        "service/domain/recovery_codes.py",
+        "service/domain/users.py (3)",
+    ]
+
+
 def test_call_where_a_noun_lives_takes_plural_for_singular(checkout: Path) -> None:
     assert ("usecases", ["service/usecases/users.py"]) in list(where("user", checkout))
     assert ("usecases", ["service/usecases/users.py"]) in list(where("users", checkout))
