@@ -23,6 +23,7 @@ COLUMNS = {"sessions": ("authenticated_at", "amr"), "users": ("factors",)}
 
 
 def upgrade() -> None:
+    op.lock_tables(*COLUMNS)  # most requests lock a session before a user
     op.restore_columns("users", _texts("factors", "{}"))
     op.restore_columns("sessions", _texts("amr", "{pwd}"), _at("authenticated_at", nullable=True))
     made = (
@@ -54,6 +55,8 @@ def _create_totp_secrets(table: str) -> None:
     for name, where in (("confirmed", "confirmed_at IS NOT NULL"), ("pending", "confirmed_at IS NULL")):
         index, only = f"uq_{table}_{name}", sa.text(where)
         op.create_index(index, table, ["user_id"], unique=True, postgresql_where=only)
+    # The end of a user looks for its rows without either condition.
+    op.create_index(f"ix_{table}_user_id", table, ["user_id"])
 
 
 def _create_passkeys(table: str) -> None:
@@ -139,6 +142,7 @@ def _of_user(table: str) -> sa.ForeignKeyConstraint:
 def downgrade() -> None:
     for table, columns in COLUMNS.items():
         op.keep_columns(table, *columns)
+    op.lock_tables(*COLUMNS)
     for table in reversed(TABLES):
         expired = "expires_at <= now()" if table.endswith("_challenges") else None
         # A new password removes no factor; it ends a login that waits for one.

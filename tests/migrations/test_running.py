@@ -5,18 +5,37 @@ from datetime import timedelta
 from pathlib import Path
 
 import pytest
+from sqlalchemy import text
 
 from service.db.migrations.compatibility import HEAD_ID
 from service.db.migrations.lock import LOCK_ID, LockHeld
 from service.db.migrations.lock_retry import LockRetryPolicy, StillLocked
 from service.db.migrations.online import DataCheckFailed
-from service.db.migrations.running import Report, SchemaMoved, downgrade, drop_unfinished, upgrade
+from service.db.migrations.running import (
+    Report,
+    SchemaMoved,
+    downgrade,
+    drop_unfinished,
+    migration_engine,
+    upgrade,
+)
 from tests.migrations.rows import connected, execute, fetch, fill, picture
 from tests.migrations.test_schema import dump
 
 NEXT = Path(__file__).parent / "next"
 HASTY = LockRetryPolicy(timedelta(milliseconds=20), timedelta(milliseconds=100))
 REVISION = "SELECT version_num FROM alembic_version"
+TIMEOUTS = """
+    DO $$ DECLARE timeout text; BEGIN
+        FOR timeout IN SELECT name FROM pg_settings WHERE name IN (
+            'statement_timeout', 'idle_session_timeout', 'idle_in_transaction_session_timeout'
+        ) LOOP
+            EXECUTE format('ALTER DATABASE %I SET %I = 300', current_database(), timeout);
+        END LOOP;
+    END $$
+"""
+WAITS = "FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'"
+LOCK = "op.execute('LOCK TABLE {}')"
 REVISION_FILE = """
 from alembic import op
 
@@ -24,8 +43,7 @@ revision, down_revision = "{revision}", "{before}"
 
 
 def upgrade() -> None:
-    for statement in "{work}".split("; "):
-        op.execute(statement)
+    {work}
 """
 
 
@@ -95,8 +113,9 @@ async def test_upgrade_waits_for_the_locks_of_each_revision_until_a_deadline_of_
     database: str, tmp_path: Path
 ) -> None:
     """The work of a revision may take longer than the deadline, and so may all waits together."""
-    _write_revision(tmp_path, "0901_sessions", HEAD_ID, "LOCK TABLE sessions; SELECT pg_sleep(0.6)")
-    _write_revision(tmp_path, "0902_users", "0901_sessions", "LOCK TABLE users")
+    work = "; op.execute('SELECT pg_sleep(0.6)')"
+    _write_revision(tmp_path, "0901_sessions", HEAD_ID, LOCK.format("sessions") + work)
+    _write_revision(tmp_path, "0902_users", "0901_sessions", LOCK.format("users"))
     async with connected(database) as first, connected(database) as second:
         await first.execute("BEGIN; LOCK TABLE sessions IN ACCESS SHARE MODE")
         await second.execute("BEGIN; LOCK TABLE users IN ACCESS SHARE MODE")
@@ -118,6 +137,44 @@ async def test_upgrade_waits_for_the_locks_of_each_revision_until_a_deadline_of_
         await second.execute("COMMIT")
         await waiting
     assert await fetch(database, REVISION) == "0902_users"
+
+
+async def test_upgrade_ignores_the_timeouts_that_the_database_has_for_requests(
+    database: str, tmp_path: Path
+) -> None:
+    """An index of a large table takes longer, and the connection with the lock is idle meanwhile."""
+    _write_revision(tmp_path, "0901_slow", HEAD_ID, "op.execute('SELECT pg_sleep(0.6)')")
+    await execute(database, TIMEOUTS)
+    await upgrade(database, more_versions=tmp_path)
+    assert await fetch(database, REVISION) == "0901_slow"
+
+
+async def test_migration_keeps_a_timeout_of_its_dsn(database: str) -> None:
+    engine = migration_engine(f"{database}&statement_timeout=7s")
+    async with engine.connect() as connection:
+        assert await connection.scalar(text("SHOW statement_timeout")) == "7s"
+    await engine.dispose()
+
+
+async def test_upgrade_that_locks_several_tables_repeats_nothing_but_the_locking(
+    database: str, tmp_path: Path
+) -> None:
+    _write_revision(tmp_path, "0901_both", HEAD_ID, "op.lock_tables('sessions', 'users')")
+    lines: list[str] = []
+    async with connected(database) as other:
+        await other.execute("BEGIN; LOCK TABLE users IN ACCESS SHARE MODE")
+        with pytest.raises(StillLocked):
+            await upgrade(database, more_versions=tmp_path, lock_retry=HASTY, report=lines.append)
+        lines.clear()
+        lock_retry = LockRetryPolicy(timedelta(milliseconds=20))
+        work = upgrade(database, more_versions=tmp_path, lock_retry=lock_retry, report=lines.append)
+        waiting = asyncio.create_task(work)
+        for _ in range(2):
+            await _until(database, f"SELECT count(*) > 0 {WAITS}")
+            await _until(database, f"SELECT count(*) = 0 {WAITS}")
+        await other.execute("COMMIT")
+        await waiting
+    assert lines == ["applying 0901_both"]
 
 
 async def test_upgrade_of_a_table_in_use_for_too_long_stops_and_changes_nothing(database: str) -> None:
@@ -143,7 +200,7 @@ async def test_rollback_past_a_locked_row_goes_on_when_the_row_is_free(database:
                 lock_retry=LockRetryPolicy(timedelta(seconds=5)),
             )
         )
-        await _until(database, "SELECT count(*) > 0 FROM pg_locks WHERE NOT granted")
+        await _until(database, f"SELECT count(*) > 0 {WAITS}")
         await other.execute("COMMIT")
     await waiting
     assert await fetch(database, 'SELECT count(*) FROM rollcall_parked."users.nickname"') == 12
