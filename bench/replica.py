@@ -48,7 +48,7 @@ async def _reads(service: Services, replica: Replica, account: Account) -> dict[
     plain, routed = Reads(service.read_pool), service.reads
     while not replica.is_healthy:
         await replica.probe()
-    caller = await routed.sessions.find_open(digest)
+    caller = await routed.sessions.find_live(digest)
     assert caller is not None
     wal_position = caller.wal_position
     assert wal_position is not None
@@ -68,8 +68,8 @@ async def _reads(service: Services, replica: Replica, account: Account) -> dict[
         "user from the primary, because the replica is behind": lambda: routed.at(
             WalPosition(wal_position.timeline, wal_position.position + 2**40)
         ).users.get(account.id),
-        "authentication": lambda: plain.sessions.find_open(digest),
-        "authentication with WAL position": lambda: routed.sessions.find_open(digest),
+        "authentication": lambda: plain.sessions.find_live(digest),
+        "authentication with WAL position": lambda: routed.sessions.find_live(digest),
     }
 
 

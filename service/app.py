@@ -38,8 +38,8 @@ from settings import Settings
 class Application:
     """The ASGI application, with the parts it was built from.
 
-    Litestar runs the lifespan. Requests go to the edge and the pipeline: the framework's layers cost a
-    quarter of a read and add nothing to them (docs/decisions/0012-hot-path.md).
+    Litestar runs the lifespan. Requests go to the edge and the pipeline: the framework's layers cost
+    more than a fifth of a read and add nothing to them (docs/decisions/0012-hot-path.md).
     """
 
     services: Services

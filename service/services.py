@@ -36,7 +36,7 @@ from settings import Settings, get_settings
 from settings.dsn import mask_dsn
 from settings.libpq import discard_libpq_variables
 
-if TYPE_CHECKING:  # imports cryptography, and PyJWT: a third of a second that few starts need (ADR 14)
+if TYPE_CHECKING:  # imports cryptography and PyJWT, a third of a second that few starts need (ADR 19)
     from service.security.encryption import SecretCipher
     from service.usecases.signing_keys import SigningKeyRing
     from service.usecases.totp_secrets import TotpSecrets
@@ -245,7 +245,7 @@ async def _explaining_errors(services: Services) -> AsyncIterator[None]:
     try:
         yield
     except ValidationFailed as error:
-        named = (f"{fault.pointer.removeprefix('/')}: {fault.detail}" for fault in error.errors)
+        named = (f"{each.pointer.removeprefix('/')}: {each.detail}" for each in error.errors)
         raise click.ClickException(" ".join(named)) from None
     except DatabaseUnavailable as error:
         raise click.ClickException(await _explain_unavailable(services, error)) from error

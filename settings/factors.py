@@ -31,7 +31,8 @@ class FactorSettings(Section):
 
     required: Annotated[Literal["nobody", "admins", "everybody"], LowerCase] = Field(
         default="nobody",
-        description="Who needs a second factor. Without one, a session may only enrol.",
+        description="Who needs a second factor. Without one, a session may only enrol one, change its "
+        "password or log out.",
     )
     issuer: Issuer | None = Field(
         default=None,
@@ -40,7 +41,7 @@ class FactorSettings(Section):
     )
     rp_id: RpId | None = Field(
         default=None,
-        description="The domain that passkeys belong to. To change it makes every passkey useless. Unset: "
+        description="The domain that passkeys belong to. Changing it makes every passkey useless. Unset: "
         "passkeys are off.",
     )
     origins: Origins = Field(

@@ -109,7 +109,7 @@ class MailSettings(Section):
         default=timedelta(seconds=1),
         ge=timedelta(milliseconds=50),
         le=timedelta(hours=1),
-        description="Pause between two looks for mails to send.",
+        description="Pause between two runs that send what is due.",
     )
     directory: Directory = Field(
         default=ROOT / "var/mail",
@@ -121,7 +121,7 @@ class MailSettings(Section):
     )
     reply_to: Mailbox | None = Field(default=None, description="Where answers go, if not to the sender.")
     new_device: bool = Field(
-        default=True, description="Tell users by mail of a login from a device that was not used before."
+        default=True, description="Notify users by mail of a login from a device that was not used before."
     )
     templates: Annotated[Directory, AfterValidator(_require_directory)] | None = Field(
         default=None,

@@ -27,7 +27,7 @@ class RetentionSettings(Section):
         default=timedelta(days=7),
         ge=timedelta(hours=1),
         le=timedelta(days=365),
-        description="Time for which it is kept to whom which kind of mail was sent, or could not be.",
+        description="Time for which the record of a mail is kept: kind, address, times, reason of a failure.",
     )
     purge_interval: Duration = Field(
         default=timedelta(minutes=1),

@@ -48,7 +48,7 @@ class Settings(Section, BaseSettings):
     login_ids: Annotated[Literal["ascii", "unicode"], LowerCase] = Field(
         default="ascii",
         description="unicode: login ids may have letters and digits of any script, as RFC 8265 allows. With "
-        "accounts that have such a login id there is no way back: they could not log in.",
+        "such login ids in use there is no way back: their users could not log in.",
     )
     service_name: Annotated[
         str,

@@ -34,13 +34,13 @@ class ThrottleSettings(Section):
         description="Maximum backoff.",
     )
     unrecognised_per_hour: int = Field(
-        default=30, ge=1, le=1000, description="Failed logins per user and hour from unrecognised devices."
+        default=30, ge=1, le=1000, description="Failed logins per user and hour from unknown devices."
     )
     failures_in_a_row: int = Field(
         default=100,
         ge=1,
         le=100,
-        description="Consecutive failures of a user after which only recognised devices may log in.",
+        description="Consecutive failures of a user after which only known devices may log in.",
     )
     network_per_minute: int = Field(
         default=20, ge=1, le=10000, description="Failed logins per network and minute."

@@ -33,21 +33,28 @@ LAYERS = (
 )
 """A file belongs to the first layer whose folder it is in."""
 _SHOWN = 4
-"""Files of a layer, where none is named for the stem."""
+"""Files of a layer that contain the stem."""
 
 
 def where(stem: str, root: Path = ROOT) -> Iterator[tuple[str, list[str]]]:
-    """Yield each layer with the files named for the stem or, without any, with those that contain it most.
+    """Yield each layer with the files named for the stem.
 
-    The words of a stem may be joined in any way: `second_factor`, `second-factor`, `second factor`.
+    Unless one has its very name, those that contain it most come after them.
+
+    The words of a stem may be joined in any way: `second_factor`, `second-factor`, `second factor`. Singular
+    and plural find the same.
     """
-    words = re.split(r"[\s_-]+", stem.lower().rstrip("s"))
+    words = [re.escape(word) for word in re.split(r"[\s_-]+", stem.lower())]
+    words[-1] = _either_number(words[-1])
     files = _files(root)
     for layer, folder in LAYERS:
         inside = [name for name in files if name.startswith(f"{folder}/")]
         files = [name for name in files if name not in inside]
-        if found := _named("_".join(words), inside) or _containing(words, inside, root):
-            yield layer, found
+        named = _named(words, inside)
+        if not any(re.fullmatch("(?:test_)?" + "_".join(words), Path(name).stem) for name in named):
+            named += _containing(words, [name for name in inside if name not in named], root)
+        if named:
+            yield layer, named
 
 
 def _files(root: Path) -> list[str]:
@@ -56,13 +63,21 @@ def _files(root: Path) -> list[str]:
     return sorted({name for name in listed.stdout.splitlines() if (root / name).exists()})
 
 
-def _named(stem: str, names: list[str]) -> list[str]:
-    return [name for name in names if stem in Path(name).stem]
+def _either_number(word: str) -> str:
+    """Return a pattern for the singular and the plural of a word: `key`, `address`, `policy`."""
+    singular = re.sub(r"ies$", "y", word)
+    singular = re.sub(r"(?<!s)s$|(?<=ss)es$", "", singular)
+    return f"{singular[:-1]}(?:y|ies)" if singular.endswith("y") else f"{singular}(?:e?s)?"
+
+
+def _named(words: list[str], names: list[str]) -> list[str]:
+    stem = re.compile("_".join(words))
+    return [name for name in names if stem.search(Path(name).stem)]
 
 
 def _containing(words: list[str], names: list[str], root: Path) -> list[str]:
-    joined = r"[\s_-]?".join(map(re.escape, words))
-    stem = re.compile(rf"(?<![a-z]){joined}s?(?![a-z])", re.IGNORECASE)
+    joined = r"[\s_-]?".join(words)
+    stem = re.compile(rf"(?<![a-z]){joined}(?![a-z])", re.IGNORECASE)
     counts = {name: len(stem.findall((root / name).read_text(encoding="utf-8"))) for name in names}
     most = sorted((name for name in names if counts[name]), key=lambda name: -counts[name])
     return [f"{name} ({counts[name]})" for name in most[:_SHOWN]]
@@ -71,7 +86,7 @@ def _containing(words: list[str], names: list[str], root: Path) -> list[str]:
 @click.command()
 @click.argument("stem")
 def main(stem: str) -> None:
-    """Print the files of each layer that are named for STEM, or else contain it, and how often."""
+    """Print the files of each layer that are named for STEM, or contain it, and how often."""
     found = list(where(stem))
     if not found:
         raise click.ClickException(f"nothing is named {stem}, and nothing contains it")

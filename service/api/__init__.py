@@ -1,1 +1,1 @@
-"""HTTP: what stands in api.md, and nothing of policy or SQL."""
+"""The HTTP API of docs/api.md: no policy, no SQL."""

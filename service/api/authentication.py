@@ -89,7 +89,7 @@ class Authenticator:
         raise InvalidToken
 
     async def _user_by_session(self, digest: bytes) -> Caller:
-        found = await self._reads.sessions.find_open(digest)
+        found = await self._reads.sessions.find_live(digest)
         if found is None:
             raise InvalidToken
         self._last_used.record_session(found)

@@ -36,7 +36,7 @@ class CookieSessions:
         self._origins = frozenset(origin.encode("ascii") for origin in origins)
 
     def authorization_in(self, fields: HeaderMap, method: str) -> bytes | None:
-        """Return what `Authorization` says in the words of a session cookie; None without one.
+        """Return the session cookie as a value of `Authorization`; None without one.
 
         Raises:
             MalformedRequest: there is an `Authorization` too: nobody should have to guess which one counts.

@@ -1,4 +1,4 @@
-"""The way of every request: route, read, authenticate, authorize, parse, inject, serve, respond.
+"""The path of every request: route, read, authenticate, authorize, parse, inject, serve, respond.
 
 The order decides which error a request with several gets: 404 and 405, then 401 without a token, a body that
 is too long (413), 401 and 403, a subject that the caller may not see (404), a login that is too old (403),

@@ -148,7 +148,7 @@ def _move(migration: MigrationTarget, target: str, *, upward: bool, force: bool)
 
 
 def _grant_rights(migration: MigrationTarget) -> None:
-    """Give the role that serves its rights, if the settings name it."""
+    """Grant the role that serves its rights, if the settings name it."""
     if role := migration.settings.migrations.serving_role:
         asyncio.run(running.grant_rights(migration.dsn, role, migration.lock_retry, print_status))
         print_status(f"{role} has the rights that serving needs.")

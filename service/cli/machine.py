@@ -1,4 +1,4 @@
-"""What a process takes from its shell: made the same for every command, on every machine."""
+"""Make what a process takes from its shell the same for every command, on every machine."""
 
 import os
 import sys

@@ -43,7 +43,7 @@ class MailView(msgspec.Struct, frozen=True):
 
 @click.group()
 def mail() -> None:
-    """Look after outgoing mail."""
+    """Manage outgoing mail."""
 
 
 @mail.command("list")
@@ -91,7 +91,7 @@ def test_(address: str, locale: str | None) -> None:
     """Send a test mail to ADDRESS at once, without the outbox."""
     recipient = canonical_email(address)
     if recipient is None:
-        raise click.UsageError(f"ADDRESS is none. {EMAIL_RULE}")
+        raise click.UsageError(f"ADDRESS is not an e-mail address. {EMAIL_RULE}")
     settings = get_settings()
     try:
         described = asyncio.run(_send_test(settings, recipient, locale))

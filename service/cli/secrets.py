@@ -23,7 +23,7 @@ def rotate(is_json: bool) -> None:
         if is_json:
             show_json({"column": result.purpose, "done": result.done, "unreadable": result.unreadable})
         else:
-            print_result(f"{result.purpose}: {result.done} encrypted anew.")
+            print_result(f"{result.purpose}: {result.done} re-encrypted.")
     if unreadable := sum(result.unreadable for result in results):
         raise click.ClickException(
             f"{unreadable} secrets were encrypted under a key that ROLLCALL_SECRETS__KEY does not have: "

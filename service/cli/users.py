@@ -22,7 +22,7 @@ from service.services import (
     run_command,
     run_with_services,
 )
-from service.usecases.recovery import create_reset_token
+from service.usecases.reset_tokens import create_reset_token
 from service.usecases.users import Registration, create_user, grant_admin, prepare_user, update_user
 from settings import get_settings
 

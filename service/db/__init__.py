@@ -1,1 +1,1 @@
-"""The only floor that speaks SQL."""
+"""All SQL, all locks, and the schema."""

@@ -131,7 +131,7 @@ class Access:
         Raises:
             Unauthenticated: the operation needs a token.
             PasswordChangeRequired: the session may only change its password or log out.
-            FactorEnrollmentRequired: the session may only enrol a second factor or log out.
+            FactorEnrollmentRequired: the session may only enrol a factor, change its password or log out.
             Forbidden: the caller can never use the operation.
         """
         is_anonymous = caller.kind is CallerKind.ANONYMOUS

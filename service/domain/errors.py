@@ -27,7 +27,7 @@ class ErrorKind(Enum):
 
 
 class RollcallError(Exception):
-    """Base of the expected errors. Raising one promises that nothing was changed."""
+    """Base of the expected errors. Raised inside a transaction, one promises that nothing was changed."""
 
     code: ClassVar[str]
     kind: ClassVar[ErrorKind]
@@ -114,7 +114,7 @@ class FactorEnrollmentRequired(RollcallError):
 
     code, kind = "factor_enrollment_required", ErrorKind.FORBIDDEN
     title = "A second factor has to be enrolled first"
-    detail = "This account needs a second factor. This session may only enrol one or log out."
+    detail = "This session may only enrol a second factor, change its password or log out."
     remedy = "Enrol an authenticator app or a passkey, or log in with the one that is there. Then repeat."
 
 

@@ -41,7 +41,7 @@ class MailState(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class TokenSeed:
-    """What a one-time token is derived from, and the digest that tells whether the key was right."""
+    """What a one-time token is derived from, and the digest that shows whether the key was right."""
 
     seed: bytes
     digest: bytes

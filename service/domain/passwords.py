@@ -183,7 +183,7 @@ def _words_of(context: Sequence[str], reduce: Callable[[str], str]) -> set[str]:
 
 
 def _uncovered(text: str, words: set[str]) -> int:
-    """Return the number of characters outside words of three characters and parts of four of longer words."""
+    """Return the number of characters outside words of three characters and four-character parts of words."""
     size = _MIN_PIECE_LENGTH + 1
     pieces = {word for word in words if len(word) == _MIN_PIECE_LENGTH}
     pieces |= {word[start : start + size] for word in words for start in range(len(word) - size + 1)}

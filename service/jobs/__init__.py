@@ -1,1 +1,1 @@
-"""Periodic background tasks."""
+"""Periodic background tasks, and the dispatcher of the outbox."""

@@ -17,7 +17,7 @@ _DEFAULT_SENDER = "rollcall@localhost"
 
 
 def create_delivery(settings: Settings) -> Delivery:
-    """Return the transport, templates and keys that the settings choose."""
+    """Return the transport and the templates that the settings choose."""
     renderer = create_renderer(settings)
     return Delivery(
         create_transport(settings.mail),
@@ -68,7 +68,7 @@ def check_templates(settings: Settings) -> None:
 
 
 def create_transport(mail: MailSettings) -> MailTransport:
-    """Return the SMTP server of the settings, or the folder that mails are written to."""
+    """Return the SMTP server of the settings, or the directory that mails are written to."""
     parts = mail.smtp_parts
     if parts is None:
         from service.adapters.mail_files import FileTransport

@@ -54,9 +54,9 @@ def greetable(name: str) -> str:
 
 
 def unlinked(login_id: str) -> str:
-    """Return a login id, cut where it begins to read as a link; that of an address, whole.
+    """Return a login id, cut where it begins to read as a link; one that is an address stays whole.
 
-    Its owner chose it, and whose unverified address the mail goes to.
+    It is for mails to unverified addresses: the owner of the login id chose both.
     """
     local, at, domain = login_id.rpartition("@")
     if at and local and not _LINK_START.search(local) and not _LINK_START.search(domain):

@@ -1,1 +1,1 @@
-"""Password hashing, tokens, ids and the blocklist of common passwords."""
+"""Hashing, tokens, ids, encryption, signatures, second factors, and the blocklist of passwords."""

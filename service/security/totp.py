@@ -71,7 +71,7 @@ def _digits_of(code: str) -> bytes | None:
 
 
 def _code_at(secret: bytes, step: int) -> bytes:
-    # Few requests need cryptography, and its import is slow (ADR 14).
+    # Few requests need cryptography, and its import is slow (ADR 19).
     from cryptography.hazmat.primitives.hashes import SHA1
     from cryptography.hazmat.primitives.twofactor.hotp import HOTP
 

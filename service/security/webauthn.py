@@ -186,7 +186,7 @@ class RelyingParty:
 def relying_party_of(policy: FactorPolicy) -> RelyingParty | None:
     """Return the service as passkeys know it, if they are enabled.
 
-    The library is imported here, as that takes half a second: a login would keep all others waiting.
+    The library is imported here, as that takes a fifth of a second: a login would keep all others waiting.
     """
     if policy.rp_id is None:
         return None

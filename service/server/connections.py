@@ -11,7 +11,7 @@ RESERVED_FILES: Final = 128
 
 
 class ConnectionLimiter:
-    """Count open connections by client network, and tell which are too many.
+    """Count open connections by client network, and say which are too many.
 
     A trusted proxy relays many clients, and a peer without an address uses a Unix socket: neither counts as
     a network. Source: OWASP ASVS 5.0 15.2.2.

@@ -218,7 +218,7 @@ class HttpProtocol(HttpToolsProtocol):
         self._start_or_queue(previous, cast(ASGI3Application, partial(self._respond, error)))
 
     def _break_body(self, cycle: RequestResponseCycle, error: Exception) -> None:
-        """Give the application the error in place of the rest of the body, unless it has responded."""
+        """Pass the error to the application in place of the rest of the body, unless it has responded."""
         cycle.keep_alive, cycle.transport = False, _lingering(cycle.transport, self.loop)
         if cycle.response_complete:
             self.transport.close()

@@ -8,7 +8,7 @@ from service.domain.sessions import AuthenticatedSession
 from service.domain.signing import AccessTokenPolicy, SigningKey
 from service.security.ids import new_id
 
-if TYPE_CHECKING:  # imports cryptography and PyJWT, a third of a second that few starts need (ADR 14)
+if TYPE_CHECKING:  # imports cryptography and PyJWT, a third of a second that few starts need (ADR 19)
     from service.usecases.signing_keys import SigningKeyRing
 
 

@@ -14,7 +14,7 @@ _MAX_PAUSE_S: Final = 0.32
 
 
 class AttemptTurns:
-    """Let logins wait that only attempts in progress keep from being verified.
+    """Queue logins that have no room in their bucket until attempts in progress succeed.
 
     Of the waiters for one bucket, the oldest tries again and the others wait for it: many cost no more.
     At most `max_waiting` wait, each for at most `timeout`. Used from one event loop.

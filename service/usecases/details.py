@@ -86,10 +86,10 @@ async def apply_details(tx: Transaction, user: User, patch: DetailsPatch, *, con
 async def replace_email(
     tx: Transaction, user: User, email: str | None, *, is_verified: bool, context: AuditContext
 ) -> User:
-    """Replace the address of a locked user; what older mails can be used for ends, and the old one is told.
+    """Replace the address of a locked user; end what older mails can be used for, and notify the old address.
 
     A login under way may have begun with a code from the old mailbox. An address that is no longer verified
-    is lost in the same way, but not told: its mailbox is gone, or another's.
+    is lost in the same way, but not notified: its mailbox is gone, or another's.
 
     Raises:
         EmailTaken: another user has verified it.

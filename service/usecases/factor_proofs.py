@@ -1,4 +1,4 @@
-"""What shows that a factor was used: verified outside transactions, and used up inside the one it opens."""
+"""Proofs of a factor: verified outside transactions, spent inside the one that they open."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -25,7 +25,7 @@ from service.security.webauthn import (
 )
 from service.usecases.notices import notify
 
-if TYPE_CHECKING:  # imports cryptography, which few starts need (ADR 14)
+if TYPE_CHECKING:  # imports cryptography, which few starts need (ADR 19)
     from service.usecases.totp_secrets import TotpSecrets
 
 _BY_CODE: Final = (Amr.ONE_TIME_CODE,)
@@ -69,13 +69,13 @@ class TotpProof:
 
 @dataclass(frozen=True, slots=True)
 class RecoveryCodeProof:
-    """The digest of what may be a recovery code; the database alone knows."""
+    """The digest of what may be a recovery code: only `spend` finds out."""
 
     digest: bytes
     amr: tuple[Amr, ...] = _BY_CODE
 
     async def spend(self, tx: Transaction, user: User, context: AuditContext, /) -> bool:
-        """Delete the code and tell the owner. Source: OWASP ASVS 5.0 6.5.1, 6.3.7."""
+        """Delete the code and notify the owner. Source: OWASP ASVS 5.0 6.5.1, 6.3.7."""
         codes = SecondFactorRepository(tx)
         if not await codes.use_recovery_code(user.id, self.digest):
             return False
@@ -98,7 +98,7 @@ class PasskeyProof:
         return passkey_amr(is_backup_eligible=self.passkey.is_backup_eligible)
 
     async def spend(self, tx: Transaction, user: User, context: AuditContext, /) -> bool:
-        """Record the use; tell the audit trail of a counter that went back, which synced passkeys may.
+        """Record the use, and in the audit trail a counter that went back, as those of synced passkeys may.
 
         Source: WebAuthn Level 3 6.1.1, 7.2.
         """
@@ -113,7 +113,7 @@ class PasskeyProof:
 
 
 class FactorVerifier:
-    """Verifies factors. Without `totp_secrets` or `relying_party`, none of that kind is offered or right."""
+    """Verifies factors. Without `totp_secrets` or `relying_party`, that kind is not offered and not valid."""
 
     def __init__(
         self,
@@ -126,7 +126,7 @@ class FactorVerifier:
         self.relying_party = relying_party
 
     async def challenge_of(self, tx: Transaction, user: User, token: str) -> LoginChallenge:
-        """Return what the client of a login is told: the token, and what this user can answer it with."""
+        """Return the challenge for the client of a login: the token, and how this user can answer it."""
         factors, public_key = SecondFactorRepository(tx), None
         methods = [Method.TOTP] if self.totp_secrets is not None and Factor.TOTP in user.factors else []
         if self.relying_party is not None and (passkeys := await factors.list_all(user.id)):

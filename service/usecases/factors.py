@@ -23,7 +23,7 @@ from service.usecases.details import forget_pending_address
 from service.usecases.notices import notify
 from service.usecases.policies import Policies
 
-if TYPE_CHECKING:  # imports cryptography, a third of a second that few starts need (ADR 14)
+if TYPE_CHECKING:  # imports cryptography, which few starts need (ADR 19)
     from service.usecases.totp_secrets import TotpSecrets
 
 _ENROLLED: Final = {Factor.TOTP: Action.TOTP_ENROLLED, Factor.PASSKEY: Action.PASSKEY_ADDED}

@@ -39,7 +39,7 @@ async def introspect(
     Source: RFC 7662 2.2.
     """
     if (digest := digest_of(token, SESSION_PREFIX)) is not None:
-        found = await reads.sessions.find_open(digest)
+        found = await reads.sessions.find_live(digest)
         if found is None or found.user.must_change or found.lacks_factor(policies.factors):
             return None
         last_used.record_session(found)

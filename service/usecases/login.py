@@ -70,7 +70,7 @@ async def log_in(parts: LoginParts, request: LoginRequest, client: Client) -> Lo
                 is_right = await permit.verify(attempt.password_hash, *typed)
             if typed.password is None or not is_right:
                 break
-            result = await database.run(partial(_go_on, attempt=attempt, parts=parts), caller=ANONYMOUS)
+            result = await database.run(partial(_complete, attempt=attempt, parts=parts), caller=ANONYMOUS)
             if isinstance(result, LoginThrottled):
                 raise result
             if result is not None:
@@ -93,7 +93,7 @@ async def _admitted(
 ) -> AsyncIterator[tuple[HashingPermit, "_Attempt"]]:
     """Hold a permit for a reserved attempt; wait for attempts in progress if they leave no room.
 
-    Nobody waits for them with a permit, or logins of one account would keep others from hashing.
+    The wait is without a permit, or logins of one account would keep others from hashing.
     """
     flow = client.context.flow
     async with parts.hasher.acquire(*flow) as permit:
@@ -133,10 +133,10 @@ class _Attempt:
         return self.credential.password_hash
 
 
-async def _name_of(parts: LoginParts, request: LoginRequest) -> tuple[str, str | None]:
+async def _login_id_of(parts: LoginParts, request: LoginRequest) -> tuple[str, str | None]:
     """Return the login id that was sent, or that of the user who has verified the address.
 
-    Without one, return none, and the canonical address.
+    Without such a user, return an empty login id and the canonical address.
     """
     if request.email is None:
         return request.login_id, None
@@ -164,7 +164,7 @@ async def _attempt_of(parts: LoginParts, request: LoginRequest, client: Client) 
     Raises:
         LoginThrottled: a network of the client is at its limit.
     """
-    login_id, unverified_email = await _name_of(parts, request)
+    login_id, unverified_email = await _login_id_of(parts, request)
     credential, wait = await _find(parts, login_id, client)
     context, policies = client.context, parts.policies
     if credential is not None:
@@ -202,7 +202,7 @@ def _bucket_without_user(
     return bucket_for_unknown_device(digests, canonical, None)
 
 
-async def _go_on(
+async def _complete(
     tx: Transaction, *, attempt: _Attempt, parts: LoginParts
 ) -> LoggedIn | LoginChallenge | LoginThrottled | None:
     """Open the session, or ask for a second factor; return None if the user is no longer what was read.

@@ -46,7 +46,7 @@ async def log_in_by_code(parts: LoginParts, request: CodeLogin, client: Client) 
     if not isinstance(tried, UUID):
         raise tried
 
-    async def go_on(tx: Transaction) -> LoggedIn | LoginChallenge:
+    async def complete(tx: Transaction) -> LoggedIn | LoginChallenge:
         logins = CodeLoginRepository(tx)
         user = await logins.record(tried)
         if user is None or not await LoginCodeRepository(tx).use(digest or b""):
@@ -56,7 +56,7 @@ async def log_in_by_code(parts: LoginParts, request: CodeLogin, client: Client) 
         device_id = await _known_device(tx, user.id, client)
         return await open_session(tx, ProvenUser(user, BY_MAILED_CODE, device_id), client, parts)
 
-    result = await database.run(go_on, caller=ANONYMOUS)
+    result = await database.run(complete, caller=ANONYMOUS)
     if isinstance(result, LoginChallenge):
         raise SecondFactorRequired(result)
     return result

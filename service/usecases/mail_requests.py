@@ -1,7 +1,7 @@
 """Recovery and login codes by mail, for people who are not logged in.
 
-A request counts and is kept; whether it has an account is found out in the background, so its response and
-its time tell nobody. Source: OWASP ASVS 5.0 6.3.8; CWE-204, CWE-208.
+A request is counted and stored; whether it has an account is found out in the background, so neither the
+response nor its time reveals it. Source: OWASP ASVS 5.0 6.3.8; CWE-204, CWE-208.
 """
 
 import hmac
@@ -41,7 +41,7 @@ async def request_recovery(
     context: AuditContext,
     policies: Policies,
 ) -> None:
-    """Note that somebody asks for a new password, by login id or address.
+    """Record a request for a new password, by login id or address.
 
     Raises:
         MailThrottled: too many requests of this network, or for this name.
@@ -57,7 +57,7 @@ async def request_login_code(
     context: AuditContext,
     policies: Policies,
 ) -> Token:
-    """Note that somebody asks for a code to log in with; return the token that it will be bound to.
+    """Record a request for a code to log in with; return the token that it will be bound to.
 
     Raises:
         MailThrottled: too many requests of this network, or for this name.

@@ -1,4 +1,4 @@
-"""Security notices: what the owner of an account is told by mail."""
+"""Security notices: mails to the owner of an account."""
 
 from datetime import datetime
 
@@ -23,7 +23,7 @@ async def notify_of_device(
 ) -> None:
     """Queue a notice of a login from a new device; nothing for the first login of a user.
 
-    There are so many an hour: a script that logs in for each request keeps no device token.
+    Limited by the hour: a script that logs in for each request keeps no device token.
     """
     if previous_login_at is None or user.verified_email is None:
         return

@@ -65,7 +65,7 @@ class ProvenUser:
     bucket: Bucket | None = None
     """Where the attempt was counted; None: nowhere."""
     previous_login_at: datetime | None = None
-    """None: the owner is not told of a new device."""
+    """None: the owner is not notified of a new device."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -60,7 +60,7 @@ def require_valid_password(new_password: str, user: User, policies: Policies) ->
 def must_change_password(wanted: bool | None, caller: Caller) -> bool:
     """Return whether a password that the caller sets for another has to be changed before anything else.
 
-    If it is not said: one that an administrator has chosen. An API key relays its owner's choice.
+    By default, one that an administrator has chosen. An API key relays its owner's choice.
     Source: OWASP ASVS 5.0 6.4.1.
     """
     return caller.is_admin if wanted is None else wanted

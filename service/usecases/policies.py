@@ -49,7 +49,7 @@ class Policies:
     issuer: str | None = None
     """The address of the service, which names it to other services."""
     introspection_max_age: timedelta | None = None
-    """The latest expiry that introspection tells, from now."""
+    """The latest expiry that introspection reports, from now."""
     key_ttl: timedelta = timedelta(days=730)
     """The longest lifetime of an API key, and that of one without `expires_at`."""
     reset_ttl: timedelta = timedelta(hours=1)

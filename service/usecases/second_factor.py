@@ -41,7 +41,7 @@ async def require_second_factor(
     *,
     bucket: Bucket | None = None,
 ) -> LoginChallenge:
-    """Let the login of a locked user wait for a second factor; return what the client is told.
+    """Let the login of a locked user wait for a second factor; return the challenge for the client.
 
     The attempt at the first factor, if it was counted, was no failure. It is no success either: the failures
     before it stay, or a password would buy tries at the second factor.

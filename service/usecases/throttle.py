@@ -27,7 +27,7 @@ class Bucket:
     """A count of failures and the limits that apply to it.
 
     The table stores the digest in a keyed form, so it contains no login id. `is_unrecognised`: the hourly
-    limit for unrecognised devices applies, and the table does not store the user. `network_limited`: the
+    limit for unknown devices applies, and the table does not store the user. `network_limited`: the
     limits of the client's networks apply; they do not to the owner's devices and sessions, or a client of the
     same network could lock the owner out. Source: OWASP ASVS 5.0 6.1.1.
     """
@@ -39,7 +39,7 @@ class Bucket:
 
 
 def bucket_for_unknown_device(digests: CountDigests, login_id: str, user_id: UUID | None) -> Bucket:
-    """Return the bucket of all unrecognised devices that use a login id, whether or not it has a user.
+    """Return the bucket of all unknown devices that use a login id, whether or not it has a user.
 
     Nothing that happens to a user clears it, or the throttle would tell which login ids have one.
     Source: OWASP ASVS 5.0 6.3.8.

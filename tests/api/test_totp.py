@@ -193,7 +193,7 @@ async def test_authenticator_apps_without_a_key_do_not_exist(api: Api, service: 
     account = await api.account()
     digest = digest_of(account.token, SESSION_PREFIX)
     assert digest is not None
-    found = await service.reads.sessions.find_open(digest)
+    found = await service.reads.sessions.find_live(digest)
     assert found is not None
     context = AuditContext(Caller(CallerKind.USER, found))
     parts = replace(service.factors, totp_secrets=None)

@@ -39,7 +39,7 @@ async def test_rotate_secrets_reports_what_no_key_decrypts(
     done = await command("secrets", "rotate", ROLLCALL_SECRETS__KEY=f"{NEWER},{KEY}", **variables)
     assert (done.returncode, done.stdout) == (
         0,
-        "signing_keys.private_key: 1 encrypted anew.\ntotp_secrets.secret: 0 encrypted anew.\n",
+        "signing_keys.private_key: 1 re-encrypted.\ntotp_secrets.secret: 0 re-encrypted.\n",
     )
     failed = await command("secrets", "rotate", ROLLCALL_SECRETS__KEY=KEY, **variables)
     assert failed.returncode == 1

@@ -27,7 +27,7 @@ NAME = "guarded"
 async def caller_of(api: Api, token: str) -> Caller:
     reads = api.service.reads
     if (digest := digest_of(token, SESSION_PREFIX)) is not None:
-        found = await reads.sessions.find_open(digest)
+        found = await reads.sessions.find_live(digest)
         return Caller(CallerKind.USER, authenticated_session=found)
     digest = digest_of(token, API_KEY_PREFIX)
     assert digest is not None

@@ -1,19 +1,24 @@
 """What the documents for operators and contributors say is there."""
 
 import re
+import textwrap
 from pathlib import Path
 
 import click
 import pytest
 from prometheus_client import generate_latest
 
+from service.api.operations import Endpoint
+from service.api.v1 import sessions
 from service.cli import cli
+from service.db.migrations.operations import ACTIONS
 from service.domain.events import Action
+from service.domain.keys import Scope
 from service.observability.metrics import RequestTelemetry
 from service.observability.stats import HashingStats, MetricsSnapshot, PoolStats
 
 ROOT = Path(__file__).parents[2]
-SOURCES = [path.read_text() for path in (ROOT / "service").rglob("*.py") if "rehearse" not in path.parts]
+SOURCES = [path.read_text() for path in (ROOT / "service").rglob("*.py")]
 OPERATIONS = (ROOT / "docs/operations.md").read_text()
 DOCUMENTS = (
     "docs/operations.md",
@@ -75,6 +80,21 @@ def test_name_code_in_the_architecture_names_files_that_exist() -> None:
     assert len(named) > 10
     places = (ROOT, ROOT / "service")
     assert [name for name in named if not any((place / name).exists() for place in places)] == []
+
+
+def test_declare_the_endpoint_of_the_recipe_returns_one() -> None:
+    recipe = (ROOT / "CONTRIBUTING.md").read_text().partition("```python\n")[2].partition("```")[0]
+    names = vars(sessions) | {"GroupReads": object, "GroupPage": sessions.SessionPage, "Scope": Scope}
+    exec(textwrap.dedent(recipe), names)
+    assert isinstance(names["list_groups"], Endpoint)
+
+
+def test_list_operations_for_revisions_names_each_that_is_registered() -> None:
+    rows = [
+        line for line in (ROOT / "alembic/README.md").read_text().splitlines() if line.startswith("| `op")
+    ]
+    listed = {name for row in rows for name in re.findall(r"`op\.(\w+)\(", row)}
+    assert listed == {action.__name__ for action in ACTIONS}
 
 
 def test_list_decisions_has_a_row_for_each_with_its_title_status_and_date() -> None:

@@ -150,7 +150,7 @@ async def test_read_started_before_the_replica_caught_up_is_discarded(env: Repli
     _, root, _ = await root_of(env)
     await env.pair.pause()
     path = await created(root, "late")
-    caller = await env.one.service.reads.sessions.find_open(digest_of_token(root))
+    caller = await env.one.service.reads.sessions.find_live(digest_of_token(root))
     assert caller is not None
     assert caller.wal_position is not None
     slow = asyncio.create_task(env.replica.fetch(asyncpg.Connection.fetchval, SLOW, {}, caller.wal_position))

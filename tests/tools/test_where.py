@@ -34,14 +34,33 @@ def checkout(tmp_path: Path) -> Path:
 def test_call_where_a_noun_lives_names_files_by_layer_and_else_by_content(checkout: Path) -> None:
     assert list(where("recovery", checkout)) == [
         ("usecases", ["service/usecases/recovery.py"]),
-        ("domain", ["service/domain/users.py (2)"]),
+        ("domain", ["service/domain/users.py (3)"]),
         ("docs", ["docs/api.md (1)"]),
+    ]
+
+
+def test_call_where_a_noun_lives_names_what_contains_it_unless_a_file_has_its_name(checkout: Path) -> None:
+    (checkout / "service/domain/recovery_codes.py").write_text("")
+    assert dict(where("recovery", checkout))["domain"] == [
+        "service/domain/recovery_codes.py",
+        "service/domain/users.py (3)",
     ]
 
 
 def test_call_where_a_noun_lives_takes_plural_for_singular(checkout: Path) -> None:
     assert ("usecases", ["service/usecases/users.py"]) in list(where("user", checkout))
     assert ("usecases", ["service/usecases/users.py"]) in list(where("users", checkout))
+
+
+@pytest.mark.parametrize(
+    ("stem", "name"),
+    [("access", "access_log"), ("addresses", "client_address"), ("policy", "policies"), ("keys", "key")],
+)
+def test_call_where_finds_a_noun_in_either_number(checkout: Path, stem: str, name: str) -> None:
+    (checkout / f"service/domain/{name}.py").write_text("")
+    (checkout / "docs/api.md").write_text(f"{stem}, {name}")
+    assert dict(where(stem, checkout))["domain"] == [f"service/domain/{name}.py"]
+    assert "docs" in dict(where(stem, checkout))
 
 
 @pytest.mark.parametrize("stem", ["mail-code", "mail code", "Mail_Codes"])

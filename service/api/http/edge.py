@@ -63,11 +63,11 @@ class EdgeMiddleware:
     `caller_id`. `observe` is called once per request, after the response, and must not raise.
 
     `cors_origins` are compared as whole strings; without any, no CORS header is sent. With `allows_cookies`
-    their pages may send the session cookie. `body_timeout` runs
-    from the start of a request until its body is read, `request_timeout` from then on.
+    their pages may send the session cookie. `body_timeout` runs from the start of a request until its body is
+    read, `request_timeout` from then on.
 
-    Gateways send the requests of their visitors to `forwarded_paths` and below. There a target has no second
-    reading to fear, as nothing but its beginning counts, and CORS does not apply.
+    Gateways send the requests of their visitors to `forwarded_paths` and below. There only the beginning of a
+    target counts, so the rest may have any spelling, and CORS does not apply.
 
     Source: OWASP ASVS 5.0 3.4.2, 3.4.4, 3.4.5, 3.4.6, 13.4.6, 14.3.2; CVE-2026-25478 (origins as patterns).
     """

@@ -95,7 +95,8 @@ Every error is a problem document (RFC 9457), `application/problem+json`:
 - `second_factor_required` adds `challenge`, `methods` and, for a user with a passkey, `public_key`: what the
   second step of the login needs.
 - 401 carries `WWW-Authenticate: Bearer`, 405 `Allow`, 429 and 503 `Retry-After` in seconds.
-- Unless the code is `outcome_unknown`, a request that fails changes nothing.
+- Unless the code is `outcome_unknown` or `internal_error`, a failed request has changed nothing but counts
+  of attempts.
 
 ## Codes
 

@@ -66,7 +66,7 @@ def _asset(path: str, media_type: str, read: Callable[[], bytes]) -> Endpoint:
 
 
 class IndexView(msgspec.Struct, frozen=True):
-    """What there is."""
+    """The entry points."""
 
     name: str = "Rollcall"
     health: str = "/health/ready"

@@ -124,7 +124,7 @@ class StepUpBody(Input, frozen=True):
 
 
 def _require_one_way(body: Input, ways: tuple[set[str], ...]) -> None:
-    """Check that the fields that were sent are one of the ways, or name those of the way that is nearest."""
+    """Check that the fields that were sent are one of the ways, or raise the errors of the nearest way."""
     fields = {name for way in ways for name in way}
     sent = {name for name in fields if getattr(body, name) is not UNSET}
     if sent in ways:

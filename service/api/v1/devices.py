@@ -21,8 +21,8 @@ from service.usecases import devices
     HTTPMethod.GET,
     "/v1/users/me/devices",
     summary="List one's devices",
-    description="Those that the user has logged in from, at most twenty; a login from another is told by "
-    "mail.",
+    description="Those that the user has logged in from, at most twenty. The user is notified of a "
+    "login from another.",
     tag="sessions",
     access=Access(owner=True),
     responses={200: ResponseSpec("A page of devices, oldest first.", DevicePage, ("Link",))},

@@ -46,8 +46,8 @@ async def send_verification(
     HTTPMethod.POST,
     "/v1/email-verifications/redeem",
     summary="Verify an address by the token from the mail",
-    description="Works once, within 24 hours. A pending address takes effect here, and the one before is "
-    "told.",
+    description="Works once, within 24 hours. A pending address takes effect here, and the earlier one "
+    "is notified.",
     tag="users",
     access=Access(public=True),
     responses={204: ResponseSpec("The address is verified.")},

@@ -19,7 +19,7 @@ from service.usecases import factors
     "/v1/users/{user_id}/factors",
     summary="Remove the second factors of a user",
     description="For somebody who has lost them all: removes authenticator app, passkeys and recovery codes, "
-    "and ends all sessions of the user, who is told by mail. A session needs a recent login.",
+    "and ends all sessions of the user, who is notified by mail. A session needs a recent login.",
     tag="factors",
     access=Access(admin=True, scope=Scope.ADMINS_WRITE, fresh=True),
     responses={204: ResponseSpec("The user has no second factor.")},

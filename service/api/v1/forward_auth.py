@@ -66,7 +66,7 @@ def _roles_of(caller: Caller) -> set[str]:
 
 
 def _scope_of(caller: Caller) -> str:
-    """Return the scope that introspection tells of the caller."""
+    """Return the scope that introspection reports for the caller."""
     if caller.key is not None:
         return " ".join(caller.key.scopes)
     return caller.user.role.value if caller.user is not None else ""

@@ -38,7 +38,7 @@ async def check_live() -> Response:
     HTTPMethod.GET,
     "/health/ready",
     summary="Check that the service is ready",
-    description="The database answers within a second, its schema is one this release serves, and the "
+    description="The database answers within a second, its schema serves this release, and the "
     "service is not about to stop.",
     tag="operations",
     access=Access(public=True),

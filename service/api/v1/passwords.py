@@ -28,7 +28,7 @@ from service.domain.errors import (
 from service.domain.keys import Scope
 from service.domain.sessions import AuthenticatedSession
 from service.security.hashing.hasher import PasswordHasher
-from service.usecases import passwords, recovery
+from service.usecases import passwords, reset_tokens
 from service.usecases.policies import Policies
 
 
@@ -79,7 +79,7 @@ async def change_password(
 async def create_reset_token(request: OperationRequest, database: Database, policies: Policies) -> Response:
     """Create a reset token for the caller to deliver."""
     token, expires_at = await database.run(
-        lambda tx: recovery.create_reset_token(
+        lambda tx: reset_tokens.create_reset_token(
             tx, request.subject_id, context=request.context, policies=policies
         ),
         caller=request.caller,
@@ -104,7 +104,7 @@ async def redeem_reset_token(
 ) -> Response:
     """Set a password by a reset token."""
     body = request.body(RedeemBody)
-    await recovery.redeem_reset_token(
+    await reset_tokens.redeem_reset_token(
         database, body.token, body.new_password, hasher=hasher, context=request.context, policies=policies
     )
     return no_content()

@@ -30,7 +30,7 @@ from service.usecases.policies import Policies
     body_limit_bytes=LOGIN_BODY_LIMIT_BYTES,
 )
 async def request_recovery(request: OperationRequest, database: Database, policies: Policies) -> Response:
-    """Note a request for a new password."""
+    """Record a request for a new password."""
     login_id, email = request.body(LoginIdOrEmailBody).login_id_or_email
     await database.run(
         lambda tx: mail_requests.request_recovery(
@@ -57,7 +57,7 @@ async def request_recovery(request: OperationRequest, database: Database, polici
     body_limit_bytes=LOGIN_BODY_LIMIT_BYTES,
 )
 async def send_login_code(request: OperationRequest, database: Database, policies: Policies) -> Response:
-    """Note a request for a code."""
+    """Record a request for a code."""
     login_id, email = request.body(LoginIdOrEmailBody).login_id_or_email
     token = await database.run(
         lambda tx: mail_requests.request_login_code(

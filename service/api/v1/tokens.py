@@ -48,6 +48,6 @@ async def issue_token(request: OperationRequest, issuer: AccessTokenIssuer) -> R
     cacheable_for=JWKS_MAX_AGE,
 )
 async def get_jwks(issuer: AccessTokenIssuer) -> Response:
-    """Return the published keys, from the primary: what is cached must be what is true."""
+    """Return the published keys, from the primary, because verifiers cache them."""
     published = await issuer.published_keys()
     return Response(200, b'{"keys":[%s]}' % b",".join(key.public_jwk.encode() for key in published))

@@ -14,6 +14,7 @@ from typing import Final, TypeAlias
 import asyncpg
 from sqlalchemy import exc as sa
 
+from service.db.core.server import OLDEST_VERSION
 from service.observability.exception_report import chain_of
 
 URL: Final = "DATABASE_URL"
@@ -26,6 +27,9 @@ _POOLED_SETTINGS: Final = frozenset({
 })  # fmt: skip
 
 _SET_PGBOUNCER: Final = "set ROLLCALL_DATABASE__PGBOUNCER=true."
+_TOO_OLD: Final = (
+    f"The server is too old, or a pooler that lacks a feature: use PostgreSQL {OLDEST_VERSION} or newer."
+)
 _POOLER: Final = f"A pooler in transaction mode is in between: {_SET_PGBOUNCER}"
 _ENCODING: Final = "The database's encoding cannot hold every text: create it again with ENCODING 'UTF8'."
 _LOST: Final = "The server closed the connection: its log, or that of a pooler, says why."
@@ -37,7 +41,7 @@ _NO_MATCH: Final = "No host of {url} is what target_session_attrs asks for: is t
 _NOTHING_LISTENS: Final = "Nothing listens there: start PostgreSQL, or check host and port in {url}."
 
 _BY_SQLSTATE: Final = {
-    "0A000": "The server is too old, or a pooler that lacks a feature: use PostgreSQL 15 or newer.",
+    "0A000": _TOO_OLD,
     "22021": _ENCODING,
     "22P05": _ENCODING,
     "25006": _NO_WRITES,

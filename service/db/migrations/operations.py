@@ -7,7 +7,7 @@ from alembic.operations import MigrateOperation, Operations
 
 from service.db.migrations import online, parking
 
-_ACTIONS: tuple[Callable[..., Any], ...] = (
+ACTIONS: tuple[Callable[..., Any], ...] = (
     parking.is_parked,
     parking.park_table,
     parking.restore_table,
@@ -25,11 +25,12 @@ _ACTIONS: tuple[Callable[..., Any], ...] = (
     online.refuse_duplicates,
     online.refuse_rows,
 )
+"""What revisions call as `op.NAME`; alembic/README.md lists them."""
 
 
 def register() -> None:
     """Register our operations with `op`; a second call changes nothing."""
-    for action in _ACTIONS:
+    for action in ACTIONS:
         if not hasattr(Operations, action.__name__):
             _register(action)
 

@@ -104,7 +104,7 @@ async def drop_unfinished(dsn: str, lock_retry: LockRetryPolicy, report: Report 
 
 
 async def grant_rights(dsn: str, role: str, lock_retry: LockRetryPolicy, report: Report = _ignore) -> None:
-    """Give the role that serves its rights in the present schema, and no others."""
+    """Grant the role that serves its rights in the present schema, and no others."""
     await _run_locked(dsn, partial(grants.grant, role=role), lock_retry, report)
 
 

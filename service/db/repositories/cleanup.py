@@ -61,8 +61,8 @@ _PURGE_EVENTS = Statement(
     select(func.purge_events(bindparam("age", type_=Interval), bindparam("batch", type_=Integer)))
 )
 _is_forgotten = _is_older(LoginBucketRow.updated_at)
-# Two statements, as only those of unrecognised devices, the many, have an index by age.
-_STRANGERS_BUCKETS, _OWNERS_BUCKETS = (
+# Two statements: only the buckets of unknown devices, which are most of them, have an index by age.
+_BUCKETS_OF_UNKNOWN_DEVICES, _BUCKETS_OF_USERS = (
     _batch(LoginBucketRow, LoginBucketRow.digest, LoginBucketRow.updated_at, is_one & _is_forgotten)
     for is_one in (LoginBucketRow.user_id.is_(None), LoginBucketRow.user_id.is_not(None))
 )
@@ -137,7 +137,7 @@ class Cleanup(Repository):
     async def purge_events(self, batch: int, *, age: timedelta) -> int:
         """Delete events older than `age`: by the function of their owner, if this role may call it.
 
-        A role that may neither call it nor delete deletes none; `doctor` tells.
+        A role that may neither call it nor delete deletes none; `doctor` says so.
         """
         may_purge = require_row(await self._tx.fetch_one(_MAY_PURGE_EVENTS))
         if may_purge["by_function"]:
@@ -156,8 +156,8 @@ class Cleanup(Repository):
 
         Nothing else decides: what is kept longer for login ids that have a user would tell which have one.
         """
-        removed = await self._tx.execute(_STRANGERS_BUCKETS, batch=batch, age=age)
-        removed += await self._tx.execute(_OWNERS_BUCKETS, batch=batch, age=age)
+        removed = await self._tx.execute(_BUCKETS_OF_UNKNOWN_DEVICES, batch=batch, age=age)
+        removed += await self._tx.execute(_BUCKETS_OF_USERS, batch=batch, age=age)
         return removed + await self._tx.execute(_NETWORK_BUCKETS, batch=batch, age=timedelta(days=1))
 
     async def purge_parked(self) -> int:

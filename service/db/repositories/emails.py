@@ -121,7 +121,7 @@ class EmailRepository(EmailReads, Repository):
         return USER.decode(require_row(row))
 
     async def set_pending(self, user_id: UUID, email: str | None) -> User:
-        """Note the address that takes effect once it is verified."""
+        """Store the address that takes effect once it is verified."""
         return USER.decode(
             require_row(await self._tx.fetch_one(_SET_PENDING, user_id=user_id, new_email=email))
         )

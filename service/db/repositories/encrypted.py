@@ -65,7 +65,7 @@ class EncryptedReads(ReadRepository):
     """Reads about encrypted secrets."""
 
     async def count_by_header(self, column: EncryptedColumn) -> Mapping[bytes, int]:
-        """Count the secrets of a column by their header, which tells the key of each."""
+        """Count the secrets of a column by their header, which names the key of each."""
         rows = await self._executor.fetch_all(column.count_by_header)
         return {row[0]: row[1] for row in rows}
 

@@ -55,6 +55,6 @@ class IdempotencyRepository(Repository):
         """Return the stored response of a key."""
         return _STORED.decode_optional(await self._tx.fetch_one(_GET, digest=digest))
 
-    async def add(self, digest: bytes, answer: StoredResponse) -> None:
+    async def add(self, digest: bytes, response: StoredResponse) -> None:
         """Store the response of a key, in the transaction of the change that it reports."""
-        await self._tx.execute(_ADD, digest=digest, **asdict(answer))
+        await self._tx.execute(_ADD, digest=digest, **asdict(response))

@@ -171,7 +171,7 @@ def _begin_session(kept_others: int, *, on_known_device: bool, clears_bucket: bo
 
 
 def _delete_excess_sessions(kept_others: int) -> Delete:
-    """Keep the live and most recently used sessions; one that was never used ends before any other.
+    """Delete all sessions but the live and most recently used; one that was never used ends before any other.
 
     Uses that are not written yet are those of `used_ids`.
     """
@@ -190,7 +190,7 @@ def _touch_device() -> Update:
 
 
 def _delete_excess_devices() -> Delete:
-    """Keep the most recently seen devices."""
+    """Delete all devices but the most recently seen."""
     others = select(DeviceRow.id).where(DeviceRow.user_id == bindparam("device_user_id"))
     latest_first = others.order_by(DeviceRow.last_seen_at.desc(), DeviceRow.id.desc())
     excess = latest_first.offset(_literal(DEVICES_PER_USER - 1))

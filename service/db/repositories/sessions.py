@@ -208,7 +208,7 @@ class SessionTokenReads(SessionReads):
             executor, _by_digests(columns), columns
         )
 
-    async def find_open(self, token_digest: bytes) -> AuthenticatedSession | None:
+    async def find_live(self, token_digest: bytes) -> AuthenticatedSession | None:
         """Return the live session of a token's digest, with its active user."""
         return await self._by_digest.load(token_digest)
 

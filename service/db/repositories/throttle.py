@@ -55,7 +55,7 @@ class Refusal(NamedTuple):
 
 
 def _wait_until(failures: "ColumnElement[int] | InstrumentedAttribute[int]") -> ColumnElement[Any]:
-    """The time before which the next attempt is refused; the doubling of `ThrottlePolicy.backoff_after`."""
+    """Return the time before which an attempt is rejected; the doubling of `ThrottlePolicy.backoff_after`."""
     free = bindparam("free_attempts", type_=Integer)
     doubled_s = bindparam("initial_backoff_s", type_=Float) * func.power(2, func.least(failures - free, 30))
     wait_s = func.least(doubled_s, bindparam("max_backoff_s", type_=Float))

@@ -61,7 +61,7 @@ def _listing(
 ) -> Listing[User]:
     """Build a listing, once per combination of filters and sort.
 
-    UserState and role are literals, so that the partial indexes on the rare ones can serve it.
+    State and role are literals, so that the partial indexes on the rare ones can serve it.
     """
     statement: Select[Any] = select(*USER).where(*(_CONDITIONS[name] for name in filters))
     if state is not None:

@@ -159,7 +159,7 @@ _CHANGEABLE = ("name", "login_id", "role", "state")
 
 @cache
 def _change(names: tuple[str, ...]) -> Statement:
-    """Compile the update of some columns, once per combination."""
+    """Build the update of some columns, once per combination."""
     changed = update(UserRow).where(UserRow.id == bindparam("user_id")).returning(*USER)
     return Statement(changed, *names)
 

@@ -41,7 +41,7 @@ class TotpSecretRow(Base):
 
 
 class PasskeyRow(Base):
-    """A WebAuthn credential: its public key in COSE form, and what its authenticator told."""
+    """A WebAuthn credential: its public key in COSE form, and what its authenticator reported."""
 
     __tablename__ = "passkeys"
     __table_args__ = (Index("ix_passkeys_user_id", "user_id"),)

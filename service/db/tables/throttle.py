@@ -41,7 +41,7 @@ class LoginBucketRow(Base):
 
 
 class NetworkBucketRow(Base):
-    """The failures of one network in the current minute and hour."""
+    """What counts for one network in the current minute and hour: failures, or what else is limited."""
 
     __tablename__ = "network_buckets"
     __table_args__ = (Index("ix_network_buckets_hour_started_at", "hour_started_at"),)

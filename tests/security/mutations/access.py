@@ -99,14 +99,14 @@ MUTATIONS = (
         f"{FAULTS}/test_login_races.py::test_demote_each_other_concurrently_leaves_one_administrator",
     ),
     Mutation(
-        "A login beside the deletion of its account is refused, not failed",
+        "A login during the deletion of its user is rejected, not a 5xx",
         THROTTLE_SQL,
         '        "user_id": _owner,\n',
         '        "user_id": bindparam("of_user", type_=_Bucket.user_id.type),\n',
         f"{FAULTS}/test_login_races.py::test_delete_during_logins_leaves_no_session_and_no_5xx",
     ),
     Mutation(
-        "Another's account reads as one that never was",
+        "Another user's account is the same 404 as a missing one",
         "service/domain/callers.py",
         "            raise NotFound\n",
         "            pass\n",
@@ -127,7 +127,7 @@ MUTATIONS = (
         f"{FLOWS}/test_access.py::test_call_operation_is_granted_exactly_as_in_the_contract",
     ),
     Mutation(
-        "A field that there is not is refused",
+        "An unknown field is rejected",
         "service/api/schemas/common.py",
         "forbid_unknown_fields=True",
         "forbid_unknown_fields=False",

@@ -4,7 +4,7 @@ from tests.security.mutations.mutation import Mutation
 
 MUTATIONS = (
     Mutation(
-        "A hop that cannot be read makes none believed",
+        "A forwarded address that cannot be parsed makes none count",
         "service/api/http/client_address.py",
         "            return _canonical(host)\n",
         "            continue\n",

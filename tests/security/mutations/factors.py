@@ -70,14 +70,14 @@ MUTATIONS = (
         "tests/api/test_recovery_codes.py::test_remove_the_last_factor_removes_the_recovery_codes",
     ),
     Mutation(
-        "Whose second factors are removed is logged out",
+        "Removing a user's second factors ends the user's sessions",
         _FACTORS,
         "    await SessionRepository(tx).end_all(user_id)\n",
         "",
         f"{_FACTOR_TESTS}::test_remove_factors_removes_all_and_ends_all_sessions",
     ),
     Mutation(
-        "New second factors are told by mail",
+        "The owner is notified of new second factors",
         _FACTORS,
         "    await notify(tx, user, MailKind.FACTOR_ADDED, factor=factor.value)\n",
         "",
@@ -119,7 +119,7 @@ MUTATIONS = (
         f"{_TOTP_API}::test_confirm_totp_notes_the_step_of_the_code",
     ),
     Mutation(
-        "Who removes a factor that is demanded may only enrol another",
+        "A session whose user removed a demanded factor may only enrol one",
         "service/domain/sessions.py",
         "return not self.user.factors or self.session.assurance",
         "return self.session.assurance",

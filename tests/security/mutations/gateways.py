@@ -39,7 +39,7 @@ MUTATIONS = (
         "tests/api/test_forward_auth.py::test_call_with_what_a_visitor_sends_is_served_by_the_token_alone",
     ),
     Mutation(
-        "A service with a wrong secret is nobody, not anonymous",
+        "A service with a wrong secret is rejected, not anonymous",
         "service/api/authentication.py",
         "            raise InvalidClient from None\n",
         "            return ANONYMOUS\n",

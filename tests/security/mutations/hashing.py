@@ -76,7 +76,7 @@ MUTATIONS = (
         "tests/security/test_scheme.py::test_verify_forms_own_hash_does_not_match_the_compatible_form",
     ),
     Mutation(
-        "An attempt that was verified in part is not given back",
+        "An attempt that was verified in part is not refunded",
         "service/security/hashing/scheme.py",
         "        with suppress(MemoryError):  # one form was",
         "        with nullcontext():  # one form was",

@@ -21,7 +21,7 @@ MUTATIONS = (
         f"{_RECOVERY}::test_recover_returns_the_same_bytes_and_mails_verified_addresses_of_active_users_alone",
     ),
     Mutation(
-        "Whether there is an account decides nothing while a mail is asked for",
+        "A request for a mail takes the same work with and without an account",
         _REQUESTS,
         "    if user is None or user.verified_email is None:\n        return\n    params",
         "    params",
@@ -85,7 +85,7 @@ MUTATIONS = (
         f"{_DETAILS}::test_update_own_address_needs_a_recent_login",
     ),
     Mutation(
-        "The one before learns of a new address",
+        "The old address is notified of a new one",
         "service/usecases/details.py",
         "await notify(tx, user, MailKind.EMAIL_CHANGED, recipient=user.verified_email, new_email=new)",
         "pass",
@@ -198,7 +198,7 @@ MUTATIONS = (
         f"{_RENDERING}::test_render_escapes_a_name_in_html",
     ),
     Mutation(
-        "Nobody has their link mailed to others as a name",
+        "A name that reads as a link is left out of mails",
         "service/mail/filters.py",
         'return "" if len(name) > _NAME_MAX or _LINK_LIKE.search(name) else name',
         "return name",
@@ -234,7 +234,7 @@ MUTATIONS = (
         " tests/flows/test_login_challenges.py::test_challenge_ends_with_the_sessions_of_its_user",
     ),
     Mutation(
-        "Codes are tried, and failures recorded, so often from a network",
+        "Tries at codes, and recorded failures, are limited by network",
         "service/usecases/login_codes.py",
         "    error = await record_failure(tx, user_id, bucket, context=context, policies=policies)\n",
         "    error = None\n",
@@ -248,7 +248,7 @@ MUTATIONS = (
         f"{_CODES}::test_try_codes_without_end_is_limited_by_network_and_recorded_so_often",
     ),
     Mutation(
-        "Strangers of a network do not keep the owner's device from a code",
+        "Failures in a network do not keep the owner's device from a code",
         "service/usecases/login_codes.py",
         "user_id is None or await _known_device(tx, user_id, client) is None",
         "True",
@@ -283,7 +283,7 @@ MUTATIONS = (
         f"{_VERIFICATION}::test_end_of_a_stolen_session_ends_the_address_that_it_has_asked_for",
     ),
     Mutation(
-        "Nobody has their link mailed to others as a login id",
+        "A login id that reads as a link is cut in mails to unverified addresses",
         "service/mail/rendering.py",
         "if mail.kind == MailKind.VERIFY_EMAIL and ",
         "if False and ",

@@ -6,7 +6,7 @@ _GRANTS = "tests/migrations/test_grants.py"
 
 MUTATIONS = (
     Mutation(
-        "What is logged of a failure repeats nothing",
+        "A logged failure repeats no message",
         "service/observability/exception_report.py",
         'fields: dict[str, Any] = {"error": _name_of(error)}',
         'fields: dict[str, Any] = {"error": " ".join(map(str, chain))}',
@@ -92,7 +92,7 @@ MUTATIONS = (
         "tests/settings/test_libpq.py::test_discard_libpq_variables_removes_them_and_remembers_their_names",
     ),
     Mutation(
-        "A failed connection tells no password",
+        "An error of a connection reveals no password",
         "service/db/core/connect_errors.py",
         "        return _BY_SQLSTATE[state]\n",
         '        return f"{_BY_SQLSTATE[state]} {error}"\n',

@@ -114,7 +114,7 @@ MUTATIONS = (
         f" {_REGISTRATION_TESTS}::test_extensions_with_tags_are_rejected",
     ),
     Mutation(
-        "A passkey alone has to say whose it is",
+        "A passkey that logs in alone has to name its user",
         _PASSKEY_LOGIN,
         " and user_handle == holder.passkey.user_id.bytes:",
         ":",
@@ -128,7 +128,7 @@ MUTATIONS = (
         f"{_PASSKEY_TESTS}::test_failures_of_passkeys_count_for_networks_alone",
     ),
     Mutation(
-        "Strangers in the network do not keep passkeys on a known device out",
+        "Failures in a network do not keep passkeys on a known device out",
         _PASSKEY_LOGIN,
         "if wait is not None and not is_known_device:",
         "if wait is not None:",
@@ -149,7 +149,7 @@ MUTATIONS = (
         f"{_PASSKEY_TESTS}::test_log_in_by_passkey_after_a_change_fails",
     ),
     Mutation(
-        "A counter of signatures that goes back is told",
+        "A counter of signatures that goes back is recorded",
         "service/usecases/factor_proofs.py",
         "if is_there and self.login.sign_count_went_back:",
         "if False:",

@@ -3,7 +3,7 @@
 from tests.security.mutations.mutation import FLOWS, LOGIN, PASSWORDS, Mutation
 
 _POLICY = "service/domain/passwords.py"
-_RECOVERY = "service/usecases/recovery.py"
+_RESET_TOKENS = "service/usecases/reset_tokens.py"
 
 MUTATIONS = (
     Mutation(
@@ -22,7 +22,7 @@ MUTATIONS = (
     ),
     Mutation(
         "A reset token works once",
-        _RECOVERY,
+        _RESET_TOKENS,
         "if owner is None or taken is None or taken[0] != user.id:",
         "taken = taken or (user.id, None)\n        if owner is None:",
         f"{FLOWS}/test_reset_tokens.py::test_redeem_reset_token_concurrently_succeeds_exactly_once",

@@ -101,7 +101,7 @@ MUTATIONS = (
         f"{_CHALLENGE_TESTS}::test_challenge_ends_with_the_sessions_of_its_user",
     ),
     Mutation(
-        "A second factor beyond the limit of a network tells nothing",
+        "A second factor beyond the limit of a network reveals nothing",
         _SECOND_FACTOR,
         "if proof is not None and wait is None else None",
         "if proof is not None else None",

@@ -7,21 +7,21 @@ _SESSIONS_SQL = "service/db/repositories/sessions.py"
 
 MUTATIONS = (
     Mutation(
-        "A session that lies unused ends",
+        "An unused session ends",
         _SESSIONS_SQL,
         "(SessionRow.expires_at > func.now()) & (SessionRow.idle_expires_at > func.now())",
         "(SessionRow.expires_at > func.now())",
         f"{FLOWS}/test_sessions.py::test_session_unused_beyond_idle_ttl_is_rejected",
     ),
     Mutation(
-        "A session ends, used or not",
+        "A session ends at its absolute lifetime, in use or not",
         _SESSIONS_SQL,
         "(SessionRow.expires_at > func.now()) & (SessionRow.idle_expires_at > func.now())",
         "(SessionRow.idle_expires_at > func.now())",
         f"{FLOWS}/test_sessions.py::test_session_in_use_beyond_absolute_ttl_is_rejected",
     ),
     Mutation(
-        "A use noted late does not revive a session",
+        "A use recorded late does not revive a session",
         _SESSIONS_SQL,
         '(SessionRow.last_used_at < func.now() - bindparam("touch_interval", type_=Interval)),\n'
         "        is_live(),\n",
@@ -142,7 +142,7 @@ MUTATIONS = (
         f"{FLOWS}/test_access.py::test_authenticate_by_other_headers_gets_401",
     ),
     Mutation(
-        "A bad token is told from none by the challenge",
+        "The challenge distinguishes a bad token from none",
         "service/api/http/problems.py",
         'return b\'Bearer error="invalid_token"\' if isinstance(error, InvalidToken) else b"Bearer"',
         'return b"Bearer"',
@@ -163,7 +163,7 @@ MUTATIONS = (
         "tests/api/test_sessions.py::test_get_session_of_another_is_the_same_404_as_of_nobody",
     ),
     Mutation(
-        "To forget a device ends its sessions",
+        "Forgetting a device ends its sessions",
         "service/usecases/devices.py",
         ".end_of_device(device_id, user_id=user_id, kept_id=session.session.id)",
         ".end_of_device(user_id, user_id=user_id, kept_id=session.session.id)",

@@ -12,7 +12,7 @@ from tests.security.mutations.mutation import (
 
 MUTATIONS = (
     Mutation(
-        "A disabled account is refused like a wrong password",
+        "A disabled user is rejected like a wrong password",
         LOGIN,
         "if self.credential is None or self.credential.user.state is UserState.DISABLED:",
         "if self.credential is None:",
@@ -20,42 +20,42 @@ MUTATIONS = (
         f" {FLOWS}/test_login.py::test_login_without_usable_hash_verifies_with_current_parameters",
     ),
     Mutation(
-        "A name without account costs a verification",
+        "A login id without a user costs a verification",
         "service/security/hashing/scheme.py",
         "            self._verify_dummy()\n            return False",
         "            return False",
         "tests/security/test_scheme.py",
     ),
     Mutation(
-        "Guesses at once cost as much as guesses in a row",
+        "Concurrent guesses cost as much as sequential ones",
         THROTTLE_SQL,
         "where=not_(or_(_is_waiting, _hour_is_full, _in_a_row_is_full)),",
         "where=not_(literal(False)),",
         f"{FLOWS}/test_throttle_races.py::test_concurrent_logins_verify_no_more_guesses_than_sequential_ones",
     ),
     Mutation(
-        "Guesses beyond the limit of a network tell nothing",
+        "Guesses beyond the limit of a network reveal nothing",
         THROTTLE,
         "    if is_within or not bucket.network_limited:\n",
         "    if is_within is not None:\n",
         f"{FLOWS}/test_network_throttle.py::test_concurrent_logins_to_many_users_stop_at_the_network_limit",
     ),
     Mutation(
-        "A right guess beyond the limit of a network tells nothing either",
+        "A right guess beyond the limit of a network reveals nothing either",
         "service/usecases/login.py",
         "networks=client.context.networks if bucket.network_limited else ()",
         "networks=()",
         "tests/flows/test_network_throttle.py::test_login_at_network_limit_does_not_reveal_a_right_password",
     ),
     Mutation(
-        "Strangers do not lock out the owner's device",
+        "Unknown devices do not lock out the owner's device",
         "service/usecases/attempts.py",
         "    if origin.device_id is not None:\n        return",
         "    if False:\n        return",
         "tests/flows/test_throttle_devices.py::test_failures_from_unknown_devices_do_not_lock_out_the_owner",
     ),
     Mutation(
-        "Neighbours do not lock out the owner's device",
+        "Clients of the same network do not lock out the owner's device",
         THROTTLE,
         'return Bucket(digests.of("device", str(device_id)), user_id)',
         'return Bucket(digests.of("device", str(device_id)), user_id, network_limited=True)',
@@ -77,7 +77,7 @@ MUTATIONS = (
         "::test_login_after_a_hundred_failures_in_a_row_stays_blocked_for_unknown_devices",
     ),
     Mutation(
-        "A closed account opens again in time",
+        "A locked account opens again in time",
         THROTTLE_SQL,
         "_failures = func.greatest(_Bucket.failures - _forgiven, 0, type_=Integer)",
         "_failures = func.greatest(_Bucket.failures, 0 * _forgiven, type_=Integer)",
@@ -85,7 +85,7 @@ MUTATIONS = (
         "::test_login_after_a_hundred_failures_in_a_row_is_allowed_again_one_failure_after_the_other",
     ),
     Mutation(
-        "What happens to a user clears no failures of strangers",
+        "What happens to a user clears no failures of unknown devices",
         THROTTLE,
         "user_id=None if bucket.is_unrecognised else bucket.user_id",
         "user_id=bucket.user_id",
@@ -93,14 +93,14 @@ MUTATIONS = (
         "::test_failures_for_a_login_id_are_kept_as_for_an_unknown_one_whatever_happens_to_its_user",
     ),
     Mutation(
-        "A success of a stranger clears no failures",
+        "A success from an unknown device clears no failures",
         "service/usecases/open_session.py",
         "clears_bucket=not bucket.is_unrecognised",
         "clears_bucket=True",
         "tests/flows/test_throttle.py::test_failures_for_a_login_id_are_kept_as_for_an_unknown_one_whatever_happens_to_its_user",
     ),
     Mutation(
-        "Counts of accounts are purged like those of names",
+        "Counts of login ids with and without a user are purged alike",
         "service/db/repositories/cleanup.py",
         "(LoginBucketRow.user_id.is_(None), LoginBucketRow.user_id.is_not(None))",
         "(LoginBucketRow.user_id.is_(None), LoginBucketRow.user_id.is_(None))",
@@ -167,14 +167,14 @@ MUTATIONS = (
         f"{FAULTS}/test_concurrent_logins.py::test_log_in_concurrently_with_the_right_password_always_succeeds",
     ),
     Mutation(
-        "Who waits for attempts in progress holds no permit",
+        "A login that waits for attempts in progress holds no permit",
         "service/usecases/login.py",
         "    async with parts.turns.wait(bucket) as turn:\n",
         "    async with parts.hasher.acquire(*flow), parts.turns.wait(bucket) as turn:\n",
         "tests/faults/test_concurrent_logins.py::test_log_in_while_others_wait_for_attempts_in_progress_succeeds",
     ),
     Mutation(
-        "What was not verified is given back",
+        "An attempt that was not verified is refunded",
         THROTTLE,
         "ThrottleRepository(tx).refund(bucket.digest)",
         "ThrottleRepository(tx).refund(b'')",
@@ -189,7 +189,7 @@ MUTATIONS = (
         f"{FLOWS}/test_throttle.py::test_change_password_after_repeated_failures_has_to_wait",
     ),
     Mutation(
-        "Forwarded addresses of anybody are not believed",
+        "Forwarded addresses count from trusted proxies only",
         "service/api/http/client_address.py",
         "if not trusted or (host and not _is_within(host, trusted)):",
         "if False:",
@@ -233,7 +233,7 @@ MUTATIONS = (
         "::test_register_twenty_times_in_an_hour_gets_429_before_the_login_id_is_looked_for",
     ),
     Mutation(
-        "Registrations at once are counted like those in a row",
+        "Concurrent registrations are counted like sequential ones",
         "service/db/repositories/network_counts.py",
         "is_within = all(count <= most_per_hour * shares[network] for _, network, count in rows)",
         "is_within = all(shares[network] for _, network, _ in rows)",

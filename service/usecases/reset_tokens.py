@@ -1,4 +1,4 @@
-"""Password reset tokens."""
+"""Password reset tokens: created by administrators, redeemed by their owners."""
 
 from datetime import datetime
 from uuid import UUID
@@ -57,7 +57,7 @@ async def redeem_reset_token(
 
     The token is looked up first, so that a bad one costs no hashing, and used up last, so that an invalid
     password does not cost the token. The caller's network becomes one that the user has logged in from: the
-    failures of strangers, which a new password does not clear, do not keep the owner out there.
+    failures of unknown devices, which a new password does not clear, do not keep the owner out there.
 
     Raises:
         InvalidToken: unknown, expired or used.
@@ -78,8 +78,8 @@ async def redeem_reset_token(
         if owner is None or taken is None or taken[0] != user.id:
             raise InvalidToken
         await store_new_password(tx, user.id, new_hash)
-        nobody = new_token(DEVICE_PREFIX)
-        await DeviceRepository(tx).add(user.id, LoginDevice(new_id(), context.network, nobody.digest))
+        unused = new_token(DEVICE_PREFIX)
+        await DeviceRepository(tx).add(user.id, LoginDevice(new_id(), context.network, unused.digest))
         await notify(tx, owner, MailKind.PASSWORD_CHANGED)
         if taken[1] is not None and taken[1] == owner.email and owner.verified_email is None:
             await _verify_by_mail(tx, owner, taken[1], context)
