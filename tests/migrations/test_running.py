@@ -2,7 +2,6 @@
 
 import asyncio
 from datetime import timedelta
-from functools import partial
 from pathlib import Path
 
 import pytest
@@ -14,6 +13,7 @@ from service.db.migrations.online import DataCheckFailed
 from service.db.migrations.running import Report, SchemaMoved, downgrade, drop_unfinished, upgrade
 from tests.migrations.rows import connected, execute, fetch, fill, picture
 from tests.migrations.test_schema import dump
+from tests.support.databases import IS_WAITING
 
 NEXT = Path(__file__).parent / "next"
 HASTY = LockRetryPolicy(timedelta(milliseconds=20), timedelta(milliseconds=100))
@@ -144,7 +144,7 @@ async def test_rollback_past_a_locked_row_goes_on_when_the_row_is_free(database:
                 lock_retry=LockRetryPolicy(timedelta(seconds=5)),
             )
         )
-        await _until(database, "SELECT count(*) > 0 FROM pg_locks WHERE NOT granted")
+        await _until(database, IS_WAITING)
         await other.execute("COMMIT")
     await waiting
     assert await fetch(database, 'SELECT count(*) FROM rollcall_parked."users.nickname"') == 12
