@@ -76,6 +76,7 @@ class Services:
             self.engine,
             size=settings.database.read_pool_size,
             wait_timeout=settings.database.pool_timeout.total_seconds(),
+            recycle=settings.database.recycle.total_seconds(),
         )
         self.replica = _create_replica(settings, self.read_pool)
         self.reads = Reads(self.read_pool, self.replica)

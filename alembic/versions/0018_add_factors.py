@@ -55,6 +55,8 @@ def _create_totp_secrets(table: str) -> None:
     for name, where in (("confirmed", "confirmed_at IS NOT NULL"), ("pending", "confirmed_at IS NULL")):
         index, only = f"uq_{table}_{name}", sa.text(where)
         op.create_index(index, table, ["user_id"], unique=True, postgresql_where=only)
+    # The end of a user looks for its rows without either condition.
+    op.create_index(f"ix_{table}_user_id", table, ["user_id"])
 
 
 def _create_passkeys(table: str) -> None:

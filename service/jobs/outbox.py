@@ -14,7 +14,7 @@ from service.adapters.mail import MailTransport
 from service.db.core.database import Database
 from service.db.core.driver import ResultT
 from service.db.core.transaction import Transaction
-from service.db.repositories.outbox import OutboxRepository
+from service.db.repositories.outbox import Claim, OutboxRepository
 from service.domain.callers import OPERATOR
 from service.domain.errors import DatabaseUnavailable, OutcomeUnknown
 from service.domain.mail import DeliveryFailed, MailKind, QueuedMail, wait_after
@@ -81,10 +81,10 @@ class OutboxDispatcher:
     async def run(self) -> None:
         """Resolve the requests, send everything that is due; stop early if the server cannot be used."""
         await self._resolve()
-        await self._expire()
         while True:
-            mails = await self._claim()
-            if await self._deliver_all(mails) or len(mails) < _BATCH:
+            mails, late = await self._claim()
+            self._report_late(late)
+            if await self._deliver_all(mails) or len(mails) + len(late) < _BATCH:
                 break
         self._backlog = await self._database.run(lambda tx: OutboxRepository(tx).backlog(), caller=OPERATOR)
 
@@ -100,7 +100,7 @@ class OutboxDispatcher:
                 lambda tx: resolve_requests(tx, batch=_REQUESTS, tokens=self._tokens), caller=OPERATOR
             )
 
-    async def _claim(self) -> list[QueuedMail]:
+    async def _claim(self) -> Claim:
         delivery = self._prepared()
         lease = delivery.timeout + _LEASE_MARGIN
         return await self._database.run(
@@ -195,9 +195,7 @@ class OutboxDispatcher:
             self._outcomes["failed"] += 1
             _log.warning("mail_failed", **fields, reason=failure.reason)
 
-    async def _expire(self) -> None:
-        for mail_id, kind in await self._database.run(
-            lambda tx: OutboxRepository(tx).expire(), caller=OPERATOR
-        ):
+    def _report_late(self, mails: Sequence[QueuedMail]) -> None:
+        for mail in mails:
             self._outcomes["dead"] += 1
-            _log.error("mail_dead", mail_id=str(mail_id), kind=kind, reason="expired")
+            _log.error("mail_dead", mail_id=str(mail.id), kind=mail.kind, reason="expired")

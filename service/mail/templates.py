@@ -41,13 +41,14 @@ class Templates:
         self._html = _environment(loader, html_paragraphs, autoescape=True)
         found = {path.parent.name for each in folders for path in each.glob(f"*/{_WORDS}")}
         self.locales = (*LOCALES, *sorted(found - set(LOCALES)))
+        self._locale_of_tag = {locale.lower(): locale for locale in self.locales}
 
     def locale_of(self, wanted: str | None) -> str:
         """Return the language that comes closest to a BCP 47 tag; the first one if none does."""
         tag = (wanted or "").replace("_", "-").lower()
         while tag:
-            if tag in self.locales:
-                return tag
+            if tag in self._locale_of_tag:
+                return self._locale_of_tag[tag]
             tag = tag.rpartition("-")[0]
         return self.locales[0]
 

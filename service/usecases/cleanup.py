@@ -7,6 +7,7 @@ from service.db.core.transaction import Transaction
 from service.db.repositories.cleanup import Cleanup
 from service.db.repositories.throttle_keys import ThrottleKeyRepository
 from service.domain.callers import OPERATOR
+from service.domain.errors import OutcomeUnknown
 from service.usecases.policies import Retention
 
 Purge = Callable[[Transaction], Awaitable[int]]
@@ -15,13 +16,14 @@ Purge = Callable[[Transaction], Awaitable[int]]
 async def purge_expired(database: Database, retention: Retention) -> int:
     """Delete everything that has expired; return the number of rows.
 
-    Each batch is a transaction of its own, so that its locks are short. The key of the throttle's digests is
-    made again if a restore left it out.
+    Each batch is a transaction of its own, so that its locks are short. A purge that fails keeps none of the
+    others from their rows; the first failure is raised at the end. The key of the throttle's digests is made
+    again if a restore left it out.
     """
     await database.run(lambda tx: ThrottleKeyRepository(tx).ensure(), caller=OPERATOR)
     batch = retention.batch
     purges: tuple[Purge, ...] = (
-        lambda tx: Cleanup(tx).purge_parked(),  # first: a table that is parked fails the others
+        lambda tx: Cleanup(tx).purge_parked(),
         lambda tx: Cleanup(tx).purge_sessions(batch),
         lambda tx: Cleanup(tx).purge_challenges(batch),
         lambda tx: Cleanup(tx).purge_reset_tokens(batch),
@@ -30,7 +32,17 @@ async def purge_expired(database: Database, retention: Retention) -> int:
         lambda tx: Cleanup(tx).purge_mails(batch, age=retention.mail_ttl),
         lambda tx: Cleanup(tx).purge_throttle(batch, age=retention.throttle_ttl),
     )
-    return sum([await _purge_in_batches(database, purge, batch) for purge in purges])
+    removed, failures = 0, list[Exception]()
+    for purge in purges:
+        try:
+            removed += await _purge_in_batches(database, purge, batch)
+        except OutcomeUnknown:  # also what a cancelled COMMIT raises
+            raise
+        except Exception as error:  # noqa: BLE001 - raised after the other purges
+            failures.append(error)
+    if failures:
+        raise failures[0]
+    return removed
 
 
 async def _purge_in_batches(database: Database, purge: Purge, batch: int) -> int:

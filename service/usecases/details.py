@@ -76,7 +76,8 @@ async def apply_details(tx: Transaction, user: User, patch: DetailsPatch, *, con
     if "email" not in patch.named:
         return user
     if patch.email is None or is_trusted(context.caller):
-        return await replace_email(tx, user, patch.email, is_verified=patch.email_verified, context=context)
+        is_verified = patch.email_verified or _stays_verified(user, patch)
+        return await replace_email(tx, user, patch.email, is_verified=is_verified, context=context)
     if patch.email == user.email:
         return user if user.pending_email is None else await EmailRepository(tx).set_pending(user.id, None)
     return await EmailRepository(tx).set_pending(user.id, patch.email)
@@ -87,22 +88,20 @@ async def replace_email(
 ) -> User:
     """Replace the address of a locked user; what older mails can be used for ends, and the old one is told.
 
-    A login under way may have begun with a code from the old mailbox.
-
-    An address that stays the same stays verified.
+    A login under way may have begun with a code from the old mailbox. An address that is no longer verified
+    is lost in the same way, but not told: its mailbox is gone, or another's.
 
     Raises:
         EmailTaken: another user has verified it.
     """
-    is_same = email == user.email
-    is_verified = is_verified or (is_same and user.verified_email is not None)
+    is_lost = user.verified_email is not None and not (is_verified and email == user.email)
     changed = await EmailRepository(tx).replace(user.id, email, is_verified=is_verified)
-    if not is_same:
+    if is_lost or email != user.email:
         await EmailRepository(tx).drop_token(user.id)
         await ResetTokenRepository(tx).drop_mailed(user.id)
         await SessionRepository(tx).end_logins_under_way(user.id)
         await EventRepository(tx).add(context, Action.EMAIL_CHANGED, user.id)
-        if user.verified_email is not None:
+        if user.verified_email is not None and email != user.email:
             new = masked_email(email) if email is not None else "–"
             await notify(tx, user, MailKind.EMAIL_CHANGED, recipient=user.verified_email, new_email=new)
     if changed.verified_email is not None and changed.verified_email != user.verified_email:
@@ -118,6 +117,12 @@ async def forget_pending_address(tx: Transaction, user: User) -> User:
     if user.pending_email is None:
         return user
     return await EmailRepository(tx).set_pending(user.id, None)
+
+
+def _stays_verified(user: User, patch: DetailsPatch) -> bool:
+    """Return whether a patch names the verified address again, and does not say that it is not verified."""
+    is_same = patch.email is not None and patch.email == user.verified_email
+    return is_same and "email_verified" not in patch.named
 
 
 async def _set_others(tx: Transaction, user: User, patch: DetailsPatch) -> User:

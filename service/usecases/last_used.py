@@ -1,8 +1,10 @@
 """Recording when sessions and keys were last used, in the background and in batches."""
 
 from collections import defaultdict
+from collections.abc import Sequence
 from collections.abc import Set as AbstractSet
 from datetime import timedelta
+from functools import partial
 from typing import Final
 from uuid import UUID
 
@@ -16,6 +18,9 @@ from service.domain.sessions import AuthenticatedSession, SessionPolicy
 FIRST_USE_AFTER: Final = timedelta(seconds=2)
 """A session that is used later than this after its login is in use, and not one of a script that logs in for
 each request. Recorded at once, because the sessions that were never used end first."""
+
+_BATCH: Final = 1000
+"""Sessions written in one transaction: while only reads work, those in use add up to any number."""
 
 
 class LastUsedTracker:
@@ -45,9 +50,9 @@ class LastUsedTracker:
         self._keys.add(key_id)
 
     async def flush(self, database: Database) -> None:
-        """Write the recorded uses; keep them if that fails.
+        """Write the recorded uses; keep them if that fails, as writing them twice changes nothing.
 
-        Locks: the sessions, then the keys.
+        Locks: a batch of sessions at a time, then the keys.
         """
         sessions, self._sessions = self._sessions, defaultdict(set)
         keys, self._keys = self._keys, set()
@@ -55,8 +60,7 @@ class LastUsedTracker:
             return
         self._writing = sessions
         try:
-            used_ids = set().union(*sessions.values())
-            await database.run(lambda tx: self._write(tx, used_ids, keys), caller=OPERATOR)
+            await self._write(database, sorted(set().union(*sessions.values())), sorted(keys))
         except Exception:
             for user_id, used in sessions.items():
                 self._sessions[user_id] |= used
@@ -65,14 +69,21 @@ class LastUsedTracker:
         finally:
             self._writing = {}
 
-    async def _write(self, tx: Transaction, sessions: set[UUID], keys: set[UUID]) -> None:
-        policy = self._policy
-        if sessions:
-            await SessionRepository(tx).touch(
-                sorted(sessions),
-                interval=policy.touch_interval,
-                user_idle_ttl=policy.user.idle_ttl,
-                admin_idle_ttl=policy.admin.idle_ttl,
-            )
+    async def _write(self, database: Database, sessions: Sequence[UUID], keys: Sequence[UUID]) -> None:
+        for start in range(0, len(sessions), _BATCH):
+            batch = sessions[start : start + _BATCH]
+            await database.run(partial(self._touch_sessions, batch), caller=OPERATOR)
         if keys:
-            await ApiKeyRepository(tx).touch(sorted(keys), interval=policy.touch_interval)
+            interval = self._policy.touch_interval
+            await database.run(
+                lambda tx: ApiKeyRepository(tx).touch(keys, interval=interval), caller=OPERATOR
+            )
+
+    async def _touch_sessions(self, ids: Sequence[UUID], tx: Transaction) -> None:
+        policy = self._policy
+        await SessionRepository(tx).touch(
+            ids,
+            interval=policy.touch_interval,
+            user_idle_ttl=policy.user.idle_ttl,
+            admin_idle_ttl=policy.admin.idle_ttl,
+        )

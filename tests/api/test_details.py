@@ -7,6 +7,7 @@ import pytest
 
 from service.domain.keys import Scope
 from service.services import Services
+from tests.flows.recovering import redeem
 from tests.support.api import PASSWORD, Api, error_of, faults_of
 from tests.support.databases import execute, fetch_values
 from tests.support.mail import sent_mails
@@ -181,4 +182,31 @@ async def test_update_to_the_same_address_keeps_it_verified(api: Api, service: S
     made = await admin.post("/v1/users", NEW | DETAILS)
     kept = (await admin.patch(made.headers["Location"], {"email": "Grace@example.org"})).json()
     assert kept["email_verified_at"] is not None
+    assert await sent_mails(service) == []
+
+
+async def test_update_to_the_same_address_keeps_the_time_at_which_it_was_verified(
+    api: Api, service: Services
+) -> None:
+    """A nightly synchronization sends what is there already."""
+    admin = api.by(await api.admin())
+    made = await admin.post("/v1/users", NEW | DETAILS)
+    for fields in ({"email": "grace@example.org"}, {"email": "grace@example.org", "email_verified": True}):
+        kept = (await admin.patch(made.headers["Location"], fields)).json()
+        assert kept["email_verified_at"] == made.json()["email_verified_at"]
+
+
+async def test_update_to_the_same_address_as_unverified_ends_what_was_mailed_to_it(
+    api: Api, service: Services
+) -> None:
+    admin = api.by(await api.admin())
+    path = (await admin.post("/v1/users", NEW | DETAILS)).headers["Location"]
+    await api.post("/v1/recoveries", {"login_id": "grace"})
+    (mail,) = await sent_mails(service)
+    bounced = {"email": "grace@example.org", "email_verified": False}
+    changed = (await admin.patch(path, bounced)).json()
+    assert (changed["email"], changed["email_verified_at"]) == ("grace@example.org", None)
+    refused = await redeem(api, mail.token)
+    assert error_of(refused) == (401, "invalid_token")
+    await api.post("/v1/recoveries", {"login_id": "grace"})
     assert await sent_mails(service) == []

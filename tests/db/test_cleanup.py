@@ -67,6 +67,30 @@ async def test_purge_of_mostly_expired_table_reads_one_batch(
     assert found_and_read(json.loads(explained)[0]["Plan"]) == (BATCH, BATCH)
 
 
+@pytest.mark.parametrize(
+    "purge",
+    [
+        lambda cleanup: cleanup.purge_sessions(BATCH),
+        lambda cleanup: cleanup.purge_events(BATCH, age=LONG_AGO),
+    ],
+    ids=["sessions", "events"],
+)
+async def test_purge_planned_while_its_table_is_empty_reads_ranges_of_indexes(
+    database: str, purge: Callable[[Cleanup], Awaitable[int]]
+) -> None:
+    connection = await asyncpg.connect(database, statement_cache_size=0)
+    await connection.execute("VACUUM ANALYZE")
+    await connection.execute("SET enable_seqscan = off; SET plan_cache_mode = force_generic_plan")
+    asked = RecordingTransaction()
+    await purge(Cleanup(cast(Transaction, asked)))
+    await connection.execute(f"PREPARE purge AS {asked.sql}")
+    nulls = ", ".join(["NULL"] * len(asked.arguments))
+    explained = await connection.fetchval(f"EXPLAIN (FORMAT JSON) EXECUTE purge({nulls})")
+    await connection.close()
+    scans = [node for node in nodes_of(json.loads(explained)[0]["Plan"]) if "Scan" in node["Node Type"]]
+    assert [scan for scan in scans if "Index Cond" not in scan] == []
+
+
 def found_and_read(plan: dict[str, Any]) -> tuple[int, int]:
     """Return the rows of a batch, and the rows read to find them."""
     (limit,) = [node for node in nodes_of(plan) if node["Node Type"] == "Limit"]

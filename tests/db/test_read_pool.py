@@ -1,7 +1,10 @@
 """The read pool: rows, order, limits and its end."""
 
 import asyncio
+import time
 from contextlib import AsyncExitStack
+from datetime import timedelta
+from types import SimpleNamespace
 from typing import Any
 
 import asyncpg
@@ -21,7 +24,10 @@ from service.db.core.engine import create_engine
 from service.db.core.read_pool import ReadPool
 from service.db.core.statements import Statement
 from service.domain.errors import DatabaseUnavailable
+from service.services import Services
+from settings.database import DatabaseSettings
 from tests.db.read_pools import (
+    BACKEND,
     BLOCKED,
     GET,
     ROWS,
@@ -38,6 +44,7 @@ from tests.db.read_pools import (
     unblock,
     values_of,
 )
+from tests.support.settings import settings_for_tests
 
 # Rows
 
@@ -270,6 +277,17 @@ async def test_fetch_beyond_recycle_age_uses_a_new_connection(pool_of: PoolFacto
     backends = {await backend_of(old) for _ in range(3)}
     assert len(backends) == 3
     assert old.in_use == 1
+
+
+async def test_fetch_of_the_service_beyond_the_age_of_its_settings_uses_a_new_connection(
+    pool_dsn: str, operator: Operator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings = settings_for_tests(database=DatabaseSettings(recycle=timedelta(seconds=10)))
+    async with Services(settings, pool_dsn).closing() as service:
+        row = await service.read_pool.fetch_one(BACKEND)
+        later = SimpleNamespace(monotonic=lambda: time.monotonic() + 10)
+        monkeypatch.setattr("service.db.core.read_connection.time", later)
+        assert await service.read_pool.fetch_one(BACKEND) != row
 
 
 # The end

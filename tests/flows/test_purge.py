@@ -2,6 +2,9 @@
 
 import asyncio
 
+import pytest
+
+from service.domain.errors import SchemaBehind
 from service.jobs.schedule import background_work
 from service.services import Services
 from service.usecases.cleanup import purge_expired
@@ -49,6 +52,18 @@ async def test_purge_expired_deletes_what_has_expired_and_nothing_else(database:
         assert sorted(remembered) == [("known",), ("unknown",)]
         assert await fetch_values(service.engine, "SELECT user_id FROM sessions") == [(kept.id,)]
         assert await purge_expired(service.background_database, service.policies.retention) == 0
+
+
+async def test_purge_expired_after_one_purge_fails_does_the_others(database: str) -> None:
+    async with Services(settings_for_tests(), database).closing() as service:
+        await execute(service.engine, "ALTER TABLE sessions RENAME TO gone")
+        await execute(
+            service.engine,
+            "INSERT INTO network_buckets (network, hour_started_at) VALUES ('192.0.2.1/32', '2026-01-01Z')",
+        )
+        with pytest.raises(SchemaBehind):
+            await purge_expired(service.background_database, service.policies.retention)
+        assert await fetch_values(service.engine, "SELECT network FROM network_buckets") == []
 
 
 async def test_background_work_purges_expired_sessions_periodically(api: Api, service: Services) -> None:

@@ -1,6 +1,8 @@
 """Session expiry and limits. Rows are aged, because the database's clock decides."""
 
+import asyncio
 from datetime import timedelta
+from hashlib import sha256
 
 import pytest
 from sqlalchemy import select
@@ -10,6 +12,7 @@ from service.db.core.transaction import Transaction
 from service.db.repositories.sessions import SessionRepository
 from service.domain.users import UserRole
 from service.services import Services
+from service.usecases.last_used import LastUsedTracker
 from tests.flows.sessions import age_last_use, age_session, status
 from tests.support.api import Account, Api
 from tests.support.databases import execute, fetch_values
@@ -96,6 +99,23 @@ async def test_touch_is_a_hot_update(api: Api, service: Services) -> None:
         )
         assert await driver.fetchval(asked) == before + 1
         await driver.execute("ROLLBACK")
+
+
+async def test_flush_of_many_uses_writes_them_in_short_transactions(api: Api, service: Services) -> None:
+    ada, tracker = await api.account("ada"), LastUsedTracker(service.policies.sessions)
+    await add_sessions(service, ada, 1001)
+    await execute(
+        service.engine,
+        "UPDATE sessions SET created_at = created_at - interval '1 min',"
+        " last_used_at = last_used_at - interval '1 min'",
+    )
+    digests = (sha256(str(number).encode()).digest() for number in range(1, 1002))
+    for found in await asyncio.gather(*map(service.reads.sessions.find_open, digests)):
+        assert found is not None
+        tracker.record_session(found)
+    await tracker.flush(service.database)
+    used = "SELECT count(*), count(DISTINCT xmin::text) FROM sessions WHERE id::text LIKE 'ffffffff%'"
+    assert await fetch_values(service.engine, used) == [(1001, 2)]
 
 
 async def test_touch_of_ended_session_does_not_revive_it(api: Api, service: Services) -> None:

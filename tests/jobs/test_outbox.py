@@ -8,6 +8,7 @@ from email.message import EmailMessage
 from typing import Any
 
 import pytest
+from sqlalchemy import text
 from structlog.testing import capture_logs
 
 from service.db.core.database import Database
@@ -233,8 +234,23 @@ async def test_run_of_a_mail_that_came_too_late_sends_nothing(service: Services)
     await execute(service.engine, "UPDATE outbox SET give_up_at = now()")
     with capture_logs() as lines:
         await dispatcher_for(service, box).run()
-    assert (box.sent, [line["event"] for line in lines]) == ([], ["mail_dead", "mail_transport"])
+    assert (box.sent, [line["event"] for line in lines]) == ([], ["mail_transport", "mail_dead"])
     assert await one(service, "dead_at IS NOT NULL, last_error") == (True, "expired")
+
+
+async def test_run_of_many_mails_that_came_too_late_sends_the_others(service: Services) -> None:
+    """A batch at a time, and beside a process that has locked one of them."""
+    box = MailBox()
+    await enqueue(service.database, *(f"late{number}@example.org" for number in range(20)))
+    await execute(service.engine, "UPDATE outbox SET give_up_at = now()")
+    await enqueue(service.database)
+    async with service.engine.begin() as other:
+        await other.execute(text("SELECT id FROM outbox WHERE recipient LIKE 'late7@%' FOR UPDATE"))
+        async with asyncio.timeout(30):
+            await dispatcher_for(service, box).run()
+    assert [recipient for recipient, _ in box.sent] == ["ada@example.org"]
+    states = "SELECT count(sent_at), count(dead_at), sum(attempts) FROM outbox"
+    assert await fetch_values(service.engine, states) == [(1, 19, 1)]
 
 
 async def test_run_of_a_mail_that_cannot_be_rendered_tries_again_and_sends_the_others(

@@ -244,13 +244,15 @@ def test_render_with_a_template_of_the_folder_replaces_ours_and_keeps_the_rest(t
     assert renderer.render(replace(MAIL, locale="de"), TOKEN)["Subject"].startswith("Neues Passwort")
 
 
-def test_render_with_a_new_language_of_the_folder_uses_it(tmp_path: Path) -> None:
-    folder = tmp_path / "nl"
+@pytest.mark.parametrize(("name", "wanted"), [("nl", "nl-BE"), ("pt-BR", "pt-BR"), ("zh-Hant", "zh-Hant-TW")])
+def test_render_with_a_new_language_of_the_folder_uses_it(tmp_path: Path, name: str, wanted: str) -> None:
+    folder = tmp_path / name
     folder.mkdir()
     for source in (BUILT_IN / "en").glob("*.txt"):
         (folder / source.name).write_text(source.read_text().replace("Hello", "Hallo"))
-    message = MailRenderer(IDENTITY, tmp_path).render(replace(MAIL, locale="nl-BE"), TOKEN)
+    message = MailRenderer(IDENTITY, tmp_path).render(replace(MAIL, locale=wanted), TOKEN)
     assert body(message, "plain").startswith("Hallo Ada,")
+    assert message["Content-Language"] == name
 
 
 @pytest.mark.parametrize(

@@ -1,5 +1,6 @@
 """Parking where it is not the usual table, and what happens to parked rows meanwhile."""
 
+from datetime import timedelta
 from pathlib import Path
 from typing import Any, cast
 
@@ -9,11 +10,12 @@ import pytest
 from service.db.core.statements import Statement
 from service.db.core.transaction import Transaction
 from service.db.migrations.compatibility import HEAD_ID
-from service.db.migrations.lock_retry import LockRetryPolicy
+from service.db.migrations.lock_retry import LockRetryPolicy, StillLocked
 from service.db.migrations.running import downgrade, purge, upgrade
 from service.db.repositories.cleanup import Cleanup
 from tests.migrations.rows import USER_3, connected, execute, fetch, fill, picture
 
+HASTY = LockRetryPolicy(timedelta(milliseconds=20), timedelta(milliseconds=100))
 REVISION = """
 from alembic import op
 import sqlalchemy as sa
@@ -58,6 +60,19 @@ async def test_rollback_and_back_keeps_nulls_defaults_and_values_by_a_key_of_two
     assert {tuple(row) for row in (await picture(dsn))["pairs"]} == {("a", "b")}
     await upgrade(dsn, more_versions=versions)
     assert await picture(dsn) == before
+
+
+async def test_upgrade_tried_again_writes_no_restored_row_again(pairs: tuple[str, Path]) -> None:
+    dsn, versions = pairs
+    restored = "SELECT array_agg(xmin::text ORDER BY b) FROM pairs WHERE a = 1"
+    await downgrade(dsn, more_versions=versions)
+    async with connected(dsn) as other:
+        await other.execute('BEGIN; LOCK TABLE rollcall_parked."pairs.note" IN ACCESS SHARE MODE')
+        with pytest.raises(StillLocked):
+            await upgrade(dsn, more_versions=versions, lock_retry=HASTY)
+        before = await fetch(dsn, restored)
+    await upgrade(dsn, more_versions=versions)
+    assert await fetch(dsn, restored) == before
 
 
 async def test_rollback_parks_no_null_that_would_come_back_anyway(pairs: tuple[str, Path]) -> None:

@@ -5,12 +5,20 @@ from datetime import timedelta
 from pathlib import Path
 
 import pytest
+from sqlalchemy import text
 
 from service.db.migrations.compatibility import HEAD_ID
 from service.db.migrations.lock import LOCK_ID, LockHeld
 from service.db.migrations.lock_retry import LockRetryPolicy, StillLocked
 from service.db.migrations.online import DataCheckFailed
-from service.db.migrations.running import Report, SchemaMoved, downgrade, drop_unfinished, upgrade
+from service.db.migrations.running import (
+    Report,
+    SchemaMoved,
+    downgrade,
+    drop_unfinished,
+    migration_engine,
+    upgrade,
+)
 from tests.migrations.rows import connected, execute, fetch, fill, picture
 from tests.migrations.test_schema import dump
 from tests.support.databases import IS_WAITING
@@ -18,6 +26,15 @@ from tests.support.databases import IS_WAITING
 NEXT = Path(__file__).parent / "next"
 HASTY = LockRetryPolicy(timedelta(milliseconds=20), timedelta(milliseconds=100))
 REVISION = "SELECT version_num FROM alembic_version"
+TIMEOUTS = """
+    DO $$ DECLARE timeout text; BEGIN
+        FOR timeout IN SELECT name FROM pg_settings WHERE name IN (
+            'statement_timeout', 'idle_session_timeout', 'idle_in_transaction_session_timeout'
+        ) LOOP
+            EXECUTE format('ALTER DATABASE %I SET %I = 300', current_database(), timeout);
+        END LOOP;
+    END $$
+"""
 LOCK = "op.execute('LOCK TABLE {}')"
 REVISION_FILE = """
 from alembic import op
@@ -120,6 +137,23 @@ async def test_upgrade_waits_for_the_locks_of_each_revision_until_a_deadline_of_
         await second.execute("COMMIT")
         await waiting
     assert await fetch(database, REVISION) == "0902_users"
+
+
+async def test_upgrade_ignores_the_timeouts_that_the_database_has_for_requests(
+    database: str, tmp_path: Path
+) -> None:
+    """An index of a large table takes longer, and the connection with the lock is idle meanwhile."""
+    _write_revision(tmp_path, "0901_slow", HEAD_ID, "op.execute('SELECT pg_sleep(0.6)')")
+    await execute(database, TIMEOUTS)
+    await upgrade(database, more_versions=tmp_path)
+    assert await fetch(database, REVISION) == "0901_slow"
+
+
+async def test_migration_keeps_a_timeout_of_its_dsn(database: str) -> None:
+    engine = migration_engine(f"{database}&statement_timeout=7s")
+    async with engine.connect() as connection:
+        assert await connection.scalar(text("SHOW statement_timeout")) == "7s"
+    await engine.dispose()
 
 
 async def test_upgrade_that_locks_several_tables_repeats_nothing_but_the_locking(

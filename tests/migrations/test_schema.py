@@ -89,6 +89,17 @@ def _draft(dsn: str, folder: Path) -> tuple[Config, str]:
     return config, path.read_text()
 
 
+async def test_each_foreign_key_has_an_index_of_all_its_rows(database: str) -> None:
+    """Without one, the deletion of a user reads the whole table; a partial one does not count."""
+    without = """
+        SELECT array_agg(conrelid::regclass::text) FROM pg_constraint AS key
+        WHERE contype = 'f' AND NOT EXISTS (
+            SELECT FROM pg_index WHERE indrelid = conrelid AND indpred IS NULL AND indkey[0] = key.conkey[1]
+        )
+    """
+    assert await fetch(database, without) is None
+
+
 def test_draft_from_a_schema_in_step_is_empty(database: str, tmp_path: Path) -> None:
     _, draft = _draft(database, tmp_path)
     assert f'revision = "{HEAD + 1:04}_try_it_out"' in draft

@@ -102,7 +102,11 @@ Metadata = Annotated[
     Meta(description="Data of the product, at most 8 KiB as JSON.", examples=[{"plan": "pro"}]),
 ]
 EmailVerified = Annotated[
-    bool, Meta(description="Whether the caller vouches for the address; by administrators and API keys.")
+    bool,
+    Meta(
+        description="Whether the caller vouches for the address; by administrators and API keys. If it is "
+        "left out, a new address is not verified, and one that stays the same is as before."
+    ),
 ]
 MustChange = Annotated[
     bool,

@@ -71,9 +71,9 @@ _LINKS = {
     HTTPMethod.POST,
     "/v1/users",
     summary="Create a user",
-    description="`password_hash`, `role`, `state`, `must_change`: administrators and API keys only. To "
-    "create an administrator, a session needs a recent login, and a key `admins:write` too. Where "
-    "registration is open, everybody else needs a `password`.",
+    description="`password_hash`, `role`, `state`, `must_change`, `invite`, `email_verified`, `external_id`, "
+    "`metadata`: administrators and API keys only. To create an administrator, a session needs a recent "
+    "login, and a key `admins:write` too. Where registration is open, everybody else needs a `password`.",
     tag="users",
     access=Access(admin=True, scope=Scope.USERS_WRITE),
     responses={201: ResponseSpec("The new user.", UserView, ("Location", "ETag"), links=_LINKS)},
@@ -176,9 +176,10 @@ async def get_user(request: OperationRequest, user_reads: UserReads) -> Response
     HTTPMethod.PATCH,
     "/v1/users/{user_id}",
     summary="Update a user",
-    description="A merge patch. One's own name; everything else by administrators and API keys. Disabling "
-    "and another role end every session of the user. Role and login id need a recent login. To change an "
-    "administrator, or to make one, a key needs `admins:write` too.",
+    description="A merge patch. One's own `name`, `locale` and `email`, which is pending until it is "
+    "verified; everything else by administrators and API keys. Disabling and another role end every session "
+    "of the user. Role, login id and address need a recent login. To change an administrator, or to make "
+    "one, a key needs `admins:write` too.",
     tag="users",
     access=Access(owner=True, admin=True, scope=Scope.USERS_WRITE),
     responses={

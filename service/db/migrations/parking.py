@@ -223,7 +223,10 @@ def _copy(operations: Operations, table: str, column: str, key: tuple[str, ...])
 
 def _restore(operations: Operations, table: str, column: str, key: tuple[str, ...]) -> None:
     same = " AND ".join(f'home."{name}" = batch."{name}"' for name in key)
-    work = f'UPDATE "{table}" AS home SET "{column}" = batch."{column}" FROM batch WHERE {same}'
+    work = (
+        f'UPDATE "{table}" AS home SET "{column}" = batch."{column}" FROM batch WHERE {same}'
+        f' AND home."{column}" IS DISTINCT FROM batch."{column}"'  # a retry writes no row again
+    )
     in_batches(operations, _parked(_name(table, column)), work, columns=[column], key=key)
 
 

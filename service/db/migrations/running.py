@@ -11,7 +11,8 @@ from typing import Any, TypeAlias
 from alembic import command
 from alembic.runtime.migration import RevisionStep
 from alembic.util import CommandError
-from sqlalchemy import Connection, text
+from sqlalchemy import Connection, event, text
+from sqlalchemy.engine.interfaces import DBAPIConnection
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
@@ -25,6 +26,18 @@ from service.db.migrations.lock_retry import Attempts, LockRetryPolicy
 Report = Callable[[str], None]
 
 _DAY_S = 86_400.0
+
+# A backend whose client was killed must not go on without the migration lock. What waits for an index for an
+# hour, and the connection that holds the lock meanwhile, must not look dead to a firewall.
+_SESSION = """
+    SELECT set_config(name, value, false)
+    FROM pg_settings JOIN (VALUES
+        ('client_connection_check_interval', '1000'), ('tcp_keepalives_idle', '60'),
+        ('statement_timeout', '0'), ('transaction_timeout', '0'),
+        ('idle_session_timeout', '0'), ('idle_in_transaction_session_timeout', '0')
+    ) AS wanted (name, value) USING (name)
+    WHERE source <> 'client'
+"""
 
 # Alembic keeps the current context in a module: only one thread may run it.
 _ALEMBIC_LOCK = Lock()
@@ -104,7 +117,7 @@ async def _run_locked(
     dsn: str, work: Callable[[Connection], None], lock_retry: LockRetryPolicy, report: Report
 ) -> None:
     def run_once(connection: Connection) -> None:
-        _set_timeouts(connection, lock_retry)
+        _set_lock_timeout(connection, lock_retry)
         work(connection)
         connection.commit()
 
@@ -117,10 +130,22 @@ async def _run_locked(
 
 
 def migration_engine(dsn: str) -> AsyncEngine:
-    """Return an engine for schema changes: no request timeouts, no prepared statements."""
-    return create_engine(
+    """Return an engine for schema changes: no request timeouts, no prepared statements.
+
+    Timeouts of the role or the database are for requests, and end no migration; those of the DSN are kept.
+    """
+    engine = create_engine(
         dsn, pool_size=3, command_timeout=_DAY_S, application_name="rollcall-migrate", pgbouncer=True
     )
+    event.listen(engine.sync_engine, "connect", _configure_session)
+    return engine
+
+
+def _configure_session(connection: DBAPIConnection, _record: object) -> None:
+    cursor = connection.cursor()
+    cursor.execute(_SESSION)
+    cursor.close()
+    connection.commit()
 
 
 async def require_suitable(connection: AsyncConnection) -> None:
@@ -213,7 +238,7 @@ def _apply(
     connection: Connection,
 ) -> None:
     """Apply the steps that remain from the current revision."""
-    _set_timeouts(connection, options["lock_retry"])
+    _set_lock_timeout(connection, options["lock_retry"])
     if any(isinstance(step, RevisionStep) and step.is_upgrade for step in steps):
         parking.drop_unfinished(connection)
         connection.commit()
@@ -244,13 +269,6 @@ def _revision(step: Any) -> str:
     return str(step.revision.revision) if isinstance(step, RevisionStep) else str(step)
 
 
-def _set_timeouts(connection: Connection, lock_retry: LockRetryPolicy) -> None:
+def _set_lock_timeout(connection: Connection, lock_retry: LockRetryPolicy) -> None:
     connection.execute(text(f"SET lock_timeout = {lock_retry.lock_timeout_ms}"))
-    # A backend whose client was killed must not go on without the migration lock. (PostgreSQL 14 and newer.)
-    connection.execute(
-        text(
-            "SELECT set_config(name, '1000', false) FROM pg_settings"
-            " WHERE name = 'client_connection_check_interval'"
-        )
-    )
     connection.commit()

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
-from sqlalchemy import bindparam
+from sqlalchemy import ARRAY, ColumnElement, Select, any_, bindparam, func
 
 from service.db.core.driver import Record
 from service.db.core.statements import Executor
@@ -30,6 +30,16 @@ def require_row(row: Record | None) -> Record:
     if row is None:
         raise RuntimeError("the statement returned no row")
     return row
+
+
+def is_one_of(key: Any, rows: Select[Any]) -> ColumnElement[bool]:
+    """Return whether a key is in the only column of a select, which runs once and first.
+
+    IN becomes a join, and a connection keeps its plan: made while the table was small, it reads all of it,
+    and may run the select once per row.
+    """
+    found: ColumnElement[bool] = key == any_(func.array(rows.scalar_subquery(), type_=ARRAY(key.type)))
+    return found
 
 
 def binds(table: Any, prefix: str, *columns: str) -> dict[str, Any]:

@@ -7,7 +7,7 @@ from sqlalchemy import ColumnElement, Integer, Interval, bindparam, delete, func
 from sqlalchemy.orm import InstrumentedAttribute
 
 from service.db.core.statements import Statement
-from service.db.repositories.base import Repository, require_row
+from service.db.repositories.base import Repository, is_one_of, require_row
 from service.db.tables import (
     EmailVerificationRow,
     EventRow,
@@ -31,7 +31,7 @@ def _batch(table: Any, key: Any, ends_at: Any, is_over: ColumnElement[bool]) -> 
     the rows that stay.
     """
     expired = select(key).where(is_over).order_by(ends_at).limit(bindparam("batch"))
-    return Statement(delete(table).where(key.in_(expired.with_for_update(skip_locked=True))))
+    return Statement(delete(table).where(is_one_of(key, expired.with_for_update(skip_locked=True))))
 
 
 def _is_older(column: InstrumentedAttribute[datetime]) -> ColumnElement[bool]:

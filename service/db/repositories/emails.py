@@ -29,12 +29,14 @@ from service.db.tables import EmailVerificationRow, UserRow
 from service.domain.users import User
 
 _of_user = UserRow.id == bindparam("user_id")
+_new_email = bindparam("new_email", type_=Text)
+_verified_at = func.coalesce(case((UserRow.email == _new_email, UserRow.email_verified_at)), func.now())
 _SET = Statement(
     update(UserRow)
     .where(_of_user)
     .values(
-        email=bindparam("new_email", type_=Text),
-        email_verified_at=case((bindparam("is_verified", type_=Boolean), func.now())),
+        email=_new_email,
+        email_verified_at=case((bindparam("is_verified", type_=Boolean), _verified_at)),
         pending_email=null(),
     )
     .returning(*USER)
@@ -110,7 +112,7 @@ class EmailRepository(EmailReads, Repository):
     """Addresses of users who are locked, and verification tokens."""
 
     async def replace(self, user_id: UUID, email: str | None, *, is_verified: bool) -> User:
-        """Replace the address; a pending one is forgotten.
+        """Replace the address; a pending one is forgotten. One that stays keeps when it was verified.
 
         Raises:
             EmailTaken: another user has verified it (raised when the transaction ends).

@@ -29,7 +29,7 @@ from sqlalchemy import (
 
 from service.db.core.columns import Columns
 from service.db.core.statements import Statement
-from service.db.repositories.base import ReadRepository, Repository, binds, prefixed, require_row
+from service.db.repositories.base import ReadRepository, Repository, binds, is_one_of, prefixed, require_row
 from service.db.repositories.devices import LoginDevice
 from service.db.repositories.events import EVENT_FIELDS
 from service.db.repositories.network_counts import limits_of, network_wait
@@ -181,7 +181,7 @@ def _delete_excess_sessions(kept_others: int) -> Delete:
     best_first = (is_live().desc(), used_at.desc().nulls_last(), SessionRow.id.desc())
     others = select(SessionRow.id).where(SessionRow.user_id == bindparam("session_user_id"))
     excess = others.order_by(*best_first).offset(_literal(kept_others))
-    return delete(SessionRow).where(SessionRow.id.in_(excess))
+    return delete(SessionRow).where(is_one_of(SessionRow.id, excess))
 
 
 def _touch_device() -> Update:
@@ -193,7 +193,8 @@ def _delete_excess_devices() -> Delete:
     """Keep the most recently seen devices."""
     others = select(DeviceRow.id).where(DeviceRow.user_id == bindparam("device_user_id"))
     latest_first = others.order_by(DeviceRow.last_seen_at.desc(), DeviceRow.id.desc())
-    return delete(DeviceRow).where(DeviceRow.id.in_(latest_first.offset(_literal(DEVICES_PER_USER - 1))))
+    excess = latest_first.offset(_literal(DEVICES_PER_USER - 1))
+    return delete(DeviceRow).where(is_one_of(DeviceRow.id, excess))
 
 
 def _literal(number: int) -> ColumnElement[int]:

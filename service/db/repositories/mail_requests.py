@@ -6,7 +6,7 @@ from sqlalchemy import bindparam, delete, insert, select
 
 from service.db.core.columns import Columns
 from service.db.core.statements import Statement
-from service.db.repositories.base import Repository
+from service.db.repositories.base import Repository, is_one_of
 from service.db.tables import MailRequestRow
 from service.security.ids import new_id
 
@@ -33,7 +33,7 @@ _oldest = (
     .cte("oldest")
 )
 _TAKE = Statement(
-    delete(MailRequestRow).where(MailRequestRow.id.in_(select(_oldest.c.id))).returning(*_REQUEST)
+    delete(MailRequestRow).where(is_one_of(MailRequestRow.id, select(_oldest.c.id))).returning(*_REQUEST)
 )
 
 

@@ -56,13 +56,20 @@ _released_at = func.greatest(
     case((_Count.minute_failures >= _per_minute, _Count.minute_started_at + _MINUTE)),
     case((_Count.hour_failures >= _per_hour, _Count.hour_started_at + _HOUR)),
 )
+# The limit keeps it from becoming a join, whose plan, made while the table is empty, would read all of it.
+_of_level = (
+    select(_released_at.label("released_at"))
+    .where(_Count.network == _levels.c.network, _released_at > func.now())
+    .limit(literal_column("1"))
+    .correlate(_levels)
+    .lateral("of_level")
+)
 
 
 def network_wait() -> Select[*tuple[Any, ...]]:
     """Select the longest `wait` of `networks`, null if none is at a limit."""
-    wait = type_coerce(func.max(_released_at) - func.now(), INTERVAL).label("wait")
-    of_level = _Count.network == _levels.c.network
-    return select(wait).select_from(_levels.join(_Count, of_level)).where(_released_at > func.now())
+    wait = type_coerce(func.max(_of_level.c.released_at) - func.now(), INTERVAL).label("wait")
+    return select(wait).select_from(_levels.join(_of_level, literal_column("true")))
 
 
 def limits_of(networks: Sequence[Network], policy: ThrottlePolicy) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 from datetime import timedelta
 from functools import cache
+from typing import NamedTuple
 from uuid import UUID
 
 from sqlalchemy import (
@@ -25,7 +26,7 @@ from sqlalchemy.dialects.postgresql import JSONB
 
 from service.db.core.columns import Columns
 from service.db.core.statements import Statement
-from service.db.repositories.base import ReadRepository, Repository, require_row
+from service.db.repositories.base import ReadRepository, Repository, is_one_of, require_row
 from service.db.repositories.listings import Listing, keyset_page
 from service.db.tables import OutboxRow
 from service.domain.mail import KEEP_TRYING_FOR, MailState, MailStatus, NewMail, QueuedMail
@@ -57,6 +58,15 @@ _STATUS = Columns(
     OutboxRow.dead_at,
     OutboxRow.last_error,
 )
+
+
+class Claim(NamedTuple):
+    """The mails of one batch: those to be sent now, and those that it is too late to send."""
+
+    leased: list[QueuedMail]
+    late: list[QueuedMail]
+
+
 _is_pending = OutboxRow.sent_at.is_(None) & OutboxRow.dead_at.is_(None)
 _is_due = (
     _is_pending
@@ -83,23 +93,29 @@ _ADD = Statement(
 )
 _due = (
     select(OutboxRow.id)
-    .where(_is_due, OutboxRow.give_up_at > func.now())
+    .where(_is_due)
     .order_by(OutboxRow.next_attempt_at)
     .limit(bindparam("batch"))
     .with_for_update(skip_locked=True)
     .cte("due")  # runs once: as a subquery it might run per row, and lease more than a batch
 )
+_is_late = OutboxRow.give_up_at <= func.now()
 _CLAIM = Statement(
     update(OutboxRow)
-    .where(OutboxRow.id.in_(select(_due.c.id)))
+    .where(is_one_of(OutboxRow.id, select(_due.c.id)))
     .values(
-        attempts=OutboxRow.attempts + 1,
-        locked_until=func.now() + bindparam("lease", type_=Interval),
+        attempts=case((_is_late, OutboxRow.attempts), else_=OutboxRow.attempts + 1),
+        locked_until=case((~_is_late, func.now() + bindparam("lease", type_=Interval))),
         message_id=func.coalesce(
             OutboxRow.message_id, cast(OutboxRow.id, Text).op("||")("@").op("||")(bindparam("domain"))
         ),
+        dead_at=case((_is_late, func.now())),
+        token_seed=case((~_is_late, OutboxRow.token_seed)),
+        last_error=case(
+            (_is_late, func.coalesce(OutboxRow.last_error, "expired")), else_=OutboxRow.last_error
+        ),
     )
-    .returning(*_MAIL)
+    .returning(*_MAIL, OutboxRow.dead_at.is_not(None))
 )
 _is_leased = (
     (OutboxRow.id == bindparam("mail_id")) & (OutboxRow.attempts == bindparam("attempt")) & _is_pending
@@ -122,17 +138,6 @@ _FAILED = Statement(
         token_seed=case((_is_over, null()), else_=OutboxRow.token_seed),
     )
     .returning(OutboxRow.dead_at.is_not(None))
-)
-_EXPIRE = Statement(
-    update(OutboxRow)
-    .where(_is_due, OutboxRow.give_up_at <= func.now())
-    .values(
-        dead_at=func.now(),
-        locked_until=null(),
-        token_seed=null(),
-        last_error=func.coalesce(OutboxRow.last_error, "expired"),
-    )
-    .returning(OutboxRow.id, OutboxRow.kind)
 )
 _has_lost_token = OutboxRow.token_digest.is_not(None) & OutboxRow.token_seed.is_(None)
 _RETRY = Statement(
@@ -201,19 +206,18 @@ class OutboxRepository(OutboxReads, Repository):
             ttl=min(mail.ttl, KEEP_TRYING_FOR),
         )
 
-    async def claim(self, batch: int, *, lease: timedelta, domain: str) -> list[QueuedMail]:
-        """Lease mails that are due, and count an attempt for each.
+    async def claim(self, batch: int, *, lease: timedelta, domain: str) -> Claim:
+        """Lease mails that are due, and count an attempt for each; give up those that are too late.
 
         The first attempt gives a mail its Message-ID, in `domain`.
 
         Locks: these mails; those that are locked are left out.
         """
-        rows = await self._tx.fetch_all(_CLAIM, batch=batch, lease=lease, domain=domain)
-        return [_MAIL.decode(row) for row in rows]
-
-    async def expire(self) -> list[tuple[UUID, str]]:
-        """Give up the mails that came too late to be worth sending; return their ids and kinds."""
-        return [(row[0], row[1]) for row in await self._tx.fetch_all(_EXPIRE)]
+        claim = Claim([], [])
+        for row in await self._tx.fetch_all(_CLAIM, batch=batch, lease=lease, domain=domain):
+            *mail, is_late = row
+            (claim.late if is_late else claim.leased).append(_MAIL.decode(mail))
+        return claim
 
     async def mark_sent(self, mail: QueuedMail) -> bool:
         """Record that a leased mail was accepted; return False if another process has leased it since."""

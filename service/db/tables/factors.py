@@ -28,6 +28,7 @@ class TotpSecretRow(Base):
         Index(
             "uq_totp_secrets_pending", "user_id", unique=True, postgresql_where=text("confirmed_at IS NULL")
         ),
+        Index("ix_totp_secrets_user_id", "user_id"),  # of the foreign key, which uses no partial index
     )
 
     id: Mapped[Id]

@@ -42,7 +42,7 @@ class Mailbox:
     def mails(self, to: str | None = None) -> list[Mail]:
         """Return the mails so far: all, or those to one address. The service takes a moment to send one."""
         files = sorted(self._directory.glob("*.eml"))
-        return [mail for mail in map(Mail.read, files) if to is None or mail.to == to]
+        return [mail for mail in map(Mail.read, files) if to is None or mail.to == to.lower()]
 
     def wait(self, to: str, *, count: int = 1, timeout: float = _TIMEOUT_S) -> Mail:
         """Return the last mail to an address, as soon as there are `count`.

@@ -43,6 +43,13 @@ MUTATIONS = (
         f"{_RECOVERY}::test_change_of_address_ends_a_token_mailed_to_the_old_one",
     ),
     Mutation(
+        "An address that is no longer verified ends the tokens that were mailed to it",
+        "service/usecases/details.py",
+        "if is_lost or email != user.email:",
+        "if email != user.email:",
+        "tests/api/test_details.py::test_update_to_the_same_address_as_unverified_ends_what_was_mailed_to_it",
+    ),
+    Mutation(
         "An address is verified for the user who has it now",
         "service/usecases/emails.py",
         " or taken.email not in (user.pending_email, user.email)",
