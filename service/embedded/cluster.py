@@ -4,7 +4,7 @@ import os
 import shutil
 import tempfile
 from pathlib import Path
-from typing import Final
+from typing import IO, Final
 
 from service.embedded.binaries import run, server_command
 
@@ -12,10 +12,11 @@ ROLE: Final = "rollcall"
 DATABASE: Final = "rollcall"
 
 
-def create_cluster(data: Path, *, durable: bool) -> None:
+def create_cluster(data: Path, lock: IO[bytes], *, durable: bool) -> None:
     """Create a cluster with the database of the service as `data`.
 
-    It is built under another name and renamed, so that an interrupted creation never looks complete.
+    It is built under another name and renamed, so that an interrupted creation never looks complete. The
+    programs that build it hold `lock` as well: if this process is killed, they go on writing for a while.
 
     Raises: EmbeddedUnavailable.
     """
@@ -23,9 +24,10 @@ def create_cluster(data: Path, *, durable: bool) -> None:
         shutil.rmtree(unfinished, ignore_errors=True)
     building = Path(tempfile.mkdtemp(prefix="data.", dir=data.parent))
     try:
-        run(_initdb_command(building, durable=durable))
+        run(_initdb_command(building, durable=durable), lock)
         run(
             [*server_command("postgres"), "--single", "-D", str(building), "template1"],
+            lock,
             stdin=f"CREATE DATABASE {DATABASE}\n",
         )
         building.rename(data)

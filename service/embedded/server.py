@@ -5,7 +5,7 @@ The directory of an `EmbeddedPostgres` holds everything that outlives a run:
     data/        the cluster; it has this name only once it is complete
     log          the log of the server
     socket       a link to the short, private directory in which the server listens
-    change.lock  held while a process starts or stops the server
+    change.lock  held while a process starts or stops the server, also by the programs that create the cluster
     users.lock   held, shared, by every process that uses the server
     server.lock  held by the server's own processes: free once the last of them has ended
 
@@ -88,8 +88,8 @@ class EmbeddedPostgres:
         """
         try:
             self._directory.mkdir(mode=0o700, parents=True, exist_ok=True)
-            with self._changing():
-                self._ensure_cluster()
+            with self._changing() as lock:
+                self._ensure_cluster(lock)
                 self._attach(self._launch_and_wait if wait else self._launch_unless_running)
         except OSError as error:
             raise EmbeddedUnavailable(
@@ -140,8 +140,8 @@ class EmbeddedPostgres:
     # Locks
 
     @contextmanager
-    def _changing(self) -> Iterator[None]:
-        """Exclude other processes from starting or stopping the server."""
+    def _changing(self) -> Iterator[IO[bytes]]:
+        """Exclude other processes from starting or stopping the server; yield the lock."""
         deadline = time.monotonic() + _LOCK_TIMEOUT_S
         with self._lock_file("change") as lock:
             while not _try_lock(lock):
@@ -150,7 +150,7 @@ class EmbeddedPostgres:
                         f"Another process is still starting or stopping {self._directory}: end it, try again."
                     )
                 time.sleep(_POLL_INTERVAL_S)
-            yield
+            yield lock
 
     def _lock_file(self, name: str) -> IO[bytes]:
         return (self._directory / f"{name}.lock").open("ab")
@@ -187,9 +187,9 @@ class EmbeddedPostgres:
 
     # The server
 
-    def _ensure_cluster(self) -> None:
+    def _ensure_cluster(self, lock: IO[bytes]) -> None:
         if not self._data.exists():
-            create_cluster(self._data, durable=self._durable)
+            create_cluster(self._data, lock, durable=self._durable)
         elif self._data.stat().st_uid != os.geteuid():
             raise EmbeddedUnavailable(
                 f"{self._data} belongs to another user: become that user, or set DATABASE_URL."

@@ -162,9 +162,7 @@ async def test_get_jwks_says_for_how_long_to_keep_the_keys(issuing: Api) -> None
 
 
 @pytest.mark.parametrize("missing", ["public_url", "audiences", "secrets"])
-async def test_tokens_without_one_of_their_settings_do_not_exist(
-    api: Api, shared_database: str, missing: str
-) -> None:
+async def test_access_tokens_without_a_setting_get_404(api: Api, shared_database: str, missing: str) -> None:
     chosen: dict[str, Any] = {
         "public_url": ISSUER,
         "tokens": TokenSettings(audiences=AUDIENCE),  # type: ignore[arg-type]

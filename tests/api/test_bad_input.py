@@ -233,7 +233,7 @@ PLACES = ["/v1/users/{}", "/v1/users/{}/sessions", "/v1/sessions/{}", "/v1/keys/
 
 
 @pytest.mark.parametrize("place", PLACES)
-async def test_name_what_is_no_id_is_404(api: Api, place: str) -> None:
+async def test_delete_by_a_malformed_id_gets_404(api: Api, place: str) -> None:
     admin = api.by(await api.admin())
 
     for id_ in [*IDS, NOBODY]:
@@ -243,7 +243,7 @@ async def test_name_what_is_no_id_is_404(api: Api, place: str) -> None:
 
 @pytest.mark.parametrize("place", PLACES)
 @pytest.mark.parametrize("id_", ["a%00", "%FF", "%", "%zz", "%C0%80", "%ED%A0%80"])
-async def test_name_an_unreadable_id_is_400(api: Api, place: str, id_: str) -> None:
+async def test_delete_by_an_undecodable_id_gets_400(api: Api, place: str, id_: str) -> None:
     admin = api.by(await api.admin())
 
     assert error_of(await admin.delete(place.format(id_))) == (400, "malformed_request")

@@ -227,7 +227,7 @@ async def test_call_is_one_statement_and_a_use_of_the_session(
 
 
 @pytest.mark.parametrize("path", ["/v1/forward-authx", "/v1//forward-auth", "/v1/forward-auth%2Fx"])
-async def test_call_beside_the_path_is_not_found(api: Api, path: str) -> None:
+async def test_call_forward_auth_under_another_path_gets_404(api: Api, path: str) -> None:
     ada = await api.account("ada")
 
     assert error_of(await api.by(ada).get(f"http://rollcall.test{path}")) == (404, "not_found")

@@ -15,6 +15,10 @@ from tests.support.settings import settings_for_tests
 
 NEW = {"login_id": "grace", "name": "Grace", "password": PASSWORD}
 KEY = {"Idempotency-Key": "7f1c-once"}
+HOLDS_THE_KEY = (
+    "SELECT count(*) FROM pg_locks JOIN pg_database ON pg_database.oid = database"
+    " WHERE locktype = 'advisory' AND granted AND datname = current_database()"
+)
 
 
 async def until(holds: Callable[[], Awaitable[object]]) -> None:
@@ -80,8 +84,7 @@ async def test_repeat_create_user_while_it_runs_is_told_so(api: Api) -> None:
     async with api.service.engine.begin() as blocker:
         await blocker.exec_driver_sql("LOCK TABLE users IN SHARE ROW EXCLUSIVE MODE")
         running = asyncio.create_task(admin.post("/v1/users", NEW, headers=KEY))
-        waiting = "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND granted"
-        await until(lambda: one_value(api, waiting))
+        await until(lambda: one_value(api, HOLDS_THE_KEY))
         refused = await admin.post("/v1/users", NEW, headers=KEY)
 
     assert error_of(refused) == (409, "request_in_progress")

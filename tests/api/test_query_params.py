@@ -71,7 +71,7 @@ async def test_search_by_several_filters_finds_what_meets_all(api: Api, people: 
 
 
 @pytest.mark.parametrize("zero", ["0001-01-01T00:00:00Z", "0001-01-01T00:00:00.000000+00:00"])
-async def test_list_after_the_zero_time_of_go_finds_everybody(
+async def test_list_users_created_after_the_zero_time_of_go_returns_all(
     api: Api, people: dict[str, Account], zero: str
 ) -> None:
     assert await found(api, people, created_after=zero) == set(people)

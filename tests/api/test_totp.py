@@ -189,7 +189,7 @@ async def test_remove_totp_that_is_only_pending_tells_nobody(api: Api, service: 
     assert await fetch_values(service.engine, "SELECT count(*) FROM events") == [(0,)]
 
 
-async def test_authenticator_apps_without_a_key_do_not_exist(api: Api, service: Services) -> None:
+async def test_totp_without_a_secrets_key_raises_not_found(api: Api, service: Services) -> None:
     account = await api.account()
     digest = digest_of(account.token, SESSION_PREFIX)
     assert digest is not None

@@ -105,7 +105,10 @@ async def unblock(operator: Operator) -> None:
 
 
 async def blocked_backend(operator: Operator) -> int | None:
-    blocked = f"SELECT pid FROM pg_locks WHERE locktype = 'advisory' AND objid = {LOCK} AND NOT granted"
+    blocked = (
+        "SELECT pid FROM pg_locks JOIN pg_database ON pg_database.oid = database"
+        f" WHERE datname = current_database() AND objid = {LOCK} AND NOT granted"
+    )
     pid: int | None = await operator.fetchval(blocked)
     return pid
 

@@ -135,7 +135,7 @@ async def test_guard_that_fails_replaces_the_connection(api: Api, shared_databas
 
 
 @pytest.mark.parametrize("value", ["it's", "'; DROP TABLE users; --", "\\'", ["a", 'b"c', "d\\", "'"]])
-async def test_opening_quotes_its_values(shared_database: str, value: object) -> None:
+async def test_guard_opening_quotes_its_values(shared_database: str, value: object) -> None:
     kind = "text[]" if isinstance(value, list) else "text"
     guard = Guard("g", Statement(text(f"SELECT CAST(:value AS {kind}) AS told")), {"value": value})
     connection = await asyncpg.connect(shared_database)

@@ -221,7 +221,7 @@ def test_build_requirements_pin_what_the_sources_of_argon2_need() -> None:
     assert all(block.count("--hash=sha256:") for block in re.split(r"\n(?=[a-z-]+==)", pinned))
 
 
-def test_audit_looks_at_everything_that_is_pinned() -> None:
+def test_audit_workflow_checks_runtime_and_build_requirements() -> None:
     """Source: OWASP ASVS 5.0 15.1.1, 15.1.2."""
     workflow = (ROOT / ".github/workflows/audit.yml").read_text()
     assert "schedule:" in workflow
@@ -234,7 +234,7 @@ def _containerfile() -> str:
     return (ROOT / "Containerfile").read_text()
 
 
-def test_run_image_runs_as_nobody_in_particular() -> None:
+def test_image_runs_as_a_numeric_user_other_than_root() -> None:
     final = (ROOT / "Containerfile").read_text().rpartition("\nFROM ")[2]
     assert re.search(r"^USER [1-9]\d*:[1-9]\d*$", final, re.MULTILINE)
     assert "HEALTHCHECK" in final

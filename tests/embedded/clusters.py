@@ -1,5 +1,6 @@
 """What the tests of the embedded server share: clusters, and programs that use them."""
 
+import fcntl
 import os
 import signal
 import socket
@@ -25,6 +26,17 @@ from service.embedded.server import EmbeddedPostgres
 with EmbeddedPostgres(Path(sys.argv[1]), durable=False):
     print("up", flush=True)
     sys.stdin.read()
+"""
+
+# Creates a cluster by an `initdb` that waits for a line of the pipe `password`.
+CREATOR = """
+import sys
+from pathlib import Path
+from service.embedded import cluster
+from service.embedded.server import EmbeddedPostgres
+command = cluster.server_command
+cluster.server_command = lambda name: [*command(name), f"--pwfile={sys.argv[1]}/password"]
+EmbeddedPostgres(Path(sys.argv[1]), durable=False).start()
 """
 
 # Inserts rows until it is killed, and prints each number once it is acknowledged.
@@ -70,6 +82,16 @@ def kill_postmaster(directory: Path) -> None:
 def accepts_connections(directory: Path) -> bool:
     with socket.socket(socket.AF_UNIX) as probe:
         return probe.connect_ex(str((directory / "socket").readlink() / ".s.PGSQL.5432")) == 0
+
+
+def is_locked(file: Path) -> bool:
+    """Return whether a process holds the lock."""
+    with file.open("ab") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return True
+        return False
 
 
 def wait_until(condition: Callable[[], bool]) -> None:

@@ -1,5 +1,6 @@
 """Nothing acknowledged is lost, and the next start goes on, whatever was killed."""
 
+import os
 import subprocess
 from pathlib import Path
 
@@ -8,8 +9,9 @@ import pytest
 from service.embedded.binaries import binary
 from service.embedded.server import EmbeddedPostgres
 from tests.embedded.clusters import (
-    SHARER,
+    CREATOR,
     WRITER,
+    is_locked,
     is_stopped,
     kill,
     kill_postmaster,
@@ -103,10 +105,13 @@ def test_start_with_pid_file_that_names_another_process_succeeds(directory: Path
 
 
 def test_start_after_kill_in_the_middle_of_creation_creates_anew(tmp_path: Path) -> None:
-    with program(SHARER, tmp_path) as creator:
-        wait_until(lambda: any(tmp_path.glob("data.*/PG_VERSION")))
+    password = tmp_path / "password"
+    os.mkfifo(password)
+    with program(CREATOR, tmp_path) as creator, password.open("w") as line:
         kill(creator)
-    assert [entry.name for entry in tmp_path.glob("data*")] != ["data"]
+        assert [entry.name for entry in tmp_path.glob("data*")] != ["data"]
+        assert is_locked(tmp_path / "change.lock"), "the next start does not wait for the orphaned initdb"
+        line.write("any\n")
     with EmbeddedPostgres(tmp_path, durable=False) as server:
         assert [entry.name for entry in tmp_path.glob("data*")] == ["data"]
         assert sql(server, "SELECT current_database()") == "rollcall"

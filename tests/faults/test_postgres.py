@@ -22,6 +22,7 @@ from tests.support.faults import POOL_SIZE, FaultEnvironment, is_503, is_complet
 
 ADA = {"login_id": "ada", "name": "Ada"}
 FAIL = "DO $$ BEGIN RAISE EXCEPTION 'x' USING ERRCODE = '{sqlstate}'; END $$"
+SLEEPING = "SELECT 1 FROM pg_stat_activity WHERE datname = current_database() AND wait_event = 'PgSleep'"
 INSERT_NETWORK = Statement(text("INSERT INTO network_buckets (network) VALUES (:network)"))
 
 
@@ -204,29 +205,38 @@ async def test_transaction_idle_for_too_long_raises_and_leaves_nothing(env: Faul
 
 
 async def test_transaction_cancelled_in_a_statement_leaves_nothing_and_leaks_no_connection(
-    short_env: FaultEnvironment,
+    long_env: FaultEnvironment,
 ) -> None:
     async def work(tx: Transaction) -> None:
         await insert_network(tx, "one")
-        await tx.execute(Statement(text("SELECT pg_sleep(10)")))
+        await tx.execute(Statement(text("SELECT pg_sleep(60)")))
 
-    with pytest.raises(TimeoutError):
-        await asyncio.wait_for(short_env.running.service.database.run(work, caller=OPERATOR), 0.1)
-    assert not short_env.leaks_connections
-    assert await count_networks(short_env) == 0
+    running = asyncio.create_task(long_env.running.service.database.run(work, caller=OPERATOR))
+    while await long_env.database.fetch(SLEEPING) == []:
+        assert not running.done()
+    running.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await running
+    assert not long_env.leaks_connections
+    assert await count_networks(long_env) == 0
 
 
 async def test_transaction_cancelled_in_its_commit_raises_outcome_unknown(
-    short_env: FaultEnvironment,
+    long_env: FaultEnvironment,
 ) -> None:
-    short_env.proxy.lost_commits = LostCommits.UNANSWERED
+    long_env.proxy.lost_commits = LostCommits.UNANSWERED
+    running = asyncio.create_task(
+        long_env.running.service.database.run(lambda tx: insert_network(tx, "one"), caller=OPERATOR)
+    )
+    while not long_env.proxy.commits_lost:
+        assert not running.done()
+        await asyncio.sleep(0.001)
+    running.cancel()
     with pytest.raises(OutcomeUnknown):
-        await asyncio.wait_for(
-            short_env.running.service.database.run(lambda tx: insert_network(tx, "one"), caller=OPERATOR), 0.2
-        )
-    short_env.proxy.lost_commits = None
-    assert await count_networks(short_env) == 1
-    assert not short_env.leaks_connections
+        await running
+    long_env.proxy.lost_commits = None
+    assert await count_networks(long_env) == 1
+    assert not long_env.leaks_connections
 
 
 async def test_transaction_with_a_swallowed_error_is_not_committed(env: FaultEnvironment) -> None:

@@ -12,7 +12,7 @@ from service.domain.keys import Scope
 from service.services import Services
 from service.usecases.keys import create_key
 from tests.support.api import OTHER_PASSWORD, Account, Api, error_of
-from tests.support.databases import fetch_values, fingerprint
+from tests.support.databases import IS_WAITING, fetch_values, fingerprint
 
 Send = Callable[[Api, Account, Account], Awaitable[httpx.Response]]
 """Called with the client, an administrator and a plain user."""
@@ -110,9 +110,8 @@ async def test_create_key_after_losing_the_role_in_a_concurrent_transaction_gets
 
 
 async def _until_waiting(service: Services) -> None:
-    waiting = "SELECT 1 FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'"
     async with asyncio.timeout(30):
-        while not await fetch_values(service.background_engine, waiting):
+        while await fetch_values(service.background_engine, IS_WAITING) == [(False,)]:
             await fetch_values(service.background_engine, "SELECT pg_sleep(0.01)::text")
 
 

@@ -145,7 +145,7 @@ async def test_change_of_the_user_ends_a_code_that_was_mailed_before(
     assert error_of(await enter(api, code_token, mail.token)) == (401, "invalid_credentials")
 
 
-async def test_try_codes_without_end_is_limited_by_network_and_recorded_so_often(
+async def test_wrong_codes_beyond_the_network_limit_get_429_and_are_not_recorded(
     api: Api, service: Services, at: At
 ) -> None:
     """A failure is a row of the audit trail, which is kept for a year. Source: OWASP ASVS 5.0 2.4.1."""
@@ -229,7 +229,7 @@ async def test_log_in_by_code_forgets_no_failures_of_unknown_devices(api: Api, s
         ),
     ],
 )
-async def test_log_in_in_no_one_way_names_the_fields(
+async def test_log_in_with_no_or_mixed_credentials_names_the_fields(
     api: Api, body: dict[str, str], faults: list[tuple[str, str]]
 ) -> None:
     assert faults_of(await api.post("/v1/sessions", body)) == faults

@@ -171,7 +171,7 @@ async def test_challenges_for_passkeys_are_limited_per_network(database: str) ->
         assert stored == [(4,)]
 
 
-async def test_passkeys_that_are_off_are_not_there(database: str) -> None:
+async def test_passkeys_disabled_get_404(database: str) -> None:
     settings = settings_for_tests(factors=FactorSettings())
     async with serving(settings, database) as running, running.client() as client:
         assert (await client.post("/v1/passkey-challenges")).status_code == 404
@@ -270,7 +270,7 @@ async def test_step_up_by_factors_of_another_or_without_any_fails(api: Api, ada:
         ),
     ],
 )
-async def test_step_up_with_no_one_factor_names_the_fields(
+async def test_step_up_without_exactly_one_factor_names_the_fields(
     api: Api, ada: Factors, body: dict[str, Any], faults: list[tuple[str, str]]
 ) -> None:
     assert faults_of(await api.by(ada.account).post(STEP_UP, body)) == faults

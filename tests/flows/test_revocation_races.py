@@ -140,14 +140,13 @@ async def hold_last_byte(
     content = scene.filled(json.dumps(body)).encode()
     head = (
         f"{method} {scene.filled(path)} HTTP/1.1\r\nHost: rollcall.test\r\nAuthorization: Bearer {token}\r\n"
-        f"Content-Type: application/json\r\nContent-Length: {len(content)}\r\nConnection: close\r\n\r\n"
+        f"Content-Type: application/json\r\nContent-Length: {len(content)}\r\nConnection: close\r\n"
+        "Expect: 100-continue\r\n\r\n"
     )
     reader, writer = await asyncio.open_connection(*server.address)
     writer.write(head.encode() + content[:-1])
-    async with asyncio.timeout(30):
-        while not server.requests:  # noqa: ASYNC110 - uvicorn has no event
-            await asyncio.sleep(0.002)
-    await asyncio.sleep(0.02)  # the application waits for the last byte by now
+    invited = await asyncio.wait_for(reader.readuntil(b"\r\n\r\n"), 30)
+    assert invited.startswith(b"HTTP/1.1 100 "), "it was rejected before its body was read"
     await revoke()
     writer.write(content[-1:])
     answer = await asyncio.wait_for(reader.read(), 30)

@@ -191,7 +191,7 @@ async def test_passkey_that_signed_something_else_fails(
     assert (await answer(api, challenge, passkey=ada.sign(public_key))).status_code == 201
 
 
-async def test_factor_that_is_gone_when_it_is_used_up_is_none(api: Api, service: Services) -> None:
+async def test_use_up_a_factor_removed_after_its_check_returns_none(api: Api, service: Services) -> None:
     """It was there when it was verified."""
     ada = await ada_with(api, totp=True, passkey=SoftwarePasskey(), recovery_codes=True)
     assert service.totp_secrets is not None

@@ -21,7 +21,7 @@ from service.usecases.secrets import rotate_secrets
 from service.usecases.signing_keys import REFRESH_INTERVAL, SigningKeyRing, rotate
 from tests.api.test_access_tokens import AUDIENCE, ISSUER, JWKS, KEY, issue, settings_with_tokens
 from tests.support.api import Api, serving
-from tests.support.databases import execute, fetch_values
+from tests.support.databases import IS_WAITING, execute, fetch_values
 
 COUNT = "SELECT count(*) FROM signing_keys"
 AGE_ALL = (
@@ -130,13 +130,13 @@ async def test_key_that_is_old_is_replaced_and_one_that_has_ended_deleted(issuin
 
 
 async def test_rotation_by_several_processes_at_once_adds_one_key(issuing: Api) -> None:
-    engine, waiting = issuing.service.engine, "SELECT count(*) FROM pg_locks WHERE NOT granted"
+    engine = issuing.service.engine
     await age_keys(issuing, "30 days")
     async with engine.begin() as other_process:
         await other_process.exec_driver_sql("SELECT pg_advisory_xact_lock(8242558622567392628)")
         rotations = asyncio.gather(*(ring_of(issuing).rotate_if_due() for _ in range(5)))
         async with asyncio.timeout(60):
-            while await fetch_values(engine, waiting) == [(0,)]:  # noqa: ASYNC110 - there is no event
+            while await fetch_values(engine, IS_WAITING) == [(False,)]:  # noqa: ASYNC110 - there is no event
                 await asyncio.sleep(0.01)
     await rotations
     assert await fetch_values(engine, COUNT) == [(2,)]

@@ -44,7 +44,7 @@ async def test_backfill_leaves_updated_at_alone(filled: str) -> None:
     assert await fetch(filled, "SELECT max(updated_at) FROM users") == before
 
 
-async def test_demand_a_value_with_rows_without_it_names_them_and_changes_nothing(filled: str) -> None:
+async def test_upgrade_to_not_null_with_null_rows_names_them_and_changes_nothing(filled: str) -> None:
     await upgrade(filled, "0902_fill_nickname", more_versions=NEXT)
     await execute(filled, "UPDATE users SET nickname = NULL WHERE login_id = 'user3'")
     with pytest.raises(DataCheckFailed, match=r"users has rows where nickname IS NULL: 00000000-.*3$"):

@@ -16,6 +16,7 @@ from service.db.migrations.running import downgrade, migration_engine, upgrade
 from service.db.release_guard import LiveProcessUnserved
 from service.db.write_lease import WriteLease
 from tests.migrations.rows import connected, execute, fetch
+from tests.support.databases import IS_WAITING
 
 NEXT = Path(__file__).parent / "next"
 REVISIONS = list_revisions(alembic_config(more_versions=NEXT))
@@ -124,7 +125,7 @@ async def test_process_that_starts_during_a_contract_step_stops_it(database: str
             upgrade(database, "0903", more_versions=NEXT, lock_retry=LockRetryPolicy())
         )
         async with connected(database) as watching:
-            while not await watching.fetchval("SELECT count(*) > 0 FROM pg_locks WHERE NOT granted"):
+            while not await watching.fetchval(IS_WAITING):
                 await watching.execute("SELECT pg_sleep(0.01)")
         await starting.execute(
             "INSERT INTO instances (id, host, pid, release, oldest_revision, newest_revision)"

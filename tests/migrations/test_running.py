@@ -21,6 +21,7 @@ from service.db.migrations.running import (
 )
 from tests.migrations.rows import connected, execute, fetch, fill, picture
 from tests.migrations.test_schema import dump
+from tests.support.databases import IS_WAITING
 
 NEXT = Path(__file__).parent / "next"
 HASTY = LockRetryPolicy(timedelta(milliseconds=20), timedelta(milliseconds=100))
@@ -34,7 +35,6 @@ TIMEOUTS = """
         END LOOP;
     END $$
 """
-WAITS = "FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'"
 LOCK = "op.execute('LOCK TABLE {}')"
 REVISION_FILE = """
 from alembic import op
@@ -170,8 +170,8 @@ async def test_upgrade_that_locks_several_tables_repeats_nothing_but_the_locking
         work = upgrade(database, more_versions=tmp_path, lock_retry=lock_retry, report=lines.append)
         waiting = asyncio.create_task(work)
         for _ in range(2):
-            await _until(database, f"SELECT count(*) > 0 {WAITS}")
-            await _until(database, f"SELECT count(*) = 0 {WAITS}")
+            await _until(database, IS_WAITING)
+            await _until(database, f"SELECT NOT ({IS_WAITING})")
         await other.execute("COMMIT")
         await waiting
     assert lines == ["applying 0901_both"]
@@ -200,7 +200,7 @@ async def test_rollback_past_a_locked_row_goes_on_when_the_row_is_free(database:
                 lock_retry=LockRetryPolicy(timedelta(seconds=5)),
             )
         )
-        await _until(database, f"SELECT count(*) > 0 {WAITS}")
+        await _until(database, IS_WAITING)
         await other.execute("COMMIT")
     await waiting
     assert await fetch(database, 'SELECT count(*) FROM rollcall_parked."users.nickname"') == 12

@@ -5,6 +5,7 @@ import pytest_asyncio
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from service.db.migrations.batches import BATCH_ROWS
 from service.db.migrations.history import list_revisions
 from service.db.migrations.running import downgrade, upgrade
 from tests.migrations.rows import USER_3, execute, fetch, fill, picture, sums
@@ -59,8 +60,8 @@ async def test_any_path_through_the_revisions_keeps_every_value(filled: str, pat
     assert await picture(filled) == before
 
 
-async def test_rollback_of_ten_thousand_users_and_back_keeps_every_value(database: str) -> None:
-    await fill(database, count=10_000)
+async def test_rollback_of_more_users_than_two_batches_and_back_keeps_every_value(database: str) -> None:
+    await fill(database, count=2 * BATCH_ROWS + 1)
     before = await sums(database)
     await downgrade(database, "base")
     await upgrade(database)
@@ -87,7 +88,7 @@ async def test_migrate_after_a_change_in_between_keeps_it_beside_the_parked_valu
     assert found == "Renamed admin"
 
 
-async def test_delete_in_between_takes_what_is_parked_of_the_user(filled: str) -> None:
+async def test_delete_user_after_rollback_deletes_its_parked_rows(filled: str) -> None:
     await downgrade(filled, "0001_create_users")
     await execute(filled, f"DELETE FROM users WHERE id = '{USER_3}'")
     await upgrade(filled)

@@ -144,7 +144,9 @@ def test_log_in_compares_the_counter_and_accepts_it_anyway(stored: int, sent: in
 
 
 @pytest.mark.parametrize(("stored", "went_back"), [(0, False), (3, True)])
-def test_log_in_without_counter_went_back_only_if_there_was_one(stored: int, went_back: bool) -> None:
+def test_log_in_with_counter_zero_went_back_only_if_the_stored_one_is_higher(
+    stored: int, went_back: bool
+) -> None:
     passkey = SoftwarePasskey(is_synced=True)
     new = register(passkey)
     login = RP.verify_login(log_in(passkey), CHALLENGE, new.public_key, stored)

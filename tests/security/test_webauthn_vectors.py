@@ -97,7 +97,7 @@ def test_vector_without_user_verification_is_rejected(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", REJECTED)
-def test_vector_that_is_not_asked_for_is_rejected(name: str) -> None:
+def test_vector_with_an_unsupported_algorithm_or_format_is_rejected(name: str) -> None:
     with any_user(), pytest.raises(PasskeyRejected):
         RP.verify_registration(*credential(VECTORS[name], "registration"))
 

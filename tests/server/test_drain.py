@@ -59,7 +59,7 @@ async def test_serve_accepted_empties_the_queue_before_it_returns(listener: sock
     await serve_accepted([listener], ())
     server.close()
     for _ in clients:
-        await asyncio.wait_for(connected.acquire(), 1)
+        await asyncio.wait_for(connected.acquire(), 30)
     for _, writer in clients:
         writer.close()
         await writer.wait_closed()

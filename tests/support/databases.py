@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import Final, Protocol
 
 import asyncpg
 from sqlalchemy import text
@@ -24,6 +24,12 @@ _EMPTY_ALL = "; ".join(
     for table in reversed(Base.metadata.sorted_tables)
     if table.name != ThrottleKeyRow.__tablename__  # its row comes with the schema
 )
+
+IS_WAITING: Final = (
+    "SELECT count(*) > 0 FROM pg_stat_activity"
+    " WHERE datname = current_database() AND wait_event_type = 'Lock'"
+)
+"""Whether a connection to this database waits for a lock; `pg_locks` has those of other workers as well."""
 
 
 class PostgresServer(Protocol):

@@ -13,7 +13,7 @@ from tools.releases.checkout import build, working_tree
 from tools.releases.schemas import choose_schemas
 
 SHORT = (
-    *("--rows", "50", "--requests", "50", "--clients", "3", "--drain-delay", "1"),
+    *("--rows", "50", "--requests", "50", "--clients", "3", "--processes", "1", "--drain-delay", "1"),
     *("--max-slowdown", "0", "--no-freeze", "--here", "--minutes", "3"),
 )
 

@@ -31,7 +31,7 @@ def checkout(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def test_call_where_a_noun_lives_names_files_by_layer_and_else_by_content(checkout: Path) -> None:
+def test_where_with_a_noun_lists_files_by_layer_or_else_by_content(checkout: Path) -> None:
     assert list(where("recovery", checkout)) == [
         ("usecases", ["service/usecases/recovery.py"]),
         ("domain", ["service/domain/users.py (3)"]),
@@ -39,7 +39,7 @@ def test_call_where_a_noun_lives_names_files_by_layer_and_else_by_content(checko
     ]
 
 
-def test_call_where_a_noun_lives_names_what_contains_it_unless_a_file_has_its_name(checkout: Path) -> None:
+def test_where_with_a_noun_lists_what_contains_it_unless_a_file_has_its_name(checkout: Path) -> None:
     (checkout / "service/domain/recovery_codes.py").write_text("")
     assert dict(where("recovery", checkout))["domain"] == [
         "service/domain/recovery_codes.py",
@@ -47,7 +47,7 @@ def test_call_where_a_noun_lives_names_what_contains_it_unless_a_file_has_its_na
     ]
 
 
-def test_call_where_a_noun_lives_takes_plural_for_singular(checkout: Path) -> None:
+def test_where_with_a_plural_finds_the_singular(checkout: Path) -> None:
     assert ("usecases", ["service/usecases/users.py"]) in list(where("user", checkout))
     assert ("usecases", ["service/usecases/users.py"]) in list(where("users", checkout))
 
@@ -56,7 +56,7 @@ def test_call_where_a_noun_lives_takes_plural_for_singular(checkout: Path) -> No
     ("stem", "name"),
     [("access", "access_log"), ("addresses", "client_address"), ("policy", "policies"), ("keys", "key")],
 )
-def test_call_where_finds_a_noun_in_either_number(checkout: Path, stem: str, name: str) -> None:
+def test_where_with_either_number_finds_the_noun(checkout: Path, stem: str, name: str) -> None:
     (checkout / f"service/domain/{name}.py").write_text("")
     (checkout / "docs/api.md").write_text(f"{stem}, {name}")
     assert dict(where(stem, checkout))["domain"] == [f"service/domain/{name}.py"]
@@ -64,7 +64,7 @@ def test_call_where_finds_a_noun_in_either_number(checkout: Path, stem: str, nam
 
 
 @pytest.mark.parametrize("stem", ["mail-code", "mail code", "Mail_Codes"])
-def test_call_where_a_noun_of_two_words_lives_takes_any_joint(checkout: Path, stem: str) -> None:
+def test_where_with_two_words_accepts_any_separator(checkout: Path, stem: str) -> None:
     (checkout / "service/usecases/mail_codes.py").write_text("")
     (checkout / "docs/api.md").write_text("Mail codes, mail-code")
     assert list(where(stem, checkout)) == [

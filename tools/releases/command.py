@@ -36,6 +36,7 @@ def releases() -> None:
 @click.option("--max-slowdown", default=3.0, show_default=True, help="Of p99, times quiet. 0: no limit.")
 @click.option("--break-rule", is_flag=True, help="Add a contract step that lies: must fail.")
 @click.option("--clients", default=8, type=click.IntRange(1), show_default=True, help="Users at once.")
+@click.option("--processes", default=2, type=click.IntRange(1), show_default=True, help="Of each release.")
 @click.option(
     "--drain-delay", default=2.0, show_default=True, help="Seconds in which a process that ends still serves."
 )

@@ -9,9 +9,6 @@ from harness.service_process import free_port
 from tools.rehearsal.client import Client
 from tools.releases.checkout import Checkout
 
-PROCESSES: Final = 2
-"""Processes of each release."""
-
 _START_TIMEOUT_S: Final = 120.0
 _STOP_TIMEOUT_S: Final = 60.0
 
@@ -20,10 +17,17 @@ class Fleet:
     """The processes of one release. They can be started, ended in order, and started again."""
 
     def __init__(
-        self, name: str, checkout: Checkout, dsn: str, directory: Path, *, drain_delay_s: float
+        self,
+        name: str,
+        checkout: Checkout,
+        dsn: str,
+        directory: Path,
+        *,
+        processes: int,
+        drain_delay_s: float,
     ) -> None:
         self.checkout = checkout
-        self.ports = {f"{name}-{number}": free_port() for number in range(PROCESSES)}
+        self.ports = {f"{name}-{number}": free_port() for number in range(processes)}
         self._dsn = dsn
         self._directory = directory
         self._drain_delay_s = drain_delay_s

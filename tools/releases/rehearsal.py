@@ -5,6 +5,7 @@ import signal
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from time import monotonic
 from typing import Any, Final
@@ -45,6 +46,8 @@ class Options:
     """Whether to freeze an old process over a contract step, which takes half a minute."""
     clients: int
     """Users at once, each with its next request as soon as the last one ended."""
+    processes: int
+    """Of each release."""
     drain_delay: float
     """Seconds in which a process that ends still serves, so that the balancer notices."""
 
@@ -122,9 +125,14 @@ async def rehearse(
     print_status(f"adding {options.rows} users")
     await fill(dsn, options.rows)
     before, key = await checksum(dsn), await make_key(dsn)
-    drain_delay_s = options.drain_delay
-    old_fleet = Fleet("old", old, dsn, directory, drain_delay_s=drain_delay_s)
-    new_fleet = Fleet("new", new, dsn, directory, drain_delay_s=drain_delay_s)
+    fleet = partial(
+        Fleet,
+        dsn=dsn,
+        directory=directory,
+        processes=options.processes,
+        drain_delay_s=options.drain_delay,
+    )
+    old_fleet, new_fleet = fleet("old", old), fleet("new", new)
     stats = LoadStats(lambda: False)
     rehearsal = Rehearsal(
         options, dsn, schemas, old_fleet, new_fleet, stats, ends_at=monotonic() + options.minutes * 60

@@ -127,7 +127,7 @@ MUTATIONS = (
         _FACTORS_SQL,
         "        return changed == 1",
         "        return changed >= 0",
-        f"{_TESTS}::test_factor_that_is_gone_when_it_is_used_up_is_none",
+        f"{_TESTS}::test_use_up_a_factor_removed_after_its_check_returns_none",
     ),
     Mutation(
         "A second factor belongs to the user of the challenge",
