@@ -22,7 +22,12 @@ GONE = "NOT EXISTS (SELECT FROM users WHERE users.id = {column})"
 NO_ADMIN = "NOT EXISTS (SELECT FROM users WHERE users.id = {column} AND role = 'admin' AND state = 'active')"
 
 
+# Most requests lock a session or a key before a user.
+TABLES = ("idempotency_keys", "api_keys", "sessions", "users")
+
+
 def upgrade() -> None:
+    op.lock_tables(*TABLES)
     op.restore_columns("users", sa.Column("password_changed_at", sa.DateTime(timezone=True), nullable=True))
     op.restore_columns("sessions", sa.Column("device_id", sa.Uuid(), nullable=True))
     for table, column, key in OWNED:
@@ -39,5 +44,6 @@ def upgrade() -> None:
 def downgrade() -> None:
     for table, column, key in ADDED:
         op.keep_columns(table, column, key=(key,))
+    op.lock_tables(*TABLES)
     for table, column, _ in reversed(ADDED):
         op.drop_kept_columns(table, column)

@@ -23,6 +23,7 @@ COLUMNS = {"sessions": ("authenticated_at", "amr"), "users": ("factors",)}
 
 
 def upgrade() -> None:
+    op.lock_tables(*COLUMNS)  # most requests lock a session before a user
     op.restore_columns("users", _texts("factors", "{}"))
     op.restore_columns("sessions", _texts("amr", "{pwd}"), _at("authenticated_at", nullable=True))
     made = (
@@ -139,6 +140,7 @@ def _of_user(table: str) -> sa.ForeignKeyConstraint:
 def downgrade() -> None:
     for table, columns in COLUMNS.items():
         op.keep_columns(table, *columns)
+    op.lock_tables(*COLUMNS)
     for table in reversed(TABLES):
         expired = "expires_at <= now()" if table.endswith("_challenges") else None
         # A new password removes no factor; it ends a login that waits for one.

@@ -2,7 +2,6 @@
 
 import asyncio
 from datetime import timedelta
-from functools import partial
 from pathlib import Path
 
 import pytest
@@ -18,6 +17,8 @@ from tests.migrations.test_schema import dump
 NEXT = Path(__file__).parent / "next"
 HASTY = LockRetryPolicy(timedelta(milliseconds=20), timedelta(milliseconds=100))
 REVISION = "SELECT version_num FROM alembic_version"
+WAITS = "FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'"
+LOCK = "op.execute('LOCK TABLE {}')"
 REVISION_FILE = """
 from alembic import op
 
@@ -25,8 +26,7 @@ revision, down_revision = "{revision}", "{before}"
 
 
 def upgrade() -> None:
-    for statement in "{work}".split("; "):
-        op.execute(statement)
+    {work}
 """
 
 
@@ -96,8 +96,9 @@ async def test_upgrade_waits_for_the_locks_of_each_revision_until_a_deadline_of_
     database: str, tmp_path: Path
 ) -> None:
     """The work of a revision may take longer than the deadline, and so may all waits together."""
-    _write_revision(tmp_path, "0901_sessions", HEAD_ID, "LOCK TABLE sessions; SELECT pg_sleep(0.6)")
-    _write_revision(tmp_path, "0902_users", "0901_sessions", "LOCK TABLE users")
+    work = "; op.execute('SELECT pg_sleep(0.6)')"
+    _write_revision(tmp_path, "0901_sessions", HEAD_ID, LOCK.format("sessions") + work)
+    _write_revision(tmp_path, "0902_users", "0901_sessions", LOCK.format("users"))
     async with connected(database) as first, connected(database) as second:
         await first.execute("BEGIN; LOCK TABLE sessions IN ACCESS SHARE MODE")
         await second.execute("BEGIN; LOCK TABLE users IN ACCESS SHARE MODE")
@@ -119,6 +120,27 @@ async def test_upgrade_waits_for_the_locks_of_each_revision_until_a_deadline_of_
         await second.execute("COMMIT")
         await waiting
     assert await fetch(database, REVISION) == "0902_users"
+
+
+async def test_upgrade_that_locks_several_tables_repeats_nothing_but_the_locking(
+    database: str, tmp_path: Path
+) -> None:
+    _write_revision(tmp_path, "0901_both", HEAD_ID, "op.lock_tables('sessions', 'users')")
+    lines: list[str] = []
+    async with connected(database) as other:
+        await other.execute("BEGIN; LOCK TABLE users IN ACCESS SHARE MODE")
+        with pytest.raises(StillLocked):
+            await upgrade(database, more_versions=tmp_path, lock_retry=HASTY, report=lines.append)
+        lines.clear()
+        lock_retry = LockRetryPolicy(timedelta(milliseconds=20))
+        work = upgrade(database, more_versions=tmp_path, lock_retry=lock_retry, report=lines.append)
+        waiting = asyncio.create_task(work)
+        for _ in range(2):
+            await _until(database, f"SELECT count(*) > 0 {WAITS}")
+            await _until(database, f"SELECT count(*) = 0 {WAITS}")
+        await other.execute("COMMIT")
+        await waiting
+    assert lines == ["applying 0901_both"]
 
 
 async def test_upgrade_of_a_table_in_use_for_too_long_stops_and_changes_nothing(database: str) -> None:
@@ -144,7 +166,7 @@ async def test_rollback_past_a_locked_row_goes_on_when_the_row_is_free(database:
                 lock_retry=LockRetryPolicy(timedelta(seconds=5)),
             )
         )
-        await _until(database, "SELECT count(*) > 0 FROM pg_locks WHERE NOT granted")
+        await _until(database, f"SELECT count(*) > 0 {WAITS}")
         await other.execute("COMMIT")
     await waiting
     assert await fetch(database, 'SELECT count(*) FROM rollcall_parked."users.nickname"') == 12

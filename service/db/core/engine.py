@@ -65,7 +65,7 @@ def create_engine(
             "lock_timeout": _milliseconds(lock_timeout),
             "idle_in_transaction_session_timeout": _milliseconds(idle_in_transaction_timeout),
             "jit": "off",
-            # A plan is kept for a connection's life. One that was made while a table was empty reads all of it.
+            # A connection keeps its plans. One that was made while a table was empty would read all of it.
             "enable_seqscan": "off",
         }
     creator = partial(

@@ -5,13 +5,15 @@
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from time import sleep
 from typing import Any
 
 from alembic.operations import Operations
 from alembic.util import CommandError
 from sqlalchemy import Connection, text
+from sqlalchemy.exc import DBAPIError
 
-from service.db.migrations.batches import in_batches
+from service.db.migrations.batches import in_batches, listed
 from service.db.migrations.lock_retry import LockRetryPolicy
 
 _EXAMPLES = 20
@@ -79,6 +81,29 @@ def _check(operations: Operations, check: DataCheck) -> None:
     found = check.find(operations.get_bind())
     if found:
         raise DataCheckFailed(found)
+
+
+def lock_tables(operations: Operations, *tables: str) -> None:
+    """Lock tables that the rest of a revision changes together, in the order in which requests lock them.
+
+    A request that holds one of them and waits for another deadlocks with a revision that has the other. Only
+    the locking is repeated then, and nothing that the revision has copied before.
+
+    Locks: the tables ACCESS EXCLUSIVE, until the revision ends.
+    """
+    statement, context = f"LOCK TABLE {listed(tables)}", operations.get_context()
+    if context.as_sql:
+        operations.execute(statement)
+        return
+    connection, attempts = operations.get_bind(), context.opts.get("lock_retry", LockRetryPolicy()).start()
+    while True:
+        try:
+            with connection.begin_nested():
+                connection.execute(text(statement))
+        except DBAPIError as error:
+            sleep(attempts.next_pause_s(error))
+        else:
+            return
 
 
 def build_index(

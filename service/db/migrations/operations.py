@@ -15,6 +15,7 @@ _ACTIONS: tuple[Callable[..., Any], ...] = (
     parking.keep_columns,
     parking.drop_kept_columns,
     parking.restore_columns,
+    online.lock_tables,
     online.build_index,
     online.remove_index,
     online.add_check,
