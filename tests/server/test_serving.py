@@ -107,7 +107,7 @@ def check_command_that_is_ended(number: signal.Signals, directory: Path) -> None
             time.sleep(0.02)
         waiting.send_signal(number)
         _, said = waiting.communicate(timeout=60)
-    assert (waiting.returncode, said) == (130, b"Interrupted.\n")
+    assert (waiting.returncode, said.split()) == (130, [b"Interrupted."])
     assert postgres_processes(directory) == []
 
 
