@@ -15,12 +15,12 @@ _ANY = {"": "127.0.0.1", "0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104 - co
 def main() -> int:
     """Return 0 if the service responds with 200, 1 otherwise."""
     host = os.environ.get("ROLLCALL_HTTP__HOST", "")
-    port = int(os.environ.get("ROLLCALL_HTTP__PORT") or 8000)
-    connection = http.client.HTTPConnection(_ANY.get(host, host), port, timeout=_TIMEOUT_S)
+    port = os.environ.get("ROLLCALL_HTTP__PORT") or "8000"
     try:
+        connection = http.client.HTTPConnection(_ANY.get(host, host), int(port), timeout=_TIMEOUT_S)
         connection.request("GET", f"/health/{sys.argv[1] if len(sys.argv) > 1 else 'live'}")
         return int(connection.getresponse().status != http.client.OK)
-    except OSError as error:
+    except (OSError, ValueError, http.client.HTTPException) as error:
         sys.stderr.write(f"{error}\n")
         return 1
 

@@ -209,7 +209,8 @@ def run_with_services(
 ) -> ResultT:
     """Run work with services of its own, in an event loop of its own.
 
-    Raises: click.ClickException with a sentence for the operator if a rule is broken or the database fails.
+    Raises: click.ClickException with a sentence for the operator: a UsageError if what was given breaks a
+        rule, another if the database fails.
     """
 
     async def run() -> ResultT:
@@ -246,7 +247,7 @@ async def _explaining_errors(services: Services) -> AsyncIterator[None]:
         yield
     except ValidationFailed as error:
         named = (f"{each.pointer.removeprefix('/')}: {each.detail}" for each in error.errors)
-        raise click.ClickException(" ".join(named)) from None
+        raise click.UsageError(" ".join(named)) from None
     except DatabaseUnavailable as error:
         raise click.ClickException(await _explain_unavailable(services, error)) from error
     except OutcomeUnknown:

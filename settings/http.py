@@ -1,17 +1,34 @@
 """Settings of the HTTP server."""
 
+import re
 from datetime import timedelta
 from ipaddress import ip_address
 from typing import Annotated
 
-from pydantic import Field
+from pydantic import AfterValidator, Field
 
 from settings.section import Section
 from settings.values import Constraint, Duration, Networks, Origins
 
+_LABEL = r"[A-Za-z0-9_](?:[A-Za-z0-9_-]{0,61}[A-Za-z0-9_])?"
+_NAME_OR_IPV4 = re.compile(rf"{_LABEL}(?:\.{_LABEL})*\.?")
+
+
+def _require_host(raw: str) -> str:
+    """Return an IP address or a host name. Raises: ValueError for anything else, such as one with a port."""
+    try:
+        is_host = bool(ip_address(raw)) if ":" in raw else _NAME_OR_IPV4.fullmatch(raw) is not None
+    except ValueError:  # its message quotes the value
+        is_host = False
+    if not is_host:
+        raise ValueError
+    return raw
+
+
 Host = Annotated[
     str,
-    Field(pattern=r"^[A-Za-z0-9:._-]{1,253}$"),
+    Field(max_length=253),
+    AfterValidator(_require_host),
     Constraint("an IP address or a host name, without port"),
 ]
 
@@ -38,7 +55,7 @@ class HttpSettings(Section):
         default=4096,
         ge=16,
         le=1_000_000,
-        description="Open connections of a worker process; at most what its limit of open files leaves.",
+        description="Open connections of a worker process; at most what its hard limit of open files leaves.",
     )
     connections_per_network: int = Field(
         default=512,

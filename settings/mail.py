@@ -43,9 +43,13 @@ def _require_link(link: str) -> str:
     return link
 
 
-def _require_file(path: Path) -> Path:
-    if not path.is_file():
-        raise ValueError
+def _require_certificates(path: Path) -> Path:
+    import ssl  # as for a mailbox
+
+    try:
+        ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT).load_verify_locations(path)
+    except OSError:  # a file that holds none, too
+        raise ValueError from None
     return path
 
 
@@ -94,7 +98,10 @@ class MailSettings(Section):
         "`smtps://` (port 465) is TLS from the first byte; certificates are verified. Unset: mails are "
         "written to files.",
     )
-    ca_file: Annotated[Path, AfterValidator(_require_file), Constraint("a file")] | None = Field(
+    ca_file: (
+        Annotated[Path, AfterValidator(_require_certificates), Constraint("a file of certificates in PEM")]
+        | None
+    ) = Field(
         default=None,
         description="Certificates, in PEM, that the SMTP server's is verified with. Unset: those of the "
         "system.",

@@ -1,8 +1,10 @@
 """Make what a process takes from its shell the same for every command, on every machine."""
 
 import os
+import signal
 import sys
 from io import TextIOWrapper
+from types import FrameType
 
 from settings.libpq import discard_libpq_variables
 
@@ -17,6 +19,25 @@ def prepare_process() -> None:
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")
+
+
+def interrupt_on_termination() -> None:
+    """Make SIGTERM, and the SIGHUP of a terminal that closes, unwind the process like Ctrl-C.
+
+    Otherwise an embedded database would be left running. A signal that is ignored stays so (`nohup`).
+    """
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        if signal.getsignal(number) is not signal.SIG_IGN:
+            signal.signal(number, _interrupt)
+
+
+def _interrupt(_number: int, frame: FrameType | None) -> None:
+    # In an event loop, asyncio's own handler of Ctrl-C waits for a safe moment: an exception could fall
+    # between the acquisition of a lock and the block that releases it.
+    handler = signal.getsignal(signal.SIGINT)
+    if not callable(handler):
+        raise KeyboardInterrupt
+    handler(signal.SIGINT, frame)
 
 
 def _open_closed_streams() -> None:

@@ -207,9 +207,12 @@ async def _create_reset_token(services: Services, login_id: str) -> tuple[str, s
 
 
 async def _get(services: Services, login_id: str) -> User:
-    canonical = canonical_login_id(login_id, services.policies.login_ids)
+    charset = services.policies.login_ids
+    canonical = canonical_login_id(login_id, charset)
+    if canonical is None:
+        raise click.UsageError(f"LOGIN_ID is none: {charset.rule}")
     async with services.database.transaction(caller=OPERATOR) as tx:
-        user = await UserRepository(tx).get_by_login_id(canonical) if canonical is not None else None
+        user = await UserRepository(tx).get_by_login_id(canonical)
     if user is None:
         raise click.ClickException("There is no such user.")
     return user

@@ -14,9 +14,7 @@ from prometheus_client.multiprocess import mark_process_dead
 from service.observability.metrics import SHARED_DIR
 from settings import Settings
 
-_CANNOT_LISTEN = (
-    "Cannot listen on {host}, port {port}, for metrics: the address is in use or not of this machine."
-)
+_CANNOT_LISTEN = "Cannot listen on {host}, port {port}, for metrics: {reason}."
 
 
 @contextmanager
@@ -32,8 +30,9 @@ def metrics_server(settings: Settings, registry: CollectorRegistry) -> Iterator[
     host = settings.metrics.host or settings.http.host
     try:
         server, thread = start_http_server(port, addr=host, registry=registry)
-    except OSError:
-        raise click.ClickException(_CANNOT_LISTEN.format(host=host, port=port)) from None
+    except OSError as error:
+        reason = error.strerror
+        raise click.ClickException(_CANNOT_LISTEN.format(host=host, port=port, reason=reason)) from None
     try:
         yield
     finally:

@@ -2,6 +2,7 @@
 
 import resource
 from collections import Counter
+from contextlib import suppress
 from typing import Final
 
 from service.api.http.client_address import Networks, is_trusted, rate_limit_prefix
@@ -45,6 +46,20 @@ class ConnectionLimiter:
         if peer is None or is_trusted(peer[0], self._proxies):
             return None
         return rate_limit_prefix(peer[0])
+
+
+def raise_open_files_limit(connections: int) -> None:
+    """Raise the soft limit of open files as far as connections need it and the hard limit allows.
+
+    Shells, systemd and containers start with a soft limit of 1024, for programs that use select().
+    """
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = connections + RESERVED_FILES
+    if hard != resource.RLIM_INFINITY:
+        wanted = min(wanted, hard)
+    if soft != resource.RLIM_INFINITY and soft < wanted:
+        with suppress(OSError, ValueError):  # macOS allows less than its hard limit says
+            resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
 
 
 def _open_files_limit() -> int:

@@ -1,7 +1,6 @@
 """Serve: migrate if configured, create the first administrator, run the workers."""
 
 import asyncio
-import signal
 import socket
 from datetime import timedelta
 from typing import Final
@@ -15,6 +14,7 @@ from service.jobs.delivery import check_templates
 from service.observability.logging import configure_server_logs
 from service.observability.metrics import registry_of_workers
 from service.observability.metrics_server import metrics_server, multiprocess_metrics
+from service.server.connections import raise_open_files_limit
 from service.server.first_admin import ensure_first_admin
 from service.server.gc import tune_gc
 from service.server.supervisor import Supervisor
@@ -65,6 +65,7 @@ def _log_step(step: str) -> None:
 
 
 def _serve(app: Application, listener: socket.socket) -> None:
+    raise_open_files_limit(app.services.settings.http.connections)
     server = make_server(app, on_started=tune_gc)
     server.run(sockets=[listener])
     if not server.started:
@@ -93,5 +94,4 @@ def serve_as_worker(dsn: str, listener: socket.socket) -> None:
     """Serve as one of several processes that share the socket."""
     settings = get_settings()
     configure_server_logs(settings)
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the supervisor, which passes it on
     _serve(create_app(settings, dsn=dsn), listener)

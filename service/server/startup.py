@@ -1,10 +1,8 @@
 """Start the server: the embedded PostgreSQL comes up while the application is imported."""
 
-import signal
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from threading import Event, Thread
-from types import FrameType
 
 import click
 import structlog
@@ -27,7 +25,7 @@ def serve() -> None:
     configure_server_logs(settings)
     if (ignored := discard_libpq_variables()) and settings.database.dsn is not None:
         _log.warning("libpq_variables_ignored", names=ignored)
-    with _sigterm_as_interrupt(), _starting_database(settings) as wait_for_dsn:
+    with _starting_database(settings) as wait_for_dsn:
         with gc_paused():
             from service.server.serving import run  # while PostgreSQL starts (ADR 14)
         run(settings, wait_for_dsn())
@@ -66,22 +64,3 @@ def _watch_database(postgres: EmbeddedPostgres, is_stopping: Event) -> None:
             postgres.restart_if_dead()
         except EmbeddedUnavailable as error:
             _log.warning("embedded_database_unavailable", reason=str(error))
-
-
-@contextmanager
-def _sigterm_as_interrupt() -> Iterator[None]:
-    """Make SIGTERM unwind the block like Ctrl-C, so that an embedded database is never left running."""
-
-    def interrupt(_signal: int, frame: FrameType | None) -> None:
-        # In an event loop, asyncio's own handler of Ctrl-C waits for a safe moment: an exception could fall
-        # between the acquisition of a lock and the block that releases it.
-        handler = signal.getsignal(signal.SIGINT)
-        if not callable(handler):
-            raise KeyboardInterrupt
-        handler(signal.SIGINT, frame)
-
-    previous = signal.signal(signal.SIGTERM, interrupt)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, previous)

@@ -6,7 +6,8 @@ import signal
 import socket
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from multiprocessing.context import SpawnProcess
 from types import FrameType
 from typing import Final, TypeAlias
@@ -18,6 +19,7 @@ from service.server.drain import accept_handshakes
 CHECK_INTERVAL_S: Final = 0.2
 RESTART_DELAY_S: Final = 1.0
 """Pause before a worker is replaced: one that cannot start must not keep the machine busy."""
+_OF_A_TERMINAL: Final = frozenset({signal.SIGINT, signal.SIGHUP})
 
 _log = structlog.get_logger("rollcall")
 
@@ -76,7 +78,8 @@ class Supervisor:
     def _start(self) -> SpawnProcess:
         arguments = (self._work, self._dsn, self._listener)
         worker = self._context.Process(target=_work_until_orphaned, args=arguments)
-        worker.start()
+        with _terminal_blocked():
+            worker.start()
         _log.info("worker_started", worker=worker.pid)
         return worker
 
@@ -113,8 +116,22 @@ class Supervisor:
                 worker.join()
 
 
+@contextmanager
+def _terminal_blocked() -> Iterator[None]:
+    """Block what a terminal sends to all its processes; one that is started meanwhile inherits that for good.
+
+    The supervisor passes Ctrl-C on, and a second signal would end the drain of a worker.
+    """
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, _OF_A_TERMINAL)
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
 def _work_until_orphaned(work: Work, dsn: str, listener: socket.socket) -> None:
     """Work; drain when the supervisor is killed, as its port would stay taken otherwise."""
+    signal.pthread_sigmask(signal.SIG_BLOCK, _OF_A_TERMINAL)  # multiprocessing unblocks Ctrl-C at the first
     threading.Thread(target=_stop_when_orphaned, daemon=True).start()
     work(dsn, listener)
 

@@ -25,7 +25,7 @@ from settings import Settings
 
 BACKLOG: Final = 2048
 KEEP_ALIVE_S: Final = 65
-_CANNOT_LISTEN: Final = "Cannot listen on {address}: the address is in use or not of this machine."
+_CANNOT_LISTEN: Final = "Cannot listen on {address}: {reason}."
 _log = structlog.get_logger("rollcall")
 
 
@@ -53,10 +53,10 @@ class Server(uvicorn.Server):
             self._loop.call_soon_threadsafe(self._start_draining, sig)
 
     def _start_draining(self, sig: int) -> None:
-        """Drain at the first signal; at the second, stop waiting for requests in flight."""
+        """Drain at the first signal; at the second, stop waiting for the delay and for requests in flight."""
         readiness, delay = self.services.readiness, self.services.settings.http.drain_delay
         if readiness.is_draining:
-            self.force_exit = True
+            self.should_exit = self.force_exit = True
             self._forget_listeners()
             return
         _log.info("draining", signal=signal.Signals(sig).name)
@@ -131,7 +131,7 @@ def server_config(
         server_header=False,
         backlog=BACKLOG,
         timeout_keep_alive=KEEP_ALIVE_S,
-        timeout_graceful_shutdown=round(http.drain_timeout.total_seconds()),
+        timeout_graceful_shutdown=cast(Any, http.drain_timeout.total_seconds()),  # any number will do
     )
 
 
@@ -146,11 +146,11 @@ def bind_socket(settings: Settings) -> socket.socket:
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
         listener.bind((http.host, http.port))
-    except OSError:
+    except OSError as error:
         listener.close()
-        raise click.ClickException(_CANNOT_LISTEN.format(address=address_of(settings))) from None
+        sentence = _CANNOT_LISTEN.format(address=address_of(settings), reason=error.strerror)
+        raise click.ClickException(sentence) from None
     # Each process listens once it can serve: until then clients are rejected instead of kept waiting.
-    listener.set_inheritable(True)
     return listener
 
 

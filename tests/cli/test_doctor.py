@@ -243,5 +243,16 @@ async def test_doctor_on_an_unreachable_database_prints_the_reason_and_not_the_p
     assert "hunter22" not in done.stdout + done.stderr
 
 
+async def test_doctor_without_a_database_that_could_start_prints_the_other_findings_too(
+    command: Command,
+) -> None:
+    done = await command("doctor", "--json", ROLLCALL_DATABASE__EMBEDDED_DIR="/dev/null/postgres")
+    found = [json.loads(line) for line in done.stdout.splitlines()]
+    assert (done.returncode, done.stderr) == (1, "")
+    assert {"release", "memory", "mail"} <= {each["check"] for each in found}
+    assert (found[-1]["check"], found[-1]["level"]) == ("connection", "problem")
+    assert "DATABASE_URL" in found[-1]["cure"]
+
+
 def not_ok(findings: Iterable[Finding]) -> list[Finding]:
     return [each for each in findings if each.level is not Level.OK]

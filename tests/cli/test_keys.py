@@ -26,6 +26,15 @@ async def test_create_a_key_works_until_it_is_revoked(
     assert (await api.by(key).get("/v1/users")).status_code == 401
 
 
+async def test_create_a_key_with_a_name_that_is_too_long_exits_2(
+    command: Command, shared_database: str
+) -> None:
+    scopes = ("--scopes", "users:read")
+    refused = await command("keys", "create", "n" * 1000, *scopes, DATABASE_URL=shared_database)
+    assert (refused.returncode, refused.stdout) == (2, "")
+    assert refused.stderr.startswith("name: ")
+
+
 async def test_create_a_key_with_an_unknown_scope_exits_2(command: Command) -> None:
     refused = await command("keys", "create", "gateway", "--scopes", "users:rule")
     assert (refused.returncode, refused.stdout) == (2, "")

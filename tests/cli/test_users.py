@@ -56,9 +56,18 @@ async def test_run_a_failing_command_prints_one_sentence_and_exits_1(
 
 async def test_create_a_user_with_wrong_values_names_each(command: Command, shared_database: str) -> None:
     done = await command("users", "create", "a b", stdin="short\n", DATABASE_URL=shared_database)
-    assert (done.returncode, done.stdout, done.stderr.count("\n")) == (1, "", 1)
+    assert (done.returncode, done.stdout, done.stderr.count("\n")) == (2, "", 1)
     assert done.stderr.startswith("login_id: 1 to 254 characters")
     assert " password: A password has at least 15 characters." in done.stderr
+
+
+@pytest.mark.parametrize("name", ["admin", "disable", "enable", "reset-password"])
+async def test_name_a_login_id_that_cannot_be_one_exits_2(
+    command: Command, shared_database: str, name: str
+) -> None:
+    done = await command("users", name, "a b", DATABASE_URL=shared_database)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert "1 to 254 characters" in done.stderr
 
 
 async def test_list_on_a_database_without_schema_advises_to_migrate(

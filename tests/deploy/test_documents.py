@@ -9,6 +9,7 @@ import pytest
 from prometheus_client import generate_latest
 
 from service.api.operations import Endpoint
+from service.api.schemas.sessions import SessionPage
 from service.api.v1 import sessions
 from service.cli import cli
 from service.db.migrations.operations import ACTIONS
@@ -84,7 +85,7 @@ def test_name_code_in_the_architecture_names_files_that_exist() -> None:
 
 def test_declare_the_endpoint_of_the_recipe_returns_one() -> None:
     recipe = (ROOT / "CONTRIBUTING.md").read_text().partition("```python\n")[2].partition("```")[0]
-    names = vars(sessions) | {"GroupReads": object, "GroupPage": sessions.SessionPage, "Scope": Scope}
+    names = vars(sessions) | {"GroupReads": object, "GroupPage": SessionPage, "Scope": Scope}
     exec(textwrap.dedent(recipe), names)
     assert isinstance(names["list_groups"], Endpoint)
 

@@ -47,10 +47,11 @@ def test_check_behind_a_proxy_asks_the_service_itself(
     assert main() == status
 
 
+@pytest.mark.parametrize("port", ["1", "many"])
 def test_check_without_service_fails_with_one_line(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], port: str
 ) -> None:
-    monkeypatch.setenv("ROLLCALL_HTTP__PORT", "1")
+    monkeypatch.setenv("ROLLCALL_HTTP__PORT", port)
     monkeypatch.setattr(sys, "argv", ["healthcheck"])
     assert main() == 1
     assert len(capsys.readouterr().err.splitlines()) == 1

@@ -3,6 +3,7 @@
 import asyncio
 import json
 import os
+import re
 import resource
 import signal
 import socket
@@ -61,6 +62,24 @@ async def two(tmp_path_factory: pytest.TempPathFactory, shared_database: str) ->
         pids = workers.serving()
         assert service.stop() == 0
         assert not any(map(psutil.pid_exists, pids))
+
+
+async def test_workers_leave_the_signals_of_a_terminal_to_the_supervisor(two: TwoWorkers) -> None:
+    """Ctrl-C reaches every process of the terminal, and a second signal would end the drain of a worker."""
+    workers = two.workers.serving()
+    for worker in workers:
+        for number in (signal.SIGINT, signal.SIGHUP):
+            os.kill(worker, number)
+        assert {signal.SIGINT, signal.SIGHUP} <= pending_signals_of(worker)
+    assert (await two.client(None).request("GET", "/health/ready")).status == 200
+    assert two.workers.serving() == workers
+
+
+def pending_signals_of(pid: int) -> set[int]:
+    """Return the signals that a process has got and blocks."""
+    status = Path(f"/proc/{pid}/status").read_text()
+    pending = int(re.search(r"^ShdPnd:\s+([0-9a-f]+)$", status, re.MULTILINE)[1], 16)  # type: ignore[index]
+    return {number for number in range(1, 65) if pending >> (number - 1) & 1}
 
 
 def test_start_after_a_kill_finds_all_acknowledged_rows(tmp_path: Path) -> None:

@@ -110,7 +110,7 @@ async def test_flush_of_many_uses_writes_them_in_short_transactions(api: Api, se
         " last_used_at = last_used_at - interval '1 min'",
     )
     digests = (sha256(str(number).encode()).digest() for number in range(1, 1002))
-    for found in await asyncio.gather(*map(service.reads.sessions.find_open, digests)):
+    for found in await asyncio.gather(*map(service.reads.sessions.find_live, digests)):
         assert found is not None
         tracker.record_session(found)
     await tracker.flush(service.database)

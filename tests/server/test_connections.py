@@ -1,9 +1,11 @@
 """The connections of one network, and of all, are limited."""
 
+import resource
+
 import pytest
 
 from service.api.http.client_address import networks_of
-from service.server.connections import ConnectionLimiter
+from service.server.connections import ConnectionLimiter, raise_open_files_limit
 from service.server.slow_clients import SlowClientGuard
 from tests.support.echo_server import LAST, connected, exchange, serving_echo, statuses
 
@@ -42,3 +44,23 @@ def test_limit_connections_leaves_files_for_the_database(monkeypatch: pytest.Mon
     limiter.remove(("192.0.2.1", 1))
     limiter.remove(("192.0.2.1", 1))
     assert limiter.add(None)
+
+
+@pytest.mark.parametrize(
+    ("limits", "raised"),
+    [
+        ((1024, 524288), [(4224, 524288)]),
+        ((1024, 2048), [(2048, 2048)]),
+        ((1024, resource.RLIM_INFINITY), [(4224, resource.RLIM_INFINITY)]),
+        ((8192, 524288), []),
+        ((resource.RLIM_INFINITY, resource.RLIM_INFINITY), []),
+    ],
+)
+def test_raise_open_files_limit_makes_room_for_the_connections_within_the_hard_limit(
+    monkeypatch: pytest.MonkeyPatch, limits: tuple[int, int], raised: list[tuple[int, int]]
+) -> None:
+    made: list[tuple[int, int]] = []
+    monkeypatch.setattr("resource.getrlimit", lambda _which: limits)
+    monkeypatch.setattr("resource.setrlimit", lambda _which, new: made.append(new))
+    raise_open_files_limit(4096)
+    assert made == raised

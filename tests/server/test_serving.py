@@ -1,11 +1,15 @@
 import os
 import signal
 import subprocess
+import sys
 import time
 from pathlib import Path
 
+import psutil
+
 from harness.service_process import (
     ServiceProcess,
+    environment,
     postgres_processes,
     run_command,
     service_process,
@@ -45,8 +49,11 @@ def test_serve_in_an_empty_directory_creates_one_administrator_and_keeps_rows_ac
         kill_database(tmp_path)
         again.wait_until("/health/ready", 200)
         assert log_in(again, "ada", PASSWORD)
+        assert not held_ports(postmaster(tmp_path)) & {again.port}
         assert again.stop(signal.SIGINT) == 0  # Ctrl-C
     assert postgres_processes(tmp_path) == []
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        check_command_that_is_ended(number, tmp_path)
 
 
 def kill_database(directory: Path) -> None:
@@ -61,9 +68,14 @@ def kill_database(directory: Path) -> None:
 
 
 def postmaster(directory: Path) -> int | None:
-    file = directory / "postgres/data/postmaster.pid"
-    written = file.read_text().split() if file.exists() else []
+    written = state_of_database(directory)
     return int(written[0]) if written else None
+
+
+def held_ports(pid: int | None) -> set[int]:
+    """Return the ports on which a process listens."""
+    connections = psutil.Process(pid).net_connections("tcp")
+    return {each.laddr.port for each in connections if each.status == psutil.CONN_LISTEN}
 
 
 def has_imported_alembic(service: ServiceProcess) -> bool:
@@ -79,6 +91,29 @@ def check_second_instance(service: ServiceProcess, directory: Path) -> None:
     )
     assert second.returncode == 1
     assert second.stderr.splitlines()[-1].startswith("Cannot listen on")
+
+
+def check_command_that_is_ended(number: signal.Signals, directory: Path) -> None:
+    """End a command that waits for a password: it is interrupted, and leaves no database running."""
+    with subprocess.Popen(
+        [sys.executable, "-m", "service", "users", "admin", "eve"],
+        cwd=directory,
+        env=environment(ROLLCALL_DATABASE__EMBEDDED_DIR=str(directory / "postgres")),
+        stdin=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+    ) as waiting:
+        while "ready" not in state_of_database(directory):
+            assert waiting.poll() is None
+            time.sleep(0.02)
+        waiting.send_signal(number)
+        _, said = waiting.communicate(timeout=60)
+    assert (waiting.returncode, said.split()) == (130, [b"Interrupted."])
+    assert postgres_processes(directory) == []
+
+
+def state_of_database(directory: Path) -> list[str]:
+    file = directory / "postgres/data/postmaster.pid"
+    return file.read_text().split() if file.exists() else []
 
 
 def test_serve_with_wrong_settings_lists_all_of_them_and_exits_2(tmp_path: Path) -> None:

@@ -17,12 +17,16 @@ async def nothing(scope: object, receive: object, send: object) -> None:
     """Serve nothing."""
 
 
-@pytest.fixture
-def server() -> Server:
-    settings = SimpleNamespace(http=HttpSettings(drain_delay=timedelta(0)))
+def server_with(drain_delay: timedelta) -> Server:
+    settings = SimpleNamespace(http=HttpSettings(drain_delay=drain_delay))
     services = SimpleNamespace(readiness=SimpleNamespace(is_draining=False), settings=settings)
     config = uvicorn.Config(nothing, log_config=None, lifespan="off", ws="none")
     return Server(config, cast(Any, services))
+
+
+@pytest.fixture
+def server() -> Server:
+    return server_with(timedelta(0))
 
 
 async def test_handle_exit_while_serving_drains_from_the_event_loop_and_not_in_the_handler(
@@ -44,6 +48,21 @@ async def test_handle_exit_while_serving_drains_from_the_event_loop_and_not_in_t
     server.handle_exit(signal.SIGTERM, None)
     await asyncio.sleep(0)
     assert server.force_exit
+    await server.shutdown(sockets=[])
+
+
+async def test_handle_exit_again_during_the_drain_delay_exits_at_once() -> None:
+    server = server_with(timedelta(minutes=5))
+    server.config.load()
+    server.lifespan = server.config.lifespan_class(server.config)
+    await server.startup(sockets=[])
+
+    server.handle_exit(signal.SIGTERM, None)
+    await asyncio.sleep(0)
+    assert (server.should_exit, server.services.readiness.is_draining) == (False, True)
+    server.handle_exit(signal.SIGTERM, None)
+    await asyncio.sleep(0)
+    assert (server.should_exit, server.force_exit) == (True, True)
     await server.shutdown(sockets=[])
 
 

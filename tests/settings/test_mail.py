@@ -47,6 +47,8 @@ def test_smtp_url_is_shown_without_its_password(variables: Variables) -> None:
         ("LINK_RESET", "https://app.example.com/{token}/{token}"),
         ("LINK_VERIFY", "/verify?{token}"),
         ("LINK_INVITE", "https://app.example.com/a b/{token}"),
+        ("CA_FILE", __file__),  # holds no certificate
+        ("CA_FILE", "/nowhere/hunter22"),
     ],
 )
 def test_wrong_mail_setting_is_named_and_not_quoted(variables: Variables, name: str, value: str) -> None:

@@ -198,6 +198,24 @@ def test_settings_in_conflict_report_one_variable(
     assert problem.startswith(f"ROLLCALL_{blamed}: m")
 
 
+@pytest.mark.parametrize("text", ["8_0", "+80", "80.0", "8e1", "\u0668\u0660", "0x50"])
+@pytest.mark.parametrize("name", ["ROLLCALL_HTTP__PORT", "ROLLCALL_METRICS__PORT"])
+def test_number_that_is_not_written_in_digits_is_rejected(name: str, text: str, variables: Variables) -> None:
+    assert variables.problems(**{name: text}) == [f"{name}: must be a whole number from 1 to 65535"]
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1:8000", "[::1]", "::g", "a..b", "-a", f"{'a' * 64}.example"])
+def test_host_that_is_no_address_and_no_name_is_rejected(host: str, variables: Variables) -> None:
+    problems = variables.problems(ROLLCALL_HTTP__HOST=host)
+    assert problems == ["ROLLCALL_HTTP__HOST: must be an IP address or a host name, without port"]
+
+
+@pytest.mark.parametrize("host", ["::", "fe80::1%eth0", "::ffff:127.0.0.1", "10.0.0.7", "db_1.example."])
+def test_host_that_is_an_address_or_a_name_is_kept(host: str, variables: Variables) -> None:
+    variables.set(ROLLCALL_HTTP__HOST=host)
+    assert get_settings().http.host == host
+
+
 def test_settings_given_as_arguments_override_variables_and_are_checked(variables: Variables) -> None:
     variables.set(ROLLCALL_HTTP__PORT="9", ROLLCALL_HTTP__WORKERS="2")
     settings = Settings.model_validate({"http": {"port": 10}})

@@ -6,10 +6,11 @@ from dataclasses import asdict
 import click
 
 from service.cli.doctor.database import check_database
-from service.cli.doctor.findings import Level
+from service.cli.doctor.findings import Level, problem
 from service.cli.doctor.mail import check_mail
 from service.cli.doctor.process import check_machine, check_settings
 from service.cli.output import json_option, show_json, show_table
+from service.embedded.binaries import EmbeddedUnavailable
 from service.observability.logging import configure_logs
 from service.services import configured_database, run_with_services
 from settings import get_settings
@@ -25,8 +26,11 @@ def doctor(is_json: bool) -> None:
     settings = get_settings()
     configure_logs(settings, is_command=True)
     findings = [*check_settings(settings), *check_machine(settings), *asyncio.run(check_mail(settings))]
-    with configured_database(settings) as dsn:
-        findings += run_with_services(settings, dsn, check_database)
+    try:
+        with configured_database(settings) as dsn:
+            findings += run_with_services(settings, dsn, check_database)
+    except EmbeddedUnavailable as error:
+        findings.append(problem("connection", settings.database.masked_dsn, str(error)))
     if is_json:
         show_json(*map(asdict, findings))
     else:
