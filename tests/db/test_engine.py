@@ -51,6 +51,8 @@ async def backend(engine: AsyncEngine) -> int:
         ("idle_in_transaction_session_timeout", "10s"),
         ("jit", "off"),
         ("enable_seqscan", "off"),
+        ("enable_hashjoin", "off"),
+        ("enable_mergejoin", "off"),
     ],
 )
 async def test_connect_sets_session_limits(engine_for: EngineFactory, name: str, value: str) -> None:
@@ -65,6 +67,24 @@ async def test_plan_made_while_a_table_is_empty_uses_its_index(engine_for: Engin
         await connection.execute(text("VACUUM counts"))
         plan = await connection.scalar(text("EXPLAIN SELECT * FROM counts WHERE digest = ''"))
         assert "Index" in str(plan)
+
+
+async def test_plan_made_while_tables_are_small_joins_by_index(engine_for: EngineFactory) -> None:
+    """After the import of a million users, each request would read them all."""
+    async with engine_for().connect() as connection:
+        connection = await connection.execution_options(isolation_level="AUTOCOMMIT")
+        await connection.execute(text("CREATE TEMPORARY TABLE users AS SELECT generate_series(1, 20) AS id"))
+        await connection.execute(text("ALTER TABLE users ADD PRIMARY KEY (id)"))
+        await connection.execute(
+            text("CREATE TEMPORARY TABLE sessions AS SELECT id, id AS user_id FROM users")
+        )
+        await connection.execute(text("ALTER TABLE sessions ADD PRIMARY KEY (id)"))
+        await connection.execute(text("ANALYZE users, sessions"))
+        query = (
+            "SELECT * FROM sessions JOIN users ON users.id = user_id WHERE sessions.id = ANY('{1,2,3,4,5,6}')"
+        )
+        plan = "\n".join(await connection.scalars(text(f"EXPLAIN {query}")))
+        assert "Index Cond: (id = sessions.user_id)" in plan
 
 
 async def test_connect_prefers_settings_of_the_dsn(engine_for: EngineFactory) -> None:

@@ -23,7 +23,8 @@ _PARAMETER: Final = re.compile(r'parameter "([A-Za-z_][A-Za-z0-9_.]*)"|startup p
 _ROOT_CERTIFICATE: Final = re.compile(r'root certificate file "([^"]*)"')
 _ERRNO: Final = re.compile(r"\[Errno (\d+)\]")
 _POOLED_SETTINGS: Final = frozenset({
-    "enable_seqscan", "idle_in_transaction_session_timeout", "jit", "lock_timeout", "statement_timeout",
+    "enable_hashjoin", "enable_mergejoin", "enable_seqscan", "idle_in_transaction_session_timeout", "jit",
+    "lock_timeout", "statement_timeout",
 })  # fmt: skip
 
 _SET_PGBOUNCER: Final = "set ROLLCALL_DATABASE__PGBOUNCER=true."

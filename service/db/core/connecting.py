@@ -37,6 +37,8 @@ _LIBPQ_ONLY: Final = frozenset({
 
 _OURS: Final = frozenset({
     "application_name",
+    "enable_hashjoin",
+    "enable_mergejoin",
     "enable_seqscan",
     "idle_in_transaction_session_timeout",
     "jit",

@@ -65,8 +65,8 @@ def create_engine(
             "lock_timeout": _milliseconds(lock_timeout),
             "idle_in_transaction_session_timeout": _milliseconds(idle_in_transaction_timeout),
             "jit": "off",
-            # A connection keeps its plans. One that was made while a table was empty would read all of it.
-            "enable_seqscan": "off",
+            # A connection keeps its plans. One that was made while tables were small would read all of them.
+            **dict.fromkeys(("enable_seqscan", "enable_hashjoin", "enable_mergejoin"), "off"),
         }
     creator = partial(
         connect,
