@@ -52,10 +52,9 @@ def create_engine(
 ) -> AsyncEngine:
     """Return an engine with at most `pool_size` connections, each opened when first needed.
 
-    All times are seconds. `dsn` is any libpq connection URI: several hosts, `sslmode`, `target_session_attrs`
-    and socket directories work, and what it sets overrides the argument of the same meaning. With
-    `pgbouncer`, a transaction pooler is in front: nothing stays on a connection between transactions, and the
-    server's timeouts have to be set with `ALTER ROLE … SET`.
+    All times are seconds. `dsn` is any libpq connection URI; what it sets overrides the argument of the same
+    meaning. With `pgbouncer`, a transaction pooler is in front: nothing stays on a connection between
+    transactions, and the role has to bring the settings.
     Source: OWASP ASVS 5.0 13.1.2, 13.1.3 (limits and timeouts of every connection to another system).
     """
     target, defaults = Target.of(dsn), {"application_name": application_name}
@@ -64,9 +63,8 @@ def create_engine(
             "statement_timeout": _milliseconds(statement_timeout),
             "lock_timeout": _milliseconds(lock_timeout),
             "idle_in_transaction_session_timeout": _milliseconds(idle_in_transaction_timeout),
-            "jit": "off",
             # A connection keeps its plans. One that was made while tables were small would read all of them.
-            **dict.fromkeys(("enable_seqscan", "enable_hashjoin", "enable_mergejoin"), "off"),
+            **dict.fromkeys(("jit", "enable_seqscan", "enable_hashjoin", "enable_mergejoin"), "off"),
         }
     creator = partial(
         connect,
