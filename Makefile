@@ -174,7 +174,7 @@ lock: $(VENV)/.lint ## resolve the dependencies anew and pin them with hashes
 	@for part in "runtime:pyproject.toml" "build:--group build -c requirements/runtime.txt" \
 		"test:pyproject.toml --group test -c requirements/runtime.txt" "lint:pyproject.toml --group test --group lint -c requirements/test.txt"; do \
 		$(BIN)/uv pip compile $${part#*:} -o requirements/$${part%%:*}.txt --universal --python-version 3.11 \
-			--generate-hashes --no-emit-index-url --no-emit-find-links --no-header --quiet --upgrade || exit 1; done
+			--generate-hashes --no-strip-extras --no-emit-index-url --no-emit-find-links --no-header --quiet --upgrade || exit 1; done
 
 clean: ## remove the environment and caches; the embedded database stays
 	@rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache var/test-postgres var/test-testkit var/tmp var/coverage

@@ -3,11 +3,13 @@
 import json
 import re
 import subprocess
-from importlib import import_module
+from importlib import import_module, metadata
 from pathlib import Path
 from typing import Any
 
 import pytest
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
 from prometheus_client import generate_latest
 
 from service.observability.metrics import RequestTelemetry
@@ -211,6 +213,19 @@ def test_build_image_installs_everything_by_hash() -> None:
     assert len(installs) == 4
     assert [each for each in installs if "--require-hashes" not in each and "/wheels/" not in each] == []
     assert "--no-build-isolation" in text
+
+
+def test_lock_names_the_extras_that_locked_packages_ask_of_each_other() -> None:
+    """Otherwise pip 23 finds the newest release first, which the lock does not have, and gives up."""
+    locked = (ROOT / "requirements/lint.txt").read_text()
+    asked = {
+        f"{canonicalize_name(wanted.name)}[{','.join(sorted(wanted.extras))}]=="
+        for package in metadata.distributions()
+        for wanted in map(Requirement, package.requires or ())
+        if wanted.extras and (wanted.marker is None or wanted.marker.evaluate({"extra": ""}))
+    }
+    assert {each for each in asked if f"\n{each}" not in locked} == set()
+    assert asked
 
 
 def test_build_requirements_pin_what_the_sources_of_argon2_need() -> None:

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -135,9 +136,9 @@ def _interpreter(path: Path, requirements: str) -> str:
 
 
 def _locked(requirements: Path) -> set[str]:
-    """Return the packages with their versions, without hashes."""
+    """Return the packages with their versions, without extras and hashes."""
     lines = requirements.read_text(encoding="utf-8").splitlines()
-    return {line.removesuffix(" \\") for line in lines if line[:1].isalnum()}
+    return {re.sub(r"\[[^]]*\]", "", line.removesuffix(" \\")) for line in lines if line[:1].isalnum()}
 
 
 def _release_of(path: Path, python: str) -> Release:
