@@ -28,4 +28,4 @@ def upgrade() -> None:
 
 def downgrade() -> None:
     op.build_index("ix_users_email", "users", ["email", "id"])
-    op.remove_index("ix_users_unverified_email")
+    op.drop_index("ix_users_unverified_email", "users")

@@ -14,6 +14,7 @@ lossless = True
 
 
 def upgrade() -> None:
+    op.remove_index("ix_users_email")  # left if a rollback of 0021 was killed
     attempts = sa.Column("attempts", sa.Integer(), server_default=sa.text("0"), nullable=False)
     op.restore_columns("login_buckets", attempts, key=("digest",))
 

@@ -20,4 +20,4 @@ def upgrade() -> None:
 
 
 def downgrade() -> None:
-    op.remove_index("ix_totp_secrets_user_id")
+    op.drop_index("ix_totp_secrets_user_id", "totp_secrets")
