@@ -22,7 +22,7 @@ PREVIOUS_RELEASE: Final = ROOT / "previous-release.txt"
 _BUILDS: Final = ROOT / "var" / "releases"
 _OPERATIONS: Final = tuple(
     f"service/db/migrations/{name}.py"
-    for name in ("batches", "online", "operations", "parked_guards", "parking")
+    for name in ("batches", "lock", "lock_retry", "online", "operations", "parked_guards", "parking")
 )
 """What revisions use of this release."""
 _READ_RELEASE: Final = (

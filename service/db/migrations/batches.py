@@ -3,14 +3,13 @@
 # ruff: noqa: S608 -- tables and columns are named by revisions, never by input
 
 from collections.abc import Sequence
-from time import sleep
+from functools import partial
 from typing import Any
 
 from alembic.operations import Operations
 from sqlalchemy import Connection, TextClause, text
-from sqlalchemy.exc import DBAPIError
 
-from service.db.migrations.lock_retry import LockRetryPolicy
+from service.db.migrations.lock import retry_on_lock
 
 BATCH_ROWS = 2000
 
@@ -62,22 +61,12 @@ def _statement(
 
 
 def _run_all(operations: Operations, first: TextClause, following: TextClause) -> None:
-    bind = operations.get_bind()
-    lock_retry = operations.get_context().opts.get("lock_retry", LockRetryPolicy())
-    last = _run_batch(bind, first, {}, lock_retry)
+    last = retry_on_lock(operations, partial(_run_batch, operations.get_bind(), first, {}))
     while last is not None:
-        last = _run_batch(bind, following, last, lock_retry)
+        last = retry_on_lock(operations, partial(_run_batch, operations.get_bind(), following, last))
 
 
-def _run_batch(
-    bind: Connection, statement: TextClause, after: dict[str, Any], lock_retry: LockRetryPolicy
-) -> dict[str, Any] | None:
+def _run_batch(bind: Connection, statement: TextClause, after: dict[str, Any]) -> dict[str, Any] | None:
     """Run one batch and return its greatest key, or None if there was no row left."""
-    attempts = lock_retry.start()
-    while True:
-        try:
-            found = bind.execute(statement, after).mappings().one_or_none()
-        except DBAPIError as error:
-            sleep(attempts.next_pause_s(error))
-        else:
-            return dict(found) if found else None
+    found = bind.execute(statement, after).mappings().one_or_none()
+    return dict(found) if found else None

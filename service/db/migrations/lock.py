@@ -3,16 +3,23 @@
 import asyncio
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
-from time import monotonic
+from time import monotonic, sleep
+from typing import Any, TypeVar
 
+from alembic.operations import Operations
 from alembic.util import CommandError
-from sqlalchemy import text
+from sqlalchemy import Result, text
+from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
-from service.db.migrations.lock_retry import LockRetryPolicy
+from service.db.migrations.lock_retry import Attempts, LockRetryPolicy, is_lock_conflict
+
+ResultT = TypeVar("ResultT")
 
 # "rollcall" in ASCII, as a number of 64 bits.
 LOCK_ID = int.from_bytes(b"rollcall")
+
+IN_USE = "in use by {blockers}; trying again in {pause_s:.1f} s"
 
 _POLL_INTERVAL_S = 0.2
 
@@ -21,7 +28,7 @@ _WAIT_CHECK_INTERVAL_S = 2.0
 _OLDEST_TRANSACTIONS = """
 SELECT pid, application_name AS name, state, round(extract(epoch FROM now() - xact_start)) AS seconds
 FROM pg_stat_activity
-WHERE datname = current_database() AND xact_start < now() AND pid <> pg_backend_pid() AND (
+WHERE datname = current_database() AND xact_start < statement_timestamp() AND pid <> pg_backend_pid() AND (
     NOT :awaited_by_index OR pid = ANY (
         SELECT unnest(pg_blocking_pids(pid)) FROM pg_stat_activity
         WHERE application_name = current_setting('application_name') AND datname = current_database()
@@ -30,6 +37,10 @@ WHERE datname = current_database() AND xact_start < now() AND pid <> pg_backend_
 )
 ORDER BY xact_start LIMIT 3
 """
+
+
+def ignore(_line: str) -> None:
+    """Report nothing."""
 
 
 class LockHeld(CommandError):
@@ -86,9 +97,33 @@ async def _report_waits(engine: AsyncEngine, report: Callable[[str], None]) -> N
         is_reported = bool(awaited)
 
 
+def retry_on_lock(operations: Operations, work: Callable[[], ResultT]) -> ResultT:
+    """Repeat a part of a revision until what it locks is free, and say who holds it.
+
+    Raises:
+        StillLocked: it was held until the deadline.
+    """
+    options, connection = operations.get_context().opts, operations.get_bind()
+    attempts: Attempts = options.get("lock_retry", LockRetryPolicy()).start()
+    while True:
+        try:
+            return work()
+        except DBAPIError as error:
+            if not is_lock_conflict(error):
+                raise
+            blockers = _describe(connection.execute(text(_OLDEST_TRANSACTIONS), {"awaited_by_index": False}))
+            pause_s = attempts.next_pause_s(error, blockers or "others")
+        options.get("report", ignore)(IN_USE.format(blockers=blockers or "others", pause_s=pause_s))
+        sleep(pause_s)
+
+
 async def _oldest_transactions(engine: AsyncEngine, *, awaited_by_index: bool = False) -> str:
     async with engine.connect() as connection:
-        found = await connection.execute(text(_OLDEST_TRANSACTIONS), {"awaited_by_index": awaited_by_index})
+        parameters = {"awaited_by_index": awaited_by_index}
+        return _describe(await connection.execute(text(_OLDEST_TRANSACTIONS), parameters))
+
+
+def _describe(found: Result[Any]) -> str:
     return ", ".join(
         f"process {row.pid} ({row.name or 'no name'}, {row.state} for {row.seconds} s)" for row in found
     )

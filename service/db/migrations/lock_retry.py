@@ -61,7 +61,7 @@ class Attempts:
             StillLocked: the deadline has passed.
             sqlalchemy.exc.DBAPIError: the error itself, if waiting does not help.
         """
-        if sqlstate(error) not in {_LOCK_NOT_AVAILABLE, _DEADLOCK, _SERIALIZATION}:
+        if not is_lock_conflict(error):
             raise error
         if self.ends_at is None:
             self.ends_at = monotonic() + self.deadline_s
@@ -72,6 +72,11 @@ class Attempts:
         self.count += 1
         pause = min(_FIRST_PAUSE_S * 2.0 ** (self.count - 1), _LONGEST_PAUSE_S)
         return pause * random.uniform(0.5, 1.5)  # noqa: S311 -- jitter, not a secret
+
+
+def is_lock_conflict(error: DBAPIError) -> bool:
+    """Return whether waiting may help: others hold what a change needs."""
+    return sqlstate(error) in {_LOCK_NOT_AVAILABLE, _DEADLOCK, _SERIALIZATION}
 
 
 def sqlstate(error: DBAPIError) -> str | None:

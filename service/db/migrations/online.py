@@ -5,15 +5,14 @@
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from time import sleep
 from typing import Any
 
 from alembic.operations import Operations
 from alembic.util import CommandError
 from sqlalchemy import Connection, text
-from sqlalchemy.exc import DBAPIError
 
 from service.db.migrations.batches import in_batches, listed
+from service.db.migrations.lock import retry_on_lock
 from service.db.migrations.lock_retry import LockRetryPolicy
 
 _EXAMPLES = 20
@@ -95,15 +94,13 @@ def lock_tables(operations: Operations, *tables: str) -> None:
     if context.as_sql:
         operations.execute(statement)
         return
-    connection, attempts = operations.get_bind(), context.opts.get("lock_retry", LockRetryPolicy()).start()
-    while True:
-        try:
-            with connection.begin_nested():
-                connection.execute(text(statement))
-        except DBAPIError as error:
-            sleep(attempts.next_pause_s(error))
-        else:
-            return
+    connection = operations.get_bind()
+
+    def lock() -> None:
+        with connection.begin_nested():
+            connection.execute(text(statement))
+
+    retry_on_lock(operations, lock)
 
 
 def build_index(

@@ -20,7 +20,7 @@ from service.db.core.engine import create_engine
 from service.db.core.server import unmet_need
 from service.db.migrations import grants, parking
 from service.db.migrations.history import alembic_config
-from service.db.migrations.lock import blocking_sessions, migration_lock, waits_reported
+from service.db.migrations.lock import IN_USE, blocking_sessions, ignore, migration_lock, waits_reported
 from service.db.migrations.lock_retry import Attempts, LockRetryPolicy
 
 Report = Callable[[str], None]
@@ -29,7 +29,7 @@ _DAY_S = 86_400.0
 
 # A backend whose client was killed must not go on without the migration lock. What waits for an index for an
 # hour, and the connection that holds the lock meanwhile, must not look dead to a firewall.
-_SESSION = """
+_SESSION_SETTINGS = """
     SELECT set_config(name, value, false)
     FROM pg_settings JOIN (VALUES
         ('client_connection_check_interval', '1000'), ('tcp_keepalives_idle', '60'),
@@ -55,17 +55,13 @@ class SchemaMoved(CommandError):
     """Another migration moved the schema while this one waited."""
 
 
-def _ignore(_line: str) -> None:
-    pass
-
-
 def migrate(
     dsn: str,
     target: str,
     *,
     upward: bool,
     lock_retry: LockRetryPolicy | None = None,
-    report: Report = _ignore,
+    report: Report = ignore,
     more_versions: Path | None = None,
     service_name: str = "rollcall",
     force: bool = False,
@@ -98,17 +94,17 @@ async def downgrade(dsn: str, target: str = "-1", **options: Any) -> None:
     await asyncio.to_thread(partial(migrate, dsn, target, upward=False, **options))
 
 
-async def drop_unfinished(dsn: str, lock_retry: LockRetryPolicy, report: Report = _ignore) -> None:
+async def drop_unfinished(dsn: str, lock_retry: LockRetryPolicy, report: Report = ignore) -> None:
     """Drop what an interrupted rollback has copied; its columns were not dropped yet."""
     await _run_locked(dsn, parking.drop_unfinished, lock_retry, report)
 
 
-async def grant_rights(dsn: str, role: str, lock_retry: LockRetryPolicy, report: Report = _ignore) -> None:
+async def grant_rights(dsn: str, role: str, lock_retry: LockRetryPolicy, report: Report = ignore) -> None:
     """Grant the role that serves its rights in the present schema, and no others."""
     await _run_locked(dsn, partial(grants.grant, role=role), lock_retry, report)
 
 
-async def purge(dsn: str, lock_retry: LockRetryPolicy, report: Report = _ignore) -> None:
+async def purge(dsn: str, lock_retry: LockRetryPolicy, report: Report = ignore) -> None:
     """Delete everything parked. The next upgrade creates those tables and columns empty."""
     await _run_locked(dsn, parking.drop_all, lock_retry, report)
 
@@ -143,7 +139,7 @@ def migration_engine(dsn: str) -> AsyncEngine:
 
 def _configure_session(connection: DBAPIConnection, _record: object) -> None:
     cursor = connection.cursor()
-    cursor.execute(_SESSION)
+    cursor.execute(_SESSION_SETTINGS)
     cursor.close()
     connection.commit()
 
@@ -182,7 +178,7 @@ async def run(
     Each revision is one transaction. A revision whose lock times out is rolled back and retried. After an
     interruption, the next run continues at the last completed revision. `check` may reject the steps.
     """
-    options = {**options, "lock_retry": lock_retry}
+    options = {**options, "lock_retry": lock_retry, "report": report}
     engine = migration_engine(dsn)
     try:
         async with engine.connect() as connection:
@@ -225,7 +221,7 @@ async def _retry_on_lock(
         except DBAPIError as error:
             blockers = await blocking_sessions(engine)
             pause_s = attempts.next_pause_s(error, blockers)
-        report(f"in use by {blockers}; trying again in {pause_s:.1f} s")
+        report(IN_USE.format(blockers=blockers, pause_s=pause_s))
         await asyncio.sleep(pause_s)
 
 
