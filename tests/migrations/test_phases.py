@@ -84,6 +84,14 @@ def test_script_that_takes_away_does_so_in_its_last_transaction(revision: Revisi
     assert not [pattern for pattern in TAKES_AWAY if re.search(pattern, before_last_commit)]
 
 
+@pytest.mark.parametrize("revision", REVISIONS, ids=lambda revision: revision.id)
+def test_downgrade_script_drops_no_index_before_the_version_moves(revision: Revision) -> None:
+    """Migrating after an interruption passes the revision by, so the index would be gone for good."""
+    sql = write_script(Step(revision, is_upgrade=False)).sql
+    gone = re.findall(r'DROP INDEX CONCURRENTLY IF EXISTS "(\w+)"', sql)
+    assert [index for index in gone if f"INDEX CONCURRENTLY {index} ON" not in sql] == []
+
+
 def test_every_lossless_revision_parks_what_its_rollback_takes_away() -> None:
     for revision in REVISIONS:
         sql = write_script(Step(revision, is_upgrade=False)).sql
