@@ -7,7 +7,7 @@ from service.db.core.transaction import Transaction
 from service.db.repositories.cleanup import Cleanup
 from service.db.repositories.throttle_keys import ThrottleKeyRepository
 from service.domain.callers import OPERATOR
-from service.domain.errors import OutcomeUnknown
+from service.domain.errors import DatabaseUnavailable, OutcomeUnknown, SchemaBehind
 from service.usecases.policies import Retention
 
 Purge = Callable[[Transaction], Awaitable[int]]
@@ -17,8 +17,11 @@ async def purge_expired(database: Database, retention: Retention) -> int:
     """Delete everything that has expired; return the number of rows.
 
     Each batch is a transaction of its own, so that its locks are short. A purge that fails keeps none of the
-    others from their rows; the first failure is raised at the end. The key of the throttle's digests is made
-    again if a restore left it out.
+    others from their rows. The key of the throttle's digests is made again if a restore left it out.
+
+    Raises:
+        DatabaseUnavailable: at once, since the others would fail too.
+        Exception: what one purge failed with, or an `ExceptionGroup` of several, after the others.
     """
     await database.run(lambda tx: ThrottleKeyRepository(tx).ensure(), caller=OPERATOR)
     batch = retention.batch
@@ -36,13 +39,21 @@ async def purge_expired(database: Database, retention: Retention) -> int:
     for purge in purges:
         try:
             removed += await _purge_in_batches(database, purge, batch)
-        except OutcomeUnknown:  # also what a cancelled COMMIT raises
-            raise
-        except Exception as error:  # noqa: BLE001 - raised after the other purges
+        except Exception as error:
+            if _concerns_all(error):
+                raise
             failures.append(error)
+    if len(failures) > 1:
+        raise ExceptionGroup("several purges failed", failures)
     if failures:
         raise failures[0]
     return removed
+
+
+def _concerns_all(error: Exception) -> bool:
+    """Return whether the other purges would fail too, or should not begin: a cancelled COMMIT is unknown."""
+    is_outage = isinstance(error, DatabaseUnavailable) and not isinstance(error, SchemaBehind)
+    return is_outage or isinstance(error, OutcomeUnknown)
 
 
 async def _purge_in_batches(database: Database, purge: Purge, batch: int) -> int:

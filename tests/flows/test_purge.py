@@ -64,6 +64,10 @@ async def test_purge_expired_after_one_purge_fails_does_the_others(database: str
         with pytest.raises(SchemaBehind):
             await purge_expired(service.background_database, service.policies.retention)
         assert await fetch_values(service.engine, "SELECT network FROM network_buckets") == []
+        await execute(service.engine, "ALTER TABLE login_codes RENAME TO gone_too")
+        with pytest.raises(ExceptionGroup) as failed:
+            await purge_expired(service.background_database, service.policies.retention)
+        assert [type(error) for error in failed.value.exceptions] == [SchemaBehind] * 2
 
 
 async def test_background_work_purges_expired_sessions_periodically(api: Api, service: Services) -> None:
