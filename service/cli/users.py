@@ -210,7 +210,7 @@ async def _get(services: Services, login_id: str) -> User:
     charset = services.policies.login_ids
     canonical = canonical_login_id(login_id, charset)
     if canonical is None:
-        raise click.UsageError(f"LOGIN_ID is none: {charset.rule}")
+        raise click.UsageError(f"LOGIN_ID is not a login id: {charset.rule}")
     async with services.database.transaction(caller=OPERATOR) as tx:
         user = await UserRepository(tx).get_by_login_id(canonical)
     if user is None:
