@@ -14,7 +14,7 @@ from service.adapters.mail import MailTransport
 from service.db.core.database import Database
 from service.db.core.driver import ResultT
 from service.db.core.transaction import Transaction
-from service.db.repositories.outbox import Claim, OutboxRepository
+from service.db.repositories.outbox import ClaimedMails, OutboxRepository
 from service.domain.callers import OPERATOR
 from service.domain.errors import DatabaseUnavailable, OutcomeUnknown
 from service.domain.mail import DeliveryFailed, MailKind, QueuedMail, wait_after
@@ -100,7 +100,7 @@ class OutboxDispatcher:
                 lambda tx: resolve_requests(tx, batch=_REQUESTS, tokens=self._tokens), caller=OPERATOR
             )
 
-    async def _claim(self) -> Claim:
+    async def _claim(self) -> ClaimedMails:
         delivery = self._prepared()
         lease = delivery.timeout + _LEASE_MARGIN
         return await self._database.run(

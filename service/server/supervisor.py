@@ -19,7 +19,7 @@ from service.server.drain import accept_handshakes
 CHECK_INTERVAL_S: Final = 0.2
 RESTART_DELAY_S: Final = 1.0
 """Pause before a worker is replaced: one that cannot start must not keep the machine busy."""
-_OF_A_TERMINAL: Final = frozenset({signal.SIGINT, signal.SIGHUP})
+_TERMINAL_SIGNALS: Final = frozenset({signal.SIGINT, signal.SIGHUP})
 
 _log = structlog.get_logger("rollcall")
 
@@ -78,7 +78,7 @@ class Supervisor:
     def _start(self) -> SpawnProcess:
         arguments = (self._work, self._dsn, self._listener)
         worker = self._context.Process(target=_work_until_orphaned, args=arguments)
-        with _terminal_blocked():
+        with _terminal_signals_blocked():
             worker.start()
         _log.info("worker_started", worker=worker.pid)
         return worker
@@ -117,12 +117,12 @@ class Supervisor:
 
 
 @contextmanager
-def _terminal_blocked() -> Iterator[None]:
+def _terminal_signals_blocked() -> Iterator[None]:
     """Block what a terminal sends to all its processes; one that is started meanwhile inherits that for good.
 
     The supervisor passes Ctrl-C on, and a second signal would end the drain of a worker.
     """
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, _OF_A_TERMINAL)
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, _TERMINAL_SIGNALS)
     try:
         yield
     finally:
@@ -131,7 +131,7 @@ def _terminal_blocked() -> Iterator[None]:
 
 def _work_until_orphaned(work: Work, dsn: str, listener: socket.socket) -> None:
     """Work; drain when the supervisor is killed, as its port would stay taken otherwise."""
-    signal.pthread_sigmask(signal.SIG_BLOCK, _OF_A_TERMINAL)  # multiprocessing unblocks Ctrl-C at the first
+    signal.pthread_sigmask(signal.SIG_BLOCK, _TERMINAL_SIGNALS)  # multiprocessing unblocks Ctrl-C first
     threading.Thread(target=_stop_when_orphaned, daemon=True).start()
     work(dsn, listener)
 

@@ -60,7 +60,7 @@ _STATUS = Columns(
 )
 
 
-class Claim(NamedTuple):
+class ClaimedMails(NamedTuple):
     """The mails of one batch: those to be sent now, and those that it is too late to send."""
 
     leased: list[QueuedMail]
@@ -206,18 +206,18 @@ class OutboxRepository(OutboxReads, Repository):
             ttl=min(mail.ttl, KEEP_TRYING_FOR),
         )
 
-    async def claim(self, batch: int, *, lease: timedelta, domain: str) -> Claim:
+    async def claim(self, batch: int, *, lease: timedelta, domain: str) -> ClaimedMails:
         """Lease mails that are due, and count an attempt for each; give up those that are too late.
 
         The first attempt gives a mail its Message-ID, in `domain`.
 
         Locks: these mails; those that are locked are left out.
         """
-        claim = Claim([], [])
+        claimed = ClaimedMails([], [])
         for row in await self._tx.fetch_all(_CLAIM, batch=batch, lease=lease, domain=domain):
             *mail, is_late = row
-            (claim.late if is_late else claim.leased).append(_MAIL.decode(mail))
-        return claim
+            (claimed.late if is_late else claimed.leased).append(_MAIL.decode(mail))
+        return claimed
 
     async def mark_sent(self, mail: QueuedMail) -> bool:
         """Record that a leased mail was accepted; return False if another process has leased it since."""
