@@ -4,6 +4,7 @@ import os
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
+import asyncpg
 import pytest
 import pytest_asyncio
 
@@ -52,9 +53,11 @@ def postgres() -> Iterator[PostgresServer]:
 @pytest_asyncio.fixture(scope="session")
 async def databases(postgres: PostgresServer) -> AsyncIterator[Databases]:
     """Makes databases; the migrated template is made once per schema."""
-    made = Databases(postgres)
+    connection = await asyncpg.connect(postgres.dsn_for("postgres"))
+    made = Databases(postgres, connection)
     yield made
     await made.drop_all()
+    await connection.close()
 
 
 @pytest_asyncio.fixture

@@ -43,9 +43,9 @@ class RecordingPool(ReadPool):
 
 
 @pytest_asyncio.fixture(params=[0, 3], ids=["borrowed", "kept"])
-async def read_pool(empty_database: str, request: pytest.FixtureRequest) -> AsyncIterator[RecordingPool]:
+async def read_pool(database: str, request: pytest.FixtureRequest) -> AsyncIterator[RecordingPool]:
     async with AsyncExitStack() as stack:
-        engine = create_engine(empty_database, pool_size=5)
+        engine = create_engine(database, pool_size=5)
         stack.push_async_callback(engine.dispose)
         read_pool = RecordingPool(engine, size=request.param)
         stack.push_async_callback(read_pool.close)
@@ -80,10 +80,10 @@ async def test_load_beyond_the_batch_limit_uses_several_statements(read_pool: Re
 
 
 async def test_load_during_a_statement_for_the_same_key_starts_another(
-    read_pool: RecordingPool, empty_database: str
+    read_pool: RecordingPool, database: str
 ) -> None:
     squares: BatchLoader[int, int] = BatchLoader(read_pool, SQUARES, SQUARE)
-    async with blocked(empty_database):
+    async with blocked(database):
         first = asyncio.create_task(squares.load(7))
         await read_pool.begun.get()
         second = asyncio.create_task(squares.load(7))
@@ -93,10 +93,10 @@ async def test_load_during_a_statement_for_the_same_key_starts_another(
 
 
 async def test_load_with_two_statements_in_flight_waits_for_the_next(
-    read_pool: RecordingPool, empty_database: str
+    read_pool: RecordingPool, database: str
 ) -> None:
     squares: BatchLoader[int, int] = BatchLoader(read_pool, SQUARES, SQUARE)
-    async with blocked(empty_database):
+    async with blocked(database):
         out = []
         for number in (1, 2):
             out.append(asyncio.create_task(squares.load(number)))
@@ -108,11 +108,9 @@ async def test_load_with_two_statements_in_flight_waits_for_the_next(
     assert read_pool.batches == [[1], [2], [3, 4, 5]]
 
 
-async def test_cancelled_load_does_not_affect_the_others(
-    read_pool: RecordingPool, empty_database: str
-) -> None:
+async def test_cancelled_load_does_not_affect_the_others(read_pool: RecordingPool, database: str) -> None:
     squares: BatchLoader[int, int] = BatchLoader(read_pool, SQUARES, SQUARE)
-    async with blocked(empty_database):
+    async with blocked(database):
         tasks = [asyncio.create_task(squares.load(key)) for key in (2, 2, 3)]
         await read_pool.begun.get()
         tasks[0].cancel()
@@ -121,11 +119,9 @@ async def test_cancelled_load_does_not_affect_the_others(
     assert [await squares.load(4)] == [16]
 
 
-async def test_load_beyond_wait_timeout_raises_unavailable(
-    read_pool: RecordingPool, empty_database: str
-) -> None:
+async def test_load_beyond_wait_timeout_raises_unavailable(read_pool: RecordingPool, database: str) -> None:
     squares: BatchLoader[int, int] = BatchLoader(read_pool, SQUARES, SQUARE, wait_timeout=0.01)
-    async with blocked(empty_database):
+    async with blocked(database):
         out = []
         for number in (1, 2):
             out.append(asyncio.create_task(squares.load(number)))

@@ -1,6 +1,7 @@
 """Names are found in any case, alike in every database."""
 
 from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack
 from itertools import chain
 from unicodedata import normalize
 
@@ -51,12 +52,21 @@ FOUND = {
 }
 
 
-@pytest_asyncio.fixture(params=LOCALES)
-async def located(request: pytest.FixtureRequest, databases: Databases) -> AsyncIterator[str]:
-    """A migrated database of a locale; one folds ASCII alone, the other in its own way."""
-    async with databases.created(f"TEMPLATE template0 ENCODING 'UTF8' {request.param}") as dsn:
-        await upgrade(dsn)
-        yield dsn
+@pytest_asyncio.fixture(scope="module")
+async def of_locales(databases: Databases) -> AsyncIterator[dict[str, str]]:
+    """A migrated database of each locale; one folds ASCII alone, the other in its own way."""
+    async with AsyncExitStack() as stack:
+        made = {}
+        for locale in LOCALES:
+            options = f"TEMPLATE template0 ENCODING 'UTF8' {locale}"
+            made[locale] = await stack.enter_async_context(databases.created(options))
+            await upgrade(made[locale])
+        yield made
+
+
+@pytest.fixture(params=LOCALES)
+def located(request: pytest.FixtureRequest, of_locales: dict[str, str]) -> str:
+    return of_locales[request.param]
 
 
 async def test_search_by_name_finds_the_same_in_any_locale(located: str) -> None:

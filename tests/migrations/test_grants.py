@@ -10,6 +10,7 @@ from pathlib import Path
 import asyncpg
 import httpx
 import pytest
+import pytest_asyncio
 from alembic.command import upgrade
 from alembic.config import Config
 from click.testing import CliRunner
@@ -27,7 +28,7 @@ from tests.api.test_access_tokens import issue, settings_with_tokens
 from tests.flows.test_audit_trail import run_every_action
 from tests.migrations.rows import connected, execute, fetch
 from tests.support.api import Api, RunningService, serving
-from tests.support.databases import fetch_values
+from tests.support.databases import Databases, fetch_values
 from tests.support.mail import sent_mails
 from tests.support.settings import settings_for_tests
 
@@ -64,18 +65,34 @@ class Role:
         await grant_rights(self.owner_dsn, self.name, LockRetryPolicy())
 
 
+@asynccontextmanager
+async def role_on(dsn: str) -> AsyncIterator[Role]:
+    """Create a role that may only connect."""
+    name = f"serving_{dsn.partition('?')[0].rpartition('/')[2]}"
+    await execute(dsn, f"CREATE ROLE {name} LOGIN; GRANT USAGE ON SCHEMA public TO {name}")
+    yield Role(name, re.sub("user=[a-z]+", f"user={name}", dsn), dsn)
+    await execute(dsn, f"DROP OWNED BY {name}; DROP ROLE {name}")
+
+
 @pytest.fixture
 async def role(database: str) -> AsyncIterator[Role]:
-    name = f"serving_{database.partition('?')[0].rpartition('/')[2]}"
-    await execute(database, f"CREATE ROLE {name} LOGIN; GRANT USAGE ON SCHEMA public TO {name}")
-    yield Role(name, re.sub("user=[a-z]+", f"user={name}", database), database)
-    await execute(database, f"DROP OWNED BY {name}; DROP ROLE {name}")
+    async with role_on(database) as made:
+        yield made
 
 
 @pytest.fixture
 async def granted(role: Role) -> Role:
     await role.grant()
     return role
+
+
+@pytest_asyncio.fixture(scope="module")
+async def trail(databases: Databases) -> AsyncIterator[Role]:
+    """A role with the granted rights, on a database with an old event."""
+    async with databases.migrated() as dsn, role_on(dsn) as made:
+        await made.grant()
+        await execute(dsn, EVENT.format("now() - interval '1 year'"))
+        yield made
 
 
 class Recorder:
@@ -136,13 +153,12 @@ async def test_serve_with_the_granted_rights_returns_every_operation(granted: Ro
 
 @pytest.mark.parametrize("statement", REFUSED)
 async def test_change_schema_or_trail_with_the_granted_rights_is_rejected(
-    granted: Role, statement: str
+    trail: Role, statement: str
 ) -> None:
-    await execute(granted.owner_dsn, EVENT.format("now() - interval '1 year'"))
-    async with connected(granted.dsn) as connection:
+    async with connected(trail.dsn) as connection:
         with pytest.raises(asyncpg.InsufficientPrivilegeError):
             await connection.execute(statement)
-    assert await fetch(granted.owner_dsn, "SELECT count(*) FROM events") == 1
+    assert await fetch(trail.owner_dsn, "SELECT count(*) FROM events") == 1
 
 
 @pytest.fixture
@@ -204,9 +220,9 @@ async def test_purge_function_ignores_temporary_objects_of_its_caller(granted: R
         assert await connection.fetchval("SELECT public.purge_events('30 days', 1000)") == 1
 
 
-async def test_purge_function_is_for_no_other_role(granted: Role) -> None:
+async def test_purge_function_is_for_no_other_role(trail: Role) -> None:
     is_public = "SELECT proacl::text LIKE '%{=X%' OR proacl::text LIKE '%,=X%' OR proacl IS NULL FROM pg_proc"
-    assert await fetch(granted.owner_dsn, f"{is_public} WHERE proname = 'purge_events'") is False
+    assert await fetch(trail.owner_dsn, f"{is_public} WHERE proname = 'purge_events'") is False
 
 
 async def test_grant_to_the_role_that_migrates_is_rejected(database: str) -> None:

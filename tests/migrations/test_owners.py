@@ -1,19 +1,30 @@
 """Revision 0013: what belongs to a user stays so, through a rollback during which the user is lost."""
 
+from collections.abc import AsyncIterator
+
 import pytest
+import pytest_asyncio
 
 from service.db.migrations.running import downgrade, upgrade
 from tests.migrations.rows import USER_3, execute, fetch, fill
+from tests.support.databases import Databases
 
 KEYS = "SELECT count(*) FROM api_keys"
 RESPONSES = "SELECT count(*) FROM idempotency_keys"
 
 
-@pytest.fixture
-async def rolled_back(database: str) -> str:
-    await fill(database)
-    await downgrade(database, "0012_add_serves_from")
-    return database
+@pytest_asyncio.fixture(scope="module")
+async def original(databases: Databases) -> AsyncIterator[str]:
+    async with databases.migrated() as dsn:
+        await fill(dsn)
+        await downgrade(dsn, "0012_add_serves_from")
+        yield dsn
+
+
+@pytest_asyncio.fixture
+async def rolled_back(databases: Databases, original: str) -> AsyncIterator[str]:
+    async with databases.copied(original) as dsn:
+        yield dsn
 
 
 @pytest.mark.parametrize(

@@ -1,11 +1,13 @@
 """Parking where it is not the usual table, and what happens to parked rows meanwhile."""
 
+from collections.abc import AsyncIterator
 from datetime import timedelta
 from pathlib import Path
 from typing import Any, cast
 
 import asyncpg
 import pytest
+import pytest_asyncio
 
 from service.db.core.statements import Statement
 from service.db.core.transaction import Transaction
@@ -14,6 +16,7 @@ from service.db.migrations.lock_retry import LockRetryPolicy, StillLocked
 from service.db.migrations.running import downgrade, purge, upgrade
 from service.db.repositories.cleanup import Cleanup
 from tests.migrations.rows import USER_3, connected, execute, fetch, fill, picture
+from tests.support.databases import Databases
 
 HASTY = LockRetryPolicy(timedelta(milliseconds=20), timedelta(milliseconds=100))
 REVISION = """
@@ -122,23 +125,30 @@ HARMLESS = {
 }
 
 
-@pytest.fixture
-async def parked(database: str) -> str:
+@pytest_asyncio.fixture(scope="module")
+async def original_parked(databases: Databases) -> AsyncIterator[str]:
     """A database with parked credentials of every kind that ends with a change, of twelve users."""
-    await fill(database)
-    of_all = "sha256(id::text::bytea), now() + interval '1 hour' FROM users"
-    await execute(
-        database,
-        "TRUNCATE reset_tokens, email_verifications, login_codes, login_challenges;"
-        f" INSERT INTO reset_tokens (user_id, token_digest, expires_at) SELECT id, {of_all};"
-        " INSERT INTO email_verifications (user_id, email, token_digest, expires_at)"
-        f" SELECT id, 'a@example.org', {of_all};"
-        " INSERT INTO login_codes (user_id, code_digest, token_digest, expires_at)"
-        f" SELECT id, 'c', {of_all};"
-        f" INSERT INTO login_challenges (user_id, token_digest, expires_at) SELECT id, {of_all}",
-    )
-    await downgrade(database, "0003_add_roles_and_states")
-    return database
+    async with databases.migrated() as dsn:
+        await fill(dsn)
+        of_all = "sha256(id::text::bytea), now() + interval '1 hour' FROM users"
+        await execute(
+            dsn,
+            "TRUNCATE reset_tokens, email_verifications, login_codes, login_challenges;"
+            f" INSERT INTO reset_tokens (user_id, token_digest, expires_at) SELECT id, {of_all};"
+            " INSERT INTO email_verifications (user_id, email, token_digest, expires_at)"
+            f" SELECT id, 'a@example.org', {of_all};"
+            " INSERT INTO login_codes (user_id, code_digest, token_digest, expires_at)"
+            f" SELECT id, 'c', {of_all};"
+            f" INSERT INTO login_challenges (user_id, token_digest, expires_at) SELECT id, {of_all}",
+        )
+        await downgrade(dsn, "0003_add_roles_and_states")
+        yield dsn
+
+
+@pytest_asyncio.fixture
+async def parked(databases: Databases, original_parked: str) -> AsyncIterator[str]:
+    async with databases.copied(original_parked) as dsn:
+        yield dsn
 
 
 def change_of(number: int, change: str) -> str:

@@ -1,5 +1,8 @@
 """Down and up again: nothing is lost."""
 
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+
 import pytest
 import pytest_asyncio
 from hypothesis import HealthCheck, given, settings
@@ -8,7 +11,7 @@ from hypothesis import strategies as st
 from service.db.migrations.batches import BATCH_ROWS
 from service.db.migrations.history import list_revisions
 from service.db.migrations.running import downgrade, upgrade
-from tests.migrations.rows import USER_3, execute, fetch, fill, picture, sums
+from tests.migrations.rows import USER_3, Picture, execute, fetch, fill, picture, sums
 from tests.migrations.test_schema import WITH_VERSION, dump
 from tests.support.databases import Databases
 
@@ -32,22 +35,28 @@ async def test_upgrade_with_rows_of_each_revision_keeps_every_value(empty_databa
         assert await picture(empty_database) == before
 
 
+@dataclass(frozen=True)
+class Walked:
+    """A database with rows, and its schema and its rows before the first walk."""
+
+    dsn: str
+    schema: set[str]
+    rows: Picture
+
+
 @pytest_asyncio.fixture(scope="module")
-async def schema(databases: Databases) -> set[str]:
-    """The statements that make the newest schema."""
+async def walked(databases: Databases) -> AsyncIterator[Walked]:
     async with databases.migrated() as dsn:
-        return dump(dsn, WITH_VERSION)
+        await fill(dsn)
+        yield Walked(dsn, dump(dsn, WITH_VERSION), await picture(dsn))
 
 
 @pytest.mark.parametrize("target", PLACES[:-1])
-async def test_rollback_to_any_revision_and_back_keeps_every_value(
-    filled: str, schema: set[str], target: str
-) -> None:
-    before = await picture(filled)
-    await downgrade(filled, target)
-    assert dump(filled, WITH_VERSION) != schema
-    await upgrade(filled)
-    assert (await picture(filled), dump(filled, WITH_VERSION)) == (before, schema)
+async def test_rollback_to_any_revision_and_back_keeps_every_value(walked: Walked, target: str) -> None:
+    await downgrade(walked.dsn, target)
+    assert dump(walked.dsn, WITH_VERSION) != walked.schema
+    await upgrade(walked.dsn)
+    assert (await picture(walked.dsn), dump(walked.dsn, WITH_VERSION)) == (walked.rows, walked.schema)
 
 
 @settings(max_examples=4, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
