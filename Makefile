@@ -177,4 +177,4 @@ lock: $(VENV)/.lint ## resolve the dependencies anew and pin them with hashes
 			--generate-hashes --no-strip-extras --no-emit-index-url --no-emit-find-links --no-header --quiet --upgrade || exit 1; done
 
 clean: ## remove the environment and caches; the embedded database stays
-	@rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache var/test-postgres var/test-testkit var/tmp var/coverage
+	@rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache var/test-postgres var/test-clusters var/test-testkit var/tmp var/coverage

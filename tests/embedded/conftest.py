@@ -6,15 +6,14 @@ from pathlib import Path
 
 import pytest
 
-from service.embedded.server import EmbeddedPostgres
 from tests.embedded.clusters import is_stopped, stop_orphan
+from tests.support.clusters import copy_migrated_cluster
 
 
 @pytest.fixture(scope="session")
 def cluster(tmp_path_factory: pytest.TempPathFactory) -> Path:
     place = tmp_path_factory.mktemp("cluster")
-    with EmbeddedPostgres(place, durable=False):
-        pass
+    copy_migrated_cluster(place)
     return place
 
 

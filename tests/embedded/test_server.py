@@ -58,7 +58,8 @@ def test_start_twice_takes_one_stop(directory: Path) -> None:
 def test_start_without_waiting_is_completed_by_the_next_start(directory: Path) -> None:
     server = EmbeddedPostgres(directory, durable=False)
     server.start(wait=False)
-    wait_until((directory / "data" / "postmaster.pid").exists)
+    pid_file = directory / "data" / "postmaster.pid"
+    wait_until(lambda: pid_file.exists() and pid_file.read_text() != "")
     begun = postmaster(directory)
     with server:
         assert postmaster(directory) == begun

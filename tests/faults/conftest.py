@@ -5,10 +5,10 @@ from pathlib import Path
 import pytest
 import pytest_asyncio
 
-from service.db.migrations.running import upgrade
 from service.embedded.server import EmbeddedPostgres
 from settings.database import DatabaseSettings
 from settings.http import HttpSettings
+from tests.support.clusters import copy_migrated_cluster
 from tests.support.faults import FaultEnvironment, fault_environment, short_timeouts
 from tests.support.settings import settings_for_tests
 
@@ -46,8 +46,8 @@ def own_directory(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest_asyncio.fixture(scope="session")
 async def own_postgres(own_directory: Path) -> AsyncIterator[EmbeddedPostgres]:
     """A server that tests may break; durable, because a crash of another kind loses acknowledged rows."""
+    copy_migrated_cluster(own_directory)
     with EmbeddedPostgres(own_directory) as postgres:
-        await upgrade(postgres.dsn)
         yield postgres
 
 

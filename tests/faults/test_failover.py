@@ -17,9 +17,9 @@ import pytest
 from harness.database import DatabaseProbe
 from harness.processes import postmaster_in
 from harness.proxy import socket_directory_of
-from service.db.migrations.running import upgrade
 from service.embedded.server import EmbeddedPostgres
 from tests.support.api import Api, serving
+from tests.support.clusters import copy_migrated_cluster
 from tests.support.settings import settings_for_tests
 from tests.support.standbys import standby_of
 
@@ -82,17 +82,17 @@ async def pair() -> AsyncIterator[tuple[DatabaseProbe, DatabaseProbe, int]]:
     """Run a primary and a synchronous standby; yield both, and the primary's process id."""
     directory = Path(tempfile.mkdtemp(prefix="rollcall-pair-"))  # short, for the paths of sockets
     try:
-        with EmbeddedPostgres(directory / "primary") as postgres:
-            await upgrade(postgres.dsn)
-            with standby_of(postgres.dsn, directory / "standby") as running:
-                primary, standby = DatabaseProbe(postgres.dsn), DatabaseProbe(running.dsn)
-                await primary.run(
-                    "ALTER SYSTEM SET synchronous_standby_names = '*'", "SELECT pg_reload_conf()"
-                )
-                async with asyncio.timeout(60):
-                    while ("sync",) not in await primary.fetch("SELECT sync_state FROM pg_stat_replication"):
-                        pass
-                yield primary, standby, postmaster_in(directory / "primary")
+        copy_migrated_cluster(directory / "primary")
+        with (
+            EmbeddedPostgres(directory / "primary") as postgres,
+            standby_of(postgres.dsn, directory / "standby") as running,
+        ):
+            primary, standby = DatabaseProbe(postgres.dsn), DatabaseProbe(running.dsn)
+            await primary.run("ALTER SYSTEM SET synchronous_standby_names = '*'", "SELECT pg_reload_conf()")
+            async with asyncio.timeout(60):
+                while ("sync",) not in await primary.fetch("SELECT sync_state FROM pg_stat_replication"):
+                    pass
+            yield primary, standby, postmaster_in(directory / "primary")
     finally:
         shutil.rmtree(directory)
 

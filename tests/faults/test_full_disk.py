@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from service.db.migrations.running import upgrade
 from service.embedded.server import EmbeddedPostgres
+from tests.support.clusters import copy_migrated_cluster
 from tests.support.faults import FaultEnvironment, fault_environment
 from tests.support.settings import settings_for_tests
 
@@ -54,8 +54,8 @@ async def write(env: FaultEnvironment, prefix: str, count: int) -> tuple[set[str
 async def test_write_on_a_full_disk_gets_503_and_succeeds_once_there_is_space(
     small_disk: Path,
 ) -> None:
+    copy_migrated_cluster(small_disk / "server")
     with EmbeddedPostgres(small_disk / "server") as postgres:
-        await upgrade(postgres.dsn)
         settings = settings_for_tests()
         async with fault_environment(postgres, small_disk / "server", postgres.dsn, settings) as env:
             env.api.token = (await env.api.admin()).token

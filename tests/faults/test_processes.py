@@ -22,6 +22,7 @@ from harness.processes import open_files_of
 from harness.service_process import ServiceProcess, service_process
 from harness.worker_pool import WorkerPool
 from tests.support.api import PASSWORD, Api
+from tests.support.clusters import copy_migrated_cluster
 from tests.support.faults import FaultEnvironment
 from tests.support.servers import listening
 
@@ -88,6 +89,7 @@ def test_start_after_a_kill_finds_all_acknowledged_rows(tmp_path: Path) -> None:
         token: str = opened.json()["token"]
         return token
 
+    copy_migrated_cluster(tmp_path / "postgres")
     with service_process(tmp_path) as service:
         password = service.first_password()
         token = log_in(service, password)

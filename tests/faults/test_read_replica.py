@@ -21,13 +21,13 @@ from service.cli.doctor.database import check_database
 from service.cli.doctor.findings import Level
 from service.db.core.replica import Outcome
 from service.db.core.statements import Statement
-from service.db.migrations.running import upgrade
 from service.db.tables import UserRow
 from service.domain.keys import Scope
 from service.domain.wal_position import WalPosition
 from service.embedded.server import EmbeddedPostgres
 from service.security.tokens import SESSION_PREFIX, digest_of
 from tests.support.api import Api, error_of, serving
+from tests.support.clusters import copy_migrated_cluster
 from tests.support.databases import empty_all_tables
 from tests.support.replicas import Pair, ReplicaEnvironment, is_healthy, root_of, uses_replica, wait_until
 from tests.support.settings import settings_for_tests
@@ -49,10 +49,12 @@ def directory() -> Iterator[Path]:
 
 @pytest_asyncio.fixture(scope="module")
 async def pair(directory: Path) -> AsyncIterator[Pair]:
-    with EmbeddedPostgres(directory / "primary") as postgres:
-        await upgrade(postgres.dsn)
-        with standby_of(postgres.dsn, directory / "standby") as standby:
-            yield Pair(directory, DatabaseProbe(postgres.dsn), DatabaseProbe(standby.dsn), standby)
+    copy_migrated_cluster(directory / "primary")
+    with (
+        EmbeddedPostgres(directory / "primary") as postgres,
+        standby_of(postgres.dsn, directory / "standby") as standby,
+    ):
+        yield Pair(directory, DatabaseProbe(postgres.dsn), DatabaseProbe(standby.dsn), standby)
 
 
 @pytest_asyncio.fixture

@@ -6,6 +6,7 @@ import subprocess
 from pathlib import Path
 
 from harness.service_process import service_process
+from tests.support.clusters import copy_migrated_cluster
 
 ROOT = Path(__file__).resolve().parents[2]
 _SCRIPT = re.compile(r"<!-- quick start: .*? -->\n```sh\n(.*?)```", re.DOTALL)
@@ -33,6 +34,7 @@ def test_quick_start_prints_what_the_readme_shows(tmp_path: Path) -> None:
     readme = (ROOT / "README.md").read_text()
     script, shown = "".join(_SCRIPT.findall(readme)), _OUTPUT.search(readme)
     assert shown is not None
+    copy_migrated_cluster(tmp_path / "postgres")
     mail = tmp_path / "mail"
     with service_process(tmp_path, ROLLCALL_MAIL__DIRECTORY=str(mail)) as service:
         commands = script.replace("http://127.0.0.1:8000", service.url)
