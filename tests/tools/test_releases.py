@@ -9,6 +9,7 @@ import pytest
 
 from harness.service_process import ROOT, environment
 from service.db.migrations.compatibility import HEAD, HEAD_ID, THIS_RELEASE, Release
+from service.db.migrations.scratch import dsn_of
 from tools.releases.checkout import build, working_tree
 from tools.releases.schemas import choose_schemas
 
@@ -81,7 +82,8 @@ def test_rehearse_with_a_lying_contract_step_is_not_clean(database: str) -> None
 
 
 @pytest.mark.timeout(400)
-def test_flow_test_of_the_previous_release_passes_on_the_newest_schema() -> None:
-    done = releases("prove", "tests/flows/test_account_life.py")
+def test_flow_test_of_the_previous_release_passes_on_the_newest_schema(database: str) -> None:
+    server = dsn_of(database, "postgres")
+    done = releases("prove", "tests/flows/test_account_life.py", TEST_DATABASE_URL=server)
     assert done.returncode == 0, done.stdout + done.stderr
     assert done.stdout.endswith("Shown: serves_from is right for the previous release.\n")

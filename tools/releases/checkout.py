@@ -84,6 +84,7 @@ def with_newest_schema(checkout: Checkout, *, is_served: bool) -> Checkout:
     path = checkout.path.with_name(f"{checkout.path.name}-newest")
     shutil.rmtree(path, ignore_errors=True)
     shutil.copytree(checkout.path, path, ignore=shutil.ignore_patterns(".venv", "var"))
+    (path / "var").mkdir()  # its tests write a lock there, also on a server of TEST_DATABASE_URL
     for revision in (ROOT / "alembic" / "versions").glob("*.py"):
         lines = revision.read_text(encoding="utf-8").splitlines(keepends=True)
         kept = [line for line in lines if is_served or not line.startswith("serves_from = ")]
