@@ -28,7 +28,7 @@ _WITHOUT_DOTENV: Final = ROOT / "tests"
 """Commands run here, because a developer's .env is in the root."""
 _START_TIMEOUT_S: Final = 180.0
 _STOP_TIMEOUT_S: Final = 180.0
-_POLL_INTERVAL_S: Final = 0.005
+_POLL_INTERVAL_S: Final = 0.02
 _LOG_TAIL_LINES: Final = 40
 
 

@@ -126,8 +126,8 @@ async def scene_of(api: Api) -> Scene:
 WAYS = ("log out", "end session", "disable", "delete", "demote", "set password", "change password")
 
 
-@pytest_asyncio.fixture
-async def server(running: RunningService, service: Services) -> AsyncIterator[RunningServer]:
+@pytest_asyncio.fixture(scope="module")
+async def server(running: RunningService) -> AsyncIterator[RunningServer]:
     async with listening(running) as server:
         yield server
 
