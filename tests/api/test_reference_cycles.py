@@ -34,17 +34,24 @@ REQUESTS: dict[str, tuple[int, Ask]] = {
 }
 
 
+@pytest.fixture(scope="module")
+def _frozen() -> Iterator[None]:
+    """What was there before the first test need not be looked through again."""
+    gc.collect()
+    gc.freeze()
+    yield
+    gc.unfreeze()
+
+
 @pytest.fixture
-def _collector() -> Iterator[None]:
+def _collector(_frozen: None) -> Iterator[None]:
     """The collector, told to show what it finds, and to run only when it is asked."""
     gc.collect()
-    gc.freeze()  # what was there before need not be looked through again
     gc.disable()
     gc.set_debug(gc.DEBUG_SAVEALL)
     yield
     gc.set_debug(0)
     gc.garbage.clear()
-    gc.unfreeze()
     gc.enable()
 
 

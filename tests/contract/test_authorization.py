@@ -266,6 +266,8 @@ async def test_call_operation_as_anybody_responds_as_the_contract_says(api: Api,
     for caller in (caller for caller in expected if expected[caller] == OK):
         answer = await call(api, world, operation, caller, is_allowed=True)
         assert (caller, answer.is_success) == (caller, True), answer.text
+        if OPERATIONS[operation][0] == "GET":
+            continue  # it has left the world as it was
         await execute(api.service.engine, "DELETE FROM users")
         await execute(api.service.engine, "DELETE FROM api_keys")
         world = await world_of(api)

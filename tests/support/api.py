@@ -21,7 +21,7 @@ from service.security.ids import new_id
 from service.security.tokens import API_KEY_PREFIX, SESSION_PREFIX, new_token
 from service.services import Services
 from settings import Settings
-from tests.support.contract import Contract
+from tests.support.contract import Contract, contract_of
 
 PASSWORD = "mauve otter sings at dawn"
 OTHER_PASSWORD = "crimson kettle drums loudly"
@@ -63,7 +63,7 @@ async def serving(settings: Settings, dsn: str) -> AsyncIterator[RunningService]
     try:
         if task.done():
             await task
-        yield RunningService(app, app.services, Contract(app.operations))
+        yield RunningService(app, app.services, contract_of(app.operations))
     finally:
         stop.set()
         await task

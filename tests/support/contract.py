@@ -25,6 +25,7 @@ _DOCUMENTED_HEADERS = frozenset(
 )
 _FORWARDED = "/v1/forward-auth"
 """Serves any method, here and below."""
+_CONTRACTS: list[tuple[tuple[Operation, ...], "Contract"]] = []
 _UNROUTED = {400, 404, 405}
 
 
@@ -33,6 +34,7 @@ class Contract:
 
     def __init__(self, operations: Iterable[Operation]) -> None:
         self.document = json.loads(json.dumps(document(operations)))
+        self._components = {"schemas": _closed(self.document["components"]["schemas"])}
         self._validators: dict[str, Draft202012Validator] = {}
 
     async def check(self, response: httpx.Response) -> None:
@@ -105,10 +107,18 @@ class Contract:
     def _check_schema(self, value: Any, schema: dict[str, Any]) -> None:
         key = json.dumps(schema)
         if key not in self._validators:
-            components = {"schemas": _closed(self.document["components"]["schemas"])}
-            self._validators[key] = Draft202012Validator({**schema, "components": components})
+            self._validators[key] = Draft202012Validator({**schema, "components": self._components})
         errors = [f"{error.json_path}: {error.message}" for error in self._validators[key].iter_errors(value)]
         assert not errors, errors
+
+
+def contract_of(operations: tuple[Operation, ...]) -> Contract:
+    """Return the contract of an application, which equal ones share: it is a second of work."""
+    for known, contract in _CONTRACTS:
+        if known == operations:
+            return contract
+    _CONTRACTS.append((operations, Contract(operations)))
+    return _CONTRACTS[-1][1]
 
 
 def _is_cacheable(operation: dict[str, Any] | None) -> bool:

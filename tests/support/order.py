@@ -4,15 +4,16 @@ from collections.abc import Sequence
 from typing import Protocol, TypeVar
 
 LONGEST = (
-    "tests/tools/test_releases.py",
     "tests/migrations/test_walk.py",
-    "tests/faults/test_processes.py",
     "tests/testkit/test_plugin.py",
-    "tests/tools/test_fuzz.py",
+    "tests/tools/test_releases.py",
+    "tests/faults/test_processes.py",
     "tests/faults/test_read_replica.py",
+    "tests/tools/test_fuzz.py",
+    "tests/faults/test_mail.py",
     "tests/faults/test_migrations.py",
     "tests/server/test_serving.py",
-    "tests/faults/test_mail.py",
+    "tests/cli/test_environments.py",
 )
 """Modules that take more than ten seconds, the longest first."""
 
