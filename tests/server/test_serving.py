@@ -105,10 +105,19 @@ def check_command_that_is_ended(number: signal.Signals, directory: Path) -> None
         while "ready" not in state_of_database(directory):
             assert waiting.poll() is None
             time.sleep(0.02)
+        wait_until_asleep(waiting.pid)
         waiting.send_signal(number)
         _, said = waiting.communicate(timeout=60)
     assert (waiting.returncode, said.split()) == (130, [b"Interrupted."])
     assert postgres_processes(directory) == []
+
+
+def wait_until_asleep(pid: int) -> None:
+    """Wait until a process waits for something that does not come: it is asleep each time we look."""
+    asleep, process = 0, psutil.Process(pid)
+    while asleep < 20:
+        asleep = asleep + 1 if process.status() == psutil.STATUS_SLEEPING else 0
+        time.sleep(0.005)
 
 
 def state_of_database(directory: Path) -> list[str]:
