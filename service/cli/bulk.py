@@ -6,7 +6,6 @@ An import can be repeated, also after an interruption: users that exist are not 
 import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import replace
 from pathlib import Path
 from typing import BinaryIO
 from uuid import UUID
@@ -122,7 +121,7 @@ async def _prepare(services: Services, number: int, line: bytes) -> ImportLine:
     new = await prepare_user(
         registration, hasher=services.hasher, context=_OPERATOR, policies=services.policies
     )
-    user = replace(new, id=parsed.id or new.id, must_change=parsed.must_change)
+    user = new._replace(id=parsed.id or new.id, must_change=parsed.must_change)
     return ImportLine(number, ImportedUser(user, created_at, last_login_at), parsed.id is not UNSET)
 
 

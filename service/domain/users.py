@@ -2,13 +2,13 @@
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
-from typing import Any
+from typing import Any, NamedTuple
 from uuid import UUID
 
-from service.domain.details import NO_DETAILS, DetailsPatch
+from service.domain.details import NO_DETAILS, NO_METADATA, DetailsPatch
 from service.domain.unicode import category, nfc
 
 LOGIN_ID_MAX = 254
@@ -66,8 +66,7 @@ class UserState(StrEnum):
     DISABLED = "disabled"
 
 
-@dataclass(frozen=True, slots=True)
-class User:
+class User(NamedTuple):
     """A user; the password hash is never part of it."""
 
     id: UUID
@@ -84,7 +83,7 @@ class User:
     pending_email: str | None = None
     locale: str | None = None
     external_id: str | None = None
-    metadata: Mapping[str, Any] = field(default_factory=dict, hash=False)
+    metadata: Mapping[str, Any] = NO_METADATA
     password_changed_at: datetime | None = None
     factors: Sequence[str] = ()
     """The second factors that are enrolled."""

@@ -1,7 +1,6 @@
 """Details of accounts: e-mail, language, external id, metadata."""
 
 from collections.abc import Mapping
-from dataclasses import replace
 from typing import Any
 
 from service.db.core.transaction import Transaction
@@ -55,10 +54,10 @@ def details_of_new_user(
     """Return the details of a new user, or every error: its login id is its address if it is one."""
     if not is_trusted(caller) and patch.privileged:
         return [FieldError(f"/{name}", "not_settable", _PRIVILEGED) for name in sorted(patch.privileged)]
-    if is_too_large(merge_metadata({}, patch.metadata)):
+    if patch.metadata and is_too_large(merge_metadata({}, patch.metadata)):
         return [_TOO_LARGE]
     if "email" not in patch.named and isinstance(login_id, str):
-        patch = replace(patch, email=canonical_email(login_id))
+        patch = patch._replace(email=canonical_email(login_id))
     return checked(patch)
 
 

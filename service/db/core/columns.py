@@ -20,6 +20,7 @@ class Columns(Generic[ItemT]):
         self._columns = tuple(
             column for part in parts for column in (part if isinstance(part, Columns) else (part,))
         )
+        self._readers = tuple(part.decode if isinstance(part, Columns) else next for part in parts)
         self._is_flat = not any(isinstance(part, Columns) for part in parts)
         self.width: Final = len(self._columns)
 
@@ -36,9 +37,7 @@ class Columns(Generic[ItemT]):
         values = iter(values)
         if self._is_flat:
             return self._make(*islice(values, self.width))
-        return self._make(
-            *[part.decode(values) if isinstance(part, Columns) else next(values) for part in self._parts]
-        )
+        return self._make(*[read(values) for read in self._readers])
 
     def decode_optional(self, row: Iterable[Any] | None) -> ItemT | None:
         """Make the item from a row, or return None without one."""

@@ -1,9 +1,8 @@
 """Login sessions."""
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from datetime import timedelta
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 from uuid import UUID
 
 from sqlalchemy import (
@@ -60,8 +59,7 @@ AUTHENTICATED_SESSION = Columns(
 )
 
 
-@dataclass(frozen=True, slots=True)
-class NewSession:
+class NewSession(NamedTuple):
     """A session to add; its timestamps are set by the database."""
 
     id: UUID
