@@ -8,10 +8,10 @@ from sqlalchemy import text
 from sqlalchemy.exc import ProgrammingError
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-HEAD: Final = 23
+HEAD: Final = 24
 """The number of this release's newest revision; a test compares it with `alembic/versions`."""
 
-HEAD_ID: Final = "0023_index_totp_secrets"
+HEAD_ID: Final = "0024_index_present_values"
 """The id of that revision."""
 
 NEEDS: Final = 22
