@@ -17,7 +17,16 @@ LIBRARIES = {"alembic", "cryptography", "litestar", "sqlalchemy", "uvicorn", "we
 )
 def test_import_of_a_stage_of_the_start_imports_no_later_stage(module: str, imported: str) -> None:
     code = f"import sys, {module}; print(*sorted({LIBRARIES} & set(sys.modules)))"
+    assert output_of(code) == imported
+
+
+def test_server_does_without_rich() -> None:
+    code = "import service.__main__, service.server.serving, sys; print('rich.console' in sys.modules)"
+    assert output_of(f"import sys; sys.argv[1:] = ['serve']; {code}") == "False"
+
+
+def output_of(code: str) -> str:
     done = subprocess.run(
         [sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60
     )
-    assert done.stdout.strip() == imported
+    return done.stdout.strip()
