@@ -4,7 +4,7 @@ One declaration serves the router, the pipeline that enforces it, and the OpenAP
 """
 
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import KW_ONLY, dataclass, field
+from dataclasses import KW_ONLY, dataclass, field, replace
 from datetime import timedelta
 from http import HTTPMethod
 from typing import Any, NamedTuple, TypeAlias
@@ -42,18 +42,20 @@ class ResponseSpec:
 class Operation:
     """One operation of the API; used as the decorator of the function that serves it."""
 
-    id: str
     method: HTTPMethod
     path: str
     """With at most one placeholder; `{user_id}` is resolved (`me`) and authorized by the pipeline."""
     _: KW_ONLY
-    summary: str
+    id: str = ""
+    """Unless it is given, the name of the function."""
+    summary: str = ""
+    """The first line of the function's docstring."""
     description: str = ""
     tag: str
     access: Access
     responses: Mapping[int, ResponseSpec]
     errors: tuple[type[RollcallError], ...] = ()
-    """The operation's own errors; those of access, body and query follow from the rest."""
+    """The operation's own errors; those of path, access, body and query follow from the rest."""
     body: type[msgspec.Struct] | None = None
     body_types: tuple[str, ...] = (JSON,)
     """The documented media types of the body; JSON is accepted even if it is not one."""
@@ -77,8 +79,9 @@ class Operation:
     is_documented: bool = True
 
     def __call__(self, function: EndpointFunction) -> "Endpoint":
-        """Return the endpoint that serves the operation by `function`."""
-        return Endpoint(self, function)
+        """Return the endpoint that serves the operation by `function`, which names it."""
+        summary = (function.__doc__ or "").partition("\n")[0].removesuffix(".")
+        return Endpoint(replace(self, id=self.id or function.__name__, summary=summary), function)
 
 
 class Endpoint(NamedTuple):

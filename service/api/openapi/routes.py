@@ -18,32 +18,28 @@ OpenApiJson = NewType("OpenApiJson", bytes)
 
 
 @Operation(
-    "get_openapi",
     HTTPMethod.GET,
     "/openapi.json",
-    summary="Get this document",
     description="OpenAPI 3.1; clients can be generated from it.",
     tag="operations",
     access=Access(public=True),
     responses={200: ResponseSpec("The OpenAPI document.", is_free_form=True)},
 )
 async def get_openapi(document: OpenApiJson) -> Response:
-    """Return the OpenAPI document."""
+    """Get this document."""
     return Response(200, document)
 
 
 @Operation(
-    "get_docs",
     HTTPMethod.GET,
     "/docs",
-    summary="Get this document as a page",
     description="Works offline: the page loads nothing from another host.",
     tag="operations",
     access=Access(public=True),
     responses={200: ResponseSpec("The page.", media_type="text/html")},
 )
 async def get_docs() -> Response:
-    """Return the documentation page."""
+    """Get this document as a page."""
     policy = ((b"content-security-policy", DOCS_POLICY.encode()),)
     return Response(200, docs_page(), policy, b"text/html; charset=utf-8")
 
@@ -53,10 +49,9 @@ def _asset(path: str, media_type: str, read: Callable[[], bytes]) -> Endpoint:
         return Response(200, read(), media_type=media_type.encode())
 
     operation = Operation(
-        path,
         HTTPMethod.GET,
         path,
-        summary="Get a file of the page",
+        id=path,
         tag="operations",
         access=Access(public=True),
         responses={200: ResponseSpec("The file.", media_type=media_type.partition(";")[0])},
@@ -76,10 +71,9 @@ class IndexView(msgspec.Struct, frozen=True):
 
 _VARY: Final = (b"vary", b"accept")
 _INDEX: Final = Operation(
-    "index",
     HTTPMethod.GET,
     "/",
-    summary="Find the documentation",
+    id="index",
     tag="docs",
     access=Access(public=True),
     responses={200: ResponseSpec("The index.", IndexView)},

@@ -17,10 +17,8 @@ from service.usecases import devices
 
 
 @Operation(
-    "list_devices",
     HTTPMethod.GET,
     "/v1/users/me/devices",
-    summary="List one's devices",
     description="Those that the user has logged in from, at most twenty. The user is notified of a "
     "login from another.",
     tag="sessions",
@@ -30,7 +28,7 @@ from service.usecases import devices
     query=PageQuery,
 )
 async def list_devices(request: OperationRequest, known: DeviceReads) -> Response:
-    """Return a page of the caller's devices, oldest first."""
+    """List one's devices."""
     query, session = request.query(PageQuery), request.session
     page = await known.list_page(
         session.user.id,
@@ -42,10 +40,8 @@ async def list_devices(request: OperationRequest, known: DeviceReads) -> Respons
 
 
 @Operation(
-    "forget_device",
     HTTPMethod.DELETE,
     "/v1/users/me/devices/{device_id}",
-    summary="Forget a device",
     description="Ends the sessions opened from it, except that of the token. The next login from it is one "
     "from a new device.",
     tag="sessions",
@@ -54,7 +50,7 @@ async def list_devices(request: OperationRequest, known: DeviceReads) -> Respons
     errors=(NotFound,),
 )
 async def forget_device(request: OperationRequest, database: Database) -> Response:
-    """Forget a device of the caller."""
+    """Forget a device."""
     await database.run(
         lambda tx: devices.forget_device(
             tx, request.subject_id, session=request.session, context=request.context

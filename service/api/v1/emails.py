@@ -17,10 +17,8 @@ from service.usecases.policies import Policies
 
 
 @Operation(
-    "send_verification",
     HTTPMethod.POST,
     "/v1/users/{user_id}/email-verification",
-    summary="Send a mail that verifies an address",
     description="To the pending address, or to the one that is not verified yet; without either, nothing is "
     "sent. At most 5 an hour.",
     tag="users",
@@ -31,7 +29,7 @@ from service.usecases.policies import Policies
 async def send_verification(
     request: OperationRequest, database: Database, tokens: MailTokens, policies: Policies
 ) -> Response:
-    """Queue a mail with a verification token."""
+    """Send a mail that verifies an address."""
     await database.run(
         lambda tx: emails.send_verification(
             tx, request.subject_id, caller=request.caller, tokens=tokens, policies=policies
@@ -42,10 +40,8 @@ async def send_verification(
 
 
 @Operation(
-    "verify_email",
     HTTPMethod.POST,
     "/v1/email-verifications/redeem",
-    summary="Verify an address by the token from the mail",
     description="Works once, within 24 hours. A pending address takes effect here, and the earlier one "
     "is notified.",
     tag="users",
@@ -55,6 +51,6 @@ async def send_verification(
     body=VerifyEmailBody,
 )
 async def verify_email(request: OperationRequest, database: Database) -> Response:
-    """Verify an address."""
+    """Verify an address by the token from the mail."""
     await emails.verify_email(database, request.body(VerifyEmailBody).token, context=request.context)
     return no_content()

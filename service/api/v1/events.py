@@ -15,10 +15,8 @@ from service.domain.keys import Scope
 
 
 @Operation(
-    "list_events",
     HTTPMethod.GET,
     "/v1/events",
-    summary="List the audit trail",
     description="Who did what to whom, as ids only; newest first.",
     tag="events",
     access=Access(admin=True, scope=Scope.EVENTS_READ),
@@ -27,7 +25,7 @@ from service.domain.keys import Scope
     query=PageQuery,
 )
 async def list_events(request: OperationRequest, events: EventReads) -> Response:
-    """Return a page of events, newest first."""
+    """List the audit trail."""
     query = request.query(PageQuery)
     page = await events.list_page(after=keyset_of(request, query.cursor), limit=query.limit)
     return page_response(request, EventPage, page, EventView.of)

@@ -14,10 +14,8 @@ from service.usecases import factors
 
 
 @Operation(
-    "remove_factors",
     HTTPMethod.DELETE,
     "/v1/users/{user_id}/factors",
-    summary="Remove the second factors of a user",
     description="For somebody who has lost them all: removes authenticator app, passkeys and recovery codes, "
     "and ends all sessions of the user, who is notified by mail. A session needs a recent login.",
     tag="factors",
@@ -26,7 +24,7 @@ from service.usecases import factors
     errors=(NotFound,),
 )
 async def remove_factors(request: OperationRequest, database: Database) -> Response:
-    """Remove every second factor of a user."""
+    """Remove the second factors of a user."""
     await database.run(
         lambda tx: factors.remove_factors(tx, request.subject_id, context=request.context),
         caller=request.caller,

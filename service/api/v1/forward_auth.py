@@ -21,10 +21,8 @@ _FIELDS: Final = ("X-User-Id", "X-User-Login", "X-User-Name", "X-User-Role", "X-
 
 
 @Operation(
-    "forward_auth",
     HTTPMethod.GET,
     "/v1/forward-auth",
-    summary="Authenticate the request of a gateway's visitor",
     description="For `auth_request`, `forward_auth`, ForwardAuth, ext_authz: any method, here and on every "
     "path below. Body, conditional fields and query are ignored, but for `role` and `scope` on this very "
     "path: each has to be held, else 403. `X-User-Id` and the like name the caller, percent-encoded; a field "
@@ -36,7 +34,7 @@ _FIELDS: Final = ("X-User-Id", "X-User-Login", "X-User-Name", "X-User-Role", "X-
     is_forwarded=True,
 )
 async def forward_auth(request: OperationRequest) -> Response:
-    """Return the caller in header fields; authentication has read it."""
+    """Authenticate the request of a gateway's visitor."""
     caller = request.caller
     if request.path == request.operation.path:
         _require(caller, request.scope["query_string"])

@@ -20,10 +20,8 @@ from service.usecases.policies import Policies
 
 
 @Operation(
-    "introspect",
     HTTPMethod.POST,
     "/v1/introspect",
-    summary="Introspect a token",
     description='RFC 7662. Every token that should not be accepted gets `{"active": false}`. A use of the '
     "session. The API key is the bearer token, the password of Basic, or `client_secret` in the form.",
     tag="introspection",
@@ -36,7 +34,7 @@ from service.usecases.policies import Policies
 async def introspect(
     request: OperationRequest, reads: Reads, last_used: LastUsedTracker, policies: Policies
 ) -> Response:
-    """Return what a token stands for."""
+    """Introspect a token."""
     token = request.body(IntrospectBody).token
     return ok(
         IntrospectionView.of(await introspection.introspect(reads, last_used, token, policies=policies))
@@ -44,10 +42,8 @@ async def introspect(
 
 
 @Operation(
-    "revoke",
     HTTPMethod.POST,
     "/v1/revoke",
-    summary="Revoke a token",
     description="RFC 7009. Ends the session of the token; 200 also if it has ended already. The token itself "
     "is the right to end it: client credentials may be left out, and those that are sent have to be valid.",
     tag="introspection",
@@ -59,7 +55,7 @@ async def introspect(
     authenticates_client=True,
 )
 async def revoke(request: OperationRequest, database: Database) -> Response:
-    """End the session of a token."""
+    """Revoke a token."""
     token = request.body(RevokeBody).token
     if digest_of(token, API_KEY_PREFIX) is not None:
         raise UnsupportedTokenType

@@ -25,10 +25,8 @@ _BY_ID = {"key_id": "$response.body#/api_key/id"}
 
 
 @Operation(
-    "create_key",
     HTTPMethod.POST,
     "/v1/keys",
-    summary="Create an API key",
     description="The key is shown once: a repetition under the same `Idempotency-Key` has `key: null`. It is "
     "revoked when the administrator who created it is deleted, disabled or demoted. Needs a recent login.",
     tag="keys",
@@ -45,7 +43,7 @@ _BY_ID = {"key_id": "$response.body#/api_key/id"}
     is_idempotent_by_key=True,
 )
 async def create_key(request: OperationRequest, database: Database, policies: Policies) -> Response:
-    """Create an API key, once per idempotency key. The stored response lacks the key itself."""
+    """Create an API key."""
     body, context = request.body(CreateKeyBody), request.context
     expires_at = None if body.expires_at is UNSET else in_utc(body.expires_at, "/expires_at")
 
@@ -66,10 +64,8 @@ async def create_key(request: OperationRequest, database: Database, policies: Po
 
 
 @Operation(
-    "list_keys",
     HTTPMethod.GET,
     "/v1/keys",
-    summary="List the API keys",
     description="Oldest first, without the keys themselves.",
     tag="keys",
     access=Access(admin=True),
@@ -78,17 +74,15 @@ async def create_key(request: OperationRequest, database: Database, policies: Po
     query=PageQuery,
 )
 async def list_keys(request: OperationRequest, api_keys: ApiKeyReads) -> Response:
-    """Return a page of API keys, oldest first."""
+    """List the API keys."""
     query = request.query(PageQuery)
     page = await api_keys.list_page(after=keyset_of(request, query.cursor), limit=query.limit)
     return page_response(request, ApiKeyPage, page, ApiKeyView.of)
 
 
 @Operation(
-    "get_key",
     HTTPMethod.GET,
     "/v1/keys/{key_id}",
-    summary="Get an API key",
     description="Without the key itself, which is shown only when it is created.",
     tag="keys",
     access=Access(admin=True),
@@ -97,7 +91,7 @@ async def list_keys(request: OperationRequest, api_keys: ApiKeyReads) -> Respons
     is_conditional_read=True,
 )
 async def get_key(request: OperationRequest, api_keys: ApiKeyReads) -> Response:
-    """Return one API key, or 304 if the client has this version."""
+    """Get an API key."""
     key = await api_keys.get(request.subject_id)
     if key is None:
         raise NotFound
@@ -105,10 +99,8 @@ async def get_key(request: OperationRequest, api_keys: ApiKeyReads) -> Response:
 
 
 @Operation(
-    "revoke_key",
     HTTPMethod.DELETE,
     "/v1/keys/{key_id}",
-    summary="Revoke an API key",
     description="The next request with the key is rejected. Needs a recent login.",
     tag="keys",
     access=Access(admin=True, fresh=True),

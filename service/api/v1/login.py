@@ -38,10 +38,8 @@ from service.usecases.second_factor import SecondFactorLogin, log_in_by_second_f
 
 
 @Operation(
-    "log_in",
     HTTPMethod.POST,
     "/v1/sessions",
-    summary="Log in",
     description="With `login_id` or a verified `email` and `password`, with a `code` from a mail and the "
     "`code_token` that came when it was asked for, or with a `passkey` and the `challenge_id` of "
     "`create_passkey_challenge`. If the first two are right and the user has a second factor: 403 "
@@ -70,7 +68,7 @@ from service.usecases.second_factor import SecondFactorLogin, log_in_by_second_f
     body_limit_bytes=LOGIN_BODY_LIMIT_BYTES,
 )
 async def log_in(request: OperationRequest, parts: LoginParts, cookies: CookieSessions) -> Response:
-    """Open a session for a login id or address and a password, or for a code."""
+    """Log in."""
     body = request.body(LogInBody)
     body.require_one_way()
     if body.cookie:
@@ -87,10 +85,8 @@ async def log_in(request: OperationRequest, parts: LoginParts, cookies: CookieSe
 
 
 @Operation(
-    "create_passkey_challenge",
     HTTPMethod.POST,
     "/v1/passkey-challenges",
-    summary="Begin a login by passkey",
     description="What the browser needs to ask for a passkey, whoever has it: also for the suggestions in a "
     'form (`mediation: "conditional"`), and for `step_up`. Then `log_in` with `challenge_id` and `passkey`. '
     "404 unless `ROLLCALL_FACTORS__RP_ID` and `ROLLCALL_FACTORS__ORIGINS` are set.",
@@ -100,7 +96,7 @@ async def log_in(request: OperationRequest, parts: LoginParts, cookies: CookieSe
     errors=(NotFound, RateLimited),
 )
 async def create_passkey_challenge(request: OperationRequest, parts: LoginParts) -> Response:
-    """Return a new challenge that any passkey may answer."""
+    """Begin a login by passkey."""
     challenge = await create_challenge(parts, context=request.context)
     return created(PasskeyChallengeView(challenge.id, dict(challenge.public_key)))
 

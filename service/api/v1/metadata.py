@@ -14,10 +14,8 @@ _RESPONSES = {200: ResponseSpec("The metadata.", ServerMetadataView)}
 
 
 @Operation(
-    "get_server_metadata",
     HTTPMethod.GET,
     "/.well-known/oauth-authorization-server",
-    summary="Discover the endpoints for other services",
     description="RFC 8414. 404 unless `ROLLCALL_PUBLIC_URL` is set.",
     tag="introspection",
     access=Access(public=True),
@@ -25,15 +23,13 @@ _RESPONSES = {200: ResponseSpec("The metadata.", ServerMetadataView)}
     errors=(NotFound,),
 )
 async def get_server_metadata(policies: Policies) -> Response:
-    """Return the metadata of the service."""
+    """Discover the endpoints for other services."""
     return _metadata(policies)
 
 
 @Operation(
-    "get_openid_configuration",
     HTTPMethod.GET,
     "/.well-known/openid-configuration",
-    summary="Discover the endpoints where OpenID Connect clients look",
     description="The same metadata: several introspection clients ask here. Rollcall is no OpenID provider.",
     tag="introspection",
     access=Access(public=True),
@@ -41,7 +37,7 @@ async def get_server_metadata(policies: Policies) -> Response:
     errors=(NotFound,),
 )
 async def get_openid_configuration(policies: Policies) -> Response:
-    """Return the metadata of the service."""
+    """Discover the endpoints where OpenID Connect clients look."""
     return _metadata(policies)
 
 

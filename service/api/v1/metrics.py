@@ -11,16 +11,14 @@ from service.observability.metrics import RequestTelemetry
 
 
 @Operation(
-    "get_metrics",
     HTTPMethod.GET,
     "/metrics",
-    summary="Get the metrics",
     description="In the text format of Prometheus.",
     tag="operations",
     access=Access(public=True),
     responses={200: ResponseSpec("The metrics.", media_type="text/plain")},
 )
 async def get_metrics(telemetry: RequestTelemetry) -> Response:
-    """Return the metrics in the text format of Prometheus."""
+    """Get the metrics."""
     text = generate_latest(telemetry.registry)
     return Response(200, text, media_type=b"text/plain; version=0.0.4; charset=utf-8")

@@ -30,10 +30,8 @@ _BY_ID = {"passkey_id": "$response.body#/id"}
 
 
 @Operation(
-    "create_passkey_options",
     HTTPMethod.POST,
     "/v1/users/me/passkeys/options",
-    summary="Begin to add a passkey",
     description="Returns what a browser creates a passkey with. Those before no longer count. Needs a recent "
     "login. 404 unless `ROLLCALL_FACTORS__RP_ID` is set.",
     tag="factors",
@@ -42,15 +40,13 @@ _BY_ID = {"passkey_id": "$response.body#/id"}
     errors=(NotFound, ValidationFailed),
 )
 async def create_passkey_options(request: OperationRequest, factors: FactorParts) -> Response:
-    """Return the options for a new passkey of the caller."""
+    """Begin to add a passkey."""
     return created(PasskeyOptionsView.of(await passkeys.begin_passkey(factors, context=request.context)))
 
 
 @Operation(
-    "add_passkey",
     HTTPMethod.POST,
     "/v1/users/me/passkeys",
-    summary="Add a passkey",
     description="It can log in without a password, or as a second factor. The session has two factors from "
     "now on. The first second factor of a user ends all its other sessions. A challenge is good for one try. "
     "Needs a recent login. 404 unless `ROLLCALL_FACTORS__RP_ID` is set.",
@@ -69,7 +65,7 @@ async def create_passkey_options(request: OperationRequest, factors: FactorParts
     is_idempotent_by_key=True,
 )
 async def add_passkey(request: OperationRequest, database: Database, factors: FactorParts) -> Response:
-    """Add a passkey to the caller's user, once per idempotency key."""
+    """Add a passkey."""
     if (replay := await find_replay(request, database)) is not None:
         return replay
     body, context = request.body(AddPasskeyBody), request.context
@@ -86,10 +82,8 @@ async def add_passkey(request: OperationRequest, database: Database, factors: Fa
 
 
 @Operation(
-    "list_passkeys",
     HTTPMethod.GET,
     "/v1/users/me/passkeys",
-    summary="List one's passkeys",
     description="Oldest first. Needs a recent login.",
     tag="factors",
     access=Access(owner=True, fresh=True),
@@ -98,7 +92,7 @@ async def add_passkey(request: OperationRequest, database: Database, factors: Fa
     query=PageQuery,
 )
 async def list_passkeys(request: OperationRequest, own: PasskeyReads) -> Response:
-    """Return a page of the caller's passkeys, oldest first."""
+    """List one's passkeys."""
     query = request.query(PageQuery)
     after = keyset_of(request, query.cursor)
     page = await own.list_page(request.session.user.id, after=after, limit=query.limit)
@@ -106,10 +100,8 @@ async def list_passkeys(request: OperationRequest, own: PasskeyReads) -> Respons
 
 
 @Operation(
-    "update_passkey",
     HTTPMethod.PATCH,
     "/v1/users/me/passkeys/{passkey_id}",
-    summary="Rename a passkey",
     description="Needs a recent login.",
     tag="factors",
     access=Access(owner=True, fresh=True),
@@ -120,7 +112,7 @@ async def list_passkeys(request: OperationRequest, own: PasskeyReads) -> Respons
     is_conditional_write=True,
 )
 async def update_passkey(request: OperationRequest, database: Database) -> Response:
-    """Change the name of a passkey of the caller."""
+    """Rename a passkey."""
     name = request.body(UpdatePasskeyBody).name
     precondition = if_match_check(request.if_match, PasskeyView.of)
     renamed = await database.run(
@@ -133,10 +125,8 @@ async def update_passkey(request: OperationRequest, database: Database) -> Respo
 
 
 @Operation(
-    "remove_passkey",
     HTTPMethod.DELETE,
     "/v1/users/me/passkeys/{passkey_id}",
-    summary="Remove a passkey",
     description="The last second factor takes the recovery codes with it. Needs a recent login.",
     tag="factors",
     access=Access(owner=True, fresh=True),
@@ -145,7 +135,7 @@ async def update_passkey(request: OperationRequest, database: Database) -> Respo
     is_conditional_write=True,
 )
 async def remove_passkey(request: OperationRequest, database: Database) -> Response:
-    """Remove a passkey of the caller."""
+    """Remove a passkey."""
     precondition = if_match_check(request.if_match, PasskeyView.of)
     await database.run(
         lambda tx: passkeys.remove_passkey(

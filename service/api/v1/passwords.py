@@ -33,10 +33,8 @@ from service.usecases.policies import Policies
 
 
 @Operation(
-    "change_password",
     HTTPMethod.PUT,
     "/v1/users/{user_id}/password",
-    summary="Change a password",
     description="One's own with `current_password`: all other sessions end. Another's without it: all its "
     "sessions end. With `must_change` its owner has to change it within a day, before anything else. For "
     "another, a session needs a recent login; for an administrator, a key `admins:write` too.",
@@ -56,7 +54,7 @@ from service.usecases.policies import Policies
 async def change_password(
     request: OperationRequest, database: Database, reads: Reads, hasher: PasswordHasher, policies: Policies
 ) -> Response:
-    """Change the caller's password, or set another user's."""
+    """Change a password."""
     if request.own_user is not None:
         await _change_own(request, request.session, database, hasher, policies)
     else:
@@ -65,10 +63,8 @@ async def change_password(
 
 
 @Operation(
-    "create_reset_token",
     HTTPMethod.POST,
     "/v1/users/{user_id}/reset-tokens",
-    summary="Create a reset token",
     description="The caller delivers it. A new one, a password change or deletion ends the one before. "
     "Needs a recent login; for an administrator, a key needs `admins:write` too.",
     tag="passwords",
@@ -77,7 +73,7 @@ async def change_password(
     errors=(NotFound,),
 )
 async def create_reset_token(request: OperationRequest, database: Database, policies: Policies) -> Response:
-    """Create a reset token for the caller to deliver."""
+    """Create a reset token."""
     token, expires_at = await database.run(
         lambda tx: reset_tokens.create_reset_token(
             tx, request.subject_id, context=request.context, policies=policies
@@ -88,10 +84,8 @@ async def create_reset_token(request: OperationRequest, database: Database, poli
 
 
 @Operation(
-    "redeem_reset_token",
     HTTPMethod.POST,
     "/v1/reset-tokens/redeem",
-    summary="Set a password by a reset token",
     description="Works once; all sessions of the user end.",
     tag="passwords",
     access=Access(public=True),

@@ -15,10 +15,8 @@ from service.usecases.policies import Policies
 
 
 @Operation(
-    "request_recovery",
     HTTPMethod.POST,
     "/v1/recoveries",
-    summary="Ask for a mail to set a new password",
     description="Always 202, in the same time, whether or not there is an account. A mail with a reset token "
     "for `redeem_reset_token` goes to the verified address of the account, if it has one. At most 5 an hour "
     "for a name, and 30 for a network.",
@@ -30,7 +28,7 @@ from service.usecases.policies import Policies
     body_limit_bytes=LOGIN_BODY_LIMIT_BYTES,
 )
 async def request_recovery(request: OperationRequest, database: Database, policies: Policies) -> Response:
-    """Record a request for a new password."""
+    """Ask for a mail to set a new password."""
     login_id, email = request.body(LoginIdOrEmailBody).login_id_or_email
     await database.run(
         lambda tx: mail_requests.request_recovery(
@@ -42,10 +40,8 @@ async def request_recovery(request: OperationRequest, database: Database, polici
 
 
 @Operation(
-    "send_login_code",
     HTTPMethod.POST,
     "/v1/login-codes",
-    summary="Ask for a mail with a code to log in with",
     description="Served with `ROLLCALL_LOGIN__BY_CODE`. Always 202, in the same time, whether or not there "
     "is an account. The code has 8 digits, works for 10 minutes and 5 tries, and only together with "
     "`code_token` (`log_in`).",
@@ -57,7 +53,7 @@ async def request_recovery(request: OperationRequest, database: Database, polici
     body_limit_bytes=LOGIN_BODY_LIMIT_BYTES,
 )
 async def send_login_code(request: OperationRequest, database: Database, policies: Policies) -> Response:
-    """Record a request for a code."""
+    """Ask for a mail with a code to log in with."""
     login_id, email = request.body(LoginIdOrEmailBody).login_id_or_email
     token = await database.run(
         lambda tx: mail_requests.request_login_code(

@@ -14,10 +14,8 @@ from service.usecases import recovery_codes
 
 
 @Operation(
-    "create_recovery_codes",
     HTTPMethod.POST,
     "/v1/users/me/recovery-codes",
-    summary="Make recovery codes",
     description="Ten codes, shown this once, in place of those before. Each stands in once for a second "
     "factor that is lost. Needs a recent login, and a second factor.",
     tag="factors",
@@ -26,7 +24,7 @@ from service.usecases import recovery_codes
     errors=(ValidationFailed,),
 )
 async def create_recovery_codes(request: OperationRequest, database: Database) -> Response:
-    """Make recovery codes for the caller."""
+    """Make recovery codes."""
     codes = await database.run(
         lambda tx: recovery_codes.create_recovery_codes(tx, context=request.context), caller=request.caller
     )

@@ -30,10 +30,8 @@ from service.usecases.step_up import step_up as renew_session
 
 
 @Operation(
-    "get_current_session",
     HTTPMethod.GET,
     "/v1/sessions/current",
-    summary="Get the current session",
     description="The session of the token, and its user.",
     tag="sessions",
     access=Access(owner=True, allowed_during_enrollment=True),
@@ -41,15 +39,13 @@ from service.usecases.step_up import step_up as renew_session
     is_conditional_read=True,
 )
 async def get_current_session(request: OperationRequest) -> Response:
-    """Return the session of the token and its user; authentication has read both."""
+    """Get the current session."""
     return conditional_get(request, CurrentSessionView.of(request.session))
 
 
 @Operation(
-    "step_up",
     HTTPMethod.POST,
     "/v1/sessions/current/step-up",
-    summary="Show a factor again",
     description="With `totp`, or with `passkey` and the `challenge_id` of `create_passkey_challenge`. The "
     "session then counts as just logged in, with two factors: for operations that answered 403 "
     "`reauthentication_required`, or `factor_enrollment_required` where a factor is enrolled. It has another "
@@ -63,7 +59,7 @@ async def get_current_session(request: OperationRequest) -> Response:
     body_limit_bytes=LOGIN_BODY_LIMIT_BYTES,
 )
 async def step_up(request: OperationRequest, parts: LoginParts) -> Response:
-    """Renew the session of the token by a factor of its user."""
+    """Show a factor again."""
     body = request.body(StepUpBody)
     body.require_one_way()
     response = FactorResponse(
@@ -80,10 +76,8 @@ async def step_up(request: OperationRequest, parts: LoginParts) -> Response:
 
 
 @Operation(
-    "log_out",
     HTTPMethod.DELETE,
     "/v1/sessions/current",
-    summary="Log out",
     description="Ends the session of the token; the next request with it is rejected.",
     tag="sessions",
     access=Access(owner=True, allowed_during_forced_change=True),
@@ -91,7 +85,7 @@ async def step_up(request: OperationRequest, parts: LoginParts) -> Response:
     is_conditional_write=True,
 )
 async def log_out(request: OperationRequest, database: Database) -> Response:
-    """End the session of the token."""
+    """Log out."""
     require_if_match(request.if_match, CurrentSessionView.of(request.session))
     session = request.session.session
     await database.run(
@@ -101,10 +95,8 @@ async def log_out(request: OperationRequest, database: Database) -> Response:
 
 
 @Operation(
-    "list_sessions",
     HTTPMethod.GET,
     "/v1/users/{user_id}/sessions",
-    summary="List the sessions of a user",
     description="Only live ones, oldest first, without their tokens.",
     tag="sessions",
     access=Access(owner=True, admin=True),
@@ -113,7 +105,7 @@ async def log_out(request: OperationRequest, database: Database) -> Response:
     query=PageQuery,
 )
 async def list_sessions(request: OperationRequest, users: UserReads, user_sessions: SessionReads) -> Response:
-    """Return a page of the live sessions of a user, oldest first."""
+    """List the sessions of a user."""
     if request.own_user is None and await users.get(request.subject_id) is None:
         raise NotFound
     query, current_id = request.query(PageQuery), request.caller.session_id
@@ -124,10 +116,8 @@ async def list_sessions(request: OperationRequest, users: UserReads, user_sessio
 
 
 @Operation(
-    "end_sessions",
     HTTPMethod.DELETE,
     "/v1/users/{user_id}/sessions",
-    summary="End the sessions of a user",
     description="All of them, or with `keep=current` all but the session of the token. For another user, a "
     "session needs a recent login; for an administrator, a key needs `admins:write` too.",
     tag="sessions",
@@ -137,7 +127,7 @@ async def list_sessions(request: OperationRequest, users: UserReads, user_sessio
     query=EndSessionsQuery,
 )
 async def end_sessions(request: OperationRequest, database: Database) -> Response:
-    """End the sessions of a user; `keep=current` spares the session of the token."""
+    """End the sessions of a user."""
     keeps_current = request.query(EndSessionsQuery).keep == "current"
     kept_id = request.caller.session_id if keeps_current else None
     await database.run(
@@ -148,10 +138,8 @@ async def end_sessions(request: OperationRequest, database: Database) -> Respons
 
 
 @Operation(
-    "get_session",
     HTTPMethod.GET,
     "/v1/sessions/{session_id}",
-    summary="Get a session",
     description="One's own or, for administrators, anybody's, as long as it is live.",
     tag="sessions",
     access=Access(owner=True, admin=True),
@@ -160,16 +148,14 @@ async def end_sessions(request: OperationRequest, database: Database) -> Respons
     is_conditional_read=True,
 )
 async def get_session(request: OperationRequest, user_sessions: SessionReads) -> Response:
-    """Return one session, or 304 if the client has this version."""
+    """Get a session."""
     session = await sessions.get_session(user_sessions, request.subject_id, caller=request.caller)
     return conditional_get(request, SessionView.of(session, request.caller.session_id))
 
 
 @Operation(
-    "end_session",
     HTTPMethod.DELETE,
     "/v1/sessions/{session_id}",
-    summary="End a session",
     description="One's own or, for administrators, anybody's: another user's needs a recent login.",
     tag="sessions",
     access=Access(owner=True, admin=True),
@@ -178,7 +164,7 @@ async def get_session(request: OperationRequest, user_sessions: SessionReads) ->
     is_conditional_write=True,
 )
 async def end_session(request: OperationRequest, database: Database, policies: Policies) -> Response:
-    """End one session."""
+    """End a session."""
 
     def view_of(session: Session) -> SessionView:
         return SessionView.of(session, request.caller.session_id)

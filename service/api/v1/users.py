@@ -67,10 +67,8 @@ _LINKS = {
 
 
 @Operation(
-    "create_user",
     HTTPMethod.POST,
     "/v1/users",
-    summary="Create a user",
     description="`password_hash`, `role`, `state`, `must_change`, `invite`, `email_verified`, `external_id`, "
     "`metadata`: administrators and API keys only. To create an administrator, a session needs a recent "
     "login, and a key `admins:write` too. Where registration is open, everybody else needs a `password`.",
@@ -95,7 +93,7 @@ async def create_user(
     policies: Policies,
     tokens: MailTokens,
 ) -> Response:
-    """Create a user, once per idempotency key."""
+    """Create a user."""
     if (replay := await find_replay(request, database)) is not None:
         return replay
     context = request.context
@@ -118,10 +116,8 @@ async def create_user(
 
 
 @Operation(
-    "list_users",
     HTTPMethod.GET,
     "/v1/users",
-    summary="List users",
     description="A page of those that match the filter, or those with up to 100 ids: `?id=…&id=…`.",
     tag="users",
     access=Access(admin=True, scope=Scope.USERS_READ),
@@ -137,7 +133,7 @@ async def create_user(
     query=ListUsersQuery,
 )
 async def list_users(request: OperationRequest, user_reads: UserReads, policies: Policies) -> Response:
-    """Return a page of users."""
+    """List users."""
     query = request.query(ListUsersQuery)
     if query.id is not None:
         found = await user_reads.get_many(_requested_ids(query, query.id))
@@ -152,10 +148,8 @@ async def list_users(request: OperationRequest, user_reads: UserReads, policies:
 
 
 @Operation(
-    "get_user",
     HTTPMethod.GET,
     "/v1/users/{user_id}",
-    summary="Get a user",
     description="One's own or, for administrators and API keys, anybody's.",
     tag="users",
     access=Access(owner=True, admin=True, scope=Scope.USERS_READ),
@@ -164,7 +158,7 @@ async def list_users(request: OperationRequest, user_reads: UserReads, policies:
     is_conditional_read=True,
 )
 async def get_user(request: OperationRequest, user_reads: UserReads) -> Response:
-    """Return the user, or 304 if the client has this version."""
+    """Get a user."""
     user = request.own_user or await user_reads.get(request.subject_id)
     if user is None:
         raise NotFound
@@ -172,10 +166,8 @@ async def get_user(request: OperationRequest, user_reads: UserReads) -> Response
 
 
 @Operation(
-    "update_user",
     HTTPMethod.PATCH,
     "/v1/users/{user_id}",
-    summary="Update a user",
     description="A merge patch. One's own `name`, `locale` and `email`, which is pending until it is "
     "verified; everything else by administrators and API keys. Disabling and another role end every session "
     "of the user. Role, login id and address need a recent login. To change an administrator, or to make "
@@ -192,7 +184,7 @@ async def get_user(request: OperationRequest, user_reads: UserReads) -> Response
     is_conditional_write=True,
 )
 async def update_user(request: OperationRequest, database: Database, policies: Policies) -> Response:
-    """Apply a merge patch; a key that may not read does not get the user."""
+    """Update a user."""
     precondition = if_match_check(request.if_match, UserView.of)
     patch = users.check_change(_patch(request.body(UpdateUserBody)), caller=request.caller, policies=policies)
     user = await database.run(
@@ -207,10 +199,8 @@ async def update_user(request: OperationRequest, database: Database, policies: P
 
 
 @Operation(
-    "delete_user",
     HTTPMethod.DELETE,
     "/v1/users/{user_id}",
-    summary="Delete a user",
     description="The user and everything that belongs to it is gone, including API keys that it created. "
     "Needs a recent login. To delete an administrator, a key needs `admins:write` too.",
     tag="users",
@@ -220,7 +210,7 @@ async def update_user(request: OperationRequest, database: Database, policies: P
     is_conditional_write=True,
 )
 async def delete_user(request: OperationRequest, database: Database) -> Response:
-    """Delete a user and everything that belongs to it."""
+    """Delete a user."""
     precondition = if_match_check(request.if_match, UserView.of)
     await database.run(
         lambda tx: users.delete_user(
