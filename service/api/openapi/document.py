@@ -30,7 +30,9 @@ from service.domain.errors import (
     Forbidden,
     IdempotencyKeyReused,
     InternalError,
+    InvalidCursor,
     InvalidToken,
+    NotFound,
     OutcomeUnknown,
     PasswordChangeRequired,
     PreconditionFailed,
@@ -124,6 +126,7 @@ def errors_of(operation: Operation) -> list[type[RollcallError]]:
     """Return every error of an operation: its own, and those that follow from its declaration."""
     method = operation.method
     found: list[type[RollcallError]] = [
+        *_errors_of_target(operation),
         MalformedRequest,
         HeaderTooLarge,
         InternalError,
@@ -144,6 +147,13 @@ def errors_of(operation: Operation) -> list[type[RollcallError]]:
     if method != "GET":
         found.append(OutcomeUnknown)
     return list(dict.fromkeys([*operation.errors, *found]))
+
+
+def _errors_of_target(operation: Operation) -> Iterator[type[RollcallError]]:
+    if "{" in operation.path:
+        yield NotFound
+    if operation.query is not None and "cursor" in operation.query.__struct_fields__:
+        yield InvalidCursor
 
 
 def _errors_of_client(operation: Operation) -> Iterator[type[RollcallError]]:

@@ -7,9 +7,10 @@ from service.api.operations import Operation, ResponseSpec
 from service.api.requests import OperationRequest
 from service.api.responses import accepted, no_content
 from service.api.schemas.mail import VerifyEmailBody
+from service.api.writes import Writes
 from service.db.core.database import Database
 from service.domain.callers import Access
-from service.domain.errors import EmailTaken, InvalidToken, MailThrottled, NotFound
+from service.domain.errors import EmailTaken, InvalidToken, MailThrottled
 from service.domain.keys import Scope
 from service.security.mail_tokens import MailTokens
 from service.usecases import emails
@@ -24,17 +25,14 @@ from service.usecases.policies import Policies
     tag="users",
     access=Access(owner=True, admin=True, scope=Scope.USERS_WRITE),
     responses={202: ResponseSpec("The mail will be sent.")},
-    errors=(NotFound, MailThrottled),
+    errors=(MailThrottled,),
 )
 async def send_verification(
-    request: OperationRequest, database: Database, tokens: MailTokens, policies: Policies
+    request: OperationRequest, writes: Writes, tokens: MailTokens, policies: Policies
 ) -> Response:
     """Send a mail that verifies an address."""
-    await database.run(
-        lambda tx: emails.send_verification(
-            tx, request.subject_id, caller=request.caller, tokens=tokens, policies=policies
-        ),
-        caller=request.caller,
+    await writes.run(
+        emails.send_verification, request.subject_id, caller=request.caller, tokens=tokens, policies=policies
     )
     return accepted()
 

@@ -6,9 +6,8 @@ from service.api.http.response import Response
 from service.api.operations import Operation, ResponseSpec
 from service.api.requests import OperationRequest
 from service.api.responses import no_content
-from service.db.core.database import Database
+from service.api.writes import Writes
 from service.domain.callers import Access
-from service.domain.errors import NotFound
 from service.domain.keys import Scope
 from service.usecases import factors
 
@@ -21,12 +20,8 @@ from service.usecases import factors
     tag="factors",
     access=Access(admin=True, scope=Scope.ADMINS_WRITE, fresh=True),
     responses={204: ResponseSpec("The user has no second factor.")},
-    errors=(NotFound,),
 )
-async def remove_factors(request: OperationRequest, database: Database) -> Response:
+async def remove_factors(request: OperationRequest, writes: Writes) -> Response:
     """Remove the second factors of a user."""
-    await database.run(
-        lambda tx: factors.remove_factors(tx, request.subject_id, context=request.context),
-        caller=request.caller,
-    )
+    await writes.run(factors.remove_factors, request.subject_id, context=request.context)
     return no_content()

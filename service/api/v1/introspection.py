@@ -8,7 +8,7 @@ from service.api.operations import FORM, Operation, ResponseSpec
 from service.api.requests import OperationRequest
 from service.api.responses import ok, ok_without_body
 from service.api.schemas.introspection import IntrospectBody, IntrospectionView, RevokeBody
-from service.db.core.database import Database
+from service.api.writes import Writes
 from service.db.reads import Reads
 from service.domain.callers import Access
 from service.domain.errors import InvalidToken
@@ -54,7 +54,7 @@ async def introspect(
     body_types=(FORM,),
     authenticates_client=True,
 )
-async def revoke(request: OperationRequest, database: Database) -> Response:
+async def revoke(request: OperationRequest, writes: Writes) -> Response:
     """Revoke a token."""
     token = request.body(RevokeBody).token
     if digest_of(token, API_KEY_PREFIX) is not None:
@@ -63,9 +63,7 @@ async def revoke(request: OperationRequest, database: Database) -> Response:
     if digest is None:
         return ok_without_body()
     try:
-        await database.run(
-            lambda tx: sessions.revoke_token(tx, digest, context=request.context), caller=request.caller
-        )
+        await writes.run(sessions.revoke_token, digest, context=request.context)
     except InvalidToken:  # the client's, which was revoked meanwhile
         raise InvalidClient from None
     return ok_without_body()

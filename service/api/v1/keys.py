@@ -7,17 +7,17 @@ from msgspec import UNSET
 from service.api.http.response import Response
 from service.api.idempotency import Outcome, run_once
 from service.api.operations import Operation, ResponseSpec
-from service.api.pagination import keyset_of, page_response
+from service.api.pagination import page_response
 from service.api.preconditions import if_match_check
 from service.api.requests import OperationRequest
 from service.api.responses import conditional_get, created, no_content
 from service.api.schemas.common import PageQuery, in_utc
 from service.api.schemas.keys import ApiKeyPage, ApiKeyView, CreatedKeyView, CreateKeyBody
-from service.db.core.database import Database
+from service.api.writes import Writes
 from service.db.core.transaction import Transaction
 from service.db.repositories.keys import ApiKeyReads
 from service.domain.callers import Access
-from service.domain.errors import InvalidCursor, NotFound
+from service.domain.errors import NotFound
 from service.usecases import keys
 from service.usecases.policies import Policies
 
@@ -42,7 +42,7 @@ _BY_ID = {"key_id": "$response.body#/api_key/id"}
     body=CreateKeyBody,
     is_idempotent_by_key=True,
 )
-async def create_key(request: OperationRequest, database: Database, policies: Policies) -> Response:
+async def create_key(request: OperationRequest, writes: Writes, policies: Policies) -> Response:
     """Create an API key."""
     body, context = request.body(CreateKeyBody), request.context
     expires_at = None if body.expires_at is UNSET else in_utc(body.expires_at, "/expires_at")
@@ -60,7 +60,7 @@ async def create_key(request: OperationRequest, database: Database, policies: Po
         stored = created(CreatedKeyView(None, view), location)
         return Outcome(created(CreatedKeyView(token.value, view), location), stored, context.caller.user_id)
 
-    return await run_once(request, database, create)
+    return await run_once(request, writes, create)
 
 
 @Operation(
@@ -70,14 +70,11 @@ async def create_key(request: OperationRequest, database: Database, policies: Po
     tag="keys",
     access=Access(admin=True),
     responses={200: ResponseSpec("A page of API keys, oldest first.", ApiKeyPage, ("Link",))},
-    errors=(InvalidCursor,),
     query=PageQuery,
 )
 async def list_keys(request: OperationRequest, api_keys: ApiKeyReads) -> Response:
     """List the API keys."""
-    query = request.query(PageQuery)
-    page = await api_keys.list_page(after=keyset_of(request, query.cursor), limit=query.limit)
-    return page_response(request, ApiKeyPage, page, ApiKeyView.of)
+    return await page_response(request, api_keys.list_page, ApiKeyPage, ApiKeyView.of)
 
 
 @Operation(
@@ -87,7 +84,6 @@ async def list_keys(request: OperationRequest, api_keys: ApiKeyReads) -> Respons
     tag="keys",
     access=Access(admin=True),
     responses={200: ResponseSpec("The API key.", ApiKeyView, ("ETag",))},
-    errors=(NotFound,),
     is_conditional_read=True,
 )
 async def get_key(request: OperationRequest, api_keys: ApiKeyReads) -> Response:
@@ -105,16 +101,10 @@ async def get_key(request: OperationRequest, api_keys: ApiKeyReads) -> Response:
     tag="keys",
     access=Access(admin=True, fresh=True),
     responses={204: ResponseSpec("The key is revoked.")},
-    errors=(NotFound,),
     is_conditional_write=True,
 )
-async def revoke_key(request: OperationRequest, database: Database) -> Response:
+async def revoke_key(request: OperationRequest, writes: Writes) -> Response:
     """Revoke an API key."""
     precondition = if_match_check(request.if_match, ApiKeyView.of)
-    await database.run(
-        lambda tx: keys.revoke_key(
-            tx, request.subject_id, context=request.context, precondition=precondition
-        ),
-        caller=request.caller,
-    )
+    await writes.run(keys.revoke_key, request.subject_id, context=request.context, precondition=precondition)
     return no_content()

@@ -1,12 +1,13 @@
 """Passkeys: add, list, rename and remove."""
 
+from functools import partial
 from http import HTTPMethod
 from uuid import UUID
 
 from service.api.http.response import Response
 from service.api.idempotency import Outcome, find_replay, run_once
 from service.api.operations import JSON, MERGE_PATCH, Operation, ResponseSpec
-from service.api.pagination import keyset_of, page_response
+from service.api.pagination import page_response
 from service.api.preconditions import if_match_check
 from service.api.requests import OperationRequest
 from service.api.responses import created, created_with_etag, no_content, with_etag
@@ -18,11 +19,11 @@ from service.api.schemas.passkeys import (
     PasskeyView,
     UpdatePasskeyBody,
 )
-from service.db.core.database import Database
+from service.api.writes import Writes
 from service.db.core.transaction import Transaction
 from service.db.repositories.passkeys import PasskeyReads
 from service.domain.callers import Access
-from service.domain.errors import InvalidCursor, NotFound, ValidationFailed
+from service.domain.errors import NotFound, ValidationFailed
 from service.usecases import passkeys
 from service.usecases.factors import FactorParts
 
@@ -64,9 +65,9 @@ async def create_passkey_options(request: OperationRequest, factors: FactorParts
     body=AddPasskeyBody,
     is_idempotent_by_key=True,
 )
-async def add_passkey(request: OperationRequest, database: Database, factors: FactorParts) -> Response:
+async def add_passkey(request: OperationRequest, writes: Writes, factors: FactorParts) -> Response:
     """Add a passkey."""
-    if (replay := await find_replay(request, database)) is not None:
+    if (replay := await find_replay(request, writes)) is not None:
         return replay
     body, context = request.body(AddPasskeyBody), request.context
     verified = await passkeys.verify_passkey(
@@ -78,7 +79,7 @@ async def add_passkey(request: OperationRequest, database: Database, factors: Fa
         response = created_with_etag(PasskeyView.of(passkey), f"/v1/users/me/passkeys/{passkey.id}")
         return Outcome(response, response, passkey.user_id)
 
-    return await run_once(request, database, add)
+    return await run_once(request, writes, add)
 
 
 @Operation(
@@ -88,15 +89,12 @@ async def add_passkey(request: OperationRequest, database: Database, factors: Fa
     tag="factors",
     access=Access(owner=True, fresh=True),
     responses={200: ResponseSpec("A page of passkeys, oldest first.", PasskeyPage, ("Link",))},
-    errors=(InvalidCursor,),
     query=PageQuery,
 )
 async def list_passkeys(request: OperationRequest, own: PasskeyReads) -> Response:
     """List one's passkeys."""
-    query = request.query(PageQuery)
-    after = keyset_of(request, query.cursor)
-    page = await own.list_page(request.session.user.id, after=after, limit=query.limit)
-    return page_response(request, PasskeyPage, page, PasskeyView.of)
+    read = partial(own.list_page, request.session.user.id)
+    return await page_response(request, read, PasskeyPage, PasskeyView.of)
 
 
 @Operation(
@@ -106,20 +104,16 @@ async def list_passkeys(request: OperationRequest, own: PasskeyReads) -> Respons
     tag="factors",
     access=Access(owner=True, fresh=True),
     responses={200: ResponseSpec("The renamed passkey.", PasskeyView, ("ETag",))},
-    errors=(NotFound,),
     body=UpdatePasskeyBody,
     body_types=(MERGE_PATCH, JSON),
     is_conditional_write=True,
 )
-async def update_passkey(request: OperationRequest, database: Database) -> Response:
+async def update_passkey(request: OperationRequest, writes: Writes) -> Response:
     """Rename a passkey."""
     name = request.body(UpdatePasskeyBody).name
     precondition = if_match_check(request.if_match, PasskeyView.of)
-    renamed = await database.run(
-        lambda tx: passkeys.rename_passkey(
-            tx, request.subject_id, name, context=request.context, precondition=precondition
-        ),
-        caller=request.caller,
+    renamed = await writes.run(
+        passkeys.rename_passkey, request.subject_id, name, context=request.context, precondition=precondition
     )
     return with_etag(PasskeyView.of(renamed))
 
@@ -131,16 +125,12 @@ async def update_passkey(request: OperationRequest, database: Database) -> Respo
     tag="factors",
     access=Access(owner=True, fresh=True),
     responses={204: ResponseSpec("The passkey is removed.")},
-    errors=(NotFound,),
     is_conditional_write=True,
 )
-async def remove_passkey(request: OperationRequest, database: Database) -> Response:
+async def remove_passkey(request: OperationRequest, writes: Writes) -> Response:
     """Remove a passkey."""
     precondition = if_match_check(request.if_match, PasskeyView.of)
-    await database.run(
-        lambda tx: passkeys.remove_passkey(
-            tx, request.subject_id, context=request.context, precondition=precondition
-        ),
-        caller=request.caller,
+    await writes.run(
+        passkeys.remove_passkey, request.subject_id, context=request.context, precondition=precondition
     )
     return no_content()

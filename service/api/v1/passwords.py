@@ -12,6 +12,7 @@ from service.api.responses import created, no_content
 from service.api.schemas.common import timestamp
 from service.api.schemas.reset_tokens import RedeemBody, ResetTokenView
 from service.api.schemas.users import ChangePasswordBody, UserView
+from service.api.writes import Writes
 from service.db.core.database import Database
 from service.db.reads import Reads
 from service.domain.callers import Access
@@ -47,7 +48,7 @@ from service.usecases.policies import Policies
         fresh_for_others=True,
     ),
     responses={204: ResponseSpec("The password is changed.")},
-    errors=(NotFound, LoginThrottled, HashingBusy, PasswordChangeRequired),
+    errors=(LoginThrottled, HashingBusy, PasswordChangeRequired),
     body=ChangePasswordBody,
     is_conditional_write=True,
 )
@@ -70,15 +71,11 @@ async def change_password(
     tag="passwords",
     access=Access(admin=True, scope=Scope.USERS_WRITE, fresh=True),
     responses={201: ResponseSpec("The token, shown this once.", ResetTokenView)},
-    errors=(NotFound,),
 )
-async def create_reset_token(request: OperationRequest, database: Database, policies: Policies) -> Response:
+async def create_reset_token(request: OperationRequest, writes: Writes, policies: Policies) -> Response:
     """Create a reset token."""
-    token, expires_at = await database.run(
-        lambda tx: reset_tokens.create_reset_token(
-            tx, request.subject_id, context=request.context, policies=policies
-        ),
-        caller=request.caller,
+    token, expires_at = await writes.run(
+        reset_tokens.create_reset_token, request.subject_id, context=request.context, policies=policies
     )
     return created(ResetTokenView(token.value, timestamp(expires_at)))
 

@@ -7,7 +7,7 @@ from service.api.operations import LOGIN_BODY_LIMIT_BYTES, Operation, ResponseSp
 from service.api.requests import OperationRequest
 from service.api.responses import accepted
 from service.api.schemas.mail import CodeTokenView, LoginIdOrEmailBody
-from service.db.core.database import Database
+from service.api.writes import Writes
 from service.domain.callers import Access
 from service.domain.errors import MailThrottled
 from service.usecases import mail_requests
@@ -27,14 +27,15 @@ from service.usecases.policies import Policies
     body=LoginIdOrEmailBody,
     body_limit_bytes=LOGIN_BODY_LIMIT_BYTES,
 )
-async def request_recovery(request: OperationRequest, database: Database, policies: Policies) -> Response:
+async def request_recovery(request: OperationRequest, writes: Writes, policies: Policies) -> Response:
     """Ask for a mail to set a new password."""
     login_id, email = request.body(LoginIdOrEmailBody).login_id_or_email
-    await database.run(
-        lambda tx: mail_requests.request_recovery(
-            tx, login_id=login_id, email=email, context=request.context, policies=policies
-        ),
-        caller=request.caller,
+    await writes.run(
+        mail_requests.request_recovery,
+        login_id=login_id,
+        email=email,
+        context=request.context,
+        policies=policies,
     )
     return accepted()
 
@@ -52,13 +53,14 @@ async def request_recovery(request: OperationRequest, database: Database, polici
     body=LoginIdOrEmailBody,
     body_limit_bytes=LOGIN_BODY_LIMIT_BYTES,
 )
-async def send_login_code(request: OperationRequest, database: Database, policies: Policies) -> Response:
+async def send_login_code(request: OperationRequest, writes: Writes, policies: Policies) -> Response:
     """Ask for a mail with a code to log in with."""
     login_id, email = request.body(LoginIdOrEmailBody).login_id_or_email
-    token = await database.run(
-        lambda tx: mail_requests.request_login_code(
-            tx, login_id=login_id, email=email, context=request.context, policies=policies
-        ),
-        caller=request.caller,
+    token = await writes.run(
+        mail_requests.request_login_code,
+        login_id=login_id,
+        email=email,
+        context=request.context,
+        policies=policies,
     )
     return accepted(CodeTokenView(token.value))

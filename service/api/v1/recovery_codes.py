@@ -7,7 +7,7 @@ from service.api.operations import Operation, ResponseSpec
 from service.api.requests import OperationRequest
 from service.api.responses import created
 from service.api.schemas.recovery_codes import RecoveryCodesView
-from service.db.core.database import Database
+from service.api.writes import Writes
 from service.domain.callers import Access
 from service.domain.errors import ValidationFailed
 from service.usecases import recovery_codes
@@ -23,9 +23,7 @@ from service.usecases import recovery_codes
     responses={201: ResponseSpec("The codes, shown this once.", RecoveryCodesView)},
     errors=(ValidationFailed,),
 )
-async def create_recovery_codes(request: OperationRequest, database: Database) -> Response:
+async def create_recovery_codes(request: OperationRequest, writes: Writes) -> Response:
     """Make recovery codes."""
-    codes = await database.run(
-        lambda tx: recovery_codes.create_recovery_codes(tx, context=request.context), caller=request.caller
-    )
+    codes = await writes.run(recovery_codes.create_recovery_codes, context=request.context)
     return created(RecoveryCodesView(codes))

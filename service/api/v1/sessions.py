@@ -1,5 +1,6 @@
 """Sessions: read the current one, list and end."""
 
+from functools import partial
 from http import HTTPMethod
 from uuid import UUID
 
@@ -8,20 +9,19 @@ from msgspec import UNSET
 from service.api.cookies import BY_COOKIE, set_cookie, with_cookie_cleared
 from service.api.http.response import Response
 from service.api.operations import LOGIN_BODY_LIMIT_BYTES, Operation, ResponseSpec
-from service.api.pagination import keyset_of, page_response
+from service.api.pagination import page_response
 from service.api.preconditions import if_match_check, require_if_match
 from service.api.requests import OperationRequest
 from service.api.responses import conditional_get, no_content, ok
 from service.api.schemas.common import PageQuery
 from service.api.schemas.login import STEP_UP_EXAMPLES, SteppedUpView, StepUpBody
 from service.api.schemas.sessions import CurrentSessionView, EndSessionsQuery, SessionPage, SessionView
-from service.db.core.database import Database
+from service.api.writes import Writes
 from service.db.repositories.sessions import SessionReads
 from service.db.repositories.users import UserReads
 from service.domain.callers import Access
-from service.domain.errors import InvalidCursor, LoginThrottled, NotFound, ReauthenticationRequired
+from service.domain.errors import LoginThrottled, NotFound, ReauthenticationRequired
 from service.domain.keys import Scope
-from service.domain.sessions import Session
 from service.usecases import sessions
 from service.usecases.factor_proofs import FactorResponse
 from service.usecases.open_session import LoginParts
@@ -84,13 +84,11 @@ async def step_up(request: OperationRequest, parts: LoginParts) -> Response:
     responses={204: ResponseSpec("The session has ended.", headers=("Set-Cookie",))},
     is_conditional_write=True,
 )
-async def log_out(request: OperationRequest, database: Database) -> Response:
+async def log_out(request: OperationRequest, writes: Writes) -> Response:
     """Log out."""
     require_if_match(request.if_match, CurrentSessionView.of(request.session))
     session = request.session.session
-    await database.run(
-        lambda tx: sessions.log_out(tx, session, context=request.context), caller=request.caller
-    )
+    await writes.run(sessions.log_out, session, context=request.context)
     return with_cookie_cleared(no_content()) if BY_COOKIE in request.scope["state"] else no_content()
 
 
@@ -101,18 +99,15 @@ async def log_out(request: OperationRequest, database: Database) -> Response:
     tag="sessions",
     access=Access(owner=True, admin=True),
     responses={200: ResponseSpec("A page of sessions, oldest first.", SessionPage, ("Link",))},
-    errors=(NotFound, InvalidCursor),
     query=PageQuery,
 )
 async def list_sessions(request: OperationRequest, users: UserReads, user_sessions: SessionReads) -> Response:
     """List the sessions of a user."""
     if request.own_user is None and await users.get(request.subject_id) is None:
         raise NotFound
-    query, current_id = request.query(PageQuery), request.caller.session_id
-    page = await user_sessions.list_page(
-        request.subject_id, after=keyset_of(request, query.cursor), limit=query.limit
-    )
-    return page_response(request, SessionPage, page, lambda session: SessionView.of(session, current_id))
+    read = partial(user_sessions.list_page, request.subject_id)
+    view_of = partial(SessionView.of, current_id=request.caller.session_id)
+    return await page_response(request, read, SessionPage, view_of)
 
 
 @Operation(
@@ -123,17 +118,13 @@ async def list_sessions(request: OperationRequest, users: UserReads, user_sessio
     tag="sessions",
     access=Access(owner=True, admin=True, scope=Scope.USERS_WRITE, fresh_for_others=True),
     responses={204: ResponseSpec("The sessions have ended.")},
-    errors=(NotFound,),
     query=EndSessionsQuery,
 )
-async def end_sessions(request: OperationRequest, database: Database) -> Response:
+async def end_sessions(request: OperationRequest, writes: Writes) -> Response:
     """End the sessions of a user."""
     keeps_current = request.query(EndSessionsQuery).keep == "current"
     kept_id = request.caller.session_id if keeps_current else None
-    await database.run(
-        lambda tx: sessions.end_sessions(tx, request.subject_id, kept_id=kept_id, context=request.context),
-        caller=request.caller,
-    )
+    await writes.run(sessions.end_sessions, request.subject_id, kept_id=kept_id, context=request.context)
     return no_content()
 
 
@@ -144,7 +135,6 @@ async def end_sessions(request: OperationRequest, database: Database) -> Respons
     tag="sessions",
     access=Access(owner=True, admin=True),
     responses={200: ResponseSpec("The session.", SessionView, ("ETag",))},
-    errors=(NotFound,),
     is_conditional_read=True,
 )
 async def get_session(request: OperationRequest, user_sessions: SessionReads) -> Response:
@@ -160,20 +150,18 @@ async def get_session(request: OperationRequest, user_sessions: SessionReads) ->
     tag="sessions",
     access=Access(owner=True, admin=True),
     responses={204: ResponseSpec("The session has ended.")},
-    errors=(NotFound, ReauthenticationRequired),
+    errors=(ReauthenticationRequired,),
     is_conditional_write=True,
 )
-async def end_session(request: OperationRequest, database: Database, policies: Policies) -> Response:
+async def end_session(request: OperationRequest, writes: Writes, policies: Policies) -> Response:
     """End a session."""
-
-    def view_of(session: Session) -> SessionView:
-        return SessionView.of(session, request.caller.session_id)
-
+    view_of = partial(SessionView.of, current_id=request.caller.session_id)
     precondition = if_match_check(request.if_match, view_of)
-    await database.run(
-        lambda tx: sessions.end_session(
-            tx, request.subject_id, context=request.context, policies=policies, precondition=precondition
-        ),
-        caller=request.caller,
+    await writes.run(
+        sessions.end_session,
+        request.subject_id,
+        context=request.context,
+        policies=policies,
+        precondition=precondition,
     )
     return no_content()

@@ -7,7 +7,7 @@ from service.api.operations import Operation, ResponseSpec
 from service.api.requests import OperationRequest
 from service.api.responses import created, no_content
 from service.api.schemas.totp import ConfirmTotpBody, NewTotpView
-from service.db.core.database import Database
+from service.api.writes import Writes
 from service.domain.callers import Access
 from service.domain.errors import LoginThrottled, NotFound
 from service.usecases import totp
@@ -58,7 +58,7 @@ async def confirm_totp(request: OperationRequest, factors: FactorParts) -> Respo
     responses={204: ResponseSpec("The app is removed.")},
     errors=(NotFound,),
 )
-async def remove_totp(request: OperationRequest, database: Database) -> Response:
+async def remove_totp(request: OperationRequest, writes: Writes) -> Response:
     """Remove the authenticator app."""
-    await database.run(lambda tx: totp.remove_totp(tx, context=request.context), caller=request.caller)
+    await writes.run(totp.remove_totp, context=request.context)
     return no_content()

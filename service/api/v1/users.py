@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from datetime import datetime
+from functools import partial
 from http import HTTPMethod
 from uuid import UUID
 
@@ -10,10 +11,10 @@ from msgspec import UNSET
 from service.api.http.response import Response
 from service.api.idempotency import Outcome, find_replay, run_once
 from service.api.operations import JSON, MERGE_PATCH, Operation, ResponseSpec
-from service.api.pagination import keyset_of, page_response
+from service.api.pagination import page_response
 from service.api.preconditions import if_match_check
 from service.api.requests import OperationRequest
-from service.api.responses import conditional_get, created_with_etag, no_content, with_etag
+from service.api.responses import conditional_get, created_with_etag, no_content, ok, with_etag
 from service.api.schemas.common import EARLIEST, in_utc
 from service.api.schemas.users import (
     CreateUserBody,
@@ -23,6 +24,7 @@ from service.api.schemas.users import (
     UserView,
     details_of,
 )
+from service.api.writes import Writes
 from service.db.core.database import Database
 from service.db.core.transaction import Transaction
 from service.db.repositories.users import UserReads
@@ -34,7 +36,6 @@ from service.domain.errors import (
     ExternalIdTaken,
     FieldError,
     HashingBusy,
-    InvalidCursor,
     LastAdmin,
     LoginIdTaken,
     NotFound,
@@ -44,7 +45,7 @@ from service.domain.errors import (
 )
 from service.domain.ids import parse_id
 from service.domain.keys import Scope
-from service.domain.pages import Page, UserFilter
+from service.domain.pages import UserFilter
 from service.domain.unicode import nfc
 from service.domain.users import LoginIdCharset, UserPatch, canonical_login_id
 from service.security.hashing.hasher import PasswordHasher
@@ -89,12 +90,13 @@ _LINKS = {
 async def create_user(
     request: OperationRequest,
     database: Database,
+    writes: Writes,
     hasher: PasswordHasher,
     policies: Policies,
     tokens: MailTokens,
 ) -> Response:
     """Create a user."""
-    if (replay := await find_replay(request, database)) is not None:
+    if (replay := await find_replay(request, writes)) is not None:
         return replay
     context = request.context
     registration = _registration(request.body(CreateUserBody))
@@ -112,7 +114,7 @@ async def create_user(
         response = created_with_etag(UserView.of(user), f"/v1/users/{user.id}")
         return Outcome(response, response, user.id)
 
-    return await run_once(request, database, create)
+    return await run_once(request, writes, create)
 
 
 @Operation(
@@ -129,7 +131,6 @@ async def create_user(
             links={"list_users": {"cursor": "$response.body#/next_cursor"}},
         )
     },
-    errors=(InvalidCursor,),
     query=ListUsersQuery,
 )
 async def list_users(request: OperationRequest, user_reads: UserReads, policies: Policies) -> Response:
@@ -137,14 +138,9 @@ async def list_users(request: OperationRequest, user_reads: UserReads, policies:
     query = request.query(ListUsersQuery)
     if query.id is not None:
         found = await user_reads.get_many(_requested_ids(query, query.id))
-        return page_response(request, UserPage, Page(found, None), UserView.of)
-    page = await user_reads.list_page(
-        _filter(query, policies.login_ids),
-        sort=query.sort,
-        after=keyset_of(request, query.cursor),
-        limit=query.limit,
-    )
-    return page_response(request, UserPage, page, UserView.of)
+        return ok(UserPage([UserView.of(user) for user in found], None))
+    read = partial(user_reads.list_page, _filter(query, policies.login_ids), sort=query.sort)
+    return await page_response(request, read, UserPage, UserView.of)
 
 
 @Operation(
@@ -154,7 +150,6 @@ async def list_users(request: OperationRequest, user_reads: UserReads, policies:
     tag="users",
     access=Access(owner=True, admin=True, scope=Scope.USERS_READ),
     responses={200: ResponseSpec("The user.", UserView, ("ETag",))},
-    errors=(NotFound,),
     is_conditional_read=True,
 )
 async def get_user(request: OperationRequest, user_reads: UserReads) -> Response:
@@ -178,20 +173,17 @@ async def get_user(request: OperationRequest, user_reads: UserReads) -> Response
         200: ResponseSpec("The updated user.", UserView, ("ETag",)),
         204: ResponseSpec("The user is updated. For a key without `users:read`."),
     },
-    errors=(NotFound, LoginIdTaken, EmailTaken, ExternalIdTaken, LastAdmin, ReauthenticationRequired),
+    errors=(LoginIdTaken, EmailTaken, ExternalIdTaken, LastAdmin, ReauthenticationRequired),
     body=UpdateUserBody,
     body_types=(MERGE_PATCH, JSON),
     is_conditional_write=True,
 )
-async def update_user(request: OperationRequest, database: Database, policies: Policies) -> Response:
+async def update_user(request: OperationRequest, writes: Writes, policies: Policies) -> Response:
     """Update a user."""
     precondition = if_match_check(request.if_match, UserView.of)
     patch = users.check_change(_patch(request.body(UpdateUserBody)), caller=request.caller, policies=policies)
-    user = await database.run(
-        lambda tx: users.update_user(
-            tx, request.subject_id, patch, context=request.context, precondition=precondition
-        ),
-        caller=request.caller,
+    user = await writes.run(
+        users.update_user, request.subject_id, patch, context=request.context, precondition=precondition
     )
     if request.caller.key is not None and not request.caller.has_scope(Scope.USERS_READ):
         return no_content()
@@ -206,17 +198,14 @@ async def update_user(request: OperationRequest, database: Database, policies: P
     tag="users",
     access=Access(owner=True, admin=True, scope=Scope.USERS_WRITE, fresh=True),
     responses={204: ResponseSpec("The user is gone.")},
-    errors=(NotFound, LastAdmin),
+    errors=(LastAdmin,),
     is_conditional_write=True,
 )
-async def delete_user(request: OperationRequest, database: Database) -> Response:
+async def delete_user(request: OperationRequest, writes: Writes) -> Response:
     """Delete a user."""
     precondition = if_match_check(request.if_match, UserView.of)
-    await database.run(
-        lambda tx: users.delete_user(
-            tx, request.subject_id, context=request.context, precondition=precondition
-        ),
-        caller=request.caller,
+    await writes.run(
+        users.delete_user, request.subject_id, context=request.context, precondition=precondition
     )
     return no_content()
 
