@@ -8,8 +8,8 @@ import msgspec
 from service.api.http.problems import MEDIA_TYPE, Problem, problem_of, status_of
 from service.api.openapi.component_schemas import SchemaNode, Schemas, reference_to
 from service.api.openapi.examples import example_of
-from service.api.openapi.parameters import SAMPLE_ID
 from service.api.operations import JSON, Operation, ResponseSpec
+from service.api.schemas.common import SAMPLE_ID
 from service.api.schemas.passkey_samples import SAMPLE_CHALLENGE, SAMPLE_PUBLIC_KEY
 from service.domain.errors import RollcallError, SecondFactorRequired
 from service.domain.factors import LoginChallenge, Method

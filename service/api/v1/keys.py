@@ -2,8 +2,6 @@
 
 from http import HTTPMethod
 
-from msgspec import UNSET
-
 from service.api.http.response import Response
 from service.api.idempotency import Outcome, run_once
 from service.api.operations import Operation, ResponseSpec
@@ -11,7 +9,7 @@ from service.api.pagination import page_response
 from service.api.preconditions import if_match_check
 from service.api.requests import OperationRequest
 from service.api.responses import conditional_get, created, no_content
-from service.api.schemas.common import PageQuery, in_utc
+from service.api.schemas.common import PageQuery, given, in_utc
 from service.api.schemas.keys import ApiKeyPage, ApiKeyView, CreatedKeyView, CreateKeyBody
 from service.api.writes import Writes
 from service.db.core.transaction import Transaction
@@ -45,7 +43,7 @@ _BY_ID = {"key_id": "$response.body#/api_key/id"}
 async def create_key(request: OperationRequest, writes: Writes, policies: Policies) -> Response:
     """Create an API key."""
     body, context = request.body(CreateKeyBody), request.context
-    expires_at = None if body.expires_at is UNSET else in_utc(body.expires_at, "/expires_at")
+    expires_at = in_utc(given(body.expires_at), "/expires_at")
 
     async def create(tx: Transaction) -> Outcome:
         token, key = await keys.create_key(

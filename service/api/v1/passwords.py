@@ -9,7 +9,7 @@ from service.api.operations import Operation, ResponseSpec
 from service.api.preconditions import if_match_check, require_if_match
 from service.api.requests import OperationRequest
 from service.api.responses import created, no_content
-from service.api.schemas.common import timestamp
+from service.api.schemas.common import given, timestamp
 from service.api.schemas.reset_tokens import RedeemBody, ResetTokenView
 from service.api.schemas.users import ChangePasswordBody, UserView
 from service.api.writes import Writes
@@ -139,9 +139,7 @@ async def _set_other(
         database,
         user,
         body.new_password,
-        must_change=passwords.must_change_password(
-            None if body.must_change is UNSET else body.must_change, request.caller
-        ),
+        must_change=passwords.must_change_password(given(body.must_change), request.caller),
         hasher=hasher,
         context=request.context,
         policies=policies,

@@ -13,7 +13,7 @@ from service.api.pagination import page_response
 from service.api.preconditions import if_match_check, require_if_match
 from service.api.requests import OperationRequest
 from service.api.responses import conditional_get, no_content, ok
-from service.api.schemas.common import PageQuery
+from service.api.schemas.common import PageQuery, given
 from service.api.schemas.login import STEP_UP_EXAMPLES, SteppedUpView, StepUpBody
 from service.api.schemas.sessions import CurrentSessionView, EndSessionsQuery, SessionPage, SessionView
 from service.api.writes import Writes
@@ -62,10 +62,7 @@ async def step_up(request: OperationRequest, parts: LoginParts) -> Response:
     """Show a factor again."""
     body = request.body(StepUpBody)
     body.require_one_way()
-    response = FactorResponse(
-        totp=None if body.totp is UNSET else body.totp,
-        passkey=None if body.passkey is UNSET else body.passkey,
-    )
+    response = FactorResponse(totp=given(body.totp), passkey=given(body.passkey))
     challenge_id = None if body.challenge_id is UNSET else UUID(body.challenge_id)
     renewed = await renew_session(parts, request.session, response, challenge_id, context=request.context)
     session = SessionView.of(renewed.session, renewed.session.id)

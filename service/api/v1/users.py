@@ -1,12 +1,9 @@
 """Users: create, list, read, update and delete."""
 
 from collections.abc import Callable
-from datetime import datetime
 from functools import partial
 from http import HTTPMethod
 from uuid import UUID
-
-from msgspec import UNSET
 
 from service.api.http.response import Response
 from service.api.idempotency import Outcome, find_replay, run_once
@@ -15,7 +12,7 @@ from service.api.pagination import page_response
 from service.api.preconditions import if_match_check
 from service.api.requests import OperationRequest
 from service.api.responses import conditional_get, created_with_etag, no_content, ok, with_etag
-from service.api.schemas.common import EARLIEST, in_utc
+from service.api.schemas.common import EARLIEST, given, in_utc
 from service.api.schemas.users import (
     CreateUserBody,
     ListUsersQuery,
@@ -214,11 +211,11 @@ def _registration(body: CreateUserBody) -> users.Registration:
     return users.Registration(
         login_id=body.login_id,
         name=body.name,
-        password=None if body.password is UNSET else body.password,
-        password_hash=None if body.password_hash is UNSET else body.password_hash,
-        role=None if body.role is UNSET else body.role,
-        state=None if body.state is UNSET else body.state,
-        must_change=None if body.must_change is UNSET else body.must_change,
+        password=given(body.password),
+        password_hash=given(body.password_hash),
+        role=given(body.role),
+        state=given(body.state),
+        must_change=given(body.must_change),
         details=details_of(body),
         invite=body.invite is True,
     )
@@ -226,10 +223,10 @@ def _registration(body: CreateUserBody) -> users.Registration:
 
 def _patch(body: UpdateUserBody) -> UserPatch:
     return UserPatch(
-        name=None if body.name is UNSET else body.name,
-        login_id=None if body.login_id is UNSET else body.login_id,
-        role=None if body.role is UNSET else body.role,
-        state=None if body.state is UNSET else body.state,
+        name=given(body.name),
+        login_id=given(body.login_id),
+        role=given(body.role),
+        state=given(body.state),
         details=details_of(body),
     )
 
@@ -252,21 +249,16 @@ def _filter(query: ListUsersQuery, charset: LoginIdCharset) -> UserFilter:
     created_after = query.created_after if query.created_after != EARLIEST else None  # Go's zero time
     return UserFilter(
         prefix=nfc(query.q) if query.q is not None else None,
-        login_id=_canonical_login_id(query.login_id, charset) if query.login_id is not None else None,
+        login_id=_canonical(
+            query.login_id, partial(canonical_login_id, charset=charset), "login_id", charset.rule
+        ),
         email=_canonical(query.email, canonical_email, "email", EMAIL_RULE),
         external_id=_canonical(query.external_id, canonical_external_id, "external_id", ""),
         state=query.state,
         role=query.role,
-        created_after=_utc_or_none(created_after, "?created_after"),
-        created_before=_utc_or_none(query.created_before, "?created_before"),
+        created_after=in_utc(created_after, "?created_after"),
+        created_before=in_utc(query.created_before, "?created_before"),
     )
-
-
-def _canonical_login_id(login_id: str, charset: LoginIdCharset) -> str:
-    canonical = canonical_login_id(login_id, charset)
-    if canonical is None:
-        raise ValidationFailed(FieldError("?login_id", "invalid_value", charset.rule))
-    return canonical
 
 
 def _canonical(raw: str | None, function: Callable[[str], str | None], name: str, rule: str) -> str | None:
@@ -276,7 +268,3 @@ def _canonical(raw: str | None, function: Callable[[str], str | None], name: str
     if canonical is None:
         raise ValidationFailed(FieldError(f"?{name}", "invalid_value", rule))
     return canonical
-
-
-def _utc_or_none(at: datetime | None, pointer: str) -> datetime | None:
-    return in_utc(at, pointer) if at is not None else None
