@@ -14,54 +14,35 @@ from service.api.schemas.passkey_samples import SAMPLE_CHALLENGE, SAMPLE_PUBLIC_
 from service.domain.errors import RollcallError, SecondFactorRequired
 from service.domain.factors import LoginChallenge, Method
 
+
+def _header(description: str, *, required: bool = False, **schema: Any) -> SchemaNode:
+    described = {"description": description, "schema": {"type": "string", **schema}}
+    return {**described, "required": True} if required else described
+
+
 HEADERS: Final[Mapping[str, SchemaNode]] = {
-    "ETag": {"description": "The strong entity tag of the representation.", "schema": {"type": "string"}},
-    "Location": {"description": "Where the new resource is.", "schema": {"type": "string"}},
-    "Link": {
-        "description": 'The next page, `rel="next"`; absent on the last one.',
-        "schema": {"type": "string"},
-    },
-    "Set-Cookie": {
-        "description": "The session cookie `__Host-rollcall`, set or deleted; absent without one.",
-        "schema": {"type": "string"},
-    },
-    "Cache-Control": {
-        "description": "How long the response may be kept.",
-        "schema": {"type": "string"},
-        "required": True,
-    },
-    "Retry-After": {
-        "description": "Seconds to wait before the request is repeated.",
-        "schema": {"type": "integer", "minimum": 1},
-    },
-    "WWW-Authenticate": {
-        "description": "The challenge, RFC 6750 or RFC 7617.",
-        "schema": {"type": "string"},
-        "required": True,
-    },
-    **{
-        name: {"description": about, "schema": {"type": "string"}, "required": True}
-        for name, about in (
-            ("X-User-Id", "The id of the user or API key."),
-            ("X-User-Login", "The user's login id, percent-encoded; empty for an API key."),
-            ("X-User-Name", "The user's name, percent-encoded; empty for an API key."),
-            ("X-User-Role", "The user's role; empty for an API key."),
-            ("X-Scope", "The user's role, or the API key's scopes."),
-            ("Remote-User", "The same as `X-User-Login`."),
-        )
-    },
-    "X-Request-Id": {
-        "description": "The request's id; an incoming one is kept if it is a UUID in canonical form.",
-        "schema": {"type": "string", "format": "uuid"},
-        "required": True,
-    },
-    "Idempotent-Replayed": {
-        "description": "`true` if this is the stored response of an earlier request.",
-        "schema": {"type": "string", "const": "true"},
-    },
+    "ETag": _header("The strong entity tag of the representation."),
+    "Location": _header("Where the new resource is."),
+    "Link": _header('The next page, `rel="next"`; absent on the last one.'),
+    "Set-Cookie": _header("The session cookie `__Host-rollcall`, set or deleted; absent without one."),
+    "Cache-Control": _header("How long the response may be kept.", required=True),
+    "Retry-After": _header("Seconds to wait before the request is repeated.", type="integer", minimum=1),
+    "WWW-Authenticate": _header("The challenge, RFC 6750 or RFC 7617.", required=True),
+    "X-User-Id": _header("The id of the user or API key.", required=True),
+    "X-User-Login": _header("The user's login id, percent-encoded; empty for an API key.", required=True),
+    "X-User-Name": _header("The user's name, percent-encoded; empty for an API key.", required=True),
+    "X-User-Role": _header("The user's role; empty for an API key.", required=True),
+    "X-Scope": _header("The user's role, or the API key's scopes.", required=True),
+    "Remote-User": _header("The same as `X-User-Login`.", required=True),
+    "X-Request-Id": _header(
+        "The request's id; an incoming one is kept if it is a UUID in canonical form.",
+        required=True,
+        format="uuid",
+    ),
+    "Idempotent-Replayed": _header(
+        "`true` if this is the stored response of an earlier request.", const="true"
+    ),
 }
-
-
 _CHALLENGE: Final = LoginChallenge(SAMPLE_CHALLENGE, tuple(Method), SAMPLE_PUBLIC_KEY)
 
 

@@ -7,7 +7,7 @@ from typing import Final, NewType
 import msgspec
 
 from service.api.http.response import Response
-from service.api.openapi.docs_page import ASSETS, DOCS_POLICY, docs_page
+from service.api.openapi.docs_page import ASSETS, DOCS_PAGE, DOCS_POLICY
 from service.api.operations import Endpoint, Operation, ResponseSpec
 from service.api.requests import OperationRequest
 from service.api.responses import ok
@@ -41,7 +41,7 @@ async def get_openapi(document: OpenApiJson) -> Response:
 async def get_docs() -> Response:
     """Get this document as a page."""
     policy = ((b"content-security-policy", DOCS_POLICY.encode()),)
-    return Response(200, docs_page(), policy, b"text/html; charset=utf-8")
+    return Response(200, DOCS_PAGE, policy, b"text/html; charset=utf-8")
 
 
 def _asset(path: str, media_type: str, read: Callable[[], bytes]) -> Endpoint:

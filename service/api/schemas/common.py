@@ -2,7 +2,7 @@
 
 from datetime import UTC, datetime
 from enum import StrEnum
-from typing import Annotated, Any, TypeVar
+from typing import Annotated, Any, Generic, TypeVar
 from uuid import UUID
 
 import msgspec
@@ -52,6 +52,13 @@ class Input(msgspec.Struct, forbid_unknown_fields=True, kw_only=True, frozen=Tru
 
 class Output(msgspec.Struct, frozen=True):
     """Base of all outputs."""
+
+
+class PageView(Output, Generic[T], frozen=True):
+    """Base of the pages of listings."""
+
+    items: list[T]
+    next_cursor: str | None
 
 
 class PageQuery(Input, frozen=True):

@@ -2,7 +2,7 @@
 
 from typing import Annotated, Self
 
-from service.api.schemas.common import Id, Output, Timestamp, about, timestamp
+from service.api.schemas.common import Id, Output, PageView, Timestamp, about, timestamp
 from service.domain.devices import Device
 
 
@@ -27,8 +27,5 @@ class DeviceView(Output, frozen=True):
         )
 
 
-class DevicePage(Output, frozen=True):
+class DevicePage(PageView[DeviceView], frozen=True):
     """A page of devices."""
-
-    items: list[DeviceView]
-    next_cursor: str | None

@@ -9,6 +9,7 @@ from service.api.schemas.common import (
     Input,
     InputTime,
     Output,
+    PageView,
     Timestamp,
     about,
     extensible,
@@ -68,8 +69,5 @@ class CreatedKeyView(Output, frozen=True):
     api_key: ApiKeyView
 
 
-class ApiKeyPage(Output, frozen=True):
+class ApiKeyPage(PageView[ApiKeyView], frozen=True):
     """A page of API keys."""
-
-    items: list[ApiKeyView]
-    next_cursor: str | None

@@ -10,6 +10,7 @@ from service.api.schemas.common import (
     IdText,
     Input,
     Output,
+    PageView,
     Timestamp,
     about,
     timestamp,
@@ -104,8 +105,5 @@ class PasskeyView(Output, frozen=True):
         )
 
 
-class PasskeyPage(Output, frozen=True):
+class PasskeyPage(PageView[PasskeyView], frozen=True):
     """A page of passkeys."""
-
-    items: list[PasskeyView]
-    next_cursor: str | None

@@ -3,7 +3,7 @@
 from typing import Annotated, Literal, Self
 from uuid import UUID
 
-from service.api.schemas.common import Id, Input, Output, Timestamp, about, timestamp
+from service.api.schemas.common import Id, Input, Output, PageView, Timestamp, about, timestamp
 from service.api.schemas.users import UserView
 from service.domain.sessions import AuthenticatedSession, Session
 
@@ -51,11 +51,8 @@ class SessionView(Output, frozen=True):
         )
 
 
-class SessionPage(Output, frozen=True):
+class SessionPage(PageView[SessionView], frozen=True):
     """A page of sessions."""
-
-    items: list[SessionView]
-    next_cursor: str | None
 
 
 class CurrentSessionView(Output, frozen=True):

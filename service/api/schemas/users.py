@@ -12,6 +12,7 @@ from service.api.schemas.common import (
     InputTime,
     Limit,
     Output,
+    PageView,
     Timestamp,
     about,
     extensible,
@@ -250,8 +251,5 @@ class UserView(Output, frozen=True):
         )
 
 
-class UserPage(Output, frozen=True):
+class UserPage(PageView[UserView], frozen=True):
     """A page of users."""
-
-    items: list[UserView]
-    next_cursor: str | None
