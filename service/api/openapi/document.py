@@ -20,10 +20,10 @@ from service.api.http.errors import (
     UnsupportedMediaType,
 )
 from service.api.openapi.component_schemas import SchemaNode, Schemas, component_schemas
-from service.api.openapi.parameters import CONDITIONAL_WRITES, parameters_of
+from service.api.openapi.parameters import parameters_of
 from service.api.openapi.responses import HEADERS, content_of, responses_of
 from service.api.operations import Operation
-from service.domain.callers import Access
+from service.api.preconditions import CONDITIONAL_WRITES
 from service.domain.errors import (
     DatabaseUnavailable,
     FactorEnrollmentRequired,
@@ -87,6 +87,14 @@ _SECURITY_SCHEMES: Final[Mapping[str, SchemaNode]] = {
         "key as the password.",
     },
 }
+_ALWAYS: Final = (
+    MalformedRequest,
+    HeaderTooLarge,
+    InternalError,
+    TooManyConnections,
+    DatabaseUnavailable,
+    SchemaBehind,
+)
 
 
 def document(operations: Iterable[Operation]) -> dict[str, Any]:
@@ -124,54 +132,34 @@ def document(operations: Iterable[Operation]) -> dict[str, Any]:
 
 def errors_of(operation: Operation) -> list[type[RollcallError]]:
     """Return every error of an operation: its own, and those that follow from its declaration."""
-    method = operation.method
-    found: list[type[RollcallError]] = [
-        *_errors_of_target(operation),
-        MalformedRequest,
-        HeaderTooLarge,
-        InternalError,
-        TooManyConnections,
-        DatabaseUnavailable,
-        SchemaBehind,
-    ]
-    found += _errors_of_client(operation) if operation.authenticates_client else ()
-    found += _errors_of_access(operation.access) if not operation.authenticates_client else ()
-    if operation.body is not None:
-        found += [MalformedJson, BodyTooLarge, UnsupportedMediaType, ValidationFailed]
-    if operation.query is not None:
-        found.append(ValidationFailed)
-    if method in CONDITIONAL_WRITES:
-        found.append(PreconditionFailed)
-    if operation.is_idempotent_by_key:
-        found += [RequestInProgress, IdempotencyKeyReused]
-    if method != "GET":
-        found.append(OutcomeUnknown)
+    query_fields = operation.query.__struct_fields__ if operation.query is not None else ()
+    implied: tuple[tuple[object, Iterable[type[RollcallError]]], ...] = (
+        ("{" in operation.path, (NotFound,)),
+        ("cursor" in query_fields, (InvalidCursor,)),
+        (True, _ALWAYS),
+        (True, _errors_of_access(operation)),
+        (operation.body, (MalformedJson, BodyTooLarge, UnsupportedMediaType, ValidationFailed)),
+        (operation.query, (ValidationFailed,)),
+        (operation.method in CONDITIONAL_WRITES, (PreconditionFailed,)),
+        (operation.is_idempotent_by_key, (RequestInProgress, IdempotencyKeyReused)),
+        (operation.method != "GET", (OutcomeUnknown,)),
+    )
+    found = [error for applies, errors in implied if applies for error in errors]
     return list(dict.fromkeys([*operation.errors, *found]))
 
 
-def _errors_of_target(operation: Operation) -> Iterator[type[RollcallError]]:
-    if "{" in operation.path:
-        yield NotFound
-    if operation.query is not None and "cursor" in operation.query.__struct_fields__:
-        yield InvalidCursor
-
-
-def _errors_of_client(operation: Operation) -> Iterator[type[RollcallError]]:
-    yield InvalidClient
-    if not operation.access.public:
-        yield Forbidden
-
-
-def _errors_of_access(access: Access) -> Iterator[type[RollcallError]]:
-    if access.public and not access.optional:
-        return
-    yield from (Unauthenticated, InvalidToken, Forbidden)
-    if (access.owner or access.admin) and not access.allowed_during_forced_change:
-        yield PasswordChangeRequired
-        if not access.allowed_during_enrollment:
-            yield FactorEnrollmentRequired
-    if access.fresh or access.fresh_for_others:
-        yield ReauthenticationRequired
+def _errors_of_access(operation: Operation) -> Iterator[type[RollcallError]]:
+    access = operation.access
+    if operation.authenticates_client:
+        yield from (InvalidClient,) if access.public else (InvalidClient, Forbidden)
+    elif access.optional or not access.public:
+        yield from (Unauthenticated, InvalidToken, Forbidden)
+        if (access.owner or access.admin) and not access.allowed_during_forced_change:
+            yield PasswordChangeRequired
+            if not access.allowed_during_enrollment:
+                yield FactorEnrollmentRequired
+        if access.fresh or access.fresh_for_others:
+            yield ReauthenticationRequired
 
 
 def _operation(operation: Operation, schemas: Schemas) -> SchemaNode:

@@ -4,9 +4,8 @@ from typing import Any, Final
 
 from service.api.openapi.component_schemas import SchemaNode, query_schemas
 from service.api.operations import Operation
+from service.api.preconditions import CONDITIONAL_WRITES
 from service.api.schemas.common import ID_PATTERN, SAMPLE_ID
-
-CONDITIONAL_WRITES: Final = frozenset({"PUT", "PATCH", "DELETE"})
 
 _ENTITY_TAGS: Final = r'^(\*|(W/)?"[!#-~]*"(, ?(W/)?"[!#-~]*")*)$'
 

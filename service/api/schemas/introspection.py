@@ -14,11 +14,12 @@ _TOKEN_EXAMPLE = "rcs_aV9tq0Jc3m8vX1Yz5bK7dQ2eR4fT6gU8hI0jL1kM3nO"
 
 
 class ClientBody(Input, frozen=True, kw_only=True):
-    """What OAuth clients send besides the token. Source: RFC 6749 2.3.1."""
+    """A token, and what OAuth clients send besides it. Source: RFC 6749 2.3.1."""
 
     token_type_hint: str | UnsetType = UNSET
     client_id: Annotated[str, about(_CLIENT_ID)] | UnsetType = UNSET
     client_secret: Annotated[str, about(_CLIENT_SECRET)] | UnsetType = UNSET
+    token: Annotated[str, Meta(examples=[_TOKEN_EXAMPLE])]
 
 
 class IntrospectBody(ClientBody, frozen=True, kw_only=True):
@@ -27,16 +28,12 @@ class IntrospectBody(ClientBody, frozen=True, kw_only=True):
     Source: RFC 7662 2.1, 2.2.
     """
 
-    token: Annotated[str, Meta(examples=[_TOKEN_EXAMPLE])]
-
 
 class RevokeBody(ClientBody, frozen=True, kw_only=True):
     """The token: any text, as what cannot be one is revoked already. `token_type_hint` is ignored.
 
     Source: RFC 7009 2.1, 2.2.
     """
-
-    token: Annotated[str, Meta(examples=[_TOKEN_EXAMPLE])]
 
 
 class IntrospectionView(Struct, frozen=True, kw_only=True):
