@@ -58,12 +58,18 @@ _TAGS: Mapping[str, str] = {
 }
 """Tag descriptions, in reading order."""
 
-_ABOUT = """\
+_INFO: Final[SchemaNode] = {
+    "title": "Rollcall",
+    "version": __version__,
+    "summary": "Accounts, logins, sessions and introspection.",
+    "description": """\
 Send `Authorization: Bearer TOKEN` with a session token or an API key. Bodies are JSON; whatever is not
 documented here is rejected, never ignored. Every error is a problem document (RFC 9457): decide by its
 `code`. Listings come in pages: continue with `next_cursor` or the `Link` header. Every response has
-`X-Request-Id`."""
-
+`X-Request-Id`.""",
+    "contact": {"name": "The operator of this service"},
+    "license": {"name": "Apache-2.0", "identifier": "Apache-2.0"},
+}
 
 _SECURITY_SCHEMES: Final[Mapping[str, SchemaNode]] = {
     "bearer": {
@@ -101,32 +107,18 @@ def document(operations: Iterable[Operation]) -> dict[str, Any]:
     """Return the OpenAPI document of the documented ones of some operations."""
     documented = [operation for operation in operations if operation.is_documented]
     documented.sort(key=lambda operation: (operation.path, operation.method))
+    tags = {operation.tag for operation in documented}
     schemas = component_schemas(documented)
     paths: dict[str, SchemaNode] = {}
     for operation in documented:
         paths.setdefault(operation.path, {})[operation.method.lower()] = _operation(operation, schemas)
     return {
         "openapi": "3.1.0",
-        "info": {
-            "title": "Rollcall",
-            "version": __version__,
-            "summary": "Accounts, logins, sessions and introspection.",
-            "description": _ABOUT,
-            "contact": {"name": "The operator of this service"},
-            "license": {"name": "Apache-2.0", "identifier": "Apache-2.0"},
-        },
+        "info": _INFO,
         "servers": [{"url": "/"}],
-        "tags": [
-            {"name": tag, "description": about}
-            for tag, about in _TAGS.items()
-            if tag in {operation.tag for operation in documented}
-        ],
+        "tags": [{"name": tag, "description": about} for tag, about in _TAGS.items() if tag in tags],
         "paths": paths,
-        "components": {
-            "schemas": schemas,
-            "headers": dict(HEADERS),
-            "securitySchemes": _SECURITY_SCHEMES,
-        },
+        "components": {"schemas": schemas, "headers": HEADERS, "securitySchemes": _SECURITY_SCHEMES},
     }
 
 
