@@ -112,16 +112,11 @@ def _error_response(status: int, errors: list[type[RollcallError]]) -> SchemaNod
         }
         for error in errors
     }
-    described: SchemaNode = {
-        "description": f"{codes}.",
-        "content": {
-            MEDIA_TYPE.decode(): {
-                "schema": reference_to(Problem),
-                "examples": examples,
-            }
-        },
-    }
     names = ["WWW-Authenticate"] if status == 401 else []
     if any(error.retry_after is not None for error in errors):
         names.append("Retry-After")
-    return {**described, "headers": _header_refs(*names)}
+    return {
+        "description": f"{codes}.",
+        "content": {MEDIA_TYPE.decode(): {"schema": reference_to(Problem), "examples": examples}},
+        "headers": _header_refs(*names),
+    }

@@ -27,7 +27,6 @@ from service.domain.errors import (
     ValidationFailed,
 )
 from service.domain.keys import Scope
-from service.domain.sessions import AuthenticatedSession
 from service.security.hashing.hasher import PasswordHasher
 from service.usecases import passwords, reset_tokens
 from service.usecases.policies import Policies
@@ -57,7 +56,7 @@ async def change_password(
 ) -> Response:
     """Change a password."""
     if request.own_user is not None:
-        await _change_own(request, request.session, database, hasher, policies)
+        await _change_own(request, database, hasher, policies)
     else:
         await _set_other(request, reads, database, hasher, policies)
     return no_content()
@@ -102,21 +101,17 @@ async def redeem_reset_token(
 
 
 async def _change_own(
-    request: OperationRequest,
-    session: AuthenticatedSession,
-    database: Database,
-    hasher: PasswordHasher,
-    policies: Policies,
+    request: OperationRequest, database: Database, hasher: PasswordHasher, policies: Policies
 ) -> None:
     body = request.body(ChangePasswordBody)
     if body.must_change is not UNSET:
         raise _field_error("/must_change", "not_settable", "This is for another user only.")
     if body.current_password is UNSET:
         raise _field_error("/current_password", "missing_field", "This field is required.")
-    require_if_match(request.if_match, UserView.of(session.user))
+    require_if_match(request.if_match, UserView.of(request.session.user))
     await passwords.change_own_password(
         database,
-        session,
+        request.session,
         body.current_password,
         body.new_password,
         hasher=hasher,
