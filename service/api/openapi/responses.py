@@ -34,11 +34,7 @@ HEADERS: Final[Mapping[str, SchemaNode]] = {
     "X-User-Role": _header("The user's role; empty for an API key.", required=True),
     "X-Scope": _header("The user's role, or the API key's scopes.", required=True),
     "Remote-User": _header("The same as `X-User-Login`.", required=True),
-    "X-Request-Id": _header(
-        "The request's id; an incoming one is kept if it is a UUID in canonical form.",
-        required=True,
-        format="uuid",
-    ),
+    "X-Request-Id": _header("The request's id; the log has more under it.", required=True, format="uuid"),
     "Idempotent-Replayed": _header(
         "`true` if this is the stored response of an earlier request.", const="true"
     ),

@@ -39,7 +39,8 @@ Timestamp = Annotated[
         extra_json_schema={"format": "date-time"},
     ),
 ]
-IdText = Annotated[str, Meta(pattern=ID_PATTERN, examples=[SAMPLE_ID])]
+# The length too, as `$` matches before a line break at the end.
+IdText = Annotated[str, Meta(pattern=ID_PATTERN, max_length=36, examples=[SAMPLE_ID])]
 Limit = Annotated[int, about("The maximum number of items on a page.", ge=1, le=PAGE_MAX)]
 Cursor = Annotated[str, about("`next_cursor` of the previous page, with the same filter and sort.")]
 InputTime = Annotated[datetime, about("RFC 3339 with an offset.", "2036-11-23T09:30:00Z", tz=True)]
