@@ -6,8 +6,9 @@ One declaration serves the router, the pipeline that enforces it, and the OpenAP
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import KW_ONLY, dataclass, field, replace
 from datetime import timedelta
+from functools import partial
 from http import HTTPMethod
-from typing import Any, NamedTuple, TypeAlias
+from typing import Any, Final, NamedTuple, TypeAlias
 
 import msgspec
 
@@ -40,7 +41,7 @@ class ResponseSpec:
 
 @dataclass(frozen=True, slots=True)
 class Operation:
-    """One operation of the API; used as the decorator of the function that serves it."""
+    """One operation of the API, used as the decorator of its function: `@get(…)`, `@post(…)`."""
 
     method: HTTPMethod
     path: str
@@ -89,3 +90,11 @@ class Endpoint(NamedTuple):
 
     operation: Operation
     function: EndpointFunction
+
+
+# The decorators of endpoints.
+get: Final = partial(Operation, HTTPMethod.GET)
+post: Final = partial(Operation, HTTPMethod.POST)
+put: Final = partial(Operation, HTTPMethod.PUT)
+patch: Final = partial(Operation, HTTPMethod.PATCH)
+delete: Final = partial(Operation, HTTPMethod.DELETE)

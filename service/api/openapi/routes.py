@@ -1,14 +1,13 @@
 """The endpoints of the OpenAPI document, of the page that shows it, and of the root that leads there."""
 
 from collections.abc import Callable
-from http import HTTPMethod
 from typing import Final, NewType
 
 import msgspec
 
 from service.api.http.response import Response
 from service.api.openapi.docs_page import ASSETS, DOCS_PAGE, DOCS_POLICY
-from service.api.operations import Endpoint, Operation, ResponseSpec
+from service.api.operations import Endpoint, ResponseSpec, get
 from service.api.requests import OperationRequest
 from service.api.responses import ok
 from service.domain.callers import Access
@@ -17,8 +16,7 @@ OpenApiJson = NewType("OpenApiJson", bytes)
 """The encoded OpenAPI document of the application."""
 
 
-@Operation(
-    HTTPMethod.GET,
+@get(
     "/openapi.json",
     description="OpenAPI 3.1; clients can be generated from it.",
     tag="operations",
@@ -30,8 +28,7 @@ async def get_openapi(document: OpenApiJson) -> Response:
     return Response(200, document)
 
 
-@Operation(
-    HTTPMethod.GET,
+@get(
     "/docs",
     description="Works offline: the page loads nothing from another host.",
     tag="operations",
@@ -48,8 +45,7 @@ def _asset(path: str, media_type: str, read: Callable[[], bytes]) -> Endpoint:
     async def asset() -> Response:
         return Response(200, read(), media_type=media_type.encode())
 
-    operation = Operation(
-        HTTPMethod.GET,
+    operation = get(
         path,
         id=path,
         tag="operations",
@@ -70,8 +66,7 @@ class IndexView(msgspec.Struct, frozen=True):
 
 
 _VARY: Final = (b"vary", b"accept")
-_INDEX: Final = Operation(
-    HTTPMethod.GET,
+_INDEX: Final = get(
     "/",
     id="index",
     tag="docs",

@@ -1,10 +1,9 @@
 """Devices: list and forget."""
 
 from functools import partial
-from http import HTTPMethod
 
 from service.api.http.response import Response
-from service.api.operations import Operation, ResponseSpec
+from service.api.operations import ResponseSpec, delete, get
 from service.api.pagination import page_response
 from service.api.requests import OperationRequest
 from service.api.responses import no_content
@@ -16,8 +15,7 @@ from service.domain.callers import Access
 from service.usecases import devices
 
 
-@Operation(
-    HTTPMethod.GET,
+@get(
     "/v1/users/me/devices",
     description="Those that the user has logged in from, at most twenty. The user is notified of a "
     "login from another.",
@@ -33,8 +31,7 @@ async def list_devices(request: OperationRequest, known: DeviceReads) -> Respons
     return await page_response(request, read, DevicePage, DeviceView.of)
 
 
-@Operation(
-    HTTPMethod.DELETE,
+@delete(
     "/v1/users/me/devices/{device_id}",
     description="Ends the sessions opened from it, except that of the token. The next login from it is one "
     "from a new device.",

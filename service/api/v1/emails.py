@@ -1,9 +1,7 @@
 """E-mail addresses: verification."""
 
-from http import HTTPMethod
-
 from service.api.http.response import Response
-from service.api.operations import Operation, ResponseSpec
+from service.api.operations import ResponseSpec, post
 from service.api.requests import OperationRequest
 from service.api.responses import accepted, no_content
 from service.api.schemas.mail import VerifyEmailBody
@@ -17,8 +15,7 @@ from service.usecases import emails
 from service.usecases.policies import Policies
 
 
-@Operation(
-    HTTPMethod.POST,
+@post(
     "/v1/users/{user_id}/email-verification",
     description="To the pending address, or to the one that is not verified yet; without either, nothing is "
     "sent. At most 5 an hour.",
@@ -37,8 +34,7 @@ async def send_verification(
     return accepted()
 
 
-@Operation(
-    HTTPMethod.POST,
+@post(
     "/v1/email-verifications/redeem",
     description="Works once, within 24 hours. A pending address takes effect here, and the earlier one "
     "is notified.",

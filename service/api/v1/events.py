@@ -1,9 +1,7 @@
 """The audit trail."""
 
-from http import HTTPMethod
-
 from service.api.http.response import Response
-from service.api.operations import Operation, ResponseSpec
+from service.api.operations import ResponseSpec, get
 from service.api.pagination import page_response
 from service.api.requests import OperationRequest
 from service.api.schemas.common import PageQuery
@@ -13,8 +11,7 @@ from service.domain.callers import Access
 from service.domain.keys import Scope
 
 
-@Operation(
-    HTTPMethod.GET,
+@get(
     "/v1/events",
     description="Who did what to whom, as ids only; newest first.",
     tag="events",

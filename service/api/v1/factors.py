@@ -1,9 +1,7 @@
 """Second factors: remove all of a user."""
 
-from http import HTTPMethod
-
 from service.api.http.response import Response
-from service.api.operations import Operation, ResponseSpec
+from service.api.operations import ResponseSpec, delete
 from service.api.requests import OperationRequest
 from service.api.responses import no_content
 from service.api.writes import Writes
@@ -12,8 +10,7 @@ from service.domain.keys import Scope
 from service.usecases import factors
 
 
-@Operation(
-    HTTPMethod.DELETE,
+@delete(
     "/v1/users/{user_id}/factors",
     description="For somebody who has lost them all: removes authenticator app, passkeys and recovery codes, "
     "and ends all sessions of the user, who is notified by mail. A session needs a recent login.",

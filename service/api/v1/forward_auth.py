@@ -4,12 +4,11 @@ A gateway decides by the status and copies header fields; what its visitor sends
 identity is what the token says and nothing else. Source: RFC 9110 5.5 (field values).
 """
 
-from http import HTTPMethod
 from typing import Final
 from urllib.parse import parse_qsl, quote
 
 from service.api.http.response import HeaderFields, Response
-from service.api.operations import Operation, ResponseSpec
+from service.api.operations import ResponseSpec, get
 from service.api.requests import OperationRequest
 from service.api.responses import ok_without_body
 from service.domain.callers import Access, Caller
@@ -20,8 +19,7 @@ _VISIBLE: Final = "".join(map(chr, range(0x21, 0x7F))).replace("%", "")
 _FIELDS: Final = ("X-User-Id", "X-User-Login", "X-User-Name", "X-User-Role", "X-Scope", "Remote-User")
 
 
-@Operation(
-    HTTPMethod.GET,
+@get(
     "/v1/forward-auth",
     description="For `auth_request`, `forward_auth`, ForwardAuth, ext_authz: any method, here and on every "
     "path below. Body, conditional fields and query are ignored, but for `role` and `scope` on this very "

@@ -1,11 +1,9 @@
 """Health for orchestrators: whether the process is alive, and whether it should get requests."""
 
-from http import HTTPMethod
-
 import msgspec
 
 from service.api.http.response import Response
-from service.api.operations import Operation, ResponseSpec
+from service.api.operations import ResponseSpec, get
 from service.api.responses import ok
 from service.db.readiness import Readiness
 from service.domain.callers import Access
@@ -18,8 +16,7 @@ class HealthView(msgspec.Struct, frozen=True):
     status: str
 
 
-@Operation(
-    HTTPMethod.GET,
+@get(
     "/health/live",
     description="Touches nothing.",
     tag="operations",
@@ -31,8 +28,7 @@ async def check_live() -> Response:
     return ok(HealthView("ok"))
 
 
-@Operation(
-    HTTPMethod.GET,
+@get(
     "/health/ready",
     description="The database answers within a second, its schema serves this release, and the "
     "service is not about to stop.",

@@ -1,10 +1,8 @@
 """Introspection and revocation of tokens by other services. Source: RFC 7662, RFC 7009."""
 
-from http import HTTPMethod
-
 from service.api.http.errors import InvalidClient, UnsupportedTokenType
 from service.api.http.response import Response
-from service.api.operations import FORM, Operation, ResponseSpec
+from service.api.operations import FORM, ResponseSpec, post
 from service.api.requests import OperationRequest
 from service.api.responses import ok, ok_without_body
 from service.api.schemas.introspection import IntrospectBody, IntrospectionView, RevokeBody
@@ -19,8 +17,7 @@ from service.usecases.last_used import LastUsedTracker
 from service.usecases.policies import Policies
 
 
-@Operation(
-    HTTPMethod.POST,
+@post(
     "/v1/introspect",
     description='RFC 7662. Every token that should not be accepted gets `{"active": false}`. A use of the '
     "session. The API key is the bearer token, the password of Basic, or `client_secret` in the form.",
@@ -41,8 +38,7 @@ async def introspect(
     )
 
 
-@Operation(
-    HTTPMethod.POST,
+@post(
     "/v1/revoke",
     description="RFC 7009. Ends the session of the token; 200 also if it has ended already. The token itself "
     "is the right to end it: client credentials may be left out, and those that are sent have to be valid.",

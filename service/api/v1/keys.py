@@ -1,10 +1,8 @@
 """API keys: create, list, read and revoke."""
 
-from http import HTTPMethod
-
 from service.api.http.response import Response
 from service.api.idempotency import Outcome, run_once
-from service.api.operations import Operation, ResponseSpec
+from service.api.operations import ResponseSpec, delete, get, post
 from service.api.pagination import page_response
 from service.api.preconditions import if_match_check
 from service.api.requests import OperationRequest
@@ -22,8 +20,7 @@ from service.usecases.policies import Policies
 _BY_ID = {"key_id": "$response.body#/api_key/id"}
 
 
-@Operation(
-    HTTPMethod.POST,
+@post(
     "/v1/keys",
     description="The key is shown once: a repetition under the same `Idempotency-Key` has `key: null`. It is "
     "revoked when the administrator who created it is deleted, disabled or demoted. Needs a recent login.",
@@ -61,8 +58,7 @@ async def create_key(request: OperationRequest, writes: Writes, policies: Polici
     return await run_once(request, writes, create)
 
 
-@Operation(
-    HTTPMethod.GET,
+@get(
     "/v1/keys",
     description="Oldest first, without the keys themselves.",
     tag="keys",
@@ -75,8 +71,7 @@ async def list_keys(request: OperationRequest, api_keys: ApiKeyReads) -> Respons
     return await page_response(request, api_keys.list_page, ApiKeyPage, ApiKeyView.of)
 
 
-@Operation(
-    HTTPMethod.GET,
+@get(
     "/v1/keys/{key_id}",
     description="Without the key itself, which is shown only when it is created.",
     tag="keys",
@@ -92,8 +87,7 @@ async def get_key(request: OperationRequest, api_keys: ApiKeyReads) -> Response:
     return conditional_get(request, ApiKeyView.of(key))
 
 
-@Operation(
-    HTTPMethod.DELETE,
+@delete(
     "/v1/keys/{key_id}",
     description="The next request with the key is rejected. Needs a recent login.",
     tag="keys",

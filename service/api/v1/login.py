@@ -1,6 +1,5 @@
 """Login."""
 
-from http import HTTPMethod
 from uuid import UUID
 
 from msgspec import UNSET
@@ -8,7 +7,7 @@ from msgspec import UNSET
 from service.api.authentication import bearer_token
 from service.api.cookies import CookieSessions, set_cookie
 from service.api.http.response import Response
-from service.api.operations import LOGIN_BODY_LIMIT_BYTES, Operation, ResponseSpec
+from service.api.operations import LOGIN_BODY_LIMIT_BYTES, ResponseSpec, post
 from service.api.requests import OperationRequest
 from service.api.responses import created
 from service.api.schemas.common import given
@@ -38,8 +37,7 @@ from service.usecases.passkey_login import create_passkey_challenge as create_ch
 from service.usecases.second_factor import SecondFactorLogin, log_in_by_second_factor
 
 
-@Operation(
-    HTTPMethod.POST,
+@post(
     "/v1/sessions",
     description="With `login_id` or a verified `email` and `password`, with a `code` from a mail and the "
     "`code_token` that came when it was asked for, or with a `passkey` and the `challenge_id` of "
@@ -86,8 +84,7 @@ async def log_in(request: OperationRequest, parts: LoginParts, cookies: CookieSe
     return created(view, f"/v1/sessions/{session.id}", cookie)
 
 
-@Operation(
-    HTTPMethod.POST,
+@post(
     "/v1/passkey-challenges",
     description="What the browser needs to ask for a passkey, whoever has it: also for the suggestions in a "
     'form (`mediation: "conditional"`), and for `step_up`. Then `log_in` with `challenge_id` and `passkey`. '

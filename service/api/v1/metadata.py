@@ -1,9 +1,7 @@
 """What other services can discover. Source: RFC 8414."""
 
-from http import HTTPMethod
-
 from service.api.http.response import Response
-from service.api.operations import Operation, ResponseSpec
+from service.api.operations import ResponseSpec, get
 from service.api.responses import ok
 from service.api.schemas.metadata import ServerMetadataView
 from service.domain.callers import Access
@@ -13,8 +11,7 @@ from service.usecases.policies import Policies
 _RESPONSES = {200: ResponseSpec("The metadata.", ServerMetadataView)}
 
 
-@Operation(
-    HTTPMethod.GET,
+@get(
     "/.well-known/oauth-authorization-server",
     description="RFC 8414. 404 unless `ROLLCALL_PUBLIC_URL` is set.",
     tag="introspection",
@@ -27,8 +24,7 @@ async def get_server_metadata(policies: Policies) -> Response:
     return _metadata(policies)
 
 
-@Operation(
-    HTTPMethod.GET,
+@get(
     "/.well-known/openid-configuration",
     description="The same metadata: several introspection clients ask here. Rollcall is no OpenID provider.",
     tag="introspection",

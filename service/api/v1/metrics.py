@@ -1,17 +1,14 @@
 """Metrics on the port of the API."""
 
-from http import HTTPMethod
-
 from prometheus_client import generate_latest
 
 from service.api.http.response import Response
-from service.api.operations import Operation, ResponseSpec
+from service.api.operations import ResponseSpec, get
 from service.domain.callers import Access
 from service.observability.metrics import RequestTelemetry
 
 
-@Operation(
-    HTTPMethod.GET,
+@get(
     "/metrics",
     description="In the text format of Prometheus.",
     tag="operations",

@@ -1,12 +1,11 @@
 """Passkeys: add, list, rename and remove."""
 
 from functools import partial
-from http import HTTPMethod
 from uuid import UUID
 
 from service.api.http.response import Response
 from service.api.idempotency import Outcome, find_replay, run_once
-from service.api.operations import JSON, MERGE_PATCH, Operation, ResponseSpec
+from service.api.operations import JSON, MERGE_PATCH, ResponseSpec, delete, get, patch, post
 from service.api.pagination import page_response
 from service.api.preconditions import if_match_check
 from service.api.requests import OperationRequest
@@ -30,8 +29,7 @@ from service.usecases.factors import FactorParts
 _BY_ID = {"passkey_id": "$response.body#/id"}
 
 
-@Operation(
-    HTTPMethod.POST,
+@post(
     "/v1/users/me/passkeys/options",
     description="Returns what a browser creates a passkey with. Those before no longer count. Needs a recent "
     "login. 404 unless `ROLLCALL_FACTORS__RP_ID` is set.",
@@ -45,8 +43,7 @@ async def create_passkey_options(request: OperationRequest, factors: FactorParts
     return created(PasskeyOptionsView.of(await passkeys.begin_passkey(factors, context=request.context)))
 
 
-@Operation(
-    HTTPMethod.POST,
+@post(
     "/v1/users/me/passkeys",
     description="It can log in without a password, or as a second factor. The session has two factors from "
     "now on. The first second factor of a user ends all its other sessions. A challenge is good for one try. "
@@ -82,8 +79,7 @@ async def add_passkey(request: OperationRequest, writes: Writes, factors: Factor
     return await run_once(request, writes, add)
 
 
-@Operation(
-    HTTPMethod.GET,
+@get(
     "/v1/users/me/passkeys",
     description="Oldest first. Needs a recent login.",
     tag="factors",
@@ -97,8 +93,7 @@ async def list_passkeys(request: OperationRequest, own: PasskeyReads) -> Respons
     return await page_response(request, read, PasskeyPage, PasskeyView.of)
 
 
-@Operation(
-    HTTPMethod.PATCH,
+@patch(
     "/v1/users/me/passkeys/{passkey_id}",
     description="Needs a recent login.",
     tag="factors",
@@ -118,8 +113,7 @@ async def update_passkey(request: OperationRequest, writes: Writes) -> Response:
     return with_etag(PasskeyView.of(renamed))
 
 
-@Operation(
-    HTTPMethod.DELETE,
+@delete(
     "/v1/users/me/passkeys/{passkey_id}",
     description="The last second factor takes the recovery codes with it. Needs a recent login.",
     tag="factors",

@@ -1,11 +1,9 @@
 """Passwords: change, set, and reset by token."""
 
-from http import HTTPMethod
-
 from msgspec import UNSET
 
 from service.api.http.response import Response
-from service.api.operations import Operation, ResponseSpec
+from service.api.operations import ResponseSpec, post, put
 from service.api.preconditions import if_match_check, require_if_match
 from service.api.requests import OperationRequest
 from service.api.responses import created, no_content
@@ -32,8 +30,7 @@ from service.usecases import passwords, reset_tokens
 from service.usecases.policies import Policies
 
 
-@Operation(
-    HTTPMethod.PUT,
+@put(
     "/v1/users/{user_id}/password",
     description="One's own with `current_password`: all other sessions end. Another's without it: all its "
     "sessions end. With `must_change` its owner has to change it within a day, before anything else. For "
@@ -62,8 +59,7 @@ async def change_password(
     return no_content()
 
 
-@Operation(
-    HTTPMethod.POST,
+@post(
     "/v1/users/{user_id}/reset-tokens",
     description="The caller delivers it. A new one, a password change or deletion ends the one before. "
     "Needs a recent login; for an administrator, a key needs `admins:write` too.",
@@ -79,8 +75,7 @@ async def create_reset_token(request: OperationRequest, writes: Writes, policies
     return created(ResetTokenView(token.value, timestamp(expires_at)))
 
 
-@Operation(
-    HTTPMethod.POST,
+@post(
     "/v1/reset-tokens/redeem",
     description="Works once; all sessions of the user end.",
     tag="passwords",

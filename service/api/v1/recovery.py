@@ -1,9 +1,7 @@
 """Recovery and login codes by mail: the same response whether or not there is an account."""
 
-from http import HTTPMethod
-
 from service.api.http.response import Response
-from service.api.operations import LOGIN_BODY_LIMIT_BYTES, Operation, ResponseSpec
+from service.api.operations import LOGIN_BODY_LIMIT_BYTES, ResponseSpec, post
 from service.api.requests import OperationRequest
 from service.api.responses import accepted
 from service.api.schemas.mail import CodeTokenView, LoginIdOrEmailBody
@@ -14,8 +12,7 @@ from service.usecases import mail_requests
 from service.usecases.policies import Policies
 
 
-@Operation(
-    HTTPMethod.POST,
+@post(
     "/v1/recoveries",
     description="Always 202, in the same time, whether or not there is an account. A mail with a reset token "
     "for `redeem_reset_token` goes to the verified address of the account, if it has one. At most 5 an hour "
@@ -40,8 +37,7 @@ async def request_recovery(request: OperationRequest, writes: Writes, policies: 
     return accepted()
 
 
-@Operation(
-    HTTPMethod.POST,
+@post(
     "/v1/login-codes",
     description="Served with `ROLLCALL_LOGIN__BY_CODE`. Always 202, in the same time, whether or not there "
     "is an account. The code has 8 digits, works for 10 minutes and 5 tries, and only together with "

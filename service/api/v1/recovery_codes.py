@@ -1,9 +1,7 @@
 """Recovery codes: make new ones."""
 
-from http import HTTPMethod
-
 from service.api.http.response import Response
-from service.api.operations import Operation, ResponseSpec
+from service.api.operations import ResponseSpec, post
 from service.api.requests import OperationRequest
 from service.api.responses import created
 from service.api.schemas.recovery_codes import RecoveryCodesView
@@ -13,8 +11,7 @@ from service.domain.errors import ValidationFailed
 from service.usecases import recovery_codes
 
 
-@Operation(
-    HTTPMethod.POST,
+@post(
     "/v1/users/me/recovery-codes",
     description="Ten codes, shown this once, in place of those before. Each stands in once for a second "
     "factor that is lost. Needs a recent login, and a second factor.",

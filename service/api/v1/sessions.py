@@ -1,14 +1,13 @@
 """Sessions: read the current one, list and end."""
 
 from functools import partial
-from http import HTTPMethod
 from uuid import UUID
 
 from msgspec import UNSET
 
 from service.api.cookies import BY_COOKIE, set_cookie, with_cookie_cleared
 from service.api.http.response import Response
-from service.api.operations import LOGIN_BODY_LIMIT_BYTES, Operation, ResponseSpec
+from service.api.operations import LOGIN_BODY_LIMIT_BYTES, ResponseSpec, delete, get, post
 from service.api.pagination import page_response
 from service.api.preconditions import if_match_check, require_if_match
 from service.api.requests import OperationRequest
@@ -29,8 +28,7 @@ from service.usecases.policies import Policies
 from service.usecases.step_up import step_up as renew_session
 
 
-@Operation(
-    HTTPMethod.GET,
+@get(
     "/v1/sessions/current",
     description="The session of the token, and its user.",
     tag="sessions",
@@ -43,8 +41,7 @@ async def get_current_session(request: OperationRequest) -> Response:
     return conditional_get(request, CurrentSessionView.of(request.session))
 
 
-@Operation(
-    HTTPMethod.POST,
+@post(
     "/v1/sessions/current/step-up",
     description="With `totp`, or with `passkey` and the `challenge_id` of `create_passkey_challenge`. The "
     "session then counts as just logged in, with two factors: for operations that answered 403 "
@@ -72,8 +69,7 @@ async def step_up(request: OperationRequest, parts: LoginParts) -> Response:
     return ok(SteppedUpView(session=session), set_cookie(renewed.token, lifetime))
 
 
-@Operation(
-    HTTPMethod.DELETE,
+@delete(
     "/v1/sessions/current",
     description="Ends the session of the token; the next request with it is rejected.",
     tag="sessions",
@@ -89,8 +85,7 @@ async def log_out(request: OperationRequest, writes: Writes) -> Response:
     return with_cookie_cleared(no_content()) if BY_COOKIE in request.scope["state"] else no_content()
 
 
-@Operation(
-    HTTPMethod.GET,
+@get(
     "/v1/users/{user_id}/sessions",
     description="Only live ones, oldest first, without their tokens.",
     tag="sessions",
@@ -107,8 +102,7 @@ async def list_sessions(request: OperationRequest, users: UserReads, user_sessio
     return await page_response(request, read, SessionPage, view_of)
 
 
-@Operation(
-    HTTPMethod.DELETE,
+@delete(
     "/v1/users/{user_id}/sessions",
     description="All of them, or with `keep=current` all but the session of the token. For another user, a "
     "session needs a recent login; for an administrator, a key needs `admins:write` too.",
@@ -125,8 +119,7 @@ async def end_sessions(request: OperationRequest, writes: Writes) -> Response:
     return no_content()
 
 
-@Operation(
-    HTTPMethod.GET,
+@get(
     "/v1/sessions/{session_id}",
     description="One's own or, for administrators, anybody's, as long as it is live.",
     tag="sessions",
@@ -140,8 +133,7 @@ async def get_session(request: OperationRequest, user_sessions: SessionReads) ->
     return conditional_get(request, SessionView.of(session, request.caller.session_id))
 
 
-@Operation(
-    HTTPMethod.DELETE,
+@delete(
     "/v1/sessions/{session_id}",
     description="One's own or, for administrators, anybody's: another user's needs a recent login.",
     tag="sessions",

@@ -1,9 +1,7 @@
 """Access tokens, and the keys that verify them."""
 
-from http import HTTPMethod
-
 from service.api.http.response import Response
-from service.api.operations import Operation, ResponseSpec
+from service.api.operations import ResponseSpec, get, post
 from service.api.requests import OperationRequest
 from service.api.responses import ok
 from service.api.schemas.tokens import AccessTokenView, IssueTokenBody
@@ -13,8 +11,7 @@ from service.domain.signing import JWKS_MAX_AGE
 from service.usecases.access_tokens import AccessTokenIssuer
 
 
-@Operation(
-    HTTPMethod.POST,
+@post(
     "/v1/tokens",
     description="A JWT about the session (RFC 9068), which a service verifies by itself with the keys at "
     "`/.well-known/jwks.json`. It cannot be revoked, so it ends after minutes, and with its session at the "
@@ -32,8 +29,7 @@ async def issue_token(request: OperationRequest, issuer: AccessTokenIssuer) -> R
     return ok(AccessTokenView(issued.token, "Bearer", issued.expires_in))
 
 
-@Operation(
-    HTTPMethod.GET,
+@get(
     "/.well-known/jwks.json",
     description="A JWK Set (RFC 7517), to be kept as long as `Cache-Control` says: a key is listed before "
     "it signs, and until its last token has ended. 404 where access tokens are not enabled.",

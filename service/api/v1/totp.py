@@ -1,9 +1,7 @@
 """Authenticator apps: enrol, confirm and remove one."""
 
-from http import HTTPMethod
-
 from service.api.http.response import Response
-from service.api.operations import Operation, ResponseSpec
+from service.api.operations import ResponseSpec, delete, post
 from service.api.requests import OperationRequest
 from service.api.responses import created, no_content
 from service.api.schemas.totp import ConfirmTotpBody, NewTotpView
@@ -14,8 +12,7 @@ from service.usecases import totp
 from service.usecases.factors import FactorParts
 
 
-@Operation(
-    HTTPMethod.POST,
+@post(
     "/v1/users/me/totp",
     description="Makes a secret (RFC 6238), which is shown this once and counts when it is confirmed; until "
     "then an earlier one keeps working. Needs a recent login. 404 unless `ROLLCALL_SECRETS__KEY` is set.",
@@ -29,8 +26,7 @@ async def enroll_totp(request: OperationRequest, factors: FactorParts) -> Respon
     return created(NewTotpView.of(await totp.enroll_totp(factors, context=request.context)))
 
 
-@Operation(
-    HTTPMethod.POST,
+@post(
     "/v1/users/me/totp/confirm",
     description="By its current code, which then cannot log in. The new app takes the place of an earlier "
     "one, and the session has two factors from now on. The first second factor of a user ends all its other "
@@ -48,8 +44,7 @@ async def confirm_totp(request: OperationRequest, factors: FactorParts) -> Respo
     return no_content()
 
 
-@Operation(
-    HTTPMethod.DELETE,
+@delete(
     "/v1/users/me/totp",
     description="And a secret that waits to be confirmed. The last second factor takes the recovery codes "
     "with it. Needs a recent login.",

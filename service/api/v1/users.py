@@ -2,12 +2,11 @@
 
 from collections.abc import Callable
 from functools import partial
-from http import HTTPMethod
 from uuid import UUID
 
 from service.api.http.response import Response
 from service.api.idempotency import Outcome, find_replay, run_once
-from service.api.operations import JSON, MERGE_PATCH, Operation, ResponseSpec
+from service.api.operations import JSON, MERGE_PATCH, ResponseSpec, delete, get, patch, post
 from service.api.pagination import page_response
 from service.api.preconditions import if_match_check
 from service.api.requests import OperationRequest
@@ -64,8 +63,7 @@ _LINKS = {
 }
 
 
-@Operation(
-    HTTPMethod.POST,
+@post(
     "/v1/users",
     description="`password_hash`, `role`, `state`, `must_change`, `invite`, `email_verified`, `external_id`, "
     "`metadata`: administrators and API keys only. To create an administrator, a session needs a recent "
@@ -114,8 +112,7 @@ async def create_user(
     return await run_once(request, writes, create)
 
 
-@Operation(
-    HTTPMethod.GET,
+@get(
     "/v1/users",
     description="A page of those that match the filter, or those with up to 100 ids: `?id=…&id=…`.",
     tag="users",
@@ -140,8 +137,7 @@ async def list_users(request: OperationRequest, user_reads: UserReads, policies:
     return await page_response(request, read, UserPage, UserView.of)
 
 
-@Operation(
-    HTTPMethod.GET,
+@get(
     "/v1/users/{user_id}",
     description="One's own or, for administrators and API keys, anybody's.",
     tag="users",
@@ -157,8 +153,7 @@ async def get_user(request: OperationRequest, user_reads: UserReads) -> Response
     return conditional_get(request, UserView.of(user))
 
 
-@Operation(
-    HTTPMethod.PATCH,
+@patch(
     "/v1/users/{user_id}",
     description="A merge patch. One's own `name`, `locale` and `email`, which is pending until it is "
     "verified; everything else by administrators and API keys. Disabling and another role end every session "
@@ -178,17 +173,17 @@ async def get_user(request: OperationRequest, user_reads: UserReads) -> Response
 async def update_user(request: OperationRequest, writes: Writes, policies: Policies) -> Response:
     """Update a user."""
     precondition = if_match_check(request.if_match, UserView.of)
-    patch = users.check_change(_patch(request.body(UpdateUserBody)), caller=request.caller, policies=policies)
+    wanted = _patch(request.body(UpdateUserBody))
+    change = users.check_change(wanted, caller=request.caller, policies=policies)
     user = await writes.run(
-        users.update_user, request.subject_id, patch, context=request.context, precondition=precondition
+        users.update_user, request.subject_id, change, context=request.context, precondition=precondition
     )
     if request.caller.key is not None and not request.caller.has_scope(Scope.USERS_READ):
         return no_content()
     return with_etag(UserView.of(user))
 
 
-@Operation(
-    HTTPMethod.DELETE,
+@delete(
     "/v1/users/{user_id}",
     description="The user and everything that belongs to it is gone, including API keys that it created. "
     "Needs a recent login. To delete an administrator, a key needs `admins:write` too.",
