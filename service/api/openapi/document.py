@@ -180,9 +180,7 @@ def _security(operation: Operation) -> list[dict[str, list[str]]]:
     Tokens are one scheme: of two bearer schemes some generators send both, as two `Authorization` headers.
     """
     access = operation.access
-    found: list[dict[str, list[str]]] = []
-    if access.public:
-        found.append({})
+    found: list[dict[str, list[str]]] = [{}] if access.public else []
     if access.owner or access.admin:
         found += [{"bearer": ["session"]}, {"cookie": []}]
     scopes = [access.scope.value] if access.scope is not None else []

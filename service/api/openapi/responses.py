@@ -95,19 +95,14 @@ def _error_responses(errors: list[type[RollcallError]]) -> SchemaNode:
     return {str(status): _error_response(status, by_status[status]) for status in sorted(by_status)}
 
 
-def _sample_of(error: type[RollcallError]) -> RollcallError:
-    return error(_CHALLENGE) if issubclass(error, SecondFactorRequired) else error()
+def _example_of(error: type[RollcallError]) -> SchemaNode:
+    sample = error(_CHALLENGE) if issubclass(error, SecondFactorRequired) else error()
+    return {"summary": error.title, "value": msgspec.to_builtins(problem_of(sample, SAMPLE_ID))}
 
 
 def _error_response(status: int, errors: list[type[RollcallError]]) -> SchemaNode:
     codes = ", ".join(f"`{error.code}`" for error in errors)
-    examples = {
-        error.code: {
-            "summary": error.title,
-            "value": msgspec.to_builtins(problem_of(_sample_of(error), SAMPLE_ID)),
-        }
-        for error in errors
-    }
+    examples = {error.code: _example_of(error) for error in errors}
     names = ["WWW-Authenticate"] if status == 401 else []
     if any(error.retry_after is not None for error in errors):
         names.append("Retry-After")
