@@ -124,10 +124,9 @@ def document(operations: Iterable[Operation]) -> dict[str, Any]:
 
 def errors_of(operation: Operation) -> list[type[RollcallError]]:
     """Return every error of an operation: its own, and those that follow from its declaration."""
-    query_fields = operation.query.__struct_fields__ if operation.query is not None else ()
     implied: tuple[tuple[object, Iterable[type[RollcallError]]], ...] = (
         ("{" in operation.path, (NotFound,)),
-        ("cursor" in query_fields, (InvalidCursor,)),
+        (operation.query is not None and "cursor" in operation.query.__struct_fields__, (InvalidCursor,)),
         (True, _ALWAYS),
         (True, _errors_of_access(operation)),
         (operation.body, (MalformedJson, BodyTooLarge, UnsupportedMediaType, ValidationFailed)),
