@@ -98,8 +98,6 @@ def _create_pipeline(
         own_origin=settings.public_url,
     )
     shared = (
-        services.database,
-        services.reads,
         services.hasher,
         services.login,
         services.factors,
@@ -114,7 +112,7 @@ def _create_pipeline(
     operations = [endpoint.operation for endpoint in endpoints]
     openapi_json = cache(lambda: OpenApiJson(msgspec.json.encode(document(operations))))
     return OperationPipeline(
-        RouteTable(endpoints, make_providers(services.reads, openapi_json, shared)),
+        RouteTable(endpoints, make_providers(services.database, services.reads, openapi_json, shared)),
         Authenticator(services.reads, services.last_used, policies.factors),
         step_up_ttl=policies.sessions.step_up_ttl,
         cookies=cookies,

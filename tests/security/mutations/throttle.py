@@ -191,7 +191,7 @@ MUTATIONS = (
     Mutation(
         "Forwarded addresses count from trusted proxies only",
         "service/api/http/client_address.py",
-        "if not trusted or (host and not _is_within(host, trusted)):",
+        "if not trusted or (host and not is_within(host, trusted)):",
         "if False:",
         f"{FLOWS}/test_network_throttle.py::test_forwarded_address_from_untrusted_peer_is_ignored",
     ),
