@@ -26,7 +26,7 @@ from service.db.core.engine import pool_stats
 from service.jobs.delivery import create_delivery
 from service.jobs.outbox import OutboxDispatcher
 from service.jobs.periodic import PeriodicTask, interval_jitter
-from service.jobs.schedule import background_work
+from service.jobs.schedule import METRICS_INTERVAL, background_work
 from service.observability.metrics import RequestTelemetry
 from service.observability.stats import MetricsSnapshot, PoolStats
 from service.observability.tracing import RequestTracer
@@ -159,11 +159,14 @@ def metrics_snapshot(services: Services, outbox: OutboxDispatcher) -> MetricsSna
 async def _running(
     services: Services, telemetry: RequestTelemetry, outbox: OutboxDispatcher
 ) -> AsyncIterator[None]:
-    mail = PeriodicTask("mail", services.settings.mail.interval, outbox.run)
+    mail = (
+        PeriodicTask("mail", services.settings.mail.interval, outbox.run),
+        PeriodicTask("mail_backlog", METRICS_INTERVAL, outbox.count_backlog),
+    )
     async with services.closing():
         await services.read_pool.start()
         try:
-            async with background_work(services, telemetry.refresh, mail):
+            async with background_work(services, telemetry.refresh, *mail):
                 yield
         finally:
             await asyncio.to_thread(telemetry.close)

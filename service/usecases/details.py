@@ -18,7 +18,7 @@ from service.domain.users import User
 from service.usecases.notices import notify
 from service.usecases.policies import Policies
 
-_PRIVILEGED = "Only administrators and API keys may set this."
+PRIVILEGED = "Only administrators and API keys may set this."
 _TOO_LARGE = FieldError(
     "/metadata", "too_large", f"At most {METADATA_MAX_BYTES} bytes as JSON, merged with what is there."
 )
@@ -39,7 +39,7 @@ def check_details(patch: DetailsPatch, *, caller: Caller, policies: Policies) ->
         ValidationFailed: with every error at once.
     """
     if not is_trusted(caller) and patch.privileged:
-        raise Forbidden(_PRIVILEGED)
+        raise Forbidden(PRIVILEGED)
     result = checked(patch)
     if isinstance(result, list):
         raise ValidationFailed(*result)
@@ -53,7 +53,7 @@ def details_of_new_user(
 ) -> DetailsPatch | list[FieldError]:
     """Return the details of a new user, or every error: its login id is its address if it is one."""
     if not is_trusted(caller) and patch.privileged:
-        return [FieldError(f"/{name}", "not_settable", _PRIVILEGED) for name in sorted(patch.privileged)]
+        return [FieldError(f"/{name}", "not_settable", PRIVILEGED) for name in sorted(patch.privileged)]
     if patch.metadata and is_too_large(merge_metadata({}, patch.metadata)):
         return [_TOO_LARGE]
     if "email" not in patch.named and isinstance(login_id, str):

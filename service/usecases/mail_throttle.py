@@ -1,11 +1,10 @@
 """Limits on mails that people ask for: nobody's mailbox is flooded, and no network tries many names."""
 
-from math import ceil
-
 from service.db.core.transaction import Transaction
 from service.db.repositories.mail_counts import MailCountRepository
 from service.domain.errors import MailThrottled
 from service.domain.networks import Networks
+from service.domain.throttle import retry_after_seconds
 from service.usecases.policies import Policies
 
 
@@ -28,7 +27,7 @@ async def count_mail(
     ]
     for digest, limit in sorted(counted):
         if (wait := await MailCountRepository(tx).count(digest, limit)) is not None:
-            raise MailThrottled(retry_after=max(1, ceil(wait.total_seconds())))
+            raise MailThrottled(retry_after=retry_after_seconds(wait))
 
 
 async def may_mail(tx: Transaction, *name: str, policies: Policies) -> bool:

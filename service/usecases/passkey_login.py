@@ -4,7 +4,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import timedelta
 from functools import partial
-from math import ceil
 from typing import Any
 from uuid import UUID
 
@@ -20,6 +19,7 @@ from service.domain.callers import ANONYMOUS
 from service.domain.errors import InvalidCredentials, LoginThrottled, NotFound, RateLimited
 from service.domain.events import AuditContext
 from service.domain.factors import CHALLENGE_TTL
+from service.domain.throttle import retry_after_seconds
 from service.domain.users import UserState
 from service.security.ids import new_id
 from service.security.webauthn import new_challenge
@@ -71,7 +71,7 @@ async def create_passkey_challenge(parts: LoginParts, *, context: AuditContext) 
 
     if (wait := await parts.database.run(add, caller=context.caller)) is not None:
         _log.info("passkey_challenge_throttled", network=context.network, request_id=context.request_id)
-        raise RateLimited(retry_after=max(1, ceil(wait.total_seconds())))
+        raise RateLimited(retry_after=retry_after_seconds(wait))
     return PasskeyChallenge(challenge_id, relying_party.login_options(challenge))
 
 
@@ -113,7 +113,7 @@ async def _find_holder(parts: LoginParts, credential_id: bytes, client: Client) 
     holder, wait = await parts.reads.second_factors.find_holder(
         credential_id, device_digest=client.device_digest, networks=context.networks, policy=policies.throttle
     )
-    is_known_device = holder is not None and holder.origin.device_id is not None
+    is_known_device = holder is not None and holder.recognition.device_id is not None
     if wait is not None and not is_known_device:
         raise throttled(wait, bucket_for_passkeys(policies.digests, context.network), context)
     return holder
@@ -152,4 +152,4 @@ async def _prove(
     if not await proof.spend(tx, user, client.context):
         return None
     await LoginRepository(tx).record_proven(user.id)
-    return ProvenUser(user, proof.amr, holder.origin.device_id, previous_login_at=user.last_login_at)
+    return ProvenUser(user, proof.amr, holder.recognition.device_id, previous_login_at=user.last_login_at)

@@ -36,6 +36,7 @@ from service.security.hashing.hasher import PasswordHasher
 from service.security.hashing.imported_hashes import check_importable
 from service.security.ids import new_id
 from service.usecases.details import (
+    PRIVILEGED,
     apply_details,
     check_details,
     details_of_new_user,
@@ -48,8 +49,6 @@ from service.usecases.subjects import lock_subject
 
 Precondition = Callable[[User], bool]
 """Whether the user is still the version that the caller has seen."""
-
-_PRIVILEGED = "Only administrators and API keys may set this."
 
 
 @dataclass(frozen=True, slots=True)
@@ -182,7 +181,7 @@ def check_change(change: UserPatch, *, caller: Caller, policies: Policies) -> Us
     """
     is_privileged = caller.is_admin or caller.key is not None
     if not is_privileged and (change.login_id, change.role, change.state) != (None, None, None):
-        raise Forbidden(_PRIVILEGED)
+        raise Forbidden(PRIVILEGED)
     if (change.login_id, change.role) != (None, None):
         caller.require_recent_login(policies.sessions.step_up_ttl)
     name = validate_name(change.name) if change.name is not None else None
@@ -341,7 +340,7 @@ def _privilege_errors(request: Registration, caller: Caller) -> list[FieldError]
     if creates_for_others(caller):
         return []
     return [
-        FieldError(f"/{field}", "not_settable", _PRIVILEGED)
+        FieldError(f"/{field}", "not_settable", PRIVILEGED)
         for field in ("password_hash", "role", "state", "must_change")
         if getattr(request, field) is not None
     ]

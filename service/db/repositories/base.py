@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
-from sqlalchemy import ARRAY, ColumnElement, Select, any_, bindparam, func
+from sqlalchemy import ARRAY, ColumnElement, SelectBase, any_, bindparam, func
 
 from service.db.core.driver import Record
 from service.db.core.statements import Executor
@@ -32,7 +32,7 @@ def require_row(row: Record | None) -> Record:
     return row
 
 
-def is_one_of(key: Any, rows: Select[Any]) -> ColumnElement[bool]:
+def is_one_of(key: Any, rows: SelectBase) -> ColumnElement[bool]:
     """Return whether a key is in the only column of a select, which runs once and first.
 
     IN becomes a join, and a connection keeps its plan: made while the table was small, it reads all of it,

@@ -46,8 +46,8 @@ DEVICES_PER_USER = 20
 
 
 @dataclass(frozen=True, slots=True)
-class Origin:
-    """Whether a user has logged in from the device and the network of a request before."""
+class Recognition:
+    """How a login recognizes its user's device and network: from earlier logins of the same user."""
 
     device_id: UUID | None
     network_is_known: bool
@@ -55,11 +55,11 @@ class Origin:
 
 @dataclass(frozen=True, slots=True)
 class Credential:
-    """What a login attempt is verified against, and whether the user logged in from its origin before."""
+    """What a login attempt is verified against, and how its device and network are recognized."""
 
     user: User
     password_hash: str | None
-    origin: Origin
+    recognition: Recognition
 
 
 ONE_ROW = select(literal_column("1")).subquery("one_row")
@@ -71,9 +71,9 @@ _device_id = (
 _network_is_known = exists().where(
     DeviceRow.user_id == UserRow.id, DeviceRow.network == bindparam("of_network")
 )
-ORIGIN = Columns(Origin, _device_id, _network_is_known)
+RECOGNITION = Columns(Recognition, _device_id, _network_is_known)
 """Of the user in the statement, for the parameters `device_digest` and `of_network`."""
-_CREDENTIAL = Columns(Credential, USER, usable_hash(), ORIGIN)
+_CREDENTIAL = Columns(Credential, USER, usable_hash(), RECOGNITION)
 _FIND = Statement(
     select(network_wait().scalar_subquery(), *_CREDENTIAL).select_from(
         ONE_ROW.outerjoin(UserRow, UserRow.login_id == bindparam("login_id"))

@@ -20,7 +20,7 @@ from sqlalchemy import (
 from service.db.core.columns import Columns
 from service.db.core.statements import Statement
 from service.db.repositories.base import ReadRepository, Repository, require_row
-from service.db.repositories.login import ONE_ROW, ORIGIN, Origin
+from service.db.repositories.login import ONE_ROW, RECOGNITION, Recognition
 from service.db.repositories.network_counts import limits_of, network_wait
 from service.db.repositories.user_columns import USER
 from service.db.tables import LoginChallengeRow, UserRow
@@ -32,10 +32,10 @@ from service.domain.users import User
 
 @dataclass(frozen=True, slots=True)
 class ChallengedUser:
-    """A user who has passed the first factor, and whether they logged in from this origin before."""
+    """A user who has passed the first factor, and how their device and network are recognized."""
 
     user: User
-    origin: Origin
+    recognition: Recognition
 
 
 def _is_open() -> ColumnElement[bool]:
@@ -47,7 +47,7 @@ def _is_open() -> ColumnElement[bool]:
     )
 
 
-_CHALLENGED = Columns(ChallengedUser, USER, ORIGIN)
+_CHALLENGED = Columns(ChallengedUser, USER, RECOGNITION)
 _FIND = Statement(
     select(network_wait().scalar_subquery(), *_CHALLENGED).select_from(
         ONE_ROW.outerjoin(LoginChallengeRow, _is_open()).outerjoin(

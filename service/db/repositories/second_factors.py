@@ -9,7 +9,7 @@ from sqlalchemy import bindparam, delete, func, or_, select, update
 from service.db.core.columns import Columns
 from service.db.core.statements import Statement
 from service.db.repositories.base import Repository, require_row
-from service.db.repositories.login import ONE_ROW, ORIGIN, Origin
+from service.db.repositories.login import ONE_ROW, RECOGNITION, Recognition
 from service.db.repositories.network_counts import limits_of, network_wait
 from service.db.repositories.passkeys import PASSKEY, PasskeyReads
 from service.db.tables import PasskeyRow, RecoveryCodeRow, TotpSecretRow, UserRow
@@ -30,10 +30,10 @@ class StoredTotp:
 
 @dataclass(frozen=True, slots=True)
 class PasskeyHolder:
-    """A passkey, and whether its user logged in from this origin before."""
+    """A passkey, and how its user's device and network are recognized."""
 
     passkey: Passkey
-    origin: Origin
+    recognition: Recognition
 
 
 STORED_TOTP = Columns(
@@ -45,7 +45,7 @@ _GET_TOTP = Statement(
     )
 )
 _GET_PASSKEY = Statement(select(*PASSKEY).where(PasskeyRow.credential_id == bindparam("credential_id")))
-_HOLDER = Columns(PasskeyHolder, PASSKEY, ORIGIN)
+_HOLDER = Columns(PasskeyHolder, PASSKEY, RECOGNITION)
 _FIND_HOLDER = Statement(
     select(network_wait().scalar_subquery(), *_HOLDER).select_from(
         ONE_ROW.outerjoin(PasskeyRow, PasskeyRow.credential_id == bindparam("credential_id")).outerjoin(
@@ -97,7 +97,7 @@ class SecondFactorReads(PasskeyReads):
     async def find_holder(
         self, credential_id: bytes, *, device_digest: bytes | None, networks: Networks, policy: ThrottlePolicy
     ) -> tuple[PasskeyHolder | None, timedelta | None]:
-        """Return a passkey with its user's origin, and the wait of networks with too many failures."""
+        """Return a passkey and its holder's known device, and the wait of networks with too many failures."""
         row = require_row(
             await self._executor.fetch_one(
                 _FIND_HOLDER,

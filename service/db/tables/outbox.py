@@ -43,6 +43,7 @@ class OutboxRow(Base):
     attempts: Mapped[int] = mapped_column(server_default=text("0"))
     created_at: Mapped[AtNow]
     next_attempt_at: Mapped[AtNow]
+    """The place in the queue: when the mail is due, minus the head start of its kind."""
     give_up_at: Mapped[datetime]
     locked_until: Mapped[datetime | None]
     sent_at: Mapped[datetime | None]

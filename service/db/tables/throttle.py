@@ -21,7 +21,7 @@ class ThrottleKeyRow(Base):
 
 
 class LoginBucketRow(Base):
-    """The failures of one login id, whether or not it has a user, from one class of origin."""
+    """The failures of one login id, with or without a user: of one device or network, or of all others."""
 
     __tablename__ = "login_buckets"
     __table_args__ = (

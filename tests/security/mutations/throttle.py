@@ -50,7 +50,7 @@ MUTATIONS = (
     Mutation(
         "Unknown devices do not lock out the owner's device",
         "service/usecases/attempts.py",
-        "    if origin.device_id is not None:\n        return",
+        "    if recognition.device_id is not None:\n        return",
         "    if False:\n        return",
         "tests/flows/test_throttle_devices.py::test_failures_from_unknown_devices_do_not_lock_out_the_owner",
     ),
