@@ -7,8 +7,8 @@ from typing import Any
 from service.db.core.transaction import Transaction
 from service.db.repositories.emails import EmailRepository
 from service.db.repositories.events import EventRepository
-from service.db.repositories.reset_tokens import ResetTokenRepository
 from service.db.repositories.sessions import SessionRepository
+from service.db.repositories.user_tokens import ResetTokenRepository, VerificationRepository
 from service.domain.callers import Caller, CallerKind
 from service.domain.details import METADATA_MAX_BYTES, DetailsPatch, checked, is_too_large, merge_metadata
 from service.domain.emails import canonical_email, masked_email
@@ -97,7 +97,7 @@ async def replace_email(
     is_lost = user.verified_email is not None and not (is_verified and email == user.email)
     changed = await EmailRepository(tx).replace(user.id, email, is_verified=is_verified)
     if is_lost or email != user.email:
-        await EmailRepository(tx).drop_token(user.id)
+        await VerificationRepository(tx).drop(user.id)
         await ResetTokenRepository(tx).drop_mailed(user.id)
         await SessionRepository(tx).end_logins_under_way(user.id)
         await EventRepository(tx).add(context, Action.EMAIL_CHANGED, user.id)

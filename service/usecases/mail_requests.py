@@ -15,7 +15,7 @@ from service.db.repositories.events import EventRepository
 from service.db.repositories.login_codes import LoginCodeRepository
 from service.db.repositories.mail_requests import MailRequest, MailRequestRepository
 from service.db.repositories.outbox import OutboxRepository
-from service.db.repositories.reset_tokens import ResetTokenRepository
+from service.db.repositories.user_tokens import ResetTokenRepository
 from service.db.repositories.users import UserRepository
 from service.domain.callers import ANONYMOUS
 from service.domain.emails import canonical_email
@@ -104,7 +104,7 @@ async def queue_reset_token(
     digest = digest_of(token.value, RESET_PREFIX)
     if digest is None:
         raise RuntimeError("a new token has another form")
-    await ResetTokenRepository(tx).put(user.id, token_digest=digest, ttl=ttl, mailed_to=address)
+    await ResetTokenRepository(tx).put(user.id, token_digest=digest, ttl=ttl, address=address)
     await EventRepository(tx).add(context, Action.RESET_TOKEN_CREATED, user.id)
     params = {"name": user.name, "login_id": user.login_id}
     params |= {"minutes": "20"} if kind is MailKind.RECOVERY else {"days": "7"}

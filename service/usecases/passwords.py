@@ -7,9 +7,9 @@ from service.db.core.database import Database
 from service.db.core.transaction import Transaction
 from service.db.repositories.devices import DeviceRepository
 from service.db.repositories.events import EventRepository
-from service.db.repositories.reset_tokens import ResetTokenRepository
 from service.db.repositories.sessions import SessionRepository
 from service.db.repositories.throttle import ThrottleRepository
+from service.db.repositories.user_tokens import ResetTokenRepository
 from service.db.repositories.users import UserRepository
 from service.domain.callers import Caller
 from service.domain.errors import FieldError, PreconditionFailed, ValidationFailed

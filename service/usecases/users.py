@@ -6,8 +6,8 @@ from uuid import UUID
 
 from service.db.core.transaction import Transaction
 from service.db.repositories.events import EventRepository
-from service.db.repositories.reset_tokens import ResetTokenRepository
 from service.db.repositories.sessions import SessionRepository
+from service.db.repositories.user_tokens import ResetTokenRepository
 from service.db.repositories.users import NewUser, UserRepository
 from service.domain.callers import Caller, CallerKind
 from service.domain.details import NO_DETAILS, DetailsPatch, merge_metadata

@@ -7,7 +7,6 @@ from uuid import UUID
 
 from sqlalchemy import (
     ColumnElement,
-    Interval,
     bindparam,
     delete,
     func,
@@ -19,9 +18,8 @@ from sqlalchemy import (
 
 from service.db.core.columns import Columns
 from service.db.core.statements import Statement
-from service.db.repositories.base import ReadRepository, Repository, require_row
-from service.db.repositories.login import ONE_ROW, ORIGIN, Origin
-from service.db.repositories.network_counts import limits_of, network_wait
+from service.db.repositories.base import ReadRepository, Repository, from_now
+from service.db.repositories.login import ORIGIN, AttemptLookup, Origin
 from service.db.repositories.user_columns import USER
 from service.db.tables import LoginChallengeRow, UserRow
 from service.domain.factors import CHALLENGE_TRIES, CHALLENGE_TTL
@@ -48,19 +46,15 @@ def _is_open() -> ColumnElement[bool]:
 
 
 _CHALLENGED = Columns(ChallengedUser, USER, ORIGIN)
-_FIND = Statement(
-    select(network_wait().scalar_subquery(), *_CHALLENGED).select_from(
-        ONE_ROW.outerjoin(LoginChallengeRow, _is_open()).outerjoin(
-            UserRow, UserRow.id == LoginChallengeRow.user_id
-        )
-    )
+_FIND = AttemptLookup(
+    _CHALLENGED, (LoginChallengeRow, _is_open()), (UserRow, UserRow.id == LoginChallengeRow.user_id)
 )
 _ADD = Statement(
     insert(LoginChallengeRow).values(
         token_digest=bindparam("digest"),
         user_id=bindparam("of_user", type_=LoginChallengeRow.user_id.type),
         amr=bindparam("given_amr", type_=LoginChallengeRow.amr.type),
-        expires_at=func.now() + bindparam("ttl", type_=Interval),
+        expires_at=from_now("ttl"),
     )
 )
 # Locked before the challenge: whoever deletes a user has it first.
@@ -99,17 +93,8 @@ class LoginChallengeReads(ReadRepository):
         policy: ThrottlePolicy,
     ) -> tuple[ChallengedUser | None, timedelta | None]:
         """Return who has an open challenge, and the wait of networks with too many failures."""
-        row = require_row(
-            await self._executor.fetch_one(
-                _FIND,
-                digest=token_digest,
-                device_digest=device_digest,
-                of_network=networks[0].name,
-                **limits_of(networks, policy),
-            )
-        )
-        wait, *values = row
-        return (_CHALLENGED.decode(values) if row.id is not None else None), wait
+        params = {"digest": token_digest, "device_digest": device_digest}
+        return await _FIND.run(self._executor, networks, policy, **params)
 
 
 class LoginChallengeRepository(Repository):

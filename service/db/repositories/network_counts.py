@@ -22,7 +22,7 @@ from sqlalchemy import (
 from sqlalchemy.dialects.postgresql import INTERVAL, Insert, insert
 
 from service.db.core.statements import Statement
-from service.db.repositories.base import Repository
+from service.db.repositories.base import Repository, value_of
 from service.db.tables import NetworkBucketRow
 from service.domain.networks import Network
 from service.domain.throttle import ThrottlePolicy
@@ -161,5 +161,4 @@ class NetworkCountRepository(Repository):
         return None if is_within else await self._wait(limits)
 
     async def _wait(self, limits: dict[str, Any]) -> timedelta | None:
-        row = await self._tx.fetch_one(_NETWORK_WAIT, **limits)
-        return row[0] if row is not None else None
+        return value_of(await self._tx.fetch_one(_NETWORK_WAIT, **limits))

@@ -8,7 +8,6 @@ from uuid import UUID
 from sqlalchemy import (
     Boolean,
     Float,
-    Interval,
     Text,
     bindparam,
     case,
@@ -24,40 +23,17 @@ from sqlalchemy import (
 )
 from sqlalchemy.dialects.postgresql import JSONB
 
-from service.db.core.columns import Columns
+from service.db.core.columns import columns_of
 from service.db.core.statements import Statement
-from service.db.repositories.base import ReadRepository, Repository, is_one_of, require_row
+from service.db.repositories.base import ReadRepository, Repository, from_now, is_one_of, require_row
 from service.db.repositories.listings import Listing, keyset_page
 from service.db.tables import OutboxRow
 from service.domain.mail import KEEP_TRYING_FOR, MailState, MailStatus, NewMail, QueuedMail
 from service.domain.pages import Keyset, Page
 from service.security.ids import new_id
 
-_MAIL = Columns(
-    QueuedMail,
-    OutboxRow.id,
-    OutboxRow.kind,
-    OutboxRow.recipient,
-    OutboxRow.locale,
-    OutboxRow.params,
-    OutboxRow.message_id,
-    OutboxRow.attempts,
-    OutboxRow.created_at,
-    OutboxRow.token_seed,
-    OutboxRow.token_digest,
-)
-_STATUS = Columns(
-    MailStatus,
-    OutboxRow.id,
-    OutboxRow.kind,
-    OutboxRow.recipient,
-    OutboxRow.attempts,
-    OutboxRow.created_at,
-    OutboxRow.next_attempt_at,
-    OutboxRow.sent_at,
-    OutboxRow.dead_at,
-    OutboxRow.last_error,
-)
+_MAIL = columns_of(QueuedMail, OutboxRow)
+_STATUS = columns_of(MailStatus, OutboxRow)
 
 
 class ClaimedMails(NamedTuple):
@@ -88,7 +64,7 @@ _ADD = Statement(
         params=bindparam("params", type_=JSONB),
         token_seed=bindparam("token_seed"),
         token_digest=bindparam("token_digest"),
-        give_up_at=func.now() + bindparam("ttl", type_=Interval),
+        give_up_at=from_now("ttl"),
     )
 )
 _due = (
@@ -105,7 +81,7 @@ _CLAIM = Statement(
     .where(is_one_of(OutboxRow.id, select(_due.c.id)))
     .values(
         attempts=case((_is_late, OutboxRow.attempts), else_=OutboxRow.attempts + 1),
-        locked_until=case((~_is_late, func.now() + bindparam("lease", type_=Interval))),
+        locked_until=case((~_is_late, from_now("lease"))),
         message_id=func.coalesce(
             OutboxRow.message_id, cast(OutboxRow.id, Text).op("||")("@").op("||")(bindparam("domain"))
         ),
@@ -125,7 +101,7 @@ _SENT = Statement(
     .where(_is_leased)
     .values(sent_at=func.now(), locked_until=null(), last_error=null(), token_seed=null(), params={})
 )
-_next_attempt_at = func.now() + bindparam("wait", type_=Interval)
+_next_attempt_at = from_now("wait")
 _is_over = or_(bindparam("is_permanent", type_=Boolean), _next_attempt_at >= OutboxRow.give_up_at)
 _FAILED = Statement(
     update(OutboxRow)
@@ -147,7 +123,7 @@ _RETRY = Statement(
         next_attempt_at=func.now(),
         dead_at=null(),
         give_up_at=case(
-            (OutboxRow.token_digest.is_(None), func.now() + bindparam("ttl", type_=Interval)),
+            (OutboxRow.token_digest.is_(None), from_now("ttl")),
             else_=OutboxRow.give_up_at,
         ),
     )

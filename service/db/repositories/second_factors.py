@@ -9,8 +9,7 @@ from sqlalchemy import bindparam, delete, func, or_, select, update
 from service.db.core.columns import Columns
 from service.db.core.statements import Statement
 from service.db.repositories.base import Repository, require_row
-from service.db.repositories.login import ONE_ROW, ORIGIN, Origin
-from service.db.repositories.network_counts import limits_of, network_wait
+from service.db.repositories.login import ORIGIN, AttemptLookup, Origin
 from service.db.repositories.passkeys import PASSKEY, PasskeyReads
 from service.db.tables import PasskeyRow, RecoveryCodeRow, TotpSecretRow, UserRow
 from service.domain.factors import Passkey
@@ -46,12 +45,10 @@ _GET_TOTP = Statement(
 )
 _GET_PASSKEY = Statement(select(*PASSKEY).where(PasskeyRow.credential_id == bindparam("credential_id")))
 _HOLDER = Columns(PasskeyHolder, PASSKEY, ORIGIN)
-_FIND_HOLDER = Statement(
-    select(network_wait().scalar_subquery(), *_HOLDER).select_from(
-        ONE_ROW.outerjoin(PasskeyRow, PasskeyRow.credential_id == bindparam("credential_id")).outerjoin(
-            UserRow, UserRow.id == PasskeyRow.user_id
-        )
-    )
+_FIND_HOLDER = AttemptLookup(
+    _HOLDER,
+    (PasskeyRow, PasskeyRow.credential_id == bindparam("credential_id")),
+    (UserRow, UserRow.id == PasskeyRow.user_id),
 )
 _COUNT_CODES = Statement(select(func.count()).where(RecoveryCodeRow.user_id == bindparam("of_user")))
 _ACCEPT_STEP = Statement(
@@ -98,17 +95,8 @@ class SecondFactorReads(PasskeyReads):
         self, credential_id: bytes, *, device_digest: bytes | None, networks: Networks, policy: ThrottlePolicy
     ) -> tuple[PasskeyHolder | None, timedelta | None]:
         """Return a passkey with its user's origin, and the wait of networks with too many failures."""
-        row = require_row(
-            await self._executor.fetch_one(
-                _FIND_HOLDER,
-                credential_id=credential_id,
-                device_digest=device_digest,
-                of_network=networks[0].name,
-                **limits_of(networks, policy),
-            )
-        )
-        wait, *values = row
-        return (_HOLDER.decode(values) if row.id is not None else None), wait
+        params = {"credential_id": credential_id, "device_digest": device_digest}
+        return await _FIND_HOLDER.run(self._executor, networks, policy, **params)
 
     async def count_recovery_codes(self, user_id: UUID) -> int:
         """Return how many recovery codes a user has left."""

@@ -52,7 +52,7 @@ MUTATIONS = (
     Mutation(
         "An address is verified for the user who has it now",
         "service/usecases/emails.py",
-        " or taken.email not in (user.pending_email, user.email)",
+        " or taken.address not in (user.pending_email, user.email)",
         "",
         f"{_VERIFICATION}::test_verify_an_address_that_was_changed_meanwhile_gets_401",
     ),
@@ -122,7 +122,7 @@ MUTATIONS = (
     ),
     Mutation(
         "A code does not let a disabled account in",
-        "service/db/repositories/code_logins.py",
+        "service/db/repositories/login_codes.py",
         ", UserRow.state == literal_column(\"'active'\")",
         "",
         f"{_CODES}::test_log_in_by_code_too_late_or_without_an_active_user_fails",
