@@ -5,8 +5,10 @@ transport decides how to present each `kind`.
 """
 
 from dataclasses import dataclass
+from datetime import timedelta
 from enum import Enum, auto
-from typing import ClassVar
+from math import ceil
+from typing import ClassVar, Self
 
 from service.domain.factors import LoginChallenge
 
@@ -43,6 +45,11 @@ class RollcallError(Exception):
         if retry_after is not None:
             self.retry_after = retry_after
         super().__init__(self.detail)
+
+    @classmethod
+    def after(cls, wait: timedelta) -> Self:
+        """Return the error for a caller who has to wait: in whole seconds, at least one."""
+        return cls(retry_after=max(1, ceil(wait.total_seconds())))
 
 
 class InvalidCursor(RollcallError):

@@ -6,18 +6,18 @@ from uuid import UUID
 
 from service.db.core.database import Database
 from service.db.core.transaction import Transaction
-from service.db.repositories.outbox import OutboxRepository
 from service.db.repositories.user_tokens import VerificationRepository
 from service.db.repositories.users import UserRepository
 from service.domain.callers import Caller
 from service.domain.errors import InvalidToken
 from service.domain.events import AuditContext
-from service.domain.mail import MailKind, NewMail
+from service.domain.mail import MailKind
 from service.domain.users import User
 from service.security.mail_tokens import VERIFICATION_PREFIX, MailTokens
 from service.security.tokens import digest_of
 from service.usecases.details import replace_email
 from service.usecases.mail_throttle import count_mail
+from service.usecases.notices import queue_mail
 from service.usecases.policies import Policies
 from service.usecases.subjects import lock_subject
 
@@ -47,14 +47,9 @@ async def send_verification(
 async def queue_verification(tx: Transaction, user: User, address: str, *, tokens: MailTokens) -> None:
     """Queue a mail that verifies an address; an earlier one stops working."""
     token = tokens.new(MailKind.VERIFY_EMAIL)
-    digest = digest_of(token.value, VERIFICATION_PREFIX)
-    if digest is None:
-        raise RuntimeError("a new token has another form")
-    await VerificationRepository(tx).put(user.id, token_digest=digest, ttl=VERIFICATION_TTL, address=address)
-    params = {"name": user.name, "login_id": user.login_id, "hours": "24"}
-    await OutboxRepository(tx).add(
-        NewMail(MailKind.VERIFY_EMAIL, address, user.id, user.locale, params, token.seed, VERIFICATION_TTL)
-    )
+    verifications, ttl = VerificationRepository(tx), VERIFICATION_TTL
+    await verifications.put(user.id, token_digest=token.digest, ttl=ttl, address=address)
+    await queue_mail(tx, user, MailKind.VERIFY_EMAIL, address, seed=token.seed, ttl=ttl, hours="24")
 
 
 async def verify_email(database: Database, token: str, *, context: AuditContext) -> None:

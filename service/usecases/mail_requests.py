@@ -14,17 +14,17 @@ from service.db.repositories.emails import EmailRepository
 from service.db.repositories.events import EventRepository
 from service.db.repositories.login_codes import LoginCodeRepository
 from service.db.repositories.mail_requests import MailRequest, MailRequestRepository
-from service.db.repositories.outbox import OutboxRepository
 from service.db.repositories.user_tokens import ResetTokenRepository
 from service.db.repositories.users import UserRepository
 from service.domain.callers import ANONYMOUS
 from service.domain.emails import canonical_email
 from service.domain.events import Action, AuditContext
-from service.domain.mail import MailKind, NewMail
+from service.domain.mail import MailKind
 from service.domain.users import User, UserState, canonical_login_id
 from service.security.mail_tokens import MailTokens
-from service.security.tokens import CODE_PREFIX, RESET_PREFIX, Token, digest_of, new_token
+from service.security.tokens import CODE_PREFIX, Token, new_token
 from service.usecases.mail_throttle import count_mail
+from service.usecases.notices import queue_mail
 from service.usecases.policies import Policies
 
 RECOVERY_TTL: Final = timedelta(minutes=20)
@@ -33,38 +33,44 @@ CODE_TTL: Final = timedelta(minutes=10)
 _TTLS: Final = {MailKind.RECOVERY: RECOVERY_TTL, MailKind.INVITATION: INVITATION_TTL}
 
 
-async def request_recovery(
-    tx: Transaction,
-    *,
-    login_id: str | None,
-    email: str | None,
-    context: AuditContext,
-    policies: Policies,
-) -> None:
-    """Record a request for a new password, by login id or address.
-
-    Raises:
-        MailThrottled: too many requests of this network, or for this name.
-    """
-    await _request(tx, MailKind.RECOVERY, login_id, email, None, context=context, policies=policies)
-
-
 async def request_login_code(
-    tx: Transaction,
-    *,
-    login_id: str | None,
-    email: str | None,
-    context: AuditContext,
-    policies: Policies,
+    tx: Transaction, login_id: str | None, email: str | None, *, context: AuditContext, policies: Policies
 ) -> Token:
     """Record a request for a code to log in with; return the token that it will be bound to.
 
     Raises:
         MailThrottled: too many requests of this network, or for this name.
     """
-    token = new_token(CODE_PREFIX)
-    await _request(tx, MailKind.LOGIN_CODE, login_id, email, token.digest, context=context, policies=policies)
+    kind, token = MailKind.LOGIN_CODE, new_token(CODE_PREFIX)
+    await request_mail(
+        tx, kind, login_id, email, code_token_digest=token.digest, context=context, policies=policies
+    )
     return token
+
+
+async def request_mail(
+    tx: Transaction,
+    kind: MailKind,
+    login_id: str | None,
+    email: str | None,
+    *,
+    code_token_digest: bytes | None = None,
+    context: AuditContext,
+    policies: Policies,
+) -> None:
+    """Record a request for a mail, by login id or address.
+
+    Raises:
+        MailThrottled: too many requests of this network, or for this name.
+    """
+    name = email if email is not None else login_id or ""
+    found = canonical_email(name) if email is not None else canonical_login_id(name, policies.login_ids)
+    await count_mail(tx, ("name", found or name), networks=context.networks, policies=policies)
+    # What cannot be a name is stored as none: it finds nothing, and costs the same.
+    login_id, email = (None, found) if email is not None else (found, None)
+    await MailRequestRepository(tx).add(
+        MailRequest(kind.value, login_id, email, code_token_digest, context.ip, context.request_id)
+    )
 
 
 async def resolve_requests(tx: Transaction, *, batch: int, tokens: MailTokens) -> int:
@@ -101,14 +107,10 @@ async def queue_reset_token(
     Whoever redeems it has shown that the address is theirs.
     """
     token, ttl = tokens.new(kind), _TTLS[kind]
-    digest = digest_of(token.value, RESET_PREFIX)
-    if digest is None:
-        raise RuntimeError("a new token has another form")
-    await ResetTokenRepository(tx).put(user.id, token_digest=digest, ttl=ttl, address=address)
+    await ResetTokenRepository(tx).put(user.id, token_digest=token.digest, ttl=ttl, address=address)
     await EventRepository(tx).add(context, Action.RESET_TOKEN_CREATED, user.id)
-    params = {"name": user.name, "login_id": user.login_id}
-    params |= {"minutes": "20"} if kind is MailKind.RECOVERY else {"days": "7"}
-    await OutboxRepository(tx).add(NewMail(kind, address, user.id, user.locale, params, token.seed, ttl))
+    span = {"minutes": "20"} if kind is MailKind.RECOVERY else {"days": "7"}
+    await queue_mail(tx, user, kind, address, seed=token.seed, ttl=ttl, **span)
 
 
 async def invite(tx: Transaction, user: User, *, context: AuditContext, tokens: MailTokens) -> None:
@@ -120,26 +122,6 @@ async def invite(tx: Transaction, user: User, *, context: AuditContext, tokens: 
 def digest_of_code(token_digest: bytes, code: str) -> bytes:
     """Return the digest of a code, which is of no use without the token that it is bound to."""
     return hmac.digest(token_digest, code.encode("utf-8", "surrogatepass"), sha256)
-
-
-async def _request(
-    tx: Transaction,
-    kind: MailKind,
-    login_id: str | None,
-    email: str | None,
-    code_token_digest: bytes | None,
-    *,
-    context: AuditContext,
-    policies: Policies,
-) -> None:
-    name = email if email is not None else login_id or ""
-    found = canonical_email(name) if email is not None else canonical_login_id(name, policies.login_ids)
-    await count_mail(tx, ("name", found or name), networks=context.networks, policies=policies)
-    # What cannot be a name is stored as none: it finds nothing, and costs the same.
-    login_id, email = (None, found) if email is not None else (found, None)
-    await MailRequestRepository(tx).add(
-        MailRequest(kind.value, login_id, email, code_token_digest, context.ip, context.request_id)
-    )
 
 
 async def _user_of(tx: Transaction, request: MailRequest) -> User | None:
@@ -165,7 +147,5 @@ async def _queue_code(tx: Transaction, user: User | None, token_digest: bytes, t
     )
     if user is None or user.verified_email is None:
         return
-    params = {"name": user.name, "login_id": user.login_id, "minutes": "10"}
-    await OutboxRepository(tx).add(
-        NewMail(MailKind.LOGIN_CODE, user.verified_email, user.id, user.locale, params, code.seed, CODE_TTL)
-    )
+    address, seed = user.verified_email, code.seed
+    await queue_mail(tx, user, MailKind.LOGIN_CODE, address, seed=seed, ttl=CODE_TTL, minutes="10")

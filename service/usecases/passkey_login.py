@@ -4,7 +4,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import timedelta
 from functools import partial
-from math import ceil
 from typing import Any
 from uuid import UUID
 
@@ -19,7 +18,7 @@ from service.db.repositories.users import UserRepository
 from service.domain.callers import ANONYMOUS
 from service.domain.errors import InvalidCredentials, LoginThrottled, NotFound, RateLimited
 from service.domain.events import AuditContext
-from service.domain.factors import CHALLENGE_TTL
+from service.domain.factors import CHALLENGE_TTL, PasskeyChallenge
 from service.domain.users import UserState
 from service.security.ids import new_id
 from service.security.webauthn import new_challenge
@@ -30,14 +29,6 @@ from service.usecases.throttle import bucket_for_passkeys, throttled
 
 _NO_SUCH_CREDENTIAL = b""
 _log = structlog.get_logger(__name__)
-
-
-@dataclass(frozen=True, slots=True)
-class PasskeyChallenge:
-    """A challenge that any passkey may answer, and what the browser needs for it."""
-
-    id: UUID
-    public_key: Mapping[str, Any] = field(hash=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,7 +62,7 @@ async def create_passkey_challenge(parts: LoginParts, *, context: AuditContext) 
 
     if (wait := await parts.database.run(add, caller=context.caller)) is not None:
         _log.info("passkey_challenge_throttled", network=context.network, request_id=context.request_id)
-        raise RateLimited(retry_after=max(1, ceil(wait.total_seconds())))
+        raise RateLimited.after(wait)
     return PasskeyChallenge(challenge_id, relying_party.login_options(challenge))
 
 

@@ -1,12 +1,9 @@
 """Creating one's own user, where registration is open."""
 
-from datetime import timedelta
-from math import ceil
 
 import structlog
 
 from service.db.core.database import Database
-from service.db.core.transaction import Transaction
 from service.db.repositories.network_counts import NetworkCountRepository
 from service.db.repositories.users import NewUser
 from service.domain.errors import RegistrationThrottled
@@ -37,13 +34,13 @@ async def prepare_own_user(
         HashingBusy: too many passwords wait to be hashed; not counted.
     """
 
-    async def count(tx: Transaction) -> timedelta | None:
-        return await NetworkCountRepository(tx).count_registration(context.networks, policies.throttle)
-
     async def admit() -> None:
-        wait = await database.run(count, caller=context.caller)
+        wait = await database.run(
+            lambda tx: NetworkCountRepository(tx).count_registration(context.networks, policies.throttle),
+            caller=context.caller,
+        )
         if wait is not None:
             _log.info("registration.throttled", network=context.network, request_id=context.request_id)
-            raise RegistrationThrottled(retry_after=max(1, ceil(wait.total_seconds())))
+            raise RegistrationThrottled.after(wait)
 
     return await prepare_user(request, hasher=hasher, context=context, policies=policies, admit=admit)

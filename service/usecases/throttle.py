@@ -4,7 +4,6 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import timedelta
-from math import ceil
 from uuid import UUID
 
 import structlog
@@ -147,4 +146,4 @@ def throttled(wait: timedelta, bucket: Bucket, context: AuditContext) -> LoginTh
         network=context.network,
         request_id=context.request_id,
     )
-    return LoginThrottled(retry_after=max(1, ceil(wait.total_seconds())))
+    return LoginThrottled.after(wait)

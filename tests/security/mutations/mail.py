@@ -23,14 +23,14 @@ MUTATIONS = (
     Mutation(
         "A request for a mail takes the same work with and without an account",
         _REQUESTS,
-        "    if user is None or user.verified_email is None:\n        return\n    params",
-        "    params",
+        "    if user is None or user.verified_email is None:\n        return\n    address",
+        "    address",
         f"{_CODES}::test_request_a_code_without_a_user_looks_the_same_and_has_the_same_rows",
     ),
     Mutation(
         "Nobody's mailbox is flooded",
         "service/usecases/mail_throttle.py",
-        "            raise MailThrottled(retry_after=max(1, ceil(wait.total_seconds())))\n",
+        "            raise MailThrottled.after(wait)\n",
         "            pass\n",
         f"{_RECOVERY}::test_request_mail_too_often_for_a_name_gets_429_whether_or_not_it_has_a_user"
         f" {_RECOVERY}::test_request_mail_too_often_from_a_network_gets_429",
