@@ -1,8 +1,6 @@
 """Details of accounts: e-mail, language, external id, metadata."""
 
-from collections.abc import Mapping
 from dataclasses import replace
-from typing import Any
 
 from service.db.core.transaction import Transaction
 from service.db.repositories.emails import EmailRepository
@@ -79,7 +77,7 @@ async def apply_details(tx: Transaction, user: User, patch: DetailsPatch, *, con
         is_verified = patch.email_verified or _stays_verified(user, patch)
         return await replace_email(tx, user, patch.email, is_verified=is_verified, context=context)
     if patch.email == user.email:
-        return user if user.pending_email is None else await EmailRepository(tx).set_pending(user.id, None)
+        return await forget_pending_address(tx, user)
     return await EmailRepository(tx).set_pending(user.id, patch.email)
 
 
@@ -126,18 +124,12 @@ def _stays_verified(user: User, patch: DetailsPatch) -> bool:
 
 
 async def _set_others(tx: Transaction, user: User, patch: DetailsPatch) -> User:
-    named = patch.named
-    metadata = _merged(user.metadata, patch.metadata)
+    named, metadata = patch.named, merge_metadata(user.metadata, patch.metadata)
+    if is_too_large(metadata):
+        raise ValidationFailed(_TOO_LARGE)
     return await EmailRepository(tx).set_details(
         user.id,
         locale=patch.locale if "locale" in named else user.locale,
         external_id=patch.external_id if "external_id" in named else user.external_id,
         metadata=metadata,
     )
-
-
-def _merged(metadata: Mapping[str, Any], patch: Mapping[str, Any]) -> dict[str, Any]:
-    merged = merge_metadata(metadata, patch)
-    if is_too_large(merged):
-        raise ValidationFailed(_TOO_LARGE)
-    return merged

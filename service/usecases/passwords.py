@@ -166,12 +166,12 @@ async def set_password(
 
 
 async def store_new_password(
-    tx: Transaction, user_id: UUID, new_hash: str, *, must_change: bool = False
+    tx: Transaction, user_id: UUID, new_hash: str, *, must_change: bool = False, kept_id: UUID | None = None
 ) -> None:
-    """Store the password of a locked user, and end every session and forget every device."""
+    """Store the password of a locked user; end every session but the one to keep, and forget other devices."""
     await UserRepository(tx).set_password(user_id, new_hash, must_change=must_change)
-    await SessionRepository(tx).end_all(user_id)
-    await DeviceRepository(tx).delete_all(user_id)
+    await SessionRepository(tx).end_all(user_id, kept_id=kept_id)
+    await DeviceRepository(tx).delete_all(user_id, but_of_session=kept_id)
     await ResetTokenRepository(tx).drop(user_id)
     await ThrottleRepository(tx).clear_user(user_id)
 
@@ -209,10 +209,6 @@ async def _replace(
     )
     if found is None or found[1] != old_hash:
         raise ValidationFailed(_WRONG_PASSWORD)
-    await UserRepository(tx).set_password(user_id, new_hash, must_change=False)
-    await SessionRepository(tx).end_all(user_id, kept_id=context.caller.session_id)
-    await DeviceRepository(tx).delete_all(user_id, but_of_session=context.caller.session_id)
-    await ResetTokenRepository(tx).drop(user_id)
-    await ThrottleRepository(tx).clear_user(user_id)
+    await store_new_password(tx, user_id, new_hash, kept_id=context.caller.session_id)
     await EventRepository(tx).add(context, Action.PASSWORD_CHANGED, user_id)
     await notify(tx, found[0], MailKind.PASSWORD_CHANGED)

@@ -1,6 +1,5 @@
 """Creating one's own user, where registration is open."""
 
-
 import structlog
 
 from service.db.core.database import Database

@@ -31,7 +31,7 @@ MUTATIONS = (
     Mutation(
         "A changed password ends the other sessions",
         PASSWORDS,
-        "    await SessionRepository(tx).end_all(user_id, kept_id=context.caller.session_id)\n",
+        "    await SessionRepository(tx).end_all(user_id, kept_id=kept_id)\n",
         "",
         f"{FLOWS}/test_passwords.py::test_change_password_ends_other_sessions_and_the_reset_token",
     ),
