@@ -52,8 +52,8 @@ async def create_passkey_challenge(parts: LoginParts, *, context: AuditContext) 
     challenge_id, challenge = new_id(), new_challenge()
 
     async def add(tx: Transaction) -> timedelta | None:
-        counts, policy = NetworkCountRepository(tx), parts.policies.throttle
-        wait = await counts.count_passkey_challenge(context.networks, policy)
+        counts, most = NetworkCountRepository(tx), parts.policies.throttle.passkey_challenges_per_hour
+        wait = await counts.count("passkey challenge", context.networks, most)
         if wait is None:
             await PasskeyChallengeRepository(tx).add(
                 challenge_id, None, challenge=challenge, ttl=CHALLENGE_TTL

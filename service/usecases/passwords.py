@@ -168,7 +168,7 @@ async def set_password(
 async def store_new_password(
     tx: Transaction, user_id: UUID, new_hash: str, *, must_change: bool = False, kept_id: UUID | None = None
 ) -> None:
-    """Store the password of a locked user; end every session but the one to keep, and forget other devices."""
+    """Store the password of a locked user; end all sessions but the one to keep, and forget other devices."""
     await UserRepository(tx).set_password(user_id, new_hash, must_change=must_change)
     await SessionRepository(tx).end_all(user_id, kept_id=kept_id)
     await DeviceRepository(tx).delete_all(user_id, but_of_session=kept_id)

@@ -34,8 +34,9 @@ async def prepare_own_user(
     """
 
     async def admit() -> None:
+        most = policies.throttle.registrations_per_hour
         wait = await database.run(
-            lambda tx: NetworkCountRepository(tx).count_registration(context.networks, policies.throttle),
+            lambda tx: NetworkCountRepository(tx).count("registration", context.networks, most),
             caller=context.caller,
         )
         if wait is not None:

@@ -17,7 +17,6 @@ from sqlalchemy import (
     union_all,
     update,
 )
-from sqlalchemy.dialects.postgresql import JSONB
 
 from service.db.core.statements import Statement
 from service.db.repositories.base import ReadRepository, Repository, require_row
@@ -38,19 +37,8 @@ _SET = Statement(
     )
     .returning(*USER)
 )
-_SET_PENDING = Statement(
-    update(UserRow).where(_of_user).values(pending_email=bindparam("new_email", type_=Text)).returning(*USER)
-)
-_SET_OTHERS = Statement(
-    update(UserRow)
-    .where(_of_user)
-    .values(
-        locale=bindparam("new_locale", type_=Text),
-        external_id=bindparam("new_external_id", type_=Text),
-        metadata_=bindparam("new_metadata", type_=JSONB),
-    )
-    .returning(*USER)
-)
+_SET_PENDING = Statement(update(UserRow).where(_of_user).returning(*USER), "pending_email")
+_SET_OTHERS = Statement(update(UserRow).where(_of_user).returning(*USER), "locale", "external_id", "metadata")
 _FIND_VERIFIED = Statement(
     select(*USER).where(UserRow.email == bindparam("email"), UserRow.email_verified_at.is_not(None))
 )
@@ -91,7 +79,7 @@ class EmailRepository(EmailReads, Repository):
     async def set_pending(self, user_id: UUID, email: str | None) -> User:
         """Store the address that takes effect once it is verified."""
         return USER.decode(
-            require_row(await self._tx.fetch_one(_SET_PENDING, user_id=user_id, new_email=email))
+            require_row(await self._tx.fetch_one(_SET_PENDING, user_id=user_id, pending_email=email))
         )
 
     async def set_details(
@@ -103,11 +91,7 @@ class EmailRepository(EmailReads, Repository):
             ExternalIdTaken: another user has the external id (raised when the transaction ends).
         """
         row = await self._tx.fetch_one(
-            _SET_OTHERS,
-            user_id=user_id,
-            new_locale=locale,
-            new_external_id=external_id,
-            new_metadata=metadata,
+            _SET_OTHERS, user_id=user_id, locale=locale, external_id=external_id, metadata=metadata
         )
         return USER.decode(require_row(row))
 

@@ -50,12 +50,7 @@ _FIND = AttemptLookup(
     _CHALLENGED, (LoginChallengeRow, _is_open()), (UserRow, UserRow.id == LoginChallengeRow.user_id)
 )
 _ADD = Statement(
-    insert(LoginChallengeRow).values(
-        token_digest=bindparam("digest"),
-        user_id=bindparam("of_user", type_=LoginChallengeRow.user_id.type),
-        amr=bindparam("given_amr", type_=LoginChallengeRow.amr.type),
-        expires_at=from_now("ttl"),
-    )
+    insert(LoginChallengeRow).values(expires_at=from_now("ttl")), "token_digest", "user_id", "amr"
 )
 # Locked before the challenge: whoever deletes a user has it first.
 _owner = (
@@ -103,7 +98,7 @@ class LoginChallengeRepository(Repository):
     async def add(self, token_digest: bytes, user_id: UUID, amr: Sequence[str]) -> None:
         """Insert the challenge of a locked user who has passed the first factor in these ways."""
         await self._tx.execute(
-            _ADD, digest=token_digest, of_user=user_id, given_amr=list(amr), ttl=CHALLENGE_TTL
+            _ADD, token_digest=token_digest, user_id=user_id, amr=list(amr), ttl=CHALLENGE_TTL
         )
 
     async def begin_try(self, token_digest: bytes | None) -> bool:

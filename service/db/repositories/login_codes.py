@@ -16,12 +16,7 @@ from service.domain.users import User
 TRIES: Final = 5
 _of_token = LoginCodeRow.token_digest == bindparam("digest")
 _ADD = Statement(
-    insert(LoginCodeRow).values(
-        token_digest=bindparam("digest"),
-        user_id=bindparam("of_user", type_=LoginCodeRow.user_id.type),
-        code_digest=bindparam("code_digest"),
-        expires_at=from_now("ttl"),
-    )
+    insert(LoginCodeRow).values(expires_at=from_now("ttl")), "token_digest", "user_id", "code_digest"
 )
 _TRY = Statement(
     update(LoginCodeRow)
@@ -57,7 +52,9 @@ class LoginCodeRepository(Repository):
         self, token_digest: bytes, user_id: UUID | None, *, code_digest: bytes, ttl: timedelta
     ) -> None:
         """Insert a code for the browser that has the token; without a user, no code is right."""
-        await self._tx.execute(_ADD, digest=token_digest, of_user=user_id, code_digest=code_digest, ttl=ttl)
+        await self._tx.execute(
+            _ADD, token_digest=token_digest, user_id=user_id, code_digest=code_digest, ttl=ttl
+        )
 
     async def begin_try(self, token_digest: bytes) -> CodeAttempt | None:
         """Count a try before it is verified; return None without a code that has tries left.

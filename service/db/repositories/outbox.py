@@ -21,7 +21,6 @@ from sqlalchemy import (
     select,
     update,
 )
-from sqlalchemy.dialects.postgresql import JSONB
 
 from service.db.core.columns import columns_of
 from service.db.core.statements import Statement
@@ -55,18 +54,9 @@ _IN_STATE = {
     MailState.DEAD: OutboxRow.dead_at.is_not(None),
 }
 _ADD = Statement(
-    insert(OutboxRow).values(
-        id=bindparam("mail_id"),
-        user_id=bindparam("of_user", type_=OutboxRow.user_id.type),
-        kind=bindparam("kind"),
-        recipient=bindparam("recipient"),
-        locale=bindparam("locale"),
-        params=bindparam("params", type_=JSONB),
-        token_seed=bindparam("token_seed"),
-        token_digest=bindparam("token_digest"),
-        give_up_at=from_now("ttl"),
-    )
-)
+    insert(OutboxRow).values(give_up_at=from_now("ttl")),
+    "id", "user_id", "kind", "recipient", "locale", "params", "token_seed", "token_digest",
+)  # fmt: skip
 _due = (
     select(OutboxRow.id)
     .where(_is_due)
@@ -171,8 +161,8 @@ class OutboxRepository(OutboxReads, Repository):
         """
         await self._tx.execute(
             _ADD,
-            mail_id=new_id(),
-            of_user=mail.user_id,
+            id=new_id(),
+            user_id=mail.user_id,
             kind=mail.kind.value,
             recipient=mail.recipient,
             locale=mail.locale,

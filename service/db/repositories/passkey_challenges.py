@@ -12,14 +12,7 @@ from service.db.tables import PasskeyChallengeRow
 _of_user = PasskeyChallengeRow.user_id.is_not_distinct_from(
     bindparam("of_user", type_=PasskeyChallengeRow.user_id.type)
 )
-_ADD = Statement(
-    insert(PasskeyChallengeRow).values(
-        id=bindparam("challenge_id"),
-        user_id=bindparam("of_user", type_=PasskeyChallengeRow.user_id.type),
-        challenge=bindparam("challenge"),
-        expires_at=from_now("ttl"),
-    )
-)
+_ADD = Statement(insert(PasskeyChallengeRow).values(expires_at=from_now("ttl")), "id", "user_id", "challenge")
 _TAKE = Statement(
     delete(PasskeyChallengeRow)
     .where(
@@ -41,7 +34,7 @@ class PasskeyChallengeRepository(Repository):
         self, challenge_id: UUID, user_id: UUID | None, *, challenge: bytes, ttl: timedelta
     ) -> None:
         """Insert a challenge."""
-        await self._tx.execute(_ADD, challenge_id=challenge_id, of_user=user_id, challenge=challenge, ttl=ttl)
+        await self._tx.execute(_ADD, id=challenge_id, user_id=user_id, challenge=challenge, ttl=ttl)
 
     async def take(self, challenge_id: UUID, user_id: UUID | None) -> bytes | None:
         """Use up a live challenge of this user, or of nobody: one of many concurrent calls gets it."""

@@ -25,7 +25,6 @@ class _Statements:
         })  # fmt: skip
         replaced = {name: new.excluded[name] for name in (address, "token_digest", "expires_at")}
         is_live = (table.token_digest == bindparam("digest")) & (table.expires_at > func.now())
-        drop = delete(table).where(table.user_id == bindparam("of_user"))
         self.put = Statement(
             new.on_conflict_do_update(
                 index_elements=[table.user_id], set_={**replaced, "created_at": func.now()}
@@ -33,8 +32,14 @@ class _Statements:
         )
         self.find = Statement(select(table.user_id).where(is_live))
         self.take = Statement(delete(table).where(is_live).returning(table.user_id, mailed_to))
-        self.drop = Statement(drop)
-        self.drop_mailed = Statement(drop.where(mailed_to.is_not(None)))
+        self.drop = Statement(delete(table).where(table.user_id == bindparam("of_user")))
+
+
+_DROP_MAILED = Statement(
+    delete(ResetTokenRow).where(
+        ResetTokenRow.user_id == bindparam("of_user"), ResetTokenRow.mailed_to.is_not(None)
+    )
+)
 
 
 class TakenToken(NamedTuple):
@@ -68,15 +73,15 @@ class _UserTokenRepository(Repository):
         """Delete the token of a user, if there is one."""
         await self._tx.execute(self._sql.drop, of_user=user_id)
 
-    async def drop_mailed(self, user_id: UUID) -> None:
-        """Delete the token of a user if it was sent by mail."""
-        await self._tx.execute(self._sql.drop_mailed, of_user=user_id)
-
 
 class ResetTokenRepository(_UserTokenRepository):
     """Password reset tokens inside a transaction."""
 
     _sql = _Statements(ResetTokenRow, "mailed_to")
+
+    async def drop_mailed(self, user_id: UUID) -> None:
+        """Delete the token of a user if it was sent by mail."""
+        await self._tx.execute(_DROP_MAILED, of_user=user_id)
 
 
 class VerificationRepository(_UserTokenRepository):
