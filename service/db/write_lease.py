@@ -7,13 +7,7 @@ from typing import Any, Final
 
 import structlog
 
-from service.db.migrations.compatibility import (
-    HOLD_SERVED,
-    READ_STATE,
-    THIS_RELEASE,
-    Release,
-    schema_state,
-)
+from service.db.migrations.compatibility import HOLD_SERVED, READ_STATE, THIS_RELEASE, Release, schema_state
 from service.domain.errors import DatabaseUnavailable
 
 LEASE_TTL: Final = timedelta(seconds=15)

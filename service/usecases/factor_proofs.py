@@ -17,12 +17,7 @@ from service.domain.factors import Amr, Factor, LoginChallenge, Method, Passkey,
 from service.domain.mail import MailKind
 from service.domain.users import User
 from service.security.recovery_codes import digest_of_recovery_code
-from service.security.webauthn import (
-    PasskeyLogin,
-    PasskeyRejected,
-    RelyingParty,
-    credential_of,
-)
+from service.security.webauthn import PasskeyLogin, PasskeyRejected, RelyingParty, credential_of
 from service.usecases.notices import notify
 
 if TYPE_CHECKING:  # imports cryptography, which few starts need (ADR 19)
@@ -103,9 +98,7 @@ class PasskeyProof:
         Source: WebAuthn Level 3 6.1.1, 7.2.
         """
         is_there = await SecondFactorRepository(tx).use_passkey(
-            self.passkey.id,
-            sign_count=self.login.sign_count,
-            is_backed_up=self.login.is_backed_up,
+            self.passkey.id, sign_count=self.login.sign_count, is_backed_up=self.login.is_backed_up
         )
         if is_there and self.login.sign_count_went_back:
             await EventRepository(tx).add(context, Action.PASSKEY_COUNTER_REGRESSED, user.id)

@@ -94,13 +94,7 @@ async def resolve_requests(tx: Transaction, *, batch: int, tokens: MailTokens) -
 
 
 async def queue_reset_token(
-    tx: Transaction,
-    user: User,
-    address: str,
-    kind: MailKind,
-    *,
-    context: AuditContext,
-    tokens: MailTokens,
+    tx: Transaction, user: User, address: str, kind: MailKind, *, context: AuditContext, tokens: MailTokens
 ) -> None:
     """Queue a mail with a reset token: a recovery or an invitation. An earlier token stops working.
 

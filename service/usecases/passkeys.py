@@ -72,12 +72,7 @@ async def begin_passkey(parts: FactorParts, *, context: AuditContext) -> Passkey
 
 
 async def verify_passkey(
-    parts: FactorParts,
-    challenge_id: UUID,
-    response: Mapping[str, Any],
-    name: str,
-    *,
-    context: AuditContext,
+    parts: FactorParts, challenge_id: UUID, response: Mapping[str, Any], name: str, *, context: AuditContext
 ) -> VerifiedPasskey:
     """Return the passkey in a response to a challenge of the caller, which it uses up.
 

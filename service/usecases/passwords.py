@@ -67,11 +67,7 @@ def must_change_password(wanted: bool | None, caller: Caller) -> bool:
 
 
 async def hash_new_password(
-    password: str,
-    *,
-    hasher: PasswordHasher,
-    context: AuditContext,
-    admit: Admit | None = None,
+    password: str, *, hasher: PasswordHasher, context: AuditContext, admit: Admit | None = None
 ) -> str:
     """Hash a valid password. `admit` is called once there is a permit, and raises if nothing is to be done.
 

@@ -4,19 +4,7 @@ from collections.abc import Sequence
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import (
-    ARRAY,
-    Boolean,
-    Text,
-    any_,
-    bindparam,
-    case,
-    func,
-    null,
-    select,
-    union_all,
-    update,
-)
+from sqlalchemy import ARRAY, Boolean, Text, any_, bindparam, case, func, null, select, union_all, update
 
 from service.db.core.statements import Statement
 from service.db.repositories.base import ReadRepository, Repository, require_row

@@ -232,10 +232,7 @@ class LoginRepository(LoginReads, Repository):
         wait: timedelta | None
         wait, *values = require_row(
             await self._tx.fetch_one(
-                _RECORD,
-                user_id=user_id,
-                verified_hash=verified_hash,
-                **limits_of(networks, policy),
+                _RECORD, user_id=user_id, verified_hash=verified_hash, **limits_of(networks, policy)
             )
         )
         if wait is not None:

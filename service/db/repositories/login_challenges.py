@@ -5,16 +5,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 from uuid import UUID
 
-from sqlalchemy import (
-    ColumnElement,
-    bindparam,
-    delete,
-    func,
-    insert,
-    literal_column,
-    select,
-    update,
-)
+from sqlalchemy import ColumnElement, bindparam, delete, func, insert, literal_column, select, update
 
 from service.db.core.columns import Columns
 from service.db.core.statements import Statement

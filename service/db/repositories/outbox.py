@@ -112,10 +112,7 @@ _RETRY = Statement(
     .values(
         next_attempt_at=func.now(),
         dead_at=null(),
-        give_up_at=case(
-            (OutboxRow.token_digest.is_(None), from_now("ttl")),
-            else_=OutboxRow.give_up_at,
-        ),
+        give_up_at=case((OutboxRow.token_digest.is_(None), from_now("ttl")), else_=OutboxRow.give_up_at),
     )
 )
 _BACKLOG = Statement(

@@ -117,9 +117,6 @@ class SecondFactorRepository(SecondFactorReads, Repository):
     async def use_passkey(self, passkey_id: UUID, *, sign_count: int, is_backed_up: bool) -> bool:
         """Record the use of a passkey; return False if it was removed. A lower count is not stored."""
         changed = await self._tx.execute(
-            _USE_PASSKEY,
-            passkey_id=passkey_id,
-            new_count=sign_count,
-            backed_up=is_backed_up,
+            _USE_PASSKEY, passkey_id=passkey_id, new_count=sign_count, backed_up=is_backed_up
         )
         return changed == 1
