@@ -161,8 +161,7 @@ class FactorVerifier:
         return PasskeyProof(passkey, login)
 
     async def _verify_totp(self, user_id: UUID, code: str) -> TotpProof | None:
-        stored = await self._reads.get_totp(user_id) if self.totp_secrets is not None else None
-        if stored is None or self.totp_secrets is None:
+        if self.totp_secrets is None or (stored := await self._reads.get_totp(user_id)) is None:
             return None
         step = self.totp_secrets.matching_step(stored, code)
         return TotpProof(stored.id, step) if step is not None else None

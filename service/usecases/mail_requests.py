@@ -86,10 +86,9 @@ async def resolve_requests(tx: Transaction, *, batch: int, tokens: MailTokens) -
         if request.code_token_digest is not None:
             await _queue_code(tx, user, request.code_token_digest, tokens)
         elif user is not None and user.verified_email is not None:
+            address, kind = user.verified_email, MailKind.RECOVERY
             context = AuditContext(ANONYMOUS, ip=request.ip, request_id=request.request_id)
-            await queue_reset_token(
-                tx, user, user.verified_email, MailKind.RECOVERY, context=context, tokens=tokens
-            )
+            await queue_reset_token(tx, user, address, kind, context=context, tokens=tokens)
     return len(requests)
 
 

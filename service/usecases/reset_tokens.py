@@ -36,10 +36,8 @@ async def create_reset_token(
         Forbidden: it is an administrator, and the key lacks `admins:write`.
     """
     await lock_subject(tx, user_id, caller=context.caller)
-    token = new_token(RESET_PREFIX)
-    expires_at = await ResetTokenRepository(tx).put(
-        user_id, token_digest=token.digest, ttl=policies.reset_ttl
-    )
+    token, ttl = new_token(RESET_PREFIX), policies.reset_ttl
+    expires_at = await ResetTokenRepository(tx).put(user_id, token_digest=token.digest, ttl=ttl)
     await EventRepository(tx).add(context, Action.RESET_TOKEN_CREATED, user_id)
     return token, expires_at
 

@@ -22,16 +22,8 @@ _MIN_CONNECT_TIMEOUT_S: Final = 1.0
 _OPTION: Final = re.compile(r"(?:-c\s*|--)([A-Za-z_.]+)\s*=")
 
 _LIBPQ_ONLY: Final = frozenset({
-    "channel_binding",
-    "fallback_application_name",
-    "gssencmode",
-    "keepalives",
-    "keepalives_count",
-    "keepalives_idle",
-    "keepalives_interval",
-    "sslcompression",
-    "sslsni",
-    "tcp_user_timeout",
+    "channel_binding", "fallback_application_name", "gssencmode", "keepalives", "keepalives_count",
+    "keepalives_idle", "keepalives_interval", "sslcompression", "sslsni", "tcp_user_timeout",
 })  # fmt: skip
 """Parameters of libpq itself: asyncpg would send them to the server, which rejects the connection."""
 

@@ -75,12 +75,7 @@ class Transaction(Executor):
     async def fetch(
         self, method: Method[ResultT], statement: Statement, params: Mapping[str, Any]
     ) -> ResultT:
-        """Run a statement by any method; BEGIN is sent before the first one.
-
-        Raises:
-            InvalidToken: the caller has lost its authority.
-            DatabaseUnavailable: the database does not serve this release.
-        """
+        """Run a statement by any method, the first one after BEGIN; raise as `_begin` does."""
         arguments = statement.arguments(params)
         try:
             if not self.has_begun:

@@ -1,6 +1,7 @@
 """The columns whose values are encrypted, under which keys, and their encryption under a new one."""
 
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, Final
 from uuid import UUID
@@ -79,13 +80,11 @@ async def reencrypt(
     Locks: the rows of the batch.
     """
     rows = await tx.fetch_all(column.select_stale, after=after or _FIRST, header=cipher.header, batch=batch)
-    unreadable = 0
+    done = 0
     for row_id, ciphertext in rows:
         place = column.place_of(row_id)
-        try:
+        with suppress(SecretUnreadable):
             secret = cipher.decrypt(ciphertext, place)
-        except SecretUnreadable:
-            unreadable += 1
-            continue
-        await tx.execute(column.update, row_id=row_id, ciphertext=cipher.encrypt(secret, place))
-    return Batch(len(rows) - unreadable, unreadable, rows[-1][0] if len(rows) == batch else None)
+            await tx.execute(column.update, row_id=row_id, ciphertext=cipher.encrypt(secret, place))
+            done += 1
+    return Batch(done, len(rows) - done, rows[-1][0] if len(rows) == batch else None)

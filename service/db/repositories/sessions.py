@@ -257,10 +257,9 @@ class SessionRepository(SessionReads, Repository):
 
         An ended session stays ended.
         """
-        return await self._tx.execute(
-            _TOUCH,
-            ids=list(session_ids),
-            touch_interval=interval,
-            user_idle_ttl=user_idle_ttl,
-            admin_idle_ttl=admin_idle_ttl,
-        )
+        params = {
+            "user_idle_ttl": user_idle_ttl,
+            "admin_idle_ttl": admin_idle_ttl,
+            "touch_interval": interval,
+        }
+        return await self._tx.execute(_TOUCH, ids=list(session_ids), **params)

@@ -23,13 +23,13 @@ class _Statements:
             "token_digest": bindparam("digest"),
             "expires_at": from_now("ttl"),
         })  # fmt: skip
-        replaced = {name: new.excluded[name] for name in (address, "token_digest", "expires_at")}
+        replaced: dict[str, Any] = {
+            name: new.excluded[name] for name in (address, "token_digest", "expires_at")
+        }
         is_live = (table.token_digest == bindparam("digest")) & (table.expires_at > func.now())
-        self.put = Statement(
-            new.on_conflict_do_update(
-                index_elements=[table.user_id], set_={**replaced, "created_at": func.now()}
-            ).returning(table.expires_at)
-        )
+        replaced["created_at"] = func.now()
+        put = new.on_conflict_do_update(index_elements=[table.user_id], set_=replaced)
+        self.put = Statement(put.returning(table.expires_at))
         self.find = Statement(select(table.user_id).where(is_live))
         self.take = Statement(delete(table).where(is_live).returning(table.user_id, mailed_to))
         self.drop = Statement(delete(table).where(table.user_id == bindparam("of_user")))
