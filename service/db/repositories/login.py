@@ -32,7 +32,7 @@ from service.db.core.statements import Executor, Statement
 from service.db.repositories.base import ReadRepository, Repository, binds, is_one_of, prefixed, require_row
 from service.db.repositories.devices import LoginDevice
 from service.db.repositories.events import EVENT_FIELDS
-from service.db.repositories.network_counts import limits_of, network_wait
+from service.db.repositories.network_counts import ONE_ROW, limits_of, network_wait
 from service.db.repositories.sessions import SESSION, NewSession, insert_session, is_live
 from service.db.repositories.throttle import clear_bucket, refund_attempt
 from service.db.repositories.user_columns import USER, usable_hash
@@ -64,7 +64,6 @@ class Credential:
     origin: Origin
 
 
-ONE_ROW = select(literal_column("1")).subquery("one_row")
 _device_id = (
     select(DeviceRow.id)
     .where(DeviceRow.user_id == UserRow.id, DeviceRow.token_digest == bindparam("device_digest"))

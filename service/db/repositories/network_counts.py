@@ -30,6 +30,7 @@ from service.domain.throttle import ThrottlePolicy
 
 _MINUTE = literal(timedelta(minutes=1), Interval)
 HOUR = literal(timedelta(hours=1), Interval)
+ONE_ROW: Final = select(literal_column("1")).subquery("one_row")
 _Count = NetworkBucketRow
 
 
@@ -122,8 +123,7 @@ def _count_within_limits() -> Statement:
     waiting = network_wait().cte("waiting")
     wait = select(waiting.c.wait).scalar_subquery()
     counted = count_networks(wait.is_(None)).returning(_Count.network, _Count.hour_failures).cte("counted")
-    one_row = select(literal_column("1")).subquery("one_row")
-    return Statement(select(wait, *counted.c).select_from(one_row.outerjoin(counted, literal_column("true"))))
+    return Statement(select(wait, *counted.c).select_from(ONE_ROW.outerjoin(counted, literal_column("true"))))
 
 
 _COUNT_WITHIN_LIMITS = _count_within_limits()
