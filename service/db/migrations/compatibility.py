@@ -9,6 +9,8 @@ from sqlalchemy import text
 from sqlalchemy.exc import ProgrammingError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
+from service.db.core.error_classes import sqlstate_of
+
 HEAD: Final = 23
 """The number of this release's newest revision; a test compares it with `alembic/versions`."""
 
@@ -21,7 +23,7 @@ NEEDS: Final = 22
 What needs a newer revision is optional: without it, an operation gets 503 `schema_behind`.
 """
 
-UNDEFINED_TABLE: Final = "42P01"
+_UNDEFINED_TABLE: Final = "42P01"
 
 HAS_SERVES_FROM: Final = 12
 """The revision that adds `serves_from`. Releases with an older head serve at most one revision ahead."""
@@ -137,6 +139,6 @@ async def read_state(connection: AsyncConnection) -> SchemaState:
         async with connection.begin_nested():
             return schema_state((await connection.execute(text(READ_STATE))).all())
     except ProgrammingError as error:
-        if getattr(error.orig, "sqlstate", None) != UNDEFINED_TABLE:
+        if sqlstate_of(error) != _UNDEFINED_TABLE:
             raise
         return SchemaState(None)
