@@ -49,7 +49,7 @@ async def queue_verification(tx: Transaction, user: User, address: str, *, token
     token = tokens.new(MailKind.VERIFY_EMAIL)
     verifications, ttl = VerificationRepository(tx), VERIFICATION_TTL
     await verifications.put(user.id, token_digest=token.digest, ttl=ttl, address=address)
-    await queue_mail(tx, user, MailKind.VERIFY_EMAIL, address, seed=token.seed, ttl=ttl, hours="24")
+    await queue_mail(tx, user, MailKind.VERIFY_EMAIL, address, {"hours": "24"}, seed=token.seed, ttl=ttl)
 
 
 async def verify_email(database: Database, token: str, *, context: AuditContext) -> None:

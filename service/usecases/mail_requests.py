@@ -103,7 +103,7 @@ async def queue_reset_token(
     await ResetTokenRepository(tx).put(user.id, token_digest=token.digest, ttl=ttl, address=address)
     await EventRepository(tx).add(context, Action.RESET_TOKEN_CREATED, user.id)
     span = {"minutes": "20"} if kind is MailKind.RECOVERY else {"days": "7"}
-    await queue_mail(tx, user, kind, address, seed=token.seed, ttl=ttl, **span)
+    await queue_mail(tx, user, kind, address, span, seed=token.seed, ttl=ttl)
 
 
 async def invite(tx: Transaction, user: User, *, context: AuditContext, tokens: MailTokens) -> None:
@@ -140,5 +140,5 @@ async def _queue_code(tx: Transaction, user: User | None, token_digest: bytes, t
     )
     if user is None or user.verified_email is None:
         return
-    address, seed = user.verified_email, code.seed
-    await queue_mail(tx, user, MailKind.LOGIN_CODE, address, seed=seed, ttl=CODE_TTL, minutes="10")
+    address, params = user.verified_email, {"minutes": "10"}
+    await queue_mail(tx, user, MailKind.LOGIN_CODE, address, params, seed=code.seed, ttl=CODE_TTL)

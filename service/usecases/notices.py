@@ -1,5 +1,6 @@
 """Mails to the owner of an account, above all security notices."""
 
+from collections.abc import Mapping
 from datetime import datetime, timedelta
 
 from service.db.core.transaction import Transaction
@@ -42,7 +43,7 @@ async def notify(
     """
     address = recipient or user.verified_email
     if address is not None:
-        await queue_mail(tx, user, kind, address, **params)
+        await queue_mail(tx, user, kind, address, params)
 
 
 async def queue_mail(
@@ -50,10 +51,10 @@ async def queue_mail(
     user: User,
     kind: MailKind,
     address: str,
+    params: Mapping[str, str],
     *,
     seed: TokenSeed | None = None,
     ttl: timedelta = KEEP_TRYING_FOR,
-    **params: str,
 ) -> None:
     """Queue a mail to an address of a user; `seed` is of the one-time token in it."""
     given = {"name": user.name, "login_id": user.login_id, **params}
