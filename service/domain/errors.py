@@ -5,10 +5,8 @@ transport decides how to present each `kind`.
 """
 
 from dataclasses import dataclass
-from datetime import timedelta
 from enum import Enum, auto
-from math import ceil
-from typing import ClassVar, Self
+from typing import ClassVar
 
 from service.domain.factors import LoginChallenge
 
@@ -45,11 +43,6 @@ class RollcallError(Exception):
         if retry_after is not None:
             self.retry_after = retry_after
         super().__init__(self.detail)
-
-    @classmethod
-    def after(cls, wait: timedelta) -> Self:
-        """Return the error for a caller who has to wait: in whole seconds, at least one."""
-        return cls(retry_after=max(1, ceil(wait.total_seconds())))
 
 
 class InvalidCursor(RollcallError):

@@ -6,6 +6,7 @@ response nor its time reveals it. Source: OWASP ASVS 5.0 6.3.8; CWE-204, CWE-208
 
 import hmac
 from datetime import timedelta
+from functools import partial
 from hashlib import sha256
 from typing import Final
 
@@ -41,10 +42,9 @@ async def request_login_code(
     Raises:
         MailThrottled: too many requests of this network, or for this name.
     """
-    kind, token = MailKind.LOGIN_CODE, new_token(CODE_PREFIX)
-    await request_mail(
-        tx, kind, login_id, email, code_token_digest=token.digest, context=context, policies=policies
-    )
+    token = new_token(CODE_PREFIX)
+    kind, digest = MailKind.LOGIN_CODE, token.digest
+    await request_mail(tx, kind, login_id, email, digest, context=context, policies=policies)
     return token
 
 
@@ -53,8 +53,8 @@ async def request_mail(
     kind: MailKind,
     login_id: str | None,
     email: str | None,
-    *,
     code_token_digest: bytes | None = None,
+    *,
     context: AuditContext,
     policies: Policies,
 ) -> None:
@@ -71,6 +71,10 @@ async def request_mail(
     await MailRequestRepository(tx).add(
         MailRequest(kind.value, login_id, email, code_token_digest, context.ip, context.request_id)
     )
+
+
+request_recovery: Final = partial(request_mail, kind=MailKind.RECOVERY)
+"""Record a request for a mail to set a new password."""
 
 
 async def resolve_requests(tx: Transaction, *, batch: int, tokens: MailTokens) -> int:

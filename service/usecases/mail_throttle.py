@@ -4,6 +4,7 @@ from service.db.core.transaction import Transaction
 from service.db.repositories.mail_counts import MailCountRepository
 from service.domain.errors import MailThrottled
 from service.domain.networks import Networks
+from service.domain.throttle import retry_after_seconds
 from service.usecases.policies import Policies
 
 
@@ -23,7 +24,7 @@ async def count_mail(
     counted += [(digest_of("network", name), limits.per_network * share) for name, share in networks]
     for digest, limit in sorted(counted):
         if (wait := await MailCountRepository(tx).count(digest, limit)) is not None:
-            raise MailThrottled.after(wait)
+            raise MailThrottled(retry_after=retry_after_seconds(wait))
 
 
 async def may_mail(tx: Transaction, *name: str, policies: Policies) -> bool:

@@ -19,6 +19,7 @@ from service.domain.callers import ANONYMOUS
 from service.domain.errors import InvalidCredentials, LoginThrottled, NotFound, RateLimited
 from service.domain.events import AuditContext
 from service.domain.factors import CHALLENGE_TTL, PasskeyChallenge
+from service.domain.throttle import retry_after_seconds
 from service.domain.users import UserState
 from service.security.ids import new_id
 from service.security.webauthn import new_challenge
@@ -62,7 +63,7 @@ async def create_passkey_challenge(parts: LoginParts, *, context: AuditContext) 
 
     if (wait := await parts.database.run(add, caller=context.caller)) is not None:
         _log.info("passkey_challenge_throttled", network=context.network, request_id=context.request_id)
-        raise RateLimited.after(wait)
+        raise RateLimited(retry_after=retry_after_seconds(wait))
     return PasskeyChallenge(challenge_id, relying_party.login_options(challenge))
 
 

@@ -7,6 +7,7 @@ from service.db.repositories.network_counts import NetworkCountRepository
 from service.db.repositories.users import NewUser
 from service.domain.errors import RegistrationThrottled
 from service.domain.events import AuditContext
+from service.domain.throttle import retry_after_seconds
 from service.security.hashing.hasher import PasswordHasher
 from service.usecases.policies import Policies
 from service.usecases.users import Registration, prepare_user
@@ -41,6 +42,6 @@ async def prepare_own_user(
         )
         if wait is not None:
             _log.info("registration.throttled", network=context.network, request_id=context.request_id)
-            raise RegistrationThrottled.after(wait)
+            raise RegistrationThrottled(retry_after=retry_after_seconds(wait))
 
     return await prepare_user(request, hasher=hasher, context=context, policies=policies, admit=admit)

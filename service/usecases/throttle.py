@@ -15,6 +15,7 @@ from service.db.repositories.throttle import Refusal, ThrottleRepository
 from service.domain.callers import OPERATOR
 from service.domain.errors import HashingBusy, LoginThrottled
 from service.domain.events import AuditContext
+from service.domain.throttle import retry_after_seconds
 from service.security.digests import CountDigests
 from service.usecases.policies import Policies
 
@@ -146,4 +147,4 @@ def throttled(wait: timedelta, bucket: Bucket, context: AuditContext) -> LoginTh
         network=context.network,
         request_id=context.request_id,
     )
-    return LoginThrottled.after(wait)
+    return LoginThrottled(retry_after=retry_after_seconds(wait))

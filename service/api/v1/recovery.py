@@ -10,7 +10,6 @@ from service.api.schemas.mail import CodeTokenView, LoginIdOrEmailBody
 from service.db.core.database import Database
 from service.domain.callers import Access
 from service.domain.errors import MailThrottled
-from service.domain.mail import MailKind
 from service.usecases import mail_requests
 from service.usecases.policies import Policies
 
@@ -34,8 +33,8 @@ async def request_recovery(request: OperationRequest, database: Database, polici
     """Record a request for a new password."""
     login_id, email = request.body(LoginIdOrEmailBody).login_id_or_email
     await database.run(
-        lambda tx: mail_requests.request_mail(
-            tx, MailKind.RECOVERY, login_id, email, context=request.context, policies=policies
+        lambda tx: mail_requests.request_recovery(
+            tx, login_id=login_id, email=email, context=request.context, policies=policies
         ),
         caller=request.caller,
     )
@@ -62,7 +61,7 @@ async def send_login_code(request: OperationRequest, database: Database, policie
     login_id, email = request.body(LoginIdOrEmailBody).login_id_or_email
     token = await database.run(
         lambda tx: mail_requests.request_login_code(
-            tx, login_id, email, context=request.context, policies=policies
+            tx, login_id=login_id, email=email, context=request.context, policies=policies
         ),
         caller=request.caller,
     )

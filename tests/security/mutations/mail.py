@@ -30,7 +30,7 @@ MUTATIONS = (
     Mutation(
         "Nobody's mailbox is flooded",
         "service/usecases/mail_throttle.py",
-        "            raise MailThrottled.after(wait)\n",
+        "            raise MailThrottled(retry_after=retry_after_seconds(wait))\n",
         "            pass\n",
         f"{_RECOVERY}::test_request_mail_too_often_for_a_name_gets_429_whether_or_not_it_has_a_user"
         f" {_RECOVERY}::test_request_mail_too_often_from_a_network_gets_429",
