@@ -55,8 +55,7 @@ class AuthenticatedSession(NamedTuple):
         return not self.user.factors or self.session.assurance < Assurance.TWO_FACTORS
 
 
-@dataclass(frozen=True, slots=True)
-class Lifetime:
+class Lifetime(NamedTuple):
     """The lifetime of sessions of a role: since the last use, and in all."""
 
     idle_ttl: timedelta

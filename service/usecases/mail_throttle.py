@@ -19,12 +19,9 @@ async def count_mail(
     Raises:
         MailThrottled: one of them has had its mails of this hour.
     """
-    limits = policies.mail
-    digest_of = policies.digests.of
+    limits, digest_of = policies.mail, policies.digests.of
     counted = [(digest_of(*name), limits.per_name) for name in names]
-    counted += [
-        (digest_of("network", network.name), limits.per_network * network.share) for network in networks
-    ]
+    counted += [(digest_of("network", name), limits.per_network * share) for name, share in networks]
     for digest, limit in sorted(counted):
         if (wait := await MailCountRepository(tx).count(digest, limit)) is not None:
             raise MailThrottled(retry_after=retry_after_seconds(wait))

@@ -18,7 +18,7 @@ from service.db.repositories.users import UserRepository
 from service.domain.callers import ANONYMOUS
 from service.domain.errors import InvalidCredentials, LoginThrottled, NotFound, RateLimited
 from service.domain.events import AuditContext
-from service.domain.factors import CHALLENGE_TTL
+from service.domain.factors import CHALLENGE_TTL, PasskeyChallenge
 from service.domain.throttle import retry_after_seconds
 from service.domain.users import UserState
 from service.security.ids import new_id
@@ -30,14 +30,6 @@ from service.usecases.throttle import bucket_for_passkeys, throttled
 
 _NO_SUCH_CREDENTIAL = b""
 _log = structlog.get_logger(__name__)
-
-
-@dataclass(frozen=True, slots=True)
-class PasskeyChallenge:
-    """A challenge that any passkey may answer, and what the browser needs for it."""
-
-    id: UUID
-    public_key: Mapping[str, Any] = field(hash=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,8 +53,8 @@ async def create_passkey_challenge(parts: LoginParts, *, context: AuditContext) 
     challenge_id, challenge = new_id(), new_challenge()
 
     async def add(tx: Transaction) -> timedelta | None:
-        counts, policy = NetworkCountRepository(tx), parts.policies.throttle
-        wait = await counts.count_passkey_challenge(context.networks, policy)
+        counts, most = NetworkCountRepository(tx), parts.policies.throttle.passkey_challenges_per_hour
+        wait = await counts.count("passkey challenge", context.networks, most)
         if wait is None:
             await PasskeyChallengeRepository(tx).add(
                 challenge_id, None, challenge=challenge, ttl=CHALLENGE_TTL

@@ -102,10 +102,7 @@ async def _step_of(parts: LoginParts, request: SecondFactorLogin, client: Client
     context, digests = client.context, parts.policies.digests
     digest = digest_of(request.challenge, CHALLENGE_PREFIX)
     challenged, wait = await parts.reads.challenges.find(
-        digest,
-        device_digest=client.device_digest,
-        networks=context.networks,
-        policy=parts.policies.throttle,
+        digest, device_digest=client.device_digest, networks=context.networks, policy=parts.policies.throttle
     )
     if challenged is None:
         bucket = bucket_for_unknown_challenge(digests, context.network)

@@ -6,8 +6,8 @@ from uuid import UUID
 
 from service.db.core.transaction import Transaction
 from service.db.repositories.events import EventRepository
-from service.db.repositories.reset_tokens import ResetTokenRepository
 from service.db.repositories.sessions import SessionRepository
+from service.db.repositories.user_tokens import ResetTokenRepository
 from service.db.repositories.users import NewUser, UserRepository
 from service.domain.callers import Caller, CallerKind
 from service.domain.details import NO_DETAILS, DetailsPatch, merge_metadata
@@ -22,15 +22,13 @@ from service.domain.errors import (
 from service.domain.events import Action, AuditContext
 from service.domain.keys import Scope
 from service.domain.users import (
-    NAME_MAX,
-    NAME_RULE,
     LoginIdCharset,
     User,
     UserPatch,
     UserRole,
     UserState,
     canonical_login_id,
-    canonical_name,
+    validate_name,
 )
 from service.security.hashing.hasher import PasswordHasher
 from service.security.hashing.imported_hashes import check_importable
@@ -69,13 +67,6 @@ class Registration:
 def validate_login_id(raw: str, charset: LoginIdCharset) -> str | FieldError:
     """Return the canonical form of a login id, or the error."""
     return canonical_login_id(raw, charset) or FieldError("/login_id", "invalid_value", charset.rule)
-
-
-def validate_name(raw: str) -> str | FieldError:
-    """Return the canonical form of a name, or the error."""
-    return canonical_name(raw) or FieldError(
-        "/name", "invalid_value", f"1 to {NAME_MAX} characters, {NAME_RULE}"
-    )
 
 
 def creates_for_others(caller: Caller) -> bool:

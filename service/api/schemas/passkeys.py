@@ -16,8 +16,8 @@ from service.api.schemas.common import (
     timestamp,
     timestamp_or_none,
 )
-from service.domain.factors import PASSKEY_NAME_MAX, Passkey
-from service.usecases.passkeys import DEFAULT_NAME, PasskeyOptions
+from service.domain.factors import PASSKEY_NAME_MAX, Passkey, PasskeyChallenge
+from service.usecases.passkeys import DEFAULT_NAME
 
 PasskeyName = Annotated[
     str,
@@ -43,9 +43,9 @@ class PasskeyOptionsView(Output, frozen=True):
     ]
 
     @classmethod
-    def of(cls, options: PasskeyOptions) -> Self:
+    def of(cls, options: PasskeyChallenge) -> Self:
         """Return the view of options."""
-        return cls(options.challenge_id, dict(options.public_key))
+        return cls(options.id, dict(options.public_key))
 
 
 class AddPasskeyBody(Input, frozen=True):

@@ -1,6 +1,7 @@
 """Select lists that know how to decode their rows."""
 
 from collections.abc import Callable, Iterable, Iterator
+from inspect import signature
 from itertools import islice
 from typing import Any, Final, Generic, TypeVar
 
@@ -42,6 +43,12 @@ class Columns(Generic[ItemT]):
     def decode_optional(self, row: Iterable[Any] | None) -> ItemT | None:
         """Make the item from a row, or return None without one."""
         return self.decode(row) if row is not None else None
+
+
+def columns_of(entity: Callable[..., ItemT], table: Any, **others: Any) -> Columns[ItemT]:
+    """Return the columns that are named as the fields of an entity; `others` are parts in place of some."""
+    names = signature(entity).parameters
+    return Columns(entity, *(others[name] if name in others else getattr(table, name) for name in names))
 
 
 def values(*items: Any) -> tuple[Any, ...]:

@@ -27,11 +27,10 @@ from sqlalchemy import (
     union_all,
     update,
 )
-from sqlalchemy.dialects.postgresql import JSONB
 
-from service.db.core.columns import Columns
+from service.db.core.columns import columns_of
 from service.db.core.statements import Statement
-from service.db.repositories.base import ReadRepository, Repository, is_one_of, require_row
+from service.db.repositories.base import ReadRepository, Repository, from_now, is_one_of, require_row
 from service.db.repositories.listings import Listing, keyset_page
 from service.db.tables import OutboxRow
 from service.domain.mail import (
@@ -57,31 +56,8 @@ def _has_head_start(place: SQLColumnExpression[datetime]) -> ColumnElement[bool]
 
 _place = OutboxRow.next_attempt_at
 _due_at = case((_has_head_start(_place), _place + _HEAD_START), else_=_place)
-_MAIL = Columns(
-    QueuedMail,
-    OutboxRow.id,
-    OutboxRow.kind,
-    OutboxRow.recipient,
-    OutboxRow.locale,
-    OutboxRow.params,
-    OutboxRow.message_id,
-    OutboxRow.attempts,
-    OutboxRow.created_at,
-    OutboxRow.token_seed,
-    OutboxRow.token_digest,
-)
-_STATUS = Columns(
-    MailStatus,
-    OutboxRow.id,
-    OutboxRow.kind,
-    OutboxRow.recipient,
-    OutboxRow.attempts,
-    OutboxRow.created_at,
-    _due_at,
-    OutboxRow.sent_at,
-    OutboxRow.dead_at,
-    OutboxRow.last_error,
-)
+_MAIL = columns_of(QueuedMail, OutboxRow)
+_STATUS = columns_of(MailStatus, OutboxRow, next_attempt_at=_due_at)
 
 
 class ClaimedMails(NamedTuple):
@@ -105,18 +81,10 @@ _IN_STATE = {
 }
 _ADD = Statement(
     insert(OutboxRow).values(
-        id=bindparam("mail_id"),
-        user_id=bindparam("of_user", type_=OutboxRow.user_id.type),
-        kind=bindparam("kind"),
-        recipient=bindparam("recipient"),
-        locale=bindparam("locale"),
-        params=bindparam("params", type_=JSONB),
-        token_seed=bindparam("token_seed"),
-        token_digest=bindparam("token_digest"),
-        next_attempt_at=func.now() - bindparam("head_start", type_=Interval),
-        give_up_at=func.now() + bindparam("ttl", type_=Interval),
-    )
-)
+        give_up_at=from_now("ttl"), next_attempt_at=func.now() - bindparam("head_start", type_=Interval)
+    ),
+    "id", "user_id", "kind", "recipient", "locale", "params", "token_seed", "token_digest",
+)  # fmt: skip
 
 
 def _first(condition: ColumnElement[bool], limit: Any, name: str) -> CTE:
@@ -147,7 +115,7 @@ _CLAIM = Statement(
     .where(is_one_of(OutboxRow.id, union_all(select(_ahead.c.id), select(_others.c.id))))
     .values(
         attempts=case((_is_late, OutboxRow.attempts), else_=OutboxRow.attempts + 1),
-        locked_until=case((~_is_late, func.now() + bindparam("lease", type_=Interval))),
+        locked_until=case((~_is_late, from_now("lease"))),
         message_id=func.coalesce(
             OutboxRow.message_id, cast(OutboxRow.id, Text).op("||")("@").op("||")(bindparam("domain"))
         ),
@@ -167,7 +135,7 @@ _SENT = Statement(
     .where(_is_leased)
     .values(sent_at=func.now(), locked_until=null(), last_error=null(), token_seed=null(), params={})
 )
-_next_due_at = func.now() + bindparam("wait", type_=Interval)
+_next_due_at = from_now("wait")
 _next_place = _next_due_at - bindparam("head_start", type_=Interval)
 _is_over = or_(bindparam("is_permanent", type_=Boolean), _next_due_at >= OutboxRow.give_up_at)
 _FAILED = Statement(
@@ -189,10 +157,7 @@ _RETRY = Statement(
     .values(
         next_attempt_at=func.now() - _HEAD_START,
         dead_at=null(),
-        give_up_at=case(
-            (OutboxRow.token_digest.is_(None), func.now() + bindparam("ttl", type_=Interval)),
-            else_=OutboxRow.give_up_at,
-        ),
+        give_up_at=case((OutboxRow.token_digest.is_(None), from_now("ttl")), else_=OutboxRow.give_up_at),
     )
 )
 _next = select(OutboxRow.created_at).where(_is_pending).order_by(_place).limit(_BACKLOG_MAX).subquery()
@@ -242,8 +207,8 @@ class OutboxRepository(OutboxReads, Repository):
         """
         await self._tx.execute(
             _ADD,
-            mail_id=new_id(),
-            of_user=mail.user_id,
+            id=new_id(),
+            user_id=mail.user_id,
             kind=mail.kind.value,
             recipient=mail.recipient,
             locale=mail.locale,

@@ -23,8 +23,8 @@ MUTATIONS = (
     Mutation(
         "A request for a mail takes the same work with and without an account",
         _REQUESTS,
-        "    if user is None or user.verified_email is None:\n        return\n    params",
-        "    params",
+        "    if user is None or user.verified_email is None:\n        return\n    address",
+        "    address",
         f"{_CODES}::test_request_a_code_without_a_user_looks_the_same_and_has_the_same_rows",
     ),
     Mutation(
@@ -52,7 +52,7 @@ MUTATIONS = (
     Mutation(
         "An address is verified for the user who has it now",
         "service/usecases/emails.py",
-        " or taken.email not in (user.pending_email, user.email)",
+        " or taken.address not in (user.pending_email, user.email)",
         "",
         f"{_VERIFICATION}::test_verify_an_address_that_was_changed_meanwhile_gets_401",
     ),
@@ -122,7 +122,7 @@ MUTATIONS = (
     ),
     Mutation(
         "A code does not let a disabled account in",
-        "service/db/repositories/code_logins.py",
+        "service/db/repositories/login_codes.py",
         ", UserRow.state == literal_column(\"'active'\")",
         "",
         f"{_CODES}::test_log_in_by_code_too_late_or_without_an_active_user_fails",

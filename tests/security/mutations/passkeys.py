@@ -137,7 +137,7 @@ MUTATIONS = (
     Mutation(
         "Challenges for passkeys are limited per network",
         _PASSKEY_LOGIN,
-        "        wait = await counts.count_passkey_challenge(context.networks, policy)\n",
+        '        wait = await counts.count("passkey challenge", context.networks, most)\n',
         "        wait = None\n",
         f"{_PASSKEY_TESTS}::test_challenges_for_passkeys_are_limited_per_network",
     ),

@@ -184,7 +184,7 @@ MUTATIONS = (
     Mutation(
         "A changed current password is throttled",
         PASSWORDS,
-        "    await reserve_attempt(tx, bucket, context=context, policies=policies)\n",
+        "        await reserve_attempt(tx, self.bucket, context=self.context, policies=self.policies)\n",
         "",
         f"{FLOWS}/test_throttle.py::test_change_password_after_repeated_failures_has_to_wait",
     ),
