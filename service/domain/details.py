@@ -34,6 +34,11 @@ class DetailsPatch:
     metadata: Mapping[str, Any] = field(default_factory=dict, hash=False)
     """A merge patch."""
 
+    @classmethod
+    def of(cls, given: Mapping[str, Any]) -> "DetailsPatch":
+        """Return the patch that names the given fields."""
+        return cls(frozenset(given), **given)
+
     @property
     def privileged(self) -> frozenset[str]:
         """The fields that only administrators and API keys may set."""

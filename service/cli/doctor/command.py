@@ -1,7 +1,6 @@
 """Check settings, machine, mail and database, and print remedies."""
 
 import asyncio
-from dataclasses import asdict
 
 import click
 
@@ -32,7 +31,7 @@ def doctor(is_json: bool) -> None:
     except EmbeddedUnavailable as error:
         findings.append(problem("connection", settings.database.masked_dsn, str(error)))
     if is_json:
-        show_json(*map(asdict, findings))
+        show_json(*findings)
     else:
         show_table(("", "check", "seen", "cure"), [(f.level, f.check, f.seen, f.cure) for f in findings])
     if any(finding.level is Level.PROBLEM for finding in findings):

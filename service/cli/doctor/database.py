@@ -137,12 +137,11 @@ def _check_connections(facts: Facts, settings: Settings) -> Finding:
 
 
 def _check_privileges(facts: Facts, settings: Settings) -> Iterator[Finding]:
+    grant = _GRANT.format(role=facts.role)
     if facts.denied_tables:
-        cure = _GRANT.format(role=facts.role)
-        yield problem("privileges", f"Denied: {', '.join(facts.denied_tables)}", cure)
+        yield problem("privileges", f"Denied: {', '.join(facts.denied_tables)}", grant)
     if not facts.may_purge_events:
-        cure = _GRANT.format(role=facts.role)
-        yield problem("privileges", f"{facts.role} cannot delete old events, so they stay for ever.", cure)
+        yield problem("privileges", f"{facts.role} cannot delete old events, so they stay for ever.", grant)
     if settings.database.dsn is None:
         return
     if facts.public_tables:
@@ -154,8 +153,7 @@ def _check_privileges(facts: Facts, settings: Settings) -> Iterator[Finding]:
         cure = "Serve with a role that only reads and writes; migrate with the owner (docs/operations.md)."
         yield warning("privileges", f"{facts.role} may change the schema.", cure)
     elif facts.may_change_events:
-        cure = _GRANT.format(role=facts.role)
-        yield warning("privileges", f"{facts.role} may change and delete events.", cure)
+        yield warning("privileges", f"{facts.role} may change and delete events.", grant)
 
 
 def _check_schema(facts: Facts) -> Iterator[Finding]:
