@@ -66,15 +66,8 @@ def revoke(key_id: UUID, is_json: bool) -> None:
 
 
 def _row(key: ApiKey) -> tuple[str, ...]:
-    return (
-        str(key.id),
-        key.name,
-        " ".join(key.scopes),
-        key.prefix,
-        _format_date(key.created_at),
-        _format_date(key.last_used_at),
-        _format_date(key.expires_at),
-    )
+    dates = map(_format_date, (key.created_at, key.last_used_at, key.expires_at))
+    return str(key.id), key.name, " ".join(key.scopes), key.prefix, *dates
 
 
 def _format_date(at: datetime | None) -> str:

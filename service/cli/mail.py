@@ -113,12 +113,6 @@ def _view(status: MailStatus) -> dict[str, object]:
 
 
 def _row(status: MailStatus) -> tuple[str, ...]:
-    return (
-        str(status.id),
-        status.kind,
-        status.recipient,
-        status.state,
-        str(status.attempts),
-        f"{status.created_at:%Y-%m-%d %H:%M}",
-        status.last_error or "",
-    )
+    mail = str(status.id), status.kind, status.recipient
+    created = f"{status.created_at:%Y-%m-%d %H:%M}"
+    return *mail, status.state, str(status.attempts), created, status.last_error or ""

@@ -119,6 +119,10 @@ def _check_server(facts: Facts) -> Iterator[Finding]:
     if not facts.is_durable:
         cure = "Set fsync, full_page_writes and synchronous_commit to on."
         yield problem("durability", "Acknowledged writes can be lost in a crash.", cure)
+    yield from _check_clock(facts)
+
+
+def _check_clock(facts: Facts) -> Iterator[Finding]:
     difference = abs(facts.clock - datetime.now(UTC))
     if difference > _MAX_CLOCK_DIFFERENCE:
         seen = f"The clocks of this machine and the database differ by {difference.total_seconds():.0f} s."
