@@ -1,7 +1,7 @@
 """Settings of the database."""
 
 from collections.abc import Iterator
-from typing import Annotated, Any
+from typing import Annotated
 
 from pydantic import BeforeValidator, Field
 
@@ -14,10 +14,6 @@ EMBEDDED = "embedded"
 
 def _none_if_embedded(raw: object) -> object:
     return None if isinstance(raw, str) and raw.strip().lower() in {"", EMBEDDED} else raw
-
-
-def _default_read_pool_size(data: dict[str, Any]) -> int:
-    return 0 if data["pgbouncer"] else min(4, data["pool_size"] - 1)
 
 
 class DatabaseSettings(Section):
@@ -76,7 +72,7 @@ class DatabaseSettings(Section):
         description="A pooler in transaction mode is in between: keep no state on connections.",
     )
     read_pool_size: int = Field(
-        default_factory=_default_read_pool_size,
+        default_factory=lambda data: 0 if data["pgbouncer"] else min(4, data["pool_size"] - 1),
         ge=0,
         le=100,
         description="Connections of the pool that are reserved for single-statement reads; 0 disables the "

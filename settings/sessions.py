@@ -9,18 +9,6 @@ from settings.section import Section
 from settings.values import Duration, duration
 
 
-def _default_idle_ttl(data: dict[str, timedelta]) -> timedelta:
-    return min(timedelta(days=7), data["absolute_ttl"])
-
-
-def _default_admin_idle_ttl(data: dict[str, timedelta]) -> timedelta:
-    return min(timedelta(minutes=30), data["admin_absolute_ttl"])
-
-
-def _default_touch_interval(data: dict[str, timedelta]) -> timedelta:
-    return min(timedelta(minutes=1), data["idle_ttl"] / 10, data["admin_idle_ttl"] / 10)
-
-
 class SessionSettings(Section):
     """Lifetimes of sessions, for users and for administrators.
 
@@ -29,7 +17,7 @@ class SessionSettings(Section):
 
     absolute_ttl: Duration = duration("30d", "1s", "365d", "Lifetime of a user's session.")
     idle_ttl: Duration = Field(
-        default_factory=_default_idle_ttl,
+        default_factory=lambda data: min(timedelta(days=7), data["absolute_ttl"]),
         ge=timedelta(seconds=1),
         le=timedelta(days=365),
         description="Time after which an unused session of a user ends, at most a hundredth early. "
@@ -37,7 +25,7 @@ class SessionSettings(Section):
     )
     admin_absolute_ttl: Duration = duration("12h", "1s", "1d", "Lifetime of an administrator's session.")
     admin_idle_ttl: Duration = Field(
-        default_factory=_default_admin_idle_ttl,
+        default_factory=lambda data: min(timedelta(minutes=30), data["admin_absolute_ttl"]),
         ge=timedelta(seconds=1),
         le=timedelta(days=1),
         description="Time after which an unused session of an administrator ends. "
@@ -54,7 +42,9 @@ class SessionSettings(Section):
         "its login, or else the longest unused.",
     )
     touch_interval: Duration = Field(
-        default_factory=_default_touch_interval,
+        default_factory=lambda data: min(
+            timedelta(minutes=1), data["idle_ttl"] / 10, data["admin_idle_ttl"] / 10
+        ),
         ge=timedelta(0),
         le=timedelta(hours=1),
         description="Minimum time between two updates of a session's last use. "

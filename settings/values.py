@@ -157,10 +157,6 @@ def _decode_base64(text: str) -> bytes:
         raise ValueError from None
 
 
-def _lower(raw: object) -> object:
-    return raw.lower() if isinstance(raw, str) else raw
-
-
 def _from_root(path: Path) -> Path:
     try:
         return ROOT / path.expanduser()
@@ -179,7 +175,7 @@ def duration(default: str, least: str, most: str, description: str) -> Any:
 
 
 Duration = Annotated[timedelta, BeforeValidator(parse_duration)]
-LowerCase = BeforeValidator(_lower)
+LowerCase = BeforeValidator(lambda raw: raw.lower() if isinstance(raw, str) else raw)
 Networks = Annotated[
     tuple[IPv4Network | IPv6Network, ...],
     BeforeValidator(split_list),
