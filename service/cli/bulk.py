@@ -4,7 +4,7 @@ An import can be repeated, also after an interruption: users that exist are not 
 """
 
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -153,14 +153,18 @@ async def export_lines(services: Services, output: IO[bytes], with_hashes: bool)
     count, after_id = 0, UUID(int=0)
     while page := await services.reads.users.list_credentials(after_id=after_id, limit=_BATCH):
         lines = (_line_of(user, password_hash if with_hashes else UNSET) for user, password_hash in page)
-        try:
-            output.write(b"".join(msgspec.json.encode(line) + b"\n" for line in lines))
-            output.flush()
-        except OSError as error:  # a closed pipe is no failure of the database
-            raise click.ClickException(f"The output cannot be written: {error.strerror}.") from None
+        _write(output, lines)
         count += len(page)
         after_id = page[-1][0].id
     return count
+
+
+def _write(output: IO[bytes], lines: Iterable[UserLine]) -> None:
+    try:
+        output.write(b"".join(msgspec.json.encode(line) + b"\n" for line in lines))
+        output.flush()
+    except OSError as error:  # a closed pipe is no failure of the database
+        raise click.ClickException(f"The output cannot be written: {error.strerror}.") from None
 
 
 def _line_of(user: User, password_hash: str | UnsetType | None) -> UserLine:

@@ -56,9 +56,7 @@ def admin(login_id: str, name: str | None) -> None:
         if user is not None:
             print_result(f"{user.login_id} is an administrator now.")
             return
-        registration = Registration(
-            login_id, name or login_id, password=_read_password(), role=UserRole.ADMIN
-        )
+        registration = Registration(login_id, name or login_id, _read_password(), role=UserRole.ADMIN)
         user = run_with_services(settings, dsn, lambda services: _create(services, registration))
         print_result(f"The administrator {user.login_id} was created.")
 
