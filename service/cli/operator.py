@@ -1,5 +1,6 @@
 """What commands do as the operator: transactions, whole listings, encryption."""
 
+import sys
 from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, Final, TypeVar
 
@@ -25,7 +26,7 @@ def run_transaction(work: Callable[[Services, Transaction], Awaitable[T]]) -> T:
 
 
 async def read_pages(
-    list_page: Callable[..., Awaitable[Page[T]]], limit: float = float("inf")
+    list_page: Callable[..., Awaitable[Page[T]]], limit: int = sys.maxsize
 ) -> tuple[list[T], bool]:
     """Return at most `limit` items of a listing, and whether these are all."""
     found: list[T] = []
