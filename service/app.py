@@ -79,11 +79,8 @@ def create_app(settings: Settings, *, dsn: str | None = None) -> Application:
     endpoints = _endpoints(settings)
     operations = tuple(endpoint.operation for endpoint in endpoints)
     pipeline = _create_pipeline(services, endpoints, telemetry)
-    framework = Litestar(
-        lifespan=[lambda _app: _running(services, telemetry, outbox)],
-        openapi_config=None,
-        logging_config=None,
-    )
+    lifespan = partial(_running, services, telemetry, outbox)
+    framework = Litestar(lifespan=[lambda _app: lifespan()], openapi_config=None, logging_config=None)
     edge = _create_edge(settings, pipeline, telemetry, operations)
     return Application(services, telemetry, operations, framework, edge)
 

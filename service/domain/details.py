@@ -33,6 +33,11 @@ class DetailsPatch(NamedTuple):
     metadata: Mapping[str, Any] = NO_METADATA
     """A merge patch."""
 
+    @classmethod
+    def of(cls, given: Mapping[str, Any]) -> "DetailsPatch":
+        """Return the patch that names the given fields."""
+        return cls(frozenset(given), **given)
+
     @property
     def privileged(self) -> frozenset[str]:
         """The fields that only administrators and API keys may set."""

@@ -24,14 +24,15 @@ _TERMINAL_SIGNALS: Final = frozenset({signal.SIGINT, signal.SIGHUP})
 
 _log = structlog.get_logger("rollcall")
 
-Work: TypeAlias = Callable[[str, socket.socket], None]
+Work: TypeAlias = Callable[[int, str, socket.socket], None]
 
 
 @dataclass(eq=False)
 class Supervisor:
-    """Keeps `count` processes running `work(dsn, listener)` until SIGTERM or SIGINT.
+    """Keeps `count` processes running `work(slot, dsn, listener)` until SIGTERM or SIGINT.
 
-    `on_worker_exit` gets the process id of each worker that died.
+    Slots are numbered from 0; the worker that replaces one has its slot. `on_worker_exit` gets the slot of
+    each worker that died.
     """
 
     work: Work
@@ -49,7 +50,7 @@ class Supervisor:
         """Run until a signal arrives; then drain the workers."""
         previous = {number: signal.signal(number, self.stop) for number in (signal.SIGTERM, signal.SIGINT)}
         try:
-            self._workers = [self._start() for _ in range(self.count)]
+            self._workers = [self._start(slot) for slot in range(self.count)]
             while not self.is_stopping:
                 time.sleep(CHECK_INTERVAL_S)  # a signal ends it early
                 self._replace_dead()
@@ -67,8 +68,8 @@ class Supervisor:
         for worker in self._workers:
             self._terminate(worker)
 
-    def _start(self) -> SpawnProcess:
-        arguments = (self.work, self.dsn, self.listener)
+    def _start(self, slot: int) -> SpawnProcess:
+        arguments = (self.work, slot, self.dsn, self.listener)
         worker = get_context("spawn").Process(target=_work_until_orphaned, args=arguments)
         with _terminal_signals_blocked():
             worker.start()
@@ -76,17 +77,18 @@ class Supervisor:
         return worker
 
     def _replace_dead(self) -> None:
-        dead = [worker for worker in self._workers if not worker.is_alive()]
+        dead = {slot: worker for slot, worker in enumerate(self._workers) if not worker.is_alive()}
         if not dead or self.is_stopping:
             return
-        for worker in dead:
+        for slot, worker in dead.items():
             _log.error("worker_died", worker=worker.pid, exit_code=worker.exitcode)
             worker.join()
-            self.on_worker_exit(worker.pid or 0)
+            self.on_worker_exit(slot)
         time.sleep(RESTART_DELAY_S)
         accept_handshakes(self.listener)  # a worker that was ended alone has drained the socket of all
-        alive = [worker for worker in self._workers if worker not in dead]
-        self._workers = alive + [self._start() for _ in dead if not self.is_stopping]
+        for slot in dead:
+            if not self.is_stopping:
+                self._workers[slot] = self._start(slot)
 
     def _terminate(self, worker: SpawnProcess) -> None:
         if worker.is_alive():
@@ -121,11 +123,11 @@ def _terminal_signals_blocked() -> Iterator[None]:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
-def _work_until_orphaned(work: Work, dsn: str, listener: socket.socket) -> None:
+def _work_until_orphaned(work: Work, slot: int, dsn: str, listener: socket.socket) -> None:
     """Work; drain when the supervisor is killed, as its port would stay taken otherwise."""
     signal.pthread_sigmask(signal.SIG_BLOCK, _TERMINAL_SIGNALS)  # multiprocessing unblocks Ctrl-C first
     threading.Thread(target=_stop_when_orphaned, daemon=True).start()
-    work(dsn, listener)
+    work(slot, dsn, listener)
 
 
 def _stop_when_orphaned() -> None:

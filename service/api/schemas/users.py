@@ -157,7 +157,7 @@ def details_of(body: CreateUserBody | UpdateUserBody) -> DetailsPatch:
     """Return the details that a body names."""
     values = {name: getattr(body, name) for name in _DETAILS}
     given = {name: value for name, value in values.items() if value is not UNSET}
-    return DetailsPatch(frozenset(given), **given)
+    return DetailsPatch.of(given)
 
 
 class ChangePasswordBody(Input, frozen=True):
