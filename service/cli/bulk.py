@@ -32,6 +32,8 @@ from service.usecases.users import prepare_user, record_export
 
 _BATCH = 1000
 _PROGRESS_INTERVAL = 100_000
+_KEPT = [name for name in UserLine.__struct_fields__ if name in User._fields]
+"""The fields that a line has of its user."""
 
 
 @click.command("import")
@@ -167,9 +169,8 @@ def _write(output: IO[bytes], lines: Iterable[UserLine]) -> None:
 
 
 def _line_of(user: User, password_hash: str | UnsetType | None) -> UserLine:
-    line = msgspec.convert(user, UserLine, from_attributes=True)
-    is_verified = user.verified_email is not None
-    return msgspec.structs.replace(line, password_hash=password_hash, email_verified=is_verified)
+    kept = {name: getattr(user, name) for name in _KEPT}
+    return UserLine(password_hash=password_hash, email_verified=user.verified_email is not None, **kept)
 
 
 @contextmanager

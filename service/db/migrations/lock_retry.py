@@ -8,8 +8,6 @@ from time import monotonic
 from alembic.util import CommandError
 from sqlalchemy.exc import DBAPIError
 
-from service.db.core.error_classes import sqlstate_of
-
 _LOCK_NOT_AVAILABLE, _DEADLOCK, _SERIALIZATION = "55P03", "40P01", "40001"
 
 _FIRST_PAUSE_S, _LONGEST_PAUSE_S = 0.1, 2.0
@@ -78,4 +76,10 @@ class Attempts:
 
 def is_lock_conflict(error: DBAPIError) -> bool:
     """Return whether waiting may help: others hold what a change needs."""
-    return sqlstate_of(error) in {_LOCK_NOT_AVAILABLE, _DEADLOCK, _SERIALIZATION}
+    return sqlstate(error) in {_LOCK_NOT_AVAILABLE, _DEADLOCK, _SERIALIZATION}
+
+
+def sqlstate(error: DBAPIError) -> str | None:
+    """Return PostgreSQL's code of an error, or None if PostgreSQL did not raise it."""
+    state: str | None = getattr(error.orig, "sqlstate", None)
+    return state

@@ -12,8 +12,8 @@ from sqlalchemy import text
 from sqlalchemy.exc import DBAPIError
 
 from service.db.core.connecting import libpq_environment
-from service.db.core.error_classes import sqlstate_of
 from service.db.migrations import parking
+from service.db.migrations.lock_retry import sqlstate
 from service.db.migrations.running import connection_to
 from service.embedded.binaries import binary, environment
 
@@ -83,7 +83,7 @@ async def _clone(dsn: str, name: str) -> bool:
         # Connect to another database: a template must have no connections, ours included.
         await _execute(dsn_of(dsn, "template1"), f'CREATE DATABASE {name} TEMPLATE "{source}"')
     except DBAPIError as error:
-        if sqlstate_of(error) != _IN_USE:
+        if sqlstate(error) != _IN_USE:
             raise
         return False
     return True
