@@ -165,7 +165,7 @@ bench/.venv/.installed: bench/requirements.txt
 	@touch $@
 
 bench: $(VENV)/.test $(if $(value BASE),,bench/.venv/.installed) ## measure against limits and peers, about 35 minutes: ONLY=reading; or against a commit: BASE=v0.1.0
-	@if test "$$ARG_BASE"; then $(BIN)/python -m bench compare --base "$$ARG_BASE"; else $(BIN)/python -m bench $${ARG_ONLY:+--only "$$ARG_ONLY"}; fi
+	@if test "$$ARG_BASE"; then $(BIN)/python -m bench --rounds 12 --seconds 1.5 compare --base "$$ARG_BASE"; else $(BIN)/python -m bench $${ARG_ONLY:+--only "$$ARG_ONLY"}; fi
 
 native-argon2: $(VENV)/.runtime ## build argon2 for this machine: twice the hashes a second; UNDO=1: the wheel
 	@$(BIN)/python tools/native_argon2.py $(if $(UNDO),--undo)

@@ -1,7 +1,8 @@
 """`python -m bench compare --base <path or commit>`: this checkout and another one, in one interleaved run.
 
-Each has a database of its own on one server, and one worker with the default settings. The side that is
-measured first alternates from round to round.
+Each has a database of its own on one server, and one worker with the default settings. Each round starts
+both again: two processes of the same code differ by up to a tenth, as their hashes and addresses do. The side
+that is started and measured first alternates from round to round.
 """
 
 import secrets
@@ -57,13 +58,21 @@ class Operation:
 def compare(base: str, plan: Plan, only: list[str] | None = None) -> list[Comparison]:
     """Measure all operations, or some; start time and memory as well unless `only` is given."""
     checkouts = {"here": ROOT, "base": checkout_of(base)}
-    comparisons = [] if only else [_start(checkouts, plan)]
-    with fixtures.database_server() as postgres, ExitStack() as stack:
-        sides = {name: stack.enter_context(_side(postgres, name, path)) for name, path in checkouts.items()}
-        memory = [_memory("idle", sides)]
-        for name in only or OPERATIONS:
-            comparisons += _compare(name, OPERATIONS[name], sides, plan)
-        return comparisons if only else [*comparisons, *memory, _memory("after this run", sides)]
+    start = [] if only else [_start(checkouts, plan)]
+    memory = {when: _not_worse(f"resident memory, {when}", "MiB") for when in ("idle", "after a round")}
+    operations = {name: _Figures(name, OPERATIONS[name]) for name in only or OPERATIONS}
+    with fixtures.database_server() as postgres:
+        databases = {name: _database(postgres, name, path) for name, path in checkouts.items()}
+        for number in range(plan.rounds):
+            with _sides(checkouts, databases, number) as sides:
+                _add_memory(memory["idle"], sides)
+                for figures in operations.values():
+                    _measure_round(figures, sides, plan.seconds, number)
+                _add_memory(memory["after a round"], sides)
+    for figures in operations.values():
+        say(f"  {figures}")
+    measured = [each for figures in operations.values() for each in figures.comparisons]
+    return measured if only else [*start, *measured, *memory.values()]
 
 
 def checkout_of(base: str) -> Path:
@@ -82,17 +91,31 @@ def _git(*arguments: str) -> bytes:
     return subprocess.run(["git", "-C", str(ROOT), *arguments], check=True, capture_output=True).stdout
 
 
-@contextmanager
-def _side(postgres: EmbeddedPostgres, name: str, checkout: Path) -> Iterator[Side]:
+def _database(postgres: EmbeddedPostgres, name: str, checkout: Path) -> str:
     say(f"  {name}: {checkout}")
-    accounts = fixtures.ACCOUNTS
-    dsn = fixtures.fresh_database(postgres, f"compare_{name}", accounts=accounts, checkout=checkout)
+    dsn = fixtures.fresh_database(postgres, f"compare_{name}", accounts=fixtures.ACCOUNTS, checkout=checkout)
     fixtures.statements(
         dsn,
         f"UPDATE users SET password_hash = '{_CHEAP_PASSWORD_HASH}'"
         f" WHERE login_id <= '{fixtures.login_id(_CHEAP_LOGINS)}'",
         "VACUUM ANALYZE users",
     )
+    return dsn
+
+
+@contextmanager
+def _sides(
+    checkouts: Mapping[str, Path], databases: Mapping[str, str], round_number: int
+) -> Iterator[dict[str, Side]]:
+    with ExitStack() as stack:
+        yield {
+            name: stack.enter_context(_side(name, checkouts[name], databases[name]))
+            for name in _order(round_number)
+        }
+
+
+@contextmanager
+def _side(name: str, checkout: Path, dsn: str) -> Iterator[Side]:
     with (
         servers.rollcall(dsn, name, checkout) as server,
         servers.rollcall(dsn, f"{name}-cheap", checkout, **CHEAP_HASH) as cheap_server,
@@ -101,22 +124,34 @@ def _side(postgres: EmbeddedPostgres, name: str, checkout: Path) -> Iterator[Sid
         yield Side(checkout, server, cheap_server, [user["id"] for user in listed["items"]])
 
 
-def _compare(name: str, operation: Operation, sides: Mapping[str, Side], plan: Plan) -> list[Comparison]:
-    rate = Comparison(name, "base", "/s", operation.goal)
-    p99 = Comparison(f"{name}: p99", "base", "ms", _NOT_WORSE, at_least=False)
-    processor = Comparison(f"{name}: processor time of the service", "base", "µs", None)
-    for number in range(plan.rounds + 1):
-        seconds = plan.seconds if number else min(plan.seconds, 1.0)
-        seen = {side: _measure(operation, sides[side], seconds) for side in _order(number)}
-        if number:  # the first round warms up
-            for comparison, ours, theirs in zip(
-                (rate, p99, processor), seen["here"], seen["base"], strict=True
-            ):
-                comparison.add(ours, theirs)
-    say(
-        f"  {name}: {rate.ratio_text} throughput, {p99.ratio_text} p99, {processor.ratio_text} processor time"
-    )
-    return [rate, p99, processor]
+class _Figures:
+    """The comparisons of an operation."""
+
+    def __init__(self, name: str, operation: Operation) -> None:
+        self.operation = operation
+        self._name = name
+        self._rate = Comparison(name, "base", "/s", operation.goal)
+        self._p99 = _not_worse(f"{name}: p99", "ms")
+        self._processor = Comparison(f"{name}: processor time of the service", "base", "µs", None)
+        self.comparisons = (self._rate, self._p99, self._processor)
+
+    def __str__(self) -> str:
+        return (
+            f"{self._name}: {self._rate.ratio_text} throughput, {self._p99.ratio_text} p99,"
+            f" {self._processor.ratio_text} processor time"
+        )
+
+
+def _not_worse(name: str, unit: str) -> Comparison:
+    return Comparison(name, "base", unit, _NOT_WORSE, at_least=False)
+
+
+def _measure_round(figures: _Figures, sides: Mapping[str, Side], seconds: float, number: int) -> None:
+    for side in sides.values():
+        _measure(figures.operation, side, min(seconds, 1.0))  # warms up
+    seen = {name: _measure(figures.operation, sides[name], seconds) for name in _order(number)}
+    for comparison, ours, theirs in zip(figures.comparisons, seen["here"], seen["base"], strict=True):
+        comparison.add(ours, theirs)
 
 
 def _order(round_number: int) -> tuple[str, str]:
@@ -136,16 +171,12 @@ def _measure(operation: Operation, side: Side, seconds: float) -> tuple[float, f
     return result.rate, result.p99_ms, spent_us
 
 
-def _memory(when: str, sides: Mapping[str, Side]) -> Comparison:
-    comparison = Comparison(f"resident memory, {when}", "base", "MiB", _NOT_WORSE, at_least=False)
+def _add_memory(comparison: Comparison, sides: Mapping[str, Side]) -> None:
     comparison.add(sides["here"].server.resident_mib(), sides["base"].server.resident_mib())
-    return comparison
 
 
 def _start(checkouts: Mapping[str, Path], plan: Plan) -> Comparison:
-    comparison = Comparison(
-        "start to the first 200, migrated embedded database", "base", "s", _NOT_WORSE, at_least=False
-    )
+    comparison = _not_worse("start to the first 200, migrated embedded database", "s")
     for name in checkouts:
         shutil.rmtree(_start_directory(name), ignore_errors=True)  # another base may have left it
     for number in range(plan.rounds + 1):

@@ -12,7 +12,7 @@ from time import monotonic
 from typing import Any
 from weakref import WeakSet
 
-from aiosmtpd.smtp import SMTP
+from aiosmtpd.smtp import SMTP, AuthResult
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +43,14 @@ class MailServer:
     data_reply: str = "250 OK"
     hangs: bool = False
     """A message that begins to arrive meanwhile is never answered."""
+    hangs_at_quit: bool = False
+    """The end of a session is never answered."""
+    drops_at: str = ""
+    """The connection breaks at `RCPT`, at `DATA` (before the message), or at `message` (before the reply)."""
+    login: tuple[bytes, bytes] | None = None
+    """The user name and password that are right."""
+    logins: int = 0
+    """Logins that were right."""
     delay_s: float = 0.0
     """Before each recipient and each message is answered."""
     mails: list[ReceivedMail] = field(default_factory=list)
@@ -69,8 +77,9 @@ class MailServer:
         start_tls = tls if not implicit_tls else None
 
         def connect() -> SMTP:
-            connection = SMTP(
-                _SmtpHandler(self),
+            connection = _Connection(
+                self,
+                authenticator=self._authenticate,
                 tls_context=start_tls,
                 require_starttls=start_tls is not None,
                 hostname="test",
@@ -83,14 +92,19 @@ class MailServer:
         )
         self.port = self._server.sockets[0].getsockname()[1]
 
+    def _authenticate(
+        self, _smtp: SMTP, _session: Any, _envelope: Any, _mechanism: str, sent: Any
+    ) -> AuthResult:
+        is_right = self.login is not None and (sent.login, sent.password) == self.login
+        self.logins += is_right
+        return AuthResult(success=is_right, handled=False)
+
     def stop(self) -> None:
         """Listen no longer, and end every connection at once."""
         if self._server is not None:
             self._server.close()
         for connection in list(self._connections):
-            transport = connection.transport
-            if isinstance(transport, asyncio.WriteTransport) and not transport.is_closing():
-                transport.abort()
+            _abort(connection)
 
     @contextmanager
     def misbehaving(self, **attributes: Any) -> Iterator[None]:
@@ -103,6 +117,33 @@ class MailServer:
             vars(self).update(before)
 
 
+def _abort(connection: SMTP) -> None:
+    transport = connection.transport
+    if isinstance(transport, asyncio.WriteTransport) and not transport.is_closing():
+        transport.abort()
+
+
+class _Connection(SMTP):
+    """A connection of aiosmtpd that breaks where the server says."""
+
+    def __init__(self, server: MailServer, **options: Any) -> None:
+        super().__init__(_SmtpHandler(server), **options)
+        self._mail_server = server
+
+    async def smtp_DATA(self, arg: str) -> None:  # noqa: N802 - aiosmtpd calls it so
+        """Invite the message, or break the connection in place of taking it."""
+        if self._mail_server.drops_at == "DATA":
+            await self.push("354 Go ahead")
+            _abort(self)
+        else:
+            await super().smtp_DATA(arg)
+
+    async def smtp_QUIT(self, arg: str) -> None:  # noqa: N802
+        """End the session, or hang."""
+        await asyncio.sleep(60 if self._mail_server.hangs_at_quit else 0)
+        await super().smtp_QUIT(arg)
+
+
 class _SmtpHandler:
     """What aiosmtpd calls. It reads every attribute at each connection; those of the server parse mails."""
 
@@ -110,9 +151,11 @@ class _SmtpHandler:
         self._server = server
 
     async def handle_RCPT(  # noqa: N802
-        self, _smtp: Any, _session: Any, envelope: Any, address: str, _options: Any
+        self, smtp: Any, _session: Any, envelope: Any, address: str, _options: Any
     ) -> str:
         """Accept a recipient, or not."""
+        if self._server.drops_at == "RCPT":
+            _abort(smtp)
         await asyncio.sleep(self._server.delay_s)
         if self._server.recipient_reply.startswith("250"):
             envelope.rcpt_tos.append(address)
@@ -121,7 +164,9 @@ class _SmtpHandler:
     async def handle_DATA(self, smtp: Any, _session: Any, envelope: Any) -> str:  # noqa: N802 - aiosmtpd calls it so
         """Keep a message, if it is accepted."""
         await asyncio.sleep(60 if self._server.hangs else self._server.delay_s)
-        if self._server.data_reply.startswith("250"):
+        if self._server.drops_at == "message":
+            _abort(smtp)
+        elif self._server.data_reply.startswith("250"):
             used_tls = smtp.transport.get_extra_info("sslcontext") is not None
             self._server.mails += [
                 ReceivedMail(recipient, envelope.content, used_tls, monotonic())

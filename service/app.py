@@ -26,7 +26,7 @@ from service.db.core.engine import pool_stats
 from service.jobs.delivery import create_delivery
 from service.jobs.outbox import OutboxDispatcher
 from service.jobs.periodic import PeriodicTask, interval_jitter
-from service.jobs.schedule import background_work
+from service.jobs.schedule import METRICS_INTERVAL, background_work
 from service.observability.metrics import RequestTelemetry
 from service.observability.stats import MetricsSnapshot, PoolStats
 from service.observability.tracing import RequestTracer
@@ -79,11 +79,8 @@ def create_app(settings: Settings, *, dsn: str | None = None) -> Application:
     endpoints = _endpoints(settings)
     operations = tuple(endpoint.operation for endpoint in endpoints)
     pipeline = _create_pipeline(services, endpoints, telemetry)
-    framework = Litestar(
-        lifespan=[lambda _app: _running(services, telemetry, outbox)],
-        openapi_config=None,
-        logging_config=None,
-    )
+    lifespan = partial(_running, services, telemetry, outbox)
+    framework = Litestar(lifespan=[lambda _app: lifespan()], openapi_config=None, logging_config=None)
     edge = _create_edge(settings, pipeline, telemetry, operations)
     return Application(services, telemetry, operations, framework, edge)
 
@@ -98,8 +95,6 @@ def _create_pipeline(
         own_origin=settings.public_url,
     )
     shared = (
-        services.database,
-        services.reads,
         services.hasher,
         services.login,
         services.factors,
@@ -114,7 +109,7 @@ def _create_pipeline(
     operations = [endpoint.operation for endpoint in endpoints]
     openapi_json = cache(lambda: OpenApiJson(msgspec.json.encode(document(operations))))
     return OperationPipeline(
-        RouteTable(endpoints, make_providers(services.reads, openapi_json, shared)),
+        RouteTable(endpoints, make_providers(services.database, services.reads, openapi_json, shared)),
         Authenticator(services.reads, services.last_used, policies.factors),
         step_up_ttl=policies.sessions.step_up_ttl,
         cookies=cookies,
@@ -161,11 +156,14 @@ def metrics_snapshot(services: Services, outbox: OutboxDispatcher) -> MetricsSna
 async def _running(
     services: Services, telemetry: RequestTelemetry, outbox: OutboxDispatcher
 ) -> AsyncIterator[None]:
-    mail = PeriodicTask("mail", services.settings.mail.interval, outbox.run)
+    mail = (
+        PeriodicTask("mail", services.settings.mail.interval, outbox.run),
+        PeriodicTask("mail_backlog", METRICS_INTERVAL, outbox.count_backlog),
+    )
     async with services.closing():
         await services.read_pool.start()
         try:
-            async with background_work(services, telemetry.refresh, mail):
+            async with background_work(services, telemetry.refresh, *mail):
                 yield
         finally:
             await asyncio.to_thread(telemetry.close)

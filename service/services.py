@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
-from typing import TYPE_CHECKING, Optional, Self, TypeVar
+from typing import TYPE_CHECKING, Self, TypeVar
 
 import click
 import msgspec
@@ -56,6 +56,10 @@ class Services:
     each other. `on_audit` gets each committed audit action.
     """
 
+    cipher: "SecretCipher | None" = None
+    signing_keys: "SigningKeyRing | None" = None
+    totp_secrets: "TotpSecrets | None" = None
+
     def __init__(
         self, settings: Settings, dsn: str, *, on_audit: Callable[[str], None] = ignore_action
     ) -> None:
@@ -80,12 +84,12 @@ class Services:
         )
         self.replica = _create_replica(settings, self.read_pool)
         self.reads = Reads(self.read_pool, self.replica)
-        self.hasher = create_hasher(settings)
-        self.cipher = create_cipher(settings)
-        self.signing_keys = self._create_ring()
+        # The hashing settings have the names of the parameters.
+        self.hasher = PasswordHasher(**settings.passwords.model_dump(exclude={"min_length", "temporary_ttl"}))
+        if settings.secrets.keys:
+            self._create_encrypted()
         self.access_tokens = AccessTokenIssuer(self.policies.access_tokens, self.signing_keys)
         self.mail_tokens = MailTokens(settings.secrets.keys)
-        self.totp_secrets = self._create_totp_secrets()
         self.relying_party = relying_party_of(self.policies.factors)
         self.factors = FactorParts(self.database, self.policies, self.totp_secrets, self.relying_party)
         self.last_used = LastUsedTracker(self.policies.sessions)
@@ -100,26 +104,19 @@ class Services:
             self.database, self.reads, self.hasher, turns, self.last_used, self.policies, verifier
         )
 
-    def _create_ring(self) -> Optional["SigningKeyRing"]:
-        """Return the signing keys, if access tokens are issued."""
-        if self.cipher is None or self.policies.access_tokens is None:
-            return None
-        from service.usecases.signing_keys import SigningKeyRing
-
-        return SigningKeyRing(
-            self.reads.signing_keys,
-            self.background_database,
-            self.cipher,
-            self.policies.access_tokens.algorithm,
-        )
-
-    def _create_totp_secrets(self) -> Optional["TotpSecrets"]:
-        """Return the encryption of authenticator apps' secrets, if it has a key."""
-        if self.cipher is None:
-            return None
+    def _create_encrypted(self) -> None:
+        """Create the encryption of stored secrets, and the parts that have some."""
+        from service.security.encryption import SecretCipher
         from service.usecases.totp_secrets import TotpSecrets
 
-        return TotpSecrets(self.cipher)
+        self.cipher = SecretCipher(self.settings.secrets.keys)
+        self.totp_secrets = TotpSecrets(self.cipher)
+        if (tokens := self.policies.access_tokens) is not None:
+            from service.usecases.signing_keys import SigningKeyRing
+
+            self.signing_keys = SigningKeyRing(
+                self.reads.signing_keys, self.background_database, self.cipher, tokens.algorithm
+            )
 
     @asynccontextmanager
     async def closing(self) -> AsyncIterator[Self]:
@@ -132,28 +129,6 @@ class Services:
                 stack.push_async_callback(self.replica.close)
             stack.push_async_callback(asyncio.to_thread, self.hasher.close)
             yield self
-
-
-def create_cipher(settings: Settings) -> Optional["SecretCipher"]:
-    """Return the encryption of stored secrets, if it has a key."""
-    if not settings.secrets.keys:
-        return None
-    from service.security.encryption import SecretCipher
-
-    return SecretCipher(settings.secrets.keys)
-
-
-def create_hasher(settings: Settings) -> PasswordHasher:
-    """Return a hasher with the chosen cost and limits."""
-    passwords = settings.passwords
-    return PasswordHasher(
-        memory_kib=passwords.memory_kib,
-        iterations=passwords.iterations,
-        parallelism=passwords.parallelism,
-        workers=passwords.workers,
-        max_queue=passwords.max_queue,
-        queue_timeout=passwords.queue_timeout,
-    )
 
 
 def _create_engine(
@@ -187,10 +162,11 @@ def _create_replica(settings: Settings, primary: ReadPool) -> Replica | None:
 
 
 @contextmanager
-def configured_database(settings: Settings) -> Iterator[str]:
+def configured_database(settings: Settings, *, for_migrations: bool = False) -> Iterator[str]:
     """Yield the DSN of the configured database; the embedded one runs as long as the block."""
-    if settings.database.dsn is not None:
-        yield settings.database.dsn
+    dsn = settings.migrations_dsn if for_migrations else settings.database.dsn
+    if dsn is not None:
+        yield dsn
         return
     with EmbeddedPostgres(settings.database.embedded_dir) as postgres:
         yield postgres.dsn

@@ -1,24 +1,19 @@
 """Settings of the database."""
 
 from collections.abc import Iterator
-from datetime import timedelta
-from typing import Annotated, Any
+from typing import Annotated
 
 from pydantic import BeforeValidator, Field
 
 from settings.dsn import mask_dsn
 from settings.section import Section
-from settings.values import ROOT, Constraint, Directory, Dsn, Duration, Variable, WritableDsn
+from settings.values import ROOT, Constraint, Directory, Dsn, Duration, Variable, WritableDsn, duration
 
 EMBEDDED = "embedded"
 
 
 def _none_if_embedded(raw: object) -> object:
     return None if isinstance(raw, str) and raw.strip().lower() in {"", EMBEDDED} else raw
-
-
-def _default_read_pool_size(data: dict[str, Any]) -> int:
-    return 0 if data["pgbouncer"] else min(4, data["pool_size"] - 1)
 
 
 class DatabaseSettings(Section):
@@ -49,54 +44,35 @@ class DatabaseSettings(Section):
     pool_size: int = Field(
         default=10, ge=1, le=200, description="Maximum number of connections per worker process."
     )
-    pool_timeout: Duration = Field(
-        default=timedelta(seconds=2),
-        ge=timedelta(milliseconds=10),
-        le=timedelta(minutes=1),
-        description="Time to wait for a connection before a request gets 503.",
+    pool_timeout: Duration = duration(
+        "2s", "10ms", "1m", "Time to wait for a connection before a request gets 503."
     )
-    connect_timeout: Duration = Field(
-        default=timedelta(seconds=3),
-        ge=timedelta(milliseconds=100),
-        le=timedelta(minutes=1),
-        description="Time to open a connection.",
+    connect_timeout: Duration = duration("3s", "100ms", "1m", "Time to open a connection.")
+    lock_timeout: Duration = duration(
+        "2s",
+        "10ms",
+        "1m",
+        "Time after which PostgreSQL cancels a wait for a lock; at most the statement timeout.",
     )
-    lock_timeout: Duration = Field(
-        default=timedelta(seconds=2),
-        ge=timedelta(milliseconds=10),
-        le=timedelta(minutes=1),
-        description="Time after which PostgreSQL cancels a wait for a lock; at most the statement timeout.",
+    statement_timeout: Duration = duration(
+        "4s",
+        "100ms",
+        "10m",
+        "Time after which PostgreSQL cancels a statement; shorter than the command timeout.",
     )
-    statement_timeout: Duration = Field(
-        default=timedelta(seconds=4),
-        ge=timedelta(milliseconds=100),
-        le=timedelta(minutes=10),
-        description="Time after which PostgreSQL cancels a statement; shorter than the command timeout.",
+    command_timeout: Duration = duration(
+        "5s", "100ms", "10m", "Time after which the service gives up on a database that does not respond."
     )
-    command_timeout: Duration = Field(
-        default=timedelta(seconds=5),
-        ge=timedelta(milliseconds=100),
-        le=timedelta(minutes=10),
-        description="Time after which the service gives up on a database that does not respond.",
+    idle_in_transaction_timeout: Duration = duration(
+        "10s", "1s", "10m", "Time after which PostgreSQL ends an idle transaction."
     )
-    idle_in_transaction_timeout: Duration = Field(
-        default=timedelta(seconds=10),
-        ge=timedelta(seconds=1),
-        le=timedelta(minutes=10),
-        description="Time after which PostgreSQL ends an idle transaction.",
-    )
-    recycle: Duration = Field(
-        default=timedelta(minutes=30),
-        ge=timedelta(seconds=10),
-        le=timedelta(days=1),
-        description="Age at which a connection is replaced.",
-    )
+    recycle: Duration = duration("30m", "10s", "1d", "Age at which a connection is replaced.")
     pgbouncer: bool = Field(
         default=False,
         description="A pooler in transaction mode is in between: keep no state on connections.",
     )
     read_pool_size: int = Field(
-        default_factory=_default_read_pool_size,
+        default_factory=lambda data: 0 if data["pgbouncer"] else min(4, data["pool_size"] - 1),
         ge=0,
         le=100,
         description="Connections of the pool that are reserved for single-statement reads; 0 disables the "

@@ -1,14 +1,13 @@
 """Settings of the HTTP server."""
 
 import re
-from datetime import timedelta
 from ipaddress import ip_address
 from typing import Annotated
 
 from pydantic import AfterValidator, Field
 
 from settings.section import Section
-from settings.values import Constraint, Duration, Networks, Origins
+from settings.values import Constraint, Duration, Networks, Origins, duration
 
 _LABEL = r"[A-Za-z0-9_](?:[A-Za-z0-9_-]{0,61}[A-Za-z0-9_])?"
 _NAME_OR_IPV4 = re.compile(rf"{_LABEL}(?:\.{_LABEL})*\.?")
@@ -67,29 +66,21 @@ class HttpSettings(Section):
         default=None,
         description="Serve the API documentation at `/docs` and `/openapi.json`. Unset: on loopback only.",
     )
-    drain_delay: Duration = Field(
-        default=timedelta(0),
-        ge=timedelta(0),
-        le=timedelta(minutes=5),
-        description="After SIGTERM, time to accept connections while `/health/ready` already returns 503.",
+    drain_delay: Duration = duration(
+        "0s",
+        "0s",
+        "5m",
+        "After SIGTERM, time to accept connections while `/health/ready` already returns 503.",
     )
-    drain_timeout: Duration = Field(
-        default=timedelta(seconds=30),
-        ge=timedelta(0),
-        le=timedelta(minutes=10),
-        description="After that, time for requests in flight to finish.",
+    drain_timeout: Duration = duration(
+        "30s", "0s", "10m", "After that, time for requests in flight to finish."
     )
-    body_timeout: Duration = Field(
-        default=timedelta(seconds=10),
-        ge=timedelta(milliseconds=100),
-        le=timedelta(minutes=5),
-        description="Time for a client to send the body.",
-    )
-    request_timeout: Duration = Field(
-        default=timedelta(seconds=9),
-        ge=timedelta(milliseconds=200),
-        le=timedelta(minutes=15),
-        description="Time for a request before it gets 503; longer than the command timeout of the database.",
+    body_timeout: Duration = duration("10s", "100ms", "5m", "Time for a client to send the body.")
+    request_timeout: Duration = duration(
+        "9s",
+        "200ms",
+        "15m",
+        "Time for a request before it gets 503; longer than the command timeout of the database.",
     )
 
     @property

@@ -3,9 +3,7 @@
 import os
 from functools import cache
 
-KEPT = ("PGPASSWORD", "PGPASSFILE")
-"""They supply a password that the URL does not have, as for libpq, and change nothing else."""
-
+# PGPASSWORD and PGPASSFILE are kept: they supply a password that the URL does not have, and change no more.
 _NAMES = frozenset({
     "PGAPPNAME", "PGCHANNELBINDING", "PGCLIENTENCODING", "PGCONNECT_TIMEOUT", "PGDATABASE",
     "PGDATESTYLE", "PGGEQO", "PGGSSDELEGATION", "PGGSSENCMODE", "PGGSSLIB", "PGHOST", "PGHOSTADDR",

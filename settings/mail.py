@@ -2,7 +2,6 @@
 
 import re
 from collections.abc import Iterator
-from datetime import timedelta
 from pathlib import Path
 from typing import Annotated
 from urllib.parse import SplitResult, urlsplit
@@ -10,7 +9,7 @@ from urllib.parse import SplitResult, urlsplit
 from pydantic import AfterValidator, Field, SecretStr
 
 from settings.section import Section
-from settings.values import ROOT, Constraint, Directory, Duration, Variable
+from settings.values import ROOT, Constraint, Directory, Duration, Variable, duration
 
 PLACEHOLDER = "{token}"
 _SMTP_PORTS = {"smtp": 587, "smtps": 465}
@@ -106,18 +105,10 @@ class MailSettings(Section):
         description="Certificates, in PEM, that the SMTP server's is verified with. Unset: those of the "
         "system.",
     )
-    timeout: Duration = Field(
-        default=timedelta(seconds=20),
-        ge=timedelta(milliseconds=100),
-        le=timedelta(minutes=1),
-        description="Time for one mail to be handed to the SMTP server, from the connection on.",
+    timeout: Duration = duration(
+        "20s", "100ms", "1m", "Time for one mail to be handed to the SMTP server, from the connection on."
     )
-    interval: Duration = Field(
-        default=timedelta(seconds=1),
-        ge=timedelta(milliseconds=50),
-        le=timedelta(hours=1),
-        description="Pause between two runs that send what is due.",
-    )
+    interval: Duration = duration("1s", "50ms", "1h", "Pause between two runs that send what is due.")
     directory: Directory = Field(
         default=ROOT / "var/mail",
         description="Directory that mails are written to, one file each, if there is no SMTP server.",

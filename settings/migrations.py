@@ -1,12 +1,11 @@
 """Settings of schema migrations."""
 
-from datetime import timedelta
 from typing import Annotated
 
 from pydantic import Field
 
 from settings.section import Section
-from settings.values import Constraint, Duration, WritableDsn
+from settings.values import Constraint, Duration, WritableDsn, duration
 
 Role = Annotated[
     str,
@@ -27,17 +26,11 @@ class MigrationSettings(Section):
         description="Role of `DATABASE_URL`, if another one owns the schema: each migration gives it the "
         "rights that serving needs and no others. Unset: rights are not changed.",
     )
-    lock_timeout: Duration = Field(
-        default=timedelta(milliseconds=300),
-        ge=timedelta(milliseconds=10),
-        le=timedelta(seconds=30),
-        description="Time to wait for a lock before the statement is cancelled and retried.",
+    lock_timeout: Duration = duration(
+        "300ms", "10ms", "30s", "Time to wait for a lock before the statement is cancelled and retried."
     )
-    deadline: Duration = Field(
-        default=timedelta(minutes=5),
-        ge=timedelta(seconds=1),
-        le=timedelta(days=1),
-        description="Time to retry for the locks of one revision before the migration fails.",
+    deadline: Duration = duration(
+        "5m", "1s", "1d", "Time to retry for the locks of one revision before the migration fails."
     )
     on_start: bool | None = Field(
         default=None,

@@ -1,12 +1,11 @@
 """Settings of passwords and their hashes."""
 
 from collections.abc import Iterator
-from datetime import timedelta
 
 from pydantic import Field
 
 from settings.section import Section
-from settings.values import Duration
+from settings.values import Duration, duration
 
 # Memory in KiB, and the minimum of iterations with it.
 # Source: OWASP Password Storage Cheat Sheet, Argon2id; OWASP ASVS 5.0 appendix C.
@@ -21,11 +20,11 @@ class PasswordSettings(Section):
     """
 
     min_length: int = Field(default=15, ge=8, le=64, description="Minimum length in code points.")
-    temporary_ttl: Duration = Field(
-        default=timedelta(hours=24),
-        ge=timedelta(minutes=1),
-        le=timedelta(days=7),
-        description="Time for which a password that was set by another, and has to be changed, can be used.",
+    temporary_ttl: Duration = duration(
+        "24h",
+        "1m",
+        "7d",
+        "Time for which a password that was set by another, and has to be changed, can be used.",
     )
     memory_kib: int = Field(default=19456, ge=8, le=262144, description="Memory of one hash in KiB.")
     iterations: int = Field(default=2, ge=1, le=10, description="Passes over the memory.")
@@ -43,11 +42,8 @@ class PasswordSettings(Section):
         description="Requests that may queue for hashing, 12 KiB each; further ones get 503 immediately. "
         "Unset: 2048 per thread, at most 10000.",
     )
-    queue_timeout: Duration = Field(
-        default=timedelta(seconds=2),
-        ge=timedelta(milliseconds=10),
-        le=timedelta(minutes=1),
-        description="Time for which a request may queue for hashing before it gets 503.",
+    queue_timeout: Duration = duration(
+        "2s", "10ms", "1m", "Time for which a request may queue for hashing before it gets 503."
     )
 
     @property

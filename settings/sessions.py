@@ -6,21 +6,7 @@ from datetime import timedelta
 from pydantic import Field
 
 from settings.section import Section
-from settings.values import Duration
-
-_DAY = timedelta(days=1)
-
-
-def _default_idle_ttl(data: dict[str, timedelta]) -> timedelta:
-    return min(timedelta(days=7), data["absolute_ttl"])
-
-
-def _default_admin_idle_ttl(data: dict[str, timedelta]) -> timedelta:
-    return min(timedelta(minutes=30), data["admin_absolute_ttl"])
-
-
-def _default_touch_interval(data: dict[str, timedelta]) -> timedelta:
-    return min(timedelta(minutes=1), data["idle_ttl"] / 10, data["admin_idle_ttl"] / 10)
+from settings.values import Duration, duration
 
 
 class SessionSettings(Section):
@@ -29,37 +15,24 @@ class SessionSettings(Section):
     Source: NIST SP 800-63B-4 2.1.3 (30 days), 2.2.3 (24 hours); OWASP ASVS 5.0 7.3.1, 7.3.2.
     """
 
-    absolute_ttl: Duration = Field(
-        default=30 * _DAY,
-        ge=timedelta(seconds=1),
-        le=365 * _DAY,
-        description="Lifetime of a user's session.",
-    )
+    absolute_ttl: Duration = duration("30d", "1s", "365d", "Lifetime of a user's session.")
     idle_ttl: Duration = Field(
-        default_factory=_default_idle_ttl,
+        default_factory=lambda data: min(timedelta(days=7), data["absolute_ttl"]),
         ge=timedelta(seconds=1),
-        le=365 * _DAY,
+        le=timedelta(days=365),
         description="Time after which an unused session of a user ends, at most a hundredth early. "
         "Unset: 7d, or the absolute lifetime if shorter.",
     )
-    admin_absolute_ttl: Duration = Field(
-        default=timedelta(hours=12),
-        ge=timedelta(seconds=1),
-        le=_DAY,
-        description="Lifetime of an administrator's session.",
-    )
+    admin_absolute_ttl: Duration = duration("12h", "1s", "1d", "Lifetime of an administrator's session.")
     admin_idle_ttl: Duration = Field(
-        default_factory=_default_admin_idle_ttl,
+        default_factory=lambda data: min(timedelta(minutes=30), data["admin_absolute_ttl"]),
         ge=timedelta(seconds=1),
-        le=_DAY,
+        le=timedelta(days=1),
         description="Time after which an unused session of an administrator ends. "
         "Unset: 30m, or the absolute lifetime if shorter.",
     )
-    step_up_ttl: Duration = Field(
-        default=timedelta(minutes=10),
-        ge=timedelta(seconds=1),
-        le=timedelta(hours=1),
-        description="Maximum age of a login for operations that require a recent one.",
+    step_up_ttl: Duration = duration(
+        "10m", "1s", "1h", "Maximum age of a login for operations that require a recent one."
     )
     per_user: int = Field(
         default=200,
@@ -69,7 +42,9 @@ class SessionSettings(Section):
         "its login, or else the longest unused.",
     )
     touch_interval: Duration = Field(
-        default_factory=_default_touch_interval,
+        default_factory=lambda data: min(
+            timedelta(minutes=1), data["idle_ttl"] / 10, data["admin_idle_ttl"] / 10
+        ),
         ge=timedelta(0),
         le=timedelta(hours=1),
         description="Minimum time between two updates of a session's last use. "

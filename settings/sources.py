@@ -53,21 +53,21 @@ def _with_files_read(
     read, problems = dict(variables), list[str]()
     for variable in secrets:
         name = read.pop(variable + FILE_SUFFIX, None)
-        if name is None:
-            continue
-        if read.pop(variable, None) is not None:
-            problems.append(f"{variable}: must not be set together with {variable}{FILE_SUFFIX}")
-            continue
-        try:
-            text = _read_secret(Path(name), f"{variable}{FILE_SUFFIX}: its file").strip()
-        except SettingsError as error:
-            problems += error.problems
-            continue
-        if text:
-            read[variable] = text
-        else:
-            problems.append(f"{variable}{FILE_SUFFIX}: its file must not be empty")
+        if name is not None:
+            try:
+                read[variable] = _value_of_file(variable, name, read.pop(variable, None))
+            except SettingsError as error:
+                problems += error.problems
     return read, problems
+
+
+def _value_of_file(variable: str, file: str, other: str | None) -> str:
+    if other is not None:
+        raise SettingsError([f"{variable}: must not be set together with {variable}{FILE_SUFFIX}"])
+    text = _read_secret(Path(file), f"{variable}{FILE_SUFFIX}: its file").strip()
+    if not text:
+        raise SettingsError([f"{variable}{FILE_SUFFIX}: its file must not be empty"])
+    return text
 
 
 def _known_only(variables: Mapping[str, str], known: frozenset[str]) -> dict[str, str]:

@@ -1,12 +1,11 @@
 """Settings of the login throttle."""
 
 from collections.abc import Iterator
-from datetime import timedelta
 
 from pydantic import Field
 
 from settings.section import Section
-from settings.values import Duration
+from settings.values import Duration, duration
 
 
 class ThrottleSettings(Section):
@@ -21,18 +20,10 @@ class ThrottleSettings(Section):
     free_attempts: int = Field(
         default=5, ge=0, le=20, description="Failed logins of a user before the backoff starts."
     )
-    initial_backoff: Duration = Field(
-        default=timedelta(seconds=1),
-        ge=timedelta(milliseconds=100),
-        le=timedelta(minutes=1),
-        description="First backoff; each further failure doubles it.",
+    initial_backoff: Duration = duration(
+        "1s", "100ms", "1m", "First backoff; each further failure doubles it."
     )
-    max_backoff: Duration = Field(
-        default=timedelta(minutes=15),
-        ge=timedelta(seconds=1),
-        le=timedelta(days=1),
-        description="Maximum backoff.",
-    )
+    max_backoff: Duration = duration("15m", "1s", "1d", "Maximum backoff.")
     unrecognised_per_hour: int = Field(
         default=30, ge=1, le=1000, description="Failed logins per user and hour from unknown devices."
     )
@@ -48,11 +39,8 @@ class ThrottleSettings(Section):
     network_per_hour: int = Field(
         default=200, ge=1, le=100000, description="Failed logins per network and hour."
     )
-    memory_ttl: Duration = Field(
-        default=timedelta(days=30),
-        ge=timedelta(days=1),
-        le=timedelta(days=365),
-        description="Time in which `FAILURES_IN_A_ROW` failures are forgotten, one after the other.",
+    memory_ttl: Duration = duration(
+        "30d", "1d", "365d", "Time in which `FAILURES_IN_A_ROW` failures are forgotten, one after the other."
     )
     registrations_per_hour: int = Field(
         default=20, ge=1, le=100000, description="New users per network and hour with open registration."

@@ -1,12 +1,11 @@
 """Settings of reset tokens, API keys and access tokens."""
 
-from datetime import timedelta
 from typing import Annotated, Literal
 
 from pydantic import Field
 
 from settings.section import Section
-from settings.values import Audiences, Duration, LowerCase
+from settings.values import Audiences, Duration, LowerCase, duration
 
 
 class TokenSettings(Section):
@@ -16,28 +15,22 @@ class TokenSettings(Section):
     set. Source: OWASP ASVS 5.0 6.4.1, 9.1.2, 9.2.3, 13.2.1.
     """
 
-    reset_ttl: Duration = Field(
-        default=timedelta(hours=1),
-        ge=timedelta(seconds=1),
-        le=timedelta(hours=24),
-        description="Lifetime of a password reset token.",
-    )
-    key_ttl: Duration = Field(
-        default=timedelta(days=730),
-        ge=timedelta(days=1),
-        le=timedelta(days=3650),
-        description="Longest lifetime of an API key that is created over HTTP, and that of one without "
-        "`expires_at`.",
+    reset_ttl: Duration = duration("1h", "1s", "24h", "Lifetime of a password reset token.")
+    key_ttl: Duration = duration(
+        "730d",
+        "1d",
+        "3650d",
+        "Longest lifetime of an API key that is created over HTTP, and that of one without `expires_at`.",
     )
     audiences: Audiences = Field(
         default=(),
         description="Services for which access tokens are issued: what they accept as `aud`.",
     )
-    access_ttl: Duration = Field(
-        default=timedelta(minutes=5),
-        ge=timedelta(seconds=30),
-        le=timedelta(minutes=15),
-        description="Lifetime of an access token, and the longest time for which one outlives its session.",
+    access_ttl: Duration = duration(
+        "5m",
+        "30s",
+        "15m",
+        "Lifetime of an access token, and the longest time for which one outlives its session.",
     )
     algorithm: Annotated[Literal["es256", "eddsa"], LowerCase] = Field(
         default="es256",

@@ -3,11 +3,12 @@
 import json
 import re
 from base64 import b64decode
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import timedelta
 from ipaddress import IPv4Network, IPv6Network
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 from pydantic import AfterValidator, BeforeValidator, Field, SecretStr
 
@@ -156,10 +157,6 @@ def _decode_base64(text: str) -> bytes:
         raise ValueError from None
 
 
-def _lower(raw: object) -> object:
-    return raw.lower() if isinstance(raw, str) else raw
-
-
 def _from_root(path: Path) -> Path:
     try:
         return ROOT / path.expanduser()
@@ -167,25 +164,22 @@ def _from_root(path: Path) -> Path:
         raise ValueError from None
 
 
-def _normalise_secret(dsn: SecretStr) -> SecretStr:
-    return SecretStr(normalise_dsn(dsn.get_secret_value()))
+def _on_secret(work: Callable[[str], str]) -> AfterValidator:
+    return AfterValidator(lambda secret: SecretStr(work(secret.get_secret_value())))
 
 
-def _imply_writable(dsn: SecretStr) -> SecretStr:
-    return SecretStr(imply_writable(dsn.get_secret_value()))
+def duration(default: str, least: str, most: str, description: str) -> Any:
+    """Return the field of a `Duration`; default and bounds are written as in a variable."""
+    span, ge, le = parse_duration(default), parse_duration(least), parse_duration(most)
+    return Field(default=span, ge=ge, le=le, description=description)
 
 
 Duration = Annotated[timedelta, BeforeValidator(parse_duration)]
-LowerCase = BeforeValidator(_lower)
+LowerCase = BeforeValidator(lambda raw: raw.lower() if isinstance(raw, str) else raw)
 Networks = Annotated[
     tuple[IPv4Network | IPv6Network, ...],
     BeforeValidator(split_list),
     Constraint("networks such as 10.0.0.0/8 or 2001:db8::/32, comma-separated or a JSON list"),
-]
-Origin = Annotated[
-    str,
-    AfterValidator(canonical_origin),
-    Constraint("an exact origin such as https://accounts.example.com"),
 ]
 Origins = Annotated[
     tuple[Annotated[str, AfterValidator(canonical_origin)], ...],
@@ -207,10 +201,10 @@ Directory = Annotated[
 ]
 Dsn = Annotated[
     SecretStr,
-    AfterValidator(_normalise_secret),
+    _on_secret(normalise_dsn),
     Constraint("a PostgreSQL URL such as postgresql://user:password@host:5432/database"),
 ]
-WritableDsn = Annotated[Dsn, AfterValidator(_imply_writable)]
+WritableDsn = Annotated[Dsn, _on_secret(imply_writable)]
 
 
 def format_value(value: object) -> str:

@@ -4,7 +4,7 @@ import asyncio
 import socket
 import ssl
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import timedelta
 from email.message import EmailMessage
@@ -17,6 +17,9 @@ import aiosmtplib
 from service.domain.mail import DeliveryFailed
 
 _PERMANENT: Final = range(500, 600)
+_SERVICE_NOT_AVAILABLE: Final = 421
+"""The server is closing, whatever it was asked. Source: RFC 5321 3.8."""
+_QUIT_TIMEOUT_S: Final = 1.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,19 +75,24 @@ class SmtpTransport:
     @asynccontextmanager
     async def _session(self) -> AsyncIterator[aiosmtplib.SMTP]:
         """Hold a connection, within the timeout as a whole."""
+        client = self._client()
         try:
-            async with asyncio.timeout(self._timeout_seconds), self._client() as client:
+            async with asyncio.timeout(self._timeout_seconds):
+                await client.connect()
                 yield client
         except TimeoutError:
+            client.close()
             raise DeliveryFailed("timeout", is_outage=True) from None
-        except (aiosmtplib.SMTPSenderRefused, aiosmtplib.SMTPAuthenticationError) as error:
-            raise DeliveryFailed(_reason(error.code), is_outage=True) from None
         except aiosmtplib.SMTPRecipientsRefused as error:
             raise _refused(error.recipients[0].code) from None
         except aiosmtplib.SMTPDataError as error:
             raise _refused(error.code) from None
+        except aiosmtplib.SMTPResponseException as error:
+            raise DeliveryFailed(_reason(error.code), is_outage=True) from None
         except (aiosmtplib.SMTPException, OSError) as error:
             raise DeliveryFailed(_type_of(error), is_outage=True) from None
+        finally:
+            await _quit(client)
 
     def _client(self) -> aiosmtplib.SMTP:
         server = self._server
@@ -107,8 +115,17 @@ class SmtpTransport:
         return f"{scheme}://{self._server.host}:{self._server.port}"
 
 
+async def _quit(client: aiosmtplib.SMTP) -> None:
+    """End a session. Its outcome is known: a server that does not answer must not have a mail sent again."""
+    with suppress(aiosmtplib.SMTPException, OSError):
+        await client.quit(timeout=_QUIT_TIMEOUT_S)
+    client.close()
+
+
 def _refused(code: int) -> DeliveryFailed:
-    return DeliveryFailed(_reason(code), is_permanent=code in _PERMANENT)
+    return DeliveryFailed(
+        _reason(code), is_permanent=code in _PERMANENT, is_outage=code == _SERVICE_NOT_AVAILABLE
+    )
 
 
 def _reason(code: int) -> str:

@@ -15,7 +15,7 @@ import msgspec
 from service.api.http.errors import MalformedRequest
 from service.api.http.response import Response
 from service.api.requests import OperationRequest
-from service.db.core.database import Database
+from service.api.writes import Writes
 from service.db.core.transaction import Transaction
 from service.db.repositories.idempotency import StoredResponse
 from service.usecases.idempotency import IdempotencyKey, find_response, lock_key, store_response
@@ -61,7 +61,7 @@ def idempotency_key_of(request: OperationRequest) -> IdempotencyKey | None:
     )
 
 
-async def find_replay(request: OperationRequest, database: Database) -> Response | None:
+async def find_replay(request: OperationRequest, writes: Writes) -> Response | None:
     """Return the stored response of an earlier request with the same idempotency key.
 
     Raises:
@@ -70,13 +70,13 @@ async def find_replay(request: OperationRequest, database: Database) -> Response
     key = request.idempotency_key
     if key is None:
         return None
-    stored = await database.run(lambda tx: find_response(tx, key), caller=request.caller)
+    stored = await writes.run(find_response, key)
     return _replayed(stored) if stored is not None else None
 
 
 async def run_once(
     request: OperationRequest,
-    database: Database,
+    writes: Writes,
     work: Callable[[Transaction], Awaitable[Outcome]],
 ) -> Response:
     """Run the work once per idempotency key, in one transaction with the response that is stored for it.
@@ -97,7 +97,7 @@ async def run_once(
         await store_response(tx, key, _stored(stored_response, key, user_id))
         return response
 
-    return await database.run(run, caller=request.caller)
+    return await writes.run(run)
 
 
 def _stored(response: Response, key: IdempotencyKey, user_id: UUID | None) -> StoredResponse:

@@ -4,10 +4,11 @@ One declaration serves the router, the pipeline that enforces it, and the OpenAP
 """
 
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import KW_ONLY, dataclass, field
+from dataclasses import KW_ONLY, dataclass, field, replace
 from datetime import timedelta
+from functools import partial
 from http import HTTPMethod
-from typing import Any, NamedTuple, TypeAlias
+from typing import Any, Final, NamedTuple, TypeAlias
 
 import msgspec
 
@@ -40,20 +41,22 @@ class ResponseSpec:
 
 @dataclass(frozen=True, slots=True)
 class Operation:
-    """One operation of the API; used as the decorator of the function that serves it."""
+    """One operation of the API, used as the decorator of its function: `@get(…)`, `@post(…)`."""
 
-    id: str
     method: HTTPMethod
     path: str
     """With at most one placeholder; `{user_id}` is resolved (`me`) and authorized by the pipeline."""
     _: KW_ONLY
-    summary: str
+    id: str = ""
+    """Unless it is given, the name of the function."""
+    summary: str = ""
+    """The first line of the function's docstring."""
     description: str = ""
     tag: str
     access: Access
     responses: Mapping[int, ResponseSpec]
     errors: tuple[type[RollcallError], ...] = ()
-    """The operation's own errors; those of access, body and query follow from the rest."""
+    """The operation's own errors; those of path, access, body and query follow from the rest."""
     body: type[msgspec.Struct] | None = None
     body_types: tuple[str, ...] = (JSON,)
     """The documented media types of the body; JSON is accepted even if it is not one."""
@@ -77,8 +80,9 @@ class Operation:
     is_documented: bool = True
 
     def __call__(self, function: EndpointFunction) -> "Endpoint":
-        """Return the endpoint that serves the operation by `function`."""
-        return Endpoint(self, function)
+        """Return the endpoint that serves the operation by `function`, which names it."""
+        summary = (function.__doc__ or "").partition("\n")[0].removesuffix(".")
+        return Endpoint(replace(self, id=self.id or function.__name__, summary=summary), function)
 
 
 class Endpoint(NamedTuple):
@@ -86,3 +90,11 @@ class Endpoint(NamedTuple):
 
     operation: Operation
     function: EndpointFunction
+
+
+# The decorators of endpoints.
+get: Final = partial(Operation, HTTPMethod.GET)
+post: Final = partial(Operation, HTTPMethod.POST)
+put: Final = partial(Operation, HTTPMethod.PUT)
+patch: Final = partial(Operation, HTTPMethod.PATCH)
+delete: Final = partial(Operation, HTTPMethod.DELETE)

@@ -28,13 +28,11 @@ from service.api.http.response import Response
 from service.api.http.strict_json import decode, media_type_of, require_media_type
 from service.api.idempotency import idempotency_key_of
 from service.api.operations import FORM, JSON, Operation
-from service.api.preconditions import reject_if_match
+from service.api.preconditions import CONDITIONAL_WRITES, reject_if_match
 from service.api.requests import OperationRequest
 from service.domain.callers import ANONYMOUS, Caller
 from service.domain.errors import InvalidToken, NotFound, Unauthenticated
 from service.domain.ids import parse_id
-
-_CONDITIONAL = frozenset({"PUT", "PATCH", "DELETE"})
 
 
 class OperationPipeline:
@@ -154,7 +152,7 @@ async def _parse(request: OperationRequest, body: bytes | None, receive: Receive
     operation, method, fields = request.operation, request.scope["method"], request.fields
     if operation.is_forwarded:
         return
-    if method in _CONDITIONAL and not operation.is_conditional_write:
+    if method in CONDITIONAL_WRITES and not operation.is_conditional_write:
         reject_if_match(request.if_match)
     if operation.query is not None:
         request.query_value = read_query(request.scope["query_string"], operation.query)

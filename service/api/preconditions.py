@@ -3,7 +3,7 @@
 import re
 from collections.abc import Callable
 from hashlib import sha256
-from typing import TypeVar
+from typing import Final, TypeVar
 
 import msgspec
 
@@ -11,6 +11,9 @@ from service.api.http.errors import MalformedRequest
 from service.domain.errors import PreconditionFailed
 
 ItemT = TypeVar("ItemT")
+
+CONDITIONAL_WRITES: Final = frozenset({"PUT", "PATCH", "DELETE"})
+"""The methods for which `If-Match` counts."""
 
 # Empty elements of a list are ignored. Source: RFC 9110 5.6.1.2.
 _TAGS = re.compile(r'[\s,]*(?:W/)?"[\x21\x23-\x7e]*"(?:\s*,[\s,]*(?:W/)?"[\x21\x23-\x7e]*")*[\s,]*')

@@ -5,6 +5,8 @@ from collections.abc import Callable, Iterable
 from service.api.dispatch import Provider, Providers
 from service.api.openapi.routes import OpenApiJson
 from service.api.requests import OperationRequest
+from service.api.writes import Writes
+from service.db.core.database import Database
 from service.db.reads import Reads, ReplicaReads
 from service.db.repositories.devices import DeviceReads
 from service.db.repositories.events import EventReads
@@ -15,7 +17,7 @@ from service.db.repositories.users import UserReads
 
 
 def make_providers(
-    reads: Reads, openapi_json: Callable[[], OpenApiJson], shared: Iterable[object]
+    database: Database, reads: Reads, openapi_json: Callable[[], OpenApiJson], shared: Iterable[object]
 ) -> Providers:
     """Return a provider for every type of parameter: requests share the `shared` parts, each by its type.
 
@@ -28,6 +30,9 @@ def make_providers(
 
     return {
         OperationRequest: lambda request: request,
+        Database: lambda _request: database,
+        Writes: lambda request: Writes(database, request.caller),
+        Reads: lambda _request: reads,
         UserReads: lambda request: recent(request).users,
         SessionReads: lambda request: recent(request).sessions,
         ApiKeyReads: lambda request: recent(request).keys,

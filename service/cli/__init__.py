@@ -9,7 +9,7 @@ import sys
 import click
 
 from service import __version__
-from service.cli.console import print_error
+from service.cli.console import print_status
 from service.cli.machine import prepare_process
 from service.domain.errors import RollcallError
 from service.embedded.binaries import EmbeddedUnavailable
@@ -33,48 +33,33 @@ def _import_command(name: str) -> click.Command | None:
     """Import one command alone: the start of the server must not wait for the others (ADR 14)."""
     match name:
         case "serve":
-            from service.server.startup import serve
-
-            return serve
+            from service.server.startup import serve as command
         case "database":
-            from service.cli.database import database
-
-            return database
+            from service.cli.database import database as command
         case "users":
-            from service.cli.users import users
-
-            return users
+            from service.cli.users import users as command
         case "keys":
-            from service.cli.keys import keys
-
-            return keys
+            from service.cli.keys import keys as command
         case "mail":
-            from service.cli.mail import mail
-
-            return mail
+            from service.cli.mail import mail as command
         case "doctor":
-            from service.cli.doctor.command import doctor
-
-            return doctor
+            from service.cli.doctor.command import doctor as command
         case "config":
-            from service.cli.config import config
-
-            return config
-    return _import_secrets_command(name)
+            from service.cli.config import config as command
+        case _:
+            return _import_secrets_command(name)
+    return command
 
 
 def _import_secrets_command(name: str) -> click.Command | None:
-    """Import a command for secrets: they import cryptography."""
     match name:
         case "signing-keys":
-            from service.cli.signing_keys import signing_keys
-
-            return signing_keys
+            from service.cli.signing_keys import signing_keys as command
         case "secrets":
-            from service.cli.secrets import secrets
-
-            return secrets
-    return None
+            from service.cli.secrets import secrets as command
+        case _:
+            return None
+    return command
 
 
 @click.group(cls=_LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})
@@ -95,18 +80,18 @@ def main() -> None:
     except click.exceptions.Exit as exit_:
         sys.exit(exit_.exit_code)
     except (click.Abort, KeyboardInterrupt):
-        print_error("Interrupted.")
+        print_status("Interrupted.")
         sys.exit(130)
     except SettingsError as error:
-        print_error(*error.problems)
+        print_status("\n".join(error.problems))
         sys.exit(2)
     except click.ClickException as error:
-        print_error(error.format_message())
+        print_status(error.format_message())
         sys.exit(error.exit_code)
     except Exception as error:
         if is_debug:
             raise
-        print_error(_sentence_of(error))
+        print_status(_sentence_of(error))
         sys.exit(1)
 
 

@@ -4,11 +4,10 @@ An import can be repeated, also after an interruption: users that exist are not 
 """
 
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
-from dataclasses import replace
 from pathlib import Path
-from typing import BinaryIO
+from typing import IO, BinaryIO
 from uuid import UUID
 
 import click
@@ -18,22 +17,23 @@ from rich.console import Console
 from rich.progress import Progress
 
 from service.cli.console import print_status
-from service.cli.files import PrivateFile
+from service.cli.files import private_output
 from service.cli.import_lines import UserLine, login_id_in, numbered_lines, parse_line, time_of
 from service.cli.import_report import ImportResult, open_report
-from service.cli.output import json_option, show_json
+from service.cli.operator import AS_OPERATOR
+from service.cli.output import json_option, show
 from service.db.repositories.users import ImportedUser
 from service.domain.callers import OPERATOR
 from service.domain.errors import FieldError, ValidationFailed
-from service.domain.events import AuditContext
 from service.domain.users import User
 from service.services import Services, run_command
 from service.usecases.imports import ImportLine, import_batch
-from service.usecases.users import Registration, prepare_user, record_export
+from service.usecases.users import prepare_user, record_export
 
 _BATCH = 1000
 _PROGRESS_INTERVAL = 100_000
-_OPERATOR = AuditContext(OPERATOR)
+_KEPT = [name for name in UserLine.__struct_fields__ if name in User._fields]
+"""The fields that a line has of its user."""
 
 
 @click.command("import")
@@ -59,23 +59,28 @@ def import_command(file: BinaryIO, report_path: Path | None, is_json: bool) -> N
     with open_report(report_path, file) as report:
         result = ImportResult(report)
         run_command(lambda services: import_lines(services, file, result))
-    if is_json:
-        show_json({"added": result.added, "present": result.present, "rejected": result.rejected})
-    else:
-        click.echo(f"{result}.")
+    counts = {"added": result.added, "present": result.present, "rejected": result.rejected}
+    show(counts, f"{result}.", is_json=is_json)
     if result.rejected:
         raise click.exceptions.Exit(1)
 
 
 @click.command("export")
 @click.option(
-    "-o", "--output", type=PrivateFile(), default="-",
+    "-o",
+    "--output",
+    type=click.Path(path_type=Path, dir_okay=False, allow_dash=True),
+    default="-",
     help="Output file, which its owner alone may read. Default: standard output.",
-)  # fmt: skip
+)
 @click.option("--with-hashes", is_flag=True, help="Include password hashes: protect the file like a backup.")
-def export_command(output: BinaryIO, with_hashes: bool) -> None:
-    """Export every user, one JSON object a line, as `users import` reads them."""
-    count = run_command(lambda services: export_lines(services, output, with_hashes))
+def export_command(output: Path, with_hashes: bool) -> None:
+    """Export every user, one JSON object a line, as `users import` reads them.
+
+    A file that exists is replaced once every user is written.
+    """
+    with private_output(output) as file:
+        count = run_command(lambda services: export_lines(services, file, with_hashes))
     print_status(f"{count} users.")
 
 
@@ -109,20 +114,12 @@ async def import_lines(
 async def _prepare(services: Services, number: int, line: bytes) -> ImportLine:
     """Check a line. Raises ValidationFailed."""
     parsed = parse_line(line)
-    registration = Registration(
-        parsed.login_id,
-        parsed.display_name,
-        password_hash=parsed.usable_hash,
-        role=parsed.role,
-        state=parsed.state,
-        details=parsed.details,
-    )
     created_at = time_of(parsed.created_at, "created_at")
     last_login_at = time_of(parsed.last_login_at, "last_login_at")
     new = await prepare_user(
-        registration, hasher=services.hasher, context=_OPERATOR, policies=services.policies
+        parsed.registration, hasher=services.hasher, context=AS_OPERATOR, policies=services.policies
     )
-    user = replace(new, id=parsed.id or new.id, must_change=parsed.must_change)
+    user = new._replace(id=parsed.id or new.id, must_change=parsed.must_change)
     return ImportLine(number, ImportedUser(user, created_at, last_login_at), parsed.id is not UNSET)
 
 
@@ -138,51 +135,42 @@ def _unrepeated(line: ImportLine, first_lines: dict[str, int]) -> ImportLine:
 async def _import(services: Services, batch: list[ImportLine], result: ImportResult) -> None:
     if not batch:
         return
-    done = await services.database.run(lambda tx: import_batch(tx, batch, context=_OPERATOR), caller=OPERATOR)
+    done = await services.database.run(
+        lambda tx: import_batch(tx, batch, context=AS_OPERATOR), caller=OPERATOR
+    )
     result.added += done.added
     result.present += done.present
     for line, errors in done.rejected:
         result.reject(line.number, errors, line.imported.user.login_id)
 
 
-async def export_lines(services: Services, output: BinaryIO, with_hashes: bool) -> int:
+async def export_lines(services: Services, output: IO[bytes], with_hashes: bool) -> int:
     """Export every user; return their number. The audit trail has it before anything is written.
 
     Raises:
         click.ClickException: the output cannot be written.
     """
-    await services.database.run(lambda tx: record_export(tx, context=_OPERATOR), caller=OPERATOR)
+    await services.database.run(lambda tx: record_export(tx, context=AS_OPERATOR), caller=OPERATOR)
     count, after_id = 0, UUID(int=0)
     while page := await services.reads.users.list_credentials(after_id=after_id, limit=_BATCH):
         lines = (_line_of(user, password_hash if with_hashes else UNSET) for user, password_hash in page)
-        try:
-            output.write(b"".join(msgspec.json.encode(line) + b"\n" for line in lines))
-            output.flush()
-        except OSError as error:  # a closed pipe is no failure of the database
-            raise click.ClickException(f"The output cannot be written: {error.strerror}.") from None
+        _write(output, lines)
         count += len(page)
         after_id = page[-1][0].id
     return count
 
 
+def _write(output: IO[bytes], lines: Iterable[UserLine]) -> None:
+    try:
+        output.write(b"".join(msgspec.json.encode(line) + b"\n" for line in lines))
+        output.flush()
+    except OSError as error:  # a closed pipe is no failure of the database
+        raise click.ClickException(f"The output cannot be written: {error.strerror}.") from None
+
+
 def _line_of(user: User, password_hash: str | UnsetType | None) -> UserLine:
-    return UserLine(
-        id=user.id,
-        login_id=user.login_id,
-        name=user.name,
-        role=user.role,
-        state=user.state,
-        must_change=user.must_change,
-        password_hash=password_hash,
-        created_at=user.created_at,
-        updated_at=user.updated_at,
-        last_login_at=user.last_login_at,
-        email=user.email,
-        email_verified=user.verified_email is not None,
-        locale=user.locale,
-        external_id=user.external_id,
-        metadata=dict(user.metadata),
-    )
+    kept = {name: getattr(user, name) for name in _KEPT}
+    return UserLine(password_hash=password_hash, email_verified=user.verified_email is not None, **kept)
 
 
 @contextmanager
@@ -196,18 +184,10 @@ def _progress(file: BinaryIO, result: ImportResult) -> Iterator[Callable[[int, i
         yield lambda number, _length: _print_progress(number, result)
         return
     with Progress(console=console, transient=True) as bar:
-        task = bar.add_task("importing", total=_size_of(file))
+        task = bar.add_task("importing", total=os.fstat(file.fileno()).st_size or None)  # a pipe has none
         yield lambda _number, length: bar.advance(task, length)
 
 
 def _print_progress(number: int, result: ImportResult) -> None:
     if number % _PROGRESS_INTERVAL == 0:
         print_status(f"{number} lines: {result}")
-
-
-def _size_of(file: BinaryIO) -> int | None:
-    """Return the size of a file, None for a pipe."""
-    try:
-        return os.fstat(file.fileno()).st_size or None
-    except OSError:
-        return None

@@ -9,11 +9,5 @@ def print_result(text: str = "") -> None:
 
 
 def print_status(text: str) -> None:
-    """Print progress or advice."""
+    """Print progress, advice, or what is wrong."""
     click.echo(text, err=True)
-
-
-def print_error(*sentences: str) -> None:
-    """Print what is wrong, one sentence a line."""
-    for sentence in sentences:
-        click.echo(sentence, err=True)

@@ -1,29 +1,47 @@
 """Files that a command writes."""
 
-import os
-import stat
-from typing import IO, Any
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
+from pathlib import Path
+from tempfile import NamedTemporaryFile
+from typing import IO
 
 import click
 
 
-class PrivateFile(click.File):
-    """A file to write that only its owner may read, also if it exists already; `-` is standard output."""
+@contextmanager
+def private_output(path: Path) -> Iterator[IO[bytes]]:
+    """Open a file that only its owner may read, or standard output for `-`, as long as the block runs.
 
-    def __init__(self) -> None:
-        super().__init__("wb", lazy=False)
+    An earlier file of that name is replaced when the block has succeeded, and else stays as it was. A pipe or
+    a device is written to as it is.
 
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> IO[Any]:
-        """Open the file, and have it closed with the command."""
-        if value == "-":
-            return super().convert(value, param, ctx)
-        try:
-            file = os.fdopen(os.open(value, os.O_WRONLY | os.O_CREAT, 0o600), "wb")
-            if stat.S_ISREG(os.fstat(file.fileno()).st_mode):  # no pipe, no device
-                os.fchmod(file.fileno(), 0o600)
-                file.truncate()
-        except OSError as error:
-            self.fail(f"{value!r}: {error.strerror}", param, ctx)
-        if ctx is not None:
-            ctx.call_on_close(file.close)
-        return file
+    Raises: click.UsageError if it cannot be opened.
+    """
+    if str(path) == "-":
+        yield sys.stdout.buffer
+        return
+    target = path.resolve()
+    is_special = path.exists() and not path.is_file()
+    try:
+        file = path.open("wb") if is_special else _private_file_beside(target)
+    except OSError as error:
+        raise click.UsageError(f"{path}: {error.strerror}.") from None
+    with nullcontext() if is_special else _renamed(Path(file.name), target), file:
+        yield file
+
+
+def _private_file_beside(target: Path) -> IO[bytes]:
+    return NamedTemporaryFile("wb", dir=target.parent, prefix=f".{target.name}.", delete=False)
+
+
+@contextmanager
+def _renamed(file: Path, target: Path) -> Iterator[None]:
+    """Rename a file after the block; remove it if the block fails."""
+    try:
+        yield
+        file.replace(target)
+    except BaseException:
+        file.unlink()
+        raise

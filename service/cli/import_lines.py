@@ -15,6 +15,7 @@ from service.api.schemas.common import Input, InputTime, in_utc
 from service.domain.details import DetailsPatch
 from service.domain.errors import FieldError, ValidationFailed
 from service.domain.users import LOGIN_ID_MAX, NAME_MAX, UserRole, UserState
+from service.usecases.users import Registration
 
 MAX_LINE_BYTES = 64 * 1024
 
@@ -54,17 +55,25 @@ class UserLine(Input, frozen=True, omit_defaults=True):
 
     @property
     def details(self) -> DetailsPatch:
-        """The details that the line names; whether the address is verified counts with an address only."""
+        """The details that the line names."""
         values = {name: getattr(self, name) for name in ("email", "locale", "external_id", "metadata")}
         given = {name: value for name, value in values.items() if value is not UNSET}
-        if isinstance(self.email, str):
+        if self.email_verified or isinstance(self.email, str):
             given["email_verified"] = self.email_verified
-        return DetailsPatch(frozenset(given), **given)
+        return DetailsPatch.of(given)
 
     @property
-    def display_name(self) -> str:
-        """The name, or else the login id."""
-        return self.login_id[:NAME_MAX] if self.name is None else self.name
+    def registration(self) -> Registration:
+        """The user as an administrator would create it; its name is the login id if the line has none."""
+        name = self.login_id[:NAME_MAX] if self.name is None else self.name
+        return Registration(
+            self.login_id,
+            name,
+            password_hash=self.usable_hash,
+            role=self.role,
+            state=self.state,
+            details=self.details,
+        )
 
     @property
     def usable_hash(self) -> str | None:

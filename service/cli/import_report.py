@@ -9,22 +9,11 @@ from typing import BinaryIO
 
 import click
 import msgspec
-from msgspec import UNSET, UnsetType
 
 from service.cli.console import print_status
 from service.domain.errors import FieldError
 
 _MAX_SHOWN = 20
-
-
-class LineError(msgspec.Struct, omit_defaults=True, kw_only=True):
-    """An error in a line, as `--report` writes it. `field` is a JSON pointer, empty for the whole line."""
-
-    line: int
-    login_id: str | UnsetType = UNSET
-    field: str
-    code: str
-    message: str
 
 
 @dataclass(slots=True)
@@ -43,13 +32,8 @@ class ImportResult:
         for error in errors:
             self._show(line, error)
             if self.report is not None:
-                found = LineError(
-                    line=line,
-                    login_id=UNSET if login_id is None else login_id,
-                    field=error.pointer,
-                    code=error.code,
-                    message=error.detail,
-                )
+                named = {"line": line} if login_id is None else {"line": line, "login_id": login_id}
+                found = {**named, "field": error.pointer, "code": error.code, "message": error.detail}
                 self.report.write(msgspec.json.encode(found) + b"\n")
 
     def _show(self, line: int, error: FieldError) -> None:
@@ -80,15 +64,8 @@ def open_report(path: Path | None, imported: BinaryIO) -> Iterator[BinaryIO | No
     except OSError as error:
         raise click.ClickException(f"The report cannot be written: {error.strerror}.") from None
     with os.fdopen(descriptor, "wb") as report:
-        if _is_same_file(report, imported):
+        if os.path.sameopenfile(descriptor, imported.fileno()):
             raise click.ClickException("The report would overwrite the file that is imported.")
         os.fchmod(descriptor, 0o600)
         report.truncate()
         yield report
-
-
-def _is_same_file(report: BinaryIO, imported: BinaryIO) -> bool:
-    try:
-        return os.path.sameopenfile(report.fileno(), imported.fileno())
-    except OSError:  # standard input that is no file
-        return False

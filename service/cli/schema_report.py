@@ -7,6 +7,7 @@ from dataclasses import replace
 from typing import Any
 
 from rich.console import Console
+from rich.filesize import pick_unit_and_suffix
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from service.cli.console import print_status
@@ -17,7 +18,7 @@ from service.db.migrations.history import Step, list_revisions, steps_between
 from service.db.migrations.plan import StepPlan, make_plan
 from service.db.release_guard import unserved
 
-_UNITS = ("B", "KiB", "MiB", "GiB", "TiB")
+_UNITS = ["B", "KiB", "MiB", "GiB", "TiB"]
 
 
 @contextmanager
@@ -73,18 +74,17 @@ def _instance(each: instances.Instance, schema: SchemaState) -> dict[str, Any]:
 
 def status_in_words(found: dict[str, Any]) -> str:
     """Return the status as text."""
-    return "\n".join(_status_lines(found))
-
-
-def _status_lines(found: dict[str, Any]) -> Iterator[str]:
-    yield f"schema     {found['revision'] or 'base (no revision)'}"
-    yield f"head       {found['head']}"
-    yield f"serves     releases from {found['serves_from'] or 'one revision back'}"
-    yield f"release    needs {found['needs']}: {_STATUSES[found['status']]}"
-    yield f"pending    {', '.join(found['pending']) or 'nothing'}"
     parked = {each["name"]: each["bytes"] for each in found["parked"]}
-    yield f"parked     {parked_in_words(parked) if parked else 'nothing'}"
-    yield f"processes  {_processes(found['instances'])}"
+    lines = (
+        f"schema     {found['revision'] or 'base (no revision)'}",
+        f"head       {found['head']}",
+        f"serves     releases from {found['serves_from'] or 'one revision back'}",
+        f"release    needs {found['needs']}: {_STATUSES[found['status']]}",
+        f"pending    {', '.join(found['pending']) or 'nothing'}",
+        f"parked     {parked_in_words(parked) or 'nothing'}",
+        f"processes  {_processes(found['instances'])}",
+    )
+    return "\n".join(lines)
 
 
 _STATUSES = {
@@ -114,16 +114,11 @@ def parked_in_words(parked: dict[str, int]) -> str:
 
 async def read_plan(engine: AsyncEngine, steps: Sequence[Step]) -> list[StepPlan]:
     """Return what each step would do; a live process that it would leave unserved is an obstacle."""
-    live = await instances.list_live(engine) or []
-    return [
-        replace(each, obstacles=each.obstacles + tuple(_obstacles(live, each.schema)))
-        for each in await make_plan(engine, steps)
-    ]
-
-
-def _obstacles(live: Sequence[instances.Instance], schema: SchemaState) -> Iterator[str]:
-    for instance in unserved(live, schema):
-        yield f"it would no longer serve {instance}"
+    live, plans = await instances.list_live(engine) or [], []
+    for each in await make_plan(engine, steps):
+        left = (f"it would no longer serve {instance}" for instance in unserved(live, each.schema))
+        plans.append(replace(each, obstacles=(*each.obstacles, *left)))
+    return plans
 
 
 def plan_as_json(plans: Sequence[StepPlan]) -> str:
@@ -168,7 +163,5 @@ def _plan_lines(each: StepPlan) -> Iterator[str]:
 
 
 def _size(bytes_: int) -> str:
-    size, unit = float(bytes_), 0
-    while size >= 1024 and unit < len(_UNITS) - 1:
-        size, unit = size / 1024, unit + 1
-    return f"{size:.0f} {_UNITS[unit]}" if unit == 0 else f"{size:.1f} {_UNITS[unit]}"
+    unit, suffix = pick_unit_and_suffix(bytes_, _UNITS, 1024)
+    return f"{bytes_ / unit:.{0 if unit == 1 else 1}f} {suffix}"

@@ -3,10 +3,10 @@
 import click
 
 from service.cli.console import print_result
-from service.cli.encryption import require_cipher
+from service.cli.operator import require_cipher
 from service.cli.output import json_option, show_json
-from service.services import Services, run_command
-from service.usecases.secrets import Reencrypted, rotate_secrets
+from service.services import run_command
+from service.usecases.secrets import rotate_secrets
 
 
 @click.group()
@@ -18,7 +18,7 @@ def secrets() -> None:
 @json_option
 def rotate(is_json: bool) -> None:
     """Re-encrypt every secret under the first key of ROLLCALL_SECRETS__KEY, while the service runs."""
-    results = run_command(_rotate)
+    results = run_command(lambda services: rotate_secrets(services.database, require_cipher(services)))
     for result in results:
         if is_json:
             show_json({"column": result.purpose, "done": result.done, "unreadable": result.unreadable})
@@ -29,7 +29,3 @@ def rotate(is_json: bool) -> None:
             f"{unreadable} secrets were encrypted under a key that ROLLCALL_SECRETS__KEY does not have: "
             "add it at the end, and repeat."
         )
-
-
-async def _rotate(services: Services) -> list[Reencrypted]:
-    return await rotate_secrets(services.database, require_cipher(services))

@@ -1,18 +1,15 @@
 """Commands for the keys that sign access tokens."""
 
 from datetime import datetime
-from functools import partial
 
 import click
 
-from service.api.schemas.common import timestamp
-from service.cli.console import print_result
-from service.cli.encryption import require_cipher
-from service.cli.output import json_option, show_json, show_table
-from service.domain.callers import OPERATOR
+from service.api.schemas.common import timestamp, timestamp_or_none
+from service.cli.operator import require_cipher, run_transaction
+from service.cli.output import json_option, show, show_listing
 from service.domain.signing import SigningKey
 from service.policies import signature_algorithm
-from service.services import Services, run_command
+from service.services import run_command
 from service.usecases.signing_keys import replace_all, rotate
 
 _COLUMNS = ("id", "algorithm", "signs from", "published until")
@@ -27,7 +24,8 @@ def signing_keys() -> None:
 @json_option
 def list_(is_json: bool) -> None:
     """List the published keys, in the order in which they sign."""
-    _show(run_command(lambda services: services.reads.signing_keys.list_published()), is_json=is_json)
+    keys = run_command(lambda services: services.reads.signing_keys.list_published())
+    show_listing(keys, _COLUMNS, _row, _view_of, is_json=is_json)
 
 
 @signing_keys.command("rotate")
@@ -35,25 +33,13 @@ def list_(is_json: bool) -> None:
 @json_option
 def rotate_command(compromised: bool, is_json: bool) -> None:
     """Add a key. It is published now and signs an hour later, when verifiers know it."""
-    key = run_command(lambda services: _rotate(services, is_compromised=compromised))
-    if is_json:
-        _show([key], is_json=True)
-    else:
-        print_result(f"Key {key.id} signs from {_format_time(key.signs_from)}.")
-
-
-async def _rotate(services: Services, *, is_compromised: bool) -> SigningKey:
-    cipher = require_cipher(services)
-    work = replace_all if is_compromised else rotate
-    algorithm = signature_algorithm(services.settings)
-    return await services.database.run(partial(work, cipher=cipher, algorithm=algorithm), caller=OPERATOR)
-
-
-def _show(keys: list[SigningKey], *, is_json: bool) -> None:
-    if is_json:
-        show_json(*map(_view_of, keys))
-    else:
-        show_table(_COLUMNS, [_row(key) for key in keys])
+    work = replace_all if compromised else rotate
+    key = run_transaction(
+        lambda services, tx: work(
+            tx, cipher=require_cipher(services), algorithm=signature_algorithm(services.settings)
+        )
+    )
+    show(_view_of(key), f"Key {key.id} signs from {_format_time(key.signs_from)}.", is_json=is_json)
 
 
 def _view_of(key: SigningKey) -> dict[str, object]:
@@ -61,7 +47,7 @@ def _view_of(key: SigningKey) -> dict[str, object]:
         "id": str(key.id),
         "algorithm": key.algorithm.value,
         "signs_from": timestamp(key.signs_from),
-        "ends_at": timestamp(key.ends_at) if key.ends_at is not None else None,
+        "ends_at": timestamp_or_none(key.ends_at),
     }
 
 

@@ -14,8 +14,7 @@ from service.db.migrations import running
 from service.db.migrations.lock_retry import LockRetryPolicy
 from service.db.migrations.scratch import CannotCopy
 from service.embedded.binaries import EmbeddedUnavailable
-from service.embedded.server import EmbeddedPostgres
-from service.services import explaining_database_errors
+from service.services import configured_database, explaining_database_errors
 from settings import Settings, get_settings
 
 T = TypeVar("T")
@@ -51,12 +50,9 @@ class MigrationTarget:
 def configured_target() -> Iterator[MigrationTarget]:
     """Yield the configured database; errors become one sentence."""
     settings = get_settings()
-    with _terminable(), _explaining_errors(settings):
-        if settings.migrations_dsn is not None:
-            yield MigrationTarget(settings.migrations_dsn, settings)
-            return
-        with EmbeddedPostgres(settings.database.embedded_dir) as postgres:
-            yield MigrationTarget(postgres.dsn, settings)
+    database = configured_database(settings, for_migrations=True)
+    with _terminable(), _explaining_errors(settings), database as dsn:
+        yield MigrationTarget(dsn, settings)
 
 
 @contextmanager

@@ -7,7 +7,7 @@ from typing import Any
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 from sqlalchemy import Connection, text
-from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
+from sqlalchemy.ext.asyncio import AsyncEngine
 
 from service.db.migrations import grants
 from service.db.migrations.autogenerate import COMPARISON
@@ -114,16 +114,13 @@ async def system_identifier(engine: AsyncEngine) -> int:
 
 async def list_drift(engine: AsyncEngine) -> list[str]:
     """Return the differences between the declared tables and the schema, each as one line."""
-    async with engine.connect() as connection:
-        return await _compare(connection)
 
-
-async def _compare(connection: AsyncConnection) -> list[str]:
     def compare(sync: Connection) -> list[str]:
         found = compare_metadata(MigrationContext.configure(sync, opts=COMPARISON), Base.metadata)
         return [_describe(difference) for difference in found]
 
-    return await connection.run_sync(compare)
+    async with engine.connect() as connection:
+        return await connection.run_sync(compare)
 
 
 def _describe(difference: Any) -> str:

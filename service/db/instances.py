@@ -13,18 +13,9 @@ from uuid import UUID
 
 from sqlalchemy import Connection, delete, func, select, text
 from sqlalchemy.dialects.postgresql import insert
-from sqlalchemy.exc import ProgrammingError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
-from service.db.migrations.compatibility import (
-    HOLD_SERVED,
-    READ_STATE,
-    THIS_RELEASE,
-    UNDEFINED_TABLE,
-    Release,
-    SchemaState,
-    schema_state,
-)
+from service.db.migrations.compatibility import HOLD_SERVED, THIS_RELEASE, Release, read_state
 from service.db.tables import InstanceRow
 from service.db.write_lease import WriteLease
 
@@ -90,7 +81,7 @@ async def record_heartbeat(engine: AsyncEngine, instance: Instance, lease: Write
     asked_at = lease.now()
     async with engine.begin() as connection:
         await connection.execute(text(HOLD_SERVED))
-        is_served = instance.release.is_served_by(await _read_state(connection))
+        is_served = instance.release.is_served_by(await read_state(connection))
         if is_served:
             await _write_heartbeat(connection, instance)
     if is_served:
@@ -125,17 +116,6 @@ def read_live(connection: Connection) -> list[Instance] | None:
 def count_connections(connection: Connection, application_names: Sequence[str]) -> int:
     """Return the number of connections with these names: signs of life in a schema without heartbeats."""
     return int(connection.execute(_CONNECTIONS, {"names": list(application_names)}).scalar_one())
-
-
-async def _read_state(connection: AsyncConnection) -> SchemaState:
-    try:
-        async with connection.begin_nested():
-            rows = (await connection.execute(text(READ_STATE))).all()
-    except ProgrammingError as error:
-        if getattr(error.orig, "sqlstate", None) != UNDEFINED_TABLE:
-            raise
-        return SchemaState(None)
-    return schema_state([(revision, serves_from) for revision, serves_from in rows])
 
 
 async def _write_heartbeat(connection: AsyncConnection, instance: Instance) -> None:

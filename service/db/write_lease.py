@@ -7,14 +7,7 @@ from typing import Any, Final
 
 import structlog
 
-from service.db.migrations.compatibility import (
-    HOLD_SERVED,
-    READ_STATE,
-    THIS_RELEASE,
-    Release,
-    SchemaState,
-    schema_state,
-)
+from service.db.migrations.compatibility import HOLD_SERVED, READ_STATE, THIS_RELEASE, Release, schema_state
 from service.domain.errors import DatabaseUnavailable
 
 LEASE_TTL: Final = timedelta(seconds=15)
@@ -61,17 +54,10 @@ class WriteLease:
         Locks: `HOLD_SERVED`.
 
         Raises:
-            DatabaseUnavailable: the database does not serve this release.
+            DatabaseUnavailable: the database does not serve this release; the lease is revoked.
         """
         await driver.execute(HOLD_SERVED)
-        self.require_served(schema_state([tuple(row) for row in await driver.fetch(READ_STATE)]))
-
-    def require_served(self, schema: SchemaState) -> None:
-        """Check that a schema serves this release; revoke the lease if it does not.
-
-        Raises:
-            DatabaseUnavailable: it does not.
-        """
+        schema = schema_state(await driver.fetch(READ_STATE))
         if self.release.is_served_by(schema):
             return
         self.revoke()

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from datetime import timedelta
 from enum import StrEnum
+from typing import NamedTuple
 from uuid import UUID
 
 from service.domain.errors import (
@@ -28,8 +29,7 @@ class CallerKind(StrEnum):
     OPERATOR = "operator"
 
 
-@dataclass(frozen=True, slots=True)
-class Caller:
+class Caller(NamedTuple):
     """An authenticated caller. Its identity comes from the token alone. Source: CVE-2025-61928."""
 
     kind: CallerKind

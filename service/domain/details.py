@@ -3,15 +3,15 @@
 import json
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
 from decimal import Decimal
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from service.domain.emails import EMAIL_RULE, canonical_email
 from service.domain.errors import FieldError
 
 EXTERNAL_ID_MAX: Final = 255
 METADATA_MAX_BYTES: Final = 8 * 1024
+NO_METADATA: Final[Mapping[str, Any]] = {}
 LOCALE_MAX: Final = 35
 _LOCALE: Final = re.compile(
     r"([a-z]{2,3})(?:-([a-z]{4}))?(?:-([a-z]{2}|[0-9]{3}))?((?:-(?:[0-9a-z]{5,8}|[0-9][0-9a-z]{3}))*)",
@@ -22,8 +22,7 @@ _EXPONENT_FROM: Final = 1e16
 """The float from which JSON is written with an exponent, while PostgreSQL keeps every digit."""
 
 
-@dataclass(frozen=True, slots=True)
-class DetailsPatch:
+class DetailsPatch(NamedTuple):
     """What a change of details names: a field that is in `named` gets the value here, None clears it."""
 
     named: frozenset[str] = frozenset()
@@ -31,8 +30,13 @@ class DetailsPatch:
     email_verified: bool = False
     locale: str | None = None
     external_id: str | None = None
-    metadata: Mapping[str, Any] = field(default_factory=dict, hash=False)
+    metadata: Mapping[str, Any] = NO_METADATA
     """A merge patch."""
+
+    @classmethod
+    def of(cls, given: Mapping[str, Any]) -> "DetailsPatch":
+        """Return the patch that names the given fields."""
+        return cls(frozenset(given), **given)
 
     @property
     def privileged(self) -> frozenset[str]:
@@ -64,7 +68,7 @@ def checked(patch: DetailsPatch) -> DetailsPatch | list[FieldError]:
         errors.append(FieldError("/metadata", "invalid_value", "Texts and names without U+0000."))
     if errors:
         return errors
-    return replace(patch, **values)
+    return patch._replace(**values)
 
 
 def canonical_locale(raw: str) -> str | None:

@@ -1,8 +1,8 @@
 """The audit trail: actor, action and subject, as ids only."""
 
-from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
+from typing import NamedTuple
 from uuid import UUID
 
 from service.domain.callers import Caller
@@ -48,8 +48,7 @@ class Action(StrEnum):
     SIGNING_KEY_ROTATED = "signing_key.rotated"
 
 
-@dataclass(frozen=True, slots=True)
-class Event:
+class Event(NamedTuple):
     """An entry of the audit trail: ids only, no names and no login ids.
 
     Kind and action are as they are stored: a newer release may have recorded others than this one knows.
@@ -65,8 +64,7 @@ class Event:
     request_id: str | None
 
 
-@dataclass(frozen=True, slots=True)
-class AuditContext:
+class AuditContext(NamedTuple):
     """The origin of a change: the caller, its address and networks, and the request."""
 
     caller: Caller

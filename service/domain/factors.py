@@ -1,7 +1,7 @@
 """Factors of authentication: what they are, how they add up, and who needs a second one."""
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from enum import IntEnum, StrEnum
 from typing import Any, Final
@@ -116,6 +116,14 @@ class Passkey:
     is_backed_up: bool
     created_at: datetime
     last_used_at: datetime | None
+
+
+@dataclass(frozen=True, slots=True)
+class PasskeyChallenge:
+    """A challenge for a passkey, new or any that is there, and what the browser needs for it."""
+
+    id: UUID
+    public_key: Mapping[str, Any] = field(hash=False)
 
 
 @dataclass(frozen=True, slots=True)

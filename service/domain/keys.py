@@ -1,8 +1,8 @@
 """API keys: credentials of other services, with scopes."""
 
-from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
+from typing import NamedTuple
 from uuid import UUID
 
 from service.domain.wal_position import WalPosition
@@ -21,8 +21,7 @@ class Scope(StrEnum):
     EVENTS_READ = "events:read"
 
 
-@dataclass(frozen=True, slots=True)
-class ApiKey:
+class ApiKey(NamedTuple):
     """An API key, without its token."""
 
     id: UUID

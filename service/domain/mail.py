@@ -31,6 +31,12 @@ class MailKind(StrEnum):
     TEST = "test"
 
 
+URGENT: Final = frozenset({MailKind.VERIFY_EMAIL, MailKind.RECOVERY, MailKind.LOGIN_CODE})
+"""Mails that somebody waits for now."""
+HEAD_START: Final = timedelta(hours=23)
+"""How far ahead of the others an urgent mail is queued. Below a day: PostgreSQL's days may have 25 hours."""
+
+
 class MailState(StrEnum):
     """How far a mail is."""
 
@@ -115,6 +121,11 @@ class DeliveryFailed(Exception):
     def __init__(self, reason: str, *, is_permanent: bool = False, is_outage: bool = False) -> None:
         self.reason, self.is_permanent, self.is_outage = reason, is_permanent, is_outage
         super().__init__(reason)
+
+
+def head_start_of(kind: str) -> timedelta:
+    """Return how far ahead of the others a mail of this kind is queued."""
+    return HEAD_START if kind in URGENT else timedelta(0)
 
 
 def wait_after(attempts: int) -> timedelta:

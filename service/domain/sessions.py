@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from typing import NamedTuple
 from uuid import UUID
 
 from service.domain.factors import Assurance, FactorPolicy, assurance_of
@@ -10,8 +11,7 @@ from service.domain.users import User, UserRole
 from service.domain.wal_position import WalPosition
 
 
-@dataclass(frozen=True, slots=True)
-class Session:
+class Session(NamedTuple):
     """A session of a user, without its token."""
 
     id: UUID
@@ -33,8 +33,7 @@ class Session:
         return assurance_of(self.amr)
 
 
-@dataclass(frozen=True, slots=True)
-class AuthenticatedSession:
+class AuthenticatedSession(NamedTuple):
     """A live session with its user, from one look-up; times by the database's clock."""
 
     session: Session
@@ -56,8 +55,7 @@ class AuthenticatedSession:
         return not self.user.factors or self.session.assurance < Assurance.TWO_FACTORS
 
 
-@dataclass(frozen=True, slots=True)
-class Lifetime:
+class Lifetime(NamedTuple):
     """The lifetime of sessions of a role: since the last use, and in all."""
 
     idle_ttl: timedelta

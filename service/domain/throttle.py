@@ -6,6 +6,12 @@ not lock the owner out).
 
 from dataclasses import dataclass
 from datetime import timedelta
+from math import ceil
+
+
+def retry_after_seconds(wait: timedelta) -> int:
+    """Return a wait in whole seconds, at least one, as `Retry-After` has it. Source: RFC 9110 10.2.3."""
+    return max(1, ceil(wait.total_seconds()))
 
 
 @dataclass(frozen=True, slots=True)

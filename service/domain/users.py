@@ -2,18 +2,19 @@
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
-from typing import Any
+from typing import Any, NamedTuple
 from uuid import UUID
 
-from service.domain.details import NO_DETAILS, DetailsPatch
+from service.domain.details import NO_DETAILS, NO_METADATA, DetailsPatch
+from service.domain.errors import FieldError, ValidationFailed
 from service.domain.unicode import category, nfc
 
 LOGIN_ID_MAX = 254
 NAME_MAX = 200
-NAME_RULE = (
+_NAME_RULE = (
     "one of them visible; no control, private-use or format characters, no line separators, joiners between "
     "letters only, and at most four combining marks in a row."
 )
@@ -66,8 +67,7 @@ class UserState(StrEnum):
     DISABLED = "disabled"
 
 
-@dataclass(frozen=True, slots=True)
-class User:
+class User(NamedTuple):
     """A user; the password hash is never part of it."""
 
     id: UUID
@@ -84,7 +84,7 @@ class User:
     pending_email: str | None = None
     locale: str | None = None
     external_id: str | None = None
-    metadata: Mapping[str, Any] = field(default_factory=dict, hash=False)
+    metadata: Mapping[str, Any] = NO_METADATA
     password_changed_at: datetime | None = None
     factors: Sequence[str] = ()
     """The second factors that are enrolled."""
@@ -153,6 +153,26 @@ def canonical_name(raw: str) -> str | None:
     name = nfc(raw)
     if len(name) > NAME_MAX or not _NAME_CLASSES.fullmatch("".join(map(_class_of, name))):
         return None
+    return name
+
+
+def validate_name(raw: str, max_length: int = NAME_MAX) -> str | FieldError:
+    """Return the canonical form of the name in the field `/name`, or the error."""
+    name = canonical_name(raw)
+    if name is None or len(name) > max_length:
+        return FieldError("/name", "invalid_value", f"1 to {max_length} characters, {_NAME_RULE}")
+    return name
+
+
+def require_name(raw: str, max_length: int) -> str:
+    """Return the canonical form of the name in the field `/name`.
+
+    Raises:
+        ValidationFailed: it breaks a rule.
+    """
+    name = validate_name(raw, max_length)
+    if isinstance(name, FieldError):
+        raise ValidationFailed(name)
     return name
 
 

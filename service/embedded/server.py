@@ -21,7 +21,6 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from types import TracebackType
 from typing import IO, Final, Self
 from urllib.parse import quote
 
@@ -121,9 +120,7 @@ class EmbeddedPostgres:
         self.start()
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.stop()
 
     @property
@@ -142,14 +139,11 @@ class EmbeddedPostgres:
     @contextmanager
     def _changing(self) -> Iterator[IO[bytes]]:
         """Exclude other processes from starting or stopping the server; yield the lock."""
-        deadline = time.monotonic() + _LOCK_TIMEOUT_S
         with self._lock_file("change") as lock:
-            while not _try_lock(lock):
-                if time.monotonic() > deadline:
-                    raise EmbeddedUnavailable(
-                        f"Another process is still starting or stopping {self._directory}: end it, try again."
-                    )
-                time.sleep(_POLL_INTERVAL_S)
+            if not any(_try_lock(lock) for _ in _polls(_LOCK_TIMEOUT_S)):
+                raise EmbeddedUnavailable(
+                    f"Another process is still starting or stopping {self._directory}: end it, try again."
+                )
             yield lock
 
     def _lock_file(self, name: str) -> IO[bytes]:
@@ -196,19 +190,18 @@ class EmbeddedPostgres:
             )
 
     def _launch_and_wait(self) -> None:
-        deadline = time.monotonic() + _START_TIMEOUT_S
         log_start: int | None = None
-        while not self._is_ready():
+        for _ in _polls(_START_TIMEOUT_S):
+            if self._is_ready():
+                self._reject_non_durable()
+                return
             with self._lock_file("server") as lock:
                 if _try_lock(lock):
                     if log_start is not None:
                         raise self._failure(f"does not start ({self._last_error(log_start)})")
                     log_start = self._server_log.stat().st_size if self._server_log.exists() else 0
                     self._launch(lock)
-            if time.monotonic() > deadline:
-                raise self._failure(f"is not ready after {_START_TIMEOUT_S:.0f} s")
-            time.sleep(_POLL_INTERVAL_S)
-        self._reject_non_durable()
+        raise self._failure(f"is not ready after {_START_TIMEOUT_S:.0f} s")
 
     def _launch_unless_running(self) -> None:
         if not self._is_ready():
@@ -246,14 +239,14 @@ class EmbeddedPostgres:
 
     def _shut_down(self) -> None:
         """End the sessions, write a checkpoint and stop; log a server that takes too long."""
-        deadline = time.monotonic() + _STOP_TIMEOUT_S
         with self._lock_file("server") as lock:
-            while not _try_lock(lock):
+            for _ in _polls(_STOP_TIMEOUT_S):
+                if _try_lock(lock):
+                    break
                 self._interrupt_postmaster()
-                if time.monotonic() > deadline:
-                    _log.warning("embedded_database_stop_timeout", directory=str(self._directory))
-                    return
-                time.sleep(_POLL_INTERVAL_S)
+            else:
+                _log.warning("embedded_database_stop_timeout", directory=str(self._directory))
+                return
         self._reap()
         self._sockets.remove()
 
@@ -295,6 +288,14 @@ class EmbeddedPostgres:
             raise EmbeddedUnavailable(
                 f"The PostgreSQL in {self._directory} runs without durability: end its other users first."
             )
+
+
+def _polls(timeout_s: float) -> Iterator[None]:
+    """Yield again and again until the time is up, with short pauses."""
+    deadline = time.monotonic() + timeout_s
+    while time.monotonic() <= deadline:
+        yield
+        time.sleep(_POLL_INTERVAL_S)
 
 
 def _text_of(file: Path) -> str:

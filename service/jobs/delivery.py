@@ -19,12 +19,8 @@ _DEFAULT_SENDER = "rollcall@localhost"
 def create_delivery(settings: Settings) -> Delivery:
     """Return the transport and the templates that the settings choose."""
     renderer = create_renderer(settings)
-    return Delivery(
-        create_transport(settings.mail),
-        renderer,
-        settings.mail.timeout,
-        renderer.identity.domain,
-    )
+    transport = create_transport(settings.mail)
+    return Delivery(transport, renderer, settings.mail.timeout, renderer.identity.domain)
 
 
 def create_renderer(settings: Settings) -> "MailRenderer":

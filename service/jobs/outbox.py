@@ -79,17 +79,23 @@ class OutboxDispatcher:
         self._backlog = (0, 0.0)
 
     async def run(self) -> None:
-        """Resolve the requests, send everything that is due; stop early if the server cannot be used."""
-        await self._resolve()
+        """Resolve the requests, send everything that is due; stop early if the server cannot be used.
+
+        Requests are resolved before each batch: with many mails pending, a code would come too late.
+        """
         while True:
+            await self._resolve()
             mails, late = await self._claim()
             self._report_late(late)
-            if await self._deliver_all(mails) or len(mails) + len(late) < _BATCH:
+            if await self._deliver_all(mails) or not (mails or late):
                 break
+
+    async def count_backlog(self) -> None:
+        """Count what is pending, for `stats`."""
         self._backlog = await self._database.run(lambda tx: OutboxRepository(tx).backlog(), caller=OPERATOR)
 
     def stats(self) -> MailStats:
-        """Return what was sent since the start, and what is pending as of the last run."""
+        """Return what was sent since the start, and what was pending when it was last counted."""
         count, oldest_seconds = self._backlog
         return MailStats(dict(self._outcomes), count, oldest_seconds)
 

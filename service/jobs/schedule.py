@@ -8,7 +8,7 @@ from functools import partial
 from service import __version__
 from service.db import instances
 from service.db.core.replica import PROBE_INTERVAL
-from service.jobs.periodic import PeriodicTask, interval_jitter, run_and_log, run_periodically
+from service.jobs.periodic import PeriodicTask, Work, interval_jitter, run_and_log, run_periodically
 from service.security.ids import new_id
 from service.services import Services
 from service.usecases.cleanup import purge_expired
@@ -29,35 +29,48 @@ async def background_work(
 
     The instance is registered before the block; after it, pending writes are flushed and it is unregistered.
     """
-    engine, instance = services.background_engine, instances.Instance.here(new_id(), __version__)
-
-    async def refresh() -> None:
-        await services.readiness.refresh_schema_revision()
-        refresh_metrics()
-
-    record_heartbeat = partial(instances.record_heartbeat, engine, instance, services.lease)
-    at_start = [
-        PeriodicTask("heartbeat", instances.HEARTBEAT_INTERVAL, record_heartbeat),
-        PeriodicTask("metrics", METRICS_INTERVAL, refresh),
-    ]
-    if services.replica is not None:
-        at_start.append(PeriodicTask("replica", PROBE_INTERVAL, services.replica.probe))
-    flush = PeriodicTask(
-        "last_used", LAST_USED_INTERVAL, lambda: services.last_used.flush(services.background_database)
+    engine, lease = services.background_engine, services.lease
+    instance = instances.Instance.here(new_id(), __version__)
+    at_start = _tasks_at_start(
+        services, partial(instances.record_heartbeat, engine, instance, lease), refresh_metrics
     )
-    purge = PeriodicTask(
-        "purge",
-        services.settings.retention.purge_interval,
-        lambda: purge_expired(services.background_database, services.policies.retention),
-    )
-    if services.signing_keys is not None:
-        rotate = services.signing_keys.rotate_if_due
-        at_start.append(PeriodicTask("signing_keys", ROTATION_CHECK_INTERVAL, rotate))
     for task in at_start:
         await run_and_log(task.name, task.work)
+    flush, purge = _later_tasks(services)
     try:
         async with run_periodically([*at_start, flush, purge, *more], jitter=jitter):
             yield
     finally:
         await run_and_log(flush.name, flush.work)
-        await run_and_log("heartbeat", partial(instances.unregister, engine, instance, services.lease))
+        await run_and_log("heartbeat", partial(instances.unregister, engine, instance, lease))
+
+
+def _tasks_at_start(
+    services: Services, record_heartbeat: Work, refresh_metrics: Callable[[], None]
+) -> list[PeriodicTask]:
+    """Return the tasks that run once before the first request, too."""
+
+    async def refresh() -> None:
+        await services.readiness.refresh_schema_revision()
+        refresh_metrics()
+
+    tasks = [
+        PeriodicTask("heartbeat", instances.HEARTBEAT_INTERVAL, record_heartbeat),
+        PeriodicTask("metrics", METRICS_INTERVAL, refresh),
+    ]
+    if services.replica is not None:
+        tasks.append(PeriodicTask("replica", PROBE_INTERVAL, services.replica.probe))
+    if (keys := services.signing_keys) is not None:
+        tasks.append(PeriodicTask("signing_keys", ROTATION_CHECK_INTERVAL, keys.rotate_if_due))
+    return tasks
+
+
+def _later_tasks(services: Services) -> tuple[PeriodicTask, PeriodicTask]:
+    """Return the tasks that write last uses and delete what has expired."""
+    database, retention = services.background_database, services.policies.retention
+    return (
+        PeriodicTask("last_used", LAST_USED_INTERVAL, partial(services.last_used.flush, database)),
+        PeriodicTask(
+            "purge", services.settings.retention.purge_interval, partial(purge_expired, database, retention)
+        ),
+    )

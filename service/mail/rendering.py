@@ -55,12 +55,8 @@ class MailRenderer:
         kind = MailKind(mail.kind)
         at = f"{mail.created_at:%Y-%m-%d %H:%M} UTC"
         values = {"at": at, "token": token, "link": self._link(kind, token), "url": self.identity.url}
-        rendered = self.templates.render(
-            kind,
-            mail.locale,
-            self._values(mail, values, isolate_text),
-            self._values(mail, values, isolate_html),
-        )
+        for_text, for_html = (self._values(mail, values, isolate) for isolate in (isolate_text, isolate_html))
+        rendered = self.templates.render(kind, mail.locale, for_text, for_html)
         message = EmailMessage(policy=_POLICY)
         message["From"] = self.identity.sender
         message["To"] = Address(addr_spec=mail.recipient)

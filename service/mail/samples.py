@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from email.message import EmailMessage
+from itertools import product
 from pathlib import Path
 from typing import Final
 from uuid import UUID
@@ -58,7 +59,7 @@ def render_samples(renderer: MailRenderer) -> Iterator[tuple[str, EmailMessage]]
     Raises:
         service.mail.templates.TemplateInvalid: one cannot be used.
     """
-    for kind, locale in renderer.templates.each():
+    for locale, kind in product(renderer.templates.locales, MailKind):
         yield f"{locale}-{kind.value}", renderer.render(sample(kind, locale), _TOKENS.get(kind))
 
 

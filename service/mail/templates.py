@@ -3,7 +3,7 @@
 A message file extends `layout`, which is `layout.txt` or `layout.html`; so text and HTML cannot disagree.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -66,23 +66,12 @@ class Templates:
             message = self._text.get_template(name)
             text = {**for_text, **shared, "layout": "layout.txt"}
             subject = "".join(message.blocks["subject"](message.new_context(text)))
-            html = {
-                **for_html,
-                **shared,
-                "layout": "layout.html",
-                "subject": SPACES.sub(" ", subject.strip()),
-            }
-            return Rendered(
-                html["subject"], message.render(text), self._html.get_template(name).render(html), locale
-            )
+            subject = SPACES.sub(" ", subject.strip())
+            html = {**for_html, **shared, "layout": "layout.html", "subject": subject}
+            as_html = self._html.get_template(name).render(html)
+            return Rendered(subject, message.render(text), as_html, locale)
         except (TemplateError, KeyError, TypeError) as error:
             raise TemplateInvalid(_explain(name, error)) from error
-
-    def each(self) -> Iterator[tuple[MailKind, str]]:
-        """Yield every kind in every language."""
-        for locale in self.locales:
-            for kind in MailKind:
-                yield kind, locale
 
 
 def _environment(loader: ChoiceLoader, paragraphs: Any, *, autoescape: bool) -> Environment:

@@ -19,6 +19,7 @@ from service.observability.log_writer import BackgroundLogWriter
 from settings import Settings
 
 _encode = msgspec.json.Encoder(enc_hook=str).encode
+_LEVELS = logging.getLevelNamesMapping()
 _QUIET = ("asyncio", "uvicorn", "uvicorn.error", "uvicorn.access", "alembic", "sqlalchemy")
 
 
@@ -55,7 +56,7 @@ def configure_server_logs(settings: Settings) -> BackgroundLogWriter[AccessLogEn
     writer: BackgroundLogWriter[AccessLogEntry] = BackgroundLogWriter(
         cast(TextIO, LossyStream(sys.stderr)), _entry_renderer(_renderer(settings))
     )
-    _configure(settings, cast(TextIO, writer), _level_of(settings), writer.add)
+    _configure(settings, cast(TextIO, writer), _LEVELS[settings.log.level.upper()], writer.add)
     return writer
 
 
@@ -64,7 +65,7 @@ def configure_logs(settings: Settings, *, is_command: bool = False) -> None:
 
     A command prints its result, so it logs warnings and errors alone unless the level is debug.
     """
-    level, stream = _level_of(settings), cast(TextIO, LossyStream(sys.stderr))
+    level, stream = _LEVELS[settings.log.level.upper()], cast(TextIO, LossyStream(sys.stderr))
     if is_command and level > logging.DEBUG:
         level = max(level, logging.WARNING)
     render = _entry_renderer(_renderer(settings))
@@ -110,11 +111,6 @@ def _only_above_info(sink: AccessLogSink, level: int) -> AccessLogSink:
 def _renderer(settings: Settings) -> Processor:
     is_console = settings.log.format == "console" or (settings.log.format == "auto" and sys.stderr.isatty())
     return structlog.dev.ConsoleRenderer() if is_console else _as_json
-
-
-def _level_of(settings: Settings) -> int:
-    level: int = logging.getLevelName(settings.log.level.upper())
-    return level
 
 
 def _entry_renderer(renderer: Processor) -> Callable[[AccessLogEntry], str]:

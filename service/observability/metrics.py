@@ -5,6 +5,7 @@ Source: OpenTelemetry semantic conventions for HTTP and database clients; OWASP 
 
 import os
 import platform
+from collections import defaultdict
 from collections.abc import Callable, Iterable
 from threading import Lock
 from typing import Any, Final, cast
@@ -24,7 +25,7 @@ from prometheus_client.registry import Collector
 from service import __version__
 from service.domain.events import Action
 from service.observability.access_log import RequestRecord, entry_from, log_request
-from service.observability.stats import MAIL_OUTCOMES, MailStats, MetricsSnapshot
+from service.observability.stats import MAIL_OUTCOMES, MetricsSnapshot
 from service.observability.tracing import RequestTracer
 
 SHARED_DIR: Final = "PROMETHEUS_MULTIPROC_DIR"
@@ -119,31 +120,21 @@ class _Gauges:
         self._registry = registry
         self._hashing_running = self._sum("rollcall_hashing_running", "Hashes in progress.")
         self._hashing_queued = self._sum(
-            "rollcall_hashing_queued",
-            "Requests queued for a permit, and hashes queued for a thread.",
+            "rollcall_hashing_queued", "Requests queued for a permit, and hashes queued for a thread."
         )
         self._hashing_workers = self._sum("rollcall_hashing_workers", "Hashing threads.")
         self._oldest_wait = self._max(
             "rollcall_hashing_oldest_wait_seconds", "Age of the oldest request in the queue."
         )
-        self._done = _MirroredCounter(Counter("rollcall_hashing_done", "Hashes computed.", registry=registry))
-        shed = Counter(
-            "rollcall_hashing_shed",
-            "Hashes rejected because the queue was full or too slow.",
-            registry=registry,
+        self._done = self._total("rollcall_hashing_done", "Hashes computed.")
+        self._shed = self._total(
+            "rollcall_hashing_shed", "Hashes rejected because the queue was full or too slow."
         )
-        self._shed = _MirroredCounter(shed)
-        self._replica_reads = Counter(
-            "rollcall_replica_reads",
-            "Reads for which the replica was considered, by outcome.",
-            ("outcome",),
-            registry=registry,
+        self._replica_reads = self._total(
+            "rollcall_replica_reads", "Reads for which the replica was considered, by outcome.", "outcome"
         )
-        self._outcomes: dict[str, _MirroredCounter] = {}
-        mails = Counter("rollcall_mails", "Mails by outcome.", ("outcome",), registry=registry)
-        self._mails = {outcome: _MirroredCounter(mails.labels(outcome)) for outcome in MAIL_OUTCOMES}
-        issued = Counter("rollcall_access_tokens", "Access tokens issued.", registry=registry)
-        self._access_tokens = _MirroredCounter(issued)
+        self._mails = self._total("rollcall_mails", "Mails by outcome.", "outcome")
+        self._access_tokens = self._total("rollcall_access_tokens", "Access tokens issued.")
         self._mail_pending = self._max("rollcall_mail_pending", "Mails in the outbox.")
         self._mail_oldest = self._max("rollcall_mail_oldest_seconds", "Age of the oldest mail in the outbox.")
         pool, state = "db_client_connection_pool_name", "db_client_connection_state"
@@ -163,10 +154,11 @@ class _Gauges:
         self._done.set(hashing.done_total)
         self._shed.set(hashing.shed_total)
         for outcome, total in snapshot.replica_reads.items():
-            if outcome not in self._outcomes:
-                self._outcomes[outcome] = _MirroredCounter(self._replica_reads.labels(outcome))
-            self._outcomes[outcome].set(total)
-        self._update_mail(snapshot.mail)
+            self._replica_reads.set(total, outcome)
+        for outcome in MAIL_OUTCOMES:
+            self._mails.set(snapshot.mail.outcomes.get(outcome, 0), outcome)
+        self._mail_pending.set(snapshot.mail.pending)
+        self._mail_oldest.set(snapshot.mail.oldest_seconds)
         self._access_tokens.set(snapshot.access_tokens_total)
         for pool in snapshot.pools:
             self._connections.labels(pool.name, "used").set(pool.used)
@@ -177,29 +169,27 @@ class _Gauges:
         revision = snapshot.schema_revision
         self._revision.set(-1 if revision is None else revision)
 
-    def _update_mail(self, mail: MailStats) -> None:
-        for outcome, counter in self._mails.items():
-            counter.set(mail.outcomes.get(outcome, 0))
-        self._mail_pending.set(mail.pending)
-        self._mail_oldest.set(mail.oldest_seconds)
-
     def _sum(self, name: str, about: str, *labels: str) -> Gauge:
         return Gauge(name, about, labels, registry=self._registry, multiprocess_mode="livesum")
 
     def _max(self, name: str, about: str) -> Gauge:
         return Gauge(name, about, registry=self._registry, multiprocess_mode="livemax")
 
+    def _total(self, name: str, about: str, *labels: str) -> "_MirroredCounter":
+        return _MirroredCounter(Counter(name, about, labels, registry=self._registry))
+
 
 class _MirroredCounter:
-    """A counter that follows a total counted elsewhere."""
+    """A counter that follows totals counted elsewhere, one for each combination of labels."""
 
     def __init__(self, counter: Counter) -> None:
         self._counter = counter
-        self._total = 0
+        self._totals: defaultdict[tuple[str, ...], int] = defaultdict(int)
 
-    def set(self, total: int) -> None:
-        self._counter.inc(total - self._total)
-        self._total = total
+    def set(self, total: int, *labels: str) -> None:
+        counter = self._counter.labels(*labels) if labels else self._counter
+        counter.inc(total - self._totals[labels])
+        self._totals[labels] = total
 
 
 class _BuildInfo(Collector):

@@ -8,7 +8,7 @@ from tempfile import TemporaryDirectory
 from typing import Any, cast
 
 import click
-from prometheus_client import CollectorRegistry, start_http_server
+from prometheus_client import CollectorRegistry, start_http_server, values
 from prometheus_client.multiprocess import mark_process_dead
 
 from service.observability.metrics import SHARED_DIR
@@ -43,7 +43,7 @@ def metrics_server(settings: Settings, registry: CollectorRegistry) -> Iterator[
 
 @contextmanager
 def multiprocess_metrics() -> Iterator[Callable[[int], None]]:
-    """Share the metrics of worker processes started in the block; yield a function for dead ones."""
+    """Share the metrics of worker processes started in the block; yield a function for slots of dead ones."""
     with TemporaryDirectory(prefix="rollcall-metrics-") as directory:
         os.environ[SHARED_DIR] = directory
         try:
@@ -52,6 +52,15 @@ def multiprocess_metrics() -> Iterator[Callable[[int], None]]:
             del os.environ[SHARED_DIR]
 
 
-def _mark_dead(directory: str, pid: int) -> None:
+def share_metrics(slot: int) -> None:
+    """Keep the metrics that this worker creates from now on in the files of its slot.
+
+    The worker that replaces a dead one goes on with its counters: their sum never falls, and no files of dead
+    processes pile up.
+    """
+    values.ValueClass = cast(Any, values.MultiProcessValue)(lambda: slot)  # the library leaves it untyped
+
+
+def _mark_dead(directory: str, slot: int) -> None:
     """Remove the gauges of a worker and keep its counters."""
-    cast(Any, mark_process_dead)(pid, directory)  # the library leaves it untyped
+    cast(Any, mark_process_dead)(slot, directory)

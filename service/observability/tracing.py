@@ -39,14 +39,12 @@ class RequestTracer:
         try:
             sdk, export = import_module("opentelemetry.sdk.trace"), "opentelemetry.sdk.trace.export"
             resources = import_module("opentelemetry.sdk.resources")
-            exporter = import_module(
-                "opentelemetry.exporter.otlp.proto.http.trace_exporter"
-            ).OTLPSpanExporter()
+            exporters = import_module("opentelemetry.exporter.otlp.proto.http.trace_exporter")
         except ImportError:
             _log.warning("traces_unavailable", reason="the extra otel is not installed")
             return None
         provider = sdk.TracerProvider(resource=resources.Resource.create({"service.name": service_name}))
-        provider.add_span_processor(import_module(export).BatchSpanProcessor(exporter))
+        provider.add_span_processor(import_module(export).BatchSpanProcessor(exporters.OTLPSpanExporter()))
         return cls(provider)
 
     def observe(self, record: RequestRecord) -> None:

@@ -2,7 +2,7 @@
 
 import secrets
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from hashlib import sha256
 from typing import Final
 from uuid import UUID
@@ -37,17 +37,6 @@ class Place:
         return self.purpose.encode("ascii") + b"\0" + self.row_id.bytes
 
 
-@dataclass(frozen=True, slots=True)
-class _Key:
-    header: bytes
-    cipher: AESGCM = field(repr=False)
-
-    @classmethod
-    def of(cls, key: bytes) -> "_Key":
-        key_id = sha256(b"rollcall key id\0" + key).digest()[:_KEY_ID_BYTES]
-        return cls(_FORMAT + key_id, AESGCM(key))
-
-
 class SecretCipher:
     """Encrypts under the first key, and decrypts under every one.
 
@@ -65,14 +54,9 @@ class SecretCipher:
         """
         if not keys or any(len(key) != KEY_BYTES for key in keys):
             raise ValueError(f"keys must be {KEY_BYTES} bytes")
-        loaded = [_Key.of(key) for key in keys]
-        self._newest = loaded[0]
-        self._by_header = {key.header: key for key in loaded}
-
-    @property
-    def header(self) -> bytes:
+        self._by_header = {_header_of(key): AESGCM(key) for key in keys}
+        self.header = _header_of(keys[0])
         """The header of secrets under the newest key; one with another header needs `secrets rotate`."""
-        return self._newest.header
 
     @property
     def headers(self) -> frozenset[bytes]:
@@ -81,8 +65,9 @@ class SecretCipher:
 
     def encrypt(self, secret: bytes, place: Place) -> bytes:
         """Return the ciphertext of a secret for this place."""
-        key, nonce = self._newest, secrets.token_bytes(_NONCE_BYTES)
-        return key.header + nonce + key.cipher.encrypt(nonce, secret, key.header + place.associated_data)
+        header, nonce = self.header, secrets.token_bytes(_NONCE_BYTES)
+        cipher = self._by_header[header]
+        return header + nonce + cipher.encrypt(nonce, secret, header + place.associated_data)
 
     def decrypt(self, ciphertext: bytes, place: Place) -> bytes:
         """Return the secret.
@@ -91,12 +76,14 @@ class SecretCipher:
             SecretUnreadable: its key is not configured, or it is not the ciphertext written at this place.
         """
         header, rest = ciphertext[:HEADER_BYTES], ciphertext[HEADER_BYTES:]
-        key = self._by_header.get(header)
-        if key is None or len(rest) <= _NONCE_BYTES:
+        cipher = self._by_header.get(header)
+        if cipher is None or len(rest) <= _NONCE_BYTES:
             raise SecretUnreadable
         try:
-            return key.cipher.decrypt(
-                rest[:_NONCE_BYTES], rest[_NONCE_BYTES:], header + place.associated_data
-            )
+            return cipher.decrypt(rest[:_NONCE_BYTES], rest[_NONCE_BYTES:], header + place.associated_data)
         except InvalidTag:
             raise SecretUnreadable from None
+
+
+def _header_of(key: bytes) -> bytes:
+    return _FORMAT + sha256(b"rollcall key id\0" + key).digest()[:_KEY_ID_BYTES]

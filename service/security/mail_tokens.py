@@ -33,6 +33,11 @@ class MailToken:
     value: str = field(repr=False)
     seed: TokenSeed = field(repr=False)
 
+    @property
+    def digest(self) -> bytes:
+        """What the database holds of it, as of any token (`service.security.tokens`)."""
+        return sha256(self.value.encode("ascii")).digest()
+
 
 class MailTokens:
     """Derives one-time tokens with HMAC-SHA256 of 32 random bytes. New ones use the first of `keys`.

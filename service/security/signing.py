@@ -16,7 +16,7 @@ from cryptography.hazmat.primitives.serialization import (
     PrivateFormat,
     load_der_private_key,
 )
-from jwt.algorithms import ECAlgorithm, OKPAlgorithm, get_default_algorithms
+from jwt.algorithms import get_default_algorithms
 from jwt.utils import base64url_encode
 
 from service.domain.signing import SignatureAlgorithm
@@ -44,23 +44,15 @@ class Signer:
 
 
 def new_key_pair(key_id: str, algorithm: SignatureAlgorithm) -> tuple[str, bytes]:
-    """Return the public key as a JWK in JSON, and the private key in PKCS #8."""
-    if algorithm is SignatureAlgorithm.EDDSA:
-        ed25519 = Ed25519PrivateKey.generate()
-        return _jwk(OKPAlgorithm.to_jwk(ed25519.public_key(), as_dict=True), key_id, algorithm), _der(ed25519)
-    p256 = generate_private_key(SECP256R1())
-    return _jwk(ECAlgorithm.to_jwk(p256.public_key(), as_dict=True), key_id, algorithm), _der(p256)
-
-
-def _jwk(public: dict[str, Any], key_id: str, algorithm: SignatureAlgorithm) -> str:
-    """Complete a public key with its use. Source: RFC 7517 4.2, 4.4, 4.5."""
+    """Return the public key as a JWK in JSON, and the private key in PKCS #8. Source: RFC 7517 4."""
+    is_eddsa = algorithm is SignatureAlgorithm.EDDSA
+    key: PrivateKey = Ed25519PrivateKey.generate() if is_eddsa else generate_private_key(SECP256R1())
+    public = get_default_algorithms()[algorithm.value].to_jwk(key.public_key(), as_dict=True)
     public.pop("key_ops", None)
-    return json.dumps({**public, "kid": key_id, "alg": algorithm.value, "use": "sig"}, sort_keys=True)
+    jwk = {**public, "kid": key_id, "alg": algorithm.value, "use": "sig"}
+    private = key.private_bytes(Encoding.DER, PrivateFormat.PKCS8, NoEncryption())
+    return json.dumps(jwk, sort_keys=True), private
 
 
 def _encoded(value: Mapping[str, Any]) -> bytes:
     return base64url_encode(json.dumps(value, separators=(",", ":")).encode("ascii"))
-
-
-def _der(key: PrivateKey) -> bytes:
-    return key.private_bytes(Encoding.DER, PrivateFormat.PKCS8, NoEncryption())

@@ -6,7 +6,7 @@ Authentication Level 3, 5.1.8 to 5.1.10, 7.1, 7.2.
 
 import json
 import secrets
-from base64 import urlsafe_b64decode, urlsafe_b64encode
+from base64 import urlsafe_b64encode
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -117,21 +117,24 @@ class RelyingParty:
         """
         with _rejecting():
             from webauthn import verify_registration_response
+            from webauthn.helpers import parse_registration_credential_json
             from webauthn.helpers.cose import COSEAlgorithmIdentifier
             from webauthn.helpers.structs import CredentialDeviceType
 
-            expected = self._expected(response, challenge)
-            _require_plain_attestation(_bytes_in(expected["credential"], "attestationObject"))
+            credential = parse_registration_credential_json(_object_of(response))
+            expected = self._expected(credential, challenge)
+            _require_plain_attestation(credential.response.attestation_object)
             algorithms = [COSEAlgorithmIdentifier(algorithm) for algorithm in _ALGORITHMS]
             verified = verify_registration_response(**expected, supported_pub_key_algs=algorithms)
             _require_length(verified.credential_id, _MAX_CREDENTIAL_ID_BYTES)
             _require_usable_key(verified.credential_public_key)
+            transports = {transport.value for transport in credential.response.transports or ()}
             return NewPasskey(
                 credential_id=verified.credential_id,
                 public_key=verified.credential_public_key,
                 sign_count=verified.sign_count,
                 aaguid=UUID(verified.aaguid),
-                transports=_transports_in(expected["credential"]),
+                transports=tuple(sorted(transports)),  # those that the standard names
                 is_backup_eligible=verified.credential_device_type is CredentialDeviceType.MULTI_DEVICE,
                 is_backed_up=verified.credential_backed_up,
             )
@@ -150,9 +153,11 @@ class RelyingParty:
         """
         with _rejecting():
             from webauthn import verify_authentication_response
+            from webauthn.helpers import parse_authentication_credential_json
 
-            expected = self._expected(response, challenge)
-            _require_plain_authenticator_data(_bytes_in(expected["credential"], "authenticatorData"))
+            credential = parse_authentication_credential_json(_object_of(response))
+            expected = self._expected(credential, challenge)
+            _require_plain_authenticator_data(credential.response.authenticator_data)
             verified = verify_authentication_response(
                 **expected,
                 credential_public_key=public_key,
@@ -167,10 +172,9 @@ class RelyingParty:
             user_verified=verified.user_verified,
         )
 
-    def _expected(self, response: Response, challenge: bytes) -> dict[str, Any]:
+    def _expected(self, credential: Any, challenge: bytes) -> dict[str, Any]:
         """Return what both ceremonies demand. Source: WebAuthn Level 3 7.1, 7.2, 13.4.9."""
-        credential = _object_of(response)
-        client_data = json.loads(_bytes_in(credential, "clientDataJSON"))
+        client_data = json.loads(credential.response.client_data_json)
         # In a frame of another site people do not see what they allow.
         if client_data.get("crossOrigin") or "topOrigin" in client_data:
             raise PasskeyRejected
@@ -275,26 +279,10 @@ def _require_usable_key(public_key: bytes) -> None:
         raise PasskeyRejected
 
 
-def _transports_in(credential: Mapping[str, Any]) -> tuple[str, ...]:
-    """Return the transports that the standard names; the client may claim anything."""
-    from webauthn.helpers import parse_registration_credential_json
-
-    transports = parse_registration_credential_json(dict(credential)).response.transports or ()
-    return tuple(sorted({transport.value for transport in transports}))
-
-
 def _descriptor(passkey: Passkey) -> dict[str, Any]:
     """Return the `PublicKeyCredentialDescriptor` of a passkey. Source: WebAuthn Level 3 5.8.3."""
     identified = {"type": "public-key", "id": _base64url(passkey.credential_id)}
     return {**identified, "transports": list(passkey.transports)} if passkey.transports else identified
-
-
-def _bytes_in(credential: Mapping[str, Any], member: str) -> bytes:
-    return _bytes_of(credential["response"][member])
-
-
-def _bytes_of(base64url: str) -> bytes:
-    return urlsafe_b64decode(f"{base64url}===")
 
 
 def _base64url(value: bytes) -> str:

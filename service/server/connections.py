@@ -5,7 +5,7 @@ from collections import Counter
 from contextlib import suppress
 from typing import Final
 
-from service.api.http.client_address import Networks, is_trusted, rate_limit_prefix
+from service.api.http.client_address import Networks, is_within, rate_limit_prefix
 
 RESERVED_FILES: Final = 128
 """File descriptors kept for the database, logs and modules."""
@@ -43,7 +43,7 @@ class ConnectionLimiter:
                 del self._by_network[network]
 
     def _network_of(self, peer: tuple[str, int] | None) -> str | None:
-        if peer is None or is_trusted(peer[0], self._proxies):
+        if peer is None or is_within(peer[0], self._proxies):
             return None
         return rate_limit_prefix(peer[0])
 

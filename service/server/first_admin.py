@@ -14,20 +14,18 @@ from service.usecases.users import Registration, create_user, prepare_user
 from settings import Settings
 
 _LOGIN_ID = "root"
+_NOTICE = """
+  This is the first run, so there is an administrator now. This is shown once:
+    login id  {login_id}
+    password  {password}
+"""
 
 
 def ensure_first_admin(settings: Settings, dsn: str) -> None:
     """If there is no user, create an administrator and print how to log in, once."""
     password = secrets.token_urlsafe(16)
     if run_with_services(settings, dsn, partial(_create_first_admin, password=password)):
-        lines = (
-            "",
-            "  This is the first run, so there is an administrator now. This is shown once:",
-            f"    login id  {_LOGIN_ID}",
-            f"    password  {password}",
-            "",
-        )
-        click.echo("\n".join(lines), err=True)
+        click.echo(_NOTICE.format(login_id=_LOGIN_ID, password=password), err=True)
 
 
 async def _create_first_admin(services: Services, *, password: str) -> bool:

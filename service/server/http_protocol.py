@@ -17,7 +17,13 @@ from service.api.http.cycle import BODY_ERROR
 from service.api.http.errors import HeaderTooLarge, MalformedRequest, TooManyConnections
 from service.domain.errors import RollcallError
 from service.server.connections import ConnectionLimiter
-from service.server.request_heads import NO_FIELDS, SECOND_SPACE, origin_form, without_upgrade
+from service.server.request_heads import (
+    NO_FIELDS,
+    SECOND_SPACE,
+    origin_form,
+    parse_error,
+    without_upgrade,
+)
 
 MAX_SILENT_BYTES: Final = 24 * 1024
 """What a client may send before a header, or a part of a body, comes of it."""
@@ -109,6 +115,7 @@ class HttpProtocol(HttpToolsProtocol):
 
     def _parse(self, data: bytes) -> None:
         self._silent_bytes += len(data)
+        previous = self.cycle
         try:
             if b"  " in data or not self.url:
                 self._feed_by_line(data)
@@ -118,9 +125,8 @@ class HttpProtocol(HttpToolsProtocol):
                     self._line_end = data[-2:]
             if self._silent_bytes > MAX_SILENT_BYTES:
                 raise HeaderTooLarge
-        except httptools.HttpParserError as error:  # its context is what a callback raised
-            cause = error.__context__
-            self._refuse(cause if isinstance(cause, Exception) else MalformedRequest())
+        except httptools.HttpParserError as error:
+            self._refuse(parse_error(error, data if self.cycle is previous else b""))
         except RollcallError as error:
             self._refuse(error)
 

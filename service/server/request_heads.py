@@ -4,11 +4,14 @@ import re
 from collections.abc import Sequence
 from typing import Final
 
-from service.api.http.errors import MalformedRequest
+import httptools
+
+from service.api.http.errors import MalformedRequest, MethodNotImplemented
 
 SECOND_SPACE: Final = re.compile(rb"(?<=[A-Z] ) ")
 """A second space after what may be a method."""
 
+_REQUEST_LINE: Final = re.compile(rb"(?:\r\n)*[!#$%&'*+.^_`|~0-9A-Za-z-]+ [!-~]+ HTTP/1\.[01]\r\n")
 _ABSOLUTE: Final = re.compile(rb"https?://([!-~]+?)(/[!-~]*)", re.IGNORECASE)
 _OFFERS: Final = frozenset({b"upgrade", b"http2-settings"})
 
@@ -24,6 +27,18 @@ class _NoFields(list[tuple[bytes, bytes]]):
 
 NO_FIELDS: Final = _NoFields()
 """Where trailers go: they must not become header fields. Source: RFC 9110 6.5.1."""
+
+
+def parse_error(failure: httptools.HttpParserError, data: bytes) -> Exception:
+    """Return what a callback raised, or the error of the rejected request that `data` begins with.
+
+    A method that the parser does not know, in a well-formed line, is an error of its own.
+    Source: RFC 9110 9.1, 15.6.2.
+    """
+    if isinstance(failure.__context__, Exception):
+        return failure.__context__
+    is_unknown_method = isinstance(failure, httptools.HttpParserInvalidMethodError)
+    return MethodNotImplemented() if is_unknown_method and _REQUEST_LINE.match(data) else MalformedRequest()
 
 
 def origin_form(target: bytes, fields: Fields) -> bytes:

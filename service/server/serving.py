@@ -2,6 +2,7 @@
 
 import asyncio
 import socket
+import sys
 from datetime import timedelta
 from typing import Final
 
@@ -13,7 +14,7 @@ from service.db.migrations.probe import DatabaseState, probe
 from service.jobs.delivery import check_templates
 from service.observability.logging import configure_server_logs
 from service.observability.metrics import registry_of_workers
-from service.observability.metrics_server import metrics_server, multiprocess_metrics
+from service.observability.metrics_server import metrics_server, multiprocess_metrics, share_metrics
 from service.server.connections import raise_open_files_limit
 from service.server.first_admin import ensure_first_admin
 from service.server.gc import tune_gc
@@ -66,10 +67,7 @@ def _log_step(step: str) -> None:
 
 def _serve(app: Application, listener: socket.socket) -> None:
     raise_open_files_limit(app.services.settings.http.connections)
-    server = make_server(app, on_started=tune_gc)
-    server.run(sockets=[listener])
-    if not server.started:
-        raise click.ClickException("The service could not start; the log says why.")
+    make_server(app, on_started=tune_gc).run(sockets=[listener])
 
 
 def _serve_with_workers(settings: Settings, dsn: str) -> None:
@@ -90,8 +88,13 @@ def _serve_with_workers(settings: Settings, dsn: str) -> None:
         ).run()
 
 
-def serve_as_worker(dsn: str, listener: socket.socket) -> None:
-    """Serve as one of several processes that share the socket."""
+def serve_as_worker(slot: int, dsn: str, listener: socket.socket) -> None:
+    """Serve as one of several processes that share the socket; fail as a command does."""
     settings = get_settings()
     configure_server_logs(settings)
-    _serve(create_app(settings, dsn=dsn), listener)
+    share_metrics(slot)
+    try:
+        _serve(create_app(settings, dsn=dsn), listener)
+    except click.ClickException as error:
+        click.echo(error.format_message(), err=True)
+        sys.exit(error.exit_code)

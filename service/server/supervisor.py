@@ -1,6 +1,5 @@
 """Run several worker processes behind one socket: replace those that die, drain all at the end."""
 
-import multiprocessing
 import os
 import signal
 import socket
@@ -8,6 +7,8 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import KW_ONLY, dataclass, field
+from multiprocessing import get_context, parent_process
 from multiprocessing.context import SpawnProcess
 from types import FrameType
 from typing import Final, TypeAlias
@@ -23,41 +24,33 @@ _TERMINAL_SIGNALS: Final = frozenset({signal.SIGINT, signal.SIGHUP})
 
 _log = structlog.get_logger("rollcall")
 
-Work: TypeAlias = Callable[[str, socket.socket], None]
+Work: TypeAlias = Callable[[int, str, socket.socket], None]
 
 
+@dataclass(eq=False)
 class Supervisor:
-    """Keeps `count` processes running `work(dsn, listener)` until SIGTERM or SIGINT.
+    """Keeps `count` processes running `work(slot, dsn, listener)` until SIGTERM or SIGINT.
 
-    `on_worker_exit` gets the process id of each worker that died.
+    Slots are numbered from 0; the worker that replaces one has its slot. `on_worker_exit` gets the slot of
+    each worker that died.
     """
 
-    def __init__(
-        self,
-        work: Work,
-        *,
-        count: int,
-        dsn: str,
-        listener: socket.socket,
-        drain_timeout_s: float,
-        on_worker_exit: Callable[[int], None],
-    ) -> None:
-        self._context = multiprocessing.get_context("spawn")
-        self._work = work
-        self._count = count
-        self._dsn = dsn
-        self._listener = listener
-        self._drain_timeout_s = drain_timeout_s
-        self._on_worker_exit = on_worker_exit
-        self._workers: list[SpawnProcess] = []
-        self._signalled: set[SpawnProcess] = set()
-        self.is_stopping = False
+    work: Work
+    _: KW_ONLY
+    count: int
+    dsn: str
+    listener: socket.socket
+    drain_timeout_s: float
+    on_worker_exit: Callable[[int], None]
+    is_stopping: bool = field(default=False, init=False)
+    _workers: list[SpawnProcess] = field(default_factory=list, init=False)
+    _signalled: set[SpawnProcess] = field(default_factory=set, init=False)
 
     def run(self) -> None:
         """Run until a signal arrives; then drain the workers."""
         previous = {number: signal.signal(number, self.stop) for number in (signal.SIGTERM, signal.SIGINT)}
         try:
-            self._workers = [self._start() for _ in range(self._count)]
+            self._workers = [self._start(slot) for slot in range(self.count)]
             while not self.is_stopping:
                 time.sleep(CHECK_INTERVAL_S)  # a signal ends it early
                 self._replace_dead()
@@ -75,26 +68,27 @@ class Supervisor:
         for worker in self._workers:
             self._terminate(worker)
 
-    def _start(self) -> SpawnProcess:
-        arguments = (self._work, self._dsn, self._listener)
-        worker = self._context.Process(target=_work_until_orphaned, args=arguments)
+    def _start(self, slot: int) -> SpawnProcess:
+        arguments = (self.work, slot, self.dsn, self.listener)
+        worker = get_context("spawn").Process(target=_work_until_orphaned, args=arguments)
         with _terminal_signals_blocked():
             worker.start()
         _log.info("worker_started", worker=worker.pid)
         return worker
 
     def _replace_dead(self) -> None:
-        dead = [worker for worker in self._workers if not worker.is_alive()]
+        dead = {slot: worker for slot, worker in enumerate(self._workers) if not worker.is_alive()}
         if not dead or self.is_stopping:
             return
-        for worker in dead:
+        for slot, worker in dead.items():
             _log.error("worker_died", worker=worker.pid, exit_code=worker.exitcode)
             worker.join()
-            self._on_worker_exit(worker.pid or 0)
+            self.on_worker_exit(slot)
         time.sleep(RESTART_DELAY_S)
-        accept_handshakes(self._listener)  # a worker that was ended alone has drained the socket of all
-        alive = [worker for worker in self._workers if worker not in dead]
-        self._workers = alive + [self._start() for _ in dead if not self.is_stopping]
+        accept_handshakes(self.listener)  # a worker that was ended alone has drained the socket of all
+        for slot in dead:
+            if not self.is_stopping:
+                self._workers[slot] = self._start(slot)
 
     def _terminate(self, worker: SpawnProcess) -> None:
         if worker.is_alive():
@@ -102,9 +96,9 @@ class Supervisor:
         self._signalled.add(worker)
 
     def _drain(self) -> None:
-        deadline = time.monotonic() + self._drain_timeout_s
+        deadline = time.monotonic() + self.drain_timeout_s
         _log.info("draining", workers=len(self._workers))
-        self._listener.close()  # otherwise clients would connect to a socket that nobody accepts from
+        self.listener.close()  # otherwise clients would connect to a socket that nobody accepts from
         for worker in self._workers:
             if worker not in self._signalled:  # it was being started when the signal came
                 self._terminate(worker)
@@ -129,15 +123,15 @@ def _terminal_signals_blocked() -> Iterator[None]:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
-def _work_until_orphaned(work: Work, dsn: str, listener: socket.socket) -> None:
+def _work_until_orphaned(work: Work, slot: int, dsn: str, listener: socket.socket) -> None:
     """Work; drain when the supervisor is killed, as its port would stay taken otherwise."""
     signal.pthread_sigmask(signal.SIG_BLOCK, _TERMINAL_SIGNALS)  # multiprocessing unblocks Ctrl-C first
     threading.Thread(target=_stop_when_orphaned, daemon=True).start()
-    work(dsn, listener)
+    work(slot, dsn, listener)
 
 
 def _stop_when_orphaned() -> None:
-    supervisor = multiprocessing.parent_process()
+    supervisor = parent_process()
     if supervisor is not None:
         supervisor.join()
         _log.error("supervisor_died")

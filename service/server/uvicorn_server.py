@@ -73,9 +73,15 @@ class Server(uvicorn.Server):
         self.should_exit = True
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-        """Start, and log the address."""
+        """Start, and log the address.
+
+        Raises: click.ClickException if the application could not start; uvicorn would exit with 3.
+        """
         self._loop = asyncio.get_running_loop()
-        await super().startup(sockets=sockets)
+        try:
+            await super().startup(sockets=sockets)
+        except SystemExit:
+            raise click.ClickException("The service could not start; the log says why.") from None
         self._guard = asyncio.create_task(self._close_slow_clients())
         if self.started:
             self._on_started()

@@ -6,7 +6,7 @@ from uuid import UUID
 
 from service.db.core.transaction import Transaction
 from service.db.repositories.events import EventRepository
-from service.db.repositories.login import Origin
+from service.db.repositories.login import Recognition
 from service.domain.errors import LoginThrottled
 from service.domain.events import Action, AuditContext
 from service.domain.users import User
@@ -24,14 +24,14 @@ from service.usecases.throttle import (
 ResultT = TypeVar("ResultT")
 
 
-def bucket_of(digests: CountDigests, user: User, origin: Origin, context: AuditContext) -> Bucket:
+def bucket_of(digests: CountDigests, user: User, recognition: Recognition, context: AuditContext) -> Bucket:
     """Return the bucket of attempts at a user: known devices and networks of the user have their own.
 
     Source: OWASP ASVS 5.0 6.1.1 (strangers do not lock the owner out).
     """
-    if origin.device_id is not None:
-        return bucket_of_device(digests, origin.device_id, user.id)
-    if origin.network_is_known:
+    if recognition.device_id is not None:
+        return bucket_of_device(digests, recognition.device_id, user.id)
+    if recognition.network_is_known:
         return bucket_of_network(digests, context.network, user.id)
     return bucket_for_unknown_device(digests, user.login_id, user.id)
 

@@ -1,14 +1,10 @@
 """Details of accounts: e-mail, language, external id, metadata."""
 
-from collections.abc import Mapping
-from dataclasses import replace
-from typing import Any
-
 from service.db.core.transaction import Transaction
 from service.db.repositories.emails import EmailRepository
 from service.db.repositories.events import EventRepository
-from service.db.repositories.reset_tokens import ResetTokenRepository
 from service.db.repositories.sessions import SessionRepository
+from service.db.repositories.user_tokens import ResetTokenRepository, VerificationRepository
 from service.domain.callers import Caller, CallerKind
 from service.domain.details import METADATA_MAX_BYTES, DetailsPatch, checked, is_too_large, merge_metadata
 from service.domain.emails import canonical_email, masked_email
@@ -19,7 +15,7 @@ from service.domain.users import User
 from service.usecases.notices import notify
 from service.usecases.policies import Policies
 
-_PRIVILEGED = "Only administrators and API keys may set this."
+PRIVILEGED = "Only administrators and API keys may set this."
 _TOO_LARGE = FieldError(
     "/metadata", "too_large", f"At most {METADATA_MAX_BYTES} bytes as JSON, merged with what is there."
 )
@@ -40,7 +36,7 @@ def check_details(patch: DetailsPatch, *, caller: Caller, policies: Policies) ->
         ValidationFailed: with every error at once.
     """
     if not is_trusted(caller) and patch.privileged:
-        raise Forbidden(_PRIVILEGED)
+        raise Forbidden(PRIVILEGED)
     result = checked(patch)
     if isinstance(result, list):
         raise ValidationFailed(*result)
@@ -54,11 +50,11 @@ def details_of_new_user(
 ) -> DetailsPatch | list[FieldError]:
     """Return the details of a new user, or every error: its login id is its address if it is one."""
     if not is_trusted(caller) and patch.privileged:
-        return [FieldError(f"/{name}", "not_settable", _PRIVILEGED) for name in sorted(patch.privileged)]
-    if is_too_large(merge_metadata({}, patch.metadata)):
+        return [FieldError(f"/{name}", "not_settable", PRIVILEGED) for name in sorted(patch.privileged)]
+    if patch.metadata and is_too_large(merge_metadata({}, patch.metadata)):
         return [_TOO_LARGE]
     if "email" not in patch.named and isinstance(login_id, str):
-        patch = replace(patch, email=canonical_email(login_id))
+        patch = patch._replace(email=canonical_email(login_id))
     return checked(patch)
 
 
@@ -79,7 +75,7 @@ async def apply_details(tx: Transaction, user: User, patch: DetailsPatch, *, con
         is_verified = patch.email_verified or _stays_verified(user, patch)
         return await replace_email(tx, user, patch.email, is_verified=is_verified, context=context)
     if patch.email == user.email:
-        return user if user.pending_email is None else await EmailRepository(tx).set_pending(user.id, None)
+        return await forget_pending_address(tx, user)
     return await EmailRepository(tx).set_pending(user.id, patch.email)
 
 
@@ -97,7 +93,7 @@ async def replace_email(
     is_lost = user.verified_email is not None and not (is_verified and email == user.email)
     changed = await EmailRepository(tx).replace(user.id, email, is_verified=is_verified)
     if is_lost or email != user.email:
-        await EmailRepository(tx).drop_token(user.id)
+        await VerificationRepository(tx).drop(user.id)
         await ResetTokenRepository(tx).drop_mailed(user.id)
         await SessionRepository(tx).end_logins_under_way(user.id)
         await EventRepository(tx).add(context, Action.EMAIL_CHANGED, user.id)
@@ -126,18 +122,12 @@ def _stays_verified(user: User, patch: DetailsPatch) -> bool:
 
 
 async def _set_others(tx: Transaction, user: User, patch: DetailsPatch) -> User:
-    named = patch.named
-    metadata = _merged(user.metadata, patch.metadata)
+    named, metadata = patch.named, merge_metadata(user.metadata, patch.metadata)
+    if is_too_large(metadata):
+        raise ValidationFailed(_TOO_LARGE)
     return await EmailRepository(tx).set_details(
         user.id,
         locale=patch.locale if "locale" in named else user.locale,
         external_id=patch.external_id if "external_id" in named else user.external_id,
         metadata=metadata,
     )
-
-
-def _merged(metadata: Mapping[str, Any], patch: Mapping[str, Any]) -> dict[str, Any]:
-    merged = merge_metadata(metadata, patch)
-    if is_too_large(merged):
-        raise ValidationFailed(_TOO_LARGE)
-    return merged

@@ -6,18 +6,18 @@ from uuid import UUID
 
 from service.db.core.database import Database
 from service.db.core.transaction import Transaction
-from service.db.repositories.emails import EmailRepository
-from service.db.repositories.outbox import OutboxRepository
+from service.db.repositories.user_tokens import VerificationRepository
 from service.db.repositories.users import UserRepository
 from service.domain.callers import Caller
 from service.domain.errors import InvalidToken
 from service.domain.events import AuditContext
-from service.domain.mail import MailKind, NewMail
+from service.domain.mail import MailKind
 from service.domain.users import User
 from service.security.mail_tokens import VERIFICATION_PREFIX, MailTokens
 from service.security.tokens import digest_of
 from service.usecases.details import replace_email
 from service.usecases.mail_throttle import count_mail
+from service.usecases.notices import queue_mail
 from service.usecases.policies import Policies
 from service.usecases.subjects import lock_subject
 
@@ -47,14 +47,9 @@ async def send_verification(
 async def queue_verification(tx: Transaction, user: User, address: str, *, tokens: MailTokens) -> None:
     """Queue a mail that verifies an address; an earlier one stops working."""
     token = tokens.new(MailKind.VERIFY_EMAIL)
-    digest = digest_of(token.value, VERIFICATION_PREFIX)
-    if digest is None:
-        raise RuntimeError("a new token has another form")
-    await EmailRepository(tx).put_token(user.id, address, token_digest=digest, ttl=VERIFICATION_TTL)
-    params = {"name": user.name, "login_id": user.login_id, "hours": "24"}
-    await OutboxRepository(tx).add(
-        NewMail(MailKind.VERIFY_EMAIL, address, user.id, user.locale, params, token.seed, VERIFICATION_TTL)
-    )
+    verifications, ttl = VerificationRepository(tx), VERIFICATION_TTL
+    await verifications.put(user.id, token_digest=token.digest, ttl=ttl, address=address)
+    await queue_mail(tx, user, MailKind.VERIFY_EMAIL, address, {"hours": "24"}, seed=token.seed, ttl=ttl)
 
 
 async def verify_email(database: Database, token: str, *, context: AuditContext) -> None:
@@ -71,11 +66,11 @@ async def verify_email(database: Database, token: str, *, context: AuditContext)
         raise InvalidToken
 
     async def verify(tx: Transaction) -> None:
-        user_id = await EmailRepository(tx).find_token(digest)
+        user_id = await VerificationRepository(tx).find(digest)
         user = await UserRepository(tx).get_for_update(user_id) if user_id is not None else None
-        taken = await EmailRepository(tx).take_token(digest)
-        if user is None or taken is None or taken.email not in (user.pending_email, user.email):
+        taken = await VerificationRepository(tx).take(digest)
+        if user is None or taken is None or taken.address not in (user.pending_email, user.email):
             raise InvalidToken
-        await replace_email(tx, user, taken.email, is_verified=True, context=context)
+        await replace_email(tx, user, taken.address, is_verified=True, context=context)
 
     await database.run(verify, caller=context.caller)

@@ -17,12 +17,7 @@ from service.domain.factors import Amr, Factor, LoginChallenge, Method, Passkey,
 from service.domain.mail import MailKind
 from service.domain.users import User
 from service.security.recovery_codes import digest_of_recovery_code
-from service.security.webauthn import (
-    PasskeyLogin,
-    PasskeyRejected,
-    RelyingParty,
-    credential_of,
-)
+from service.security.webauthn import PasskeyLogin, PasskeyRejected, RelyingParty, credential_of
 from service.usecases.notices import notify
 
 if TYPE_CHECKING:  # imports cryptography, which few starts need (ADR 19)
@@ -103,9 +98,7 @@ class PasskeyProof:
         Source: WebAuthn Level 3 6.1.1, 7.2.
         """
         is_there = await SecondFactorRepository(tx).use_passkey(
-            self.passkey.id,
-            sign_count=self.login.sign_count,
-            is_backed_up=self.login.is_backed_up,
+            self.passkey.id, sign_count=self.login.sign_count, is_backed_up=self.login.is_backed_up
         )
         if is_there and self.login.sign_count_went_back:
             await EventRepository(tx).add(context, Action.PASSKEY_COUNTER_REGRESSED, user.id)
@@ -168,8 +161,7 @@ class FactorVerifier:
         return PasskeyProof(passkey, login)
 
     async def _verify_totp(self, user_id: UUID, code: str) -> TotpProof | None:
-        stored = await self._reads.get_totp(user_id) if self.totp_secrets is not None else None
-        if stored is None or self.totp_secrets is None:
+        if self.totp_secrets is None or (stored := await self._reads.get_totp(user_id)) is None:
             return None
         step = self.totp_secrets.matching_step(stored, code)
         return TotpProof(stored.id, step) if step is not None else None

@@ -1,7 +1,7 @@
 """Token introspection for other services."""
 
-from dataclasses import dataclass
 from datetime import datetime, timedelta
+from typing import NamedTuple
 from uuid import UUID
 
 from service.db.reads import Reads
@@ -13,8 +13,7 @@ from service.usecases.last_used import LastUsedTracker
 from service.usecases.policies import Policies
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ActiveToken:
+class ActiveToken(NamedTuple):
     """A live token and its subject. Source: RFC 7662 2.2."""
 
     subject_id: UUID

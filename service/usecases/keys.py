@@ -12,7 +12,7 @@ from service.domain.callers import CallerKind
 from service.domain.errors import FieldError, InvalidToken, NotFound, PreconditionFailed, ValidationFailed
 from service.domain.events import Action, AuditContext
 from service.domain.keys import KEY_NAME_MAX, ApiKey, Scope
-from service.domain.users import NAME_RULE, canonical_name
+from service.domain.users import require_name
 from service.security.ids import new_id
 from service.security.tokens import API_KEY_PREFIX, Token, new_token
 from service.usecases.policies import Policies
@@ -45,19 +45,13 @@ async def create_key(
     creator_id = context.caller.user_id
     if creator_id is not None:
         await _require_admin(tx, creator_id)
-    canonical = canonical_name(name)
-    if canonical is None or len(canonical) > KEY_NAME_MAX:
-        raise ValidationFailed(
-            FieldError("/name", "invalid_value", f"1 to {KEY_NAME_MAX} characters, {NAME_RULE}")
-        )
+    name = require_name(name, KEY_NAME_MAX)
     if len(set(scopes)) != len(scopes):
         raise ValidationFailed(FieldError("/scopes", "invalid_value", "A scope is named twice."))
     max_ttl = policies.key_ttl if context.caller.kind is not CallerKind.OPERATOR else None
     token = new_token(API_KEY_PREFIX)
     key = await ApiKeyRepository(tx).add(
-        NewApiKey(
-            new_id(), canonical, scopes, token.value[:PREFIX_LENGTH], token.digest, expires_at, creator_id
-        ),
+        NewApiKey(new_id(), name, scopes, token.value[:PREFIX_LENGTH], token.digest, expires_at, creator_id),
         default_ttl=max_ttl,
     )
     _check_expiry(key, max_ttl)

@@ -168,7 +168,7 @@ async def _attempt_of(parts: LoginParts, request: LoginRequest, client: Client) 
     credential, wait = await _find(parts, login_id, client)
     context, policies = client.context, parts.policies
     if credential is not None:
-        bucket = bucket_of(policies.digests, credential.user, credential.origin, context)
+        bucket = bucket_of(policies.digests, credential.user, credential.recognition, context)
     else:
         bucket = _bucket_without_user(login_id, unverified_email, context, policies)
     if wait is not None and bucket.network_limited:
@@ -227,7 +227,7 @@ async def _complete(
     if user.factors:
         return await require_second_factor(tx, user, BY_PASSWORD, client, parts, bucket=bucket)
     previous_login_at = credential.user.last_login_at
-    proven = ProvenUser(user, BY_PASSWORD, credential.origin.device_id, bucket, previous_login_at)
+    proven = ProvenUser(user, BY_PASSWORD, credential.recognition.device_id, bucket, previous_login_at)
     return await open_session(tx, proven, client, parts)
 
 

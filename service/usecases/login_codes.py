@@ -5,7 +5,6 @@ from dataclasses import dataclass
 from uuid import UUID
 
 from service.db.core.transaction import Transaction
-from service.db.repositories.code_logins import CodeLoginRepository
 from service.db.repositories.login_codes import LoginCodeRepository
 from service.db.repositories.network_counts import NetworkCountRepository
 from service.domain.callers import ANONYMOUS
@@ -47,8 +46,7 @@ async def log_in_by_code(parts: LoginParts, request: CodeLogin, client: Client) 
         raise tried
 
     async def complete(tx: Transaction) -> LoggedIn | LoginChallenge:
-        logins = CodeLoginRepository(tx)
-        user = await logins.record(tried)
+        user = await LoginCodeRepository(tx).record_login(tried)
         if user is None or not await LoginCodeRepository(tx).use(digest or b""):
             raise InvalidCredentials
         if user.factors:
@@ -89,4 +87,4 @@ async def _known_device(tx: Transaction, user_id: UUID, client: Client) -> UUID 
     """Return the device of the client if the user has logged in from it."""
     if client.device_digest is None:
         return None
-    return await CodeLoginRepository(tx).find_device(user_id, client.device_digest)
+    return await LoginCodeRepository(tx).find_device(user_id, client.device_digest)

@@ -1,11 +1,10 @@
 """Limits on mails that people ask for: nobody's mailbox is flooded, and no network tries many names."""
 
-from math import ceil
-
 from service.db.core.transaction import Transaction
 from service.db.repositories.mail_counts import MailCountRepository
 from service.domain.errors import MailThrottled
 from service.domain.networks import Networks
+from service.domain.throttle import retry_after_seconds
 from service.usecases.policies import Policies
 
 
@@ -20,15 +19,12 @@ async def count_mail(
     Raises:
         MailThrottled: one of them has had its mails of this hour.
     """
-    limits = policies.mail
-    digest_of = policies.digests.of
+    limits, digest_of = policies.mail, policies.digests.of
     counted = [(digest_of(*name), limits.per_name) for name in names]
-    counted += [
-        (digest_of("network", network.name), limits.per_network * network.share) for network in networks
-    ]
+    counted += [(digest_of("network", name), limits.per_network * share) for name, share in networks]
     for digest, limit in sorted(counted):
         if (wait := await MailCountRepository(tx).count(digest, limit)) is not None:
-            raise MailThrottled(retry_after=max(1, ceil(wait.total_seconds())))
+            raise MailThrottled(retry_after=retry_after_seconds(wait))
 
 
 async def may_mail(tx: Transaction, *name: str, policies: Policies) -> bool:

@@ -1,11 +1,12 @@
-"""Security notices: mails to the owner of an account."""
+"""Mails to the owner of an account, above all security notices."""
 
-from datetime import datetime
+from collections.abc import Mapping
+from datetime import datetime, timedelta
 
 from service.db.core.transaction import Transaction
 from service.db.repositories.outbox import OutboxRepository
 from service.domain.events import AuditContext
-from service.domain.mail import MailKind, NewMail
+from service.domain.mail import KEEP_TRYING_FOR, MailKind, NewMail, TokenSeed
 from service.domain.users import User
 from service.usecases.mail_throttle import may_mail
 from service.usecases.policies import Policies
@@ -41,7 +42,20 @@ async def notify(
     Source: OWASP ASVS 5.0 6.3.7 (users are told of changes of their authentication details).
     """
     address = recipient or user.verified_email
-    if address is None:
-        return
+    if address is not None:
+        await queue_mail(tx, user, kind, address, params)
+
+
+async def queue_mail(
+    tx: Transaction,
+    user: User,
+    kind: MailKind,
+    address: str,
+    params: Mapping[str, str],
+    *,
+    seed: TokenSeed | None = None,
+    ttl: timedelta = KEEP_TRYING_FOR,
+) -> None:
+    """Queue a mail to an address of a user; `seed` is of the one-time token in it."""
     given = {"name": user.name, "login_id": user.login_id, **params}
-    await OutboxRepository(tx).add(NewMail(kind, address, user.id, user.locale, given))
+    await OutboxRepository(tx).add(NewMail(kind, address, user.id, user.locale, given, seed, ttl))

@@ -4,7 +4,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import timedelta
 from functools import partial
-from math import ceil
 from typing import Any
 from uuid import UUID
 
@@ -19,7 +18,8 @@ from service.db.repositories.users import UserRepository
 from service.domain.callers import ANONYMOUS
 from service.domain.errors import InvalidCredentials, LoginThrottled, NotFound, RateLimited
 from service.domain.events import AuditContext
-from service.domain.factors import CHALLENGE_TTL
+from service.domain.factors import CHALLENGE_TTL, PasskeyChallenge
+from service.domain.throttle import retry_after_seconds
 from service.domain.users import UserState
 from service.security.ids import new_id
 from service.security.webauthn import new_challenge
@@ -30,14 +30,6 @@ from service.usecases.throttle import bucket_for_passkeys, throttled
 
 _NO_SUCH_CREDENTIAL = b""
 _log = structlog.get_logger(__name__)
-
-
-@dataclass(frozen=True, slots=True)
-class PasskeyChallenge:
-    """A challenge that any passkey may answer, and what the browser needs for it."""
-
-    id: UUID
-    public_key: Mapping[str, Any] = field(hash=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,8 +53,8 @@ async def create_passkey_challenge(parts: LoginParts, *, context: AuditContext) 
     challenge_id, challenge = new_id(), new_challenge()
 
     async def add(tx: Transaction) -> timedelta | None:
-        counts, policy = NetworkCountRepository(tx), parts.policies.throttle
-        wait = await counts.count_passkey_challenge(context.networks, policy)
+        counts, most = NetworkCountRepository(tx), parts.policies.throttle.passkey_challenges_per_hour
+        wait = await counts.count("passkey challenge", context.networks, most)
         if wait is None:
             await PasskeyChallengeRepository(tx).add(
                 challenge_id, None, challenge=challenge, ttl=CHALLENGE_TTL
@@ -71,7 +63,7 @@ async def create_passkey_challenge(parts: LoginParts, *, context: AuditContext) 
 
     if (wait := await parts.database.run(add, caller=context.caller)) is not None:
         _log.info("passkey_challenge_throttled", network=context.network, request_id=context.request_id)
-        raise RateLimited(retry_after=max(1, ceil(wait.total_seconds())))
+        raise RateLimited(retry_after=retry_after_seconds(wait))
     return PasskeyChallenge(challenge_id, relying_party.login_options(challenge))
 
 
@@ -113,7 +105,7 @@ async def _find_holder(parts: LoginParts, credential_id: bytes, client: Client) 
     holder, wait = await parts.reads.second_factors.find_holder(
         credential_id, device_digest=client.device_digest, networks=context.networks, policy=policies.throttle
     )
-    is_known_device = holder is not None and holder.origin.device_id is not None
+    is_known_device = holder is not None and holder.recognition.device_id is not None
     if wait is not None and not is_known_device:
         raise throttled(wait, bucket_for_passkeys(policies.digests, context.network), context)
     return holder
@@ -152,4 +144,4 @@ async def _prove(
     if not await proof.spend(tx, user, client.context):
         return None
     await LoginRepository(tx).record_proven(user.id)
-    return ProvenUser(user, proof.amr, holder.origin.device_id, previous_login_at=user.last_login_at)
+    return ProvenUser(user, proof.amr, holder.recognition.device_id, previous_login_at=user.last_login_at)

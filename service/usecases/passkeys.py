@@ -1,6 +1,5 @@
 """Passkeys: adding one, its name, and removing it."""
 
-import secrets
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
@@ -18,11 +17,12 @@ from service.domain.factors import (
     PASSKEYS_PER_USER,
     Factor,
     Passkey,
+    PasskeyChallenge,
     passkey_amr,
 )
-from service.domain.users import NAME_RULE, canonical_name
+from service.domain.users import require_name
 from service.security.ids import new_id
-from service.security.webauthn import CHALLENGE_BYTES, NewPasskey, PasskeyRejected
+from service.security.webauthn import NewPasskey, PasskeyRejected, new_challenge
 from service.usecases.factors import FactorParts, complete_enrollment, complete_removal, lock_owner
 
 Precondition = Callable[[Passkey], bool]
@@ -38,14 +38,6 @@ _TOO_MANY: Final = FieldError("", "too_many", f"A user can have {PASSKEYS_PER_US
 
 
 @dataclass(frozen=True, slots=True)
-class PasskeyOptions:
-    """What a client creates a passkey with, and the challenge in it."""
-
-    challenge_id: UUID
-    public_key: Mapping[str, Any]
-
-
-@dataclass(frozen=True, slots=True)
 class VerifiedPasskey:
     """A passkey that its authenticator has shown, with its name."""
 
@@ -53,7 +45,7 @@ class VerifiedPasskey:
     new: NewPasskey
 
 
-async def begin_passkey(parts: FactorParts, *, context: AuditContext) -> PasskeyOptions:
+async def begin_passkey(parts: FactorParts, *, context: AuditContext) -> PasskeyChallenge:
     """Return the options for a new passkey of the caller; those before no longer count.
 
     Raises:
@@ -64,7 +56,7 @@ async def begin_passkey(parts: FactorParts, *, context: AuditContext) -> Passkey
     party = parts.relying_party
     if party is None:
         raise NotFound
-    challenge_id, challenge = new_id(), secrets.token_bytes(CHALLENGE_BYTES)
+    challenge_id, challenge = new_id(), new_challenge()
 
     async def begin(tx: Transaction) -> dict[str, Any]:
         user, _ = await lock_owner(tx, context=context)
@@ -76,16 +68,11 @@ async def begin_passkey(parts: FactorParts, *, context: AuditContext) -> Passkey
         await challenges.add(challenge_id, user.id, challenge=challenge, ttl=CHALLENGE_TTL)
         return party.registration_options(user.id, user.login_id, user.name, challenge, passkeys)
 
-    return PasskeyOptions(challenge_id, await parts.database.run(begin, caller=context.caller))
+    return PasskeyChallenge(challenge_id, await parts.database.run(begin, caller=context.caller))
 
 
 async def verify_passkey(
-    parts: FactorParts,
-    challenge_id: UUID,
-    response: Mapping[str, Any],
-    name: str,
-    *,
-    context: AuditContext,
+    parts: FactorParts, challenge_id: UUID, response: Mapping[str, Any], name: str, *, context: AuditContext
 ) -> VerifiedPasskey:
     """Return the passkey in a response to a challenge of the caller, which it uses up.
 
@@ -97,14 +84,14 @@ async def verify_passkey(
     party, user_id = parts.relying_party, context.caller.user_id
     if party is None or user_id is None:
         raise NotFound
-    checked_name = check_name(name)
+    name = require_name(name, PASSKEY_NAME_MAX)
     challenge = await parts.database.run(
         lambda tx: PasskeyChallengeRepository(tx).take(challenge_id, user_id), caller=context.caller
     )
     if challenge is None:
         raise ValidationFailed(_UNKNOWN_CHALLENGE)
     try:
-        return VerifiedPasskey(checked_name, party.verify_registration(response, challenge))
+        return VerifiedPasskey(name, party.verify_registration(response, challenge))
     except PasskeyRejected:
         raise ValidationFailed(_REJECTED) from None
 
@@ -141,7 +128,7 @@ async def rename_passkey(
         PreconditionFailed: it has changed.
         ReauthenticationRequired: see `lock_owner`.
     """
-    name = check_name(name)
+    name = require_name(name, PASSKEY_NAME_MAX)
     passkey = await _lock_own(tx, passkey_id, context=context, precondition=precondition)
     renamed = await PasskeyRepository(tx).rename(passkey_id, name, user_id=passkey.user_id)
     await EventRepository(tx).add(context, Action.PASSKEY_RENAMED, passkey.user_id)
@@ -161,19 +148,6 @@ async def remove_passkey(
     passkey = await _lock_own(tx, passkey_id, context=context, precondition=precondition)
     await PasskeyRepository(tx).delete(passkey_id, user_id=passkey.user_id)
     await complete_removal(tx, passkey.user_id, Factor.PASSKEY, context=context)
-
-
-def check_name(raw: str) -> str:
-    """Return the canonical form of a name.
-
-    Raises:
-        ValidationFailed: it breaks a rule.
-    """
-    name = canonical_name(raw)
-    if name is None or len(name) > PASSKEY_NAME_MAX:
-        rule = f"1 to {PASSKEY_NAME_MAX} characters, {NAME_RULE}"
-        raise ValidationFailed(FieldError("/name", "invalid_value", rule))
-    return name
 
 
 async def _lock_own(

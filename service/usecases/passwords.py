@@ -1,15 +1,17 @@
 """Setting and changing passwords."""
 
 from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
+from functools import partial
 from uuid import UUID
 
 from service.db.core.database import Database
 from service.db.core.transaction import Transaction
 from service.db.repositories.devices import DeviceRepository
 from service.db.repositories.events import EventRepository
-from service.db.repositories.reset_tokens import ResetTokenRepository
 from service.db.repositories.sessions import SessionRepository
 from service.db.repositories.throttle import ThrottleRepository
+from service.db.repositories.user_tokens import ResetTokenRepository
 from service.db.repositories.users import UserRepository
 from service.domain.callers import Caller
 from service.domain.errors import FieldError, PreconditionFailed, ValidationFailed
@@ -67,11 +69,7 @@ def must_change_password(wanted: bool | None, caller: Caller) -> bool:
 
 
 async def hash_new_password(
-    password: str,
-    *,
-    hasher: PasswordHasher,
-    context: AuditContext,
-    admit: Admit | None = None,
+    password: str, *, hasher: PasswordHasher, context: AuditContext, admit: Admit | None = None
 ) -> str:
     """Hash a valid password. `admit` is called once there is a permit, and raises if nothing is to be done.
 
@@ -113,21 +111,49 @@ async def change_own_password(
     if user.must_change and current.password == normalize_password(new_password):
         raise ValidationFailed(_PASSWORD_KEPT)
     bucket = bucket_of_session(policies.digests, session.session.id, user.id)
+    change, caller = _Change(user.id, bucket, context, policies), context.caller
     async with hasher.acquire(*context.flow) as permit:
-        old_hash = await database.run(
-            lambda tx: _reserve(tx, bucket, user.id, context, policies), caller=context.caller
-        )
+        old_hash = await database.run(change.reserve, caller=caller)
         async with refund_unverified(database, bucket):
             if not await permit.verify(old_hash, *current):
-                await database.run(
-                    lambda tx: _reject(tx, bucket, user.id, context, policies), caller=context.caller
-                )
+                await database.run(change.reject, caller=caller)
                 raise ValidationFailed(_WRONG_PASSWORD)
             new_hash = await permit.hash(normalize_password(new_password))
-        await database.run(
-            lambda tx: _replace(tx, user.id, old_hash, new_hash, context=context, policies=policies),
-            caller=context.caller,
-        )
+        await database.run(partial(change.replace, old_hash, new_hash), caller=caller)
+
+
+@dataclass(frozen=True, slots=True)
+class _Change:
+    """The transactions of a change of one's own password."""
+
+    user_id: UUID
+    bucket: Bucket
+    context: AuditContext
+    policies: Policies
+
+    async def reserve(self, tx: Transaction) -> str | None:
+        """Count the attempt and return the current hash."""
+        found = await self._lock_user(tx)
+        await reserve_attempt(tx, self.bucket, context=self.context, policies=self.policies)
+        return found[1] if found is not None else None
+
+    async def reject(self, tx: Transaction) -> None:
+        """Record and count a wrong password."""
+        await EventRepository(tx).add(self.context, Action.PASSWORD_REJECTED, self.user_id)
+        await count_failure(tx, self.bucket, context=self.context, policies=self.policies)
+
+    async def replace(self, old_hash: str | None, new_hash: str, tx: Transaction) -> None:
+        """Change the password unless it is no longer the one that was verified."""
+        found = await self._lock_user(tx)
+        if found is None or found[1] != old_hash:
+            raise ValidationFailed(_WRONG_PASSWORD)
+        await store_new_password(tx, self.user_id, new_hash, kept_id=self.context.caller.session_id)
+        await EventRepository(tx).add(self.context, Action.PASSWORD_CHANGED, self.user_id)
+        await notify(tx, found[0], MailKind.PASSWORD_CHANGED)
+
+    async def _lock_user(self, tx: Transaction) -> tuple[User, str | None] | None:
+        ttl = self.policies.temporary_password_ttl
+        return await UserRepository(tx).get_hash_for_update(self.user_id, temporary_ttl=ttl)
 
 
 async def set_password(
@@ -166,53 +192,11 @@ async def set_password(
 
 
 async def store_new_password(
-    tx: Transaction, user_id: UUID, new_hash: str, *, must_change: bool = False
+    tx: Transaction, user_id: UUID, new_hash: str, *, must_change: bool = False, kept_id: UUID | None = None
 ) -> None:
-    """Store the password of a locked user, and end every session and forget every device."""
+    """Store the password of a locked user; end all sessions but the one to keep, and forget other devices."""
     await UserRepository(tx).set_password(user_id, new_hash, must_change=must_change)
-    await SessionRepository(tx).end_all(user_id)
-    await DeviceRepository(tx).delete_all(user_id)
+    await SessionRepository(tx).end_all(user_id, kept_id=kept_id)
+    await DeviceRepository(tx).delete_all(user_id, but_of_session=kept_id)
     await ResetTokenRepository(tx).drop(user_id)
     await ThrottleRepository(tx).clear_user(user_id)
-
-
-async def _reserve(
-    tx: Transaction, bucket: Bucket, user_id: UUID, context: AuditContext, policies: Policies
-) -> str | None:
-    """Count the attempt and return the current hash."""
-    found = await UserRepository(tx).get_hash_for_update(
-        user_id, temporary_ttl=policies.temporary_password_ttl
-    )
-    await reserve_attempt(tx, bucket, context=context, policies=policies)
-    return found[1] if found is not None else None
-
-
-async def _reject(
-    tx: Transaction, bucket: Bucket, user_id: UUID, context: AuditContext, policies: Policies
-) -> None:
-    await EventRepository(tx).add(context, Action.PASSWORD_REJECTED, user_id)
-    await count_failure(tx, bucket, context=context, policies=policies)
-
-
-async def _replace(
-    tx: Transaction,
-    user_id: UUID,
-    old_hash: str | None,
-    new_hash: str,
-    *,
-    context: AuditContext,
-    policies: Policies,
-) -> None:
-    """Change the password unless it is no longer the one that was verified."""
-    found = await UserRepository(tx).get_hash_for_update(
-        user_id, temporary_ttl=policies.temporary_password_ttl
-    )
-    if found is None or found[1] != old_hash:
-        raise ValidationFailed(_WRONG_PASSWORD)
-    await UserRepository(tx).set_password(user_id, new_hash, must_change=False)
-    await SessionRepository(tx).end_all(user_id, kept_id=context.caller.session_id)
-    await DeviceRepository(tx).delete_all(user_id, but_of_session=context.caller.session_id)
-    await ResetTokenRepository(tx).drop(user_id)
-    await ThrottleRepository(tx).clear_user(user_id)
-    await EventRepository(tx).add(context, Action.PASSWORD_CHANGED, user_id)
-    await notify(tx, found[0], MailKind.PASSWORD_CHANGED)

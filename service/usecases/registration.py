@@ -1,16 +1,13 @@
 """Creating one's own user, where registration is open."""
 
-from datetime import timedelta
-from math import ceil
-
 import structlog
 
 from service.db.core.database import Database
-from service.db.core.transaction import Transaction
 from service.db.repositories.network_counts import NetworkCountRepository
 from service.db.repositories.users import NewUser
 from service.domain.errors import RegistrationThrottled
 from service.domain.events import AuditContext
+from service.domain.throttle import retry_after_seconds
 from service.security.hashing.hasher import PasswordHasher
 from service.usecases.policies import Policies
 from service.usecases.users import Registration, prepare_user
@@ -37,13 +34,14 @@ async def prepare_own_user(
         HashingBusy: too many passwords wait to be hashed; not counted.
     """
 
-    async def count(tx: Transaction) -> timedelta | None:
-        return await NetworkCountRepository(tx).count_registration(context.networks, policies.throttle)
-
     async def admit() -> None:
-        wait = await database.run(count, caller=context.caller)
+        most = policies.throttle.registrations_per_hour
+        wait = await database.run(
+            lambda tx: NetworkCountRepository(tx).count("registration", context.networks, most),
+            caller=context.caller,
+        )
         if wait is not None:
             _log.info("registration.throttled", network=context.network, request_id=context.request_id)
-            raise RegistrationThrottled(retry_after=max(1, ceil(wait.total_seconds())))
+            raise RegistrationThrottled(retry_after=retry_after_seconds(wait))
 
     return await prepare_user(request, hasher=hasher, context=context, policies=policies, admit=admit)

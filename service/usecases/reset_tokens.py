@@ -8,7 +8,7 @@ from service.db.core.transaction import Transaction
 from service.db.repositories.devices import DeviceRepository, LoginDevice
 from service.db.repositories.emails import EmailRepository
 from service.db.repositories.events import EventRepository
-from service.db.repositories.reset_tokens import ResetTokenRepository
+from service.db.repositories.user_tokens import ResetTokenRepository
 from service.db.repositories.users import UserRepository
 from service.domain.errors import InvalidToken
 from service.domain.events import Action, AuditContext
@@ -36,10 +36,8 @@ async def create_reset_token(
         Forbidden: it is an administrator, and the key lacks `admins:write`.
     """
     await lock_subject(tx, user_id, caller=context.caller)
-    token = new_token(RESET_PREFIX)
-    expires_at = await ResetTokenRepository(tx).put(
-        user_id, token_digest=token.digest, ttl=policies.reset_ttl
-    )
+    token, ttl = new_token(RESET_PREFIX), policies.reset_ttl
+    expires_at = await ResetTokenRepository(tx).put(user_id, token_digest=token.digest, ttl=ttl)
     await EventRepository(tx).add(context, Action.RESET_TOKEN_CREATED, user_id)
     return token, expires_at
 
@@ -75,14 +73,14 @@ async def redeem_reset_token(
     async def redeem(tx: Transaction) -> None:
         owner = await UserRepository(tx).get_for_update(user.id)
         taken = await ResetTokenRepository(tx).take(digest)
-        if owner is None or taken is None or taken[0] != user.id:
+        if owner is None or taken is None or taken.user_id != user.id:
             raise InvalidToken
         await store_new_password(tx, user.id, new_hash)
         unused = new_token(DEVICE_PREFIX)
         await DeviceRepository(tx).add(user.id, LoginDevice(new_id(), context.network, unused.digest))
         await notify(tx, owner, MailKind.PASSWORD_CHANGED)
-        if taken[1] is not None and taken[1] == owner.email and owner.verified_email is None:
-            await _verify_by_mail(tx, owner, taken[1], context)
+        if taken.address is not None and taken.address == owner.email and owner.verified_email is None:
+            await _verify_by_mail(tx, owner, taken.address, context)
         await EventRepository(tx).add(context, Action.PASSWORD_RESET, user.id)
 
     await database.run(redeem, caller=context.caller)

@@ -102,15 +102,12 @@ async def _step_of(parts: LoginParts, request: SecondFactorLogin, client: Client
     context, digests = client.context, parts.policies.digests
     digest = digest_of(request.challenge, CHALLENGE_PREFIX)
     challenged, wait = await parts.reads.challenges.find(
-        digest,
-        device_digest=client.device_digest,
-        networks=context.networks,
-        policy=parts.policies.throttle,
+        digest, device_digest=client.device_digest, networks=context.networks, policy=parts.policies.throttle
     )
     if challenged is None:
         bucket = bucket_for_unknown_challenge(digests, context.network)
     else:
-        bucket = bucket_of(digests, challenged.user, challenged.origin, context)
+        bucket = bucket_of(digests, challenged.user, challenged.recognition, context)
     if wait is not None and bucket.network_limited:
         raise throttled(wait, bucket, context)
     return _Step(client, digest, challenged, bucket)
@@ -176,5 +173,5 @@ async def _prove(tx: Transaction, step: _Step, proof: Proof) -> ProvenUser | Non
         return None
     await challenges.use(step.digest)
     await LoginRepository(tx).record_proven(user.id)
-    device_id, amr = step.challenged.origin.device_id, combined_amr(first, proof.amr)
+    device_id, amr = step.challenged.recognition.device_id, combined_amr(first, proof.amr)
     return ProvenUser(user, amr, device_id, step.bucket, user.last_login_at)

@@ -6,8 +6,7 @@ from typing import Final
 from uuid import UUID
 
 from service.db.core.database import Database
-from service.db.core.transaction import Transaction
-from service.db.repositories.encrypted import ENCRYPTED_COLUMNS, Batch, EncryptedColumn, EncryptedSecrets
+from service.db.repositories.encrypted import ENCRYPTED_COLUMNS, EncryptedColumn, reencrypt
 from service.domain.callers import OPERATOR
 from service.security.encryption import SecretCipher
 
@@ -39,14 +38,8 @@ async def _rotate_column(
     done = unreadable = 0
     after: UUID | None = None
     while True:
-        work = partial(_reencrypt, column=column, cipher=cipher, after=after, batch=batch)
+        work = partial(reencrypt, column=column, cipher=cipher, after=after, batch=batch)
         result = await database.run(work, caller=OPERATOR)
         done, unreadable, after = done + result.done, unreadable + result.unreadable, result.last_id
         if after is None:
             return Reencrypted(column.purpose, done, unreadable)
-
-
-async def _reencrypt(
-    tx: Transaction, *, column: EncryptedColumn, cipher: SecretCipher, after: UUID | None, batch: int
-) -> Batch:
-    return await EncryptedSecrets(tx).reencrypt(column, cipher, after=after, batch=batch)

@@ -10,12 +10,7 @@ from service.db.core.database import Database
 from service.db.core.transaction import Transaction
 from service.db.repositories.encrypted import PRIVATE_KEYS
 from service.db.repositories.events import EventRepository
-from service.db.repositories.signing_keys import (
-    EncryptedSigningKey,
-    NewSigningKey,
-    SigningKeyReads,
-    SigningKeyRepository,
-)
+from service.db.repositories.signing_keys import EncryptedSigningKey, SigningKeyReads, SigningKeyRepository
 from service.domain.callers import OPERATOR
 from service.domain.events import Action, AuditContext
 from service.domain.signing import (
@@ -81,7 +76,7 @@ async def _add_key(
     public_jwk, private_key = new_key_pair(str(key_id), algorithm)
     encrypted = cipher.encrypt(private_key, PRIVATE_KEYS.place_of(key_id))
     await keys.retire(delay=delay + PUBLISHED_AFTER)
-    key = await keys.add(NewSigningKey(key_id, algorithm.value, public_jwk, encrypted), delay=delay)
+    key = await keys.add(key_id, algorithm, public_jwk, encrypted, delay=delay)
     await EventRepository(tx).add(_OPERATOR, Action.SIGNING_KEY_ROTATED, key_id)
     return key
 

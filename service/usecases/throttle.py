@@ -4,7 +4,6 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import timedelta
-from math import ceil
 from uuid import UUID
 
 import structlog
@@ -16,6 +15,7 @@ from service.db.repositories.throttle import Refusal, ThrottleRepository
 from service.domain.callers import OPERATOR
 from service.domain.errors import HashingBusy, LoginThrottled
 from service.domain.events import AuditContext
+from service.domain.throttle import retry_after_seconds
 from service.security.digests import CountDigests
 from service.usecases.policies import Policies
 
@@ -147,4 +147,4 @@ def throttled(wait: timedelta, bucket: Bucket, context: AuditContext) -> LoginTh
         network=context.network,
         request_id=context.request_id,
     )
-    return LoginThrottled(retry_after=max(1, ceil(wait.total_seconds())))
+    return LoginThrottled(retry_after=retry_after_seconds(wait))

@@ -6,8 +6,8 @@ from uuid import UUID
 
 from service.db.core.transaction import Transaction
 from service.db.repositories.events import EventRepository
-from service.db.repositories.reset_tokens import ResetTokenRepository
 from service.db.repositories.sessions import SessionRepository
+from service.db.repositories.user_tokens import ResetTokenRepository
 from service.db.repositories.users import NewUser, UserRepository
 from service.domain.callers import Caller, CallerKind
 from service.domain.details import NO_DETAILS, DetailsPatch, merge_metadata
@@ -22,20 +22,19 @@ from service.domain.errors import (
 from service.domain.events import Action, AuditContext
 from service.domain.keys import Scope
 from service.domain.users import (
-    NAME_MAX,
-    NAME_RULE,
     LoginIdCharset,
     User,
     UserPatch,
     UserRole,
     UserState,
     canonical_login_id,
-    canonical_name,
+    validate_name,
 )
 from service.security.hashing.hasher import PasswordHasher
 from service.security.hashing.imported_hashes import check_importable
 from service.security.ids import new_id
 from service.usecases.details import (
+    PRIVILEGED,
     apply_details,
     check_details,
     details_of_new_user,
@@ -48,8 +47,6 @@ from service.usecases.subjects import lock_subject
 
 Precondition = Callable[[User], bool]
 """Whether the user is still the version that the caller has seen."""
-
-_PRIVILEGED = "Only administrators and API keys may set this."
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,13 +67,6 @@ class Registration:
 def validate_login_id(raw: str, charset: LoginIdCharset) -> str | FieldError:
     """Return the canonical form of a login id, or the error."""
     return canonical_login_id(raw, charset) or FieldError("/login_id", "invalid_value", charset.rule)
-
-
-def validate_name(raw: str) -> str | FieldError:
-    """Return the canonical form of a name, or the error."""
-    return canonical_name(raw) or FieldError(
-        "/name", "invalid_value", f"1 to {NAME_MAX} characters, {NAME_RULE}"
-    )
 
 
 def creates_for_others(caller: Caller) -> bool:
@@ -182,7 +172,7 @@ def check_change(change: UserPatch, *, caller: Caller, policies: Policies) -> Us
     """
     is_privileged = caller.is_admin or caller.key is not None
     if not is_privileged and (change.login_id, change.role, change.state) != (None, None, None):
-        raise Forbidden(_PRIVILEGED)
+        raise Forbidden(PRIVILEGED)
     if (change.login_id, change.role) != (None, None):
         caller.require_recent_login(policies.sessions.step_up_ttl)
     name = validate_name(change.name) if change.name is not None else None
@@ -341,7 +331,7 @@ def _privilege_errors(request: Registration, caller: Caller) -> list[FieldError]
     if creates_for_others(caller):
         return []
     return [
-        FieldError(f"/{field}", "not_settable", _PRIVILEGED)
+        FieldError(f"/{field}", "not_settable", PRIVILEGED)
         for field in ("password_hash", "role", "state", "must_change")
         if getattr(request, field) is not None
     ]

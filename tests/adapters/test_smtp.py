@@ -1,5 +1,6 @@
 """Mails over SMTP: TLS, refusals and time limits."""
 
+import asyncio
 from datetime import timedelta
 from email.message import EmailMessage
 from pathlib import Path
@@ -93,6 +94,8 @@ async def test_send_to_a_hanging_server_ends_in_time() -> None:
     [
         ("550 no ada@example.org here", "250 OK", ("smtp 550", True, False)),
         ("450 later", "250 OK", ("smtp 450", False, False)),
+        ("421 closing", "250 OK", ("smtp 421", False, True)),
+        ("250 OK", "421 closing", ("smtp 421", False, True)),
         ("250 OK", "554 looks like spam", ("smtp 554", True, False)),
         ("250 OK", "452 disk full", ("smtp 452", False, False)),
     ],
@@ -106,12 +109,46 @@ async def test_send_to_a_refusing_server_tells_for_good_from_for_now_without_its
     assert (failure.reason, failure.is_permanent, failure.is_outage) == expected
 
 
+@pytest.mark.parametrize("drops_at", ["RCPT", "DATA", "message"])
+async def test_send_over_a_connection_that_breaks_is_an_outage(drops_at: str) -> None:
+    async with mail_server() as server:
+        server.drops_at = drops_at
+        failure = await failure_of(server)
+    assert (failure.reason, failure.is_outage) == ("SMTPServerDisconnected", True)
+
+
+async def test_send_to_a_server_that_hangs_at_the_end_is_sent() -> None:
+    """Otherwise the mail would be sent again, as long as the server does so."""
+    async with mail_server() as server:
+        server.hangs_at_quit = True
+        await send(server)
+    assert server.recipients == ["ada@example.org"]
+
+
+async def test_send_to_a_server_that_refuses_to_greet_names_its_code() -> None:
+    async def refuse(_reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.write(b"554 no service for ada@example.org\r\n")
+        writer.close()
+
+    async with await asyncio.start_server(refuse, "127.0.0.1", 0) as server:
+        port = server.sockets[0].getsockname()[1]
+        failure = await failure_of(MailServer(port))
+    assert (failure.reason, failure.is_permanent, failure.is_outage) == ("smtp 554", False, True)
+
+
 async def test_send_without_a_server_is_an_outage() -> None:
     async with mail_server() as server:
         pass
     failure = await failure_of(server)
     assert failure.is_outage
     assert "127.0.0.1" not in failure.reason
+
+
+async def test_send_with_a_login_logs_in_over_tls() -> None:
+    async with mail_server(certificate=CERTIFICATE) as server:
+        server.login = (b"us", b"right")
+        await send(server, username="us", password="right")
+    assert (server.logins, [mail.used_tls for mail in server.mails]) == (1, [True])
 
 
 async def test_send_with_a_rejected_login_is_an_outage() -> None:

@@ -144,8 +144,8 @@ async def test_list_users_by_address_or_external_id_is_exact(api: Api) -> None:
     ("column", "condition", "index"),
     [
         ("email", "email_verified_at IS NOT NULL", "uq_users_email"),
-        ("email", "email_verified_at IS NULL", "ix_users_unverified_email"),
-        ("external_id", "true", "uq_users_external_id"),
+        ("email", "email_verified_at IS NULL", "ix_users_email_unverified"),
+        ("external_id", "true", "uq_users_external_id_present"),
     ],
 )
 async def test_list_users_by_detail_reads_an_index(

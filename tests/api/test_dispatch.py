@@ -24,7 +24,7 @@ Greeting = NewType("Greeting", str)
 
 
 def declare(id_: str, method: HTTPMethod, path: str) -> Operation:
-    return Operation(id_, method, path, summary="", tag="", access=Access(public=True), responses={})
+    return Operation(method, path, id=id_, tag="", access=Access(public=True), responses={})
 
 
 @declare("list", HTTPMethod.GET, "/v1/things")

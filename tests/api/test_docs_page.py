@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 import service.api.openapi
-from service.api.openapi.docs_page import ASSETS, DOCS_POLICY, docs_page, init_script
+from service.api.openapi.docs_page import ASSETS, DOCS_PAGE, DOCS_POLICY
 from tests.support.api import Api, RunningService
 from tests.support.servers import listening
 
@@ -39,7 +39,7 @@ class Page(HTMLParser):
 @pytest.fixture
 def page() -> Page:
     parsed = Page()
-    parsed.feed(docs_page().decode())
+    parsed.feed(DOCS_PAGE.decode())
     return parsed
 
 
@@ -76,7 +76,7 @@ def test_style_sheet_loads_nothing_from_elsewhere() -> None:
 
 
 def test_start_script_asks_the_service_alone() -> None:
-    script = init_script().decode()
+    script = ASSETS["/docs/init.js"][1]().decode()
 
     assert re.findall(r'"(.*?)"', script) == ["/openapi.json", "#swagger-ui"]
     assert "validatorUrl: null" in script

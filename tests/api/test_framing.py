@@ -62,7 +62,7 @@ FRAMING: dict[str, bytes] = {
     "NUL in a header": GET + HOST + b"X-A: a\x00b\r\n\r\n",
     "http/2 preface": b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n",
     "no request": b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03",
-    "lower-case method": b"get /health/live HTTP/1.1\r\n" + HOST + b"\r\n",
+    "unknown method without a target": b"BREW HTTP/1.1\r\n" + HOST + b"\r\n",
 }  # fmt: skip
 TOO_LARGE: dict[str, bytes] = {
     "200 KB of header": GET + HOST + b"X-A: " + b"a" * 200_000 + b"\r\n\r\n",
@@ -83,6 +83,18 @@ async def test_send_bad_framing_is_rejected_and_nothing_follows(address: tuple[s
 
     assert statuses == [400]
     assert await tell(address, LAST) == [200]
+
+
+@pytest.mark.parametrize("method", [b"BREW", b"get", b"GETX", b"X-Y"])
+async def test_send_an_unknown_method_is_501_and_nothing_follows(
+    address: tuple[str, int], method: bytes
+) -> None:
+    """Source: RFC 9110 9.1, 15.6.2."""
+    request = method + b" /health/live HTTP/1.1\r\n" + HOST + b"\r\n"
+
+    assert await tell(address, request + LAST) == [501]
+    assert await tell(address, b"\r\n" + request + LAST) == [501]
+    assert await tell(address, GET + HOST + b"\r\n" + b"X : y\r\n\r\n" + LAST) == [200, 400]
 
 
 @pytest.mark.parametrize("what", TOO_LARGE)

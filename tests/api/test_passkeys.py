@@ -228,6 +228,17 @@ async def test_change_passkey_of_another_user_gets_404(api: Api) -> None:
     assert (await ada.get(PASSKEYS)).json()["items"] == [passkey]
 
 
+async def test_send_a_challenge_id_with_a_line_break_is_rejected(api: Api) -> None:
+    ada = api.by(await api.account())
+    body = {"challenge_id": f"{UNKNOWN}\n", "passkey": {}}
+    for answer in (
+        await ada.post(PASSKEYS, body),
+        await api.post("/v1/sessions", body),
+        await ada.post("/v1/sessions/current/step-up", body),
+    ):
+        assert faults_of(answer) == [("/challenge_id", "too_long")]
+
+
 async def test_passkeys_without_a_domain_cannot_be_added(api: Api, shared_database: str) -> None:
     settings = settings_for_tests(factors=FactorSettings())
     async with serving(settings, shared_database) as running, running.client() as client:

@@ -15,7 +15,7 @@ from harness.service_process import environment
 from service.cli import main
 from settings import get_settings
 
-LOGGING = ("service.services", "service.cli.users", "service.cli.doctor.command")
+LOGGING = ("service.services", "service.cli.users")
 
 
 @dataclass(frozen=True)

@@ -107,6 +107,8 @@ async def test_import_twice_of_the_same_file_finds_every_user_present(service: S
         ({"login_id": "x", "created_at": "yesterday"}, "/created_at", "invalid_value"),
         ({"login_id": "x", "created_at": "2019-03-04T05:06:07"}, "/created_at", "invalid_value"),
         ({"login_id": "x", "last_login_at": "0001-01-01T00:00:00+14:00"}, "/last_login_at", "out_of_range"),
+        ({"login_id": "x", "email_verified": True}, "/email_verified", "conflicting_fields"),
+        ({"login_id": "x", "email": None, "email_verified": True}, "/email_verified", "conflicting_fields"),
         (["x"], "", "wrong_type"),
         (b"no json", "", "malformed_json"),
         (b'{"login_id":"x"} {"login_id":"y"}', "", "malformed_json"),

@@ -50,6 +50,35 @@ async def test_import_of_many_lines_keeps_the_details_of_each(service: Services)
     assert rows == [("a@example.org", False), ("b@example.org", True)]
 
 
+async def test_import_of_a_verified_login_id_takes_it_for_the_address_as_the_api_does(
+    service: Services,
+) -> None:
+    file = io.BytesIO(b'{"login_id":"a@example.org","email_verified":true}\n{"login_id":"b@example.org"}\n')
+    assert (await import_lines(service, file)).added == 2
+    for name, is_verified in (("a@example.org", True), ("b@example.org", False)):
+        assert (await fetch_values(service.engine, OF_ROW.format(name)))[0][:2] == (name, is_verified)
+
+
+async def test_create_user_with_an_invitation_queues_its_mail_and_keeps_the_details(
+    api: Api, service: Services, command: Command, shared_database: str
+) -> None:
+    details = ["--email", "ada@example.org", "--locale", "DE-at", "--external-id", "crm-17"]
+    made = await command("users", "create", "ada", "--invite", *details, DATABASE_URL=shared_database)
+    said = "The user ada was created; the running service sends the invitation.\n"
+    assert (made.returncode, made.stdout) == (0, said)
+    row = await fetch_values(service.engine, OF_ROW.format("ada"))
+    assert row == [("ada@example.org", True, "de-AT", "crm-17", {})]
+    mails = await fetch_values(service.engine, "SELECT kind, recipient, locale FROM outbox")
+    assert mails == [("invitation", "ada@example.org", "de-AT")]
+
+
+async def test_create_user_with_an_invitation_and_no_address_exits_2(
+    command: Command, shared_database: str
+) -> None:
+    made = await command("users", "create", "ada", "--invite", DATABASE_URL=shared_database)
+    assert (made.returncode, made.stderr) == (2, "email: An invitation needs an address.\n")
+
+
 async def test_create_user_with_an_address_has_it_verified(
     api: Api, service: Services, command: Command, shared_database: str
 ) -> None:

@@ -168,6 +168,16 @@ async def test_export_to_a_file_makes_it_private_and_is_recorded(
     assert events == [("users.exported", "operator")]
 
 
+async def test_export_that_fails_keeps_the_earlier_file_and_leaves_no_other(
+    command: Command, tmp_path: Path
+) -> None:
+    file = tmp_path / "users.jsonl"
+    file.write_text("earlier")
+    done = await command("users", "export", "-o", str(file), DATABASE_URL="postgresql://ada@127.0.0.1:1/ada")
+    assert done.returncode == 1
+    assert texts_in(tmp_path) == {"users.jsonl": "earlier"}
+
+
 async def test_export_to_a_closed_pipe_does_not_blame_the_database(api: Api) -> None:
     class ClosedPipe(io.BytesIO):
         def write(self, _: object) -> int:
@@ -195,6 +205,10 @@ async def test_export_without_option_contains_no_hashes(api: Api) -> None:
     await export_lines(api.service, out, with_hashes=False)
     assert b"password_hash" not in out.getvalue()
     assert b"$argon2" not in out.getvalue()
+
+
+def texts_in(directory: Path) -> dict[str, str]:
+    return {file.name: file.read_text() for file in directory.iterdir()}
 
 
 async def import_users(service: Services, *lines: object) -> ImportResult:

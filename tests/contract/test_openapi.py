@@ -76,6 +76,7 @@ CALLERS = {
 }
 UNDOCUMENTED_CODES = {
     "method_not_allowed",  # belongs to what is no operation
+    "method_not_implemented",
 }
 
 

@@ -1,6 +1,7 @@
-from sqlalchemy import column
+from sqlalchemy import column, table
 
-from service.db.core.columns import Columns, values
+from service.db.core.columns import Columns, columns_of, values
+from service.domain.networks import Network
 
 POINT = Columns(complex, column("x"), column("y"))
 LINE: Columns[tuple[complex, str, complex]] = Columns(values, POINT, column("name"), POINT)
@@ -28,3 +29,9 @@ def test_decode_optional_without_row_returns_none() -> None:
 def test_extended_passes_more_arguments() -> None:
     pair: Columns[tuple[complex, int]] = Columns(values, POINT)
     assert pair.extended(column("n")).decode((1, 2, 3)) == (1 + 2j, 3)
+
+
+def test_columns_of_an_entity_are_its_fields_with_others_in_place_of_some() -> None:
+    found = columns_of(Network, table("networks", column("name")).c, share=Columns(abs, column("factor")))
+    assert [each.name for each in found] == ["name", "factor"]
+    assert found.decode(("192.0.2.0/24", -3)) == Network("192.0.2.0/24", 3)

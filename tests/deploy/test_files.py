@@ -16,7 +16,7 @@ from service.observability.metrics import RequestTelemetry
 from service.observability.stats import HashingStats, MetricsSnapshot, PoolStats
 from settings.dsn import normalise_dsn
 from settings.root import Settings
-from settings.values import parse_duration
+from settings.values import parse_duration, parse_keys
 from settings.variables import setting_variables
 
 yaml: Any = import_module("yaml")  # comes without types
@@ -51,7 +51,7 @@ def test_compose_passes_every_secret_as_a_file_and_none_of_the_superuser_to_the_
     text = (ROOT / "compose.yaml").read_text()
     assert not re.findall(r"\$\{\w*(?:PASSWORD|SECRET|KEY)\w*|://\w+:", text)
     used = {name: _secrets_of(service) for name, service in compose["services"].items()}
-    assert used["service"] == {"app_url"}
+    assert used["service"] == {"app_url", "secrets_key"}
     assert used["migrate"] == {"owner_url"}
     assert [name for name, secrets in used.items() if "postgres_password" in secrets] == ["postgres"]
     assert set().union(*used.values()) == set(compose["secrets"])
@@ -68,8 +68,19 @@ def test_make_secrets_writes_the_files_of_the_compose_file_for_its_owner_alone(t
         }
         assert directory.stat().st_mode & 0o777 == 0o700
     assert len({text for name, text in written.items() if name.endswith("password")}) == 4
+    assert len(parse_keys(written["secrets_key"].strip())) == 1
     assert normalise_dsn(written["app_url_postgres"]).endswith("@postgres:5432/rollcall")
     assert written["app_password"].strip() in written["app_url_pgbouncer"]
+
+
+def test_make_secrets_adds_the_key_to_the_directory_of_an_earlier_version(tmp_path: Path) -> None:
+    directory = tmp_path / "secrets"
+    directory.mkdir()
+    (directory / "app_password").write_text("kept")
+    subprocess.run([str(DEPLOY / "compose/make-secrets"), str(directory)], check=True, capture_output=True)
+    assert {path.name for path in directory.iterdir()} == {"app_password", "secrets_key"}
+    assert (directory / "app_password").read_text() == "kept"
+    assert len(parse_keys((directory / "secrets_key").read_text().strip())) == 1
 
 
 def test_compose_makes_both_roles_and_grants_the_one_that_serves_its_rights() -> None:
@@ -93,7 +104,14 @@ def test_compose_pins_every_image_and_publishes_on_loopback_alone() -> None:
     assert [image for image in images if not re.search(r":v?\d+\.\d+|@sha256:", image)] == []
     assert re.search(r"^ARG BASE=\S+:\d+\.\d+\.\d+-", (ROOT / "Containerfile").read_text(), re.MULTILINE)
     ports = [port for each in services for port in each.get("ports", ())]
-    assert all(port.startswith(("127.0.0.1:", "${PUBLISH:-127.0.0.1:")) for port in ports)
+    assert all(re.match(r"(?:\$\{[A-Z_]+:-)?127\.0\.0\.1:", port) for port in ports)
+
+
+def test_compose_builds_the_file_that_exists() -> None:
+    """Docker takes a `Dockerfile` where none is named."""
+    builds = [each["build"] for each in _compose()["services"].values() if "build" in each]
+    assert builds
+    assert all((ROOT / build["context"] / build["dockerfile"]).is_file() for build in builds)
 
 
 def test_scrape_asks_the_port_of_the_metrics_alone() -> None:

@@ -21,6 +21,7 @@ from harness.http_client import Outcome, ServiceClient
 from harness.processes import open_files_of
 from harness.service_process import ServiceProcess, service_process
 from harness.worker_pool import WorkerPool
+from service.observability.metrics import SHARED_DIR
 from tests.support.api import PASSWORD, Api
 from tests.support.clusters import copy_migrated_cluster
 from tests.support.faults import FaultEnvironment
@@ -138,6 +139,13 @@ async def test_writes_while_workers_are_rolled_and_killed_lose_nothing(two: TwoW
     assert await two.database.fetch("SELECT count(*) FROM events") == [(len(there),)], "half-written"
     deaths = [event["exit_code"] for event in two.events() if event["event"] == "worker_died"]
     assert deaths == [0, -signal.SIGKILL]
+    assert slots_with_metrics(two.workers.serving()[0]) == {"0", "1"}, "the dead have left files"
+
+
+def slots_with_metrics(worker: int) -> set[str]:
+    """Return the slots whose metrics this worker and its neighbours share."""
+    directory = Path(psutil.Process(worker).environ()[SHARED_DIR])
+    return {file.stem.rpartition("_")[2] for file in directory.iterdir()}
 
 
 @contextmanager

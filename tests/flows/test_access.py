@@ -79,7 +79,7 @@ def test_list_operations_finds_those_of_the_contract(running: RunningService) ->
     assert {(method, path) for method, path in served if path.startswith("/v1")} == set(ALLOWED)
 
 
-@Operation("forgotten", HTTPMethod.GET, "/v1/forgotten", summary="", tag="", access=Access(), responses={})
+@Operation(HTTPMethod.GET, "/v1/forgotten", tag="", access=Access(), responses={})
 async def forgotten() -> Response:
     return Response(200, b'{"items": "for anybody"}')
 

@@ -127,6 +127,7 @@ _ROWS = {
     21: "UPDATE users SET email = 'user2@example.org' WHERE login_id LIKE '%6' OR login_id LIKE '%9'",
     22: "UPDATE login_buckets SET attempts = 2 WHERE user_id IS NOT NULL",
     23: "SELECT 1",  # an index
+    24: "UPDATE users SET external_id = 'crm-' || login_id WHERE login_id LIKE '%3'",
 }
 
 
@@ -139,7 +140,7 @@ async def connected(dsn: str) -> AsyncIterator[asyncpg.Connection]:
         await connection.close()
 
 
-async def fill(dsn: str, *, first: int = 1, last: int = 23, count: int = 12) -> None:
+async def fill(dsn: str, *, first: int = 1, last: int = 24, count: int = 12) -> None:
     """Insert the rows that belong to the revisions from first to last."""
     async with connected(dsn) as connection:
         for number in range(first, last + 1):

@@ -62,7 +62,7 @@ def test_classify_release_without_serves_from_keeps_its_window(revision: str, st
 
 def test_this_release_has_the_declared_head_and_needs() -> None:
     assert Release(HEAD, NEEDS) == THIS_RELEASE
-    assert str(THIS_RELEASE) == "head 0023, needs 0022"
+    assert str(THIS_RELEASE) == "head 0024, needs 0022"
 
 
 def test_number_of_no_revision_is_zero() -> None:

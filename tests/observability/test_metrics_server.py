@@ -3,15 +3,16 @@
 import os
 import socket
 from pathlib import Path
+from typing import Any, cast
 
 import click
 import httpx
 import pytest
-from prometheus_client import CollectorRegistry, Counter
+from prometheus_client import CollectorRegistry, Counter, generate_latest, values
 
 from harness.service_process import free_port
-from service.observability.metrics import SHARED_DIR
-from service.observability.metrics_server import metrics_server, multiprocess_metrics
+from service.observability.metrics import SHARED_DIR, registry_of_workers
+from service.observability.metrics_server import metrics_server, multiprocess_metrics, share_metrics
 from settings.metrics import MetricsSettings
 from tests.support.settings import settings_for_tests
 
@@ -45,6 +46,21 @@ def test_metrics_server_on_a_taken_port_raises_a_sentence() -> None:
             metrics_server(settings, CollectorRegistry()),
         ):
             pass
+
+
+def test_worker_that_replaces_a_dead_one_goes_on_with_its_counters_in_its_files(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(values, "ValueClass", values.ValueClass)  # restored afterwards
+    with multiprocess_metrics() as mark_dead:
+        for requests in (2, 3):
+            share_metrics(1)
+            Counter("things", "Things.", registry=CollectorRegistry()).inc(requests)
+            mark_dead(1)
+        files = [path.name for path in Path(os.environ[SHARED_DIR]).iterdir()]
+        assert files == ["counter_1.db"]
+        assert "things_total 5.0" in generate_latest(registry_of_workers()).decode()
+        cast(Any, values.close_all_multiprocess_files)()
 
 
 def test_multiprocess_metrics_of_a_dead_worker_keep_counters_and_drop_gauges() -> None:

@@ -1,16 +1,24 @@
 import asyncio
 import signal
+import socket
+from contextlib import closing
 from datetime import timedelta
 from types import SimpleNamespace
 from typing import Any, cast
 
+import click
 import pytest
 import uvicorn
 from structlog.testing import capture_logs
 
+from service.db.core.read_pool import ReadPool
+from service.server import serving
 from service.server.supervisor import Supervisor
 from service.server.uvicorn_server import Server
 from settings.http import HttpSettings
+from tests.support.settings import settings_for_tests
+
+CANNOT_START = "The service could not start; the log says why."
 
 
 async def nothing(scope: object, receive: object, send: object) -> None:
@@ -66,6 +74,38 @@ async def test_handle_exit_again_during_the_drain_delay_exits_at_once() -> None:
     await server.shutdown(sockets=[])
 
 
+async def test_start_of_an_application_that_fails_raises_a_sentence() -> None:
+    async def fail(scope: object, receive: object, send: object) -> None:
+        raise OSError
+
+    config = uvicorn.Config(fail, log_config=None, lifespan="on", ws="none")
+    config.load()
+    failed = Server(config, cast(Any, None))
+    failed.lifespan = config.lifespan_class(config)
+    with pytest.raises(click.ClickException) as raised:
+        await failed.startup(sockets=[])
+    assert (raised.value.exit_code, raised.value.message) == (1, CANNOT_START)
+
+
+async def test_worker_that_cannot_start_prints_the_sentence_of_a_command_and_exits_1(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    async def fail(_: ReadPool) -> None:
+        raise OSError
+
+    def run_worker() -> object:
+        with closing(socket.socket()) as listener, pytest.raises(SystemExit) as exit_:
+            serving.serve_as_worker(0, "postgresql://ada@127.0.0.1:1/ada", listener)
+        return exit_.value.code
+
+    monkeypatch.setattr(ReadPool, "start", fail)
+    monkeypatch.setattr(serving, "get_settings", settings_for_tests)
+    for name in ("configure_server_logs", "share_metrics", "raise_open_files_limit"):
+        monkeypatch.setattr(serving, name, lambda _: None)
+    assert await asyncio.to_thread(run_worker) == 1
+    assert capsys.readouterr().err.splitlines()[-1] == CANNOT_START
+
+
 def test_handle_exit_before_the_start_exits(server: Server) -> None:
     server.handle_exit(signal.SIGTERM, None)
     assert server.should_exit
@@ -78,7 +118,7 @@ def test_stop_supervisor_from_a_signal_handler_logs_nothing() -> None:
         dsn="",
         listener=cast(Any, None),
         drain_timeout_s=1,
-        on_worker_exit=lambda _pid: None,
+        on_worker_exit=lambda _slot: None,
     )
     with capture_logs() as logged:
         stopped.stop(signal.SIGTERM, None)

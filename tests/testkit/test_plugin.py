@@ -121,7 +121,8 @@ def test_run_suite_on_two_workers_resets_a_service_for_each(tmp_path: Path) -> N
 def test_interrupt_pytest_tears_down_fixtures_before_the_service(tmp_path: Path) -> None:
     ctrl_c = "os.killpg(0, signal.SIGINT)"  # reaches every process of the terminal's group
     project = project_of(tmp_path, test_end=_ENDING.format(ending=ctrl_c))
-    ran = run_tests(project, "test_end.py")
+    required = "rollcall_settings=ROLLCALL_FACTORS__REQUIRED=admins"  # `root` has the factor, and creates ada
+    ran = run_tests(project, "test_end.py", "-o", required)
     assert ran.returncode == 2, ran.stdout + ran.stderr
     assert (project / "goodbye").read_text() == "ada"
     assert has_ended(project)

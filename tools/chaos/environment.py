@@ -32,9 +32,7 @@ _CREATE_ROLE: Final = (
     f"GRANT ALL ON ALL TABLES IN SCHEMA public TO {ROLE}",
     f"GRANT ALL ON ALL SEQUENCES IN SCHEMA public TO {ROLE}",
 )
-_SEND_AGAIN: Final = (
-    "UPDATE outbox SET next_attempt_at = now() WHERE sent_at IS NULL AND next_attempt_at > now()"
-)
+_SEND_AGAIN: Final = "UPDATE outbox SET next_attempt_at = now() WHERE sent_at IS NULL"
 _END_LEASES: Final = "UPDATE outbox SET locked_until = NULL WHERE sent_at IS NULL"
 _SETTINGS: Final = {
     "ROLLCALL_HTTP__WORKERS": str(WORKERS),

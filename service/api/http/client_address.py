@@ -5,14 +5,7 @@ Source: OWASP ASVS 5.0 4.1.3, 15.3.4.
 
 from collections.abc import Iterable, Iterator
 from functools import lru_cache
-from ipaddress import (
-    IPv4Address,
-    IPv4Network,
-    IPv6Address,
-    IPv6Network,
-    ip_address,
-    ip_network,
-)
+from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
 from typing import Final
 
 from litestar.types import HTTPScope
@@ -51,21 +44,16 @@ def resolve_client_ip(scope: HTTPScope, trusted: Networks = ()) -> str | None:
     peer = scope["client"]
     host = peer[0] if peer else ""
     client = _canonical(host)
-    if not trusted or (host and not _is_within(host, trusted)):
+    if not trusted or (host and not is_within(host, trusted)):
         return client
     for hop in _hops_from_the_right(scope):
         address = _address_of_hop(hop)
         if address is None:
             return _canonical(host)
         client = address
-        if not _is_within(address, trusted):
+        if not is_within(address, trusted):
             break
     return client
-
-
-def is_trusted(address: str, trusted: Networks) -> bool:
-    """Return whether an address is that of a trusted proxy."""
-    return _is_within(address, trusted)
 
 
 def rate_limit_prefix(address: str | None) -> str:
@@ -116,7 +104,8 @@ def _canonical(text: str) -> str | None:
 
 
 @lru_cache(4096)
-def _is_within(text: str, networks: Networks) -> bool:
+def is_within(text: str, networks: Networks) -> bool:
+    """Return whether an address is in one of these networks."""
     address = _parse(text)
     return address is not None and any(address in network for network in networks)
 

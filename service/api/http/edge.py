@@ -50,10 +50,6 @@ _FOREIGN_ID: Final = re.compile(rb"[!-~]{1,128}")
 """A client's own request id that is fit for the log."""
 
 
-def ignore_record(_record: RequestRecord) -> None:
-    """Ignore a request record."""
-
-
 class EdgeMiddleware:
     """Wrap an ASGI application and apply the rules of every request.
 
@@ -76,7 +72,7 @@ class EdgeMiddleware:
         self,
         app: ASGIApp,
         *,
-        observe: Callable[[RequestRecord], None] = ignore_record,
+        observe: Callable[[RequestRecord], object] = lambda _record: None,
         trusted_proxies: Networks = (),
         cors_origins: Collection[str] = (),
         allows_cookies: bool = False,

@@ -62,6 +62,15 @@ class MethodNotAllowed(TransportError):
     remedy = "Use a method that `Allow` names."
 
 
+class MethodNotImplemented(TransportError):
+    """No resource supports the method. Source: RFC 9110 9.1, 15.6.2."""
+
+    code, status = "method_not_implemented", 501
+    title = "The method is not implemented"
+    detail = "There is no such method here. The case of letters counts."
+    remedy = "Use a method of HTTP, in capitals."
+
+
 class BodyTooLarge(TransportError):
     """The body is larger than the operation accepts."""
 

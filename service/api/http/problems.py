@@ -3,6 +3,7 @@
 from typing import Annotated, Any, Final
 
 import msgspec
+from msgspec import UNSET, Meta, UnsetType
 
 from service.api.http.errors import (
     InvalidClient,
@@ -40,6 +41,11 @@ _STATUSES: Final = {
     ErrorKind.UNAVAILABLE: 503,
 }
 
+_CHALLENGE: Final = Meta(description="Send it with a second factor to `log_in`, within five minutes.")
+_METHOD: Final = Meta(extra_json_schema={"x-extensible-enum": [*Method]})
+_METHODS: Final = Meta(description="The fields that can answer the challenge.")
+_PUBLIC_KEY: Final = Meta(description="The options for `navigator.credentials.get()`, in JSON.")
+
 
 class Problem(msgspec.Struct, frozen=True):
     """Why a request failed. Source: RFC 9457.
@@ -51,33 +57,15 @@ class Problem(msgspec.Struct, frozen=True):
 
     type: str
     title: str
-    status: Annotated[int, msgspec.Meta(extra_json_schema={"format": "int32"})]
+    status: Annotated[int, Meta(extra_json_schema={"format": "int32"})]
     detail: str
     instance: str
     code: str
-    errors: tuple[FieldError, ...] | msgspec.UnsetType = msgspec.UNSET
-    error: str | msgspec.UnsetType = msgspec.UNSET
-    challenge: (
-        Annotated[
-            str,
-            msgspec.Meta(description="Send it with a second factor to `log_in`, within five minutes."),
-        ]
-        | msgspec.UnsetType
-    ) = msgspec.UNSET
-    methods: (
-        Annotated[
-            list[Annotated[str, msgspec.Meta(extra_json_schema={"x-extensible-enum": [*Method]})]],
-            msgspec.Meta(description="The fields that can answer the challenge."),
-        ]
-        | msgspec.UnsetType
-    ) = msgspec.UNSET
-    public_key: (
-        Annotated[
-            dict[str, Any],
-            msgspec.Meta(description="The options for `navigator.credentials.get()`, in JSON."),
-        ]
-        | msgspec.UnsetType
-    ) = msgspec.UNSET
+    errors: tuple[FieldError, ...] | UnsetType = UNSET
+    error: str | UnsetType = UNSET
+    challenge: Annotated[str, _CHALLENGE] | UnsetType = UNSET
+    methods: Annotated[list[Annotated[str, _METHOD]], _METHODS] | UnsetType = UNSET
+    public_key: Annotated[dict[str, Any], _PUBLIC_KEY] | UnsetType = UNSET
 
 
 def status_of(error: RollcallError | type[RollcallError]) -> int:
@@ -95,8 +83,8 @@ def problem_of(error: RollcallError, request_id: str) -> Problem:
         detail=error.detail,
         instance=f"urn:uuid:{request_id}",
         code=error.code,
-        errors=error.errors if isinstance(error, ValidationFailed) else msgspec.UNSET,
-        error=error.code if isinstance(error, OAuthError) else msgspec.UNSET,
+        errors=error.errors if isinstance(error, ValidationFailed) else UNSET,
+        error=error.code if isinstance(error, OAuthError) else UNSET,
         **(_members_of(error.challenge) if isinstance(error, SecondFactorRequired) else {}),
     )
 

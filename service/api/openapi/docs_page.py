@@ -19,7 +19,7 @@ DOCS_POLICY: Final = (
 Swagger UI sets styles from scripts, hence `'unsafe-inline'` for styles; scripts come from files only.
 """
 
-_PAGE: Final = """\
+DOCS_PAGE: Final = b"""\
 <!doctype html>
 <html lang="en">
 <head>
@@ -36,9 +36,10 @@ _PAGE: Final = """\
 </body>
 </html>
 """
+"""The page for `/docs`, which is sent with `DOCS_POLICY`."""
 
 # By default Swagger UI sends the schema to a public validator.
-_INIT: Final = """\
+_INIT: Final = b"""\
 window.ui = SwaggerUIBundle({
   url: "/openapi.json",
   dom_id: "#swagger-ui",
@@ -50,28 +51,16 @@ window.ui = SwaggerUIBundle({
 """
 
 
-def docs_page() -> bytes:
-    """Return the page for `/docs`, which is sent with `DOCS_POLICY`."""
-    return _PAGE.encode()
-
-
-def init_script() -> bytes:
-    """Return the script that starts Swagger UI on `/openapi.json`."""
-    return _INIT.encode()
-
-
 @cache
-def asset(name: str) -> bytes:
+def _asset(name: str) -> bytes:
     """Return a file of Swagger UI, which is read once."""
     return (_ASSETS / name).read_bytes()
 
 
+_JAVASCRIPT: Final = "text/javascript; charset=utf-8"
 ASSETS: Final[dict[str, tuple[str, Callable[[], bytes]]]] = {
-    "/docs/init.js": ("text/javascript; charset=utf-8", init_script),
-    "/docs/swagger-ui-bundle.js": (
-        "text/javascript; charset=utf-8",
-        partial(asset, "swagger-ui-bundle.js"),
-    ),
-    "/docs/swagger-ui.css": ("text/css; charset=utf-8", partial(asset, "swagger-ui.css")),
+    "/docs/init.js": (_JAVASCRIPT, lambda: _INIT),
+    "/docs/swagger-ui-bundle.js": (_JAVASCRIPT, partial(_asset, "swagger-ui-bundle.js")),
+    "/docs/swagger-ui.css": ("text/css; charset=utf-8", partial(_asset, "swagger-ui.css")),
 }
 """What the page loads: path → content type and a function that returns the bytes."""

@@ -20,17 +20,19 @@ from service.api.http.errors import (
     UnsupportedMediaType,
 )
 from service.api.openapi.component_schemas import SchemaNode, Schemas, component_schemas
-from service.api.openapi.parameters import CONDITIONAL_WRITES, parameters_of
+from service.api.openapi.parameters import parameters_of
 from service.api.openapi.responses import HEADERS, content_of, responses_of
 from service.api.operations import Operation
-from service.domain.callers import Access
+from service.api.preconditions import CONDITIONAL_WRITES
 from service.domain.errors import (
     DatabaseUnavailable,
     FactorEnrollmentRequired,
     Forbidden,
     IdempotencyKeyReused,
     InternalError,
+    InvalidCursor,
     InvalidToken,
+    NotFound,
     OutcomeUnknown,
     PasswordChangeRequired,
     PreconditionFailed,
@@ -56,12 +58,18 @@ _TAGS: Mapping[str, str] = {
 }
 """Tag descriptions, in reading order."""
 
-_ABOUT = """\
+_INFO: Final[SchemaNode] = {
+    "title": "Rollcall",
+    "version": __version__,
+    "summary": "Accounts, logins, sessions and introspection.",
+    "description": """\
 Send `Authorization: Bearer TOKEN` with a session token or an API key. Bodies are JSON; whatever is not
 documented here is rejected, never ignored. Every error is a problem document (RFC 9457): decide by its
 `code`. Listings come in pages: continue with `next_cursor` or the `Link` header. Every response has
-`X-Request-Id`."""
-
+`X-Request-Id`.""",
+    "contact": {"name": "The operator of this service"},
+    "license": {"name": "Apache-2.0", "identifier": "Apache-2.0"},
+}
 
 _SECURITY_SCHEMES: Final[Mapping[str, SchemaNode]] = {
     "bearer": {
@@ -85,83 +93,64 @@ _SECURITY_SCHEMES: Final[Mapping[str, SchemaNode]] = {
         "key as the password.",
     },
 }
+_ALWAYS: Final = (
+    MalformedRequest,
+    HeaderTooLarge,
+    InternalError,
+    TooManyConnections,
+    DatabaseUnavailable,
+    SchemaBehind,
+)
 
 
 def document(operations: Iterable[Operation]) -> dict[str, Any]:
     """Return the OpenAPI document of the documented ones of some operations."""
     documented = [operation for operation in operations if operation.is_documented]
     documented.sort(key=lambda operation: (operation.path, operation.method))
+    tags = {operation.tag for operation in documented}
     schemas = component_schemas(documented)
     paths: dict[str, SchemaNode] = {}
     for operation in documented:
         paths.setdefault(operation.path, {})[operation.method.lower()] = _operation(operation, schemas)
     return {
         "openapi": "3.1.0",
-        "info": {
-            "title": "Rollcall",
-            "version": __version__,
-            "summary": "Accounts, logins, sessions and introspection.",
-            "description": _ABOUT,
-            "contact": {"name": "The operator of this service"},
-            "license": {"name": "Apache-2.0", "identifier": "Apache-2.0"},
-        },
+        "info": _INFO,
         "servers": [{"url": "/"}],
-        "tags": [
-            {"name": tag, "description": about}
-            for tag, about in _TAGS.items()
-            if tag in {operation.tag for operation in documented}
-        ],
+        "tags": [{"name": tag, "description": about} for tag, about in _TAGS.items() if tag in tags],
         "paths": paths,
-        "components": {
-            "schemas": schemas,
-            "headers": dict(HEADERS),
-            "securitySchemes": _SECURITY_SCHEMES,
-        },
+        "components": {"schemas": schemas, "headers": HEADERS, "securitySchemes": _SECURITY_SCHEMES},
     }
 
 
 def errors_of(operation: Operation) -> list[type[RollcallError]]:
     """Return every error of an operation: its own, and those that follow from its declaration."""
-    method = operation.method
-    found: list[type[RollcallError]] = [
-        MalformedRequest,
-        HeaderTooLarge,
-        InternalError,
-        TooManyConnections,
-        DatabaseUnavailable,
-        SchemaBehind,
-    ]
-    found += _errors_of_client(operation) if operation.authenticates_client else ()
-    found += _errors_of_access(operation.access) if not operation.authenticates_client else ()
-    if operation.body is not None:
-        found += [MalformedJson, BodyTooLarge, UnsupportedMediaType, ValidationFailed]
-    if operation.query is not None:
-        found.append(ValidationFailed)
-    if method in CONDITIONAL_WRITES:
-        found.append(PreconditionFailed)
-    if operation.is_idempotent_by_key:
-        found += [RequestInProgress, IdempotencyKeyReused]
-    if method != "GET":
-        found.append(OutcomeUnknown)
+    implied: tuple[tuple[object, Iterable[type[RollcallError]]], ...] = (
+        ("{" in operation.path, (NotFound,)),
+        (operation.query is not None and "cursor" in operation.query.__struct_fields__, (InvalidCursor,)),
+        (True, _ALWAYS),
+        (True, _errors_of_access(operation)),
+        (operation.body, (MalformedJson, BodyTooLarge, UnsupportedMediaType, ValidationFailed)),
+        (operation.query, (ValidationFailed,)),
+        (operation.method in CONDITIONAL_WRITES, (PreconditionFailed,)),
+        (operation.is_idempotent_by_key, (RequestInProgress, IdempotencyKeyReused)),
+        (operation.method != "GET", (OutcomeUnknown,)),
+    )
+    found = [error for applies, errors in implied if applies for error in errors]
     return list(dict.fromkeys([*operation.errors, *found]))
 
 
-def _errors_of_client(operation: Operation) -> Iterator[type[RollcallError]]:
-    yield InvalidClient
-    if not operation.access.public:
-        yield Forbidden
-
-
-def _errors_of_access(access: Access) -> Iterator[type[RollcallError]]:
-    if access.public and not access.optional:
-        return
-    yield from (Unauthenticated, InvalidToken, Forbidden)
-    if (access.owner or access.admin) and not access.allowed_during_forced_change:
-        yield PasswordChangeRequired
-        if not access.allowed_during_enrollment:
-            yield FactorEnrollmentRequired
-    if access.fresh or access.fresh_for_others:
-        yield ReauthenticationRequired
+def _errors_of_access(operation: Operation) -> Iterator[type[RollcallError]]:
+    access = operation.access
+    if operation.authenticates_client:
+        yield from (InvalidClient,) if access.public else (InvalidClient, Forbidden)
+    elif access.optional or not access.public:
+        yield from (Unauthenticated, InvalidToken, Forbidden)
+        if (access.owner or access.admin) and not access.allowed_during_forced_change:
+            yield PasswordChangeRequired
+            if not access.allowed_during_enrollment:
+                yield FactorEnrollmentRequired
+        if access.fresh or access.fresh_for_others:
+            yield ReauthenticationRequired
 
 
 def _operation(operation: Operation, schemas: Schemas) -> SchemaNode:
@@ -190,9 +179,7 @@ def _security(operation: Operation) -> list[dict[str, list[str]]]:
     Tokens are one scheme: of two bearer schemes some generators send both, as two `Authorization` headers.
     """
     access = operation.access
-    found: list[dict[str, list[str]]] = []
-    if access.public:
-        found.append({})
+    found: list[dict[str, list[str]]] = [{}] if access.public else []
     if access.owner or access.admin:
         found += [{"bearer": ["session"]}, {"cookie": []}]
     scopes = [access.scope.value] if access.scope is not None else []

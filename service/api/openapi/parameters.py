@@ -4,10 +4,8 @@ from typing import Any, Final
 
 from service.api.openapi.component_schemas import SchemaNode, query_schemas
 from service.api.operations import Operation
-from service.api.schemas.common import ID_PATTERN
-
-SAMPLE_ID: Final = "0198c5a4-7d1e-7c3b-9f60-2b1f3a5c7d9e"
-CONDITIONAL_WRITES: Final = frozenset({"PUT", "PATCH", "DELETE"})
+from service.api.preconditions import CONDITIONAL_WRITES
+from service.api.schemas.common import ID_PATTERN, SAMPLE_ID
 
 _ENTITY_TAGS: Final = r'^(\*|(W/)?"[!#-~]*"(, ?(W/)?"[!#-~]*")*)$'
 

@@ -8,60 +8,37 @@ import msgspec
 from service.api.http.problems import MEDIA_TYPE, Problem, problem_of, status_of
 from service.api.openapi.component_schemas import SchemaNode, Schemas, reference_to
 from service.api.openapi.examples import example_of
-from service.api.openapi.parameters import SAMPLE_ID
 from service.api.operations import JSON, Operation, ResponseSpec
+from service.api.schemas.common import SAMPLE_ID
 from service.api.schemas.passkey_samples import SAMPLE_CHALLENGE, SAMPLE_PUBLIC_KEY
 from service.domain.errors import RollcallError, SecondFactorRequired
 from service.domain.factors import LoginChallenge, Method
 
+
+def _header(description: str, *, required: bool = False, **schema: Any) -> SchemaNode:
+    described = {"description": description, "schema": {"type": "string", **schema}}
+    return {**described, "required": True} if required else described
+
+
 HEADERS: Final[Mapping[str, SchemaNode]] = {
-    "ETag": {"description": "The strong entity tag of the representation.", "schema": {"type": "string"}},
-    "Location": {"description": "Where the new resource is.", "schema": {"type": "string"}},
-    "Link": {
-        "description": 'The next page, `rel="next"`; absent on the last one.',
-        "schema": {"type": "string"},
-    },
-    "Set-Cookie": {
-        "description": "The session cookie `__Host-rollcall`, set or deleted; absent without one.",
-        "schema": {"type": "string"},
-    },
-    "Cache-Control": {
-        "description": "How long the response may be kept.",
-        "schema": {"type": "string"},
-        "required": True,
-    },
-    "Retry-After": {
-        "description": "Seconds to wait before the request is repeated.",
-        "schema": {"type": "integer", "minimum": 1},
-    },
-    "WWW-Authenticate": {
-        "description": "The challenge, RFC 6750 or RFC 7617.",
-        "schema": {"type": "string"},
-        "required": True,
-    },
-    **{
-        name: {"description": about, "schema": {"type": "string"}, "required": True}
-        for name, about in (
-            ("X-User-Id", "The id of the user or API key."),
-            ("X-User-Login", "The user's login id, percent-encoded; empty for an API key."),
-            ("X-User-Name", "The user's name, percent-encoded; empty for an API key."),
-            ("X-User-Role", "The user's role; empty for an API key."),
-            ("X-Scope", "The user's role, or the API key's scopes."),
-            ("Remote-User", "The same as `X-User-Login`."),
-        )
-    },
-    "X-Request-Id": {
-        "description": "The request's id; an incoming one is kept if it is a UUID in canonical form.",
-        "schema": {"type": "string", "format": "uuid"},
-        "required": True,
-    },
-    "Idempotent-Replayed": {
-        "description": "`true` if this is the stored response of an earlier request.",
-        "schema": {"type": "string", "const": "true"},
-    },
+    "ETag": _header("The strong entity tag of the representation."),
+    "Location": _header("Where the new resource is."),
+    "Link": _header('The next page, `rel="next"`; absent on the last one.'),
+    "Set-Cookie": _header("The session cookie `__Host-rollcall`, set or deleted; absent without one."),
+    "Cache-Control": _header("How long the response may be kept.", required=True),
+    "Retry-After": _header("Seconds to wait before the request is repeated.", type="integer", minimum=1),
+    "WWW-Authenticate": _header("The challenge, RFC 6750 or RFC 7617.", required=True),
+    "X-User-Id": _header("The id of the user or API key.", required=True),
+    "X-User-Login": _header("The user's login id, percent-encoded; empty for an API key.", required=True),
+    "X-User-Name": _header("The user's name, percent-encoded; empty for an API key.", required=True),
+    "X-User-Role": _header("The user's role; empty for an API key.", required=True),
+    "X-Scope": _header("The user's role, or the API key's scopes.", required=True),
+    "Remote-User": _header("The same as `X-User-Login`.", required=True),
+    "X-Request-Id": _header("The request's id; the log has more under it.", required=True, format="uuid"),
+    "Idempotent-Replayed": _header(
+        "`true` if this is the stored response of an earlier request.", const="true"
+    ),
 }
-
-
 _CHALLENGE: Final = LoginChallenge(SAMPLE_CHALLENGE, tuple(Method), SAMPLE_PUBLIC_KEY)
 
 
@@ -118,29 +95,19 @@ def _error_responses(errors: list[type[RollcallError]]) -> SchemaNode:
     return {str(status): _error_response(status, by_status[status]) for status in sorted(by_status)}
 
 
-def _sample_of(error: type[RollcallError]) -> RollcallError:
-    return error(_CHALLENGE) if issubclass(error, SecondFactorRequired) else error()
+def _example_of(error: type[RollcallError]) -> SchemaNode:
+    sample = error(_CHALLENGE) if issubclass(error, SecondFactorRequired) else error()
+    return {"summary": error.title, "value": msgspec.to_builtins(problem_of(sample, SAMPLE_ID))}
 
 
 def _error_response(status: int, errors: list[type[RollcallError]]) -> SchemaNode:
     codes = ", ".join(f"`{error.code}`" for error in errors)
-    examples = {
-        error.code: {
-            "summary": error.title,
-            "value": msgspec.to_builtins(problem_of(_sample_of(error), SAMPLE_ID)),
-        }
-        for error in errors
-    }
-    described: SchemaNode = {
-        "description": f"{codes}.",
-        "content": {
-            MEDIA_TYPE.decode(): {
-                "schema": reference_to(Problem),
-                "examples": examples,
-            }
-        },
-    }
+    examples = {error.code: _example_of(error) for error in errors}
     names = ["WWW-Authenticate"] if status == 401 else []
     if any(error.retry_after is not None for error in errors):
         names.append("Retry-After")
-    return {**described, "headers": _header_refs(*names)}
+    return {
+        "description": f"{codes}.",
+        "content": {MEDIA_TYPE.decode(): {"schema": reference_to(Problem), "examples": examples}},
+        "headers": _header_refs(*names),
+    }

@@ -1,14 +1,13 @@
 """The endpoints of the OpenAPI document, of the page that shows it, and of the root that leads there."""
 
 from collections.abc import Callable
-from http import HTTPMethod
 from typing import Final, NewType
 
 import msgspec
 
 from service.api.http.response import Response
-from service.api.openapi.docs_page import ASSETS, DOCS_POLICY, docs_page
-from service.api.operations import Endpoint, Operation, ResponseSpec
+from service.api.openapi.docs_page import ASSETS, DOCS_PAGE, DOCS_POLICY
+from service.api.operations import Endpoint, ResponseSpec, get
 from service.api.requests import OperationRequest
 from service.api.responses import ok
 from service.domain.callers import Access
@@ -17,46 +16,38 @@ OpenApiJson = NewType("OpenApiJson", bytes)
 """The encoded OpenAPI document of the application."""
 
 
-@Operation(
-    "get_openapi",
-    HTTPMethod.GET,
+@get(
     "/openapi.json",
-    summary="Get this document",
     description="OpenAPI 3.1; clients can be generated from it.",
     tag="operations",
     access=Access(public=True),
     responses={200: ResponseSpec("The OpenAPI document.", is_free_form=True)},
 )
 async def get_openapi(document: OpenApiJson) -> Response:
-    """Return the OpenAPI document."""
+    """Get this document."""
     return Response(200, document)
 
 
-@Operation(
-    "get_docs",
-    HTTPMethod.GET,
+@get(
     "/docs",
-    summary="Get this document as a page",
     description="Works offline: the page loads nothing from another host.",
     tag="operations",
     access=Access(public=True),
     responses={200: ResponseSpec("The page.", media_type="text/html")},
 )
 async def get_docs() -> Response:
-    """Return the documentation page."""
+    """Get this document as a page."""
     policy = ((b"content-security-policy", DOCS_POLICY.encode()),)
-    return Response(200, docs_page(), policy, b"text/html; charset=utf-8")
+    return Response(200, DOCS_PAGE, policy, b"text/html; charset=utf-8")
 
 
 def _asset(path: str, media_type: str, read: Callable[[], bytes]) -> Endpoint:
     async def asset() -> Response:
         return Response(200, read(), media_type=media_type.encode())
 
-    operation = Operation(
+    operation = get(
         path,
-        HTTPMethod.GET,
-        path,
-        summary="Get a file of the page",
+        id=path,
         tag="operations",
         access=Access(public=True),
         responses={200: ResponseSpec("The file.", media_type=media_type.partition(";")[0])},
@@ -75,11 +66,9 @@ class IndexView(msgspec.Struct, frozen=True):
 
 
 _VARY: Final = (b"vary", b"accept")
-_INDEX: Final = Operation(
-    "index",
-    HTTPMethod.GET,
+_INDEX: Final = get(
     "/",
-    summary="Find the documentation",
+    id="index",
     tag="docs",
     access=Access(public=True),
     responses={200: ResponseSpec("The index.", IndexView)},

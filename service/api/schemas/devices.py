@@ -2,9 +2,7 @@
 
 from typing import Annotated, Self
 
-from msgspec import Meta
-
-from service.api.schemas.common import Id, Output, Timestamp, timestamp
+from service.api.schemas.common import Id, Output, PageView, Timestamp, about, timestamp
 from service.domain.devices import Device
 
 
@@ -12,10 +10,10 @@ class DeviceView(Output, frozen=True):
     """A device that the user has logged in from."""
 
     id: Id
-    network: Annotated[str, Meta(description="Where it was last seen.", examples=["192.0.2.0/24"])]
+    network: Annotated[str, about("Where it was last seen.", "192.0.2.0/24")]
     created_at: Timestamp
     last_seen_at: Timestamp
-    current: Annotated[bool, Meta(description="Whether the session of the token was opened from it.")]
+    current: Annotated[bool, about("Whether the session of the token was opened from it.")]
 
     @classmethod
     def of(cls, device: Device) -> Self:
@@ -29,8 +27,5 @@ class DeviceView(Output, frozen=True):
         )
 
 
-class DevicePage(Output, frozen=True):
+class DevicePage(PageView[DeviceView], frozen=True):
     """A page of devices."""
-
-    items: list[DeviceView]
-    next_cursor: str | None

@@ -2,7 +2,7 @@
 
 from typing import Annotated, Self
 
-from service.api.schemas.common import Id, Output, Timestamp, extensible, timestamp
+from service.api.schemas.common import Id, Output, PageView, Timestamp, extensible, timestamp
 from service.domain.callers import CallerKind
 from service.domain.events import Action, Event
 
@@ -34,8 +34,5 @@ class EventView(Output, frozen=True):
         )
 
 
-class EventPage(Output, frozen=True):
+class EventPage(PageView[EventView], frozen=True):
     """A page of events."""
-
-    items: list[EventView]
-    next_cursor: str | None

@@ -4,7 +4,7 @@ from typing import Annotated, Self
 
 from msgspec import UNSET, Meta, Struct, UnsetType
 
-from service.api.schemas.common import EpochSeconds, Input
+from service.api.schemas.common import SAMPLE_ID, EpochSeconds, Input, about
 from service.usecases.introspection import ActiveToken
 
 _EXP = "Seconds since 1970; absent for a key that does not expire. `ROLLCALL_INTROSPECTION__MAX_AGE` caps it."
@@ -14,11 +14,12 @@ _TOKEN_EXAMPLE = "rcs_aV9tq0Jc3m8vX1Yz5bK7dQ2eR4fT6gU8hI0jL1kM3nO"
 
 
 class ClientBody(Input, frozen=True, kw_only=True):
-    """What OAuth clients send besides the token. Source: RFC 6749 2.3.1."""
+    """A token, and what OAuth clients send besides it. Source: RFC 6749 2.3.1."""
 
     token_type_hint: str | UnsetType = UNSET
-    client_id: Annotated[str, Meta(description=_CLIENT_ID)] | UnsetType = UNSET
-    client_secret: Annotated[str, Meta(description=_CLIENT_SECRET)] | UnsetType = UNSET
+    client_id: Annotated[str, about(_CLIENT_ID)] | UnsetType = UNSET
+    client_secret: Annotated[str, about(_CLIENT_SECRET)] | UnsetType = UNSET
+    token: Annotated[str, Meta(examples=[_TOKEN_EXAMPLE])]
 
 
 class IntrospectBody(ClientBody, frozen=True, kw_only=True):
@@ -27,8 +28,6 @@ class IntrospectBody(ClientBody, frozen=True, kw_only=True):
     Source: RFC 7662 2.1, 2.2.
     """
 
-    token: Annotated[str, Meta(examples=[_TOKEN_EXAMPLE])]
-
 
 class RevokeBody(ClientBody, frozen=True, kw_only=True):
     """The token: any text, as what cannot be one is revoked already. `token_type_hint` is ignored.
@@ -36,71 +35,36 @@ class RevokeBody(ClientBody, frozen=True, kw_only=True):
     Source: RFC 7009 2.1, 2.2.
     """
 
-    token: Annotated[str, Meta(examples=[_TOKEN_EXAMPLE])]
-
 
 class IntrospectionView(Struct, frozen=True, kw_only=True):
     """What a token stands for; only `{"active": false}` for a token that should not be accepted."""
 
     active: bool
     iss: (
-        Annotated[
-            str,
-            Meta(
-                description="`ROLLCALL_PUBLIC_URL`, if it is set.", examples=["https://accounts.example.org"]
-            ),
-        ]
+        Annotated[str, about("`ROLLCALL_PUBLIC_URL`, if it is set.", "https://accounts.example.org")]
         | UnsetType
     ) = UNSET
-    sub: (
-        Annotated[
-            str,
-            Meta(
-                description="The user's id, or the API key's.",
-                examples=["0198c5a4-7d1e-7c3b-9f60-2b1f3a5c7d9e"],
-            ),
-        ]
-        | UnsetType
-    ) = UNSET
-    sid: Annotated[str, Meta(description="The session's id; absent for an API key.")] | UnsetType = UNSET
-    username: (
-        Annotated[str, Meta(description="The login id; absent for an API key.", examples=["ada@example.org"])]
-        | UnsetType
-    ) = UNSET
-    name: (
-        Annotated[str, Meta(description="The user's name; absent for an API key.", examples=["Ada Lovelace"])]
-        | UnsetType
-    ) = UNSET
-    role: (
-        Annotated[str, Meta(description="The user's role; absent for an API key.", examples=["user"])]
-        | UnsetType
-    ) = UNSET
+    sub: Annotated[str, about("The user's id, or the API key's.", SAMPLE_ID)] | UnsetType = UNSET
+    sid: Annotated[str, about("The session's id; absent for an API key.")] | UnsetType = UNSET
+    username: Annotated[str, about("The login id; absent for an API key.", "ada@example.org")] | UnsetType = (
+        UNSET
+    )
+    name: Annotated[str, about("The user's name; absent for an API key.", "Ada Lovelace")] | UnsetType = UNSET
+    role: Annotated[str, about("The user's role; absent for an API key.", "user")] | UnsetType = UNSET
     auth_time: (
-        Annotated[
-            EpochSeconds,
-            Meta(description="When the user last proved who they are; absent for an API key."),
-        ]
+        Annotated[EpochSeconds, about("When the user last proved who they are; absent for an API key.")]
         | UnsetType
     ) = UNSET
     amr: (
-        Annotated[
-            list[str],
-            Meta(description="How (RFC 8176); absent for an API key.", examples=[["pwd", "otp", "mfa"]]),
-        ]
+        Annotated[list[str], about("How (RFC 8176); absent for an API key.", ["pwd", "otp", "mfa"])]
         | UnsetType
     ) = UNSET
-    acr: (
-        Annotated[str, Meta(description="2 with two factors, or a passkey; 1 otherwise.", examples=["1"])]
-        | UnsetType
-    ) = UNSET
+    acr: Annotated[str, about("2 with two factors, or a passkey; 1 otherwise.", "1")] | UnsetType = UNSET
     iat: EpochSeconds | UnsetType = UNSET
-    exp: Annotated[EpochSeconds, Meta(description=_EXP)] | UnsetType = UNSET
+    exp: Annotated[EpochSeconds, about(_EXP)] | UnsetType = UNSET
     token_type: Annotated[str, Meta(examples=["Bearer"])] | UnsetType = UNSET
-    scope: (
-        Annotated[str, Meta(description="The user's role, or the API key's scopes.", examples=["user"])]
-        | UnsetType
-    ) = UNSET
-    client_id: Annotated[str, Meta(description="The API key's id, for an API key.")] | UnsetType = UNSET
+    scope: Annotated[str, about("The user's role, or the API key's scopes.", "user")] | UnsetType = UNSET
+    client_id: Annotated[str, about("The API key's id, for an API key.")] | UnsetType = UNSET
 
     @classmethod
     def of(cls, token: ActiveToken | None) -> Self:

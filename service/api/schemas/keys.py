@@ -9,7 +9,9 @@ from service.api.schemas.common import (
     Input,
     InputTime,
     Output,
+    PageView,
     Timestamp,
+    about,
     extensible,
     timestamp,
     timestamp_or_none,
@@ -30,9 +32,7 @@ class CreateKeyBody(Input, frozen=True):
             examples=[["users:read"]],
         ),
     ]
-    expires_at: (
-        Annotated[InputTime, Meta(description="Default, and at most: two years ahead.")] | UnsetType
-    ) = UNSET
+    expires_at: Annotated[InputTime, about("Default, and at most: two years ahead.")] | UnsetType = UNSET
 
 
 class ApiKeyView(Output, frozen=True):
@@ -45,9 +45,7 @@ class ApiKeyView(Output, frozen=True):
     last_used_at: Timestamp | None
     expires_at: Timestamp | None
     prefix: Annotated[str, Meta(examples=["rck_AbC1"])]
-    created_by: (
-        Annotated[Id, Meta(description="The administrator who created it; null for the command line.")] | None
-    )
+    created_by: Annotated[Id, about("The administrator who created it; null for the command line.")] | None
 
     @classmethod
     def of(cls, key: ApiKey) -> Self:
@@ -71,8 +69,5 @@ class CreatedKeyView(Output, frozen=True):
     api_key: ApiKeyView
 
 
-class ApiKeyPage(Output, frozen=True):
+class ApiKeyPage(PageView[ApiKeyView], frozen=True):
     """A page of API keys."""
-
-    items: list[ApiKeyView]
-    next_cursor: str | None

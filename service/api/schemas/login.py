@@ -1,11 +1,11 @@
 """Schemas of login."""
 
 from collections.abc import Mapping
-from typing import Annotated, Any, Final
+from typing import Annotated, Any, ClassVar, Final
 
 from msgspec import UNSET, Meta, UnsetType
 
-from service.api.schemas.common import Id, IdText, Input, Output
+from service.api.schemas.common import SAMPLE_ID, Id, IdText, Input, Output, about
 from service.api.schemas.mail import CodeToken, LoginCode
 from service.api.schemas.passkey_samples import SAMPLE_CHALLENGE, SAMPLE_PASSKEY, SAMPLE_PUBLIC_KEY
 from service.api.schemas.sessions import SessionView
@@ -14,24 +14,9 @@ from service.api.schemas.users import UserView
 from service.domain.errors import FieldError, ValidationFailed
 
 SessionToken = Annotated[
-    str,
-    Meta(
-        description="The bearer token, shown once.",
-        examples=["rcs_aV9tq0Jc3m8vX1Yz5bK7dQ2eR4fT6gU8hI0jL1kM3nO"],
-    ),
+    str, about("The bearer token, shown once.", "rcs_aV9tq0Jc3m8vX1Yz5bK7dQ2eR4fT6gU8hI0jL1kM3nO")
 ]
-_WAYS: Final = (
-    {"login_id", "password"},
-    {"email", "password"},
-    {"code_token", "code"},
-    {"challenge", "totp"},
-    {"challenge", "recovery_code"},
-    {"challenge", "passkey"},
-    {"challenge_id", "passkey"},
-)
-_STEP_UP_WAYS: Final = ({"totp"}, {"challenge_id", "passkey"})
-_CHALLENGE_ID: Final = "0198c5a4-7d1e-7c3b-9f60-2b1f3a5c7d9e"
-_BY_PASSKEY: Final = {"challenge_id": _CHALLENGE_ID, "passkey": dict(SAMPLE_PASSKEY)}
+_BY_PASSKEY: Final = {"challenge_id": SAMPLE_ID, "passkey": dict(SAMPLE_PASSKEY)}
 LOGIN_EXAMPLES: Final[Mapping[str, Mapping[str, Any]]] = {
     "password": {"login_id": "ada@example.org", "password": "mauve otter sings at dawn"},
     "code from a mail": {
@@ -52,87 +37,87 @@ _EXCLUDED: Final = "This field excludes another one that was sent."
 
 DeviceToken = Annotated[
     str,
-    Meta(
-        description="Send it with later logins from this device: failures of others do not throttle it.",
-        examples=["rcd_bW0ur1Kd4n9wY2Za6cL8eR3fS5gU7hV9iJ1kM2lN4oP"],
+    about(
+        "Send it with later logins from this device: failures of others do not throttle it.",
+        "rcd_bW0ur1Kd4n9wY2Za6cL8eR3fS5gU7hV9iJ1kM2lN4oP",
     ),
 ]
 
 
 PasskeyResponse = Annotated[
     dict[str, Any],
-    Meta(description="What `toJSON()` of the credential returns that `navigator.credentials.get()` gave."),
+    about("What `toJSON()` of the credential returns that `navigator.credentials.get()` gave."),
 ]
-PasskeyChallengeId = Annotated[
-    IdText, Meta(description="The `challenge_id` from `create_passkey_challenge`.")
-]
+PasskeyChallengeId = Annotated[IdText, about("The `challenge_id` from `create_passkey_challenge`.")]
 
 
-class LogInBody(Input, frozen=True):
+class _OneWay(Input, frozen=True):
+    """A body that has the fields of one of several ways."""
+
+    ways: ClassVar[tuple[set[str], ...]]
+
+    def require_one_way(self) -> None:
+        """Check that the fields that were sent are those of one way.
+
+        Raises:
+            ValidationFailed: measured by the nearest way, a field is missing, or one too many was sent.
+        """
+        fields = {name for way in self.ways for name in way}
+        sent = {name for name in fields if getattr(self, name) is not UNSET}
+        if sent in self.ways:
+            return
+        way = min(self.ways, key=lambda way: len(way ^ sent))
+        errors = [FieldError(f"/{name}", "missing_field", _REQUIRED) for name in sorted(way - sent)]
+        errors += [FieldError(f"/{name}", "conflicting_fields", _EXCLUDED) for name in sorted(sent - way)]
+        raise ValidationFailed(*errors)
+
+
+class LogInBody(_OneWay, frozen=True):
     """The credentials of a login: a name and a password, a code from a mail with its token, or a passkey.
 
     The name is the login id, or an address that the user has verified. After 403 `second_factor_required`:
     its `challenge`, and a second factor.
     """
 
+    ways: ClassVar = (
+        {"login_id", "password"},
+        {"email", "password"},
+        {"code_token", "code"},
+        {"challenge", "totp"},
+        {"challenge", "recovery_code"},
+        {"challenge", "passkey"},
+        {"challenge_id", "passkey"},
+    )
+
     login_id: Annotated[str, Meta(examples=["ada@example.org"])] | UnsetType = UNSET
-    email: Annotated[str, Meta(description="A verified address, in place of `login_id`.")] | UnsetType = UNSET
+    email: Annotated[str, about("A verified address, in place of `login_id`.")] | UnsetType = UNSET
     password: (
         Annotated[str, Meta(examples=["mauve otter sings at dawn"], extra_json_schema={"format": "password"})]
         | UnsetType
     ) = UNSET
     code_token: CodeToken | UnsetType = UNSET
     code: LoginCode | UnsetType = UNSET
-    challenge: Annotated[str, Meta(description="From the problem `second_factor_required`.")] | UnsetType = (
-        UNSET
-    )
+    challenge: Annotated[str, about("From the problem `second_factor_required`.")] | UnsetType = UNSET
     totp: TotpCode | UnsetType = UNSET
     recovery_code: (
-        Annotated[str, Meta(description="One of the ten; case, hyphens and spaces are ignored.")] | UnsetType
+        Annotated[str, about("One of the ten; case, hyphens and spaces are ignored.")] | UnsetType
     ) = UNSET
     challenge_id: PasskeyChallengeId | UnsetType = UNSET
     passkey: PasskeyResponse | UnsetType = UNSET
     device_token: DeviceToken | UnsetType = UNSET
     cookie: (
-        Annotated[bool, Meta(description="Set the token as a cookie, for browsers; the body has none then.")]
-        | UnsetType
+        Annotated[bool, about("Set the token as a cookie, for browsers; the body has none then.")] | UnsetType
     ) = UNSET
 
-    def require_one_way(self) -> None:
-        """Check that what was sent is one way to log in.
 
-        Raises:
-            ValidationFailed: a field is missing, or one too many was sent.
-        """
-        _require_one_way(self, _WAYS)
-
-
-class StepUpBody(Input, frozen=True):
+class StepUpBody(_OneWay, frozen=True):
     """A factor of the caller: a code of the authenticator app, or a passkey."""
+
+    ways: ClassVar = ({"totp"}, {"challenge_id", "passkey"})
 
     totp: TotpCode | UnsetType = UNSET
     challenge_id: PasskeyChallengeId | UnsetType = UNSET
     passkey: PasskeyResponse | UnsetType = UNSET
-
-    def require_one_way(self) -> None:
-        """Check that one factor was sent.
-
-        Raises:
-            ValidationFailed: a field is missing, or one too many was sent.
-        """
-        _require_one_way(self, _STEP_UP_WAYS)
-
-
-def _require_one_way(body: Input, ways: tuple[set[str], ...]) -> None:
-    """Check that the fields that were sent are one of the ways, or raise the errors of the nearest way."""
-    fields = {name for way in ways for name in way}
-    sent = {name for name in fields if getattr(body, name) is not UNSET}
-    if sent in ways:
-        return
-    way = min(ways, key=lambda way: len(way ^ sent))
-    errors = [FieldError(f"/{name}", "missing_field", _REQUIRED) for name in sorted(way - sent)]
-    errors += [FieldError(f"/{name}", "conflicting_fields", _EXCLUDED) for name in sorted(sent - way)]
-    raise ValidationFailed(*errors)
 
 
 class PasskeyChallengeView(Output, frozen=True):
@@ -141,10 +126,9 @@ class PasskeyChallengeView(Output, frozen=True):
     challenge_id: Id
     public_key: Annotated[
         dict[str, Any],
-        Meta(
-            description="For `PublicKeyCredential.parseRequestOptionsFromJSON()`, then "
-            "`navigator.credentials.get()`.",
-            examples=[dict(SAMPLE_PUBLIC_KEY)],
+        about(
+            "For `PublicKeyCredential.parseRequestOptionsFromJSON()`, then `navigator.credentials.get()`.",
+            dict(SAMPLE_PUBLIC_KEY),
         ),
     ]
 

@@ -4,18 +4,18 @@ from typing import Annotated
 
 from msgspec import UNSET, Meta, UnsetType
 
-from service.api.schemas.common import Input, Output
+from service.api.schemas.common import Input, Output, about, given
 from service.domain.errors import FieldError, ValidationFailed
 
 VerificationToken = Annotated[str, Meta(examples=["rcv_cX1vs2Le5o0xZ3Ab7dM9fS4gT6hV8iW0jK2lN3mO5pQ"])]
 CodeToken = Annotated[
     str,
-    Meta(
-        description="Send it back together with the code: the code is of no use without it.",
-        examples=["rcl_cX1vs2Le5o0xZ3Ab7dM9fS4gT6hV8iW0jK2lN3mO5pQ"],
+    about(
+        "Send it back together with the code: the code is of no use without it.",
+        "rcl_cX1vs2Le5o0xZ3Ab7dM9fS4gT6hV8iW0jK2lN3mO5pQ",
     ),
 ]
-LoginCode = Annotated[str, Meta(description="The 8 digits from the mail.", examples=["40716253"])]
+LoginCode = Annotated[str, about("The 8 digits from the mail.", "40716253")]
 
 
 class VerifyEmailBody(Input, frozen=True):
@@ -40,8 +40,7 @@ class LoginIdOrEmailBody(Input, frozen=True):
         if (self.login_id is UNSET) == (self.email is UNSET):
             code = "missing_field" if self.email is UNSET else "conflicting_fields"
             raise ValidationFailed(FieldError("/login_id", code, "Send either a login id or an address."))
-        login_id = None if self.login_id is UNSET else self.login_id
-        return login_id, None if self.email is UNSET else self.email
+        return given(self.login_id), given(self.email)
 
 
 class CodeTokenView(Output, frozen=True):

@@ -4,7 +4,7 @@ from typing import Annotated, Self
 
 from msgspec import UNSET, Meta, UnsetType
 
-from service.api.schemas.common import Output
+from service.api.schemas.common import Output, about
 
 _CLIENT_SECRETS = ("client_secret_basic", "client_secret_post")
 _TOKEN_ENDPOINT = (
@@ -22,7 +22,7 @@ class ServerMetadataView(Output, frozen=True, kw_only=True):
     introspection_endpoint_auth_methods_supported: tuple[str, ...]
     revocation_endpoint: Url
     revocation_endpoint_auth_methods_supported: tuple[str, ...]
-    token_endpoint: Annotated[Url, Meta(description=_TOKEN_ENDPOINT)]
+    token_endpoint: Annotated[Url, about(_TOKEN_ENDPOINT)]
     jwks_uri: Url | UnsetType = UNSET
     response_types_supported: tuple[str, ...]
     grant_types_supported: tuple[str, ...]

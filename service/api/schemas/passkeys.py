@@ -3,27 +3,29 @@
 from typing import Annotated, Any, Self
 from uuid import UUID
 
-from msgspec import UNSET, Meta, UnsetType
+from msgspec import UNSET, UnsetType
 
 from service.api.schemas.common import (
     Id,
     IdText,
     Input,
     Output,
+    PageView,
     Timestamp,
+    about,
     timestamp,
     timestamp_or_none,
 )
-from service.domain.factors import PASSKEY_NAME_MAX, Passkey
-from service.usecases.passkeys import DEFAULT_NAME, PasskeyOptions
+from service.domain.factors import PASSKEY_NAME_MAX, Passkey, PasskeyChallenge
+from service.usecases.passkeys import DEFAULT_NAME
 
 PasskeyName = Annotated[
     str,
-    Meta(
+    about(
+        "Free text, with the rules of a user's name.",
+        "Ada's phone",
         min_length=1,
         max_length=PASSKEY_NAME_MAX,
-        description="Free text, with the rules of a user's name.",
-        examples=["Ada's phone"],
     ),
 ]
 
@@ -34,17 +36,16 @@ class PasskeyOptionsView(Output, frozen=True):
     challenge_id: Id
     public_key: Annotated[
         dict[str, Any],
-        Meta(
-            description="For `PublicKeyCredential.parseCreationOptionsFromJSON()`. Source: WebAuthn Level 3, "
-            "5.1.9.",
-            examples=[{"rp": {"id": "example.org", "name": "rollcall"}, "challenge": "AAECAwQFBgcICQ"}],
+        about(
+            "For `PublicKeyCredential.parseCreationOptionsFromJSON()`. Source: WebAuthn Level 3, 5.1.9.",
+            {"rp": {"id": "example.org", "name": "rollcall"}, "challenge": "AAECAwQFBgcICQ"},
         ),
     ]
 
     @classmethod
-    def of(cls, options: PasskeyOptions) -> Self:
+    def of(cls, options: PasskeyChallenge) -> Self:
         """Return the view of options."""
-        return cls(options.challenge_id, dict(options.public_key))
+        return cls(options.id, dict(options.public_key))
 
 
 class AddPasskeyBody(Input, frozen=True):
@@ -53,10 +54,10 @@ class AddPasskeyBody(Input, frozen=True):
     challenge_id: IdText
     passkey: Annotated[
         dict[str, Any],
-        Meta(
-            description="`toJSON()` of what `navigator.credentials.create()` has returned. Source: WebAuthn "
+        about(
+            "`toJSON()` of what `navigator.credentials.create()` has returned. Source: WebAuthn "
             "Level 3, 5.1.8.",
-            examples=[{"id": "4Vsc0zSmDf0", "rawId": "4Vsc0zSmDf0", "type": "public-key", "response": {}}],
+            {"id": "4Vsc0zSmDf0", "rawId": "4Vsc0zSmDf0", "type": "public-key", "response": {}},
         ),
     ]
     name: PasskeyName | UnsetType = UNSET
@@ -82,15 +83,13 @@ class PasskeyView(Output, frozen=True):
     last_used_at: Timestamp | None
     aaguid: Annotated[
         UUID,
-        Meta(
-            description="The model of the authenticator, as it says itself; all zeros if it does not say.",
-            examples=["ee882879-721c-4913-9775-3dfcce97072a"],
+        about(
+            "The model of the authenticator, as it says itself; all zeros if it does not say.",
+            "ee882879-721c-4913-9775-3dfcce97072a",
         ),
     ]
-    transports: Annotated[
-        list[str], Meta(description="How the client reaches it.", examples=[["hybrid", "internal"]])
-    ]
-    is_backed_up: Annotated[bool, Meta(description="Whether it is kept elsewhere too, and synced.")]
+    transports: Annotated[list[str], about("How the client reaches it.", ["hybrid", "internal"])]
+    is_backed_up: Annotated[bool, about("Whether it is kept elsewhere too, and synced.")]
 
     @classmethod
     def of(cls, passkey: Passkey) -> Self:
@@ -106,8 +105,5 @@ class PasskeyView(Output, frozen=True):
         )
 
 
-class PasskeyPage(Output, frozen=True):
+class PasskeyPage(PageView[PasskeyView], frozen=True):
     """A page of passkeys."""
-
-    items: list[PasskeyView]
-    next_cursor: str | None

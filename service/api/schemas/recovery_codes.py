@@ -2,9 +2,7 @@
 
 from typing import Annotated
 
-from msgspec import Meta
-
-from service.api.schemas.common import Output
+from service.api.schemas.common import Output, about
 
 
 class RecoveryCodesView(Output, frozen=True):
@@ -12,8 +10,5 @@ class RecoveryCodesView(Output, frozen=True):
 
     codes: Annotated[
         list[str],
-        Meta(
-            description="Each works once, in any case, with or without hyphens.",
-            examples=[["4h7k2m-9qx3fz-c8w1vn-p6t5rd"]],
-        ),
+        about("Each works once, in any case, with or without hyphens.", ["4h7k2m-9qx3fz-c8w1vn-p6t5rd"]),
     ]

@@ -3,9 +3,7 @@
 from typing import Annotated, Literal, Self
 from uuid import UUID
 
-from msgspec import Meta
-
-from service.api.schemas.common import Id, Input, Output, Timestamp, timestamp
+from service.api.schemas.common import Id, Input, Output, PageView, Timestamp, about, timestamp
 from service.api.schemas.users import UserView
 from service.domain.sessions import AuthenticatedSession, Session
 
@@ -13,7 +11,7 @@ from service.domain.sessions import AuthenticatedSession, Session
 class EndSessionsQuery(Input, frozen=True):
     """Which session to keep."""
 
-    keep: Annotated[Literal["current"], Meta(description="Keeps the session of the token.")] | None = None
+    keep: Annotated[Literal["current"], about("Keeps the session of the token.")] | None = None
 
 
 class SessionView(Output, frozen=True):
@@ -28,13 +26,10 @@ class SessionView(Output, frozen=True):
     user_agent: str | None
     ip: str | None
     auth_time: Annotated[
-        Timestamp, Meta(description="When the user last proved who they are: the login, or a later step-up.")
+        Timestamp, about("When the user last proved who they are: the login, or a later step-up.")
     ]
-    amr: Annotated[
-        list[str],
-        Meta(description="How (RFC 8176); `mfa` with two factors.", examples=[["pwd", "otp", "mfa"]]),
-    ]
-    assurance: Annotated[int, Meta(ge=1, le=2, description="2 with two factors, or a passkey.")]
+    amr: Annotated[list[str], about("How (RFC 8176); `mfa` with two factors.", ["pwd", "otp", "mfa"])]
+    assurance: Annotated[int, about("2 with two factors, or a passkey.", ge=1, le=2)]
     current: bool
 
     @classmethod
@@ -56,11 +51,8 @@ class SessionView(Output, frozen=True):
         )
 
 
-class SessionPage(Output, frozen=True):
+class SessionPage(PageView[SessionView], frozen=True):
     """A page of sessions."""
-
-    items: list[SessionView]
-    next_cursor: str | None
 
 
 class CurrentSessionView(Output, frozen=True):

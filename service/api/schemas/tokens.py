@@ -2,9 +2,7 @@
 
 from typing import Annotated
 
-from msgspec import Meta
-
-from service.api.schemas.common import Input, Output
+from service.api.schemas.common import Input, Output, about
 
 
 class IssueTokenBody(Input, frozen=True):
@@ -12,10 +10,10 @@ class IssueTokenBody(Input, frozen=True):
 
     audience: Annotated[
         str,
-        Meta(
-            description="The service that the token is for, one of `ROLLCALL_TOKENS__AUDIENCES`.",
+        about(
+            "The service that the token is for, one of `ROLLCALL_TOKENS__AUDIENCES`.",
+            "https://orders.example.org",
             max_length=255,
-            examples=["https://orders.example.org"],
         ),
     ]
 
@@ -24,11 +22,7 @@ class AccessTokenView(Output, frozen=True):
     """A new access token. Source: RFC 6749 5.1."""
 
     access_token: Annotated[
-        str,
-        Meta(
-            description="A signed JWT (RFC 9068).",
-            examples=["eyJhbGciOiJFUzI1NiIsInR5cCI6ImF0K2p3dCJ9.e30.c2ln"],
-        ),
+        str, about("A signed JWT (RFC 9068).", "eyJhbGciOiJFUzI1NiIsInR5cCI6ImF0K2p3dCJ9.e30.c2ln")
     ]
-    token_type: Annotated[str, Meta(description="Always `Bearer` so far.", examples=["Bearer"])]
-    expires_in: Annotated[int, Meta(description="Seconds until it expires.", ge=0, examples=[300])]
+    token_type: Annotated[str, about("Always `Bearer` so far.", "Bearer")]
+    expires_in: Annotated[int, about("Seconds until it expires.", 300, ge=0)]

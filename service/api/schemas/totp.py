@@ -2,15 +2,10 @@
 
 from typing import Annotated, Self
 
-from msgspec import Meta
-
-from service.api.schemas.common import Input, Output
+from service.api.schemas.common import Input, Output, about
 from service.usecases.totp import NewTotp
 
-TotpCode = Annotated[
-    str,
-    Meta(max_length=32, description="Six digits; spaces are ignored.", examples=["287082"]),
-]
+TotpCode = Annotated[str, about("Six digits; spaces are ignored.", "287082", max_length=32)]
 
 
 class ConfirmTotpBody(Input, frozen=True):
@@ -22,17 +17,12 @@ class ConfirmTotpBody(Input, frozen=True):
 class NewTotpView(Output, frozen=True):
     """A new secret, shown once. Source: RFC 6238."""
 
-    secret: Annotated[
-        str,
-        Meta(
-            description="In base32, to be typed into the app.", examples=["GEZDGNBVGY3TQOJQGEZDGNBVGY3TQOJQ"]
-        ),
-    ]
+    secret: Annotated[str, about("In base32, to be typed into the app.", "GEZDGNBVGY3TQOJQGEZDGNBVGY3TQOJQ")]
     uri: Annotated[
         str,
-        Meta(
-            description="For a QR code, which the app scans.",
-            examples=["otpauth://totp/rollcall:ada?secret=GEZDGNBVGY3TQOJQGEZDGNBVGY3TQOJQ&issuer=rollcall"],
+        about(
+            "For a QR code, which the app scans.",
+            "otpauth://totp/rollcall:ada?secret=GEZDGNBVGY3TQOJQGEZDGNBVGY3TQOJQ&issuer=rollcall",
         ),
     ]
 

@@ -12,7 +12,9 @@ from service.api.schemas.common import (
     InputTime,
     Limit,
     Output,
+    PageView,
     Timestamp,
+    about,
     extensible,
     timestamp,
     timestamp_or_none,
@@ -27,91 +29,84 @@ _DETAILS: Final = ("email", "email_verified", "locale", "external_id", "metadata
 
 LoginId = Annotated[
     str,
-    Meta(
-        min_length=1,
-        max_length=LOGIN_ID_MAX,
-        description='Printable ASCII without space and `" , ; < >`, the first a letter, a digit, `_` or `+`; '
+    about(
+        'Printable ASCII without space and `" , ; < >`, the first a letter, a digit, `_` or `+`; '
         "with `ROLLCALL_LOGIN_IDS=unicode`, letters and digits of any script too (RFC 8265). Kept in lower "
         "case, and the domain of an address in A-labels (IDNA 2008). Not `me`, `current`, `null` or "
         "`undefined`.",
-        examples=["ada@example.org"],
+        "ada@example.org",
+        min_length=1,
+        max_length=LOGIN_ID_MAX,
         extra_json_schema={"pattern": '^([A-Za-z0-9_+]|[^\\x00-\\x7f])[^\\x00-\\x20",;<>\\x7f]*$'},
     ),
 ]
 Name = Annotated[
     str,
-    Meta(
-        min_length=1,
-        max_length=NAME_MAX,
-        description="Free text, kept in NFC: at least one visible character; no control, private-use or "
+    about(
+        "Free text, kept in NFC: at least one visible character; no control, private-use or "
         "format characters, no line separators, joiners between letters only, and at most four combining "
         "marks in a row.",
-        examples=["Ada Lovelace"],
+        "Ada Lovelace",
+        min_length=1,
+        max_length=NAME_MAX,
     ),
 ]
 NewPassword = Annotated[
     str,
-    Meta(
-        description="Counted in code points; not common, and not derived from the login id, the name or the "
+    about(
+        "Counted in code points; not common, and not derived from the login id, the name or the "
         "service's name. No composition rules.",
-        examples=["mauve otter sings at dawn"],
+        "mauve otter sings at dawn",
         extra_json_schema={"format": "password", "minLength": 8, "maxLength": 1024},
     ),
 ]
 PasswordHash = Annotated[
     str,
-    Meta(
+    about(
+        "An argon2, bcrypt, scrypt or PBKDF2 hash in PHC or modular form, of bounded cost; "
+        "replaced by an argon2id hash at the next login.",
         min_length=1,
         max_length=512,
-        description="An argon2, bcrypt, scrypt or PBKDF2 hash in PHC or modular form, of bounded cost; "
-        "replaced by an argon2id hash at the next login.",
     ),
 ]
 
 
 Email = Annotated[
     str,
-    Meta(
+    about(
+        "Kept in lower case, the domain in A-labels (IDNA 2008). An ASCII name without quotes before the @.",
+        "ada@example.org",
         min_length=3,
         max_length=EMAIL_MAX,
-        description="Kept in lower case, the domain in A-labels (IDNA 2008). An ASCII name without quotes "
-        "before the @.",
-        examples=["ada@example.org"],
     ),
 ]
 Locale = Annotated[
     str,
-    Meta(
+    about(
+        "A BCP 47 language tag; mails are in the closest language.",
+        "de-AT",
         min_length=2,
         max_length=LOCALE_MAX,
-        description="A BCP 47 language tag; mails are in the closest language.",
-        examples=["de-AT"],
     ),
 ]
 ExternalId = Annotated[
     str,
-    Meta(
-        min_length=1,
-        max_length=EXTERNAL_ID_MAX,
-        description="The id of the user in another system; unique.",
-        examples=["crm-4711"],
+    about(
+        "The id of the user in another system; unique.", "crm-4711", min_length=1, max_length=EXTERNAL_ID_MAX
     ),
 ]
-Metadata = Annotated[
-    dict[str, Any],
-    Meta(description="Data of the product, at most 8 KiB as JSON.", examples=[{"plan": "pro"}]),
-]
+Metadata = Annotated[dict[str, Any], about("Data of the product, at most 8 KiB as JSON.", {"plan": "pro"})]
 EmailVerified = Annotated[
     bool,
-    Meta(
-        description="Whether the caller vouches for the address; by administrators and API keys. If it is "
+    about(
+        "Whether the caller vouches for the address; by administrators and API keys. If it is "
         "left out, a new address is not verified, and one that stays the same is as before."
     ),
 ]
 MustChange = Annotated[
     bool,
-    Meta(
-        description="Whether the password set for another user has to be changed within a day, before "
+    about(
+        "Whether the password set for another user has to be changed within a day, before "
         "anything else. Default: true for administrators, false for API keys (their owner has chosen it)."
     ),
 ]
@@ -135,8 +130,8 @@ class CreateUserBody(Input, frozen=True):
     invite: (
         Annotated[
             bool,
-            Meta(
-                description="Send a mail with a reset token, valid for 7 days, to choose a password with. "
+            about(
+                "Send a mail with a reset token, valid for 7 days, to choose a password with. "
                 "Instead of a password; by administrators and API keys."
             ),
         ]
@@ -162,7 +157,7 @@ def details_of(body: CreateUserBody | UpdateUserBody) -> DetailsPatch:
     """Return the details that a body names."""
     values = {name: getattr(body, name) for name in _DETAILS}
     given = {name: value for name, value in values.items() if value is not UNSET}
-    return DetailsPatch(frozenset(given), **given)
+    return DetailsPatch.of(given)
 
 
 class ChangePasswordBody(Input, frozen=True):
@@ -184,11 +179,11 @@ class ListUsersQuery(Input, frozen=True):
     id: (
         Annotated[
             list[IdText],
-            Meta(
+            about(
+                "May be repeated: exactly the users with these ids, in this order, on one page. "
+                "Unknown ids are left out. Excludes `cursor`, `sort` and every filter.",
                 min_length=1,
                 max_length=PAGE_MAX,
-                description="May be repeated: exactly the users with these ids, in this order, on one page. "
-                "Unknown ids are left out. Excludes `cursor`, `sort` and every filter.",
             ),
         ]
         | None
@@ -197,10 +192,7 @@ class ListUsersQuery(Input, frozen=True):
     cursor: Cursor | None = None
     q: (
         Annotated[
-            str,
-            Meta(
-                min_length=1, max_length=200, description="A prefix of the login id or the name, in any case."
-            ),
+            str, about("A prefix of the login id or the name, in any case.", min_length=1, max_length=200)
         ]
         | None
     ) = None
@@ -227,14 +219,13 @@ class UserView(Output, frozen=True):
     last_login_at: Timestamp | None
     email: Annotated[str, Meta(examples=["ada@example.org"])] | None
     email_verified_at: Timestamp | None
-    pending_email: Annotated[str, Meta(description="Takes the place of `email` once it is verified.")] | None
+    pending_email: Annotated[str, about("Takes the place of `email` once it is verified.")] | None
     locale: Annotated[str, Meta(examples=["de-AT"])] | None
     external_id: Annotated[str, Meta(examples=["crm-4711"])] | None
     metadata: Metadata
     password_changed_at: Timestamp | None
     factors: Annotated[
-        list[Annotated[str, extensible(Factor)]],
-        Meta(description="The second factors that are enrolled.", examples=[["totp"]]),
+        list[Annotated[str, extensible(Factor)]], about("The second factors that are enrolled.", ["totp"])
     ]
 
     @classmethod
@@ -260,8 +251,5 @@ class UserView(Output, frozen=True):
         )
 
 
-class UserPage(Output, frozen=True):
+class UserPage(PageView[UserView], frozen=True):
     """A page of users."""
-
-    items: list[UserView]
-    next_cursor: str | None

@@ -1,64 +1,47 @@
 """Devices: list and forget."""
 
-from http import HTTPMethod
+from functools import partial
 
 from service.api.http.response import Response
-from service.api.operations import Operation, ResponseSpec
-from service.api.pagination import keyset_of, page_response
+from service.api.operations import ResponseSpec, delete, get
+from service.api.pagination import page_response
 from service.api.requests import OperationRequest
 from service.api.responses import no_content
 from service.api.schemas.common import PageQuery
 from service.api.schemas.devices import DevicePage, DeviceView
-from service.db.core.database import Database
+from service.api.writes import Writes
 from service.db.repositories.devices import DeviceReads
 from service.domain.callers import Access
-from service.domain.errors import InvalidCursor, NotFound
 from service.usecases import devices
 
 
-@Operation(
-    "list_devices",
-    HTTPMethod.GET,
+@get(
     "/v1/users/me/devices",
-    summary="List one's devices",
     description="Those that the user has logged in from, at most twenty. The user is notified of a "
     "login from another.",
     tag="sessions",
     access=Access(owner=True),
     responses={200: ResponseSpec("A page of devices, oldest first.", DevicePage, ("Link",))},
-    errors=(InvalidCursor,),
     query=PageQuery,
 )
 async def list_devices(request: OperationRequest, known: DeviceReads) -> Response:
-    """Return a page of the caller's devices, oldest first."""
-    query, session = request.query(PageQuery), request.session
-    page = await known.list_page(
-        session.user.id,
-        session_id=session.session.id,
-        after=keyset_of(request, query.cursor),
-        limit=query.limit,
-    )
-    return page_response(request, DevicePage, page, DeviceView.of)
+    """List one's devices."""
+    session = request.session
+    read = partial(known.list_page, session.user.id, session_id=session.session.id)
+    return await page_response(request, read, DevicePage, DeviceView.of)
 
 
-@Operation(
-    "forget_device",
-    HTTPMethod.DELETE,
+@delete(
     "/v1/users/me/devices/{device_id}",
-    summary="Forget a device",
     description="Ends the sessions opened from it, except that of the token. The next login from it is one "
     "from a new device.",
     tag="sessions",
     access=Access(owner=True),
     responses={204: ResponseSpec("The device is forgotten.")},
-    errors=(NotFound,),
 )
-async def forget_device(request: OperationRequest, database: Database) -> Response:
-    """Forget a device of the caller."""
-    await database.run(
-        lambda tx: devices.forget_device(
-            tx, request.subject_id, session=request.session, context=request.context
-        ),
-        caller=request.caller,
+async def forget_device(request: OperationRequest, writes: Writes) -> Response:
+    """Forget a device."""
+    await writes.run(
+        devices.forget_device, request.subject_id, session=request.session, context=request.context
     )
     return no_content()

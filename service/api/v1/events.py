@@ -1,33 +1,24 @@
 """The audit trail."""
 
-from http import HTTPMethod
-
 from service.api.http.response import Response
-from service.api.operations import Operation, ResponseSpec
-from service.api.pagination import keyset_of, page_response
+from service.api.operations import ResponseSpec, get
+from service.api.pagination import page_response
 from service.api.requests import OperationRequest
 from service.api.schemas.common import PageQuery
 from service.api.schemas.events import EventPage, EventView
 from service.db.repositories.events import EventReads
 from service.domain.callers import Access
-from service.domain.errors import InvalidCursor
 from service.domain.keys import Scope
 
 
-@Operation(
-    "list_events",
-    HTTPMethod.GET,
+@get(
     "/v1/events",
-    summary="List the audit trail",
     description="Who did what to whom, as ids only; newest first.",
     tag="events",
     access=Access(admin=True, scope=Scope.EVENTS_READ),
     responses={200: ResponseSpec("A page of events, newest first.", EventPage, ("Link",))},
-    errors=(InvalidCursor,),
     query=PageQuery,
 )
 async def list_events(request: OperationRequest, events: EventReads) -> Response:
-    """Return a page of events, newest first."""
-    query = request.query(PageQuery)
-    page = await events.list_page(after=keyset_of(request, query.cursor), limit=query.limit)
-    return page_response(request, EventPage, page, EventView.of)
+    """List the audit trail."""
+    return await page_response(request, events.list_page, EventPage, EventView.of)

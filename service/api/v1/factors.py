@@ -1,34 +1,24 @@
 """Second factors: remove all of a user."""
 
-from http import HTTPMethod
-
 from service.api.http.response import Response
-from service.api.operations import Operation, ResponseSpec
+from service.api.operations import ResponseSpec, delete
 from service.api.requests import OperationRequest
 from service.api.responses import no_content
-from service.db.core.database import Database
+from service.api.writes import Writes
 from service.domain.callers import Access
-from service.domain.errors import NotFound
 from service.domain.keys import Scope
 from service.usecases import factors
 
 
-@Operation(
-    "remove_factors",
-    HTTPMethod.DELETE,
+@delete(
     "/v1/users/{user_id}/factors",
-    summary="Remove the second factors of a user",
     description="For somebody who has lost them all: removes authenticator app, passkeys and recovery codes, "
     "and ends all sessions of the user, who is notified by mail. A session needs a recent login.",
     tag="factors",
     access=Access(admin=True, scope=Scope.ADMINS_WRITE, fresh=True),
     responses={204: ResponseSpec("The user has no second factor.")},
-    errors=(NotFound,),
 )
-async def remove_factors(request: OperationRequest, database: Database) -> Response:
-    """Remove every second factor of a user."""
-    await database.run(
-        lambda tx: factors.remove_factors(tx, request.subject_id, context=request.context),
-        caller=request.caller,
-    )
+async def remove_factors(request: OperationRequest, writes: Writes) -> Response:
+    """Remove the second factors of a user."""
+    await writes.run(factors.remove_factors, request.subject_id, context=request.context)
     return no_content()

@@ -4,12 +4,11 @@ A gateway decides by the status and copies header fields; what its visitor sends
 identity is what the token says and nothing else. Source: RFC 9110 5.5 (field values).
 """
 
-from http import HTTPMethod
 from typing import Final
 from urllib.parse import parse_qsl, quote
 
 from service.api.http.response import HeaderFields, Response
-from service.api.operations import Operation, ResponseSpec
+from service.api.operations import ResponseSpec, get
 from service.api.requests import OperationRequest
 from service.api.responses import ok_without_body
 from service.domain.callers import Access, Caller
@@ -20,11 +19,8 @@ _VISIBLE: Final = "".join(map(chr, range(0x21, 0x7F))).replace("%", "")
 _FIELDS: Final = ("X-User-Id", "X-User-Login", "X-User-Name", "X-User-Role", "X-Scope", "Remote-User")
 
 
-@Operation(
-    "forward_auth",
-    HTTPMethod.GET,
+@get(
     "/v1/forward-auth",
-    summary="Authenticate the request of a gateway's visitor",
     description="For `auth_request`, `forward_auth`, ForwardAuth, ext_authz: any method, here and on every "
     "path below. Body, conditional fields and query are ignored, but for `role` and `scope` on this very "
     "path: each has to be held, else 403. `X-User-Id` and the like name the caller, percent-encoded; a field "
@@ -36,7 +32,7 @@ _FIELDS: Final = ("X-User-Id", "X-User-Login", "X-User-Name", "X-User-Role", "X-
     is_forwarded=True,
 )
 async def forward_auth(request: OperationRequest) -> Response:
-    """Return the caller in header fields; authentication has read it."""
+    """Authenticate the request of a gateway's visitor."""
     caller = request.caller
     if request.path == request.operation.path:
         _require(caller, request.scope["query_string"])

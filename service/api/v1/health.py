@@ -1,11 +1,9 @@
 """Health for orchestrators: whether the process is alive, and whether it should get requests."""
 
-from http import HTTPMethod
-
 import msgspec
 
 from service.api.http.response import Response
-from service.api.operations import Operation, ResponseSpec
+from service.api.operations import ResponseSpec, get
 from service.api.responses import ok
 from service.db.readiness import Readiness
 from service.domain.callers import Access
@@ -18,26 +16,20 @@ class HealthView(msgspec.Struct, frozen=True):
     status: str
 
 
-@Operation(
-    "check_live",
-    HTTPMethod.GET,
+@get(
     "/health/live",
-    summary="Check that the process is alive",
     description="Touches nothing.",
     tag="operations",
     access=Access(public=True),
     responses={200: ResponseSpec("It is alive.", HealthView)},
 )
 async def check_live() -> Response:
-    """Return 200."""
+    """Check that the process is alive."""
     return ok(HealthView("ok"))
 
 
-@Operation(
-    "check_ready",
-    HTTPMethod.GET,
+@get(
     "/health/ready",
-    summary="Check that the service is ready",
     description="The database answers within a second, its schema serves this release, and the "
     "service is not about to stop.",
     tag="operations",
@@ -45,7 +37,7 @@ async def check_live() -> Response:
     responses={200: ResponseSpec("It is ready.", HealthView)},
 )
 async def check_ready(readiness: Readiness) -> Response:
-    """Return 200 if the service is ready, else 503."""
+    """Check that the service is ready."""
     if not await readiness.is_ready():
         raise DatabaseUnavailable("The service is not ready.")
     return ok(HealthView("ok"))

@@ -1,14 +1,12 @@
 """Introspection and revocation of tokens by other services. Source: RFC 7662, RFC 7009."""
 
-from http import HTTPMethod
-
 from service.api.http.errors import InvalidClient, UnsupportedTokenType
 from service.api.http.response import Response
-from service.api.operations import FORM, Operation, ResponseSpec
+from service.api.operations import FORM, ResponseSpec, post
 from service.api.requests import OperationRequest
 from service.api.responses import ok, ok_without_body
 from service.api.schemas.introspection import IntrospectBody, IntrospectionView, RevokeBody
-from service.db.core.database import Database
+from service.api.writes import Writes
 from service.db.reads import Reads
 from service.domain.callers import Access
 from service.domain.errors import InvalidToken
@@ -19,11 +17,8 @@ from service.usecases.last_used import LastUsedTracker
 from service.usecases.policies import Policies
 
 
-@Operation(
-    "introspect",
-    HTTPMethod.POST,
+@post(
     "/v1/introspect",
-    summary="Introspect a token",
     description='RFC 7662. Every token that should not be accepted gets `{"active": false}`. A use of the '
     "session. The API key is the bearer token, the password of Basic, or `client_secret` in the form.",
     tag="introspection",
@@ -36,18 +31,15 @@ from service.usecases.policies import Policies
 async def introspect(
     request: OperationRequest, reads: Reads, last_used: LastUsedTracker, policies: Policies
 ) -> Response:
-    """Return what a token stands for."""
+    """Introspect a token."""
     token = request.body(IntrospectBody).token
     return ok(
         IntrospectionView.of(await introspection.introspect(reads, last_used, token, policies=policies))
     )
 
 
-@Operation(
-    "revoke",
-    HTTPMethod.POST,
+@post(
     "/v1/revoke",
-    summary="Revoke a token",
     description="RFC 7009. Ends the session of the token; 200 also if it has ended already. The token itself "
     "is the right to end it: client credentials may be left out, and those that are sent have to be valid.",
     tag="introspection",
@@ -58,8 +50,8 @@ async def introspect(
     body_types=(FORM,),
     authenticates_client=True,
 )
-async def revoke(request: OperationRequest, database: Database) -> Response:
-    """End the session of a token."""
+async def revoke(request: OperationRequest, writes: Writes) -> Response:
+    """Revoke a token."""
     token = request.body(RevokeBody).token
     if digest_of(token, API_KEY_PREFIX) is not None:
         raise UnsupportedTokenType
@@ -67,9 +59,7 @@ async def revoke(request: OperationRequest, database: Database) -> Response:
     if digest is None:
         return ok_without_body()
     try:
-        await database.run(
-            lambda tx: sessions.revoke_token(tx, digest, context=request.context), caller=request.caller
-        )
+        await writes.run(sessions.revoke_token, digest, context=request.context)
     except InvalidToken:  # the client's, which was revoked meanwhile
         raise InvalidClient from None
     return ok_without_body()

@@ -1,16 +1,16 @@
 """Login."""
 
-from http import HTTPMethod
 from uuid import UUID
 
 from msgspec import UNSET
 
 from service.api.authentication import bearer_token
 from service.api.cookies import CookieSessions, set_cookie
-from service.api.http.response import HeaderFields, Response
-from service.api.operations import LOGIN_BODY_LIMIT_BYTES, Operation, ResponseSpec
+from service.api.http.response import Response
+from service.api.operations import LOGIN_BODY_LIMIT_BYTES, ResponseSpec, post
 from service.api.requests import OperationRequest
 from service.api.responses import created
+from service.api.schemas.common import given
 from service.api.schemas.login import LOGIN_EXAMPLES, LoggedInView, LogInBody, PasskeyChallengeView
 from service.api.schemas.sessions import SessionView
 from service.api.schemas.users import UserView
@@ -37,11 +37,8 @@ from service.usecases.passkey_login import create_passkey_challenge as create_ch
 from service.usecases.second_factor import SecondFactorLogin, log_in_by_second_factor
 
 
-@Operation(
-    "log_in",
-    HTTPMethod.POST,
+@post(
     "/v1/sessions",
-    summary="Log in",
     description="With `login_id` or a verified `email` and `password`, with a `code` from a mail and the "
     "`code_token` that came when it was asked for, or with a `passkey` and the `challenge_id` of "
     "`create_passkey_challenge`. If the first two are right and the user has a second factor: 403 "
@@ -70,27 +67,25 @@ from service.usecases.second_factor import SecondFactorLogin, log_in_by_second_f
     body_limit_bytes=LOGIN_BODY_LIMIT_BYTES,
 )
 async def log_in(request: OperationRequest, parts: LoginParts, cookies: CookieSessions) -> Response:
-    """Open a session for a login id or address and a password, or for a code."""
+    """Log in."""
     body = request.body(LogInBody)
     body.require_one_way()
     if body.cookie:
         _require_cookies(request, cookies)
     opened = await _open_session(request, body, parts)
-    session = SessionView.of(opened.session, opened.session.id)
+    session = opened.session
     view = LoggedInView(
         token=UNSET if body.cookie else opened.token,
-        session=session,
+        session=SessionView.of(session, session.id),
         user=UserView.of(opened.user),
         device_token=opened.device_token,
     )
-    return created(view, f"/v1/sessions/{session.id}", _cookie_for(opened) if body.cookie else ())
+    cookie = set_cookie(opened.token, session.expires_at - session.created_at) if body.cookie else ()
+    return created(view, f"/v1/sessions/{session.id}", cookie)
 
 
-@Operation(
-    "create_passkey_challenge",
-    HTTPMethod.POST,
+@post(
     "/v1/passkey-challenges",
-    summary="Begin a login by passkey",
     description="What the browser needs to ask for a passkey, whoever has it: also for the suggestions in a "
     'form (`mediation: "conditional"`), and for `step_up`. Then `log_in` with `challenge_id` and `passkey`. '
     "404 unless `ROLLCALL_FACTORS__RP_ID` and `ROLLCALL_FACTORS__ORIGINS` are set.",
@@ -100,42 +95,24 @@ async def log_in(request: OperationRequest, parts: LoginParts, cookies: CookieSe
     errors=(NotFound, RateLimited),
 )
 async def create_passkey_challenge(request: OperationRequest, parts: LoginParts) -> Response:
-    """Return a new challenge that any passkey may answer."""
+    """Begin a login by passkey."""
     challenge = await create_challenge(parts, context=request.context)
     return created(PasskeyChallengeView(challenge.id, dict(challenge.public_key)))
 
 
 async def _open_session(request: OperationRequest, body: LogInBody, parts: LoginParts) -> LoggedIn:
     """Log in by the way that was sent."""
-    client = Client(
-        request.context, None if body.device_token is UNSET else body.device_token, _replaced_digest(request)
-    )
+    client = Client(request.context, given(body.device_token), _replaced_digest(request))
     if body.code_token is not UNSET and body.code is not UNSET:
         return await log_in_by_code(parts, CodeLogin(body.code_token, body.code), client)
     if body.challenge is not UNSET:
-        answered = SecondFactorLogin(body.challenge, _factor_response_in(body))
-        return await log_in_by_second_factor(parts, answered, client)
+        factor = FactorResponse(given(body.totp), given(body.recovery_code), given(body.passkey))
+        return await log_in_by_second_factor(parts, SecondFactorLogin(body.challenge, factor), client)
     if body.challenge_id is not UNSET and body.passkey is not UNSET:
         by_passkey = PasskeyRequest(UUID(body.challenge_id), body.passkey)
         return await log_in_by_passkey(parts, by_passkey, client)
-    login_id = "" if body.login_id is UNSET else body.login_id
-    password = "" if body.password is UNSET else body.password
-    email = None if body.email is UNSET else body.email
-    return await login.log_in(parts, LoginRequest(login_id, password, email), client)
-
-
-def _factor_response_in(body: LogInBody) -> FactorResponse:
-    """Return the second factor that was sent."""
-    return FactorResponse(
-        None if body.totp is UNSET else body.totp,
-        None if body.recovery_code is UNSET else body.recovery_code,
-        None if body.passkey is UNSET else body.passkey,
-    )
-
-
-def _cookie_for(opened: LoggedIn) -> HeaderFields:
-    """Return the cookie of a new session, which lasts as long as the session may."""
-    return set_cookie(opened.token, opened.session.expires_at - opened.session.created_at)
+    by_password = LoginRequest(given(body.login_id) or "", given(body.password) or "", given(body.email))
+    return await login.log_in(parts, by_password, client)
 
 
 def _require_cookies(request: OperationRequest, cookies: CookieSessions) -> None:

@@ -1,9 +1,7 @@
 """What other services can discover. Source: RFC 8414."""
 
-from http import HTTPMethod
-
 from service.api.http.response import Response
-from service.api.operations import Operation, ResponseSpec
+from service.api.operations import ResponseSpec, get
 from service.api.responses import ok
 from service.api.schemas.metadata import ServerMetadataView
 from service.domain.callers import Access
@@ -13,11 +11,8 @@ from service.usecases.policies import Policies
 _RESPONSES = {200: ResponseSpec("The metadata.", ServerMetadataView)}
 
 
-@Operation(
-    "get_server_metadata",
-    HTTPMethod.GET,
+@get(
     "/.well-known/oauth-authorization-server",
-    summary="Discover the endpoints for other services",
     description="RFC 8414. 404 unless `ROLLCALL_PUBLIC_URL` is set.",
     tag="introspection",
     access=Access(public=True),
@@ -25,15 +20,12 @@ _RESPONSES = {200: ResponseSpec("The metadata.", ServerMetadataView)}
     errors=(NotFound,),
 )
 async def get_server_metadata(policies: Policies) -> Response:
-    """Return the metadata of the service."""
+    """Discover the endpoints for other services."""
     return _metadata(policies)
 
 
-@Operation(
-    "get_openid_configuration",
-    HTTPMethod.GET,
+@get(
     "/.well-known/openid-configuration",
-    summary="Discover the endpoints where OpenID Connect clients look",
     description="The same metadata: several introspection clients ask here. Rollcall is no OpenID provider.",
     tag="introspection",
     access=Access(public=True),
@@ -41,7 +33,7 @@ async def get_server_metadata(policies: Policies) -> Response:
     errors=(NotFound,),
 )
 async def get_openid_configuration(policies: Policies) -> Response:
-    """Return the metadata of the service."""
+    """Discover the endpoints where OpenID Connect clients look."""
     return _metadata(policies)
 
 

@@ -1,12 +1,12 @@
 """Passkeys: add, list, rename and remove."""
 
-from http import HTTPMethod
+from functools import partial
 from uuid import UUID
 
 from service.api.http.response import Response
 from service.api.idempotency import Outcome, find_replay, run_once
-from service.api.operations import JSON, MERGE_PATCH, Operation, ResponseSpec
-from service.api.pagination import keyset_of, page_response
+from service.api.operations import JSON, MERGE_PATCH, ResponseSpec, delete, get, patch, post
+from service.api.pagination import page_response
 from service.api.preconditions import if_match_check
 from service.api.requests import OperationRequest
 from service.api.responses import created, created_with_etag, no_content, with_etag
@@ -18,22 +18,19 @@ from service.api.schemas.passkeys import (
     PasskeyView,
     UpdatePasskeyBody,
 )
-from service.db.core.database import Database
+from service.api.writes import Writes
 from service.db.core.transaction import Transaction
 from service.db.repositories.passkeys import PasskeyReads
 from service.domain.callers import Access
-from service.domain.errors import InvalidCursor, NotFound, ValidationFailed
+from service.domain.errors import NotFound, ValidationFailed
 from service.usecases import passkeys
 from service.usecases.factors import FactorParts
 
 _BY_ID = {"passkey_id": "$response.body#/id"}
 
 
-@Operation(
-    "create_passkey_options",
-    HTTPMethod.POST,
+@post(
     "/v1/users/me/passkeys/options",
-    summary="Begin to add a passkey",
     description="Returns what a browser creates a passkey with. Those before no longer count. Needs a recent "
     "login. 404 unless `ROLLCALL_FACTORS__RP_ID` is set.",
     tag="factors",
@@ -42,15 +39,12 @@ _BY_ID = {"passkey_id": "$response.body#/id"}
     errors=(NotFound, ValidationFailed),
 )
 async def create_passkey_options(request: OperationRequest, factors: FactorParts) -> Response:
-    """Return the options for a new passkey of the caller."""
+    """Begin to add a passkey."""
     return created(PasskeyOptionsView.of(await passkeys.begin_passkey(factors, context=request.context)))
 
 
-@Operation(
-    "add_passkey",
-    HTTPMethod.POST,
+@post(
     "/v1/users/me/passkeys",
-    summary="Add a passkey",
     description="It can log in without a password, or as a second factor. The session has two factors from "
     "now on. The first second factor of a user ends all its other sessions. A challenge is good for one try. "
     "Needs a recent login. 404 unless `ROLLCALL_FACTORS__RP_ID` is set.",
@@ -68,9 +62,9 @@ async def create_passkey_options(request: OperationRequest, factors: FactorParts
     body=AddPasskeyBody,
     is_idempotent_by_key=True,
 )
-async def add_passkey(request: OperationRequest, database: Database, factors: FactorParts) -> Response:
-    """Add a passkey to the caller's user, once per idempotency key."""
-    if (replay := await find_replay(request, database)) is not None:
+async def add_passkey(request: OperationRequest, writes: Writes, factors: FactorParts) -> Response:
+    """Add a passkey."""
+    if (replay := await find_replay(request, writes)) is not None:
         return replay
     body, context = request.body(AddPasskeyBody), request.context
     verified = await passkeys.verify_passkey(
@@ -82,75 +76,55 @@ async def add_passkey(request: OperationRequest, database: Database, factors: Fa
         response = created_with_etag(PasskeyView.of(passkey), f"/v1/users/me/passkeys/{passkey.id}")
         return Outcome(response, response, passkey.user_id)
 
-    return await run_once(request, database, add)
+    return await run_once(request, writes, add)
 
 
-@Operation(
-    "list_passkeys",
-    HTTPMethod.GET,
+@get(
     "/v1/users/me/passkeys",
-    summary="List one's passkeys",
     description="Oldest first. Needs a recent login.",
     tag="factors",
     access=Access(owner=True, fresh=True),
     responses={200: ResponseSpec("A page of passkeys, oldest first.", PasskeyPage, ("Link",))},
-    errors=(InvalidCursor,),
     query=PageQuery,
 )
 async def list_passkeys(request: OperationRequest, own: PasskeyReads) -> Response:
-    """Return a page of the caller's passkeys, oldest first."""
-    query = request.query(PageQuery)
-    after = keyset_of(request, query.cursor)
-    page = await own.list_page(request.session.user.id, after=after, limit=query.limit)
-    return page_response(request, PasskeyPage, page, PasskeyView.of)
+    """List one's passkeys."""
+    read = partial(own.list_page, request.session.user.id)
+    return await page_response(request, read, PasskeyPage, PasskeyView.of)
 
 
-@Operation(
-    "update_passkey",
-    HTTPMethod.PATCH,
+@patch(
     "/v1/users/me/passkeys/{passkey_id}",
-    summary="Rename a passkey",
     description="Needs a recent login.",
     tag="factors",
     access=Access(owner=True, fresh=True),
     responses={200: ResponseSpec("The renamed passkey.", PasskeyView, ("ETag",))},
-    errors=(NotFound,),
     body=UpdatePasskeyBody,
     body_types=(MERGE_PATCH, JSON),
     is_conditional_write=True,
 )
-async def update_passkey(request: OperationRequest, database: Database) -> Response:
-    """Change the name of a passkey of the caller."""
+async def update_passkey(request: OperationRequest, writes: Writes) -> Response:
+    """Rename a passkey."""
     name = request.body(UpdatePasskeyBody).name
     precondition = if_match_check(request.if_match, PasskeyView.of)
-    renamed = await database.run(
-        lambda tx: passkeys.rename_passkey(
-            tx, request.subject_id, name, context=request.context, precondition=precondition
-        ),
-        caller=request.caller,
+    renamed = await writes.run(
+        passkeys.rename_passkey, request.subject_id, name, context=request.context, precondition=precondition
     )
     return with_etag(PasskeyView.of(renamed))
 
 
-@Operation(
-    "remove_passkey",
-    HTTPMethod.DELETE,
+@delete(
     "/v1/users/me/passkeys/{passkey_id}",
-    summary="Remove a passkey",
     description="The last second factor takes the recovery codes with it. Needs a recent login.",
     tag="factors",
     access=Access(owner=True, fresh=True),
     responses={204: ResponseSpec("The passkey is removed.")},
-    errors=(NotFound,),
     is_conditional_write=True,
 )
-async def remove_passkey(request: OperationRequest, database: Database) -> Response:
-    """Remove a passkey of the caller."""
+async def remove_passkey(request: OperationRequest, writes: Writes) -> Response:
+    """Remove a passkey."""
     precondition = if_match_check(request.if_match, PasskeyView.of)
-    await database.run(
-        lambda tx: passkeys.remove_passkey(
-            tx, request.subject_id, context=request.context, precondition=precondition
-        ),
-        caller=request.caller,
+    await writes.run(
+        passkeys.remove_passkey, request.subject_id, context=request.context, precondition=precondition
     )
     return no_content()

@@ -1,24 +1,19 @@
 """Recovery and login codes by mail: the same response whether or not there is an account."""
 
-from http import HTTPMethod
-
 from service.api.http.response import Response
-from service.api.operations import LOGIN_BODY_LIMIT_BYTES, Operation, ResponseSpec
+from service.api.operations import LOGIN_BODY_LIMIT_BYTES, ResponseSpec, post
 from service.api.requests import OperationRequest
 from service.api.responses import accepted
 from service.api.schemas.mail import CodeTokenView, LoginIdOrEmailBody
-from service.db.core.database import Database
+from service.api.writes import Writes
 from service.domain.callers import Access
 from service.domain.errors import MailThrottled
 from service.usecases import mail_requests
 from service.usecases.policies import Policies
 
 
-@Operation(
-    "request_recovery",
-    HTTPMethod.POST,
+@post(
     "/v1/recoveries",
-    summary="Ask for a mail to set a new password",
     description="Always 202, in the same time, whether or not there is an account. A mail with a reset token "
     "for `redeem_reset_token` goes to the verified address of the account, if it has one. At most 5 an hour "
     "for a name, and 30 for a network.",
@@ -29,23 +24,21 @@ from service.usecases.policies import Policies
     body=LoginIdOrEmailBody,
     body_limit_bytes=LOGIN_BODY_LIMIT_BYTES,
 )
-async def request_recovery(request: OperationRequest, database: Database, policies: Policies) -> Response:
-    """Record a request for a new password."""
+async def request_recovery(request: OperationRequest, writes: Writes, policies: Policies) -> Response:
+    """Ask for a mail to set a new password."""
     login_id, email = request.body(LoginIdOrEmailBody).login_id_or_email
-    await database.run(
-        lambda tx: mail_requests.request_recovery(
-            tx, login_id=login_id, email=email, context=request.context, policies=policies
-        ),
-        caller=request.caller,
+    await writes.run(
+        mail_requests.request_recovery,
+        login_id=login_id,
+        email=email,
+        context=request.context,
+        policies=policies,
     )
     return accepted()
 
 
-@Operation(
-    "send_login_code",
-    HTTPMethod.POST,
+@post(
     "/v1/login-codes",
-    summary="Ask for a mail with a code to log in with",
     description="Served with `ROLLCALL_LOGIN__BY_CODE`. Always 202, in the same time, whether or not there "
     "is an account. The code has 8 digits, works for 10 minutes and 5 tries, and only together with "
     "`code_token` (`log_in`).",
@@ -56,13 +49,14 @@ async def request_recovery(request: OperationRequest, database: Database, polici
     body=LoginIdOrEmailBody,
     body_limit_bytes=LOGIN_BODY_LIMIT_BYTES,
 )
-async def send_login_code(request: OperationRequest, database: Database, policies: Policies) -> Response:
-    """Record a request for a code."""
+async def send_login_code(request: OperationRequest, writes: Writes, policies: Policies) -> Response:
+    """Ask for a mail with a code to log in with."""
     login_id, email = request.body(LoginIdOrEmailBody).login_id_or_email
-    token = await database.run(
-        lambda tx: mail_requests.request_login_code(
-            tx, login_id=login_id, email=email, context=request.context, policies=policies
-        ),
-        caller=request.caller,
+    token = await writes.run(
+        mail_requests.request_login_code,
+        login_id=login_id,
+        email=email,
+        context=request.context,
+        policies=policies,
     )
     return accepted(CodeTokenView(token.value))

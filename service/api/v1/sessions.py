@@ -1,27 +1,26 @@
 """Sessions: read the current one, list and end."""
 
-from http import HTTPMethod
+from functools import partial
 from uuid import UUID
 
 from msgspec import UNSET
 
 from service.api.cookies import BY_COOKIE, set_cookie, with_cookie_cleared
 from service.api.http.response import Response
-from service.api.operations import LOGIN_BODY_LIMIT_BYTES, Operation, ResponseSpec
-from service.api.pagination import keyset_of, page_response
+from service.api.operations import LOGIN_BODY_LIMIT_BYTES, ResponseSpec, delete, get, post
+from service.api.pagination import page_response
 from service.api.preconditions import if_match_check, require_if_match
 from service.api.requests import OperationRequest
 from service.api.responses import conditional_get, no_content, ok
-from service.api.schemas.common import PageQuery
+from service.api.schemas.common import PageQuery, given
 from service.api.schemas.login import STEP_UP_EXAMPLES, SteppedUpView, StepUpBody
 from service.api.schemas.sessions import CurrentSessionView, EndSessionsQuery, SessionPage, SessionView
-from service.db.core.database import Database
+from service.api.writes import Writes
 from service.db.repositories.sessions import SessionReads
 from service.db.repositories.users import UserReads
 from service.domain.callers import Access
-from service.domain.errors import InvalidCursor, LoginThrottled, NotFound, ReauthenticationRequired
+from service.domain.errors import LoginThrottled, NotFound, ReauthenticationRequired
 from service.domain.keys import Scope
-from service.domain.sessions import Session
 from service.usecases import sessions
 from service.usecases.factor_proofs import FactorResponse
 from service.usecases.open_session import LoginParts
@@ -29,11 +28,8 @@ from service.usecases.policies import Policies
 from service.usecases.step_up import step_up as renew_session
 
 
-@Operation(
-    "get_current_session",
-    HTTPMethod.GET,
+@get(
     "/v1/sessions/current",
-    summary="Get the current session",
     description="The session of the token, and its user.",
     tag="sessions",
     access=Access(owner=True, allowed_during_enrollment=True),
@@ -41,15 +37,12 @@ from service.usecases.step_up import step_up as renew_session
     is_conditional_read=True,
 )
 async def get_current_session(request: OperationRequest) -> Response:
-    """Return the session of the token and its user; authentication has read both."""
+    """Get the current session."""
     return conditional_get(request, CurrentSessionView.of(request.session))
 
 
-@Operation(
-    "step_up",
-    HTTPMethod.POST,
+@post(
     "/v1/sessions/current/step-up",
-    summary="Show a factor again",
     description="With `totp`, or with `passkey` and the `challenge_id` of `create_passkey_challenge`. The "
     "session then counts as just logged in, with two factors: for operations that answered 403 "
     "`reauthentication_required`, or `factor_enrollment_required` where a factor is enrolled. It has another "
@@ -63,13 +56,10 @@ async def get_current_session(request: OperationRequest) -> Response:
     body_limit_bytes=LOGIN_BODY_LIMIT_BYTES,
 )
 async def step_up(request: OperationRequest, parts: LoginParts) -> Response:
-    """Renew the session of the token by a factor of its user."""
+    """Show a factor again."""
     body = request.body(StepUpBody)
     body.require_one_way()
-    response = FactorResponse(
-        totp=None if body.totp is UNSET else body.totp,
-        passkey=None if body.passkey is UNSET else body.passkey,
-    )
+    response = FactorResponse(totp=given(body.totp), passkey=given(body.passkey))
     challenge_id = None if body.challenge_id is UNSET else UUID(body.challenge_id)
     renewed = await renew_session(parts, request.session, response, challenge_id, context=request.context)
     session = SessionView.of(renewed.session, renewed.session.id)
@@ -79,115 +69,88 @@ async def step_up(request: OperationRequest, parts: LoginParts) -> Response:
     return ok(SteppedUpView(session=session), set_cookie(renewed.token, lifetime))
 
 
-@Operation(
-    "log_out",
-    HTTPMethod.DELETE,
+@delete(
     "/v1/sessions/current",
-    summary="Log out",
     description="Ends the session of the token; the next request with it is rejected.",
     tag="sessions",
     access=Access(owner=True, allowed_during_forced_change=True),
     responses={204: ResponseSpec("The session has ended.", headers=("Set-Cookie",))},
     is_conditional_write=True,
 )
-async def log_out(request: OperationRequest, database: Database) -> Response:
-    """End the session of the token."""
+async def log_out(request: OperationRequest, writes: Writes) -> Response:
+    """Log out."""
     require_if_match(request.if_match, CurrentSessionView.of(request.session))
     session = request.session.session
-    await database.run(
-        lambda tx: sessions.log_out(tx, session, context=request.context), caller=request.caller
-    )
+    await writes.run(sessions.log_out, session, context=request.context)
     return with_cookie_cleared(no_content()) if BY_COOKIE in request.scope["state"] else no_content()
 
 
-@Operation(
-    "list_sessions",
-    HTTPMethod.GET,
+@get(
     "/v1/users/{user_id}/sessions",
-    summary="List the sessions of a user",
     description="Only live ones, oldest first, without their tokens.",
     tag="sessions",
     access=Access(owner=True, admin=True),
     responses={200: ResponseSpec("A page of sessions, oldest first.", SessionPage, ("Link",))},
-    errors=(NotFound, InvalidCursor),
     query=PageQuery,
 )
 async def list_sessions(request: OperationRequest, users: UserReads, user_sessions: SessionReads) -> Response:
-    """Return a page of the live sessions of a user, oldest first."""
+    """List the sessions of a user."""
     if request.own_user is None and await users.get(request.subject_id) is None:
         raise NotFound
-    query, current_id = request.query(PageQuery), request.caller.session_id
-    page = await user_sessions.list_page(
-        request.subject_id, after=keyset_of(request, query.cursor), limit=query.limit
-    )
-    return page_response(request, SessionPage, page, lambda session: SessionView.of(session, current_id))
+    read = partial(user_sessions.list_page, request.subject_id)
+    view_of = partial(SessionView.of, current_id=request.caller.session_id)
+    return await page_response(request, read, SessionPage, view_of)
 
 
-@Operation(
-    "end_sessions",
-    HTTPMethod.DELETE,
+@delete(
     "/v1/users/{user_id}/sessions",
-    summary="End the sessions of a user",
     description="All of them, or with `keep=current` all but the session of the token. For another user, a "
     "session needs a recent login; for an administrator, a key needs `admins:write` too.",
     tag="sessions",
     access=Access(owner=True, admin=True, scope=Scope.USERS_WRITE, fresh_for_others=True),
     responses={204: ResponseSpec("The sessions have ended.")},
-    errors=(NotFound,),
     query=EndSessionsQuery,
 )
-async def end_sessions(request: OperationRequest, database: Database) -> Response:
-    """End the sessions of a user; `keep=current` spares the session of the token."""
+async def end_sessions(request: OperationRequest, writes: Writes) -> Response:
+    """End the sessions of a user."""
     keeps_current = request.query(EndSessionsQuery).keep == "current"
     kept_id = request.caller.session_id if keeps_current else None
-    await database.run(
-        lambda tx: sessions.end_sessions(tx, request.subject_id, kept_id=kept_id, context=request.context),
-        caller=request.caller,
-    )
+    await writes.run(sessions.end_sessions, request.subject_id, kept_id=kept_id, context=request.context)
     return no_content()
 
 
-@Operation(
-    "get_session",
-    HTTPMethod.GET,
+@get(
     "/v1/sessions/{session_id}",
-    summary="Get a session",
     description="One's own or, for administrators, anybody's, as long as it is live.",
     tag="sessions",
     access=Access(owner=True, admin=True),
     responses={200: ResponseSpec("The session.", SessionView, ("ETag",))},
-    errors=(NotFound,),
     is_conditional_read=True,
 )
 async def get_session(request: OperationRequest, user_sessions: SessionReads) -> Response:
-    """Return one session, or 304 if the client has this version."""
+    """Get a session."""
     session = await sessions.get_session(user_sessions, request.subject_id, caller=request.caller)
     return conditional_get(request, SessionView.of(session, request.caller.session_id))
 
 
-@Operation(
-    "end_session",
-    HTTPMethod.DELETE,
+@delete(
     "/v1/sessions/{session_id}",
-    summary="End a session",
     description="One's own or, for administrators, anybody's: another user's needs a recent login.",
     tag="sessions",
     access=Access(owner=True, admin=True),
     responses={204: ResponseSpec("The session has ended.")},
-    errors=(NotFound, ReauthenticationRequired),
+    errors=(ReauthenticationRequired,),
     is_conditional_write=True,
 )
-async def end_session(request: OperationRequest, database: Database, policies: Policies) -> Response:
-    """End one session."""
-
-    def view_of(session: Session) -> SessionView:
-        return SessionView.of(session, request.caller.session_id)
-
+async def end_session(request: OperationRequest, writes: Writes, policies: Policies) -> Response:
+    """End a session."""
+    view_of = partial(SessionView.of, current_id=request.caller.session_id)
     precondition = if_match_check(request.if_match, view_of)
-    await database.run(
-        lambda tx: sessions.end_session(
-            tx, request.subject_id, context=request.context, policies=policies, precondition=precondition
-        ),
-        caller=request.caller,
+    await writes.run(
+        sessions.end_session,
+        request.subject_id,
+        context=request.context,
+        policies=policies,
+        precondition=precondition,
     )
     return no_content()

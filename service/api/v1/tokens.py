@@ -1,9 +1,7 @@
 """Access tokens, and the keys that verify them."""
 
-from http import HTTPMethod
-
 from service.api.http.response import Response
-from service.api.operations import Operation, ResponseSpec
+from service.api.operations import ResponseSpec, get, post
 from service.api.requests import OperationRequest
 from service.api.responses import ok
 from service.api.schemas.tokens import AccessTokenView, IssueTokenBody
@@ -13,11 +11,8 @@ from service.domain.signing import JWKS_MAX_AGE
 from service.usecases.access_tokens import AccessTokenIssuer
 
 
-@Operation(
-    "issue_token",
-    HTTPMethod.POST,
+@post(
     "/v1/tokens",
-    summary="Issue an access token",
     description="A JWT about the session (RFC 9068), which a service verifies by itself with the keys at "
     "`/.well-known/jwks.json`. It cannot be revoked, so it ends after minutes, and with its session at the "
     "latest. 404 unless `ROLLCALL_PUBLIC_URL`, `ROLLCALL_TOKENS__AUDIENCES` and `ROLLCALL_SECRETS__KEY` are "
@@ -29,16 +24,13 @@ from service.usecases.access_tokens import AccessTokenIssuer
     body=IssueTokenBody,
 )
 async def issue_token(request: OperationRequest, issuer: AccessTokenIssuer) -> Response:
-    """Return a token about the caller's session, for one audience."""
+    """Issue an access token."""
     issued = await issuer.issue(request.session, request.body(IssueTokenBody).audience)
     return ok(AccessTokenView(issued.token, "Bearer", issued.expires_in))
 
 
-@Operation(
-    "get_jwks",
-    HTTPMethod.GET,
+@get(
     "/.well-known/jwks.json",
-    summary="Get the keys that verify access tokens",
     description="A JWK Set (RFC 7517), to be kept as long as `Cache-Control` says: a key is listed before "
     "it signs, and until its last token has ended. 404 where access tokens are not enabled.",
     tag="tokens",
@@ -48,6 +40,6 @@ async def issue_token(request: OperationRequest, issuer: AccessTokenIssuer) -> R
     cacheable_for=JWKS_MAX_AGE,
 )
 async def get_jwks(issuer: AccessTokenIssuer) -> Response:
-    """Return the published keys, from the primary, because verifiers cache them."""
-    published = await issuer.published_keys()
+    """Get the keys that verify access tokens."""
+    published = await issuer.published_keys()  # from the primary, because verifiers cache them
     return Response(200, b'{"keys":[%s]}' % b",".join(key.public_jwk.encode() for key in published))

@@ -1,24 +1,19 @@
 """Authenticator apps: enrol, confirm and remove one."""
 
-from http import HTTPMethod
-
 from service.api.http.response import Response
-from service.api.operations import Operation, ResponseSpec
+from service.api.operations import ResponseSpec, delete, post
 from service.api.requests import OperationRequest
 from service.api.responses import created, no_content
 from service.api.schemas.totp import ConfirmTotpBody, NewTotpView
-from service.db.core.database import Database
+from service.api.writes import Writes
 from service.domain.callers import Access
 from service.domain.errors import LoginThrottled, NotFound
 from service.usecases import totp
 from service.usecases.factors import FactorParts
 
 
-@Operation(
-    "enroll_totp",
-    HTTPMethod.POST,
+@post(
     "/v1/users/me/totp",
-    summary="Enrol an authenticator app",
     description="Makes a secret (RFC 6238), which is shown this once and counts when it is confirmed; until "
     "then an earlier one keeps working. Needs a recent login. 404 unless `ROLLCALL_SECRETS__KEY` is set.",
     tag="factors",
@@ -27,15 +22,12 @@ from service.usecases.factors import FactorParts
     errors=(NotFound,),
 )
 async def enroll_totp(request: OperationRequest, factors: FactorParts) -> Response:
-    """Make a secret for the caller."""
+    """Enrol an authenticator app."""
     return created(NewTotpView.of(await totp.enroll_totp(factors, context=request.context)))
 
 
-@Operation(
-    "confirm_totp",
-    HTTPMethod.POST,
+@post(
     "/v1/users/me/totp/confirm",
-    summary="Confirm an authenticator app",
     description="By its current code, which then cannot log in. The new app takes the place of an earlier "
     "one, and the session has two factors from now on. The first second factor of a user ends all its other "
     "sessions. Wrong codes are throttled. Needs a recent login. 404 if nothing waits to be confirmed.",
@@ -46,17 +38,14 @@ async def enroll_totp(request: OperationRequest, factors: FactorParts) -> Respon
     body=ConfirmTotpBody,
 )
 async def confirm_totp(request: OperationRequest, factors: FactorParts) -> Response:
-    """Let the caller's new app count."""
+    """Confirm an authenticator app."""
     code = request.body(ConfirmTotpBody).code
     await totp.confirm_totp(factors, request.session, code, context=request.context)
     return no_content()
 
 
-@Operation(
-    "remove_totp",
-    HTTPMethod.DELETE,
+@delete(
     "/v1/users/me/totp",
-    summary="Remove the authenticator app",
     description="And a secret that waits to be confirmed. The last second factor takes the recovery codes "
     "with it. Needs a recent login.",
     tag="factors",
@@ -64,7 +53,7 @@ async def confirm_totp(request: OperationRequest, factors: FactorParts) -> Respo
     responses={204: ResponseSpec("The app is removed.")},
     errors=(NotFound,),
 )
-async def remove_totp(request: OperationRequest, database: Database) -> Response:
-    """Remove the caller's app."""
-    await database.run(lambda tx: totp.remove_totp(tx, context=request.context), caller=request.caller)
+async def remove_totp(request: OperationRequest, writes: Writes) -> Response:
+    """Remove the authenticator app."""
+    await writes.run(totp.remove_totp, context=request.context)
     return no_content()

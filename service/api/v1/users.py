@@ -1,20 +1,17 @@
 """Users: create, list, read, update and delete."""
 
 from collections.abc import Callable
-from datetime import datetime
-from http import HTTPMethod
+from functools import partial
 from uuid import UUID
-
-from msgspec import UNSET
 
 from service.api.http.response import Response
 from service.api.idempotency import Outcome, find_replay, run_once
-from service.api.operations import JSON, MERGE_PATCH, Operation, ResponseSpec
-from service.api.pagination import keyset_of, page_response
+from service.api.operations import JSON, MERGE_PATCH, ResponseSpec, delete, get, patch, post
+from service.api.pagination import page_response
 from service.api.preconditions import if_match_check
 from service.api.requests import OperationRequest
-from service.api.responses import conditional_get, created_with_etag, no_content, with_etag
-from service.api.schemas.common import EARLIEST, in_utc
+from service.api.responses import conditional_get, created_with_etag, no_content, ok, with_etag
+from service.api.schemas.common import EARLIEST, given, in_utc
 from service.api.schemas.users import (
     CreateUserBody,
     ListUsersQuery,
@@ -23,6 +20,7 @@ from service.api.schemas.users import (
     UserView,
     details_of,
 )
+from service.api.writes import Writes
 from service.db.core.database import Database
 from service.db.core.transaction import Transaction
 from service.db.repositories.users import UserReads
@@ -34,7 +32,6 @@ from service.domain.errors import (
     ExternalIdTaken,
     FieldError,
     HashingBusy,
-    InvalidCursor,
     LastAdmin,
     LoginIdTaken,
     NotFound,
@@ -44,7 +41,7 @@ from service.domain.errors import (
 )
 from service.domain.ids import parse_id
 from service.domain.keys import Scope
-from service.domain.pages import Page, UserFilter
+from service.domain.pages import UserFilter
 from service.domain.unicode import nfc
 from service.domain.users import LoginIdCharset, UserPatch, canonical_login_id
 from service.security.hashing.hasher import PasswordHasher
@@ -66,11 +63,8 @@ _LINKS = {
 }
 
 
-@Operation(
-    "create_user",
-    HTTPMethod.POST,
+@post(
     "/v1/users",
-    summary="Create a user",
     description="`password_hash`, `role`, `state`, `must_change`, `invite`, `email_verified`, `external_id`, "
     "`metadata`: administrators and API keys only. To create an administrator, a session needs a recent "
     "login, and a key `admins:write` too. Where registration is open, everybody else needs a `password`.",
@@ -91,12 +85,13 @@ _LINKS = {
 async def create_user(
     request: OperationRequest,
     database: Database,
+    writes: Writes,
     hasher: PasswordHasher,
     policies: Policies,
     tokens: MailTokens,
 ) -> Response:
-    """Create a user, once per idempotency key."""
-    if (replay := await find_replay(request, database)) is not None:
+    """Create a user."""
+    if (replay := await find_replay(request, writes)) is not None:
         return replay
     context = request.context
     registration = _registration(request.body(CreateUserBody))
@@ -114,14 +109,11 @@ async def create_user(
         response = created_with_etag(UserView.of(user), f"/v1/users/{user.id}")
         return Outcome(response, response, user.id)
 
-    return await run_once(request, database, create)
+    return await run_once(request, writes, create)
 
 
-@Operation(
-    "list_users",
-    HTTPMethod.GET,
+@get(
     "/v1/users",
-    summary="List users",
     description="A page of those that match the filter, or those with up to 100 ids: `?id=…&id=…`.",
     tag="users",
     access=Access(admin=True, scope=Scope.USERS_READ),
@@ -133,49 +125,36 @@ async def create_user(
             links={"list_users": {"cursor": "$response.body#/next_cursor"}},
         )
     },
-    errors=(InvalidCursor,),
     query=ListUsersQuery,
 )
 async def list_users(request: OperationRequest, user_reads: UserReads, policies: Policies) -> Response:
-    """Return a page of users."""
+    """List users."""
     query = request.query(ListUsersQuery)
     if query.id is not None:
         found = await user_reads.get_many(_requested_ids(query, query.id))
-        return page_response(request, UserPage, Page(found, None), UserView.of)
-    page = await user_reads.list_page(
-        _filter(query, policies.login_ids),
-        sort=query.sort,
-        after=keyset_of(request, query.cursor),
-        limit=query.limit,
-    )
-    return page_response(request, UserPage, page, UserView.of)
+        return ok(UserPage([UserView.of(user) for user in found], None))
+    read = partial(user_reads.list_page, _filter(query, policies.login_ids), sort=query.sort)
+    return await page_response(request, read, UserPage, UserView.of)
 
 
-@Operation(
-    "get_user",
-    HTTPMethod.GET,
+@get(
     "/v1/users/{user_id}",
-    summary="Get a user",
     description="One's own or, for administrators and API keys, anybody's.",
     tag="users",
     access=Access(owner=True, admin=True, scope=Scope.USERS_READ),
     responses={200: ResponseSpec("The user.", UserView, ("ETag",))},
-    errors=(NotFound,),
     is_conditional_read=True,
 )
 async def get_user(request: OperationRequest, user_reads: UserReads) -> Response:
-    """Return the user, or 304 if the client has this version."""
+    """Get a user."""
     user = request.own_user or await user_reads.get(request.subject_id)
     if user is None:
         raise NotFound
     return conditional_get(request, UserView.of(user))
 
 
-@Operation(
-    "update_user",
-    HTTPMethod.PATCH,
+@patch(
     "/v1/users/{user_id}",
-    summary="Update a user",
     description="A merge patch. One's own `name`, `locale` and `email`, which is pending until it is "
     "verified; everything else by administrators and API keys. Disabling and another role end every session "
     "of the user. Role, login id and address need a recent login. To change an administrator, or to make "
@@ -186,47 +165,39 @@ async def get_user(request: OperationRequest, user_reads: UserReads) -> Response
         200: ResponseSpec("The updated user.", UserView, ("ETag",)),
         204: ResponseSpec("The user is updated. For a key without `users:read`."),
     },
-    errors=(NotFound, LoginIdTaken, EmailTaken, ExternalIdTaken, LastAdmin, ReauthenticationRequired),
+    errors=(LoginIdTaken, EmailTaken, ExternalIdTaken, LastAdmin, ReauthenticationRequired),
     body=UpdateUserBody,
     body_types=(MERGE_PATCH, JSON),
     is_conditional_write=True,
 )
-async def update_user(request: OperationRequest, database: Database, policies: Policies) -> Response:
-    """Apply a merge patch; a key that may not read does not get the user."""
+async def update_user(request: OperationRequest, writes: Writes, policies: Policies) -> Response:
+    """Update a user."""
     precondition = if_match_check(request.if_match, UserView.of)
-    patch = users.check_change(_patch(request.body(UpdateUserBody)), caller=request.caller, policies=policies)
-    user = await database.run(
-        lambda tx: users.update_user(
-            tx, request.subject_id, patch, context=request.context, precondition=precondition
-        ),
-        caller=request.caller,
+    wanted = _patch(request.body(UpdateUserBody))
+    change = users.check_change(wanted, caller=request.caller, policies=policies)
+    user = await writes.run(
+        users.update_user, request.subject_id, change, context=request.context, precondition=precondition
     )
     if request.caller.key is not None and not request.caller.has_scope(Scope.USERS_READ):
         return no_content()
     return with_etag(UserView.of(user))
 
 
-@Operation(
-    "delete_user",
-    HTTPMethod.DELETE,
+@delete(
     "/v1/users/{user_id}",
-    summary="Delete a user",
     description="The user and everything that belongs to it is gone, including API keys that it created. "
     "Needs a recent login. To delete an administrator, a key needs `admins:write` too.",
     tag="users",
     access=Access(owner=True, admin=True, scope=Scope.USERS_WRITE, fresh=True),
     responses={204: ResponseSpec("The user is gone.")},
-    errors=(NotFound, LastAdmin),
+    errors=(LastAdmin,),
     is_conditional_write=True,
 )
-async def delete_user(request: OperationRequest, database: Database) -> Response:
-    """Delete a user and everything that belongs to it."""
+async def delete_user(request: OperationRequest, writes: Writes) -> Response:
+    """Delete a user."""
     precondition = if_match_check(request.if_match, UserView.of)
-    await database.run(
-        lambda tx: users.delete_user(
-            tx, request.subject_id, context=request.context, precondition=precondition
-        ),
-        caller=request.caller,
+    await writes.run(
+        users.delete_user, request.subject_id, context=request.context, precondition=precondition
     )
     return no_content()
 
@@ -235,11 +206,11 @@ def _registration(body: CreateUserBody) -> users.Registration:
     return users.Registration(
         login_id=body.login_id,
         name=body.name,
-        password=None if body.password is UNSET else body.password,
-        password_hash=None if body.password_hash is UNSET else body.password_hash,
-        role=None if body.role is UNSET else body.role,
-        state=None if body.state is UNSET else body.state,
-        must_change=None if body.must_change is UNSET else body.must_change,
+        password=given(body.password),
+        password_hash=given(body.password_hash),
+        role=given(body.role),
+        state=given(body.state),
+        must_change=given(body.must_change),
         details=details_of(body),
         invite=body.invite is True,
     )
@@ -247,10 +218,10 @@ def _registration(body: CreateUserBody) -> users.Registration:
 
 def _patch(body: UpdateUserBody) -> UserPatch:
     return UserPatch(
-        name=None if body.name is UNSET else body.name,
-        login_id=None if body.login_id is UNSET else body.login_id,
-        role=None if body.role is UNSET else body.role,
-        state=None if body.state is UNSET else body.state,
+        name=given(body.name),
+        login_id=given(body.login_id),
+        role=given(body.role),
+        state=given(body.state),
         details=details_of(body),
     )
 
@@ -273,21 +244,16 @@ def _filter(query: ListUsersQuery, charset: LoginIdCharset) -> UserFilter:
     created_after = query.created_after if query.created_after != EARLIEST else None  # Go's zero time
     return UserFilter(
         prefix=nfc(query.q) if query.q is not None else None,
-        login_id=_canonical_login_id(query.login_id, charset) if query.login_id is not None else None,
+        login_id=_canonical(
+            query.login_id, partial(canonical_login_id, charset=charset), "login_id", charset.rule
+        ),
         email=_canonical(query.email, canonical_email, "email", EMAIL_RULE),
         external_id=_canonical(query.external_id, canonical_external_id, "external_id", ""),
         state=query.state,
         role=query.role,
-        created_after=_utc_or_none(created_after, "?created_after"),
-        created_before=_utc_or_none(query.created_before, "?created_before"),
+        created_after=in_utc(created_after, "?created_after"),
+        created_before=in_utc(query.created_before, "?created_before"),
     )
-
-
-def _canonical_login_id(login_id: str, charset: LoginIdCharset) -> str:
-    canonical = canonical_login_id(login_id, charset)
-    if canonical is None:
-        raise ValidationFailed(FieldError("?login_id", "invalid_value", charset.rule))
-    return canonical
 
 
 def _canonical(raw: str | None, function: Callable[[str], str | None], name: str, rule: str) -> str | None:
@@ -297,7 +263,3 @@ def _canonical(raw: str | None, function: Callable[[str], str | None], name: str
     if canonical is None:
         raise ValidationFailed(FieldError(f"?{name}", "invalid_value", rule))
     return canonical
-
-
-def _utc_or_none(at: datetime | None, pointer: str) -> datetime | None:
-    return in_utc(at, pointer) if at is not None else None

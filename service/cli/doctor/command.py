@@ -1,7 +1,6 @@
 """Check settings, machine, mail and database, and print remedies."""
 
 import asyncio
-from dataclasses import asdict
 
 import click
 
@@ -11,8 +10,7 @@ from service.cli.doctor.mail import check_mail
 from service.cli.doctor.process import check_machine, check_settings
 from service.cli.output import json_option, show_json, show_table
 from service.embedded.binaries import EmbeddedUnavailable
-from service.observability.logging import configure_logs
-from service.services import configured_database, run_with_services
+from service.services import run_command
 from settings import get_settings
 
 
@@ -24,15 +22,13 @@ def doctor(is_json: bool) -> None:
     The exit status is 1 if there is a problem, and 0 if there are only warnings.
     """
     settings = get_settings()
-    configure_logs(settings, is_command=True)
     findings = [*check_settings(settings), *check_machine(settings), *asyncio.run(check_mail(settings))]
     try:
-        with configured_database(settings) as dsn:
-            findings += run_with_services(settings, dsn, check_database)
+        findings += run_command(check_database)
     except EmbeddedUnavailable as error:
         findings.append(problem("connection", settings.database.masked_dsn, str(error)))
     if is_json:
-        show_json(*map(asdict, findings))
+        show_json(*findings)
     else:
         show_table(("", "check", "seen", "cure"), [(f.level, f.check, f.seen, f.cure) for f in findings])
     if any(finding.level is Level.PROBLEM for finding in findings):

@@ -102,23 +102,29 @@ def _check_leftovers(facts: Facts) -> Iterator[Finding]:
         yield warning("leftovers", f"Copies of a rehearsal: {', '.join(facts.scratch_databases)}", cure)
 
 
-def _check_server(facts: Facts) -> Iterator[Finding]:
+def _check_version(facts: Facts) -> Finding:
     version = f"PostgreSQL {facts.version}"
     if facts.version < OLDEST_VERSION:
-        yield problem("version", version, f"Use PostgreSQL {OLDEST_VERSION} or newer.")
-    elif facts.version < _TESTED_VERSION:
-        yield warning("version", version, f"Tested with {_TESTED_VERSION}: upgrade to it.")
-    else:
-        yield Finding("version", version)
+        return problem("version", version, f"Use PostgreSQL {OLDEST_VERSION} or newer.")
+    if facts.version < _TESTED_VERSION:
+        return warning("version", version, f"Tested with {_TESTED_VERSION}: upgrade to it.")
+    return Finding("version", version)
+
+
+def _check_server(facts: Facts) -> Iterator[Finding]:
+    yield _check_version(facts)
     if facts.is_standby:
-        yield problem(
-            "role", "This is a standby: it accepts no writes.", "Point DATABASE_URL at the primary."
-        )
+        cure = "Point DATABASE_URL at the primary."
+        yield problem("role", "This is a standby: it accepts no writes.", cure)
     if facts.encoding != "UTF8":
         yield problem("encoding", facts.encoding, "Create the database again with ENCODING 'UTF8'.")
     if not facts.is_durable:
         cure = "Set fsync, full_page_writes and synchronous_commit to on."
         yield problem("durability", "Acknowledged writes can be lost in a crash.", cure)
+    yield from _check_clock(facts)
+
+
+def _check_clock(facts: Facts) -> Iterator[Finding]:
     difference = abs(facts.clock - datetime.now(UTC))
     if difference > _MAX_CLOCK_DIFFERENCE:
         seen = f"The clocks of this machine and the database differ by {difference.total_seconds():.0f} s."
@@ -137,14 +143,17 @@ def _check_connections(facts: Facts, settings: Settings) -> Finding:
 
 
 def _check_privileges(facts: Facts, settings: Settings) -> Iterator[Finding]:
+    grant = _GRANT.format(role=facts.role)
     if facts.denied_tables:
-        cure = _GRANT.format(role=facts.role)
-        yield problem("privileges", f"Denied: {', '.join(facts.denied_tables)}", cure)
+        yield problem("privileges", f"Denied: {', '.join(facts.denied_tables)}", grant)
     if not facts.may_purge_events:
-        cure = _GRANT.format(role=facts.role)
-        yield problem("privileges", f"{facts.role} cannot delete old events, so they stay for ever.", cure)
-    if settings.database.dsn is None:
-        return
+        yield problem("privileges", f"{facts.role} cannot delete old events, so they stay for ever.", grant)
+    if settings.database.dsn is not None:
+        yield from _check_excess(facts, grant)
+
+
+def _check_excess(facts: Facts, grant: str) -> Iterator[Finding]:
+    """Check for privileges that serving does not need."""
     if facts.public_tables:
         cure = "REVOKE ALL ON ALL TABLES IN SCHEMA public FROM PUBLIC;"
         yield problem("privileges", f"Every role may use {', '.join(facts.public_tables)}", cure)
@@ -154,8 +163,7 @@ def _check_privileges(facts: Facts, settings: Settings) -> Iterator[Finding]:
         cure = "Serve with a role that only reads and writes; migrate with the owner (docs/operations.md)."
         yield warning("privileges", f"{facts.role} may change the schema.", cure)
     elif facts.may_change_events:
-        cure = _GRANT.format(role=facts.role)
-        yield warning("privileges", f"{facts.role} may change and delete events.", cure)
+        yield warning("privileges", f"{facts.role} may change and delete events.", grant)
 
 
 def _check_schema(facts: Facts) -> Iterator[Finding]:

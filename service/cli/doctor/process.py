@@ -23,6 +23,15 @@ def check_settings(settings: Settings) -> Iterator[Finding]:
     yield Finding("release", f"Rollcall {__version__}, Python {platform.python_version()}")
     if settings.profile == "test":
         yield warning("profile", "test: password hashes are cheap", "Unset ROLLCALL_PROFILE.")
+    yield from _check_exposure(settings)
+    if settings.database.dsn is not None and (ignored := discard_libpq_variables()):
+        yield warning("environment", f"No effect: {', '.join(ignored)}.", "Say it in DATABASE_URL.")
+    dotenv = Path(".env")
+    if dotenv.is_file() and dotenv.stat().st_mode & (stat.S_IRGRP | stat.S_IROTH):
+        yield warning("permissions", "Other users of this machine can read .env.", "chmod 600 .env")
+
+
+def _check_exposure(settings: Settings) -> Iterator[Finding]:
     http = settings.http
     if not http.is_loopback and not http.trusted_proxies:
         yield warning(
@@ -32,11 +41,6 @@ def check_settings(settings: Settings) -> Iterator[Finding]:
         )
     if not http.is_loopback and settings.serves_metrics_beside_api:
         yield warning("metrics", "/metrics is as public as the API.", "Set ROLLCALL_METRICS__PORT.")
-    if settings.database.dsn is not None and (ignored := discard_libpq_variables()):
-        yield warning("environment", f"No effect: {', '.join(ignored)}.", "Say it in DATABASE_URL.")
-    dotenv = Path(".env")
-    if dotenv.is_file() and dotenv.stat().st_mode & (stat.S_IRGRP | stat.S_IROTH):
-        yield warning("permissions", "Other users of this machine can read .env.", "chmod 600 .env")
 
 
 def check_machine(settings: Settings) -> Iterator[Finding]:

@@ -31,12 +31,7 @@ class BatchLoader(Generic[KeyT, ItemT]):
     """
 
     def __init__(
-        self,
-        executor: Executor,
-        statement: Statement,
-        columns: Columns[ItemT],
-        *,
-        wait_timeout: float = 2.0,
+        self, executor: Executor, statement: Statement, columns: Columns[ItemT], *, wait_timeout: float = 2.0
     ) -> None:
         self._executor = executor
         self._statement = statement

@@ -1,6 +1,7 @@
 """Select lists that know how to decode their rows."""
 
 from collections.abc import Callable, Iterable, Iterator
+from inspect import signature
 from itertools import islice
 from typing import Any, Final, Generic, TypeVar
 
@@ -20,6 +21,7 @@ class Columns(Generic[ItemT]):
         self._columns = tuple(
             column for part in parts for column in (part if isinstance(part, Columns) else (part,))
         )
+        self._readers = tuple(part.decode if isinstance(part, Columns) else next for part in parts)
         self._is_flat = not any(isinstance(part, Columns) for part in parts)
         self.width: Final = len(self._columns)
 
@@ -36,13 +38,17 @@ class Columns(Generic[ItemT]):
         values = iter(values)
         if self._is_flat:
             return self._make(*islice(values, self.width))
-        return self._make(
-            *[part.decode(values) if isinstance(part, Columns) else next(values) for part in self._parts]
-        )
+        return self._make(*[read(values) for read in self._readers])
 
     def decode_optional(self, row: Iterable[Any] | None) -> ItemT | None:
         """Make the item from a row, or return None without one."""
         return self.decode(row) if row is not None else None
+
+
+def columns_of(entity: Callable[..., ItemT], table: Any, **others: Any) -> Columns[ItemT]:
+    """Return the columns that are named as the fields of an entity; `others` are parts in place of some."""
+    names = signature(entity).parameters
+    return Columns(entity, *(others[name] if name in others else getattr(table, name) for name in names))
 
 
 def values(*items: Any) -> tuple[Any, ...]:

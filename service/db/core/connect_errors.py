@@ -9,7 +9,7 @@ import re
 import ssl
 from collections.abc import Callable
 from socket import gaierror
-from typing import Final, TypeAlias
+from typing import Any, Final
 
 import asyncpg
 from sqlalchemy import exc as sa
@@ -22,10 +22,11 @@ URL: Final = "DATABASE_URL"
 _PARAMETER: Final = re.compile(r'parameter "([A-Za-z_][A-Za-z0-9_.]*)"|startup parameter[^:]*: ([A-Za-z_.]+)')
 _ROOT_CERTIFICATE: Final = re.compile(r'root certificate file "([^"]*)"')
 _ERRNO: Final = re.compile(r"\[Errno (\d+)\]")
-_POOLED_SETTINGS: Final = frozenset({
+SERVER_SETTINGS: Final = frozenset({
     "enable_hashjoin", "enable_mergejoin", "enable_seqscan", "idle_in_transaction_session_timeout", "jit",
     "lock_timeout", "statement_timeout",
 })  # fmt: skip
+"""Those that we set, and that a pooler in transaction mode does not take."""
 
 _SET_PGBOUNCER: Final = "set ROLLCALL_DATABASE__PGBOUNCER=true."
 _TOO_OLD: Final = (
@@ -108,7 +109,7 @@ def explain(error: BaseException, url: str = URL) -> str | None:
 def _sentence_of(error: BaseException) -> str | None:
     for kind, word in _BY_TYPE:
         if isinstance(error, kind):
-            return word(error)
+            return word if isinstance(word, str) else word(error)
     return None
 
 
@@ -136,7 +137,7 @@ def _of_pooler(message: str, parameter: str | None) -> str:
             if phrase in message:
                 return sentence
         return f"The server does not follow the protocol. If it is a pooler: {_SET_PGBOUNCER}"
-    if parameter in _POOLED_SETTINGS:
+    if parameter in SERVER_SETTINGS:
         return _POOLER
     return (
         f"The pooler does not take the parameter {parameter}: leave it out of {{url}}, or add it to the "
@@ -153,9 +154,7 @@ def _message_of(error: BaseException) -> str:
     return str(error).partition("\n")[0].rstrip(".")
 
 
-def _of_tls_file(error: BaseException) -> str | None:
-    if not isinstance(error, TlsFileUnusable):
-        return None
+def _of_tls_file(error: Any) -> str:
     return f"The file {error.path} of {error.parameter} cannot be read ({error.reason}): correct {{url}}."
 
 
@@ -197,10 +196,8 @@ def _of_lost_connection(error: BaseException) -> str:
     return _LOST
 
 
-def _of_system(error: BaseException) -> str | None:
+def _of_system(error: Any) -> str | None:
     """Word an error of the system; one with a file name is not of a connection."""
-    if not isinstance(error, OSError):
-        return None
     if error.filename is not None:
         is_tls = "/.postgresql/" in str(error.filename)
         return f"The file {error.filename} cannot be read ({error.strerror})." if is_tls else None
@@ -212,23 +209,18 @@ def _of_system(error: BaseException) -> str | None:
     return "The host cannot be reached: check its name, the network and the firewall." if numbers else None
 
 
-def _always(sentence: str) -> Callable[[BaseException], str]:
-    return lambda _: sentence
-
-
-_Word: TypeAlias = Callable[[BaseException], str | None]
-_BY_TYPE: Final[tuple[tuple[type[BaseException], _Word], ...]] = (
+_BY_TYPE: Final[tuple[tuple[type[BaseException], str | Callable[[Any], str | None]], ...]] = (
     (TlsFileUnusable, _of_tls_file),
     (asyncpg.PostgresError, _of_server),
     (asyncpg.ClientConfigurationError, _of_configuration),
-    (asyncpg.TargetServerAttributeNotMatched, _always(_NO_MATCH)),
+    (asyncpg.TargetServerAttributeNotMatched, _NO_MATCH),
     (asyncpg.InterfaceError, _of_interface),
     (ssl.SSLCertVerificationError, _of_certificate),
     (ssl.SSLError, _of_tls),
-    (TimeoutError, _always(_NO_ANSWER)),
-    (sa.TimeoutError, _always(_NO_ANSWER)),
-    (gaierror, _always("The host's name is not known here: check it in {url}.")),
-    (ConnectionRefusedError, _always(_NOTHING_LISTENS)),
+    (TimeoutError, _NO_ANSWER),
+    (sa.TimeoutError, _NO_ANSWER),
+    (gaierror, "The host's name is not known here: check it in {url}."),
+    (ConnectionRefusedError, _NOTHING_LISTENS),
     (ConnectionError, _of_lost_connection),
     (OSError, _of_system),
 )

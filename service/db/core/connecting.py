@@ -3,7 +3,7 @@
 import os
 import re
 import ssl
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
@@ -13,7 +13,7 @@ from urllib.parse import parse_qsl, quote, unquote, urlencode
 
 import asyncpg
 
-from service.db.core.connect_errors import CannotConnect, TlsFileUnusable
+from service.db.core.connect_errors import SERVER_SETTINGS, CannotConnect, TlsFileUnusable
 from service.db.core.driver import Driver
 from service.db.core.error_classes import translate
 
@@ -22,30 +22,13 @@ _MIN_CONNECT_TIMEOUT_S: Final = 1.0
 _OPTION: Final = re.compile(r"(?:-c\s*|--)([A-Za-z_.]+)\s*=")
 
 _LIBPQ_ONLY: Final = frozenset({
-    "channel_binding",
-    "fallback_application_name",
-    "gssencmode",
-    "keepalives",
-    "keepalives_count",
-    "keepalives_idle",
-    "keepalives_interval",
-    "sslcompression",
-    "sslsni",
-    "tcp_user_timeout",
+    "channel_binding", "fallback_application_name", "gssencmode", "keepalives", "keepalives_count",
+    "keepalives_idle", "keepalives_interval", "sslcompression", "sslsni", "tcp_user_timeout",
 })  # fmt: skip
 """Parameters of libpq itself: asyncpg would send them to the server, which rejects the connection."""
 
-_OURS: Final = frozenset({
-    "application_name",
-    "enable_hashjoin",
-    "enable_mergejoin",
-    "enable_seqscan",
-    "idle_in_transaction_session_timeout",
-    "jit",
-    "lock_timeout",
-    "statement_timeout",
-})  # fmt: skip
-"""Server settings that we set, too: those of a DSN override ours."""
+_OURS: Final = SERVER_SETTINGS | {"application_name"}
+"""What we set, too: the values of a DSN override ours."""
 
 _VARIABLES: Final = {
     "host": "PGHOST",
@@ -125,19 +108,15 @@ async def connect(target: Target, *, timeout: float, **options: Any) -> Driver: 
 
 async def _connect_to_a_host(target: Target, total_s: float, **options: Any) -> Driver:
     """Try the hosts in order; each gets an equal share of the time."""
-    attempt = partial(asyncpg.connect, target.dsn, **options)
-    connection: Driver
+    attempt: Callable[..., Awaitable[Driver]] = partial(asyncpg.connect, target.dsn, **options)
     if len(target.hosts) < 2 or "prefer-standby" in target.dsn:
-        connection = await attempt(timeout=total_s)
-        return connection
+        return await attempt(timeout=total_s)
     share = max(total_s / len(target.hosts), _MIN_CONNECT_TIMEOUT_S)
     for host, port in target.hosts[:-1]:
         with suppress(OSError, asyncpg.PostgresError, asyncpg.TargetServerAttributeNotMatched):
-            connection = await attempt(host=host, port=port, timeout=share)
-            return connection
+            return await attempt(host=host, port=port, timeout=share)
     host, port = target.hosts[-1]
-    connection = await attempt(host=host, port=port, timeout=share)
-    return connection
+    return await attempt(host=host, port=port, timeout=share)
 
 
 def _tls_options(target: Target) -> dict[str, Any]:

@@ -6,7 +6,8 @@ from service.domain.errors import EmailTaken, ExternalIdTaken, LoginIdTaken, Rol
 _ERRORS: dict[str, type[RollcallError]] = {
     "uq_users_login_id": LoginIdTaken,
     "uq_users_email": EmailTaken,
-    "uq_users_external_id": ExternalIdTaken,
+    "uq_users_external_id": ExternalIdTaken,  # before revision 0024
+    "uq_users_external_id_present": ExternalIdTaken,
 }
 
 

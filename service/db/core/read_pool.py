@@ -13,18 +13,18 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 from sqlalchemy.pool import QueuePool
 
 from service.db.core.connect_errors import explain
-from service.db.core.driver import FETCH_ALL, FETCH_ONE, Method, Record, ResultT
+from service.db.core.driver import Method, ResultT
 from service.db.core.error_classes import describe, is_retryable, translate
 from service.db.core.fifo import FifoPool
 from service.db.core.read_connection import BorrowedConnection, KeptConnection
-from service.db.core.statements import Statement
+from service.db.core.statements import Executor, Statement
 from service.domain.errors import DatabaseUnavailable
 from service.observability.stats import PoolStats
 
 _log = structlog.get_logger(__name__)
 
 
-class ReadPool:
+class ReadPool(Executor):
     """Runs reads on `size` connections, which count towards the engine's `pool_size`.
 
     Each read is one statement outside any transaction, in a session that rejects writes. With `size` 0, as
@@ -85,21 +85,18 @@ class ReadPool:
         idle = sum(connection.is_usable for connection in free)
         return PoolStats("read", self._size - len(free), idle, self._size, self._kept.waiting)
 
-    async def fetch_one(self, statement: Statement, /, **params: Any) -> Record | None:
-        """Run a read and return its first row, or None.
+    async def fetch(
+        self, method: Method[ResultT], statement: Statement, params: Mapping[str, Any]
+    ) -> ResultT:
+        """Run a read by any method.
 
         Raises:
             DatabaseUnavailable: no response in time, or none at all.
         """
-        return await self._fetch(FETCH_ONE, statement, params)
-
-    async def fetch_all(self, statement: Statement, /, **params: Any) -> list[Record]:
-        """Run a read and return all its rows.
-
-        Raises:
-            DatabaseUnavailable: no response in time, or none at all.
-        """
-        return await self._fetch(FETCH_ALL, statement, params)
+        try:
+            return await self.run(method, statement, params)
+        except Exception as error:  # noqa: BLE001 - raised again, translated if it is known
+            raise _translated(error) from None
 
     async def run(self, method: Method[ResultT], statement: Statement, params: Mapping[str, Any]) -> ResultT:
         """Run a read by any method, again on a dead connection or a stale plan; errors are the driver's."""
@@ -123,14 +120,6 @@ class ReadPool:
                 await connection.finish()
             else:
                 self._kept.release(connection, lend_last=not connection.is_usable)
-
-    async def _fetch(
-        self, method: Method[ResultT], statement: Statement, params: Mapping[str, Any]
-    ) -> ResultT:
-        try:
-            return await self.run(method, statement, params)
-        except Exception as error:  # noqa: BLE001 - raised again, translated if it is known
-            raise _translated(error) from None
 
     async def _open_one(self) -> None:
         connection = self._kept.acquire_nowait()

@@ -19,10 +19,10 @@ from sqlalchemy import func, literal_column, select
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from service.db.core.connect_errors import explain
-from service.db.core.driver import FETCH_ALL, FETCH_ONE, Driver, Method, Record, ResultT
+from service.db.core.driver import Driver, Method, ResultT
 from service.db.core.error_classes import describe
 from service.db.core.read_pool import ReadPool
-from service.db.core.statements import Statement
+from service.db.core.statements import Executor, Statement
 from service.domain.wal_position import WalPosition
 from service.observability.stats import PoolStats
 
@@ -178,33 +178,24 @@ class Replica:
         self._last_error = description
 
 
-class ReplicaRouter:
+class ReplicaRouter(Executor):
     """Runs reads that show everything up to a WAL position, on the replica if it has got there."""
 
     def __init__(self, replica: Replica, wal_position: WalPosition) -> None:
         self._replica = replica
         self._wal_position = wal_position
 
-    async def fetch_one(self, statement: Statement, /, **params: Any) -> Record | None:
-        """Run a read and return its first row, or None.
+    async def fetch(
+        self, method: Method[ResultT], statement: Statement, params: Mapping[str, Any]
+    ) -> ResultT:
+        """Run a read by any method.
 
         Raises:
             DatabaseUnavailable: the primary did not respond either.
         """
-        found = await self._replica.fetch(FETCH_ONE, statement, params, self._wal_position)
+        found = await self._replica.fetch(method, statement, params, self._wal_position)
         if isinstance(found, Outcome):
-            return await self._replica.primary.fetch_one(statement, **params)
-        return found
-
-    async def fetch_all(self, statement: Statement, /, **params: Any) -> list[Record]:
-        """Run a read and return all its rows.
-
-        Raises:
-            DatabaseUnavailable: the primary did not respond either.
-        """
-        found = await self._replica.fetch(FETCH_ALL, statement, params, self._wal_position)
-        if isinstance(found, Outcome):
-            return await self._replica.primary.fetch_all(statement, **params)
+            return await self._replica.primary.fetch(method, statement, params)
         return found
 
 

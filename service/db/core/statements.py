@@ -3,13 +3,14 @@
 SQLAlchemy's work per execution takes several times the processor time of the driver's.
 """
 
+from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping, Sequence
 from functools import cached_property
-from typing import Any, Final, Protocol
+from typing import Any, Final
 
 from sqlalchemy import Enum, SelectBase, TextClause, TypeDecorator, UpdateBase, make_url
 
-from service.db.core.driver import Record
+from service.db.core.driver import FETCH_ALL, FETCH_ONE, Method, Record, ResultT
 
 _DIALECT: Final = make_url("postgresql+asyncpg://").get_dialect()()
 
@@ -79,14 +80,22 @@ class _Compiled:
         self.processors: Final = {name: processor for name, processor in processors.items() if processor}
 
 
-class Executor(Protocol):
-    """Runs reads: a read pool, a replica router or a transaction."""
+class Executor(ABC):
+    """Runs statements: a read pool, a replica router or a transaction."""
 
     async def fetch_one(self, statement: Statement, /, **params: Any) -> Record | None:
-        """Run a statement and return its first row, or None."""
+        """Run a statement and return its first row, or None; raise as `fetch` does."""
+        return await self.fetch(FETCH_ONE, statement, params)
 
     async def fetch_all(self, statement: Statement, /, **params: Any) -> list[Record]:
-        """Run a statement and return all its rows."""
+        """Run a statement and return all its rows; raise as `fetch` does."""
+        return await self.fetch(FETCH_ALL, statement, params)
+
+    @abstractmethod
+    async def fetch(
+        self, method: Method[ResultT], statement: Statement, params: Mapping[str, Any]
+    ) -> ResultT:
+        """Run a statement by a method of the driver."""
 
 
 def _require_driver_types(columns: Iterable[Any]) -> None:

@@ -1,12 +1,12 @@
 """One open transaction."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from service.db.core.driver import EXECUTE, FETCH_ALL, FETCH_ONE, Driver, Method, Record, ResultT
+from service.db.core.driver import EXECUTE, Driver, Method, ResultT
 from service.db.core.error_classes import must_discard, must_invalidate_pool
-from service.db.core.statements import Statement
+from service.db.core.statements import Executor, Statement
 from service.domain.errors import InvalidToken
 
 
@@ -29,7 +29,7 @@ class Lease(Protocol):
         """Ask the database in an open transaction; raise if it may not."""
 
 
-class Transaction:
+class Transaction(Executor):
     """Runs statements inside one transaction, which `service.db.core.database` opens and commits.
 
     `opening` returns BEGIN, or BEGIN with a check (`Guard.opening`). It is called when that is sent.
@@ -50,17 +50,9 @@ class Transaction:
         self.failure: Failure | None = None
         self.is_abandoned = False
 
-    async def fetch_one(self, statement: Statement, /, **params: Any) -> Record | None:
-        """Run a statement and return its first row, or None."""
-        return await self._run(FETCH_ONE, statement, params)
-
-    async def fetch_all(self, statement: Statement, /, **params: Any) -> list[Record]:
-        """Run a statement and return all its rows."""
-        return await self._run(FETCH_ALL, statement, params)
-
     async def execute(self, statement: Statement, /, **params: Any) -> int:
         """Run a statement and return the number of rows that it changed."""
-        status = await self._run(EXECUTE, statement, params)
+        status = await self.fetch(EXECUTE, statement, params)
         return int(status.rpartition(" ")[2])
 
     def abandon(self) -> None:
@@ -80,7 +72,10 @@ class Transaction:
         if self.failure is None:
             self.failure = Failure(must_discard(error), must_invalidate_pool(error))
 
-    async def _run(self, method: Method[ResultT], statement: Statement, params: dict[str, Any]) -> ResultT:
+    async def fetch(
+        self, method: Method[ResultT], statement: Statement, params: Mapping[str, Any]
+    ) -> ResultT:
+        """Run a statement by any method, the first one after BEGIN; raise as `_begin` does."""
         arguments = statement.arguments(params)
         try:
             if not self.has_begun:

@@ -106,30 +106,24 @@ def _park_table(_context: Any, _revision: Any, operation: ops.DropTableOp) -> _C
     return _CustomOperation(operation, lambda _text: f"op.park_table({operation.table_name!r})")
 
 
-@_rewriter.rewrites(ops.AddColumnOp)
-def _restore_column(_context: Any, _revision: Any, operation: ops.AddColumnOp) -> _CustomOperation:
-    return _CustomOperation(operation, lambda text: text.replace("op.add_column(", "op.restore_columns(", 1))
-
-
 @_rewriter.rewrites(ops.DropColumnOp)
 def _park_column(_context: Any, _revision: Any, operation: ops.DropColumnOp) -> _CustomOperation:
     words = f"op.park_columns({operation.table_name!r}, {operation.column_name!r})"
     return _CustomOperation(operation, lambda _text: words)
 
 
-@_rewriter.rewrites(ops.CreateIndexOp)
-def _build_index(_context: Any, _revision: Any, operation: ops.CreateIndexOp) -> MigrateOperation:
-    if operation.if_not_exists:
-        return operation
-    return _CustomOperation(operation, lambda text: text.replace("op.create_index(", "op.build_index(", 1))
+def _rewrite_call(kind: type[MigrateOperation], theirs: str, ours: str) -> None:
+    def rewrite(_context: Any, _revision: Any, operation: MigrateOperation) -> MigrateOperation:
+        if getattr(operation, "if_not_exists", None):  # an index of a new table
+            return operation
+        return _CustomOperation(operation, lambda text: text.replace(f"op.{theirs}(", f"op.{ours}(", 1))
+
+    _rewriter.rewrites(kind)(rewrite)
 
 
-@_rewriter.rewrites(ops.CreateCheckConstraintOp)
-def _add_check(_context: Any, _revision: Any, operation: ops.CreateCheckConstraintOp) -> _CustomOperation:
-    return _CustomOperation(
-        operation, lambda text: text.replace("op.create_check_constraint(", "op.add_check(", 1)
-    )
-
+_rewrite_call(ops.AddColumnOp, "add_column", "restore_columns")
+_rewrite_call(ops.CreateIndexOp, "create_index", "build_index")
+_rewrite_call(ops.CreateCheckConstraintOp, "create_check_constraint", "add_check")
 
 _ORDER = (
     ops.AddColumnOp,

@@ -1,17 +1,20 @@
 """Which schemas a release works on, and which releases a schema still serves."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Final
+from typing import Any, Final
 
 from sqlalchemy import text
 from sqlalchemy.exc import ProgrammingError
-from sqlalchemy.ext.asyncio import AsyncEngine
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
-HEAD: Final = 23
+from service.db.core.error_classes import sqlstate_of
+
+HEAD: Final = 24
 """The number of this release's newest revision; a test compares it with `alembic/versions`."""
 
-HEAD_ID: Final = "0023_index_totp_secrets"
+HEAD_ID: Final = "0024_index_present_values"
 """The id of that revision."""
 
 NEEDS: Final = 22
@@ -20,7 +23,7 @@ NEEDS: Final = 22
 What needs a newer revision is optional: without it, an operation gets 503 `schema_behind`.
 """
 
-UNDEFINED_TABLE: Final = "42P01"
+_UNDEFINED_TABLE: Final = "42P01"
 
 HAS_SERVES_FROM: Final = 12
 """The revision that adds `serves_from`. Releases with an older head serve at most one revision ahead."""
@@ -113,7 +116,7 @@ def number_of(revision: str | None) -> int:
     return int(revision.partition("_")[0]) if revision else 0
 
 
-def schema_state(rows: list[tuple[str, str | None]]) -> SchemaState:
+def schema_state(rows: Sequence[Any]) -> SchemaState:
     """Return the state that the rows of `READ_STATE` describe; several revisions are joined by plus signs."""
     if not rows:
         return SchemaState(None)
@@ -126,11 +129,16 @@ async def read_schema_state(engine: AsyncEngine) -> SchemaState:
     Raises:
         sqlalchemy.exc.SQLAlchemyError, OSError, TimeoutError: the database did not respond.
     """
+    async with engine.connect() as connection:
+        return await read_state(connection)
+
+
+async def read_state(connection: AsyncConnection) -> SchemaState:
+    """Return the state of the database of a connection; its transaction can go on."""
     try:
-        async with engine.connect() as connection:
-            rows = (await connection.execute(text(READ_STATE))).all()
+        async with connection.begin_nested():
+            return schema_state((await connection.execute(text(READ_STATE))).all())
     except ProgrammingError as error:
-        if getattr(error.orig, "sqlstate", None) != UNDEFINED_TABLE:
+        if sqlstate_of(error) != _UNDEFINED_TABLE:
             raise
         return SchemaState(None)
-    return schema_state([(revision, serves_from) for revision, serves_from in rows])

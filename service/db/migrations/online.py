@@ -47,16 +47,9 @@ def refuse_duplicates(operations: Operations, table: str, *columns: str) -> None
         DataCheckFailed: some do; the message has the values and their counts.
     """
     named = ", ".join(columns)
-    _check(
-        operations,
-        DataCheck(
-            table,
-            columns,
-            f"has the same {named} more than once",
-            f"SELECT {named}, count(*) || ' times' FROM {table} GROUP BY {named} HAVING count(*) > 1"
-            f" ORDER BY {named} LIMIT {_EXAMPLES}",
-        ),
-    )
+    counted = f"SELECT {named}, count(*) || ' times' FROM {table} GROUP BY {named} HAVING count(*) > 1"
+    query = f"{counted} ORDER BY {named} LIMIT {_EXAMPLES}"
+    _check(operations, DataCheck(table, columns, f"has the same {named} more than once", query))
 
 
 def refuse_rows(

@@ -41,11 +41,7 @@ def guard_of(caller: Caller) -> Guard | None:
     """
     if (session := caller.authenticated_session) is not None:
         user = session.user
-        params = {
-            "session_id": session.session.id,
-            "role": user.role.value,
-            "must_change": user.must_change,
-        }
+        params = {"session_id": session.session.id, "role": user.role.value, "must_change": user.must_change}
         return Guard("session_is_live", _SESSION, params)
     if (key := caller.key) is not None:
         return Guard("key_is_live", _KEY, {"key_id": key.id, "scopes": [scope.value for scope in key.scopes]})

@@ -1,9 +1,10 @@
 """What repositories have in common."""
 
 from collections.abc import Mapping
+from datetime import datetime
 from typing import Any
 
-from sqlalchemy import ARRAY, ColumnElement, Select, any_, bindparam, func
+from sqlalchemy import ARRAY, ColumnElement, Interval, SelectBase, any_, bindparam, func
 
 from service.db.core.driver import Record
 from service.db.core.statements import Executor
@@ -32,7 +33,17 @@ def require_row(row: Record | None) -> Record:
     return row
 
 
-def is_one_of(key: Any, rows: Select[Any]) -> ColumnElement[bool]:
+def value_of(row: Record | None) -> Any | None:
+    """Return the only value of a row, or None without a row."""
+    return row[0] if row is not None else None
+
+
+def from_now(ttl: str) -> ColumnElement[datetime]:
+    """Return the time that is as far ahead as the parameter `ttl` says."""
+    return func.now() + bindparam(ttl, type_=Interval)
+
+
+def is_one_of(key: Any, rows: SelectBase) -> ColumnElement[bool]:
     """Return whether a key is in the only column of a select, which runs once and first.
 
     IN becomes a join, and a connection keeps its plan: made while the table was small, it reads all of it,

@@ -3,7 +3,7 @@
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import ColumnElement, Integer, Interval, bindparam, delete, func, or_, select, text
+from sqlalchemy import ColumnElement, Integer, Interval, and_, bindparam, delete, func, or_, select, text
 from sqlalchemy.orm import InstrumentedAttribute
 
 from service.db.core.statements import Statement
@@ -24,32 +24,31 @@ from service.db.tables import (
 )
 
 
-def _batch(table: Any, key: Any, ends_at: Any, is_over: ColumnElement[bool]) -> Statement:
+def _batch(table: Any, ends_at: Any, is_over: ColumnElement[bool]) -> Statement:
     """Delete the rows that ended first.
 
     Without an order, many ended rows make the planner scan the table from its start for each batch, past all
     the rows that stay.
     """
+    (key,) = table.__table__.primary_key
     expired = select(key).where(is_over).order_by(ends_at).limit(bindparam("batch"))
     return Statement(delete(table).where(is_one_of(key, expired.with_for_update(skip_locked=True))))
 
 
-def _is_older(column: InstrumentedAttribute[datetime]) -> ColumnElement[bool]:
-    return column < func.now() - bindparam("age", type_=Interval)
+def _expired(table: Any) -> Statement:
+    return _batch(table, table.expires_at, table.expires_at <= func.now())
+
+
+def _older(column: InstrumentedAttribute[datetime], *conditions: ColumnElement[bool]) -> Statement:
+    is_old = column < func.now() - bindparam("age", type_=Interval)
+    return _batch(column.class_, column, and_(*conditions, is_old))
 
 
 _session_ends_at = func.least(SessionRow.expires_at, SessionRow.idle_expires_at)
-_SESSIONS = _batch(SessionRow, SessionRow.id, _session_ends_at, _session_ends_at <= func.now())
-_RESET_TOKENS = _batch(
-    ResetTokenRow, ResetTokenRow.user_id, ResetTokenRow.expires_at, ResetTokenRow.expires_at <= func.now()
-)
-_IDEMPOTENCY = _batch(
-    IdempotencyKeyRow,
-    IdempotencyKeyRow.digest,
-    IdempotencyKeyRow.created_at,
-    _is_older(IdempotencyKeyRow.created_at),
-)
-_EVENTS = _batch(EventRow, EventRow.id, EventRow.at, _is_older(EventRow.at))
+_SESSIONS = _batch(SessionRow, _session_ends_at, _session_ends_at <= func.now())
+_RESET_TOKENS = _expired(ResetTokenRow)
+_IDEMPOTENCY = _older(IdempotencyKeyRow.created_at)
+_EVENTS = _older(EventRow.at)
 _MAY_PURGE_EVENTS = Statement(
     text("""
         SELECT has_function_privilege(to_regprocedure('purge_events(interval, integer)'), 'EXECUTE')
@@ -60,50 +59,18 @@ _MAY_PURGE_EVENTS = Statement(
 _PURGE_EVENTS = Statement(
     select(func.purge_events(bindparam("age", type_=Interval), bindparam("batch", type_=Integer)))
 )
-_is_forgotten = _is_older(LoginBucketRow.updated_at)
 # Two statements: only the buckets of unknown devices, which are most of them, have an index by age.
 _BUCKETS_OF_UNKNOWN_DEVICES, _BUCKETS_OF_USERS = (
-    _batch(LoginBucketRow, LoginBucketRow.digest, LoginBucketRow.updated_at, is_one & _is_forgotten)
+    _older(LoginBucketRow.updated_at, is_one)
     for is_one in (LoginBucketRow.user_id.is_(None), LoginBucketRow.user_id.is_not(None))
 )
-_NETWORK_BUCKETS = _batch(
-    NetworkBucketRow,
-    NetworkBucketRow.network,
-    NetworkBucketRow.hour_started_at,
-    _is_older(NetworkBucketRow.hour_started_at),
-)
-_VERIFICATIONS = _batch(
-    EmailVerificationRow,
-    EmailVerificationRow.user_id,
-    EmailVerificationRow.expires_at,
-    EmailVerificationRow.expires_at <= func.now(),
-)
-_LOGIN_CODES = _batch(
-    LoginCodeRow, LoginCodeRow.token_digest, LoginCodeRow.expires_at, LoginCodeRow.expires_at <= func.now()
-)
-_LOGIN_CHALLENGES = _batch(
-    LoginChallengeRow,
-    LoginChallengeRow.token_digest,
-    LoginChallengeRow.expires_at,
-    LoginChallengeRow.expires_at <= func.now(),
-)
-_PASSKEY_CHALLENGES = _batch(
-    PasskeyChallengeRow,
-    PasskeyChallengeRow.id,
-    PasskeyChallengeRow.expires_at,
-    PasskeyChallengeRow.expires_at <= func.now(),
-)
-_MAIL_COUNTS = _batch(
-    MailCountRow, MailCountRow.digest, MailCountRow.hour_started_at, _is_older(MailCountRow.hour_started_at)
-)
-_MAILS = _batch(
-    OutboxRow,
-    OutboxRow.id,
-    OutboxRow.created_at,
-    _is_older(OutboxRow.created_at) & or_(OutboxRow.sent_at.is_not(None), OutboxRow.dead_at.is_not(None)),
-)
-
-
+_NETWORK_BUCKETS = _older(NetworkBucketRow.hour_started_at)
+_VERIFICATIONS = _expired(EmailVerificationRow)
+_LOGIN_CODES = _expired(LoginCodeRow)
+_LOGIN_CHALLENGES = _expired(LoginChallengeRow)
+_PASSKEY_CHALLENGES = _expired(PasskeyChallengeRow)
+_MAIL_COUNTS = _older(MailCountRow.hour_started_at)
+_MAILS = _older(OutboxRow.created_at, or_(OutboxRow.sent_at.is_not(None), OutboxRow.dead_at.is_not(None)))
 _EXPIRE_PARKED = Statement(
     text(
         "DO $$ DECLARE guard text; BEGIN FOR guard IN SELECT proname FROM pg_proc"

@@ -5,7 +5,7 @@ from uuid import UUID
 
 from sqlalchemy import bindparam, delete, func, insert, literal_column, select
 
-from service.db.core.columns import Columns
+from service.db.core.columns import columns_of
 from service.db.core.statements import Statement
 from service.db.repositories.base import ReadRepository, Repository
 from service.db.repositories.listings import Listing, keyset_page
@@ -34,14 +34,8 @@ _DELETE_ALL = Statement(
 )
 
 
-_KNOWN = Columns(
-    Device,
-    DeviceRow.id,
-    DeviceRow.network,
-    DeviceRow.created_at,
-    DeviceRow.last_seen_at,
-    func.coalesce(DeviceRow.id == _device_of_session, literal_column("false")).label("is_current"),
-)
+_is_current = func.coalesce(DeviceRow.id == _device_of_session, literal_column("false"))
+_KNOWN = columns_of(Device, DeviceRow, is_current=_is_current.label("is_current"))
 _LISTING = Listing(
     _KNOWN,
     select(*_KNOWN).where(DeviceRow.user_id == bindparam("of_user")),

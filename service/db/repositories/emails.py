@@ -1,31 +1,15 @@
-"""E-mail addresses of users, and the tokens that verify them."""
+"""E-mail addresses and other details of users."""
 
 from collections.abc import Sequence
-from datetime import timedelta
-from typing import Any, NamedTuple
+from typing import Any
 from uuid import UUID
 
-from sqlalchemy import (
-    ARRAY,
-    Boolean,
-    Interval,
-    Text,
-    any_,
-    bindparam,
-    case,
-    delete,
-    func,
-    null,
-    select,
-    union_all,
-    update,
-)
-from sqlalchemy.dialects.postgresql import JSONB, insert
+from sqlalchemy import ARRAY, Boolean, Text, any_, bindparam, case, func, null, select, union_all, update
 
 from service.db.core.statements import Statement
 from service.db.repositories.base import ReadRepository, Repository, require_row
 from service.db.repositories.user_columns import USER
-from service.db.tables import EmailVerificationRow, UserRow
+from service.db.tables import UserRow
 from service.domain.users import User
 
 _of_user = UserRow.id == bindparam("user_id")
@@ -41,19 +25,8 @@ _SET = Statement(
     )
     .returning(*USER)
 )
-_SET_PENDING = Statement(
-    update(UserRow).where(_of_user).values(pending_email=bindparam("new_email", type_=Text)).returning(*USER)
-)
-_SET_OTHERS = Statement(
-    update(UserRow)
-    .where(_of_user)
-    .values(
-        locale=bindparam("new_locale", type_=Text),
-        external_id=bindparam("new_external_id", type_=Text),
-        metadata_=bindparam("new_metadata", type_=JSONB),
-    )
-    .returning(*USER)
-)
+_SET_PENDING = Statement(update(UserRow).where(_of_user).returning(*USER), "pending_email")
+_SET_OTHERS = Statement(update(UserRow).where(_of_user).returning(*USER), "locale", "external_id", "metadata")
 _FIND_VERIFIED = Statement(
     select(*USER).where(UserRow.email == bindparam("email"), UserRow.email_verified_at.is_not(None))
 )
@@ -69,35 +42,6 @@ _TAKEN = Statement(
         ),
     )
 )
-_Verification = EmailVerificationRow
-_new = insert(_Verification).values(
-    user_id=bindparam("of_user"),
-    email=bindparam("email"),
-    token_digest=bindparam("digest"),
-    expires_at=func.now() + bindparam("ttl", type_=Interval),
-)
-_PUT = Statement(
-    _new.on_conflict_do_update(
-        index_elements=[_Verification.user_id],
-        set_={
-            "email": _new.excluded.email,
-            "token_digest": _new.excluded.token_digest,
-            "created_at": func.now(),
-            "expires_at": _new.excluded.expires_at,
-        },
-    )
-)
-_is_live = (_Verification.token_digest == bindparam("digest")) & (_Verification.expires_at > func.now())
-_FIND = Statement(select(_Verification.user_id).where(_is_live))
-_TAKE = Statement(delete(_Verification).where(_is_live).returning(_Verification.user_id, _Verification.email))
-_DROP = Statement(delete(_Verification).where(_Verification.user_id == bindparam("of_user")))
-
-
-class Verification(NamedTuple):
-    """What a token verifies."""
-
-    user_id: UUID
-    email: str
 
 
 class EmailReads(ReadRepository):
@@ -109,7 +53,7 @@ class EmailReads(ReadRepository):
 
 
 class EmailRepository(EmailReads, Repository):
-    """Addresses of users who are locked, and verification tokens."""
+    """Addresses and other details of users who are locked."""
 
     async def replace(self, user_id: UUID, email: str | None, *, is_verified: bool) -> User:
         """Replace the address; a pending one is forgotten. One that stays keeps when it was verified.
@@ -123,7 +67,7 @@ class EmailRepository(EmailReads, Repository):
     async def set_pending(self, user_id: UUID, email: str | None) -> User:
         """Store the address that takes effect once it is verified."""
         return USER.decode(
-            require_row(await self._tx.fetch_one(_SET_PENDING, user_id=user_id, new_email=email))
+            require_row(await self._tx.fetch_one(_SET_PENDING, user_id=user_id, pending_email=email))
         )
 
     async def set_details(
@@ -135,11 +79,7 @@ class EmailRepository(EmailReads, Repository):
             ExternalIdTaken: another user has the external id (raised when the transaction ends).
         """
         row = await self._tx.fetch_one(
-            _SET_OTHERS,
-            user_id=user_id,
-            new_locale=locale,
-            new_external_id=external_id,
-            new_metadata=metadata,
+            _SET_OTHERS, user_id=user_id, locale=locale, external_id=external_id, metadata=metadata
         )
         return USER.decode(require_row(row))
 
@@ -147,21 +87,3 @@ class EmailRepository(EmailReads, Repository):
         """Return those of these verified addresses and external ids that users have."""
         rows = await self._tx.fetch_all(_TAKEN, emails=list(emails), external_ids=list(external_ids))
         return {row[0] for row in rows}
-
-    async def put_token(self, user_id: UUID, email: str, *, token_digest: bytes, ttl: timedelta) -> None:
-        """Insert or replace the verification token of a user."""
-        await self._tx.execute(_PUT, of_user=user_id, email=email, digest=token_digest, ttl=ttl)
-
-    async def find_token(self, token_digest: bytes) -> UUID | None:
-        """Return the user of a live token without using it."""
-        row = await self._tx.fetch_one(_FIND, digest=token_digest)
-        return row[0] if row is not None else None
-
-    async def take_token(self, token_digest: bytes) -> Verification | None:
-        """Use up a live token: exactly one of many concurrent calls gets it."""
-        row = await self._tx.fetch_one(_TAKE, digest=token_digest)
-        return Verification(row[0], row[1]) if row is not None else None
-
-    async def drop_token(self, user_id: UUID) -> None:
-        """Delete the token of a user, if there is one."""
-        await self._tx.execute(_DROP, of_user=user_id)

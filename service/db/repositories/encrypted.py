@@ -1,6 +1,7 @@
 """The columns whose values are encrypted, under which keys, and their encryption under a new one."""
 
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, Final
 from uuid import UUID
@@ -8,7 +9,8 @@ from uuid import UUID
 from sqlalchemy import Integer, LargeBinary, Uuid, bindparam, func, select, update
 
 from service.db.core.statements import Statement
-from service.db.repositories.base import ReadRepository, Repository
+from service.db.core.transaction import Transaction
+from service.db.repositories.base import ReadRepository
 from service.db.tables import SigningKeyRow, TotpSecretRow
 from service.security.encryption import HEADER_BYTES, Place, SecretCipher, SecretUnreadable
 
@@ -70,26 +72,19 @@ class EncryptedReads(ReadRepository):
         return {row[0]: row[1] for row in rows}
 
 
-class EncryptedSecrets(Repository):
-    """Encrypted secrets inside a transaction."""
+async def reencrypt(
+    tx: Transaction, *, column: EncryptedColumn, cipher: SecretCipher, after: UUID | None, batch: int
+) -> Batch:
+    """Encrypt secrets of older keys under the newest, in the order of their ids, from `after` on.
 
-    async def reencrypt(
-        self, column: EncryptedColumn, cipher: SecretCipher, *, after: UUID | None, batch: int
-    ) -> Batch:
-        """Encrypt secrets of older keys under the newest, in the order of their ids, from `after` on.
-
-        Locks: the rows of the batch.
-        """
-        rows = await self._tx.fetch_all(
-            column.select_stale, after=after or _FIRST, header=cipher.header, batch=batch
-        )
-        unreadable = 0
-        for row_id, ciphertext in rows:
-            place = column.place_of(row_id)
-            try:
-                secret = cipher.decrypt(ciphertext, place)
-            except SecretUnreadable:
-                unreadable += 1
-                continue
-            await self._tx.execute(column.update, row_id=row_id, ciphertext=cipher.encrypt(secret, place))
-        return Batch(len(rows) - unreadable, unreadable, rows[-1][0] if len(rows) == batch else None)
+    Locks: the rows of the batch.
+    """
+    rows = await tx.fetch_all(column.select_stale, after=after or _FIRST, header=cipher.header, batch=batch)
+    done = 0
+    for row_id, ciphertext in rows:
+        place = column.place_of(row_id)
+        with suppress(SecretUnreadable):
+            secret = cipher.decrypt(ciphertext, place)
+            await tx.execute(column.update, row_id=row_id, ciphertext=cipher.encrypt(secret, place))
+            done += 1
+    return Batch(done, len(rows) - done, rows[-1][0] if len(rows) == batch else None)

@@ -6,7 +6,7 @@ from uuid import UUID
 
 from sqlalchemy import ARRAY, Text, Uuid, bindparam, func, insert, select
 
-from service.db.core.columns import Columns
+from service.db.core.columns import columns_of
 from service.db.core.statements import Statement
 from service.db.repositories.base import ReadRepository, Repository
 from service.db.repositories.listings import Listing, keyset_page
@@ -18,18 +18,7 @@ from service.security.ids import new_id
 EVENT_FIELDS = ("id", "actor_id", "actor_kind", "action", "subject_id", "ip", "request_id")
 """The columns of an event that the database does not fill in itself."""
 
-
-EVENT = Columns(
-    Event,
-    EventRow.id,
-    EventRow.at,
-    EventRow.actor_id,
-    EventRow.actor_kind,
-    EventRow.action,
-    EventRow.subject_id,
-    EventRow.ip,
-    EventRow.request_id,
-)
+EVENT = columns_of(Event, EventRow)
 _ADD = Statement(insert(EventRow), *EVENT_FIELDS)
 _ADD_MANY = Statement(
     insert(EventRow).from_select(

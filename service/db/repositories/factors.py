@@ -9,13 +9,7 @@ from sqlalchemy.dialects.postgresql import ARRAY, array
 from service.db.core.statements import Statement
 from service.db.repositories.base import Repository, require_row
 from service.db.repositories.user_columns import USER
-from service.db.tables import (
-    PasskeyChallengeRow,
-    PasskeyRow,
-    RecoveryCodeRow,
-    TotpSecretRow,
-    UserRow,
-)
+from service.db.tables import PasskeyChallengeRow, PasskeyRow, RecoveryCodeRow, TotpSecretRow, UserRow
 from service.domain.factors import Factor
 from service.domain.users import User
 

@@ -5,7 +5,7 @@ from uuid import UUID
 
 from sqlalchemy import bindparam, func, insert, select
 
-from service.db.core.columns import Columns
+from service.db.core.columns import columns_of
 from service.db.core.statements import Statement
 from service.db.repositories.base import Repository, require_row
 from service.db.tables import IdempotencyKeyRow
@@ -25,14 +25,7 @@ class StoredResponse:
     user_id: UUID | None
 
 
-_STORED = Columns(
-    StoredResponse,
-    IdempotencyKeyRow.request_digest,
-    IdempotencyKeyRow.status,
-    IdempotencyKeyRow.headers,
-    IdempotencyKeyRow.body,
-    IdempotencyKeyRow.user_id,
-)
+_STORED = columns_of(StoredResponse, IdempotencyKeyRow)
 _LOCK = Statement(select(func.pg_try_advisory_xact_lock(bindparam("lock_number"))))
 _GET = Statement(select(*_STORED).where(IdempotencyKeyRow.digest == bindparam("digest")))
 _ADD = Statement(

@@ -4,7 +4,7 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from datetime import timedelta
 from functools import cache
-from typing import Any
+from typing import Any, Generic, TypeVar
 from uuid import UUID
 
 from sqlalchemy import (
@@ -28,11 +28,11 @@ from sqlalchemy import (
 )
 
 from service.db.core.columns import Columns
-from service.db.core.statements import Statement
+from service.db.core.statements import Executor, Statement
 from service.db.repositories.base import ReadRepository, Repository, binds, is_one_of, prefixed, require_row
 from service.db.repositories.devices import LoginDevice
 from service.db.repositories.events import EVENT_FIELDS
-from service.db.repositories.network_counts import limits_of, network_wait
+from service.db.repositories.network_counts import ONE_ROW, limits_of, network_wait
 from service.db.repositories.sessions import SESSION, NewSession, insert_session, is_live
 from service.db.repositories.throttle import clear_bucket, refund_attempt
 from service.db.repositories.user_columns import USER, usable_hash
@@ -42,12 +42,14 @@ from service.domain.sessions import Session
 from service.domain.throttle import ThrottlePolicy
 from service.domain.users import User
 
+FoundT = TypeVar("FoundT")
+
 DEVICES_PER_USER = 20
 
 
 @dataclass(frozen=True, slots=True)
-class Origin:
-    """Whether a user has logged in from the device and the network of a request before."""
+class Recognition:
+    """How a login recognizes its user's device and network: from earlier logins of the same user."""
 
     device_id: UUID | None
     network_is_known: bool
@@ -55,14 +57,13 @@ class Origin:
 
 @dataclass(frozen=True, slots=True)
 class Credential:
-    """What a login attempt is verified against, and whether the user logged in from its origin before."""
+    """What a login attempt is verified against, and how its device and network are recognized."""
 
     user: User
     password_hash: str | None
-    origin: Origin
+    recognition: Recognition
 
 
-ONE_ROW = select(literal_column("1")).subquery("one_row")
 _device_id = (
     select(DeviceRow.id)
     .where(DeviceRow.user_id == UserRow.id, DeviceRow.token_digest == bindparam("device_digest"))
@@ -71,14 +72,32 @@ _device_id = (
 _network_is_known = exists().where(
     DeviceRow.user_id == UserRow.id, DeviceRow.network == bindparam("of_network")
 )
-ORIGIN = Columns(Origin, _device_id, _network_is_known)
+RECOGNITION = Columns(Recognition, _device_id, _network_is_known)
 """Of the user in the statement, for the parameters `device_digest` and `of_network`."""
-_CREDENTIAL = Columns(Credential, USER, usable_hash(), ORIGIN)
-_FIND = Statement(
-    select(network_wait().scalar_subquery(), *_CREDENTIAL).select_from(
-        ONE_ROW.outerjoin(UserRow, UserRow.login_id == bindparam("login_id"))
-    )
-)
+_CREDENTIAL = Columns(Credential, USER, usable_hash(), RECOGNITION)
+
+
+class AttemptLookup(Generic[FoundT]):
+    """A read of what an attempt is verified against, and of the wait of its networks, in one statement."""
+
+    def __init__(self, columns: Columns[FoundT], *joins: tuple[Any, ColumnElement[bool]]) -> None:
+        self._columns = columns
+        source: Any = ONE_ROW
+        for table, condition in joins:
+            source = source.outerjoin(table, condition)
+        self._statement = Statement(select(network_wait().scalar_subquery(), *columns).select_from(source))
+
+    async def run(
+        self, executor: Executor, networks: Networks, policy: ThrottlePolicy, **params: Any
+    ) -> tuple[FoundT | None, timedelta | None]:
+        """Return what was found, and the wait of networks with too many failures."""
+        limits = limits_of(networks, policy)
+        row = await executor.fetch_one(self._statement, of_network=networks[0].name, **limits, **params)
+        wait, *values = require_row(row)
+        return (self._columns.decode(values) if values[0] is not None else None), wait
+
+
+_FIND = AttemptLookup(_CREDENTIAL, (UserRow, UserRow.login_id == bindparam("login_id")))
 
 
 class LoginReads(ReadRepository):
@@ -94,18 +113,8 @@ class LoginReads(ReadRepository):
         temporary_ttl: timedelta,
     ) -> tuple[Credential | None, timedelta | None]:
         """Return the credential of a canonical login id, and the wait of networks with too many failures."""
-        row = require_row(
-            await self._executor.fetch_one(
-                _FIND,
-                login_id=login_id,
-                device_digest=device_digest,
-                of_network=networks[0].name,
-                temporary_ttl=temporary_ttl,
-                **limits_of(networks, policy),
-            )
-        )
-        wait, *values = row
-        return (_CREDENTIAL.decode(values) if row.id is not None else None), wait
+        params = {"login_id": login_id, "device_digest": device_digest, "temporary_ttl": temporary_ttl}
+        return await _FIND.run(self._executor, networks, policy, **params)
 
 
 def login_time() -> ColumnElement[Any]:
@@ -222,10 +231,7 @@ class LoginRepository(LoginReads, Repository):
         wait: timedelta | None
         wait, *values = require_row(
             await self._tx.fetch_one(
-                _RECORD,
-                user_id=user_id,
-                verified_hash=verified_hash,
-                **limits_of(networks, policy),
+                _RECORD, user_id=user_id, verified_hash=verified_hash, **limits_of(networks, policy)
             )
         )
         if wait is not None:

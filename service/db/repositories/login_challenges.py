@@ -5,23 +5,12 @@ from dataclasses import dataclass
 from datetime import timedelta
 from uuid import UUID
 
-from sqlalchemy import (
-    ColumnElement,
-    Interval,
-    bindparam,
-    delete,
-    func,
-    insert,
-    literal_column,
-    select,
-    update,
-)
+from sqlalchemy import ColumnElement, bindparam, delete, func, insert, literal_column, select, update
 
 from service.db.core.columns import Columns
 from service.db.core.statements import Statement
-from service.db.repositories.base import ReadRepository, Repository, require_row
-from service.db.repositories.login import ONE_ROW, ORIGIN, Origin
-from service.db.repositories.network_counts import limits_of, network_wait
+from service.db.repositories.base import ReadRepository, Repository, from_now
+from service.db.repositories.login import RECOGNITION, AttemptLookup, Recognition
 from service.db.repositories.user_columns import USER
 from service.db.tables import LoginChallengeRow, UserRow
 from service.domain.factors import CHALLENGE_TRIES, CHALLENGE_TTL
@@ -32,10 +21,10 @@ from service.domain.users import User
 
 @dataclass(frozen=True, slots=True)
 class ChallengedUser:
-    """A user who has passed the first factor, and whether they logged in from this origin before."""
+    """A user who has passed the first factor, and how their device and network are recognized."""
 
     user: User
-    origin: Origin
+    recognition: Recognition
 
 
 def _is_open() -> ColumnElement[bool]:
@@ -47,21 +36,12 @@ def _is_open() -> ColumnElement[bool]:
     )
 
 
-_CHALLENGED = Columns(ChallengedUser, USER, ORIGIN)
-_FIND = Statement(
-    select(network_wait().scalar_subquery(), *_CHALLENGED).select_from(
-        ONE_ROW.outerjoin(LoginChallengeRow, _is_open()).outerjoin(
-            UserRow, UserRow.id == LoginChallengeRow.user_id
-        )
-    )
+_CHALLENGED = Columns(ChallengedUser, USER, RECOGNITION)
+_FIND = AttemptLookup(
+    _CHALLENGED, (LoginChallengeRow, _is_open()), (UserRow, UserRow.id == LoginChallengeRow.user_id)
 )
 _ADD = Statement(
-    insert(LoginChallengeRow).values(
-        token_digest=bindparam("digest"),
-        user_id=bindparam("of_user", type_=LoginChallengeRow.user_id.type),
-        amr=bindparam("given_amr", type_=LoginChallengeRow.amr.type),
-        expires_at=func.now() + bindparam("ttl", type_=Interval),
-    )
+    insert(LoginChallengeRow).values(expires_at=from_now("ttl")), "token_digest", "user_id", "amr"
 )
 # Locked before the challenge: whoever deletes a user has it first.
 _owner = (
@@ -99,17 +79,8 @@ class LoginChallengeReads(ReadRepository):
         policy: ThrottlePolicy,
     ) -> tuple[ChallengedUser | None, timedelta | None]:
         """Return who has an open challenge, and the wait of networks with too many failures."""
-        row = require_row(
-            await self._executor.fetch_one(
-                _FIND,
-                digest=token_digest,
-                device_digest=device_digest,
-                of_network=networks[0].name,
-                **limits_of(networks, policy),
-            )
-        )
-        wait, *values = row
-        return (_CHALLENGED.decode(values) if row.id is not None else None), wait
+        params = {"digest": token_digest, "device_digest": device_digest}
+        return await _FIND.run(self._executor, networks, policy, **params)
 
 
 class LoginChallengeRepository(Repository):
@@ -118,7 +89,7 @@ class LoginChallengeRepository(Repository):
     async def add(self, token_digest: bytes, user_id: UUID, amr: Sequence[str]) -> None:
         """Insert the challenge of a locked user who has passed the first factor in these ways."""
         await self._tx.execute(
-            _ADD, digest=token_digest, of_user=user_id, given_amr=list(amr), ttl=CHALLENGE_TTL
+            _ADD, token_digest=token_digest, user_id=user_id, amr=list(amr), ttl=CHALLENGE_TTL
         )
 
     async def begin_try(self, token_digest: bytes | None) -> bool:

@@ -2,29 +2,23 @@
 
 from datetime import timedelta
 
-from sqlalchemy import Interval, case, func, literal, type_coerce
+from sqlalchemy import func, type_coerce
 from sqlalchemy.dialects.postgresql import INTERVAL, insert
 
 from service.db.core.statements import Statement
 from service.db.repositories.base import Repository, require_row
+from service.db.repositories.network_counts import HOUR, counted_in
 from service.db.repositories.throttle_keys import keyed
 from service.db.tables import MailCountRow
 
-_HOUR = literal(timedelta(hours=1), Interval)
-_is_over = MailCountRow.hour_started_at <= func.now() - _HOUR
 _COUNT = Statement(
     insert(MailCountRow)
     .values(digest=keyed("digest"), requests=1)
     .on_conflict_do_update(
         index_elements=[MailCountRow.digest],
-        set_={
-            "requests": case((_is_over, 1), else_=MailCountRow.requests + 1),
-            "hour_started_at": case((_is_over, func.now()), else_=MailCountRow.hour_started_at),
-        },
+        set_=counted_in(HOUR, MailCountRow.requests, MailCountRow.hour_started_at),
     )
-    .returning(
-        MailCountRow.requests, type_coerce(MailCountRow.hour_started_at + _HOUR - func.now(), INTERVAL)
-    )
+    .returning(MailCountRow.requests, type_coerce(MailCountRow.hour_started_at + HOUR - func.now(), INTERVAL))
 )
 
 

@@ -4,7 +4,7 @@ from typing import NamedTuple
 
 from sqlalchemy import bindparam, delete, insert, select
 
-from service.db.core.columns import Columns
+from service.db.core.columns import columns_of
 from service.db.core.statements import Statement
 from service.db.repositories.base import Repository, is_one_of
 from service.db.tables import MailRequestRow
@@ -22,9 +22,8 @@ class MailRequest(NamedTuple):
     request_id: str | None = None
 
 
-_FIELDS = MailRequest._fields
-_REQUEST = Columns(MailRequest, *(getattr(MailRequestRow, name) for name in _FIELDS))
-_ADD = Statement(insert(MailRequestRow), "id", *_FIELDS)
+_REQUEST = columns_of(MailRequest, MailRequestRow)
+_ADD = Statement(insert(MailRequestRow), "id", *MailRequest._fields)
 _oldest = (
     select(MailRequestRow.id)
     .order_by(MailRequestRow.id)

@@ -5,6 +5,7 @@ from datetime import timedelta
 from typing import Any, Final
 
 from sqlalchemy import (
+    ColumnElement,
     Integer,
     Interval,
     Select,
@@ -22,17 +23,26 @@ from sqlalchemy import (
 from sqlalchemy.dialects.postgresql import INTERVAL, Insert, insert
 
 from service.db.core.statements import Statement
-from service.db.repositories.base import Repository
+from service.db.repositories.base import Repository, value_of
 from service.db.tables import NetworkBucketRow
 from service.domain.networks import Network
 from service.domain.throttle import ThrottlePolicy
 
 _MINUTE = literal(timedelta(minutes=1), Interval)
-_HOUR = literal(timedelta(hours=1), Interval)
+HOUR = literal(timedelta(hours=1), Interval)
+ONE_ROW: Final = select(literal_column("1")).subquery("one_row")
 _Count = NetworkBucketRow
 
-_minute_is_over = _Count.minute_started_at <= func.now() - _MINUTE
-_hour_is_over = _Count.hour_started_at <= func.now() - _HOUR
+
+def counted_in(window: ColumnElement[timedelta], count: Any, started_at: Any) -> dict[str, Any]:
+    """Return the new values of a count and of its start: it begins again once its window is over."""
+    is_over = started_at <= func.now() - window
+    return {
+        count.key: case((is_over, 1), else_=count + 1),
+        started_at.key: case((is_over, func.now()), else_=started_at),
+    }
+
+
 _MOST_LEVELS: Final = 3
 _levels = (
     values(column("network", Text), column("share", Integer), column("place", Integer), name="level")
@@ -54,7 +64,7 @@ _per_minute = _levels.c.share * bindparam("per_minute", type_=Integer)
 _per_hour = _levels.c.share * bindparam("per_hour", type_=Integer)
 _released_at = func.greatest(
     case((_Count.minute_failures >= _per_minute, _Count.minute_started_at + _MINUTE)),
-    case((_Count.hour_failures >= _per_hour, _Count.hour_started_at + _HOUR)),
+    case((_Count.hour_failures >= _per_hour, _Count.hour_started_at + HOUR)),
 )
 # The limit keeps it from becoming a join, whose plan, made while the table is empty, would read all of it.
 _of_level = (
@@ -101,12 +111,8 @@ def count_networks(*conditions: Any) -> Insert:
     upsert = insert(_Count).from_select(["network", "minute_failures", "hour_failures"], counted)
     return upsert.on_conflict_do_update(
         index_elements=[_Count.network],
-        set_={
-            "minute_failures": case((_minute_is_over, 1), else_=_Count.minute_failures + 1),
-            "minute_started_at": case((_minute_is_over, func.now()), else_=_Count.minute_started_at),
-            "hour_failures": case((_hour_is_over, 1), else_=_Count.hour_failures + 1),
-            "hour_started_at": case((_hour_is_over, func.now()), else_=_Count.hour_started_at),
-        },
+        set_=counted_in(_MINUTE, _Count.minute_failures, _Count.minute_started_at)
+        | counted_in(HOUR, _Count.hour_failures, _Count.hour_started_at),
     )
 
 
@@ -117,8 +123,7 @@ def _count_within_limits() -> Statement:
     waiting = network_wait().cte("waiting")
     wait = select(waiting.c.wait).scalar_subquery()
     counted = count_networks(wait.is_(None)).returning(_Count.network, _Count.hour_failures).cte("counted")
-    one_row = select(literal_column("1")).subquery("one_row")
-    return Statement(select(wait, *counted.c).select_from(one_row.outerjoin(counted, literal_column("true"))))
+    return Statement(select(wait, *counted.c).select_from(ONE_ROW.outerjoin(counted, literal_column("true"))))
 
 
 _COUNT_WITHIN_LIMITS = _count_within_limits()
@@ -131,25 +136,11 @@ class NetworkCountRepository(Repository):
         """Return for how long failed logins keep the networks waiting, or None."""
         return await self._wait(limits_of(networks, policy))
 
-    async def count_registration(
-        self, networks: Sequence[Network], policy: ThrottlePolicy
-    ) -> timedelta | None:
-        """Count a registration, or return the wait if a network has had its number in this hour.
+    async def count(self, kind: str, networks: Sequence[Network], most_per_hour: int) -> timedelta | None:
+        """Count what is limited by the hour, or return the wait if a network has had its number.
 
         Locks: the networks' counts, until the transaction ends.
         """
-        return await self._count("registration", networks, policy.registrations_per_hour)
-
-    async def count_passkey_challenge(
-        self, networks: Sequence[Network], policy: ThrottlePolicy
-    ) -> timedelta | None:
-        """Count a challenge for passkeys, or return the wait if a network has had its number in this hour.
-
-        Locks: the networks' counts, until the transaction ends.
-        """
-        return await self._count("passkey challenge", networks, policy.passkey_challenges_per_hour)
-
-    async def _count(self, kind: str, networks: Sequence[Network], most_per_hour: int) -> timedelta | None:
         named = [network._replace(name=f"{kind} {network.name}") for network in networks]
         limits = _limits(named, most_per_hour, most_per_hour)
         rows = await self._tx.fetch_all(_COUNT_WITHIN_LIMITS, **limits)
@@ -161,5 +152,4 @@ class NetworkCountRepository(Repository):
         return None if is_within else await self._wait(limits)
 
     async def _wait(self, limits: dict[str, Any]) -> timedelta | None:
-        row = await self._tx.fetch_one(_NETWORK_WAIT, **limits)
-        return row[0] if row is not None else None
+        return value_of(await self._tx.fetch_one(_NETWORK_WAIT, **limits))

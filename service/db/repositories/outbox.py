@@ -1,14 +1,18 @@
 """The outbox: mails to be sent, each by one process at a time."""
 
-from datetime import timedelta
+from datetime import datetime, timedelta
 from functools import cache
-from typing import NamedTuple
+from typing import Any, Final, NamedTuple
 from uuid import UUID
 
 from sqlalchemy import (
+    CTE,
     Boolean,
+    ColumnElement,
     Float,
+    Integer,
     Interval,
+    SQLColumnExpression,
     Text,
     bindparam,
     case,
@@ -20,44 +24,40 @@ from sqlalchemy import (
     null,
     or_,
     select,
+    union_all,
     update,
 )
-from sqlalchemy.dialects.postgresql import JSONB
 
-from service.db.core.columns import Columns
+from service.db.core.columns import columns_of
 from service.db.core.statements import Statement
-from service.db.repositories.base import ReadRepository, Repository, is_one_of, require_row
+from service.db.repositories.base import ReadRepository, Repository, from_now, is_one_of, require_row
 from service.db.repositories.listings import Listing, keyset_page
 from service.db.tables import OutboxRow
-from service.domain.mail import KEEP_TRYING_FOR, MailState, MailStatus, NewMail, QueuedMail
+from service.domain.mail import (
+    HEAD_START,
+    KEEP_TRYING_FOR,
+    MailState,
+    MailStatus,
+    NewMail,
+    QueuedMail,
+    head_start_of,
+)
 from service.domain.pages import Keyset, Page
 from service.security.ids import new_id
 
-_MAIL = Columns(
-    QueuedMail,
-    OutboxRow.id,
-    OutboxRow.kind,
-    OutboxRow.recipient,
-    OutboxRow.locale,
-    OutboxRow.params,
-    OutboxRow.message_id,
-    OutboxRow.attempts,
-    OutboxRow.created_at,
-    OutboxRow.token_seed,
-    OutboxRow.token_digest,
-)
-_STATUS = Columns(
-    MailStatus,
-    OutboxRow.id,
-    OutboxRow.kind,
-    OutboxRow.recipient,
-    OutboxRow.attempts,
-    OutboxRow.created_at,
-    OutboxRow.next_attempt_at,
-    OutboxRow.sent_at,
-    OutboxRow.dead_at,
-    OutboxRow.last_error,
-)
+_BACKLOG_MAX: Final = 10_000
+_HEAD_START = literal(HEAD_START, Interval)
+
+
+def _has_head_start(place: SQLColumnExpression[datetime]) -> ColumnElement[bool]:
+    """Return whether a place in the queue is ahead of its mail's creation, by more than clocks differ."""
+    return place < OutboxRow.created_at - literal(HEAD_START / 2, Interval)
+
+
+_place = OutboxRow.next_attempt_at
+_due_at = case((_has_head_start(_place), _place + _HEAD_START), else_=_place)
+_MAIL = columns_of(QueuedMail, OutboxRow)
+_STATUS = columns_of(MailStatus, OutboxRow, next_attempt_at=_due_at)
 
 
 class ClaimedMails(NamedTuple):
@@ -70,7 +70,8 @@ class ClaimedMails(NamedTuple):
 _is_pending = OutboxRow.sent_at.is_(None) & OutboxRow.dead_at.is_(None)
 _is_due = (
     _is_pending
-    & (OutboxRow.next_attempt_at <= func.now())
+    & (_place <= func.now())
+    & (_due_at <= func.now())
     & or_(OutboxRow.locked_until.is_(None), OutboxRow.locked_until <= func.now())
 )
 _IN_STATE = {
@@ -80,32 +81,41 @@ _IN_STATE = {
 }
 _ADD = Statement(
     insert(OutboxRow).values(
-        id=bindparam("mail_id"),
-        user_id=bindparam("of_user", type_=OutboxRow.user_id.type),
-        kind=bindparam("kind"),
-        recipient=bindparam("recipient"),
-        locale=bindparam("locale"),
-        params=bindparam("params", type_=JSONB),
-        token_seed=bindparam("token_seed"),
-        token_digest=bindparam("token_digest"),
-        give_up_at=func.now() + bindparam("ttl", type_=Interval),
+        give_up_at=from_now("ttl"), next_attempt_at=func.now() - bindparam("head_start", type_=Interval)
+    ),
+    "id", "user_id", "kind", "recipient", "locale", "params", "token_seed", "token_digest",
+)  # fmt: skip
+
+
+def _first(condition: ColumnElement[bool], limit: Any, name: str) -> CTE:
+    """Return the mails that are due and next in the queue, locked.
+
+    A CTE runs once: as a subquery it might run per row, and lease more than a batch.
+    """
+    return (
+        select(OutboxRow.id)
+        .where(_is_due, condition)
+        .order_by(_place)
+        .limit(limit)
+        .with_for_update(skip_locked=True)
+        .cte(name)
     )
-)
-_due = (
-    select(OutboxRow.id)
-    .where(_is_due)
-    .order_by(OutboxRow.next_attempt_at)
-    .limit(bindparam("batch"))
-    .with_for_update(skip_locked=True)
-    .cte("due")  # runs once: as a subquery it might run per row, and lease more than a batch
+
+
+_is_ahead = _place <= func.now() - _HEAD_START
+_ahead = _first(_is_ahead, bindparam("urgent"), "ahead")
+_others = _first(
+    ~_is_ahead,
+    bindparam("batch", type_=Integer) - select(func.count()).select_from(_ahead).scalar_subquery(),
+    "others",
 )
 _is_late = OutboxRow.give_up_at <= func.now()
 _CLAIM = Statement(
     update(OutboxRow)
-    .where(is_one_of(OutboxRow.id, select(_due.c.id)))
+    .where(is_one_of(OutboxRow.id, union_all(select(_ahead.c.id), select(_others.c.id))))
     .values(
         attempts=case((_is_late, OutboxRow.attempts), else_=OutboxRow.attempts + 1),
-        locked_until=case((~_is_late, func.now() + bindparam("lease", type_=Interval))),
+        locked_until=case((~_is_late, from_now("lease"))),
         message_id=func.coalesce(
             OutboxRow.message_id, cast(OutboxRow.id, Text).op("||")("@").op("||")(bindparam("domain"))
         ),
@@ -125,13 +135,14 @@ _SENT = Statement(
     .where(_is_leased)
     .values(sent_at=func.now(), locked_until=null(), last_error=null(), token_seed=null(), params={})
 )
-_next_attempt_at = func.now() + bindparam("wait", type_=Interval)
-_is_over = or_(bindparam("is_permanent", type_=Boolean), _next_attempt_at >= OutboxRow.give_up_at)
+_next_due_at = from_now("wait")
+_next_place = _next_due_at - bindparam("head_start", type_=Interval)
+_is_over = or_(bindparam("is_permanent", type_=Boolean), _next_due_at >= OutboxRow.give_up_at)
 _FAILED = Statement(
     update(OutboxRow)
     .where(_is_leased)
     .values(
-        next_attempt_at=_next_attempt_at,
+        next_attempt_at=case((_has_head_start(_next_place), _next_place), else_=_next_due_at),
         locked_until=null(),
         last_error=bindparam("reason"),
         dead_at=case((_is_over, func.now())),
@@ -144,21 +155,19 @@ _RETRY = Statement(
     update(OutboxRow)
     .where(OutboxRow.id == bindparam("mail_id"), OutboxRow.sent_at.is_(None), not_(_has_lost_token))
     .values(
-        next_attempt_at=func.now(),
+        next_attempt_at=func.now() - _HEAD_START,
         dead_at=null(),
-        give_up_at=case(
-            (OutboxRow.token_digest.is_(None), func.now() + bindparam("ttl", type_=Interval)),
-            else_=OutboxRow.give_up_at,
-        ),
+        give_up_at=case((OutboxRow.token_digest.is_(None), from_now("ttl")), else_=OutboxRow.give_up_at),
     )
 )
+_next = select(OutboxRow.created_at).where(_is_pending).order_by(_place).limit(_BACKLOG_MAX).subquery()
 _BACKLOG = Statement(
     select(
         func.count(),
         func.coalesce(
-            cast(func.extract("epoch", func.now() - func.min(OutboxRow.created_at)), Float), literal(0.0)
+            cast(func.extract("epoch", func.now() - func.min(_next.c.created_at)), Float), literal(0.0)
         ),
-    ).where(_is_pending)
+    )
 )
 
 
@@ -180,7 +189,10 @@ class OutboxReads(ReadRepository):
         return await keyset_page(self._executor, _listing(state), after=after, limit=limit)
 
     async def backlog(self) -> tuple[int, float]:
-        """Return the number of pending mails, and the age of the oldest in seconds."""
+        """Return the number of pending mails, and the age of the oldest in seconds.
+
+        Of more than 10 000, the next to be sent are looked at: counting all would take longer than sending.
+        """
         count, oldest_seconds = require_row(await self._executor.fetch_one(_BACKLOG))
         return count, oldest_seconds
 
@@ -195,26 +207,30 @@ class OutboxRepository(OutboxReads, Repository):
         """
         await self._tx.execute(
             _ADD,
-            mail_id=new_id(),
-            of_user=mail.user_id,
+            id=new_id(),
+            user_id=mail.user_id,
             kind=mail.kind.value,
             recipient=mail.recipient,
             locale=mail.locale,
             params=dict(mail.params),
             token_seed=mail.token.seed if mail.token is not None else None,
             token_digest=mail.token.digest if mail.token is not None else None,
+            head_start=head_start_of(mail.kind),
             ttl=min(mail.ttl, KEEP_TRYING_FOR),
         )
 
     async def claim(self, batch: int, *, lease: timedelta, domain: str) -> ClaimedMails:
         """Lease mails that are due, and count an attempt for each; give up those that are too late.
 
-        The first attempt gives a mail its Message-ID, in `domain`.
+        Urgent ones go first, and leave a quarter of the batch to the others. The first attempt gives a mail
+        its Message-ID, in `domain`.
 
         Locks: these mails; those that are locked are left out.
         """
         claimed = ClaimedMails([], [])
-        for row in await self._tx.fetch_all(_CLAIM, batch=batch, lease=lease, domain=domain):
+        urgent = batch - batch // 4
+        rows = await self._tx.fetch_all(_CLAIM, batch=batch, urgent=urgent, lease=lease, domain=domain)
+        for row in rows:
             *mail, is_late = row
             (claimed.late if is_late else claimed.leased).append(_MAIL.decode(mail))
         return claimed
@@ -233,6 +249,7 @@ class OutboxRepository(OutboxReads, Repository):
             attempt=mail.attempts,
             reason=reason,
             wait=wait,
+            head_start=head_start_of(mail.kind),
             is_permanent=is_permanent,
         )
         return bool(row[0]) if row is not None else None

@@ -1,11 +1,12 @@
 """Passkeys."""
 
+from dataclasses import asdict, fields
 from uuid import UUID
 
 from sqlalchemy import bindparam, delete, select, update
 from sqlalchemy.dialects.postgresql import insert
 
-from service.db.core.columns import Columns
+from service.db.core.columns import columns_of
 from service.db.core.statements import Statement
 from service.db.repositories.base import ReadRepository, Repository, require_row
 from service.db.repositories.listings import Listing, keyset_page
@@ -14,38 +15,16 @@ from service.domain.factors import Passkey
 from service.domain.pages import Keyset, Page
 from service.security.webauthn import NewPasskey
 
-PASSKEY = Columns(
-    Passkey,
-    PasskeyRow.id,
-    PasskeyRow.user_id,
-    PasskeyRow.name,
-    PasskeyRow.credential_id,
-    PasskeyRow.public_key,
-    PasskeyRow.sign_count,
-    PasskeyRow.aaguid,
-    PasskeyRow.transports,
-    PasskeyRow.is_backup_eligible,
-    PasskeyRow.is_backed_up,
-    PasskeyRow.created_at,
-    PasskeyRow.last_used_at,
-)
+PASSKEY = columns_of(Passkey, PasskeyRow)
 _of_user = PasskeyRow.user_id == bindparam("of_user")
 _one = (PasskeyRow.id == bindparam("passkey_id")) & _of_user
 _LIST = Statement(select(*PASSKEY).where(_of_user).order_by(PasskeyRow.created_at, PasskeyRow.id))
 _GET = Statement(select(*PASSKEY).where(_one))
 _LISTING = Listing(PASSKEY, select(*PASSKEY).where(_of_user), at=PasskeyRow.created_at, id=PasskeyRow.id)
+_NEW = ("id", "user_id", "name", *(field.name for field in fields(NewPasskey)))
 _ADD = Statement(
     insert(PasskeyRow).on_conflict_do_nothing(index_elements=[PasskeyRow.credential_id]).returning(*PASSKEY),
-    "id",
-    "user_id",
-    "name",
-    "credential_id",
-    "public_key",
-    "sign_count",
-    "aaguid",
-    "transports",
-    "is_backup_eligible",
-    "is_backed_up",
+    *_NEW,
 )
 _RENAME = Statement(update(PasskeyRow).where(_one).values(name=bindparam("new_name")).returning(*PASSKEY))
 _DELETE = Statement(delete(PasskeyRow).where(_one))
@@ -74,19 +53,7 @@ class PasskeyRepository(PasskeyReads, Repository):
 
     async def add(self, passkey_id: UUID, user_id: UUID, name: str, new: NewPasskey) -> Passkey | None:
         """Insert a passkey; return None if there is one with this credential id, whoever has it."""
-        row = await self._tx.fetch_one(
-            _ADD,
-            id=passkey_id,
-            user_id=user_id,
-            name=name,
-            credential_id=new.credential_id,
-            public_key=new.public_key,
-            sign_count=new.sign_count,
-            aaguid=new.aaguid,
-            transports=list(new.transports),
-            is_backup_eligible=new.is_backup_eligible,
-            is_backed_up=new.is_backed_up,
-        )
+        row = await self._tx.fetch_one(_ADD, id=passkey_id, user_id=user_id, name=name, **asdict(new))
         return PASSKEY.decode_optional(row)
 
     async def rename(self, passkey_id: UUID, name: str, *, user_id: UUID) -> Passkey:

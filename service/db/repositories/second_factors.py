@@ -9,8 +9,7 @@ from sqlalchemy import bindparam, delete, func, or_, select, update
 from service.db.core.columns import Columns
 from service.db.core.statements import Statement
 from service.db.repositories.base import Repository, require_row
-from service.db.repositories.login import ONE_ROW, ORIGIN, Origin
-from service.db.repositories.network_counts import limits_of, network_wait
+from service.db.repositories.login import RECOGNITION, AttemptLookup, Recognition
 from service.db.repositories.passkeys import PASSKEY, PasskeyReads
 from service.db.tables import PasskeyRow, RecoveryCodeRow, TotpSecretRow, UserRow
 from service.domain.factors import Passkey
@@ -30,10 +29,10 @@ class StoredTotp:
 
 @dataclass(frozen=True, slots=True)
 class PasskeyHolder:
-    """A passkey, and whether its user logged in from this origin before."""
+    """A passkey, and how its user's device and network are recognized."""
 
     passkey: Passkey
-    origin: Origin
+    recognition: Recognition
 
 
 STORED_TOTP = Columns(
@@ -45,13 +44,11 @@ _GET_TOTP = Statement(
     )
 )
 _GET_PASSKEY = Statement(select(*PASSKEY).where(PasskeyRow.credential_id == bindparam("credential_id")))
-_HOLDER = Columns(PasskeyHolder, PASSKEY, ORIGIN)
-_FIND_HOLDER = Statement(
-    select(network_wait().scalar_subquery(), *_HOLDER).select_from(
-        ONE_ROW.outerjoin(PasskeyRow, PasskeyRow.credential_id == bindparam("credential_id")).outerjoin(
-            UserRow, UserRow.id == PasskeyRow.user_id
-        )
-    )
+_HOLDER = Columns(PasskeyHolder, PASSKEY, RECOGNITION)
+_FIND_HOLDER = AttemptLookup(
+    _HOLDER,
+    (PasskeyRow, PasskeyRow.credential_id == bindparam("credential_id")),
+    (UserRow, UserRow.id == PasskeyRow.user_id),
 )
 _COUNT_CODES = Statement(select(func.count()).where(RecoveryCodeRow.user_id == bindparam("of_user")))
 _ACCEPT_STEP = Statement(
@@ -97,18 +94,9 @@ class SecondFactorReads(PasskeyReads):
     async def find_holder(
         self, credential_id: bytes, *, device_digest: bytes | None, networks: Networks, policy: ThrottlePolicy
     ) -> tuple[PasskeyHolder | None, timedelta | None]:
-        """Return a passkey with its user's origin, and the wait of networks with too many failures."""
-        row = require_row(
-            await self._executor.fetch_one(
-                _FIND_HOLDER,
-                credential_id=credential_id,
-                device_digest=device_digest,
-                of_network=networks[0].name,
-                **limits_of(networks, policy),
-            )
-        )
-        wait, *values = row
-        return (_HOLDER.decode(values) if row.id is not None else None), wait
+        """Return a passkey and its holder's known device, and the wait of networks with too many failures."""
+        params = {"credential_id": credential_id, "device_digest": device_digest}
+        return await _FIND_HOLDER.run(self._executor, networks, policy, **params)
 
     async def count_recovery_codes(self, user_id: UUID) -> int:
         """Return how many recovery codes a user has left."""
@@ -129,9 +117,6 @@ class SecondFactorRepository(SecondFactorReads, Repository):
     async def use_passkey(self, passkey_id: UUID, *, sign_count: int, is_backed_up: bool) -> bool:
         """Record the use of a passkey; return False if it was removed. A lower count is not stored."""
         changed = await self._tx.execute(
-            _USE_PASSKEY,
-            passkey_id=passkey_id,
-            new_count=sign_count,
-            backed_up=is_backed_up,
+            _USE_PASSKEY, passkey_id=passkey_id, new_count=sign_count, backed_up=is_backed_up
         )
         return changed == 1

@@ -1,9 +1,8 @@
 """Login sessions."""
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from datetime import timedelta
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 from uuid import UUID
 
 from sqlalchemy import (
@@ -27,10 +26,18 @@ from sqlalchemy import (
 from sqlalchemy.dialects.postgresql import INTERVAL
 
 from service.db.core.batch_loader import BatchLoader
-from service.db.core.columns import Columns
+from service.db.core.columns import Columns, columns_of
 from service.db.core.statements import Executor, Statement
 from service.db.core.wal_position import WAL_POSITION
-from service.db.repositories.base import ReadRepository, Repository, binds, require_row
+from service.db.repositories.base import (
+    ReadRepository,
+    Repository,
+    binds,
+    from_now,
+    prefixed,
+    require_row,
+    value_of,
+)
 from service.db.repositories.listings import Listing, keyset_page
 from service.db.repositories.user_columns import USER
 from service.db.tables import LoginChallengeRow, LoginCodeRow, SessionRow, UserRow
@@ -38,19 +45,8 @@ from service.domain.factors import BY_PASSWORD
 from service.domain.pages import Keyset, Page
 from service.domain.sessions import AuthenticatedSession, Lifetime, Session
 
-SESSION = Columns(
-    Session,
-    SessionRow.id,
-    SessionRow.user_id,
-    SessionRow.created_at,
-    SessionRow.last_used_at,
-    SessionRow.expires_at,
-    SessionRow.idle_expires_at,
-    SessionRow.user_agent,
-    SessionRow.ip,
-    func.coalesce(SessionRow.authenticated_at, SessionRow.created_at).label("auth_time"),
-    SessionRow.amr,
-)
+_auth_time = func.coalesce(SessionRow.authenticated_at, SessionRow.created_at).label("auth_time")
+SESSION = columns_of(Session, SessionRow, auth_time=_auth_time)
 AUTHENTICATED_SESSION = Columns(
     AuthenticatedSession,
     SESSION,
@@ -60,8 +56,7 @@ AUTHENTICATED_SESSION = Columns(
 )
 
 
-@dataclass(frozen=True, slots=True)
-class NewSession:
+class NewSession(NamedTuple):
     """A session to add; its timestamps are set by the database."""
 
     id: UUID
@@ -76,17 +71,8 @@ class NewSession:
     @property
     def params(self) -> dict[str, Any]:
         """The parameters of `insert_session`."""
-        return {
-            "session_id": self.id,
-            "session_user_id": self.user_id,
-            "session_token_digest": self.token_digest,
-            "session_absolute_ttl": self.lifetime.absolute_ttl,
-            "session_idle_ttl": self.lifetime.idle_ttl,
-            "session_user_agent": self.user_agent,
-            "session_ip": self.ip,
-            "session_device_id": self.device_id,
-            "session_amr": list(self.amr),
-        }
+        given = {name: getattr(self, name) for name in _GIVEN} | {"amr": list(self.amr)}
+        return prefixed("session", given | self.lifetime._asdict())
 
 
 _GIVEN: Final = ("id", "user_id", "token_digest", "user_agent", "ip", "device_id", "amr")
@@ -98,8 +84,8 @@ def insert_session() -> Insert:
         insert(SessionRow)
         .values(
             **binds(SessionRow, "session", *_GIVEN),
-            expires_at=func.now() + bindparam("session_absolute_ttl", type_=Interval),
-            idle_expires_at=func.now() + bindparam("session_idle_ttl", type_=Interval),
+            expires_at=from_now("session_absolute_ttl"),
+            idle_expires_at=from_now("session_idle_ttl"),
         )
         .returning(*SESSION)
     )
@@ -226,8 +212,7 @@ class SessionRepository(SessionReads, Repository):
 
     async def end_by_token(self, token_digest: bytes, *, user_id: UUID) -> UUID | None:
         """Delete the session of a token if it is one of the user's; return its id."""
-        row = await self._tx.fetch_one(_END_BY_TOKEN, digest=token_digest, of_user=user_id)
-        return row[0] if row is not None else None
+        return value_of(await self._tx.fetch_one(_END_BY_TOKEN, digest=token_digest, of_user=user_id))
 
     async def revoke_token(self, token_digest: bytes) -> Session | None:
         """Delete the session of a token and return it; None if there is none."""
@@ -270,10 +255,9 @@ class SessionRepository(SessionReads, Repository):
 
         An ended session stays ended.
         """
-        return await self._tx.execute(
-            _TOUCH,
-            ids=list(session_ids),
-            touch_interval=interval,
-            user_idle_ttl=user_idle_ttl,
-            admin_idle_ttl=admin_idle_ttl,
-        )
+        params = {
+            "user_idle_ttl": user_idle_ttl,
+            "admin_idle_ttl": admin_idle_ttl,
+            "touch_interval": interval,
+        }
+        return await self._tx.execute(_TOUCH, ids=list(session_ids), **params)

@@ -1,32 +1,20 @@
 """The keys that sign access tokens."""
 
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Any
 from uuid import UUID
 
-from sqlalchemy import Interval, bindparam, delete, func, insert, or_, select, text, type_coerce, update
+from sqlalchemy import delete, func, insert, or_, select, text, type_coerce, update
 from sqlalchemy.dialects.postgresql import INTERVAL
 
-from service.db.core.columns import Columns, values
+from service.db.core.columns import Columns, columns_of, values
 from service.db.core.statements import Statement
-from service.db.repositories.base import ReadRepository, Repository, require_row
+from service.db.repositories.base import ReadRepository, Repository, from_now, require_row
 from service.db.tables import SigningKeyRow
 from service.domain.signing import SignatureAlgorithm, SigningKey
 
-
-def _signing_key(id_: UUID, algorithm: str, *others: Any) -> SigningKey:
-    return SigningKey(id_, SignatureAlgorithm(algorithm), *others)
-
-
-SIGNING_KEY = Columns(
-    _signing_key,
-    SigningKeyRow.id,
-    SigningKeyRow.algorithm,
-    SigningKeyRow.public_jwk,
-    SigningKeyRow.created_at,
-    SigningKeyRow.signs_from,
-    SigningKeyRow.ends_at,
+SIGNING_KEY = columns_of(
+    SigningKey, SigningKeyRow, algorithm=Columns(SignatureAlgorithm, SigningKeyRow.algorithm)
 )
 
 
@@ -39,18 +27,8 @@ class EncryptedSigningKey:
     now: datetime
 
 
-@dataclass(frozen=True, slots=True)
-class NewSigningKey:
-    """A key to add."""
-
-    id: UUID
-    algorithm: str
-    public_jwk: str
-    private_key: bytes
-
-
 _ENCRYPTED = Columns(EncryptedSigningKey, SIGNING_KEY, SigningKeyRow.private_key, func.now().label("now"))
-_NEWEST = Columns(
+_NEWEST: Columns[tuple[SigningKey, timedelta]] = Columns(
     values, SIGNING_KEY, type_coerce(func.now() - SigningKeyRow.created_at, INTERVAL).label("age")
 )
 _is_published = or_(SigningKeyRow.ends_at.is_(None), SigningKeyRow.ends_at > func.now())
@@ -60,14 +38,12 @@ _GET_NEWEST = Statement(select(*_NEWEST).where(SigningKeyRow.ends_at.is_(None)))
 _LOCK = Statement(text("SELECT pg_advisory_xact_lock(8242558622567392628)"))
 _ADD = Statement(
     insert(SigningKeyRow)
-    .values(signs_from=func.now() + bindparam("delay", type_=Interval))
+    .values(signs_from=from_now("delay"))
     .returning(*SIGNING_KEY),
     "id", "algorithm", "public_jwk", "private_key",
 )  # fmt: skip
 _RETIRE = Statement(
-    update(SigningKeyRow)
-    .where(SigningKeyRow.ends_at.is_(None))
-    .values(ends_at=func.now() + bindparam("delay", type_=Interval))
+    update(SigningKeyRow).where(SigningKeyRow.ends_at.is_(None)).values(ends_at=from_now("delay"))
 )
 _DELETE_ALL = Statement(delete(SigningKeyRow))
 _PURGE = Statement(delete(SigningKeyRow).where(SigningKeyRow.ends_at <= func.now()))
@@ -97,15 +73,22 @@ class SigningKeyRepository(SigningKeyReads, Repository):
 
     async def get_newest(self) -> tuple[SigningKey, timedelta] | None:
         """Return the newest key and its age; None without any."""
-        row = await self._tx.fetch_one(_GET_NEWEST)
-        if row is None:
-            return None
-        key, age = _NEWEST.decode(row)
-        return key, age
+        return _NEWEST.decode_optional(await self._tx.fetch_one(_GET_NEWEST))
 
-    async def add(self, key: NewSigningKey, *, delay: timedelta) -> SigningKey:
+    async def add(
+        self,
+        key_id: UUID,
+        algorithm: SignatureAlgorithm,
+        public_jwk: str,
+        encrypted: bytes,
+        *,
+        delay: timedelta,
+    ) -> SigningKey:
         """Insert a key that signs after `delay`."""
-        return SIGNING_KEY.decode(require_row(await self._tx.fetch_one(_ADD, **asdict(key), delay=delay)))
+        params = {"algorithm": algorithm.value, "public_jwk": public_jwk, "private_key": encrypted}
+        return SIGNING_KEY.decode(
+            require_row(await self._tx.fetch_one(_ADD, id=key_id, **params, delay=delay))
+        )
 
     async def retire(self, *, delay: timedelta) -> None:
         """Let the publication of the newest key end after `delay`."""

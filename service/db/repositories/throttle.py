@@ -34,13 +34,12 @@ from sqlalchemy.orm import InstrumentedAttribute
 
 from service.db.core.statements import Statement
 from service.db.repositories.base import Repository, require_row
-from service.db.repositories.network_counts import count_networks, levels_of
+from service.db.repositories.network_counts import HOUR, count_networks, counted_in, levels_of
 from service.db.repositories.throttle_keys import keyed
 from service.db.tables import LoginBucketRow, NetworkBucketRow, UserRow
 from service.domain.networks import Network
 from service.domain.throttle import ThrottlePolicy
 
-_HOUR = literal(timedelta(hours=1), Interval)
 _ATTEMPT_TTL = literal(timedelta(seconds=10), Interval)
 """Longer than an attempt takes; one that is older belongs to a process that died."""
 _Bucket = LoginBucketRow
@@ -79,7 +78,7 @@ _unused = func.greatest(_unused_s / func.extract("epoch", _forgiven_after), 0)
 _forgiven = cast(func.floor(_unused), Integer)
 _failures = func.greatest(_Bucket.failures - _forgiven, 0, type_=Integer)
 _most = bindparam("failures_in_a_row", type_=Integer)
-_hour_is_over = _Bucket.hour_started_at <= func.now() - _HOUR
+_hour_is_over = _Bucket.hour_started_at <= func.now() - HOUR
 _hour_is_full = and_(
     bindparam("is_unrecognised", type_=Boolean),
     not_(_hour_is_over),
@@ -100,7 +99,7 @@ _owner = (
 )
 _released_at = func.greatest(
     case((_is_waiting, _Bucket.blocked_until)),
-    case((_hour_is_full, _Bucket.hour_started_at + _HOUR)),
+    case((_hour_is_full, _Bucket.hour_started_at + HOUR)),
     case((_in_a_row_is_full, _Bucket.updated_at + (_Bucket.failures - _most + 1) * _forgiven_after)),
 )
 _of_bucket = _Bucket.digest == keyed("bucket")
@@ -134,8 +133,7 @@ def _reserve_attempt() -> Statement:
             set_={
                 "user_id": new.excluded.user_id,
                 "failures": _failures + 1,
-                "hour_failures": case((_hour_is_over, 1), else_=_Bucket.hour_failures + 1),
-                "hour_started_at": case((_hour_is_over, func.now()), else_=_Bucket.hour_started_at),
+                **counted_in(HOUR, _Bucket.hour_failures, _Bucket.hour_started_at),
                 "blocked_until": _wait_until(_failures + 1),
                 "attempts": case((_attempts_are_over, 1), else_=_Bucket.attempts + 1),
                 "updated_at": func.now(),

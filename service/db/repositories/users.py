@@ -1,10 +1,9 @@
 """Users."""
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from functools import cache
-from typing import Any
+from typing import Any, NamedTuple
 from uuid import UUID
 
 from sqlalchemy import (
@@ -32,12 +31,12 @@ from service.db.repositories.base import ReadRepository, Repository, require_row
 from service.db.repositories.user_columns import USER, USER_WITH_HASH, usable_hash
 from service.db.repositories.user_listings import list_users
 from service.db.tables import UserRow
+from service.domain.details import NO_METADATA
 from service.domain.pages import Keyset, Page, UserFilter, UserSort
 from service.domain.users import User, UserPatch, UserRole, UserState
 
 
-@dataclass(frozen=True, slots=True)
-class NewUser:
+class NewUser(NamedTuple):
     """A user to add; its timestamps are set by the database."""
 
     id: UUID
@@ -51,11 +50,10 @@ class NewUser:
     email_verified: bool = False
     locale: str | None = None
     external_id: str | None = None
-    metadata: Mapping[str, Any] = field(default_factory=dict, hash=False)
+    metadata: Mapping[str, Any] = NO_METADATA
 
 
-@dataclass(frozen=True, slots=True)
-class ImportedUser:
+class ImportedUser(NamedTuple):
     """A user of another system, with its timestamps there; without `created_at` it begins here."""
 
     user: NewUser

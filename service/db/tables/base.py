@@ -4,7 +4,7 @@ from datetime import datetime
 from typing import Annotated, Any, ClassVar
 from uuid import UUID
 
-from sqlalchemy import DateTime, LargeBinary, MetaData, Text, func
+from sqlalchemy import DateTime, ForeignKey, LargeBinary, MetaData, Text, func, text
 from sqlalchemy.dialects import postgresql
 from sqlalchemy.orm import DeclarativeBase, mapped_column
 
@@ -18,6 +18,9 @@ NAMING_CONVENTION = {
 
 Id = Annotated[UUID, mapped_column(primary_key=True)]
 AtNow = Annotated[datetime, mapped_column(server_default=func.now())]
+Count = Annotated[int, mapped_column(server_default=text("0"))]
+OfUser = Annotated[UUID, mapped_column(ForeignKey("users.id", ondelete="CASCADE"))]
+"""A row that is deleted with its user."""
 
 
 class Base(DeclarativeBase):

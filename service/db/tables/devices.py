@@ -1,12 +1,9 @@
 """The devices that users have logged in from."""
 
-from uuid import UUID
-
-from sqlalchemy import ForeignKey, Index
+from sqlalchemy import Index
 from sqlalchemy.orm import Mapped, mapped_column
 
-from service.db.tables.base import AtNow, Base, Id
-from service.db.tables.users import UserRow
+from service.db.tables.base import AtNow, Base, Id, OfUser
 
 
 class DeviceRow(Base):
@@ -16,7 +13,7 @@ class DeviceRow(Base):
     __table_args__ = (Index("ix_devices_user_id_network", "user_id", "network"),)
 
     id: Mapped[Id]
-    user_id: Mapped[UUID] = mapped_column(ForeignKey(UserRow.id, ondelete="CASCADE"))
+    user_id: Mapped[OfUser]
     token_digest: Mapped[bytes] = mapped_column(unique=True)
     network: Mapped[str]
     created_at: Mapped[AtNow]

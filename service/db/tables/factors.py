@@ -3,12 +3,11 @@
 from datetime import datetime
 from uuid import UUID
 
-from sqlalchemy import BigInteger, ForeignKey, Index, Text, text
+from sqlalchemy import BigInteger, Index, Text, text
 from sqlalchemy.dialects.postgresql import ARRAY
 from sqlalchemy.orm import Mapped, mapped_column
 
-from service.db.tables.base import AtNow, Base, Id
-from service.db.tables.users import UserRow
+from service.db.tables.base import AtNow, Base, Count, Id, OfUser
 
 
 class TotpSecretRow(Base):
@@ -32,7 +31,7 @@ class TotpSecretRow(Base):
     )
 
     id: Mapped[Id]
-    user_id: Mapped[UUID] = mapped_column(ForeignKey(UserRow.id, ondelete="CASCADE"))
+    user_id: Mapped[OfUser]
     secret: Mapped[bytes]
     created_at: Mapped[AtNow]
     confirmed_at: Mapped[datetime | None]
@@ -47,7 +46,7 @@ class PasskeyRow(Base):
     __table_args__ = (Index("ix_passkeys_user_id", "user_id"),)
 
     id: Mapped[Id]
-    user_id: Mapped[UUID] = mapped_column(ForeignKey(UserRow.id, ondelete="CASCADE"))
+    user_id: Mapped[OfUser]
     name: Mapped[str]
     credential_id: Mapped[bytes] = mapped_column(unique=True)
     public_key: Mapped[bytes]
@@ -67,7 +66,7 @@ class RecoveryCodeRow(Base):
     __table_args__ = (Index("ix_recovery_codes_user_id", "user_id"),)
 
     code_digest: Mapped[bytes] = mapped_column(primary_key=True)
-    user_id: Mapped[UUID] = mapped_column(ForeignKey(UserRow.id, ondelete="CASCADE"))
+    user_id: Mapped[OfUser]
     created_at: Mapped[AtNow]
 
 
@@ -78,9 +77,9 @@ class LoginChallengeRow(Base):
     __table_args__ = (Index("ix_login_challenges_user_id", "user_id"),)
 
     token_digest: Mapped[bytes] = mapped_column(primary_key=True)
-    user_id: Mapped[UUID] = mapped_column(ForeignKey(UserRow.id, ondelete="CASCADE"))
+    user_id: Mapped[OfUser]
     amr: Mapped[list[str]] = mapped_column(ARRAY(Text), server_default=text("'{pwd}'::text[]"))
-    tries: Mapped[int] = mapped_column(server_default=text("0"))
+    tries: Mapped[Count]
     created_at: Mapped[AtNow]
     expires_at: Mapped[datetime]
 
@@ -95,7 +94,7 @@ class PasskeyChallengeRow(Base):
     )
 
     id: Mapped[Id]
-    user_id: Mapped[UUID | None] = mapped_column(ForeignKey(UserRow.id, ondelete="CASCADE"))
+    user_id: Mapped[OfUser | None]
     challenge: Mapped[bytes]
     created_at: Mapped[AtNow]
     expires_at: Mapped[datetime]

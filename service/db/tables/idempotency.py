@@ -1,13 +1,10 @@
 """Responses stored for `Idempotency-Key`."""
 
-from uuid import UUID
-
-from sqlalchemy import ForeignKey, Index
+from sqlalchemy import Index
 from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.orm import Mapped, mapped_column
 
-from service.db.tables.base import AtNow, Base
-from service.db.tables.users import UserRow
+from service.db.tables.base import AtNow, Base, OfUser
 
 
 class IdempotencyKeyRow(Base):
@@ -29,4 +26,4 @@ class IdempotencyKeyRow(Base):
     headers: Mapped[dict[str, str]] = mapped_column(JSONB)
     body: Mapped[bytes]
     created_at: Mapped[AtNow]
-    user_id: Mapped[UUID | None] = mapped_column(ForeignKey(UserRow.id, ondelete="CASCADE"))
+    user_id: Mapped[OfUser | None]

@@ -1,14 +1,12 @@
 """API keys."""
 
 from datetime import datetime
-from uuid import UUID
 
-from sqlalchemy import ForeignKey, Index, Text
+from sqlalchemy import Index, Text
 from sqlalchemy.dialects.postgresql import ARRAY
 from sqlalchemy.orm import Mapped, mapped_column
 
-from service.db.tables.base import AtNow, Base, Id
-from service.db.tables.users import UserRow
+from service.db.tables.base import AtNow, Base, Id, OfUser
 
 
 class ApiKeyRow(Base):
@@ -28,5 +26,5 @@ class ApiKeyRow(Base):
     created_at: Mapped[AtNow]
     last_used_at: Mapped[datetime | None]
     expires_at: Mapped[datetime | None]
-    created_by: Mapped[UUID | None] = mapped_column(ForeignKey(UserRow.id, ondelete="CASCADE"))
+    created_by: Mapped[OfUser | None]
     """The administrator who made it; null if the command line did."""

@@ -1,13 +1,11 @@
 """Requests for mails, and the one-time tokens in them."""
 
 from datetime import datetime
-from uuid import UUID
 
-from sqlalchemy import ForeignKey, Index, text
+from sqlalchemy import Index, text
 from sqlalchemy.orm import Mapped, mapped_column
 
-from service.db.tables.base import AtNow, Base, Id
-from service.db.tables.users import UserRow
+from service.db.tables.base import AtNow, Base, Count, Id, OfUser
 
 
 class MailRequestRow(Base):
@@ -44,7 +42,7 @@ class EmailVerificationRow(Base):
 
     __tablename__ = "email_verifications"
 
-    user_id: Mapped[Id] = mapped_column(ForeignKey(UserRow.id, ondelete="CASCADE"))
+    user_id: Mapped[OfUser] = mapped_column(primary_key=True)
     email: Mapped[str]
     token_digest: Mapped[bytes] = mapped_column(unique=True)
     created_at: Mapped[AtNow]
@@ -61,8 +59,8 @@ class LoginCodeRow(Base):
     __table_args__ = (Index("ix_login_codes_user_id", "user_id"),)
 
     token_digest: Mapped[bytes] = mapped_column(primary_key=True)
-    user_id: Mapped[UUID | None] = mapped_column(ForeignKey(UserRow.id, ondelete="CASCADE"))
+    user_id: Mapped[OfUser | None]
     code_digest: Mapped[bytes]
-    tries: Mapped[int] = mapped_column(server_default=text("0"))
+    tries: Mapped[Count]
     created_at: Mapped[AtNow]
     expires_at: Mapped[datetime]

@@ -1,14 +1,12 @@
 """Mails to be sent."""
 
 from datetime import datetime
-from uuid import UUID
 
-from sqlalchemy import ForeignKey, Index, text
+from sqlalchemy import Index, text
 from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.orm import Mapped, mapped_column
 
-from service.db.tables.base import AtNow, Base, Id
-from service.db.tables.users import UserRow
+from service.db.tables.base import AtNow, Base, Count, Id, OfUser
 
 
 class OutboxRow(Base):
@@ -31,7 +29,7 @@ class OutboxRow(Base):
     )
 
     id: Mapped[Id]
-    user_id: Mapped[UUID | None] = mapped_column(ForeignKey(UserRow.id, ondelete="CASCADE"))
+    user_id: Mapped[OfUser | None]
     kind: Mapped[str]
     recipient: Mapped[str]
     locale: Mapped[str | None]
@@ -40,9 +38,10 @@ class OutboxRow(Base):
     """Set by the first attempt and the same in all later ones."""
     token_seed: Mapped[bytes | None]
     token_digest: Mapped[bytes | None]
-    attempts: Mapped[int] = mapped_column(server_default=text("0"))
+    attempts: Mapped[Count]
     created_at: Mapped[AtNow]
     next_attempt_at: Mapped[AtNow]
+    """The place in the queue: when the mail is due, minus the head start of its kind."""
     give_up_at: Mapped[datetime]
     locked_until: Mapped[datetime | None]
     sent_at: Mapped[datetime | None]

@@ -2,11 +2,9 @@
 
 from datetime import datetime
 
-from sqlalchemy import ForeignKey
 from sqlalchemy.orm import Mapped, mapped_column
 
-from service.db.tables.base import AtNow, Base, Id
-from service.db.tables.users import UserRow
+from service.db.tables.base import AtNow, Base, OfUser
 
 
 class ResetTokenRow(Base):
@@ -14,7 +12,7 @@ class ResetTokenRow(Base):
 
     __tablename__ = "reset_tokens"
 
-    user_id: Mapped[Id] = mapped_column(ForeignKey(UserRow.id, ondelete="CASCADE"))
+    user_id: Mapped[OfUser] = mapped_column(primary_key=True)
     token_digest: Mapped[bytes] = mapped_column(unique=True)
     created_at: Mapped[AtNow]
     expires_at: Mapped[datetime]

@@ -3,12 +3,11 @@
 from datetime import datetime
 from uuid import UUID
 
-from sqlalchemy import ForeignKey, Index, Text, text
+from sqlalchemy import Index, Text, text
 from sqlalchemy.dialects.postgresql import ARRAY
 from sqlalchemy.orm import Mapped, mapped_column
 
-from service.db.tables.base import AtNow, Base, Id
-from service.db.tables.users import UserRow
+from service.db.tables.base import AtNow, Base, Id, OfUser
 
 
 class SessionRow(Base):
@@ -22,7 +21,7 @@ class SessionRow(Base):
     )
 
     id: Mapped[Id]
-    user_id: Mapped[UUID] = mapped_column(ForeignKey(UserRow.id, ondelete="CASCADE"))
+    user_id: Mapped[OfUser]
     token_digest: Mapped[bytes] = mapped_column(unique=True)
     created_at: Mapped[AtNow]
     last_used_at: Mapped[AtNow]

@@ -1,13 +1,11 @@
 """Counts of failed logins."""
 
 from datetime import datetime
-from uuid import UUID
 
-from sqlalchemy import CheckConstraint, ForeignKey, Index, text
+from sqlalchemy import CheckConstraint, Index, text
 from sqlalchemy.orm import Mapped, mapped_column
 
-from service.db.tables.base import AtNow, Base
-from service.db.tables.users import UserRow
+from service.db.tables.base import AtNow, Base, Count, OfUser
 
 
 class ThrottleKeyRow(Base):
@@ -21,7 +19,7 @@ class ThrottleKeyRow(Base):
 
 
 class LoginBucketRow(Base):
-    """The failures of one login id, whether or not it has a user, from one class of origin."""
+    """The failures of one login id, with or without a user: of one device or network, or of all others."""
 
     __tablename__ = "login_buckets"
     __table_args__ = (
@@ -30,13 +28,13 @@ class LoginBucketRow(Base):
     )
 
     digest: Mapped[bytes] = mapped_column(primary_key=True)
-    user_id: Mapped[UUID | None] = mapped_column(ForeignKey(UserRow.id, ondelete="CASCADE"))
-    failures: Mapped[int] = mapped_column(server_default=text("0"))
-    hour_failures: Mapped[int] = mapped_column(server_default=text("0"))
+    user_id: Mapped[OfUser | None]
+    failures: Mapped[Count]
+    hour_failures: Mapped[Count]
     hour_started_at: Mapped[AtNow]
     blocked_until: Mapped[datetime | None]
     updated_at: Mapped[AtNow]
-    attempts: Mapped[int] = mapped_column(server_default=text("0"))
+    attempts: Mapped[Count]
     """Attempts that are being verified, if `updated_at` is recent."""
 
 
@@ -47,7 +45,7 @@ class NetworkBucketRow(Base):
     __table_args__ = (Index("ix_network_buckets_hour_started_at", "hour_started_at"),)
 
     network: Mapped[str] = mapped_column(primary_key=True)
-    minute_failures: Mapped[int] = mapped_column(server_default=text("0"))
+    minute_failures: Mapped[Count]
     minute_started_at: Mapped[AtNow]
-    hour_failures: Mapped[int] = mapped_column(server_default=text("0"))
+    hour_failures: Mapped[Count]
     hour_started_at: Mapped[AtNow]

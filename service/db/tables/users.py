@@ -23,13 +23,18 @@ class UserRow(Base):
         Index("ix_users_admins", "created_at", "id", postgresql_where=text("role = 'admin'")),
         Index("uq_users_email", "email", unique=True, postgresql_where=text("email_verified_at IS NOT NULL")),
         Index(
-            "ix_users_unverified_email",
+            "ix_users_email_unverified",
             "email",
             "created_at",
             "id",
-            postgresql_where=text("email_verified_at IS NULL"),
+            postgresql_where=text("email IS NOT NULL AND email_verified_at IS NULL"),
         ),
-        Index("uq_users_external_id", "external_id", unique=True),
+        Index(
+            "uq_users_external_id_present",
+            "external_id",
+            unique=True,
+            postgresql_where=text("external_id IS NOT NULL"),
+        ),
         Index("ix_users_disabled", "created_at", "id", postgresql_where=text("state = 'disabled'")),
     )
 

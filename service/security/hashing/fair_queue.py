@@ -1,29 +1,11 @@
 """A queue that serves its flows round robin, however many items each of them has."""
 
 from collections import OrderedDict, deque
-from typing import Generic, Protocol, TypeVar
+from typing import Generic, TypeVar
 
 T = TypeVar("T")
 
 _MAX_DEFICIT = 16
-
-
-class _Items(Protocol[T]):
-    """The waiting items of one flow: a plain queue, or one that is fair to the members of the flow."""
-
-    def __len__(self) -> int: ...
-
-    def push(self, path: tuple[str, ...], item: T) -> None: ...
-
-    def pop(self) -> T | None: ...
-
-    def charge(self, path: tuple[str, ...], *, rounds: int) -> None: ...
-
-    def remove(self, path: tuple[str, ...], item: T) -> bool: ...
-
-    def displace(self, path: tuple[str, ...]) -> T | None: ...
-
-    def evict(self) -> T: ...
 
 
 class _Fifo(Generic[T]):
@@ -64,7 +46,7 @@ class _Flow(Generic[T]):
 
     __slots__ = ("deficit", "items")
 
-    def __init__(self, items: _Items[T]) -> None:
+    def __init__(self, items: "_Fifo[T] | DeficitRoundRobinQueue[T]") -> None:
         self.items = items
         self.deficit = 0
 

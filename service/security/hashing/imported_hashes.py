@@ -44,14 +44,14 @@ _PBKDF2 = re.compile(
     r"\$(?P<salt>[A-Za-z0-9+./]+)={0,2}\$(?P<digest>[A-Za-z0-9+./]+)={0,2}"
 )
 _PBKDF2_DJANGO = re.compile(
-    r"pbkdf2_(?P<hash>sha256)\$(?P<rounds>[1-9][0-9]{0,9})\$(?P<salt>[!-#%-~]+)\$(?P<digest>[A-Za-z0-9+/]+)={0,2}"
+    r"pbkdf2_(?P<hash>sha256)\$(?P<rounds>[1-9][0-9]{0,9})\$(?P<text>[!-#%-~]+)\$(?P<digest>[A-Za-z0-9+/]+)={0,2}"
 )
 _SCRYPT = re.compile(
     r"\$scrypt\$ln=(?P<ln>[1-9][0-9]?),r=(?P<r>[1-9][0-9]{0,9}),p=(?P<p>[1-9][0-9]{0,9})"
     r"\$(?P<salt>[A-Za-z0-9+/]+)={0,2}\$(?P<digest>[A-Za-z0-9+/]+)={0,2}"
 )
 _SCRYPT_DJANGO = re.compile(
-    r"scrypt\$(?P<n>[1-9][0-9]{0,9})\$(?P<salt>[!-#%-~]+)\$(?P<r>[1-9][0-9]{0,9})\$(?P<p>[1-9][0-9]{0,9})"
+    r"scrypt\$(?P<n>[1-9][0-9]{0,9})\$(?P<text>[!-#%-~]+)\$(?P<r>[1-9][0-9]{0,9})\$(?P<p>[1-9][0-9]{0,9})"
     r"\$(?P<digest>[A-Za-z0-9+/]+)={0,2}"
 )
 _ARGON2_KINDS = {"id": Type.ID, "i": Type.I, "d": Type.D}
@@ -102,7 +102,7 @@ def _read_argon2(match: re.Match[str]) -> StoredHash:
     _require_affordable(memory_kib <= MAX_MEMORY_KIB)
     _require_affordable(iterations <= MAX_ARGON2_ITERATIONS and parallelism <= MAX_ARGON2_PARALLELISM)
     _require_valid(memory_kib >= 8 * parallelism)
-    _require_sizes(_decode_base64(match["salt"]), _decode_base64(match["digest"]))
+    _salt_and_digest(match)  # argon2 decodes them itself; their sizes are checked here
     matches = partial(_matches_argon2, match["phc"].encode(), _ARGON2_KINDS[match["kind"]])
     return StoredHash(matches, memory_kib, parallelism)
 
@@ -117,41 +117,28 @@ def _read_bcrypt(match: re.Match[str]) -> StoredHash:
 
 
 def _read_pbkdf2(match: re.Match[str]) -> StoredHash:
-    salt, digest = (_decode_base64(match[name].replace(".", "+")) for name in ("salt", "digest"))
-    _require_sizes(salt, digest)
-    return _pbkdf2(match["hash"], int(match["rounds"]), salt, digest)
-
-
-def _read_pbkdf2_django(match: re.Match[str]) -> StoredHash:
-    digest = _decode_base64(match["digest"])
-    _require_sizes(None, digest)
-    return _pbkdf2(match["hash"], int(match["rounds"]), match["salt"].encode(), digest)
-
-
-def _pbkdf2(hash_name: str, rounds: int, salt: bytes, digest: bytes) -> StoredHash:
+    hash_name, rounds, (salt, digest) = match["hash"], int(match["rounds"]), _salt_and_digest(match)
     blocks = -(-len(digest) // hashlib.new(hash_name).digest_size)
     _require_affordable(rounds * blocks <= MAX_PBKDF2_ROUNDS)
     return StoredHash(partial(_matches_pbkdf2, hash_name, rounds, salt, digest))
 
 
 def _read_scrypt(match: re.Match[str]) -> StoredHash:
-    salt, digest = _decode_base64(match["salt"]), _decode_base64(match["digest"])
-    _require_sizes(salt, digest)
-    return _scrypt(1 << int(match["ln"]), int(match["r"]), int(match["p"]), salt, digest)
-
-
-def _read_scrypt_django(match: re.Match[str]) -> StoredHash:
-    n, digest = int(match["n"]), _decode_base64(match["digest"])
-    _require_sizes(None, digest)
+    salt, digest = _salt_and_digest(match)
+    n = 1 << int(match["ln"]) if "ln" in match.groupdict() else int(match["n"])
     _require_valid(n > 1 and n & (n - 1) == 0)
-    return _scrypt(n, int(match["r"]), int(match["p"]), match["salt"].encode(), digest)
-
-
-def _scrypt(n: int, r: int, p: int, salt: bytes, digest: bytes) -> StoredHash:
+    r, p = int(match["r"]), int(match["p"])
     memory_bytes = 128 * n * r * p
     _require_affordable(memory_bytes <= MAX_MEMORY_KIB * 1024)
     _require_valid(n.bit_length() <= 16 * r)  # N below 2^(128 r / 8): RFC 7914 2
     return StoredHash(partial(_matches_scrypt, n, r, p, salt, digest), memory_bytes // 1024)
+
+
+def _salt_and_digest(match: re.Match[str]) -> tuple[bytes, bytes]:
+    """Return salt and digest; Django's salt is a text, of any length."""
+    text = match.groupdict().get("text")
+    salt = text.encode() if text is not None else _bytes_of(match, "salt", _SALT_SIZES)
+    return salt, _bytes_of(match, "digest", _DIGEST_SIZES)
 
 
 def _matches_argon2(phc: bytes, kind: Type, password: bytes) -> bool:
@@ -186,27 +173,19 @@ def _matches_scrypt(n: int, r: int, p: int, salt: bytes, digest: bytes, password
     return hmac.compare_digest(computed, digest)
 
 
-def _decode_base64(text: str) -> bytes:
-    """Decode base64 whose padding was removed; accept the canonical spelling only."""
+def _bytes_of(match: re.Match[str], part: str, sizes: range) -> bytes:
+    """Decode base64 without padding in its canonical spelling; passlib writes `.` for `+`."""
+    text = match[part].replace(".", "+")
     try:
         decoded = b64decode(text + "=" * (-len(text) % 4), validate=True)
     except Base64Error:
         raise UnsupportedHash("The hash is malformed.") from None
     _require_valid(b64encode(decoded).decode().rstrip("=") == text)
-    return decoded
-
-
-def _require_sizes(salt: bytes | None, digest: bytes) -> None:
-    if salt is not None:
-        _require_size("salt", salt, _SALT_SIZES)
-    _require_size("digest", digest, _DIGEST_SIZES)
-
-
-def _require_size(name: str, value: bytes, sizes: range) -> None:
-    if len(value) not in sizes:
+    if len(decoded) not in sizes:
         raise UnsupportedHash(
-            f"The hash is malformed: its {name} has {len(value)} bytes, not {sizes[0]} to {sizes[-1]}."
+            f"The hash is malformed: its {part} has {len(decoded)} bytes, not {sizes[0]} to {sizes[-1]}."
         )
+    return decoded
 
 
 def _require_valid(is_valid: bool) -> None:
@@ -223,7 +202,7 @@ _READERS: tuple[tuple[re.Pattern[str], Callable[[re.Match[str]], StoredHash]], .
     (_ARGON2, _read_argon2),
     (_BCRYPT, _read_bcrypt),
     (_PBKDF2, _read_pbkdf2),
-    (_PBKDF2_DJANGO, _read_pbkdf2_django),
+    (_PBKDF2_DJANGO, _read_pbkdf2),
     (_SCRYPT, _read_scrypt),
-    (_SCRYPT_DJANGO, _read_scrypt_django),
+    (_SCRYPT_DJANGO, _read_scrypt),
 )

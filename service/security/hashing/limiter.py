@@ -4,7 +4,6 @@ A waiting request has not used the database, and no attempt has been counted: a 
 """
 
 import asyncio
-import math
 import time
 from collections import OrderedDict
 from collections.abc import AsyncIterator, Callable
@@ -12,6 +11,7 @@ from contextlib import asynccontextmanager
 from datetime import timedelta
 
 from service.domain.errors import HashingBusy
+from service.domain.throttle import retry_after_seconds
 from service.security.hashing.ewma import Ewma
 from service.security.hashing.fair_queue import DeficitRoundRobinQueue
 
@@ -143,8 +143,8 @@ class HashingLimiter:
     def _overloaded(self) -> HashingBusy:
         """Return the error with the expected wait, at most `queue_timeout`: by then every waiter is gone."""
         backlog_seconds = (len(self._queue) + 1) * self._mean_hold_seconds.value / self._total_permits
-        wait_seconds = min(backlog_seconds, self.queue_timeout.total_seconds())
-        return HashingBusy(retry_after=max(1, math.ceil(wait_seconds)))
+        wait = min(timedelta(seconds=backlog_seconds), self.queue_timeout)
+        return HashingBusy(retry_after=retry_after_seconds(wait))
 
     def _charge(self, flow: tuple[str, ...], permit: Permit) -> None:
         """Charge the flow for its own hashing alone: others cause the rest of the time it held the permit."""

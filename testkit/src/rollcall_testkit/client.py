@@ -89,13 +89,18 @@ class Rollcall:
         address = {"email": email, "email_verified": True} if email is not None else {}
         self._call("POST", "/v1/users", {**body, **address, "role": role, "must_change": False})
         user = self.log_in(login_id, password)
-        return replace(user, totp=self._enroll_totp(user)) if totp else user
+        return self.enroll_totp(user) if totp else user
 
     def admin(
-        self, login_id: str | None = None, name: str | None = None, *, password: str = PASSWORD
+        self,
+        login_id: str | None = None,
+        name: str | None = None,
+        *,
+        password: str = PASSWORD,
+        totp: bool = False,
     ) -> User:
-        """Create an administrator and log it in."""
-        return self.user(login_id, name, password=password, role="admin")
+        """Create an administrator and log it in; `totp` as for `user`."""
+        return self.user(login_id, name, password=password, role="admin", totp=totp)
 
     def key(self, *scopes: str, name: str = "test") -> ApiKey:
         """Create an API key with these scopes, by default with all of them."""
@@ -125,14 +130,15 @@ class Rollcall:
         """Revoke the API key."""
         self._call("DELETE", f"/v1/keys/{key.id}")
 
+    def enroll_totp(self, user: User) -> User:
+        """Give the user an authenticator app, and the session two factors; return the user with it."""
+        app = AuthenticatorApp(self._call("POST", "/v1/users/me/totp", by=user)["secret"])
+        self._call("POST", "/v1/users/me/totp/confirm", {"code": app.code()}, by=user)
+        return replace(user, totp=app)
+
     def request(self, method: str, path: str, json: object = None, *, by: Caller | None = None) -> Response:
         """Send any request, unauthenticated unless `by` is given, and return the response of any status."""
         return send(self.url, method, path, json, by.headers if by else None)
-
-    def _enroll_totp(self, user: User) -> AuthenticatorApp:
-        app = AuthenticatorApp(self._call("POST", "/v1/users/me/totp", by=user)["secret"])
-        self._call("POST", "/v1/users/me/totp/confirm", {"code": app.code()}, by=user)
-        return app
 
     def _call(self, method: str, path: str, json: object = None, *, by: Caller | None = None) -> Any:
         return json_of(self.request(method, path, json, by=by or self.root))

@@ -85,7 +85,7 @@ def serving(
 @contextmanager
 def _seeded(url: str, postgres: Path, log: Path) -> Iterator[RollcallServer]:
     """Create what every test starts with, and take the snapshot."""
-    root = log_in(url, ROOT_LOGIN_ID, ROOT_PASSWORD)
+    root = _root_of(url)
     key = Rollcall(url, root).key(name="testkit")
     directory = (postgres / "socket").readlink()
     parameters = {"user": "rollcall", "database": "rollcall", "session_replication_role": "replica"}
@@ -93,6 +93,14 @@ def _seeded(url: str, postgres: Path, log: Path) -> Iterator[RollcallServer]:
         mailbox = Mailbox(postgres / "mail")
         snapshot = Snapshot(connection, then=RENEW_SESSIONS)
         yield RollcallServer(url, root, key, log, mailbox, connection, snapshot)
+
+
+def _root_of(url: str) -> User:
+    """Log in as `root`, with an authenticator app if the settings demand a second factor."""
+    root = log_in(url, ROOT_LOGIN_ID, ROOT_PASSWORD)
+    rollcall = Rollcall(url, root)
+    is_limited = rollcall.request("GET", "/v1/keys", by=root).status == 403
+    return rollcall.enroll_totp(root) if is_limited else root
 
 
 @contextmanager

@@ -6,7 +6,7 @@ import sqlalchemy as sa
 from alembic import op
 
 revision = "0901_add_nickname"
-down_revision = "0023_index_totp_secrets"
+down_revision = "0024_index_present_values"
 
 phase = "expand"
 locks = "users: ACCESS EXCLUSIVE for an instant"

@@ -138,7 +138,7 @@ MUTATIONS = (
     Mutation(
         "Nobody makes themselves an administrator",
         "service/usecases/users.py",
-        "        raise Forbidden(_PRIVILEGED)\n",
+        "        raise Forbidden(PRIVILEGED)\n",
         "        pass\n",
         f"{FLOWS}/test_access.py::test_update_user_with_privileged_field_gets_403_and_changes_nothing",
     ),

@@ -23,14 +23,14 @@ MUTATIONS = (
     Mutation(
         "A request for a mail takes the same work with and without an account",
         _REQUESTS,
-        "    if user is None or user.verified_email is None:\n        return\n    params",
-        "    params",
+        "    if user is None or user.verified_email is None:\n        return\n    address",
+        "    address",
         f"{_CODES}::test_request_a_code_without_a_user_looks_the_same_and_has_the_same_rows",
     ),
     Mutation(
         "Nobody's mailbox is flooded",
         "service/usecases/mail_throttle.py",
-        "            raise MailThrottled(retry_after=max(1, ceil(wait.total_seconds())))\n",
+        "            raise MailThrottled(retry_after=retry_after_seconds(wait))\n",
         "            pass\n",
         f"{_RECOVERY}::test_request_mail_too_often_for_a_name_gets_429_whether_or_not_it_has_a_user"
         f" {_RECOVERY}::test_request_mail_too_often_from_a_network_gets_429",
@@ -52,7 +52,7 @@ MUTATIONS = (
     Mutation(
         "An address is verified for the user who has it now",
         "service/usecases/emails.py",
-        " or taken.email not in (user.pending_email, user.email)",
+        " or taken.address not in (user.pending_email, user.email)",
         "",
         f"{_VERIFICATION}::test_verify_an_address_that_was_changed_meanwhile_gets_401",
     ),
@@ -66,7 +66,7 @@ MUTATIONS = (
     Mutation(
         "Users set what is theirs alone",
         "service/usecases/details.py",
-        "        raise Forbidden(_PRIVILEGED)\n",
+        "        raise Forbidden(PRIVILEGED)\n",
         "        pass\n",
         f"{_DETAILS}::test_update_own_details_is_granted_for_language_and_address_only",
     ),
@@ -122,7 +122,7 @@ MUTATIONS = (
     ),
     Mutation(
         "A code does not let a disabled account in",
-        "service/db/repositories/code_logins.py",
+        "service/db/repositories/login_codes.py",
         ", UserRow.state == literal_column(\"'active'\")",
         "",
         f"{_CODES}::test_log_in_by_code_too_late_or_without_an_active_user_fails",
@@ -144,8 +144,8 @@ MUTATIONS = (
     Mutation(
         "A mail is sent by one process at a time",
         _OUTBOX_SQL,
-        "    .with_for_update(skip_locked=True)\n    .cte",
-        "    .cte",
+        "        .with_for_update(skip_locked=True)\n",
+        "",
         "tests/jobs/test_outbox.py::test_run_by_many_dispatchers_sends_each_mail_once",
     ),
     Mutation(
@@ -154,6 +154,34 @@ MUTATIONS = (
         '(OutboxRow.attempts == bindparam("attempt"))',
         '(bindparam("attempt") > literal(0))',
         "tests/jobs/test_outbox.py::test_run_by_one_that_lost_its_lease_marks_nothing",
+    ),
+    Mutation(
+        "Mails in bulk delay no login code and no recovery",
+        _OUTBOX_SQL,
+        "            head_start=head_start_of(mail.kind),\n            ttl",
+        "            head_start=timedelta(0),\n            ttl",
+        "tests/jobs/test_outbox_order.py::test_run_sends_what_somebody_waits_for_before_earlier_invitations",
+    ),
+    Mutation(
+        "A code that is asked for while mails are sent does not wait for them",
+        "service/jobs/outbox.py",
+        "        while True:\n            await self._resolve()\n",
+        "        await self._resolve()\n        while True:\n",
+        "tests/jobs/test_outbox_order.py::test_run_sends_a_code_that_is_asked_for_while_invitations_are_sent",
+    ),
+    Mutation(
+        "Codes that many ask for keep no other mail back",
+        _OUTBOX_SQL,
+        "urgent = batch - batch // 4",
+        "urgent = batch",
+        "tests/jobs/test_outbox_order.py::test_run_with_many_urgent_mails_sends_others_beside_them",
+    ),
+    Mutation(
+        "A mail that was accepted is not sent again because the session does not end",
+        _SMTP,
+        "with suppress(aiosmtplib.SMTPException, OSError):",
+        "with suppress():",
+        f"{_ADAPTERS}::test_send_to_a_server_that_hangs_at_the_end_is_sent",
     ),
     Mutation(
         "The seed of a token goes with its mail",

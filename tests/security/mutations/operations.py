@@ -52,15 +52,15 @@ MUTATIONS = (
     Mutation(
         "An exported file is private",
         "service/cli/files.py",
-        "                os.fchmod(file.fileno(), 0o600)\n",
-        "",
+        "if is_special else _private_file_beside(target)",
+        "if is_special else target.with_suffix('.new').open('wb')",
         "tests/cli/test_users.py::test_export_to_a_file_makes_it_private_and_is_recorded",
     ),
     Mutation(
         "An export is in the audit trail",
         "service/cli/bulk.py",
-        "    await services.database.run(lambda tx: record_export(tx, context=_OPERATOR), caller=OPERATOR)\n",
-        "",
+        "await services.database.run(lambda tx: record_export(tx, context=AS_OPERATOR), caller=OPERATOR)",
+        "pass",
         "tests/cli/test_users.py::test_export_to_a_file_makes_it_private_and_is_recorded",
     ),
     Mutation(

@@ -23,14 +23,15 @@ MUTATIONS = (
     Mutation(
         "A reset token works once",
         _RESET_TOKENS,
-        "if owner is None or taken is None or taken[0] != user.id:",
-        "taken = taken or (user.id, None)\n        if owner is None:",
+        "if owner is None or taken is None or taken.user_id != user.id:",
+        "from service.db.repositories.user_tokens import TakenToken\n"
+        "        taken = taken or TakenToken(user.id, None)\n        if owner is None:",
         f"{FLOWS}/test_reset_tokens.py::test_redeem_reset_token_concurrently_succeeds_exactly_once",
     ),
     Mutation(
         "A changed password ends the other sessions",
         PASSWORDS,
-        "    await SessionRepository(tx).end_all(user_id, kept_id=context.caller.session_id)\n",
+        "    await SessionRepository(tx).end_all(user_id, kept_id=kept_id)\n",
         "",
         f"{FLOWS}/test_passwords.py::test_change_password_ends_other_sessions_and_the_reset_token",
     ),
@@ -120,8 +121,8 @@ MUTATIONS = (
     ),
     Mutation(
         "A reset token has an end",
-        "service/db/repositories/reset_tokens.py",
-        " & (ResetTokenRow.expires_at > func.now())",
+        "service/db/repositories/user_tokens.py",
+        " & (table.expires_at > func.now())",
         "",
         f"{FLOWS}/test_reset_tokens.py::test_redeem_bad_reset_token_has_the_same_response_without_hashing",
     ),

@@ -109,7 +109,7 @@ MUTATIONS = (
     Mutation(
         "Changing one's own password forgets the other devices",
         PASSWORDS,
-        "    await DeviceRepository(tx).delete_all(user_id, but_of_session=context.caller.session_id)\n",
+        "    await DeviceRepository(tx).delete_all(user_id, but_of_session=kept_id)\n",
         "",
         f"{FLOWS}/test_step_up.py::test_change_own_password_forgets_all_devices_except_that_of_the_session",
     ),

@@ -50,7 +50,7 @@ MUTATIONS = (
     Mutation(
         "Unknown devices do not lock out the owner's device",
         "service/usecases/attempts.py",
-        "    if origin.device_id is not None:\n        return",
+        "    if recognition.device_id is not None:\n        return",
         "    if False:\n        return",
         "tests/flows/test_throttle_devices.py::test_failures_from_unknown_devices_do_not_lock_out_the_owner",
     ),
@@ -184,14 +184,14 @@ MUTATIONS = (
     Mutation(
         "A changed current password is throttled",
         PASSWORDS,
-        "    await reserve_attempt(tx, bucket, context=context, policies=policies)\n",
+        "        await reserve_attempt(tx, self.bucket, context=self.context, policies=self.policies)\n",
         "",
         f"{FLOWS}/test_throttle.py::test_change_password_after_repeated_failures_has_to_wait",
     ),
     Mutation(
         "Forwarded addresses count from trusted proxies only",
         "service/api/http/client_address.py",
-        "if not trusted or (host and not _is_within(host, trusted)):",
+        "if not trusted or (host and not is_within(host, trusted)):",
         "if False:",
         f"{FLOWS}/test_network_throttle.py::test_forwarded_address_from_untrusted_peer_is_ignored",
     ),
