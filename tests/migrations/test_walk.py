@@ -1,7 +1,7 @@
 """Down and up again: nothing is lost."""
 
 from collections.abc import AsyncIterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import pytest
 import pytest_asyncio
@@ -37,18 +37,22 @@ async def test_upgrade_with_rows_of_each_revision_keeps_every_value(empty_databa
 
 @dataclass(frozen=True)
 class Walked:
-    """A database with rows, and its schema and its rows before the first walk."""
+    """A database with rows, and its schema and its rows before it was rolled back."""
 
     dsn: str
     schema: set[str]
     rows: Picture
 
+    @classmethod
+    async def start(cls, dsn: str) -> "Walked":
+        await fill(dsn)
+        return cls(dsn, dump(dsn, WITH_VERSION), await picture(dsn))
+
 
 @pytest_asyncio.fixture(scope="module")
 async def walked(databases: Databases) -> AsyncIterator[Walked]:
     async with databases.migrated() as dsn:
-        await fill(dsn)
-        yield Walked(dsn, dump(dsn, WITH_VERSION), await picture(dsn))
+        yield await Walked.start(dsn)
 
 
 @pytest.mark.parametrize("target", PLACES[:-1])
@@ -77,31 +81,45 @@ async def test_rollback_of_more_users_than_two_batches_and_back_keeps_every_valu
     assert await sums(database) == before
 
 
-async def test_migrate_after_writes_in_between_gives_new_rows_the_defaults(filled: str) -> None:
-    before = await picture(filled)
-    await downgrade(filled, "0001_create_users")
-    await execute(filled, "INSERT INTO users VALUES (gen_random_uuid(), 'New', 'new')")
-    await upgrade(filled)
-    after = await picture(filled)
+@pytest_asyncio.fixture(scope="module")
+async def original(databases: Databases) -> AsyncIterator[Walked]:
+    async with databases.migrated() as dsn:
+        walked = await Walked.start(dsn)
+        await downgrade(dsn, "0001_create_users")
+        yield walked
+
+
+@pytest_asyncio.fixture
+async def rolled_back(databases: Databases, original: Walked) -> AsyncIterator[Walked]:
+    """A copy of a database at the first revision."""
+    async with databases.copied(original.dsn) as dsn:
+        yield replace(original, dsn=dsn)
+
+
+async def test_migrate_after_writes_in_between_gives_new_rows_the_defaults(rolled_back: Walked) -> None:
+    before = rolled_back.rows
+    await execute(rolled_back.dsn, "INSERT INTO users VALUES (gen_random_uuid(), 'New', 'new')")
+    await upgrade(rolled_back.dsn)
+    after = await picture(rolled_back.dsn)
     (new,) = [row for row in after["users"] if row not in before["users"]]
     defaults = {"role": "user", "state": "active", "must_change": False, "last_login_at": None}
     assert defaults.items() <= new.items()
     assert [row for row in after["users"] if row != new] == before["users"]
 
 
-async def test_migrate_after_a_change_in_between_keeps_it_beside_the_parked_values(filled: str) -> None:
-    await downgrade(filled, "0001_create_users")
-    await execute(filled, f"UPDATE users SET name = 'Renamed' WHERE id = '{USER_3}'")
-    await upgrade(filled)
-    found = await fetch(filled, f"SELECT name || ' ' || role FROM users WHERE id = '{USER_3}'")
+async def test_migrate_after_a_change_in_between_keeps_it_beside_the_parked_values(
+    rolled_back: Walked,
+) -> None:
+    await execute(rolled_back.dsn, f"UPDATE users SET name = 'Renamed' WHERE id = '{USER_3}'")
+    await upgrade(rolled_back.dsn)
+    found = await fetch(rolled_back.dsn, f"SELECT name || ' ' || role FROM users WHERE id = '{USER_3}'")
     assert found == "Renamed admin"
 
 
-async def test_delete_user_after_rollback_deletes_its_parked_rows(filled: str) -> None:
-    await downgrade(filled, "0001_create_users")
-    await execute(filled, f"DELETE FROM users WHERE id = '{USER_3}'")
-    await upgrade(filled)
-    after = await picture(filled)
+async def test_delete_user_after_rollback_deletes_its_parked_rows(rolled_back: Walked) -> None:
+    await execute(rolled_back.dsn, f"DELETE FROM users WHERE id = '{USER_3}'")
+    await upgrade(rolled_back.dsn)
+    after = await picture(rolled_back.dsn)
     assert all(USER_3 not in (row.get("user_id"), row["id"]) for row in after["users"] + after["sessions"])
     assert len(after["sessions"]) == 22
 
