@@ -20,8 +20,9 @@ def test_import_of_a_stage_of_the_start_imports_no_later_stage(module: str, impo
     assert output_of(code) == imported
 
 
-def test_server_does_without_rich() -> None:
-    code = "import service.__main__, service.server.serving, sys; print('rich.console' in sys.modules)"
+@pytest.mark.parametrize("first", ["service.__main__", "service.server.supervisor"])
+def test_server_and_its_workers_do_without_rich(first: str) -> None:
+    code = f"import {first}, service.server.serving; print('rich.console' in sys.modules)"
     assert output_of(f"import sys; sys.argv[1:] = ['serve']; {code}") == "False"
 
 
