@@ -12,6 +12,8 @@ SECOND_SPACE: Final = re.compile(rb"(?<=[A-Z] ) ")
 """A second space after what may be a method."""
 
 _REQUEST_LINE: Final = re.compile(rb"(?:\r\n)*[!#$%&'*+.^_`|~0-9A-Za-z-]+ [!-~]+ HTTP/1\.[01]\r\n")
+_OF_RTSP: Final = "Invalid method for HTTP/x.x request"
+"""What the parser, which knows the methods of RTSP too, says of one in a request of HTTP."""
 _ABSOLUTE: Final = re.compile(rb"https?://([!-~]+?)(/[!-~]*)", re.IGNORECASE)
 _OFFERS: Final = frozenset({b"upgrade", b"http2-settings"})
 
@@ -37,8 +39,8 @@ def parse_error(failure: httptools.HttpParserError, data: bytes) -> Exception:
     """
     if isinstance(failure.__context__, Exception):
         return failure.__context__
-    is_unknown_method = isinstance(failure, httptools.HttpParserInvalidMethodError)
-    return MethodNotImplemented() if is_unknown_method and _REQUEST_LINE.match(data) else MalformedRequest()
+    is_unknown = isinstance(failure, httptools.HttpParserInvalidMethodError) or _OF_RTSP in failure.args
+    return MethodNotImplemented() if is_unknown and _REQUEST_LINE.match(data) else MalformedRequest()
 
 
 def origin_form(target: bytes, fields: Fields) -> bytes:

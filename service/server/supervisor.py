@@ -38,7 +38,7 @@ class Supervisor:
     work: Work
     _: KW_ONLY
     count: int
-    dsn: str
+    dsn: str = field(repr=False)
     listener: socket.socket
     drain_timeout_s: float
     on_worker_exit: Callable[[int], None]

@@ -1,19 +1,18 @@
 """A client's address comes from where it cannot be forged."""
 
-from ipaddress import ip_address
+from ipaddress import ip_address, ip_network
 from typing import Any
 
 import pytest
 
 from service.api.http.client_address import (
     UNKNOWN,
-    networks_of,
     rate_limit_networks,
     rate_limit_prefix,
     resolve_client_ip,
 )
 
-PROXIES = networks_of(["10.0.0.0/8", "2001:db8:ffff::/48", " 192.0.2.1 "])
+PROXIES = tuple(map(ip_network, ("10.0.0.0/8", "2001:db8:ffff::/48", "192.0.2.1")))
 
 
 def scope_of(peer: str | None, *forwarded: str) -> Any:
@@ -130,9 +129,3 @@ def test_network_of_an_address_of_nat64_is_that_of_the_ipv4_address(address: str
     """Source: RFC 6052 2.1; RFC 8215: all IPv4 clients were one network."""
     assert rate_limit_prefix(address) == network
     assert resolve_client_ip(scope_of(address)) == str(ip_address(address))
-
-
-@pytest.mark.parametrize("text", ["", "10.0.0.1/8", "proxy.internal", "10.0.0.0/33"])
-def test_networks_of_anything_else_rejects(text: str) -> None:
-    with pytest.raises(ValueError, match=r".*"):
-        networks_of([text])

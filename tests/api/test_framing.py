@@ -85,7 +85,7 @@ async def test_send_bad_framing_is_rejected_and_nothing_follows(address: tuple[s
     assert await tell(address, LAST) == [200]
 
 
-@pytest.mark.parametrize("method", [b"BREW", b"get", b"GETX", b"X-Y"])
+@pytest.mark.parametrize("method", [b"BREW", b"get", b"GETX", b"X-Y", b"PLAY"])
 async def test_send_an_unknown_method_is_501_and_nothing_follows(
     address: tuple[str, int], method: bytes
 ) -> None:

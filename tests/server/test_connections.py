@@ -1,10 +1,10 @@
 """The connections of one network, and of all, are limited."""
 
 import resource
+from ipaddress import ip_network
 
 import pytest
 
-from service.api.http.client_address import networks_of
 from service.server.connections import ConnectionLimiter, raise_open_files_limit
 from service.server.slow_clients import SlowClientGuard
 from tests.support.echo_server import LAST, connected, exchange, serving_echo, statuses
@@ -31,7 +31,7 @@ async def test_connect_beyond_the_limit_and_send_nothing_is_closed_at_once() -> 
 
 
 async def test_connect_from_a_trusted_proxy_is_not_limited_by_network() -> None:
-    proxies = networks_of(["127.0.0.1"])
+    proxies = (ip_network("127.0.0.1"),)
     async with serving_echo(per_network=1, trusted_proxies=proxies) as server, connected(server, 3):
         assert statuses(await exchange(server, LAST)) == [200]
 

@@ -112,14 +112,22 @@ def test_handle_exit_before_the_start_exits(server: Server) -> None:
 
 
 def test_stop_supervisor_from_a_signal_handler_logs_nothing() -> None:
-    stopped = Supervisor(
+    stopped = supervisor_of("")
+    with capture_logs() as logged:
+        stopped.stop(signal.SIGTERM, None)
+    assert (logged, stopped.is_stopping) == ([], True)
+
+
+def test_repr_of_a_supervisor_shows_no_password() -> None:
+    assert "hunter2" not in repr(supervisor_of("postgresql://ada:hunter2@127.0.0.1/ada"))
+
+
+def supervisor_of(dsn: str) -> Supervisor:
+    return Supervisor(
         cast(Any, nothing),
         count=2,
-        dsn="",
+        dsn=dsn,
         listener=cast(Any, None),
         drain_timeout_s=1,
         on_worker_exit=lambda _slot: None,
     )
-    with capture_logs() as logged:
-        stopped.stop(signal.SIGTERM, None)
-    assert (logged, stopped.is_stopping) == ([], True)

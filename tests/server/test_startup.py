@@ -1,6 +1,7 @@
 import json
 import subprocess
 import sys
+from functools import cache
 
 import pytest
 
@@ -14,8 +15,8 @@ STAGES = {
 """Modules, and what is imported once they are; each after those before it, in one process."""
 _SERVE = f"""
 import json, sys
-sys.argv[1:] = ["serve"]
-import service.__main__
+first, sys.argv[1:] = sys.argv[1], ["serve"]
+exec(f"import {{first}}")
 imported = {{}}
 for stage in {list(STAGES)}:
     exec(f"import {{stage}}")
@@ -25,19 +26,21 @@ print(json.dumps(imported))
 """
 
 
-@pytest.fixture(scope="module")
-def imported() -> dict[str, str]:
+@cache
+def imported_after(first: str) -> dict[str, str]:
+    """Return what a server has imported after each stage, and whether it has imported rich."""
     done = subprocess.run(
-        [sys.executable, "-c", _SERVE], capture_output=True, text=True, check=True, timeout=60
+        [sys.executable, "-c", _SERVE, first], capture_output=True, text=True, check=True, timeout=60
     )
     stages: dict[str, str] = json.loads(done.stdout)
     return stages
 
 
 @pytest.mark.parametrize("stage", STAGES)
-def test_import_of_a_stage_of_the_start_imports_no_later_stage(imported: dict[str, str], stage: str) -> None:
-    assert imported[stage] == STAGES[stage]
+def test_import_of_a_stage_of_the_start_imports_no_later_stage(stage: str) -> None:
+    assert imported_after("service.__main__")[stage] == STAGES[stage]
 
 
-def test_server_does_without_rich(imported: dict[str, str]) -> None:
-    assert imported["rich"] == "False"
+@pytest.mark.parametrize("first", ["service.__main__", "service.server.supervisor"])
+def test_server_and_its_workers_do_without_rich(first: str) -> None:
+    assert imported_after(first)["rich"] == "False"

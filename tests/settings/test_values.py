@@ -3,8 +3,9 @@ from datetime import timedelta
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from pydantic import TypeAdapter
 
-from settings.values import canonical_origin, format_duration, parse_duration, split_list
+from settings.values import Networks, canonical_origin, format_duration, parse_duration, split_list
 
 
 @pytest.mark.parametrize(
@@ -109,3 +110,10 @@ def test_canonical_origin_of_an_exact_origin_is_the_one_browsers_send(raw: str, 
 def test_canonical_origin_of_anything_else_raises(raw: str) -> None:
     with pytest.raises(ValueError, match=r"^$"):
         canonical_origin(raw)
+
+
+@pytest.mark.parametrize("text", ["", "10.0.0.1/8", "proxy.internal", "10.0.0.0/33"])
+def test_networks_of_anything_else_are_rejected(text: str) -> None:
+    networks = TypeAdapter[object](Networks)
+    with pytest.raises(ValueError, match="valid IPv4 network"):
+        networks.validate_python([text])

@@ -3,7 +3,7 @@
 Source: OWASP ASVS 5.0 4.1.3, 15.3.4.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from functools import lru_cache
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
 from typing import Final
@@ -21,15 +21,6 @@ _LEVELS: Final = {4: ((32, 1), (24, 16)), 6: ((64, 1), (56, 4), (48, 16))}
 """Prefix lengths and shares by IP version. One customer gets an IPv6 /64, /56 or /48; an IPv4 /24 is the
 smallest network that is routed, and holds many customers."""
 _NAT64: Final = (IPv6Network("64:ff9b::/96"), IPv6Network("64:ff9b:1::/48"))
-
-
-def networks_of(texts: Iterable[str]) -> Networks:
-    """Return the networks of trusted proxies: `10.0.0.0/8`, or a single address.
-
-    Raises:
-        ValueError: one of them is neither.
-    """
-    return tuple(ip_network(text.strip()) for text in texts)
 
 
 def resolve_client_ip(scope: HTTPScope, trusted: Networks = ()) -> str | None:
