@@ -1,5 +1,7 @@
 """Files that a command writes."""
 
+import errno
+import shutil
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
@@ -41,7 +43,17 @@ def _renamed(file: Path, target: Path) -> Iterator[None]:
     """Rename a file after the block; remove it if the block fails."""
     try:
         yield
-        file.replace(target)
+        _replace(file, target)
     except BaseException:
         file.unlink()
         raise
+
+
+def _replace(file: Path, target: Path) -> None:
+    try:
+        file.replace(target)
+    except OSError as error:
+        if error.errno != errno.EBUSY:
+            raise
+        shutil.copyfile(file, target)  # a container has it mounted alone
+        file.unlink()

@@ -33,8 +33,11 @@ class MailKind(StrEnum):
 
 URGENT: Final = frozenset({MailKind.VERIFY_EMAIL, MailKind.RECOVERY, MailKind.LOGIN_CODE})
 """Mails that somebody waits for now."""
-HEAD_START: Final = timedelta(hours=23)
-"""How far ahead of the others an urgent mail is queued. Below a day: PostgreSQL's days may have 25 hours."""
+HEAD_START: Final = KEEP_TRYING_FOR - timedelta(minutes=1)
+"""How far ahead of the others an urgent mail is queued: only what is about to be given up stands before it.
+
+Below a day: PostgreSQL's days may have 25 hours.
+"""
 
 
 class MailState(StrEnum):

@@ -1,8 +1,11 @@
 """Files that a command writes."""
 
+import errno
 import os
 import stat
 from pathlib import Path
+
+import pytest
 
 from service.cli.files import private_output
 
@@ -28,3 +31,17 @@ def test_private_output_to_a_pipe_writes_to_the_pipe(tmp_path: Path) -> None:
     finally:
         os.close(reader)
     assert pipe.is_fifo()
+
+
+def test_private_output_to_a_file_that_is_mounted_alone_writes_into_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def replace(_self: Path, _target: Path) -> Path:
+        raise OSError(errno.EBUSY, "Device or resource busy")
+
+    file = tmp_path / "file"
+    file.write_text("earlier")
+    monkeypatch.setattr(Path, "replace", replace)
+    with private_output(file) as output:
+        output.write(b"new")
+    assert [(each.name, each.read_text()) for each in tmp_path.iterdir()] == [("file", "new")]

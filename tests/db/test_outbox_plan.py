@@ -18,8 +18,8 @@ PENDING = """
     INSERT INTO outbox (id, kind, recipient, params, created_at, next_attempt_at, give_up_at, sent_at)
     SELECT gen_random_uuid(), kind, 'a@example.org', '{}', now(), now() + place, now() + interval '1 d', sent
     FROM (VALUES ('invitation', interval '-1 min', 9000, NULL),
-                 ('login_code', interval '-23 h', 1000, NULL),
-                 ('login_code', interval '-23 h' + interval '15 s', 20, NULL),
+                 ('login_code', interval '-23:59', 1000, NULL),
+                 ('login_code', interval '-23:59' + interval '15 s', 20, NULL),
                  ('invitation', interval '-1 d', 3000, now())) AS mails (kind, place, count, sent),
     LATERAL generate_series(1, count)
     """

@@ -136,3 +136,12 @@ async def test_stats_with_a_large_backlog_count_the_first_ten_thousand(service: 
 
     stats = dispatcher.stats()
     assert (stats.pending, 10_000 <= stats.oldest_seconds < 10_100) == (10_000, True)
+
+
+async def test_run_sends_an_urgent_mail_before_invitations_of_almost_a_day_ago(service: Services) -> None:
+    await enqueue(service.database, *INVITED, kind=MailKind.INVITATION)
+    ago = "now() - interval '23 h 50 min'"
+    await execute(service.engine, f"UPDATE outbox SET created_at = {ago}, next_attempt_at = {ago}")
+    await enqueue(service.database, kind=MailKind.LOGIN_CODE)
+
+    assert "ada@example.org" in (await run(service, MailBox()))[:BATCH]

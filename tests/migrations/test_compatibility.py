@@ -3,6 +3,7 @@
 from uuid import uuid4
 
 import pytest
+from sqlalchemy import event
 
 from service.db import instances
 from service.db.instances import Instance
@@ -89,6 +90,24 @@ async def test_read_schema_state_at_base_is_none(database: str) -> None:
     await downgrade(database, "base")
     engine = migration_engine(database)
     assert await read_schema_state(engine) == SchemaState(None)
+    await engine.dispose()
+
+
+async def test_read_schema_state_opens_no_savepoint(database: str) -> None:
+    """Each readiness check would make two more round trips."""
+    engine, opened = migration_engine(database), list[object]()
+    event.listen(engine.sync_engine, "savepoint", lambda *given: opened.append(given))
+    assert (await read_schema_state(engine)).number == HEAD
+    assert opened == []
+    await engine.dispose()
+
+
+async def test_heartbeat_on_an_empty_database_revokes_the_lease(empty_database: str) -> None:
+    engine, lease = migration_engine(empty_database), WriteLease()
+    lease.renew(lease.now())
+    for _ in range(2):
+        await instances.record_heartbeat(engine, Instance.here(uuid4(), "0.1.0"), lease)
+    assert not lease.is_valid()
     await engine.dispose()
 
 

@@ -134,10 +134,9 @@ async def read_schema_state(engine: AsyncEngine) -> SchemaState:
 
 
 async def read_state(connection: AsyncConnection) -> SchemaState:
-    """Return the state of the database of a connection; its transaction can go on."""
+    """Return the state of the database of a connection; its transaction cannot go on if there is none."""
     try:
-        async with connection.begin_nested():
-            return schema_state((await connection.execute(text(READ_STATE))).all())
+        return schema_state((await connection.execute(text(READ_STATE))).all())
     except ProgrammingError as error:
         if sqlstate_of(error) != _UNDEFINED_TABLE:
             raise
