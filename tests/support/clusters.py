@@ -1,6 +1,7 @@
 """Clusters with the newest schema, copied from a template that is made once per schema."""
 
 import shutil
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from tempfile import mkdtemp
 from typing import Final
@@ -18,7 +19,8 @@ def copy_migrated_cluster(directory: Path) -> None:
     template = _TEMPLATES / schema_digest()
     with locked(_TEMPLATES / "lock"):
         if not template.exists():
-            _make(template)
+            with ThreadPoolExecutor(1) as thread:  # an event loop may run in this one
+                thread.submit(_make, template).result()
     shutil.copytree(template, directory / "data")
 
 

@@ -21,7 +21,7 @@ from service.db.migrations.running import connection_to, downgrade, upgrade
 from service.db.release_guard import LiveProcessUnserved
 from tools.rehearsal.environment import checksum, fill, make_key
 from tools.rehearsal.load import LoadStats, read_back, run_client
-from tools.releases.balancer import balancer
+from tools.releases.balancer import CHECK_INTERVAL_S, balancer
 from tools.releases.checkout import Checkout
 from tools.releases.processes import Fleet, status_of, wait_until_ready
 from tools.releases.report import Phase, Report
@@ -91,6 +91,7 @@ class Rehearsal:
         """Old processes in, new processes out, schema down."""
         async with self._phase("down"):
             await self.old.start()
+            await asyncio.sleep(10 * CHECK_INTERVAL_S)  # until the balancer has seen it
             await self.new.stop()
             await self._move(self.schemas.previous)
 
