@@ -7,9 +7,11 @@ from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from tempfile import NamedTemporaryFile
-from typing import IO
+from typing import IO, Final
 
 import click
+
+_PRIVATE: Final = 0o600
 
 
 @contextmanager
@@ -44,8 +46,8 @@ def _renamed(file: Path, target: Path) -> Iterator[None]:
     try:
         yield
         _replace(file, target)
-    except BaseException:
-        file.unlink()
+    except BaseException:  # also an interruption: nothing may lie about that holds hashes
+        file.unlink(missing_ok=True)
         raise
 
 
@@ -55,5 +57,6 @@ def _replace(file: Path, target: Path) -> None:
     except OSError as error:
         if error.errno != errno.EBUSY:
             raise
-        shutil.copyfile(file, target)  # a container has it mounted alone
+        target.chmod(_PRIVATE)  # a container has it mounted alone
+        shutil.copyfile(file, target)
         file.unlink()

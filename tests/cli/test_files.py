@@ -41,7 +41,9 @@ def test_private_output_to_a_file_that_is_mounted_alone_writes_into_it(
 
     file = tmp_path / "file"
     file.write_text("earlier")
+    file.chmod(0o644)
     monkeypatch.setattr(Path, "replace", replace)
     with private_output(file) as output:
         output.write(b"new")
-    assert [(each.name, each.read_text()) for each in tmp_path.iterdir()] == [("file", "new")]
+    assert list(tmp_path.iterdir()) == [file]
+    assert (file.read_text(), stat.S_IMODE(file.stat().st_mode)) == ("new", 0o600)
