@@ -138,7 +138,7 @@ class _Connection(SMTP):
         else:
             await super().smtp_DATA(arg)
 
-    async def smtp_QUIT(self, arg: str) -> None:  # noqa: N802
+    async def smtp_QUIT(self, arg: str) -> None:  # noqa: N802 - aiosmtpd calls it so
         """End the session, or hang."""
         await asyncio.sleep(60 if self._mail_server.hangs_at_quit else 0)
         await super().smtp_QUIT(arg)
@@ -150,7 +150,7 @@ class _SmtpHandler:
     def __init__(self, server: MailServer) -> None:
         self._server = server
 
-    async def handle_RCPT(  # noqa: N802
+    async def handle_RCPT(  # noqa: N802 - aiosmtpd calls it so
         self, smtp: Any, _session: Any, envelope: Any, address: str, _options: Any
     ) -> str:
         """Accept a recipient, or not."""

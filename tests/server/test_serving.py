@@ -114,8 +114,9 @@ def check_command_that_is_ended(number: signal.Signals, directory: Path) -> None
 
 def wait_until_asleep(pid: int) -> None:
     """Wait until a process waits for something that does not come: it is asleep each time we look."""
-    asleep, process = 0, psutil.Process(pid)
+    asleep, process, ends_at = 0, psutil.Process(pid), time.monotonic() + 60
     while asleep < 20:
+        assert time.monotonic() < ends_at
         asleep = asleep + 1 if process.status() == psutil.STATUS_SLEEPING else 0
         time.sleep(0.005)
 
