@@ -29,7 +29,7 @@ def main() -> int:
     arguments = _arguments()
     plan = Plan(arguments.rounds, arguments.seconds, arguments.rows, arguments.sessions)
     if arguments.command == "compare":
-        comparisons = compare.compare(arguments.base, plan, arguments.operation)
+        comparisons = compare.compare(arguments.here, arguments.base, plan, arguments.operation)
     else:
         comparisons = _measure(plan, arguments.only)
     print(report.table(comparisons))
@@ -71,6 +71,9 @@ def _arguments() -> argparse.Namespace:
     )  # fmt: skip
     comparing = parser.add_subparsers(dest="command").add_parser(
         "compare", help="measure this checkout against another one, on the terminal only"
+    )
+    comparing.add_argument(
+        "--here", default=str(ROOT), help="another checkout, or a commit, in place of this one"
     )
     comparing.add_argument("--base", required=True, help="the directory of a checkout, or a commit")
     comparing.add_argument(

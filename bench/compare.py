@@ -55,9 +55,9 @@ class Operation:
     cheap_hash: bool = False
 
 
-def compare(base: str, plan: Plan, only: list[str] | None = None) -> list[Comparison]:
+def compare(here: str, base: str, plan: Plan, only: list[str] | None = None) -> list[Comparison]:
     """Measure all operations, or some; start time and memory as well unless `only` is given."""
-    checkouts = {"here": ROOT, "base": checkout_of(base)}
+    checkouts = {"here": checkout_of(here), "base": checkout_of(base)}
     start = [] if only else [_start(checkouts, plan)]
     memory = {when: _not_worse(f"resident memory, {when}", "MiB") for when in ("idle", "after a round")}
     operations = {name: _Figures(name, OPERATIONS[name]) for name in only or OPERATIONS}
