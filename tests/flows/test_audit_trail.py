@@ -145,15 +145,16 @@ async def test_second_factors_in_use_are_audited(api: Api, service: Services) ->
     own = await fetch_values(
         service.engine, "SELECT action, actor_id IS NOT NULL FROM events ORDER BY at, id"
     )
-    assert own == [
+    expected = [
         ("login.challenged", False), ("login.failed", False), ("login.challenged", False),
         ("recovery_code.used", False), ("login.succeeded", False), ("login.succeeded", False),
         ("passkey.counter_regressed", False), ("login.succeeded", False), ("factor.rejected", True),
         ("session.stepped_up", True),
     ]  # fmt: skip
+    assert sorted(own) == sorted(expected)  # those of one transaction have one time
     assert await fetch_values(service.engine, "SELECT DISTINCT subject_id FROM events") == [(ada.account.id,)]
     logged = [record["event"] for record in records if record["event"] in set(Action)]
-    assert logged == [action for action, _ in own]
+    assert logged == [action for action, _ in expected]
     assert {action for action, _ in own} - {"login.failed", "login.succeeded"} == OF_FACTORS_IN_USE
     assert code not in str(records)
 
